@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY tasks_assignee_id_due_on_idx;

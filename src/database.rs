@@ -1,0 +1,122 @@
+//! One database for the length of a command: a connection of the command's own, and how many more it may use.
+
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Array, Text};
+
+use crate::error::Error;
+use crate::postgres::{Connector, Server, connect::Pool};
+use crate::tenancy::Tenancy;
+use crate::tracker;
+
+/// The most schemas that one statement or one transaction touches. Each costs a lock or more, and the server's lock table
+/// has room for `max_locks_per_transaction` × `max_connections` of all sessions (6,400 by default).
+pub const CHUNK: usize = 500;
+
+/// How many connections work at once unless told otherwise.
+pub const DEFAULT_JOBS: usize = 8;
+
+/// A database that a command is connected to.
+pub struct Database {
+    connector: Connector,
+    conn: PgConnection,
+    server: Server,
+    jobs: usize,
+}
+
+impl Database {
+    /// Connects, and asks the server about itself.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or is too old.
+    pub fn connect(connector: Connector, jobs: usize) -> Result<Self, Error> {
+        let mut conn = connector.connect()?;
+        let server = Server::ask(&mut conn)?;
+        Ok(Self { connector, conn, server, jobs: jobs.max(1) })
+    }
+
+    /// What the server said of itself when the connection was made.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// The command's own connection.
+    pub fn connection(&mut self) -> &mut PgConnection {
+        &mut self.conn
+    }
+
+    /// Where connections come from.
+    pub fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    /// How many connections work at once: what was asked for, but not more than the server has free.
+    pub fn jobs(&self) -> usize {
+        self.jobs.min(usize::try_from(self.server.free_connections).unwrap_or(0)).max(1)
+    }
+
+    /// Makes sure that tenants can be read: the tracker is as the public migrations make it.
+    ///
+    /// # Errors
+    /// [`Error::TrackerMissing`] or [`Error::TrackerBehind`].
+    pub fn require_tracker(&mut self, tenancy: &Tenancy) -> Result<(), Error> {
+        tracker::require(&mut self.conn, &self.server, tenancy)
+    }
+
+    /// Makes sure that tenants can be changed: also, the server takes writes and the schemas on the path exist.
+    ///
+    /// # Errors
+    /// [`Error::Standby`], [`Error::NoExtensionSchema`], [`Error::TrackerMissing`] or [`Error::TrackerBehind`].
+    pub fn require_writable(&mut self, tenancy: &Tenancy) -> Result<(), Error> {
+        self.require_primary(tenancy)?;
+        self.require_tracker(tenancy)
+    }
+
+    /// Makes sure that the server takes writes and that the extension schemas exist.
+    pub(crate) fn require_primary(&mut self, tenancy: &Tenancy) -> Result<(), Error> {
+        if self.server.in_recovery {
+            return Err(Error::Standby);
+        }
+        if tenancy.extension_schemas().is_empty() {
+            return Ok(());
+        }
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = Text)]
+            name: String,
+        }
+        let names: Vec<&str> = tenancy.extension_schemas().iter().map(|schema| schema.as_str()).collect();
+        let found: Vec<Row> = sql_query("SELECT nspname::text AS name FROM pg_namespace WHERE nspname = ANY($1)")
+            .bind::<Array<Text>, _>(&names)
+            .load(&mut self.conn)
+            .map_err(Error::doing("look for the extension schemas"))?;
+        match tenancy.extension_schemas().iter().find(|schema| !found.iter().any(|row| row.name == schema.as_str())) {
+            Some(name) => Err(Error::NoExtensionSchema { name: name.clone(), database: self.server.database.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// A pool for `work` pieces of work: no larger than the work, nor than [`jobs`](Self::jobs).
+    pub(crate) fn pool(&self, work: usize) -> Pool {
+        self.connector.pool(self.jobs().min(work))
+    }
+
+    /// Makes every commit before this one durable, whatever its `synchronous_commit` was: the log is one sequence, and
+    /// this commit is waited for.
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        self.conn
+            .batch_execute(
+                "BEGIN; SET LOCAL synchronous_commit TO on; \
+                 SELECT pg_logical_emit_message(true, 'tenantry', ''); COMMIT",
+            )
+            .map_err(Error::doing("make the commits durable"))
+    }
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("place", &self.connector.place()).field("server", &self.server).finish()
+    }
+}

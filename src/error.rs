@@ -1,0 +1,138 @@
+//! Errors that end a command. What goes wrong with one tenant of many is a [`TenantError`](crate::TenantError).
+
+use diesel::result::Error as DieselError;
+
+use crate::failure::TenantError;
+use crate::migration::{LoadError, Version};
+use crate::migrator::MigrationFailure;
+use crate::name::SchemaName;
+use crate::postgres::ServerMessage;
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No connection could be made.
+    #[error("cannot reach PostgreSQL at {place}: {message}")]
+    Unreachable {
+        /// Host and port, or the socket's folder.
+        place: String,
+        /// What libpq said, without passwords.
+        message: String,
+    },
+    /// Connections were had before, and can no longer be made.
+    #[error("connections to the server can no longer be made: {message}")]
+    ConnectionsLost {
+        /// Why the last try failed, without passwords.
+        message: String,
+    },
+    /// The server refused a query of tenantry's own.
+    #[error("cannot {doing}: {message}")]
+    Query {
+        /// What it was for.
+        doing: &'static str,
+        /// What the server said.
+        message: ServerMessage,
+        /// Whether the connection is gone.
+        lost: bool,
+    },
+    /// A server older than the project knows.
+    #[error("the server is PostgreSQL {}, and 14 is the oldest that works", .version / 10_000)]
+    ServerTooOld {
+        /// As in `server_version_num`.
+        version: i32,
+    },
+    /// A standby can only be read.
+    #[error("the server is a standby, which can only be read")]
+    Standby,
+    /// `public.schema_tracker` does not exist.
+    #[error("the database {database:?} has no tracker (public.schema_tracker)")]
+    TrackerMissing {
+        /// The database.
+        database: String,
+    },
+    /// Public migrations are pending.
+    #[error("the tracker of the database {database:?} is behind: {pending} of the public migrations are not applied")]
+    TrackerBehind {
+        /// The database.
+        database: String,
+        /// How many.
+        pending: usize,
+    },
+    /// A state in the tracker that this version does not know.
+    #[error("the tracker gives tenant {tenant:?} the state {state:?}, which this version does not know")]
+    UnknownState {
+        /// The tenant.
+        tenant: String,
+        /// What stands there.
+        state: String,
+    },
+    /// A public migration failed; what it had done was rolled back.
+    #[error("a public migration failed")]
+    PublicMigration(#[source] Box<MigrationFailure>),
+    /// The public migrations could not be run.
+    #[error("the public migrations cannot be run")]
+    Public(#[source] Box<TenantError>),
+    /// Another run is changing what this one wants to change.
+    #[error("another run is changing {what}")]
+    Busy {
+        /// What.
+        what: String,
+    },
+    /// No tenant migration has a version that was given.
+    #[error("no tenant migration has the version {version}")]
+    UnknownVersion {
+        /// The version.
+        version: Version,
+    },
+    /// A public migration without `down.sql` is to be reverted.
+    #[error("the public migration {folder} cannot be reverted: it has no down.sql")]
+    NoDown {
+        /// The migration's folder.
+        folder: String,
+    },
+    /// A schema that is to be behind the tenants on the path does not exist.
+    #[error("the extension schema {name} does not exist in the database {database:?}")]
+    NoExtensionSchema {
+        /// Its name.
+        name: SchemaName,
+        /// The database.
+        database: String,
+    },
+    /// Migrations cannot be used.
+    #[error(transparent)]
+    Migrations(#[from] LoadError),
+}
+
+impl Error {
+    /// For `map_err`: what a query was for.
+    pub(crate) fn doing(doing: &'static str) -> impl Fn(DieselError) -> Self {
+        move |error| Self::Query {
+            doing,
+            message: ServerMessage::from(&error),
+            lost: ServerMessage::is_connection_lost(&error),
+        }
+    }
+
+    /// What to do about it, where that is known. `program` is the name of the command line.
+    pub fn hint(&self, program: &str) -> Option<String> {
+        match self {
+            Self::Unreachable { .. } => Some("check --database-url (DATABASE_URL) and that the server runs".to_owned()),
+            Self::ConnectionsLost { .. } | Self::Query { lost: true, .. } => {
+                Some("run the command again when the server is back".to_owned())
+            }
+            Self::Query { .. } => None,
+            Self::ServerTooOld { .. } => None,
+            Self::Standby => Some("give --database-url of the primary server".to_owned()),
+            Self::TrackerMissing { .. } | Self::TrackerBehind { .. } => Some(format!("run '{program} migrate-public'")),
+            Self::UnknownState { .. } => Some("use the version of the tool that last wrote to the tracker".to_owned()),
+            Self::PublicMigration(failure) => failure.hint(),
+            Self::Public(error) => error.hint("public", program),
+            Self::Busy { .. } => Some("run the command again when the other run has ended".to_owned()),
+            Self::UnknownVersion { .. } => Some("give the digits before the _ of a migration's folder".to_owned()),
+            Self::NoDown { .. } => Some("give the migration a down.sql".to_owned()),
+            Self::NoExtensionSchema { .. } => Some("correct --extension-schema, or create the schema".to_owned()),
+            Self::Migrations(_) => Some("correct the migrations; nothing was run".to_owned()),
+        }
+    }
+}

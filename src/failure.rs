@@ -1,0 +1,258 @@
+//! What goes wrong with one tenant, while the others go on.
+
+use std::fmt;
+
+use crate::migration::Version;
+use crate::name::{NameError, TenantName};
+use crate::postgres::ServerMessage;
+use crate::tracker::State;
+
+/// Why nothing was done, or not all, for one tenant.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TenantError {
+    /// The tracker has a name that is no tenant's.
+    #[error("the tracker has it under a name that cannot be a tenant's: {0}")]
+    BadName(NameError),
+    /// The tracker does not have it.
+    #[error("it is not tracked")]
+    NotTracked {
+        /// Whether there is a schema of its name.
+        schema_exists: bool,
+    },
+    /// The tracker has it already.
+    #[error("it is tracked already, with the state {state}")]
+    AlreadyTracked {
+        /// Its state.
+        state: State,
+    },
+    /// The tracker has a tenant whose name is the same but for case.
+    #[error("its name differs only by case from that of tenant {tracked:?}")]
+    CaseClash {
+        /// The tenant that the tracker has, or the name that came earlier.
+        tracked: String,
+    },
+    /// A schema of its name exists, and the tracker does not have it.
+    #[error("a schema of its name exists and is not tracked")]
+    SchemaExists,
+    /// There is no schema of its name.
+    #[error("its schema does not exist")]
+    SchemaMissing {
+        /// Its state, where it is tracked.
+        state: Option<State>,
+    },
+    /// The tracker does not have it, and only what is tracked may go.
+    #[error("a schema of its name exists, but it is not tracked")]
+    Untracked,
+    /// It is a schema of the database's own.
+    #[error("it is a schema of the database's own, and no tenant")]
+    NotATenant,
+    /// A schema of its name holds an extension.
+    #[error("the schema of its name holds extensions")]
+    HoldsExtensions,
+    /// Its schema cannot be read by this role.
+    #[error("this role may not use its schema or read its ledger")]
+    Unreadable,
+    /// Its schema has objects and no ledger.
+    #[error("its schema has objects in it but no ledger, so that nothing tells which migrations they come from")]
+    LedgerMissing,
+    /// It has a ledger that records migrations, so that a baseline would contradict it.
+    #[error("its ledger records {applied} migrations already")]
+    LedgerExists {
+        /// How many.
+        applied: usize,
+    },
+    /// It is being dropped.
+    #[error("it is being dropped")]
+    Dropping,
+    /// Another run has been working on it for longer than this one waits.
+    #[error("another run is working on it")]
+    Busy,
+    /// It was changed by others again and again while this run looked at it.
+    #[error("it kept changing while this run looked at it")]
+    Unsettled,
+    /// A migration failed.
+    #[error(transparent)]
+    Migration(Box<MigrationFailure>),
+    /// A migration that is not transactional needs a session of its own, and the server is behind a transaction pooler.
+    #[error("migration {folder} is not transactional, and the connection leads through a transaction pooler")]
+    Pooler {
+        /// The migration's folder.
+        folder: String,
+    },
+    /// Objects outside its schema depend on it, and would be dropped with it.
+    #[error("objects outside its schema depend on it: {}", .objects.join(", "))]
+    Dependents {
+        /// What they are, as PostgreSQL describes them.
+        objects: Vec<String>,
+    },
+    /// The server refused a statement of tenantry's own; nothing was changed.
+    #[error("{0}")]
+    Server(ServerMessage),
+    /// The connection was lost, and the tenant could not be looked at again.
+    #[error("the connection was lost: {0}; it is as before, or its transaction was committed")]
+    ConnectionLost(ServerMessage),
+}
+
+/// How a migration failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("migration {folder} failed{}: {server}", At(.at.as_ref()))]
+pub struct MigrationFailure {
+    /// Its version.
+    pub version: Version,
+    /// Its folder.
+    pub folder: String,
+    /// The file that was run: `up.sql` or `down.sql`.
+    pub file: &'static str,
+    /// The statement that failed. None when it did not fail again as it was looked for, or failed at the commit.
+    pub at: Option<FailedStatement>,
+    /// What the server said.
+    pub server: ServerMessage,
+    /// What is left of it.
+    pub effect: Effect,
+}
+
+/// A statement of a migration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedStatement {
+    /// The line in the file, counted from 1: where the server points to, or else where the statement begins.
+    pub line: usize,
+    /// The statement.
+    pub sql: String,
+}
+
+/// What a failed migration leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing: it was rolled back, and the tenant is as before.
+    RolledBack,
+    /// It is not transactional, and its first statements are in effect. The tracker remembers how many.
+    InEffect {
+        /// How many.
+        statements: usize,
+        /// Of how many.
+        of: usize,
+    },
+}
+
+impl TenantError {
+    /// A stable name of the kind, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BadName(_) => "bad-name",
+            Self::NotTracked { .. } => "not-tracked",
+            Self::AlreadyTracked { .. } => "already-tracked",
+            Self::CaseClash { .. } => "case-clash",
+            Self::SchemaExists => "schema-exists",
+            Self::SchemaMissing { .. } => "schema-missing",
+            Self::Untracked => "untracked",
+            Self::NotATenant => "not-a-tenant",
+            Self::HoldsExtensions => "holds-extensions",
+            Self::Unreadable => "unreadable",
+            Self::LedgerMissing => "ledger-missing",
+            Self::LedgerExists { .. } => "ledger-exists",
+            Self::Dropping => "dropping",
+            Self::Busy => "busy",
+            Self::Unsettled => "unsettled",
+            Self::Migration(_) => "migration-failed",
+            Self::Pooler { .. } => "pooler",
+            Self::Dependents { .. } => "dependents",
+            Self::Server(_) => "server-error",
+            Self::ConnectionLost(_) => "connection-lost",
+        }
+    }
+
+    /// What to do about it. `tenant` is the name that the tracker has; `program` is the name of the command line.
+    pub fn hint(&self, tenant: &str, program: &str) -> Option<String> {
+        match self {
+            Self::BadName(_) => Some(format!(
+                "rename the schema and its row: ALTER SCHEMA … RENAME TO …; UPDATE public.schema_tracker SET name = … \
+                 WHERE name = {}",
+                crate::sql::quote::Literal(tenant)
+            )),
+            Self::NotTracked { schema_exists: true } => {
+                Some(format!("'{program} adopt {tenant}' takes its schema into the tracker"))
+            }
+            Self::NotTracked { schema_exists: false } => Some(format!("'{program} create {tenant}' creates it")),
+            Self::AlreadyTracked { state: State::Active } => Some(format!(
+                "leave it, or give --if-not-exists; '{program} migrate-one {tenant}' brings it up to date"
+            )),
+            Self::AlreadyTracked { .. } => Some(format!("'{program} create {tenant}' completes it")),
+            Self::CaseClash { .. } => Some("choose another name".to_owned()),
+            Self::SchemaExists => Some(format!(
+                "'{program} adopt {tenant}' takes it into the tracker; '{program} drop --untracked {tenant}' removes it"
+            )),
+            Self::SchemaMissing { state: None } => Some(format!("'{program} create {tenant}' creates it")),
+            Self::SchemaMissing { state: Some(State::Registered | State::Creating) } => {
+                Some(format!("'{program} create {tenant}' creates its schema"))
+            }
+            Self::SchemaMissing { state: Some(_) } => Some(format!(
+                "restore the schema from a backup, or take the tenant out of the tracker with '{program} drop {tenant}'"
+            )),
+            Self::Untracked => Some(format!("'{program} drop --untracked {tenant}' removes it all the same")),
+            Self::NotATenant => None,
+            Self::HoldsExtensions => Some("choose another name".to_owned()),
+            Self::Unreadable => {
+                Some("connect as the schema's owner, or grant USAGE on the schema and SELECT on its ledger".to_owned())
+            }
+            Self::LedgerMissing => Some(format!(
+                "'{program} adopt {tenant} --baseline VERSION' records the migrations up to that one as applied"
+            )),
+            Self::LedgerExists { .. } => Some("leave out --baseline".to_owned()),
+            Self::Dropping => Some(format!("'{program} drop {tenant}' completes it")),
+            Self::Busy | Self::Unsettled | Self::ConnectionLost(_) => {
+                Some(format!("'{program} migrate-one {tenant}' tries again"))
+            }
+            Self::Migration(failure) => failure.hint(),
+            Self::Pooler { .. } => Some("give --database-url of the server itself".to_owned()),
+            Self::Dependents { .. } => Some("drop those first, or move them into the schema".to_owned()),
+            Self::Server(_) => None,
+        }
+    }
+}
+
+impl MigrationFailure {
+    /// What is left of the migration, and what to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self.effect {
+            Effect::RolledBack => None,
+            Effect::InEffect { statements, of } => Some(format!(
+                "the migration is not transactional: {statements} of its {of} statements are in effect, and the next run \
+                 goes on after them"
+            )),
+        }
+    }
+}
+
+impl TenantError {
+    /// Why the tracker's name is of no use, for a name that was parsed already.
+    pub(crate) fn not_tracked(schema_exists: bool) -> Self {
+        Self::NotTracked { schema_exists }
+    }
+}
+
+/// A tenant and what went wrong with it.
+#[derive(Debug)]
+pub struct Failed {
+    /// The name that the tracker has, or that was asked for.
+    pub tenant: String,
+    /// What went wrong.
+    pub error: TenantError,
+}
+
+impl Failed {
+    pub(crate) fn new(tenant: &TenantName, error: TenantError) -> Self {
+        Self { tenant: tenant.as_str().to_owned(), error }
+    }
+}
+
+struct At<'a>(Option<&'a FailedStatement>);
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(at) => write!(f, " at line {}", at.line),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The health check: whether every tenant is as the tracker and the tenant migrations say. It changes nothing.
+
+mod checks;
+mod finding;
+
+use std::collections::BTreeSet;
+
+use crate::database::Database;
+use crate::error::Error;
+use crate::fleet::Fleet;
+use crate::reference::{Reference, Unavailable};
+use crate::tenancy::Tenancy;
+use crate::{lifecycle, migrator, tracker};
+
+pub use finding::{Finding, Kind, UnknownKind};
+
+/// What a health check found.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    /// How many tenants were checked.
+    pub checked: usize,
+    /// What is amiss: first with the database, then tenant by tenant in the order of names.
+    pub findings: Vec<Finding>,
+    /// What could not be checked, and why; nothing is known to be amiss with it.
+    pub unchecked: Vec<String>,
+}
+
+impl Health {
+    /// How many tenants have a finding.
+    pub fn unhealthy(&self) -> usize {
+        self.findings.iter().filter_map(|finding| finding.tenant.as_deref()).collect::<BTreeSet<_>>().len()
+    }
+}
+
+/// Checks the database and those tenants that `choose` picks.
+///
+/// # Errors
+/// [`Error::TrackerMissing`], or what the server answered.
+pub fn check(db: &mut Database, tenancy: &Tenancy, choose: impl Fn(&str) -> bool) -> Result<Health, Error> {
+    let mut health = Health::default();
+    let server = db.server().clone();
+    if !server.has_tracker {
+        return Err(Error::TrackerMissing { database: server.database });
+    }
+    let pending = tracker::pending_public(db.connection(), &server, tenancy)?;
+    if pending > 0 {
+        health.findings.push(Finding::tracker_behind(pending));
+    }
+    let set = tenancy.tenant_migrations();
+    let mut fleet = Fleet::read(db.connection(), set)?;
+    fleet.tenants.retain(|tenant| choose(tenant.name.as_str()));
+    fleet.misnamed.retain(|misnamed| choose(&misnamed.name));
+    let reference = match Reference::make(db, tenancy)? {
+        Ok(reference) => Some(reference),
+        Err(Unavailable::NotAllowed(why)) => {
+            health.unchecked.push(format!("the tables of the tenants: {why}, and the reference is made in one"));
+            None
+        }
+        Err(Unavailable::Failed { folder, server }) => {
+            health.findings.push(Finding::reference_failed(&folder, &server));
+            None
+        }
+    };
+    let tables = reference.as_ref().map(Reference::tables_now).unwrap_or_default();
+    let ever = reference.as_ref().map(Reference::tables_ever).unwrap_or_default();
+    let conn = db.connection();
+    health.findings.extend(checks::tables_in_public(conn, &ever, tenancy.public_migrations())?);
+    let public = migrator::public_applied(conn)?;
+    health.findings.extend(checks::ledger_in_public(&public, tenancy));
+    for orphan in lifecycle::orphans(conn, set, &tables)?.iter().filter(|orphan| choose(orphan.name.as_str())) {
+        health.findings.push(Finding::orphan(orphan));
+    }
+
+    health.checked = fleet.tenants.len() + fleet.misnamed.len();
+    let mut findings: Vec<Finding> = fleet.misnamed.iter().map(Finding::bad_name).collect();
+    let under_way = checks::under_way(conn, &fleet)?;
+    for tenant in &fleet.tenants {
+        checks::tenant(tenant, set, under_way.contains(tenant.name.as_str()), &mut findings);
+    }
+    if let Some(reference) = &reference {
+        checks::missing_tables(conn, &fleet, reference, set, &mut findings)?;
+    }
+    findings.sort_by(|a, b| (&a.tenant, a.kind).cmp(&(&b.tenant, b.kind)));
+    health.findings.extend(findings);
+    Ok(health)
+}

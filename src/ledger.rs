@@ -1,0 +1,131 @@
+//! Ledgers: Diesel's `__diesel_schema_migrations`, one in each tenant's schema and one in `public`.
+
+use std::collections::BTreeSet;
+
+use diesel::RunQueryDsl;
+use diesel::pg::{Pg, PgConnection};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::result::QueryResult;
+use diesel::sql_types::{Array, Integer, Text};
+
+use crate::database::CHUNK;
+use crate::migration::MigrationSet;
+use crate::name::SchemaName;
+use crate::sql::quote::{Identifier, Literal};
+
+/// The name of the ledger's table; it is Diesel's.
+pub const TABLE: &str = "__diesel_schema_migrations";
+
+/// What a ledger records, held against a set of migrations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger {
+    /// The versions applied, in order.
+    pub applied: Vec<String>,
+    /// The places in the set of the migrations that are not applied, in order.
+    pub pending: Vec<usize>,
+    /// Those of `pending` that come before a migration that is applied.
+    pub out_of_order: Vec<usize>,
+    /// The versions applied that the set does not have, in order.
+    pub unknown: Vec<String>,
+}
+
+impl Ledger {
+    /// Compares the versions of a ledger with a set.
+    pub fn new(mut applied: Vec<String>, set: &MigrationSet) -> Self {
+        applied.sort_unstable();
+        let known: BTreeSet<usize> = applied.iter().filter_map(|version| set.position(version)).collect();
+        let unknown = applied.iter().filter(|version| set.position(version).is_none()).cloned().collect();
+        let pending: Vec<usize> = (0..set.len()).filter(|index| !known.contains(index)).collect();
+        let out_of_order =
+            pending.iter().copied().filter(|index| known.last().is_some_and(|last| index < last)).collect();
+        Self { applied, pending, out_of_order, unknown }
+    }
+
+    /// The newest version applied.
+    pub fn version(&self) -> Option<&str> {
+        self.applied.last().map(String::as_str)
+    }
+}
+
+/// SQL that makes a ledger, as Diesel makes it.
+pub(crate) fn create(schema: &SchemaName) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {}.{TABLE} (version VARCHAR(50) PRIMARY KEY NOT NULL, \
+         run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP);",
+        Identifier::from(schema)
+    )
+}
+
+/// SQL that records versions in a ledger.
+pub(crate) fn insert<'a>(schema: &SchemaName, versions: impl IntoIterator<Item = &'a str>) -> String {
+    let rows: Vec<String> = versions.into_iter().map(|version| format!("({})", Literal(version))).collect();
+    format!("INSERT INTO {}.{TABLE} (version) VALUES {};", Identifier::from(schema), rows.join(", "))
+}
+
+/// SQL that takes a version out of a ledger.
+pub(crate) fn delete(schema: &SchemaName, version: &str) -> String {
+    format!("DELETE FROM {}.{TABLE} WHERE version = {};", Identifier::from(schema), Literal(version))
+}
+
+/// A condition in PL/pgSQL that raises `message` unless the ledger records exactly `applied` (sorted).
+pub(crate) fn guard(schema: &SchemaName, applied: &[String], message: &str) -> String {
+    let expected: Vec<String> = applied.iter().map(|version| Literal(version).to_string()).collect();
+    let ledger = format!("{}.{TABLE}", Identifier::from(schema));
+    format!(
+        "IF to_regclass({name}) IS NULL THEN RAISE EXCEPTION '{message}'; END IF; \
+         IF ARRAY(SELECT version::text FROM {ledger} ORDER BY version COLLATE \"C\") \
+         IS DISTINCT FROM ARRAY[{expected}]::text[] THEN RAISE EXCEPTION '{message}'; END IF;",
+        name = Literal(&ledger),
+        expected = expected.join(", ")
+    )
+}
+
+/// The versions that one ledger records, in order.
+pub(crate) fn read_one(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<Vec<String>> {
+    Ok(read_chunk(conn, &[schema])?.pop().unwrap_or_default())
+}
+
+/// The versions that each of at most [`CHUNK`] ledgers records, in order. One statement, and one round trip.
+pub(crate) fn read_chunk(conn: &mut PgConnection, schemas: &[&SchemaName]) -> QueryResult<Vec<Vec<String>>> {
+    debug_assert!(schemas.len() <= CHUNK);
+    if schemas.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<(i32, Vec<String>)> = EachLedger(schemas).load(conn)?;
+    let mut ledgers = vec![Vec::new(); schemas.len()];
+    for (index, versions) in rows {
+        // The index is one that the statement itself counted out.
+        ledgers[index as usize] = versions;
+    }
+    Ok(ledgers)
+}
+
+/// `SELECT 0, ARRAY(SELECT version …) UNION ALL SELECT 1, …`: many ledgers in one statement. It takes a lock for each
+/// ledger and its index, so that it must not grow with the fleet.
+struct EachLedger<'a>(&'a [&'a SchemaName]);
+
+impl QueryFragment<Pg> for EachLedger<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        for (index, schema) in self.0.iter().enumerate() {
+            out.push_sql(if index == 0 { "SELECT " } else { " UNION ALL SELECT " });
+            out.push_sql(&index.to_string());
+            out.push_sql(", ARRAY(SELECT version::text FROM ");
+            out.push_identifier(schema.as_str())?;
+            out.push_sql(".");
+            out.push_identifier(TABLE)?;
+            out.push_sql(" ORDER BY version COLLATE \"C\")");
+        }
+        Ok(())
+    }
+}
+
+impl QueryId for EachLedger<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Query for EachLedger<'_> {
+    type SqlType = (Integer, Array<Text>);
+}
+
+impl RunQueryDsl<PgConnection> for EachLedger<'_> {}

@@ -1,0 +1,149 @@
+//! Existing schemas taken into the tracker, as they are.
+
+use std::collections::HashMap;
+
+use diesel::connection::SimpleConnection;
+
+use super::{distinct, find_schemas, holds_extensions};
+use crate::database::Database;
+use crate::error::Error;
+use crate::failure::{Failed, TenantError};
+use crate::ledger;
+use crate::migration::Version;
+use crate::migrator::{Batch, CHANGED, Objection, Target, TrackerRow, set_state, statement_timeout, tracker_guard};
+use crate::name::TenantName;
+use crate::postgres::ServerMessage;
+use crate::sql::quote::{Identifier, Literal};
+use crate::tenancy::Tenancy;
+use crate::tracker::{self, State};
+
+/// What [`adopt`] did.
+#[derive(Debug, Default)]
+pub struct Adopted {
+    /// The schemas that are tenants now.
+    pub adopted: Vec<TenantName>,
+    /// Those that are not, and why.
+    pub failed: Vec<Failed>,
+    /// How many migrations each ledger was given by the baseline.
+    pub recorded: usize,
+}
+
+/// Takes schemas into the tracker; nothing in them is touched but, with a baseline, the ledger.
+///
+/// With a `baseline`, the migrations up to it are recorded as applied, without running them. A schema with objects but no
+/// ledger needs one. A tenant that is tracked already is accepted where something is amiss with it: it was registered by
+/// hand, or its ledger is gone.
+///
+/// # Errors
+/// [`Error::UnknownVersion`] when no migration has the baseline; what [`Database::require_writable`] says; what the
+/// server answered. What is wrong with one schema is in the report.
+pub fn adopt(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    names: &[TenantName],
+    baseline: Option<&Version>,
+) -> Result<Adopted, Error> {
+    db.require_writable(tenancy)?;
+    let set = tenancy.tenant_migrations();
+    let versions: Vec<&str> = match baseline {
+        None => Vec::new(),
+        Some(baseline) => {
+            let last =
+                set.position(baseline.as_str()).ok_or_else(|| Error::UnknownVersion { version: baseline.clone() })?;
+            set.iter().take(last + 1).map(|migration| migration.version().as_str()).collect()
+        }
+    };
+    let names = distinct(names);
+    let folded: Vec<String> = names.iter().map(|name| name.folded()).collect();
+    let mut tracked: HashMap<String, (String, State)> = tracker::find(db.connection(), &folded)?
+        .into_iter()
+        .map(|(name, state, _)| (name.to_ascii_lowercase(), (name, state)))
+        .collect();
+    let schemas: HashMap<String, _> =
+        find_schemas(db.connection(), &names)?.into_iter().map(|found| (found.name.clone(), found)).collect();
+
+    let mut report = Adopted { recorded: versions.len(), ..Adopted::default() };
+    for name in names {
+        let before = tracked.get(&name.folded()).cloned();
+        let result = match (before, schemas.get(name.as_str())) {
+            (Some((other, _)), _) if other != name.as_str() => Err(TenantError::CaseClash { tracked: other }),
+            (Some((_, State::Dropping)), _) => Err(TenantError::Dropping),
+            (state, None) => Err(TenantError::SchemaMissing { state: state.map(|(_, state)| state) }),
+            (_, schema) if holds_extensions(tenancy, name, schema) => Err(TenantError::HoldsExtensions),
+            (_, Some(schema)) if !schema.readable => Err(TenantError::Unreadable),
+            (_, Some(schema)) if !schema.has_ledger && !schema.empty && baseline.is_none() => {
+                Err(TenantError::LedgerMissing)
+            }
+            (Some((_, State::Active)), Some(schema)) if schema.has_ledger && baseline.is_none() => {
+                Err(TenantError::AlreadyTracked { state: State::Active })
+            }
+            (state, Some(_)) => take(db, tenancy, name, state.map(|_| TrackerRow::Known), &versions),
+        };
+        match result {
+            Ok(()) => {
+                tracked.insert(name.folded(), (name.as_str().to_owned(), State::Active));
+                report.adopted.push(name.clone());
+            }
+            Err(error) => report.failed.push(Failed::new(name, error)),
+        }
+    }
+    Ok(report)
+}
+
+/// One schema, in one transaction.
+fn take(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    name: &TenantName,
+    row: Option<TrackerRow>,
+    versions: &[&str],
+) -> Result<(), TenantError> {
+    let schema = name.schema();
+    let target = Target::tenant(tenancy, schema);
+    let row = row.unwrap_or(TrackerRow::Missing);
+    let still_there = format!(
+        "IF to_regnamespace({}) IS NULL THEN RAISE EXCEPTION '{CHANGED}'; END IF;",
+        Literal(&Identifier::from(schema).to_string())
+    );
+    let mut batch = Batch::default();
+    batch.push("BEGIN ISOLATION LEVEL READ COMMITTED;");
+    batch.push(&statement_timeout("SET LOCAL", tenancy));
+    batch.guard(&[target.lock_for_transaction(), still_there, tracker_guard(schema, row)]);
+    batch.push(&match row {
+        TrackerRow::Missing => {
+            format!("INSERT INTO public.schema_tracker (name, state) VALUES ({}, 'active');", Literal(name.as_str()))
+        }
+        TrackerRow::Known => set_state(schema, State::Active),
+    });
+    if !versions.is_empty() {
+        batch.push(&ledger::create(schema));
+        batch.guard(&[format!(
+            "DECLARE n bigint := (SELECT count(*) FROM {}.{}); BEGIN IF n > 0 THEN RAISE EXCEPTION '{RECORDS}%', n; \
+             END IF; END;",
+            Identifier::from(schema),
+            ledger::TABLE
+        )]);
+        batch.push(&ledger::insert(schema, versions.iter().copied()));
+    }
+    let batch = batch.commit();
+    let conn = db.connection();
+    conn.batch_execute(batch.sql()).map_err(|error| {
+        let server = ServerMessage::from(&error);
+        if ServerMessage::is_connection_lost(&error) {
+            return TenantError::ConnectionLost(server);
+        }
+        // A connection that is gone has rolled back by itself.
+        let _ = conn.batch_execute("ROLLBACK");
+        if let Some(applied) = server.message.strip_prefix(RECORDS) {
+            return TenantError::LedgerExists { applied: applied.parse().unwrap_or(0) };
+        }
+        match Objection::in_message(&server.message) {
+            Some(Objection::Busy) => TenantError::Busy,
+            Some(_) => TenantError::Unsettled,
+            None => TenantError::Server(server),
+        }
+    })
+}
+
+/// How the server says that a ledger is not empty.
+const RECORDS: &str = "tenantry: migrations in the ledger: ";

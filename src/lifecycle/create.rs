@@ -1,0 +1,182 @@
+//! New tenants: schema, ledger, migrations and tracker row in one transaction, so that a tenant is there whole or not at
+//! all. With a migration among them that is not transactional, the tenant is `creating` until all have run.
+
+use std::collections::HashMap;
+
+use diesel::pg::PgConnection;
+
+use super::{distinct, find_schemas, holds_extensions};
+use crate::database::Database;
+use crate::error::Error;
+use crate::failure::{Failed, TenantError};
+use crate::fleet::Fleet;
+use crate::migrator::{Done, Job, Next, OnFailure, Plan, Report, Run, TrackerRow, run_jobs};
+use crate::name::TenantName;
+use crate::tenancy::Tenancy;
+use crate::tracker::{self, State};
+use crate::workers::{Observer, Stop};
+
+/// What follows when a tenant is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfExists {
+    /// It fails.
+    Fail,
+    /// It is left as it is, as long as its schema is there.
+    Leave,
+}
+
+/// What [`create`] does.
+pub struct CreatePlan {
+    jobs: Vec<Job>,
+    report: Report,
+    if_exists: IfExists,
+}
+
+/// Why a tenant was not created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// Nothing could be done at all.
+    #[error(transparent)]
+    Database(#[from] Error),
+    /// The tenant could not be created.
+    #[error("tenant {tenant} was not created: {error}")]
+    Tenant {
+        /// Its name.
+        tenant: TenantName,
+        /// Why.
+        error: TenantError,
+    },
+}
+
+impl CreatePlan {
+    /// The names that will be created or completed.
+    pub fn names(&self) -> impl Iterator<Item = &TenantName> {
+        self.jobs.iter().map(Job::name)
+    }
+}
+
+/// Decides what is to be done for each name.
+///
+/// # Errors
+/// [`Error::TrackerMissing`], [`Error::TrackerBehind`], [`Error::Standby`], or what the server answered. What is wrong with
+/// one name is in the report.
+pub fn plan_create(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    names: &[TenantName],
+    if_exists: IfExists,
+) -> Result<CreatePlan, Error> {
+    db.require_writable(tenancy)?;
+    let names = distinct(names);
+    let conn = db.connection();
+    let folded: Vec<String> = names.iter().map(|name| name.folded()).collect();
+    let mut tracked: HashMap<String, (String, State)> = HashMap::new();
+    for (name, state, _) in tracker::find(conn, &folded)? {
+        tracked.insert(name.to_ascii_lowercase(), (name, state));
+    }
+    let schemas: HashMap<String, _> =
+        find_schemas(conn, &names)?.into_iter().map(|found| (found.name.clone(), found)).collect();
+
+    let mut plan = CreatePlan { jobs: Vec::new(), report: Report::default(), if_exists };
+    let mut to_complete = Vec::new();
+    for name in names {
+        let schema = schemas.get(name.as_str());
+        let before = tracked.get(&name.folded()).cloned();
+        // The next name that differs only by case comes up against this one.
+        tracked.entry(name.folded()).or_insert_with(|| (name.as_str().to_owned(), State::Creating));
+        let error = match before {
+            Some((other, _)) if other != name.as_str() => TenantError::CaseClash { tracked: other },
+            Some((_, State::Dropping)) => TenantError::Dropping,
+            Some((_, state @ State::Active)) if schema.is_none() => TenantError::SchemaMissing { state: Some(state) },
+            Some((_, State::Active)) if if_exists == IfExists::Leave => {
+                plan.report.unchanged.push(name.clone());
+                continue;
+            }
+            Some((_, state @ State::Active)) => TenantError::AlreadyTracked { state },
+            Some(_) if schema.is_none() => {
+                plan.jobs.push(Job::create(name.clone(), TrackerRow::Known));
+                continue;
+            }
+            Some(_) => {
+                to_complete.push(name.clone());
+                continue;
+            }
+            None if holds_extensions(tenancy, name, schema) => TenantError::HoldsExtensions,
+            None if schema.is_some() => TenantError::SchemaExists,
+            None => {
+                plan.jobs.push(Job::create(name.clone(), TrackerRow::Missing));
+                continue;
+            }
+        };
+        plan.report.failed.push(Failed::new(name, error));
+    }
+    complete(db, tenancy, &to_complete, &mut plan)?;
+    Ok(plan)
+}
+
+/// Carries out a plan.
+///
+/// # Errors
+/// When the commits of tenants could not be made durable. What one tenant meets is in the report.
+pub fn create(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    plan: CreatePlan,
+    stop: &Stop,
+    observer: &mut dyn Observer,
+) -> Result<Report, Error> {
+    let CreatePlan { jobs, report, if_exists } = plan;
+    let reread =
+        move |conn: &mut PgConnection, tenancy: &Tenancy, name: &TenantName| reread(conn, tenancy, name, if_exists);
+    run_jobs(db, tenancy, Run { jobs, reread: &reread, on_failure: OnFailure::Continue, stop, report }, observer)
+}
+
+/// Creates one tenant: what a sign-up does.
+///
+/// # Errors
+/// As [`create`], and what is wrong with the tenant.
+pub fn create_tenant(db: &mut Database, tenancy: &Tenancy, name: &TenantName) -> Result<Done, CreateError> {
+    let plan = plan_create(db, tenancy, std::slice::from_ref(name), IfExists::Fail)?;
+    let report = create(db, tenancy, plan, &Stop::default(), &mut ())?;
+    if let Some(done) = report.done.into_iter().next() {
+        return Ok(done);
+    }
+    match (report.failed.into_iter().next(), report.ended) {
+        (Some(failed), _) => Err(CreateError::Tenant { tenant: name.clone(), error: failed.error }),
+        (None, Some(crate::migrator::Ended::Lost(error))) => Err(error.into()),
+        (None, _) => Err(CreateError::Tenant { tenant: name.clone(), error: TenantError::Unsettled }),
+    }
+}
+
+/// Adds tenants to the plan that were begun, or registered by hand with a schema.
+fn complete(db: &mut Database, tenancy: &Tenancy, names: &[TenantName], plan: &mut CreatePlan) -> Result<(), Error> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let set = tenancy.tenant_migrations();
+    let part = Plan::of(Fleet::read_some(db.connection(), set, names)?, set, |_| true);
+    crate::migrator::settle(db.connection(), part.to_settle())?;
+    plan.report.unchanged.extend(part.up_to_date);
+    plan.report.failed.extend(part.blocked);
+    plan.jobs.extend(part.migrate.into_iter().map(|planned| Job::migrate(planned.tenant)));
+    Ok(())
+}
+
+/// What is left to do for a tenant that another run is creating, or has changed.
+fn reread(conn: &mut PgConnection, tenancy: &Tenancy, name: &TenantName, if_exists: IfExists) -> Result<Next, Error> {
+    let found = tracker::find(conn, &[name.folded()])?.into_iter().next();
+    let schema = find_schemas(conn, &[name])?.into_iter().next();
+    Ok(match (found, schema) {
+        (Some((other, ..)), _) if other != name.as_str() => Next::Blocked(TenantError::CaseClash { tracked: other }),
+        (Some((_, State::Active, _)), Some(_)) => match if_exists {
+            IfExists::Leave => Next::Nothing,
+            IfExists::Fail => Next::Blocked(TenantError::AlreadyTracked { state: State::Active }),
+        },
+        (Some((_, State::Registered | State::Creating, _)), None) => {
+            Next::Work(Box::new(Job::create(name.clone(), TrackerRow::Known)))
+        }
+        (Some(_), _) => crate::migrator::reread(conn, tenancy, name)?,
+        (None, Some(_)) => Next::Blocked(TenantError::SchemaExists),
+        (None, None) => Next::Work(Box::new(Job::create(name.clone(), TrackerRow::Missing))),
+    })
+}

@@ -1,0 +1,45 @@
+-- Objects outside a schema that depend on objects in it: DROP SCHEMA … CASCADE would take them along.
+WITH inside (classid, objid, schema_oid) AS (
+    SELECT 'pg_class'::regclass, oid, relnamespace FROM pg_class WHERE relnamespace = ANY($1)
+    UNION ALL SELECT 'pg_type'::regclass, oid, typnamespace FROM pg_type WHERE typnamespace = ANY($1)
+    UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace FROM pg_proc WHERE pronamespace = ANY($1)
+    UNION ALL SELECT 'pg_operator'::regclass, oid, oprnamespace FROM pg_operator WHERE oprnamespace = ANY($1)
+    UNION ALL SELECT 'pg_opclass'::regclass, oid, opcnamespace FROM pg_opclass WHERE opcnamespace = ANY($1)
+    UNION ALL SELECT 'pg_opfamily'::regclass, oid, opfnamespace FROM pg_opfamily WHERE opfnamespace = ANY($1)
+    UNION ALL SELECT 'pg_collation'::regclass, oid, collnamespace FROM pg_collation WHERE collnamespace = ANY($1)
+    UNION ALL SELECT 'pg_ts_config'::regclass, oid, cfgnamespace FROM pg_ts_config WHERE cfgnamespace = ANY($1)
+    UNION ALL SELECT 'pg_ts_dict'::regclass, oid, dictnamespace FROM pg_ts_dict WHERE dictnamespace = ANY($1)
+),
+dependents AS (
+    SELECT
+        inside.schema_oid,
+        d.classid,
+        d.objid,
+        d.objsubid,
+        -- The schema that the dependent is in. What has none, like a membership of a publication, holds nothing.
+        CASE d.classid
+            WHEN 'pg_class'::regclass THEN (SELECT relnamespace FROM pg_class WHERE oid = d.objid)
+            WHEN 'pg_constraint'::regclass THEN (SELECT connamespace FROM pg_constraint WHERE oid = d.objid)
+            WHEN 'pg_attrdef'::regclass
+                THEN (SELECT relnamespace FROM pg_attrdef AS a JOIN pg_class AS c ON c.oid = a.adrelid WHERE a.oid = d.objid)
+            WHEN 'pg_rewrite'::regclass
+                THEN (SELECT relnamespace FROM pg_rewrite AS r JOIN pg_class AS c ON c.oid = r.ev_class WHERE r.oid = d.objid)
+            WHEN 'pg_trigger'::regclass
+                THEN (SELECT relnamespace FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid WHERE t.oid = d.objid)
+            WHEN 'pg_policy'::regclass
+                THEN (SELECT relnamespace FROM pg_policy AS p JOIN pg_class AS c ON c.oid = p.polrelid WHERE p.oid = d.objid)
+            WHEN 'pg_type'::regclass THEN (SELECT typnamespace FROM pg_type WHERE oid = d.objid)
+            WHEN 'pg_proc'::regclass THEN (SELECT pronamespace FROM pg_proc WHERE oid = d.objid)
+            WHEN 'pg_operator'::regclass THEN (SELECT oprnamespace FROM pg_operator WHERE oid = d.objid)
+            WHEN 'pg_statistic_ext'::regclass THEN (SELECT stxnamespace FROM pg_statistic_ext WHERE oid = d.objid)
+            -- Of the whole database.
+            WHEN 'pg_cast'::regclass THEN 0::oid
+            WHEN 'pg_event_trigger'::regclass THEN 0::oid
+        END AS dependent_schema
+    FROM inside
+    JOIN pg_depend AS d ON d.refclassid = inside.classid AND d.refobjid = inside.objid
+)
+SELECT DISTINCT schema_oid, pg_describe_object(classid, objid, objsubid) AS description
+FROM dependents
+WHERE dependent_schema <> schema_oid AND dependent_schema <> 'pg_toast'::regnamespace
+ORDER BY schema_oid, description

@@ -1,0 +1,205 @@
+//! Making and starting a server: what a persistent and a temporary one have in common.
+//!
+//! The programs run with the data folder as working folder and are given `.` for it, because `pg_ctl` puts the paths
+//! it is given into a shell command and quotes them badly.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::error::LastLines;
+use super::postmaster::{self, Postmaster};
+use super::{Account, Binaries, DATABASE, LocalError, SUPERUSER, folders, text};
+
+/// How long a server may take to accept connections before the start counts as failed; recovery after a crash is part
+/// of it.
+pub(super) const START_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the processes that a crashed server left may take to end before a start fails because of them.
+const REMAINS_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A log that is larger than this, in bytes, is begun anew by the next start.
+const LONGEST_LOG: u64 = 16 << 20;
+
+/// Whether what is made has to outlive a crash of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// Written to disk before it counts as made.
+    Kept,
+    /// Left to the operating system: it will be thrown away.
+    Fleeting,
+}
+
+/// A server's place and means.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    pub(super) binaries: Binaries,
+    pub(super) account: Account,
+    /// Holds the folder `data` and the file `server.log`.
+    pub(super) folder: PathBuf,
+    /// The folder of the socket, which must exist when the server starts.
+    pub(super) socket_folder: PathBuf,
+    /// The process group that programs are put into, so that they can be ended together.
+    pub(super) group: Option<i32>,
+}
+
+impl Cluster {
+    /// The data folder.
+    pub(super) fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// The server's log.
+    pub(super) fn log(&self) -> PathBuf {
+        self.folder.join("server.log")
+    }
+
+    /// Fills `data`, an empty folder of the account, with a new cluster that holds [`DATABASE`].
+    ///
+    /// It accepts anyone who reaches its socket, and no one over TCP.
+    pub(super) fn create(&self, data: &Path, durability: Durability) -> Result<(), LocalError> {
+        let mut initdb = self.tool("initdb", data);
+        initdb.args(["-U", SUPERUSER, "-E", "UTF8", "--locale=C"]);
+        initdb.args(["--auth-local=trust", "--auth-host=reject"]);
+        // Single-user mode needs no psql, and makes the database part of what is there whole or not at all.
+        let mut single = self.tool("postgres", data);
+        single.arg("--single");
+        single.args(["-j", "-c", "exit_on_error=on", "-c", "log_checkpoints=off"]);
+        if durability == Durability::Fleeting {
+            initdb.arg("--no-sync");
+            single.arg("-F");
+        }
+        self.run(initdb.args(["-D", "."]), "")?;
+        self.run(single.args(["-D", ".", "postgres"]), &format!("CREATE DATABASE {DATABASE};\n\n"))?;
+
+        let conf = data.join("postgresql.conf");
+        let standard = fs::read_to_string(&conf).map_err(LocalError::io("read", &conf))?;
+        let with_ours = format!("{standard}\ninclude = 'tenantry.conf'\n");
+        self.account.write(&conf, with_ours.as_bytes())
+    }
+
+    /// Writes the settings for the next start: those of this module, then `settings`, which win.
+    pub(super) fn configure(&self, port: u16, settings: &[(String, String)]) -> Result<(), LocalError> {
+        let port = port.to_string();
+        let socket_folder = text::list_element(&self.socket_folder);
+        let ours = [
+            ("listen_addresses", ""),
+            ("port", port.as_str()),
+            ("unix_socket_directories", socket_folder.as_str()),
+            ("unix_socket_permissions", "0700"),
+        ];
+        let given = settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let conf: String = ours.into_iter().chain(given).map(|(name, value)| text::setting_line(name, value)).collect();
+        self.account.write(&self.data().join("tenantry.conf"), conf.as_bytes())
+    }
+
+    /// The server, when it runs.
+    pub(super) fn postmaster(&self, port: u16) -> Result<Option<Postmaster>, LocalError> {
+        Postmaster::of(&self.data(), &folders::socket_file(&self.socket_folder, port))
+    }
+
+    /// Starts the server, which must not run, and waits until it accepts connections.
+    pub(super) fn start(&self, port: u16) -> Result<(), LocalError> {
+        let begun = Instant::now();
+        let mut disarmed = false;
+        loop {
+            let error = match self.start_once() {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            if error.says("already exists") && !disarmed {
+                // Of a server that another start had only just begun, or of a dead one whose id is now another's.
+                if let Some(postmaster) = self.postmaster(port)? {
+                    return postmaster.wait_until_ready(START_PATIENCE);
+                }
+                let socket = folders::socket_file(&self.socket_folder, port);
+                postmaster::disarm_remains(&self.data(), &socket, &self.account)?;
+                disarmed = true;
+            } else if error.says("is still in use") && begun.elapsed() < REMAINS_PATIENCE {
+                // Backends of a crashed server need a moment to notice, and the data is theirs until then.
+                sleep(Duration::from_millis(100));
+            } else {
+                return Err(error);
+            }
+        }
+    }
+
+    fn start_once(&self) -> Result<(), LocalError> {
+        let log = self.log();
+        let said_before = match fs::metadata(&log) {
+            Ok(metadata) if metadata.len() <= LONGEST_LOG => metadata.len(),
+            // Made here, because the account itself may not make files in a persistent server's folder.
+            _ => {
+                self.account.write(&log, b"")?;
+                0
+            }
+        };
+        let mut pg_ctl = self.tool("pg_ctl", &self.data());
+        pg_ctl.args(["start", "--silent", "--wait", "-D", ".", "-l", "../server.log", "-t"]);
+        pg_ctl.arg(START_PATIENCE.as_secs().to_string());
+        self.run(&mut pg_ctl, "").map_err(|error| match error {
+            LocalError::Failed { command, status, source } => LocalError::Failed {
+                command,
+                status,
+                source: LastLines::of([source.as_str(), &read_from(&log, said_before)]),
+            },
+            other => other,
+        })
+    }
+
+    fn tool(&self, name: &str, data: &Path) -> Command {
+        let mut command = self.account.command(&self.binaries.program(name));
+        command.current_dir(data);
+        if let Some(group) = self.group {
+            command.process_group(group);
+        }
+        command
+    }
+
+    fn run(&self, command: &mut Command, input: &str) -> Result<(), LocalError> {
+        let output =
+            output_of(command, input).map_err(|source| LocalError::Spawn { command: command_line(command), source })?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let [said, complained] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        Err(LocalError::Failed {
+            command: command_line(command),
+            status: output.status,
+            source: LastLines::of([said.as_str(), complained.as_str()]),
+        })
+    }
+}
+
+fn output_of(command: &mut Command, input: &str) -> std::io::Result<Output> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that ended early says why by its output; the broken pipe says nothing.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    child.wait_with_output()
+}
+
+/// The command as one could type it, for messages.
+fn command_line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+    match command.get_current_dir() {
+        Some(folder) => format!("cd {} && {}", folder.display(), words.join(" ")),
+        None => words.join(" "),
+    }
+}
+
+/// The text of a file from a position on; empty when it cannot be read.
+fn read_from(file: &Path, position: u64) -> String {
+    let mut bytes = Vec::new();
+    let _ = File::open(file).and_then(|mut file| {
+        file.seek(SeekFrom::Start(position))?;
+        file.read_to_end(&mut bytes)
+    });
+    String::from_utf8_lossy(&bytes).into_owned()
+}

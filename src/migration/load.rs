@@ -1,0 +1,133 @@
+//! The one loader: folders of files, from a directory or from the binary, become a checked [`MigrationSet`].
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fs, io};
+
+use include_dir::Dir;
+
+use super::check::{self, InvalidMigrations, Problem};
+use super::{Migration, MigrationSet};
+
+/// Migrations that [`embed_migrations!`](crate::embed_migrations) put into the binary.
+#[derive(Debug, Clone)]
+pub struct Embedded(Dir<'static>);
+
+/// Why migrations could not be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The directory or a file in it cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// What was to be read.
+        path: PathBuf,
+        /// Why it was not.
+        source: io::Error,
+    },
+    /// They break rules; all that they break is listed.
+    #[error(transparent)]
+    Invalid(#[from] InvalidMigrations),
+}
+
+/// A folder of a set, before anything is known of it.
+pub(super) struct Folder {
+    pub(super) name: String,
+    pub(super) files: Vec<(String, Vec<u8>)>,
+}
+
+impl Embedded {
+    /// Wraps what the macro embedded.
+    #[doc(hidden)]
+    pub const fn new(dir: Dir<'static>) -> Self {
+        Self(dir)
+    }
+}
+
+impl MigrationSet {
+    /// Loads the migrations of a directory: a folder each, as Diesel lays them out.
+    ///
+    /// Files beside the folders and folders whose names begin with a dot are none of its business, as with Diesel.
+    ///
+    /// # Errors
+    /// When something cannot be read or breaks a rule; see [`Problem`].
+    pub fn from_dir(path: &Path) -> Result<Self, LoadError> {
+        let folders = folders_in(path)?;
+        Ok(Self::from_folders(&path.display().to_string(), folders)?)
+    }
+
+    /// Loads migrations from the binary.
+    ///
+    /// # Errors
+    /// When they break a rule; see [`Problem`].
+    pub fn from_embedded(embedded: &Embedded) -> Result<Self, LoadError> {
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let folders = embedded
+            .0
+            .dirs()
+            .filter(|dir| !name(dir.path()).starts_with('.'))
+            .map(|dir| Folder {
+                name: name(dir.path()),
+                files: dir.files().map(|file| (name(file.path()), file.contents().to_vec())).collect(),
+            })
+            .collect();
+        Ok(Self::from_folders("the embedded migrations", folders)?)
+    }
+
+    fn from_folders(origin: &str, mut folders: Vec<Folder>) -> Result<Self, InvalidMigrations> {
+        folders.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut problems = Vec::new();
+        let mut migrations: Vec<Arc<Migration>> =
+            folders.iter().filter_map(|folder| check::migration(folder, &mut problems)).map(Arc::new).collect();
+        migrations.sort_by(|a, b| a.version().cmp(b.version()));
+        check::order(&migrations, &mut problems);
+        match problems.is_empty() {
+            true => Ok(Self { migrations: migrations.into() }),
+            false => Err(InvalidMigrations { origin: origin.to_owned(), problems }),
+        }
+    }
+}
+
+pub(super) fn merge(one: &MigrationSet, other: &MigrationSet) -> Result<MigrationSet, LoadError> {
+    let same = |a: &Migration, b: &Migration| {
+        a.up.text() == b.up.text()
+            && a.down.as_ref().map(|s| s.text()) == b.down.as_ref().map(|s| s.text())
+            && a.mode == b.mode
+    };
+    let mut migrations: Vec<_> = one.migrations.to_vec();
+    for migration in other.iter() {
+        match one.position(migration.version().as_str()) {
+            Some(index) if same(one.at(index), migration) => {}
+            _ => migrations.push(Arc::clone(migration)),
+        }
+    }
+    migrations.sort_by(|a, b| a.version().cmp(b.version()));
+    let mut problems: Vec<Problem> = Vec::new();
+    check::order(&migrations, &mut problems);
+    match problems.is_empty() {
+        true => Ok(MigrationSet { migrations: migrations.into() }),
+        false => Err(InvalidMigrations { origin: "the public migrations".to_owned(), problems }.into()),
+    }
+}
+
+fn folders_in(root: &Path) -> Result<Vec<Folder>, LoadError> {
+    let mut folders = Vec::new();
+    for entry in entries(root)? {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = entry.path();
+        if name.starts_with('.') || !path.is_dir() {
+            continue;
+        }
+        let mut files = Vec::new();
+        for file in entries(&path)?.into_iter().filter(|file| file.path().is_file()) {
+            let contents = fs::read(file.path()).map_err(|source| LoadError::Read { path: file.path(), source })?;
+            files.push((file.file_name().to_string_lossy().into_owned(), contents));
+        }
+        folders.push(Folder { name, files });
+    }
+    Ok(folders)
+}
+
+fn entries(path: &Path) -> Result<Vec<fs::DirEntry>, LoadError> {
+    fs::read_dir(path).and_then(Iterator::collect).map_err(|source| LoadError::Read { path: path.to_owned(), source })
+}

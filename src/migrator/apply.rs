@@ -1,0 +1,155 @@
+//! One tenant's pending migrations: one message where all are transactional.
+
+use std::ops::ControlFlow;
+
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+use diesel::result::Error as DieselError;
+
+use super::batch::{Batch, Commit, Kind, Objection, Opening, Target, set_state};
+use super::{explain, non_transactional};
+use crate::failure::{MigrationFailure, TenantError};
+use crate::migration::Mode;
+use crate::postgres::{ServerMessage, Session};
+use crate::tracker::{State, Unfinished};
+
+/// What is to be done in one schema.
+pub(crate) struct Work<'a> {
+    pub(crate) target: Target<'a>,
+    pub(crate) opening: Opening,
+    /// The places in the set of the migrations to run, in order.
+    pub(crate) pending: &'a [usize],
+    /// The tenant's state before.
+    pub(crate) state: State,
+    pub(crate) unfinished: Option<&'a Unfinished>,
+    pub(crate) commit: Commit,
+    /// Whether the server is behind a transaction pooler, where what is not transactional cannot run.
+    pub(crate) pooler: bool,
+}
+
+/// Why the work was not done.
+pub(crate) enum Setback {
+    /// Another session is at it; later it may be free.
+    Busy,
+    /// The tenant is not as it was read; it must be read again.
+    Changed,
+    /// The connection is gone; the tenant must be read again through another.
+    Lost(ServerMessage),
+    /// It cannot be done.
+    Failed(TenantError),
+}
+
+/// Does the work. On return the session is as it was found, or spent.
+pub(crate) fn apply(session: &mut Session, work: &Work<'_>) -> Result<(), Setback> {
+    let result = in_order(session, work);
+    if result.is_err() {
+        // The message that failed left its transaction open.
+        if session.batch_execute("ROLLBACK").is_err() {
+            session.spend();
+        }
+    }
+    result
+}
+
+fn in_order(session: &mut Session, work: &Work<'_>) -> Result<(), Setback> {
+    let target = work.target;
+    if let Some(index) = first_non_transactional(work).filter(|_| work.pooler) {
+        let folder = target.migration(index).folder().to_owned();
+        return Err(Setback::Failed(TenantError::Pooler { folder }));
+    }
+    let mut opening = work.opening.clone();
+    let mut rest = work.pending;
+    loop {
+        let many = rest.iter().take_while(|index| target.migration(**index).mode() == Mode::Transactional).count();
+        let (transactional, after) = rest.split_at(many);
+        // A tenant that exists and goes on with what is not transactional has nothing to do in a transaction first.
+        if !transactional.is_empty() || !matches!(opening, Opening::Continue { .. }) || after.is_empty() {
+            send(session, work, &opening, transactional, after.is_empty())?;
+            opening = advance(opening, target, transactional);
+        }
+        let Some((index, others)) = after.split_first() else { return Ok(()) };
+        non_transactional::run(session, work, &opening, *index, others.is_empty())?;
+        opening = advance(opening, target, &[*index]);
+        rest = others;
+        if rest.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+fn first_non_transactional(work: &Work<'_>) -> Option<usize> {
+    work.pending.iter().copied().find(|index| work.target.migration(*index).mode() == Mode::NonTransactional)
+}
+
+/// Sends transactional migrations as one message.
+fn send(
+    session: &mut Session,
+    work: &Work<'_>,
+    opening: &Opening,
+    migrations: &[usize],
+    last: bool,
+) -> Result<(), Setback> {
+    let mut batch = Batch::open(work.target, opening, work.commit);
+    for index in migrations {
+        batch.migration(work.target, *index);
+    }
+    if last && let Some(sql) = completion(work) {
+        batch.push(&sql);
+    }
+    let batch = batch.commit();
+    session.batch_execute(batch.sql()).map_err(|error| match setback(&error) {
+        ControlFlow::Break(setback) => setback,
+        ControlFlow::Continue(server) => {
+            Setback::Failed(explain::failure(session, work.target, opening, migrations, &batch, server))
+        }
+    })
+}
+
+/// SQL that makes the tenant active, where it is not.
+pub(super) fn completion(work: &Work<'_>) -> Option<String> {
+    let creating_at_once = matches!(work.opening, Opening::Create { state: State::Active, .. });
+    (work.target.kind == Kind::Tenant && work.state != State::Active && !creating_at_once)
+        .then(|| set_state(work.target.schema, State::Active))
+}
+
+/// What the next message expects after `migrations` were applied.
+fn advance(opening: Opening, target: Target<'_>, migrations: &[usize]) -> Opening {
+    let mut applied = match opening {
+        Opening::Continue { applied } | Opening::Public { applied } => applied,
+        Opening::Create { .. } | Opening::Begin => Vec::new(),
+    };
+    applied.extend(migrations.iter().map(|index| target.migration(*index).version().as_str().to_owned()));
+    applied.sort_unstable();
+    match target.kind {
+        Kind::Public => Opening::Public { applied },
+        Kind::Tenant => Opening::Continue { applied },
+    }
+}
+
+/// Tells what an error calls for, or hands over the server's message where it must be explained.
+pub(super) fn setback(error: &DieselError) -> ControlFlow<Setback, ServerMessage> {
+    let server = ServerMessage::from(error);
+    if ServerMessage::is_connection_lost(error) {
+        return ControlFlow::Break(Setback::Lost(server));
+    }
+    match Objection::in_message(&server.message) {
+        Some(Objection::Busy) => ControlFlow::Break(Setback::Busy),
+        // The path led elsewhere because the schema is gone; reading it again tells.
+        Some(Objection::Changed | Objection::WrongSchema) => ControlFlow::Break(Setback::Changed),
+        None => ControlFlow::Continue(server),
+    }
+}
+
+impl From<MigrationFailure> for Setback {
+    fn from(failure: MigrationFailure) -> Self {
+        Self::Failed(TenantError::Migration(Box::new(failure)))
+    }
+}
+
+/// Runs SQL of tenantry's own on a session.
+pub(super) fn own(conn: &mut PgConnection, sql: &str) -> Result<(), Setback> {
+    conn.batch_execute(sql).map_err(|error| match setback(&error) {
+        ControlFlow::Break(setback) => setback,
+        ControlFlow::Continue(server) => Setback::Failed(TenantError::Server(server)),
+    })
+}

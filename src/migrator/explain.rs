@@ -1,0 +1,123 @@
+//! Where a message of many statements failed, as exactly as if each had been sent alone.
+//!
+//! An error that the server's parser finds has a position in the message. For any other, the message's statements are
+//! sent one by one in a transaction that is rolled back, until the one that fails.
+
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+use diesel::result::Error as DieselError;
+
+use super::batch::{Batch, Commit, Opening, Target};
+use crate::failure::{Effect, FailedStatement, MigrationFailure, TenantError};
+use crate::ledger;
+use crate::migration::Migration;
+use crate::postgres::ServerMessage;
+use crate::sql::statement::{Statement, line_at};
+
+/// Explains the failure of a message that ran `migrations`. The session is in the failed transaction, and stays in one.
+pub(super) fn failure(
+    conn: &mut PgConnection,
+    target: Target<'_>,
+    opening: &Opening,
+    migrations: &[usize],
+    batch: &Batch,
+    server: ServerMessage,
+) -> TenantError {
+    if let Some((index, byte)) = server.position.and_then(|position| batch.locate(position)) {
+        let migration = target.migration(index);
+        let statements = migration.up().statements();
+        let at = statements.iter().rev().find(|statement| statement.offset() <= byte).map(|statement| {
+            FailedStatement { line: line_at(migration.up().text(), byte), sql: statement.sql().to_owned() }
+        });
+        return rolled_back(migration, at, server);
+    }
+    match replay(conn, target, opening, migrations) {
+        // The same again, and now it is known where.
+        Some(Found { index: Some(index), at, server: again }) if again.message == server.message => {
+            rolled_back(target.migration(index), at, again)
+        }
+        Some(Found { index: None, .. }) => TenantError::Server(server),
+        // It did not fail, or in another way: what failed first is told, without a place.
+        Some(_) | None => match migrations {
+            [] => TenantError::Server(server),
+            [only] => rolled_back(target.migration(*only), None, server),
+            [.., last] => rolled_back(target.migration(*last), None, server),
+        },
+    }
+}
+
+/// The failure of one statement that was sent alone.
+pub(super) fn alone(
+    migration: &Migration,
+    script: &str,
+    statement: &Statement<'_>,
+    server: ServerMessage,
+    effect: Effect,
+) -> MigrationFailure {
+    let at = FailedStatement { line: line_in(script, statement, &server), sql: statement.sql().to_owned() };
+    MigrationFailure {
+        version: migration.version().clone(),
+        folder: migration.folder().to_owned(),
+        file: "up.sql",
+        at: Some(at),
+        server,
+        effect,
+    }
+}
+
+struct Found {
+    /// None: in what tenantry itself does.
+    index: Option<usize>,
+    at: Option<FailedStatement>,
+    server: ServerMessage,
+}
+
+fn replay(conn: &mut PgConnection, target: Target<'_>, opening: &Opening, migrations: &[usize]) -> Option<Found> {
+    conn.batch_execute("ROLLBACK").ok()?;
+    let own = |error: DieselError| Found { index: None, at: None, server: ServerMessage::from(&error) };
+    if let Err(error) = conn.batch_execute(Batch::open(target, opening, Commit::Deferred).sql()) {
+        return Some(own(error));
+    }
+    for index in migrations {
+        let migration = target.migration(*index);
+        let path = target.tenancy.path(target.schema).set_for_transaction();
+        if let Err(error) = conn.batch_execute(&path) {
+            return Some(own(error));
+        }
+        let script = migration.up().text();
+        for statement in migration.up().statements() {
+            if let Err(error) = conn.batch_execute(statement.sql()) {
+                let server = ServerMessage::from(&error);
+                let line = line_in(script, &statement, &server);
+                let at = Some(FailedStatement { line, sql: statement.sql().to_owned() });
+                return Some(Found { index: Some(*index), at, server });
+            }
+        }
+        if let Err(error) = conn.batch_execute(&ledger::insert(target.schema, [migration.version().as_str()])) {
+            return Some(own(error));
+        }
+    }
+    // What is checked at the commit is checked now.
+    let error = conn.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").err()?;
+    Some(Found { index: migrations.last().copied(), at: None, server: ServerMessage::from(&error) })
+}
+
+fn rolled_back(migration: &Migration, at: Option<FailedStatement>, server: ServerMessage) -> TenantError {
+    TenantError::Migration(Box::new(MigrationFailure {
+        version: migration.version().clone(),
+        folder: migration.folder().to_owned(),
+        file: "up.sql",
+        at,
+        server,
+        effect: Effect::RolledBack,
+    }))
+}
+
+/// The line that the server points to in a statement that was sent alone, or else the statement's first.
+fn line_in(script: &str, statement: &Statement<'_>, server: &ServerMessage) -> usize {
+    let byte = server
+        .position
+        .and_then(|position| statement.sql().char_indices().nth(position.checked_sub(1)?))
+        .map_or(0, |(byte, _)| byte);
+    line_at(script, statement.offset() + byte)
+}

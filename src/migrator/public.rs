@@ -1,0 +1,154 @@
+//! The migrations of the schema `public`: the tracker's own, and what a project adds to them.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+
+use super::apply::{Setback, Work, apply};
+use super::batch::{Batch, Commit, Kind, Objection, Opening, Target};
+use super::{Effect, MigrationFailure};
+use crate::database::Database;
+use crate::error::Error;
+use crate::failure::TenantError;
+use crate::ledger::{self, Ledger, TABLE};
+use crate::name::SchemaName;
+use crate::postgres::ServerMessage;
+use crate::tenancy::Tenancy;
+use crate::tracker::State;
+use crate::workers::Stop;
+
+/// What [`migrate_public`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicReport {
+    /// The folders of the migrations that were applied, in order; none when all were.
+    pub applied: Vec<String>,
+    /// The newest version in the public ledger now.
+    pub version: Option<String>,
+}
+
+/// How long another run that is at it is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Applies the public migrations that are pending.
+///
+/// # Errors
+/// [`Error::PublicMigration`] when one fails, and nothing was changed; [`Error::Busy`]; what the server answered.
+pub fn migrate_public(db: &mut Database, tenancy: &Tenancy, stop: &Stop) -> Result<PublicReport, Error> {
+    db.require_primary(tenancy)?;
+    let public = SchemaName::public();
+    let set = tenancy.public_migrations();
+    let pool = db.pool(1);
+    let began = Instant::now();
+    loop {
+        let applied = public_applied(db.connection())?;
+        let ledger = Ledger::new(applied, set);
+        let version = |ledger: &Ledger| ledger.version().map(str::to_owned);
+        if ledger.pending.is_empty() {
+            return Ok(PublicReport { applied: Vec::new(), version: version(&ledger) });
+        }
+        let needs_session = ledger.pending.iter().any(|index| !is_transactional(tenancy, *index));
+        let work = Work {
+            target: Target { tenancy, schema: &public, kind: Kind::Public },
+            opening: Opening::Public { applied: ledger.applied.clone() },
+            pending: &ledger.pending,
+            state: State::Active,
+            unfinished: None,
+            commit: Commit::Durable,
+            pooler: needs_session && !db.connector().reaches_a_session_of_its_own(),
+        };
+        let mut session = pool.get().map_err(|error| Error::ConnectionsLost { message: error.to_string() })?;
+        match apply(&mut session, &work) {
+            Ok(()) => {
+                let applied = ledger.pending.iter().map(|index| set.at(*index).folder().to_owned()).collect();
+                let newest = set.iter().next_back().map(|last| last.version().as_str().to_owned());
+                return Ok(PublicReport { applied, version: newest.max(version(&ledger)) });
+            }
+            Err(Setback::Failed(TenantError::Migration(failure))) => return Err(Error::PublicMigration(failure)),
+            Err(Setback::Failed(TenantError::Server(message))) => {
+                return Err(Error::Query { doing: "apply the public migrations", message, lost: false });
+            }
+            Err(Setback::Failed(other)) => return Err(Error::Public(Box::new(other))),
+            Err(Setback::Lost(message)) => {
+                return Err(Error::Query { doing: "apply the public migrations", message, lost: true });
+            }
+            Err(Setback::Busy | Setback::Changed) if began.elapsed() < PATIENCE && !stop.is_requested() => {
+                thread::sleep(Duration::from_millis(100));
+            }
+            Err(Setback::Busy | Setback::Changed) => {
+                return Err(Error::Busy { what: "the schema public".to_owned() });
+            }
+        }
+    }
+}
+
+/// Reverts the public migrations that are applied, newest first, each in a transaction with its ledger row, and then
+/// drops the public ledger if it records nothing else. Returns the folders reverted, and how many versions of others the
+/// ledger keeps.
+///
+/// # Errors
+/// [`Error::NoDown`] before anything is done; [`Error::PublicMigration`], with the earlier ones reverted.
+pub(crate) fn revert_public(db: &mut Database, tenancy: &Tenancy) -> Result<(Vec<String>, usize), Error> {
+    let public = SchemaName::public();
+    let set = tenancy.public_migrations();
+    let ledger = Ledger::new(public_applied(db.connection())?, set);
+    let mut reverted = Vec::new();
+    for index in (0..set.len()).rev().filter(|index| !ledger.pending.contains(index)) {
+        let migration = set.at(index);
+        let down = migration.down().ok_or_else(|| Error::NoDown { folder: migration.folder().to_owned() })?;
+        let target = Target { tenancy, schema: &public, kind: Kind::Public };
+        let path = tenancy.path(&public);
+        let mut batch = Batch::default();
+        batch.push("BEGIN ISOLATION LEVEL READ COMMITTED;");
+        batch.push(&super::batch::statement_timeout("SET LOCAL", tenancy));
+        batch.push(&path.set_for_transaction());
+        batch.guard(&[target.lock_for_transaction(), path.guard()]);
+        batch.script(index, down.text());
+        batch.push(&ledger::delete(&public, migration.version().as_str()));
+        let batch = batch.commit();
+        if let Err(error) = db.connection().batch_execute(batch.sql()) {
+            let server = ServerMessage::from(&error);
+            // A connection that is gone has rolled back by itself.
+            let _ = db.connection().batch_execute("ROLLBACK");
+            if Objection::in_message(&server.message).is_some() {
+                return Err(Error::Busy { what: "the schema public".to_owned() });
+            }
+            return Err(Error::PublicMigration(Box::new(MigrationFailure {
+                version: migration.version().clone(),
+                folder: migration.folder().to_owned(),
+                file: "down.sql",
+                at: None,
+                server,
+                effect: Effect::RolledBack,
+            })));
+        }
+        reverted.push(migration.folder().to_owned());
+    }
+    let others = public_applied(db.connection())?.len();
+    if others == 0 {
+        db.connection()
+            .batch_execute(&format!("DROP TABLE IF EXISTS public.{TABLE}"))
+            .map_err(Error::doing("drop the public ledger"))?;
+    }
+    Ok((reverted, others))
+}
+
+/// What the public ledger records; nothing where there is none.
+pub(crate) fn public_applied(conn: &mut PgConnection) -> Result<Vec<String>, Error> {
+    let exists: bool = diesel::RunQueryDsl::get_result(
+        diesel::dsl::sql::<diesel::sql_types::Bool>(
+            "SELECT to_regclass('public.__diesel_schema_migrations') IS NOT NULL",
+        ),
+        conn,
+    )
+    .map_err(Error::doing("look for the public ledger"))?;
+    match exists {
+        true => ledger::read_one(conn, &SchemaName::public()).map_err(Error::doing("read the public ledger")),
+        false => Ok(Vec::new()),
+    }
+}
+
+fn is_transactional(tenancy: &Tenancy, index: usize) -> bool {
+    tenancy.public_migrations().at(index).mode() == crate::migration::Mode::Transactional
+}

@@ -1,0 +1,142 @@
+//! Connections, one by one or from a pool.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::connection::{CacheSize, Connection, TransactionManager};
+use diesel::pg::PgConnection;
+use scheduled_thread_pool::ScheduledThreadPool;
+
+use super::url::DatabaseUrl;
+use crate::error::Error;
+
+/// Opens connections to one database. It is what r2d2 calls a connection manager.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    url: DatabaseUrl,
+    timeout: Duration,
+    /// Where the database is, for messages.
+    place: String,
+    /// Passwords that are not in the URL, to be kept out of messages.
+    secrets: Vec<String>,
+}
+
+/// A connection of a [`Pool`].
+pub struct Session {
+    conn: PgConnection,
+    spent: bool,
+}
+
+/// Connections that workers share.
+pub type Pool = r2d2::Pool<Connector>;
+
+impl Connector {
+    /// A connector for `url`; a try to connect takes `timeout` at most (libpq rounds it up to whole seconds, and takes it
+    /// for each address of the host), unless the URL has a `connect_timeout` of its own.
+    ///
+    /// `env` looks up the variables that libpq reads, for messages: where it goes by default, and the password that must
+    /// not show.
+    pub fn new(url: DatabaseUrl, timeout: Duration, env: impl Fn(&str) -> Option<String>) -> Self {
+        let place = url.place(&env);
+        let seconds = timeout.as_secs_f64().ceil().max(1.0).to_string();
+        let url = url.with_default("connect_timeout", &seconds).with_default("fallback_application_name", "tenantry");
+        Self { url, timeout, place, secrets: env("PGPASSWORD").into_iter().collect() }
+    }
+
+    /// The host and port, or the folder of the socket.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] with what libpq said, without passwords.
+    pub fn connect(&self) -> Result<PgConnection, Error> {
+        self.connect_with(&self.url)
+    }
+
+    /// Whether a connection reaches the server itself, and not a pooler that hands each transaction to any session.
+    ///
+    /// A setting goes along in the startup packet: a server's session has it, while a pooler refuses the packet, drops the
+    /// setting, or has another session run the query.
+    pub fn reaches_a_session_of_its_own(&self) -> bool {
+        let mark = uuid::Uuid::new_v4().simple().to_string();
+        let options = format!("{} -c tenantry.mark={mark}", self.url.get("options").unwrap_or_default());
+        let url = self.url.clone().with("options", options.trim_start());
+        let Ok(mut conn) = self.connect_with(&url) else { return false };
+        let seen = diesel::dsl::sql::<diesel::sql_types::Bool>(
+            "SELECT coalesce(current_setting('tenantry.mark', true), '') = ",
+        )
+        .bind::<diesel::sql_types::Text, _>(mark);
+        diesel::RunQueryDsl::get_result(seen, &mut conn).unwrap_or(false)
+    }
+
+    /// A pool of exactly `size` connections, opened all at once and kept.
+    pub fn pool(&self, size: usize) -> Pool {
+        let size = size.max(1);
+        r2d2::Pool::builder()
+            .max_size(u32::try_from(size).unwrap_or(u32::MAX))
+            .min_idle(Some(0))
+            // A check costs a round trip each time; a dead connection shows at its first use.
+            .test_on_check_out(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connection_timeout(self.timeout.max(Duration::from_secs(1)))
+            .thread_pool(Arc::new(ScheduledThreadPool::builder().num_threads(size).build()))
+            .error_handler(Box::new(r2d2::NopErrorHandler))
+            .build_unchecked(self.clone())
+    }
+
+    fn connect_with(&self, url: &DatabaseUrl) -> Result<PgConnection, Error> {
+        let mut conn = PgConnection::establish(&url.conninfo()).map_err(|error| {
+            let secrets: Vec<&str> = self.secrets.iter().map(String::as_str).collect();
+            let message = self.url.redact_with(&error.to_string(), &secrets);
+            Error::Unreachable { place: self.place.clone(), message: message.trim_end().to_owned() }
+        })?;
+        // Without names for prepared statements each query is one round trip, and safe behind a transaction pooler.
+        conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+        Ok(conn)
+    }
+}
+
+impl Session {
+    /// Has the connection closed instead of given back: its state is not what the next user expects.
+    pub fn spend(&mut self) {
+        self.spent = true;
+    }
+}
+
+impl r2d2::ManageConnection for Connector {
+    type Connection = Session;
+    type Error = Error;
+
+    fn connect(&self) -> Result<Session, Error> {
+        self.connect().map(|conn| Session { conn, spent: false })
+    }
+
+    fn is_valid(&self, _: &mut Session) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn has_broken(&self, session: &mut Session) -> bool {
+        session.spent
+            || std::thread::panicking()
+            || <PgConnection as Connection>::TransactionManager::is_broken_transaction_manager(&mut session.conn)
+    }
+}
+
+impl Deref for Session {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.conn
+    }
+}
+
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.conn
+    }
+}

@@ -1,0 +1,13 @@
+//! The server: where it is, how to reach it, what it says when it refuses, and the one place that sets `search_path`.
+
+pub mod connect;
+pub mod message;
+pub mod path;
+pub mod server;
+pub mod url;
+
+pub use connect::{Connector, Session};
+pub use message::ServerMessage;
+pub use path::SchemaPath;
+pub use server::Server;
+pub use url::{DatabaseUrl, ParseUrlError};

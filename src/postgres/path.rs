@@ -1,0 +1,78 @@
+//! `search_path`: nothing outside this file sets it.
+//!
+//! PostgreSQL skips a schema on the path that does not exist without a word, so that statements meant for a tenant would
+//! land in the next schema on it. Hence the guard, which goes in the same message as the path and ahead of everything
+//! else: unless `current_schema()` is the one that is meant, it raises an error and nothing runs.
+
+use crate::name::SchemaName;
+use crate::sql::quote::{Identifier, Literal};
+
+/// A schema, and the schemas of extensions behind it, as a `search_path`.
+#[derive(Debug, Clone, Copy)]
+pub struct SchemaPath<'a> {
+    schema: &'a SchemaName,
+    extensions: &'a [SchemaName],
+}
+
+/// What a guard says when `current_schema()` is not the one that is meant; see [`SchemaPath::guard`].
+pub const WRONG_SCHEMA: &str = "tenantry: current_schema() is not the schema that is meant";
+
+/// Takes back what [`SchemaPath::set_for_session`] did.
+pub const RESET: &str = "RESET search_path;";
+
+impl<'a> SchemaPath<'a> {
+    /// A path that leads to `schema`, and behind it to what extensions keep in theirs.
+    pub fn new(schema: &'a SchemaName, extensions: &'a [SchemaName]) -> Self {
+        Self { schema, extensions }
+    }
+
+    /// The schema that it leads to.
+    pub fn schema(&self) -> &'a SchemaName {
+        self.schema
+    }
+
+    /// Sets the path for the transaction; it ends with it, also behind a transaction pooler.
+    pub fn set_for_transaction(&self) -> String {
+        format!("SET LOCAL search_path TO {};", self.list())
+    }
+
+    /// Sets the path for the session, for what cannot run in a transaction. It must be [reset](RESET), or the session
+    /// closed.
+    pub fn set_for_session(&self) -> String {
+        format!("SET search_path TO {};", self.list())
+    }
+
+    /// A condition in PL/pgSQL that raises [`WRONG_SCHEMA`] unless the path leads where it is meant to.
+    pub fn guard(&self) -> String {
+        let schema = Literal(self.schema.as_str());
+        format!(
+            "IF current_schema() IS DISTINCT FROM {schema} THEN RAISE EXCEPTION '{}'; END IF;",
+            // In the format of RAISE a quote is doubled; the message has none, nor a %.
+            WRONG_SCHEMA
+        )
+    }
+
+    /// Temporary objects of whoever had the session before come last: unnamed, `pg_temp` would come first.
+    fn list(&self) -> String {
+        let mut list = Identifier::from(self.schema).to_string();
+        for extension in self.extensions {
+            list.push_str(", ");
+            list.push_str(&Identifier::from(extension).to_string());
+        }
+        list + ", pg_temp"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_is_the_schema_then_extensions_then_temporary_objects() {
+        let schema: SchemaName = "Ac\"me".parse().unwrap();
+        let extensions = ["public".parse().unwrap()];
+        let path = SchemaPath::new(&schema, &extensions);
+        assert_eq!(path.set_for_transaction(), "SET LOCAL search_path TO \"Ac\"\"me\", \"public\", pg_temp;");
+        assert!(path.guard().starts_with("IF current_schema() IS DISTINCT FROM 'Ac\"me' THEN"));
+    }
+}

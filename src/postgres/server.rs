@@ -1,0 +1,49 @@
+//! What one query tells about the server and the database.
+
+use diesel::pg::PgConnection;
+use diesel::sql_types::{Bool, Integer, Text};
+use diesel::{QueryableByName, RunQueryDsl, sql_query};
+
+use crate::error::Error;
+
+/// The oldest version of PostgreSQL that the project works with, as in `server_version_num`.
+pub const OLDEST_VERSION: i32 = 140_000;
+
+/// The server and the database at the moment of asking.
+#[derive(Debug, Clone, QueryableByName)]
+pub struct Server {
+    /// The database's name.
+    #[diesel(sql_type = Text)]
+    pub database: String,
+    /// As in `server_version_num`: 150018 is 15.18.
+    #[diesel(sql_type = Integer)]
+    pub version: i32,
+    /// Whether it is a standby, which can only be read.
+    #[diesel(sql_type = Bool)]
+    pub in_recovery: bool,
+    /// How many more connections this role may open.
+    #[diesel(sql_type = Integer)]
+    pub free_connections: i32,
+    /// Whether `public.schema_tracker` exists.
+    #[diesel(sql_type = Bool)]
+    pub has_tracker: bool,
+    /// Whether `public.__diesel_schema_migrations` exists.
+    #[diesel(sql_type = Bool)]
+    pub has_public_ledger: bool,
+}
+
+impl Server {
+    /// Asks.
+    ///
+    /// # Errors
+    /// [`Error::ServerTooOld`], or what the server answered.
+    pub fn ask(conn: &mut PgConnection) -> Result<Self, Error> {
+        let server: Self = sql_query(include_str!("server.sql"))
+            .get_result(conn)
+            .map_err(Error::doing("ask the server about itself"))?;
+        match server.version < OLDEST_VERSION {
+            true => Err(Error::ServerTooOld { version: server.version }),
+            false => Ok(server),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+SELECT
+    current_database()::text AS database,
+    current_setting('server_version_num')::integer AS version,
+    pg_is_in_recovery() AS in_recovery,
+    -- What this role may still open: of the server's connections, of the database's and of its own.
+    greatest(0, least(
+        current_setting('max_connections')::integer
+            - CASE WHEN rolsuper THEN 0 ELSE
+                current_setting('superuser_reserved_connections')::integer
+                -- since version 16
+                + coalesce(current_setting('reserved_connections', true)::integer, 0)
+            END
+            - (SELECT sum(numbackends) FROM pg_stat_database),
+        CASE WHEN datconnlimit >= 0 AND NOT rolsuper THEN datconnlimit - (SELECT numbackends FROM pg_stat_database WHERE datname = current_database()) END,
+        CASE WHEN rolconnlimit >= 0 AND NOT rolsuper THEN rolconnlimit - (SELECT count(*) FROM pg_stat_activity WHERE usename = current_user) END
+    ))::integer AS free_connections,
+    to_regclass('public.schema_tracker') IS NOT NULL AS has_tracker,
+    to_regclass('public.__diesel_schema_migrations') IS NOT NULL AS has_public_ledger
+FROM pg_roles, pg_database
+WHERE rolname = current_user AND datname = current_database()

@@ -1,0 +1,61 @@
+//! Identifiers and literals, quoted for a message that cannot bind values.
+
+use std::fmt;
+
+use crate::name::{SchemaName, TenantName};
+
+/// An identifier, always in double quotes.
+#[derive(Debug, Clone, Copy)]
+pub struct Identifier<'a>(&'a str);
+
+/// A string constant. One with a backslash takes the `E'…'` form, so that it means the same whatever
+/// `standard_conforming_strings` is.
+#[derive(Debug, Clone, Copy)]
+pub struct Literal<'a>(pub &'a str);
+
+impl<'a> Identifier<'a> {
+    /// An object's name as the catalog holds it.
+    pub fn of_object(name: &'a str) -> Self {
+        Self(name)
+    }
+}
+
+impl<'a> From<&'a SchemaName> for Identifier<'a> {
+    fn from(name: &'a SchemaName) -> Self {
+        Self(name.as_str())
+    }
+}
+
+impl<'a> From<&'a TenantName> for Identifier<'a> {
+    fn from(name: &'a TenantName) -> Self {
+        Self(name.as_str())
+    }
+}
+
+impl fmt::Display for Identifier<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0.replace('"', "\"\""))
+    }
+}
+
+impl fmt::Display for Literal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.replace('\'', "''");
+        match text.contains('\\') {
+            true => write!(f, "E'{}'", text.replace('\\', "\\\\")),
+            false => write!(f, "'{text}'"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_cannot_be_escaped_from() {
+        assert_eq!(Identifier("a\"; DROP SCHEMA x; --").to_string(), "\"a\"\"; DROP SCHEMA x; --\"");
+        assert_eq!(Literal("it's").to_string(), "'it''s'");
+        assert_eq!(Literal("a\\' b").to_string(), "E'a\\\\'' b'");
+    }
+}

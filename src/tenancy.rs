@@ -1,0 +1,83 @@
+//! What all tenants have in common.
+
+use std::time::Duration;
+
+use crate::migration::{Embedded, LoadError, MigrationSet};
+use crate::name::SchemaName;
+use crate::postgres::SchemaPath;
+
+/// What makes tenants tenants: their migrations, and how they are run. Every operation takes it.
+#[derive(Debug, Clone)]
+pub struct Tenancy {
+    public: MigrationSet,
+    tenant: MigrationSet,
+    extension_schemas: Vec<SchemaName>,
+    statement_timeout: Option<Duration>,
+}
+
+/// The tracker's own migrations, which every set of public migrations has in it.
+static TRACKER: Embedded = crate::embed_migrations!("$CARGO_MANIFEST_DIR/migrations/public");
+
+impl Tenancy {
+    /// Tenants whose structure `migrations` produce, no schema behind theirs on the path, and no limit on a statement's
+    /// time but the server's own.
+    ///
+    /// # Errors
+    /// None in practice: the tracker's own migrations are checked by this crate's tests.
+    pub fn new(migrations: MigrationSet) -> Result<Self, LoadError> {
+        Ok(Self {
+            public: MigrationSet::from_embedded(&TRACKER)?,
+            tenant: migrations,
+            extension_schemas: Vec::new(),
+            statement_timeout: None,
+        })
+    }
+
+    /// Adds migrations of the schema `public` to the tracker's own.
+    ///
+    /// # Errors
+    /// When one of them has the version of another.
+    pub fn with_public_migrations(mut self, migrations: &MigrationSet) -> Result<Self, LoadError> {
+        self.public = self.public.merge(migrations)?;
+        Ok(self)
+    }
+
+    /// Puts schemas that hold extensions behind the tenant's on the path, in this order. Their names are no tenant's.
+    #[must_use]
+    pub fn with_extension_schemas(mut self, schemas: Vec<SchemaName>) -> Self {
+        self.extension_schemas = schemas;
+        self
+    }
+
+    /// Limits each statement of a migration, of `create` and of `drop` to `timeout`; none leaves it to the server.
+    #[must_use]
+    pub fn with_statement_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.statement_timeout = timeout;
+        self
+    }
+
+    /// The migrations of the schema `public`, among them the tracker's.
+    pub fn public_migrations(&self) -> &MigrationSet {
+        &self.public
+    }
+
+    /// The migrations of each tenant.
+    pub fn tenant_migrations(&self) -> &MigrationSet {
+        &self.tenant
+    }
+
+    /// The schemas behind the tenant's on the path.
+    pub fn extension_schemas(&self) -> &[SchemaName] {
+        &self.extension_schemas
+    }
+
+    /// The limit on a statement's time.
+    pub fn statement_timeout(&self) -> Option<Duration> {
+        self.statement_timeout
+    }
+
+    /// The path that leads to `schema`.
+    pub(crate) fn path<'a>(&'a self, schema: &'a SchemaName) -> SchemaPath<'a> {
+        SchemaPath::new(schema, &self.extension_schemas)
+    }
+}

@@ -1,0 +1,130 @@
+//! The tracker: `public.schema_tracker`, one row for each tenant.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+
+use crate::database::CHUNK;
+use crate::error::Error;
+use crate::ledger;
+use crate::name::SchemaName;
+use crate::postgres::Server;
+use crate::tenancy::Tenancy;
+
+pub use schema::schema_tracker;
+
+/// The table as Diesel sees it.
+#[allow(missing_docs)]
+mod schema {
+    diesel::table! {
+        /// One row for each tenant.
+        public.schema_tracker (id) {
+            id -> Uuid,
+            name -> Text,
+            state -> Text,
+            created_at -> Timestamptz,
+            unfinished_version -> Nullable<Text>,
+            unfinished_statements -> Nullable<Integer>,
+        }
+    }
+}
+
+/// Where a tenant is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Written into the tracker by hand; its schema may not exist yet.
+    Registered,
+    /// `create` has begun it; `create` or `migrate-all` completes it.
+    Creating,
+    /// Its schema exists.
+    Active,
+    /// `drop` has begun on it; `drop` completes it.
+    Dropping,
+}
+
+/// A text that is no [`State`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no state of a tenant")]
+pub struct UnknownState;
+
+/// How far a non-transactional migration has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Its version.
+    pub version: String,
+    /// How many of its statements have taken effect; the next one may have, too.
+    pub statements: usize,
+}
+
+impl State {
+    /// As it stands in the tracker.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Registered => "registered",
+            Self::Creating => "creating",
+            Self::Active => "active",
+            Self::Dropping => "dropping",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for State {
+    type Err = UnknownState;
+
+    fn from_str(text: &str) -> Result<Self, UnknownState> {
+        [Self::Registered, Self::Creating, Self::Active, Self::Dropping]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or(UnknownState)
+    }
+}
+
+/// The names and states of those tenants whose names, but for case, are among `folded` (lower case).
+pub(crate) fn find(conn: &mut PgConnection, folded: &[String]) -> Result<Vec<(String, State, DateTime<Utc>)>, Error> {
+    let lower =
+        |name| diesel::dsl::sql::<diesel::sql_types::Text>("lower(").bind::<diesel::sql_types::Text, _>(name).sql(")");
+    let mut found = Vec::new();
+    for chunk in folded.chunks(CHUNK) {
+        let rows: Vec<(String, String, DateTime<Utc>)> = schema_tracker::table
+            .select((schema_tracker::name, schema_tracker::state, schema_tracker::created_at))
+            .filter(lower(schema_tracker::name).eq_any(chunk))
+            .load(conn)
+            .map_err(Error::doing("read the tracker"))?;
+        for (name, state, created_at) in rows {
+            let state = state.parse().map_err(|_| Error::UnknownState { tenant: name.clone(), state })?;
+            found.push((name, state, created_at));
+        }
+    }
+    Ok(found)
+}
+
+/// Makes sure that the tracker is there and as the public migrations make it.
+///
+/// # Errors
+/// [`Error::TrackerMissing`] or [`Error::TrackerBehind`].
+pub fn require(conn: &mut PgConnection, server: &Server, tenancy: &Tenancy) -> Result<(), Error> {
+    let database = || server.database.clone();
+    match pending_public(conn, server, tenancy)? {
+        _ if !server.has_tracker => Err(Error::TrackerMissing { database: database() }),
+        0 => Ok(()),
+        pending => Err(Error::TrackerBehind { database: database(), pending }),
+    }
+}
+
+/// How many public migrations are not applied.
+pub(crate) fn pending_public(conn: &mut PgConnection, server: &Server, tenancy: &Tenancy) -> Result<usize, Error> {
+    let applied = match server.has_public_ledger {
+        true => ledger::read_one(conn, &SchemaName::public()).map_err(Error::doing("read the public ledger"))?,
+        false => Vec::new(),
+    };
+    Ok(ledger::Ledger::new(applied, tenancy.public_migrations()).pending.len())
+}
