@@ -1,3 +1,12 @@
-//! The command line `tenantry`.
+//! The command line `tenantry`, with the migrations of this repository.
 
-fn main() {}
+use std::process::ExitCode;
+
+use tenantry::cli::App;
+use tenantry::{Embedded, embed_migrations};
+
+static TENANT_MIGRATIONS: Embedded = embed_migrations!("$CARGO_MANIFEST_DIR/migrations/tenant");
+
+fn main() -> ExitCode {
+    App::new("tenantry", &TENANT_MIGRATIONS).run()
+}

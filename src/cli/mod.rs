@@ -1,1 +1,109 @@
-//! The command line.
+//! The command line, for this project's binary and for applications with migrations of their own.
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//! use tenantry::{Embedded, cli::App, embed_migrations};
+//!
+//! static MIGRATIONS: Embedded = embed_migrations!("$CARGO_MANIFEST_DIR/migrations/tenant");
+//!
+//! fn main() -> ExitCode {
+//!     App::new("my-app-tenants", &MIGRATIONS).run()
+//! }
+//! ```
+
+pub mod exit;
+
+mod arguments;
+mod commands;
+mod confirm;
+mod context;
+mod dotenv;
+mod interrupt;
+mod output;
+mod progress;
+mod report;
+mod settings;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+use crate::migration::Embedded;
+
+use commands::Command;
+use context::Context;
+use exit::Exit;
+use settings::Settings;
+
+/// A command line with migrations of its own.
+#[derive(Debug, Clone)]
+pub struct App {
+    program: &'static str,
+    tenant: &'static Embedded,
+    public: Option<&'static Embedded>,
+}
+
+impl App {
+    /// A command line called `program`, for tenants whose structure `tenant` produces.
+    pub fn new(program: &'static str, tenant: &'static Embedded) -> Self {
+        Self { program, tenant, public: None }
+    }
+
+    /// Adds migrations of the schema `public` to the tracker's own.
+    #[must_use]
+    pub fn with_public_migrations(mut self, public: &'static Embedded) -> Self {
+        self.public = Some(public);
+        self
+    }
+
+    /// Reads `.env` and the arguments of the process, and does what they say. To be called first in `main`: `.env` becomes
+    /// part of the environment, which is safe only before there are threads.
+    pub fn run(&self) -> ExitCode {
+        if let Err(message) = dotenv::load() {
+            anstream::eprintln!("error: {message}");
+            return Exit::Usage.into();
+        }
+        self.run_from(std::env::args_os()).into()
+    }
+
+    /// Does what `arguments` say, the first of which is the program; `.env` is not read.
+    pub fn run_from(&self, arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Exit {
+        let parsed = Self::command(self.program)
+            .try_get_matches_from(arguments)
+            .and_then(|matches| Arguments::from_arg_matches(&matches));
+        let arguments = match parsed {
+            Ok(arguments) => arguments,
+            Err(error) => {
+                // Nothing can be done about a standard output that does not take the help.
+                let _ = error.print();
+                return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            }
+        };
+        let context = Context::new(self.clone(), arguments.settings);
+        match arguments.command.run(&context) {
+            Ok(exit) => exit,
+            Err(error) => report::error(&context, &error),
+        }
+    }
+
+    fn command(program: &'static str) -> clap::Command {
+        Arguments::command().name(program).bin_name(program)
+    }
+}
+
+/// One PostgreSQL schema per tenant, and every one of them the same.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done, 1 something is amiss or some tenants failed, 2 wrong usage, 3 the database cannot be \
+                  reached, is not set up or refused, 4 not confirmed, 130 interrupted."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+
+    #[command(flatten)]
+    settings: Settings,
+}

@@ -25,6 +25,16 @@ pub struct CleanupPlan {
     pub public: Vec<String>,
     /// How many versions the public ledger records that are none of the public migrations; they stay, and so does it.
     pub foreign_versions: usize,
+    /// Whether there is a public ledger.
+    pub has_ledger: bool,
+}
+
+impl CleanupPlan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        let nothing_of_tenants = self.tenants.drops.is_empty() && self.tenants.failed.is_empty();
+        nothing_of_tenants && self.public.is_empty() && !(self.has_ledger && self.foreign_versions == 0)
+    }
 }
 
 /// What [`cleanup`] did.
@@ -60,7 +70,13 @@ pub fn plan_cleanup(db: &mut Database, tenancy: &Tenancy, include_orphans: bool)
         false => DropPlan::default(),
     };
     let foreign_versions = ledger.unknown.len();
-    Ok(CleanupPlan { database: db.server().database.clone(), tenants, public, foreign_versions })
+    Ok(CleanupPlan {
+        database: db.server().database.clone(),
+        tenants,
+        public,
+        foreign_versions,
+        has_ledger: db.server().has_public_ledger,
+    })
 }
 
 fn plan_tenants(db: &mut Database, tenancy: &Tenancy, include_orphans: bool) -> Result<DropPlan, Error> {

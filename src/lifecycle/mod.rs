@@ -13,7 +13,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, Bool, Text};
 
-use crate::database::CHUNK;
+use crate::database::{CHUNK, Database};
 use crate::error::Error;
 use crate::name::TenantName;
 use crate::tenancy::Tenancy;
@@ -51,6 +51,17 @@ fn find_schemas(conn: &mut PgConnection, names: &[&TenantName]) -> Result<Vec<Fo
         found.extend(rows);
     }
     Ok(found)
+}
+
+/// Whether there is a schema of the name.
+pub(crate) fn schema_exists(db: &mut Database, name: &TenantName) -> Result<bool, Error> {
+    any_schema_exists(db, std::slice::from_ref(name))
+}
+
+/// Whether there is a schema of any of the names.
+pub(crate) fn any_schema_exists(db: &mut Database, names: &[TenantName]) -> Result<bool, Error> {
+    let names: Vec<&TenantName> = names.iter().collect();
+    Ok(!find_schemas(db.connection(), &names)?.is_empty())
 }
 
 /// Whether a name is that of a schema that holds extensions, as the operator says or as the catalog does.

@@ -111,6 +111,12 @@ impl MigrationSet {
         self.migrations.binary_search_by(|migration| migration.version().as_str().cmp(version)).ok()
     }
 
+    /// The first `n` migrations.
+    #[must_use]
+    pub fn first(&self, n: usize) -> Self {
+        Self { migrations: self.migrations.iter().take(n).cloned().collect() }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.migrations.len()

@@ -1,0 +1,47 @@
+# Short names for what one does with this repository. Nothing here needs GNU make.
+
+CARGO = cargo
+# More arguments for the demo: make demo DEMO="--help"
+DEMO =
+# More arguments for the tests: make test TESTS="create_"
+TESTS =
+
+.PHONY: help setup build demo test bench check bundled clean
+
+help: ## list these targets
+	@awk -F ': .*## ' '/^[a-z]+:.* ## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install what is missing of libpq and PostgreSQL, with the system's package manager
+	@scripts/setup
+
+build: ## build target/release/tenantry (wants libpq: make setup)
+	$(CARGO) build --release --locked
+
+# Unoptimised: the time goes into the database, and this builds in half the time. The build is a step of its own so that
+# its progress is seen, and what the demo prints stands alone.
+demo: setup ## show everything at work, on a private server that is gone afterwards
+	$(CARGO) build --locked
+	@$(CARGO) run --locked --quiet -- demo $(DEMO)
+
+# The targets are listed because --all-targets would run the benchmark, too, and leave out the documentation's examples.
+test: ## run all tests (installs what they use: PostgreSQL, PgBouncer, openssl)
+	@scripts/setup --test
+	$(CARGO) test --workspace --locked --lib --bins --tests --examples -- $(TESTS)
+	$(CARGO) test --workspace --locked --doc -- $(TESTS)
+
+bench: setup ## measure how fast fleets are migrated and checked
+	$(CARGO) bench --workspace --locked
+
+# Only the default features: `bundled` changes no line of the code, and would build OpenSSL first.
+check: ## what a change must pass besides the tests: format, lints, documentation
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --locked --no-deps
+
+# A folder of its own: sharing one, each switch of the feature would build half of the dependencies anew.
+bundled: ## build target/bundled/release/tenantry, which needs only libc where it runs
+	@scripts/setup --bundled
+	$(CARGO) build --release --locked --features bundled --target-dir target/bundled
+
+clean: ## remove all that was built
+	$(CARGO) clean

@@ -1,0 +1,177 @@
+//! What tenantry costs over the bare work, and how much memory it takes.
+//!
+//! Create, roll-out, migrate with nothing to do, list and health check are timed against a floor: the same SQL, one message
+//! per tenant, over as many raw connections, without a guard, a lock or a report. Both run in turns in one go, with fresh
+//! databases each round, and what counts is the ratio of a pair. Goals that are missed are told and are no failure, for
+//! machines are noisy.
+//!
+//! `cargo bench --bench fleet` measures, `cargo bench --bench fleet -- --help` tells the options. Anything that runs the
+//! program without Cargo's `--bench`, such as `cargo test --benches`, gets a round with five tenants.
+
+mod floor;
+mod memory;
+mod ours;
+mod report;
+mod sets;
+mod world;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+
+use report::{Goal, Report};
+use sets::Sets;
+use world::World;
+
+/// Measures tenantry against the same SQL over raw connections.
+#[derive(Debug, Parser)]
+#[command(name = "cargo bench --bench fleet --", no_binary_name = false)]
+pub struct Args {
+    /// How many tenants are created, migrated and checked; 0 leaves this part out.
+    #[arg(long, default_value_t = 500, value_name = "N")]
+    tenants: usize,
+
+    /// How many connections work at once, on both sides.
+    #[arg(long, default_value_t = tenantry::DEFAULT_JOBS, value_name = "J")]
+    jobs: usize,
+
+    /// How many rounds are run, each in fresh databases.
+    #[arg(long, default_value_t = 3, value_name = "R")]
+    rounds: usize,
+
+    /// How many schemas with nothing but a ledger are listed; 0 leaves this part out.
+    #[arg(long, default_value_t = 5_000, value_name = "N")]
+    light: usize,
+
+    /// How many such schemas the peak of memory is measured with; 0 leaves this part out.
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    memory: usize,
+
+    /// Let the server not wait for its disk.
+    #[arg(long)]
+    no_fsync: bool,
+
+    /// The folder of the PostgreSQL binaries, where they are not found by themselves.
+    #[arg(long, value_name = "DIR")]
+    bin_dir: Option<std::path::PathBuf>,
+
+    /// What Cargo passes.
+    #[arg(long, hide = true)]
+    bench: bool,
+
+    /// A run with five tenants, to see that it works.
+    #[arg(long)]
+    test: bool,
+
+    /// The database to measure memory with: this is the process that is measured.
+    #[arg(long, hide = true, value_name = "URL")]
+    memory_of: Option<String>,
+}
+
+impl Args {
+    /// From the command line, where Cargo passes `--bench`; otherwise the small run, whatever else a test runner passes.
+    fn read() -> Self {
+        let measure = std::env::args_os().any(|arg| arg == "--bench");
+        let args = if measure { Self::parse() } else { Self::parse_from(["fleet", "--test"]) };
+        match args.test {
+            true => Self { tenants: 5, jobs: 2, rounds: 1, light: 5, memory: 5, no_fsync: true, ..args },
+            false => args,
+        }
+    }
+}
+
+/// How often in a round what only reads is timed: it is quick.
+const READS: usize = 5;
+
+fn main() -> Result<()> {
+    let args = Args::read();
+    if let Some(url) = &args.memory_of {
+        return memory::measure_this_process(url);
+    }
+    if args.jobs == 0 || args.rounds == 0 {
+        bail!("--jobs and --rounds are at least 1");
+    }
+    let sets = Sets::load()?;
+    let world = World::start(&args)?;
+    let mut report = Report::default();
+    if args.tenants > 0 {
+        for round in 0..args.rounds {
+            eprintln!("round {} of {}", round + 1, args.rounds);
+            whole_round(&world, &sets, &args, round, &mut report).context("the round was not completed")?;
+        }
+    }
+    if args.light > 0 {
+        eprintln!("{} light schemas", args.light);
+        light_round(&world, &sets, &args, &mut report).context("the light schemas were not read")?;
+    }
+    println!("{}", world.describe(&args));
+    print!("{report}");
+    if args.memory > 0 {
+        eprintln!("memory with {} light schemas", args.memory);
+        println!("{}", memory::measure(&world, &sets, &args)?);
+    }
+    Ok(())
+}
+
+/// Everything once, ours and the floor in turns, who comes first changing from round to round.
+fn whole_round(world: &World, sets: &Sets, args: &Args, round: usize, report: &mut Report) -> Result<()> {
+    let names = world::names(args.tenants);
+    let (jobs, tenants) = (args.jobs, args.tenants);
+    for (operation, set) in [("create", &sets.full), ("create (transactional)", &sets.transactional)] {
+        let mine = world.database("ours", set)?;
+        let bare = world.database("floor", set)?;
+        let timed = world.pair(
+            round,
+            || ours::create(mine.url(), jobs, set, &names),
+            || floor::create(bare.url(), jobs, set.tenant_migrations(), &names),
+        )?;
+        report.add(operation, tenants, Goal::AtMost(1.15), timed);
+        ours::expect_up_to_date(bare.url(), set, tenants).context("the floor of create")?;
+        if !std::ptr::eq(set, &sets.full) {
+            continue;
+        }
+        let next = &sets.next;
+        let timed = world.pair(
+            round,
+            || ours::roll_out(mine.url(), jobs, next, tenants),
+            || floor::roll_out(bare.url(), jobs, next.tenant_migrations(), &names),
+        )?;
+        report.add("roll out one migration", tenants, Goal::AtMost(1.15), timed);
+        ours::expect_up_to_date(bare.url(), next, tenants).context("the floor of the roll-out")?;
+
+        world.settle_statistics(&mine)?;
+        reads(world, &mine, next, tenants, report)?;
+        for turn in 0..READS {
+            let timed = world.pair(turn, || ours::health(mine.url(), next, tenants), || floor::read(mine.url()))?;
+            report.add("health check", tenants, Goal::None, timed);
+        }
+    }
+    Ok(())
+}
+
+/// Reads of many schemas with nothing but a ledger.
+fn light_round(world: &World, sets: &Sets, args: &Args, report: &mut Report) -> Result<()> {
+    let database = world.light_database(&sets.full, args.light, args.jobs)?;
+    world.settle_statistics(&database)?;
+    for _ in 0..args.rounds {
+        reads(world, &database, &sets.full, args.light, report)?;
+    }
+    Ok(())
+}
+
+/// What reads the fleet, from the same database on both sides.
+fn reads(
+    world: &World,
+    database: &world::Scratch<'_>,
+    set: &tenantry::Tenancy,
+    tenants: usize,
+    report: &mut Report,
+) -> Result<()> {
+    for turn in 0..READS {
+        let floor = || floor::read(database.url());
+        let timed = world.pair(turn, || ours::migrate_nothing(database.url(), set, tenants), floor)?;
+        report.add("migrate, nothing to do", tenants, Goal::AtMost(1.5), timed);
+        let timed = world.pair(turn, || ours::list(database.url(), set, tenants), floor)?;
+        report.add("list", tenants, Goal::AtMost(1.5), timed);
+    }
+    Ok(())
+}

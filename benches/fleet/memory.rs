@@ -1,0 +1,62 @@
+//! The peak of memory, measured in a process that does nothing else.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use tenantry::migrator::Plan;
+use tenantry::{Fleet, health};
+
+use crate::sets::Sets;
+use crate::world::World;
+use crate::{Args, ours};
+
+/// The goal, in MB.
+const GOAL: f64 = 64.0;
+
+/// Has a process of its own read, plan and check a fleet, and tells its peak. The tenants have no tables, so that the
+/// check finds something amiss with each: it is never given more to remember.
+pub fn measure(world: &World, sets: &Sets, args: &Args) -> Result<String> {
+    let database = world.light_database(&sets.full, args.memory, args.jobs)?;
+    let output = Command::new(std::env::current_exe()?)
+        .args(["--bench", "--memory-of", database.url()])
+        .output()
+        .context("the process to be measured does not start")?;
+    ensure!(output.status.success(), "the measured process failed: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout)?;
+    let [tenants, findings, peak]: [&str; 3] = text
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .try_into()
+        .ok()
+        .context("the measured process said something else")?;
+    ensure!(tenants == args.memory.to_string() && findings == tenants, "{tenants} tenants, {findings} findings");
+    Ok(match peak.parse::<f64>() {
+        Ok(kibibytes) => {
+            let megabytes = kibibytes * 1024.0 / 1e6;
+            let verdict = if megabytes < GOAL { "met" } else { "missed" };
+            format!(
+                "peak memory of list, plan and health check with {tenants} tenants and as many findings: \
+                 {megabytes:.1} MB, goal under {GOAL} MB: {verdict}"
+            )
+        }
+        Err(_) => "peak memory: this system does not tell it".to_owned(),
+    })
+}
+
+/// What that process does.
+pub fn measure_this_process(url: &str) -> Result<()> {
+    let sets = Sets::load()?;
+    let set = sets.full.tenant_migrations();
+    let mut db = ours::connect(url, 1)?;
+    let plan = Plan::of(Fleet::read(db.connection(), set)?, set, |_| true);
+    let health = health::check(&mut db, &sets.full, |_| true)?;
+    println!("{} {} {}", plan.up_to_date.len(), health.findings.len(), peak().unwrap_or("unknown".to_owned()));
+    Ok(())
+}
+
+/// The most that this process ever had in memory, in KiB.
+fn peak() -> Option<String> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches("kB").trim().to_owned())
+}

@@ -1,0 +1,131 @@
+//! The server, the databases on it, and the clock.
+
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use tenantry::local::{Binaries, Ephemeral};
+use tenantry::{CHUNK, Tenancy, TenantName};
+
+use crate::report::Pair;
+use crate::{Args, floor, ours};
+
+/// A server of the bench's own.
+pub struct World {
+    server: Ephemeral,
+    version: String,
+}
+
+/// A database that is dropped with this value.
+pub struct Scratch<'a> {
+    world: &'a World,
+    name: String,
+    url: String,
+}
+
+impl World {
+    /// Starts the server: durable unless asked otherwise, and without what would begin by itself in one turn and not in
+    /// the other.
+    pub fn start(args: &Args) -> Result<Self> {
+        let path: Option<OsString> = std::env::var_os("PATH");
+        let binaries = Binaries::find(args.bin_dir.as_deref(), path.as_deref())?;
+        let durable = if args.no_fsync { "off" } else { "on" };
+        let server = Ephemeral::options()
+            .setting("fsync", durable)
+            .setting("synchronous_commit", "on")
+            .setting("full_page_writes", durable)
+            .setting("max_connections", "100")
+            .setting("shared_buffers", "256MB")
+            .setting("max_wal_size", "8GB")
+            .setting("checkpoint_timeout", "1h")
+            .setting("autovacuum", "off")
+            .start(&binaries)?;
+        Ok(Self { server, version: binaries.version().to_owned() })
+    }
+
+    /// What was measured on, in a line.
+    pub fn describe(&self, args: &Args) -> String {
+        let processors = std::thread::available_parallelism().map_or(0, |count| count.get());
+        let fsync = if args.no_fsync { "off" } else { "on" };
+        format!(
+            "PostgreSQL {}, fsync {fsync}, {processors} processors, {} connections, {} rounds; medians",
+            self.version, args.jobs, args.rounds
+        )
+    }
+
+    /// An empty database with the tracker in it.
+    pub fn database(&self, name: &str, tenancy: &Tenancy) -> Result<Scratch<'_>> {
+        self.admin(&format!("CREATE DATABASE {name}"))?;
+        let scratch = Scratch { world: self, name: name.to_owned(), url: self.server.url(name) };
+        ours::prepare(scratch.url(), tenancy)?;
+        Ok(scratch)
+    }
+
+    /// A database with tenants that have a schema and a ledger with all versions, and nothing else.
+    pub fn light_database(&self, tenancy: &Tenancy, tenants: usize, jobs: usize) -> Result<Scratch<'_>> {
+        let scratch = self.database("light", tenancy)?;
+        let names = names(tenants);
+        let chunks: Vec<&[TenantName]> = names.chunks(CHUNK / 2).collect();
+        floor::run(scratch.url(), jobs, &chunks, |chunk| Ok(vec![floor::light(tenancy.tenant_migrations(), chunk)]))?;
+        Ok(scratch)
+    }
+
+    /// Times both sides, each after a checkpoint. In even turns ours comes first.
+    pub fn pair(
+        &self,
+        turn: usize,
+        ours: impl FnOnce() -> Result<()>,
+        floor: impl FnOnce() -> Result<()>,
+    ) -> Result<Pair> {
+        let ours = || self.time(ours).context("ours");
+        let floor = || self.time(floor).context("the floor");
+        Ok(if turn.is_multiple_of(2) {
+            let ours = ours()?;
+            Pair { ours, floor: floor()? }
+        } else {
+            let floor = floor()?;
+            Pair { ours: ours()?, floor }
+        })
+    }
+
+    /// What autovacuum would have done by the time a fleet is read.
+    pub fn settle_statistics(&self, database: &Scratch<'_>) -> Result<()> {
+        let mut conn = PgConnection::establish(database.url())?;
+        conn.batch_execute("VACUUM ANALYZE pg_class, pg_namespace, pg_attribute, pg_index, public.schema_tracker")?;
+        Ok(())
+    }
+
+    fn time(&self, work: impl FnOnce() -> Result<()>) -> Result<Duration> {
+        self.admin("CHECKPOINT")?;
+        let began = Instant::now();
+        work()?;
+        Ok(began.elapsed())
+    }
+
+    fn admin(&self, sql: &str) -> Result<()> {
+        PgConnection::establish(&self.server.url("postgres"))?.batch_execute(sql).with_context(|| sql.to_owned())
+    }
+}
+
+impl Scratch<'_> {
+    /// Its libpq URI.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl Drop for Scratch<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.world.admin(&format!("DROP DATABASE {} WITH (FORCE)", self.name)) {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+/// The names of the tenants.
+pub fn names(tenants: usize) -> Vec<TenantName> {
+    (0..tenants).map(|number| format!("tenant_{number:06}").parse().expect("a tenant's name")).collect()
+}

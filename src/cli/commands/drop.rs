@@ -1,0 +1,176 @@
+//! `drop`
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::cli::confirm::{Answer, confirm};
+use crate::cli::context::{Context, exit_of};
+use crate::cli::exit::Exit;
+use crate::cli::output::{Output, count, size, thousands};
+use crate::cli::progress::Progress;
+use crate::cli::report::{self, FailedDocument, ended};
+use crate::lifecycle::{self, DropPlan, DropReport, Dropping, IfMissing};
+use crate::migrator::Ended;
+use crate::name::SchemaName;
+
+/// Drop tenants: schema and tracker row together, with all that is in the schema
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The tenants
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<SchemaName>,
+
+    /// Drop without asking
+    #[arg(long)]
+    yes: bool,
+
+    /// Show what would go, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Accept that a tenant is not there
+    #[arg(long)]
+    if_exists: bool,
+
+    /// Also drop schemas that the tracker does not have
+    #[arg(long)]
+    untracked: bool,
+}
+
+pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
+    let tenancy = context.tenancy()?;
+    let mut db = context.database()?;
+    let if_missing = if args.if_exists { IfMissing::Accept } else { IfMissing::Fail };
+    let plan = lifecycle::plan_drop(&mut db, &tenancy, &args.names, args.untracked, if_missing)?;
+    let output = context.output();
+    if args.dry_run {
+        if output.is_json() {
+            output.json(&PlanDocument::new(&plan, context.program()))?;
+        } else if !plan.drops.is_empty() {
+            output.table(&HEAD, plan.drops.iter().map(cells))?;
+        }
+        report::failures(context, &plan.failed);
+        output.status(format_args!("{} would be dropped", count(plan.drops.len(), "tenant")));
+        return Ok(exit_of(plan.failed.is_empty(), false));
+    }
+    if !plan.drops.is_empty() {
+        if !args.yes {
+            show(output, &plan);
+        }
+        confirm(args.yes, &format!("Drop {}? [y/N]", count(plan.drops.len(), "tenant")), Answer::Yes)?;
+    }
+    let mut progress = Progress::new(output, "dropped");
+    let report = lifecycle::drop_tenants(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
+    std::mem::drop(progress);
+    if output.is_json() {
+        output.json(&ReportDocument::new(&report, context.program()))?;
+    }
+    told(context, &report)
+}
+
+/// Shows on standard error what a question is about.
+pub(super) fn show(output: &Output, plan: &DropPlan) {
+    if !plan.drops.is_empty() {
+        output.table_aside(&HEAD, plan.drops.iter().map(cells));
+    }
+}
+
+pub(super) const HEAD: [&str; 5] = ["name", "tracked", "tables", "rows (estimated)", "size"];
+
+pub(super) fn cells(dropping: &Dropping) -> Vec<String> {
+    let tracked = if dropping.tracked { "yes" } else { "no" }.to_owned();
+    match &dropping.schema {
+        Some(schema) => vec![
+            dropping.name.to_string(),
+            tracked,
+            thousands(schema.tables),
+            thousands(schema.estimated_rows),
+            size(schema.bytes),
+        ],
+        None => vec![dropping.name.to_string(), tracked, "no schema".to_owned(), "-".to_owned(), "-".to_owned()],
+    }
+}
+
+/// Tells what was dropped, and how that ends the command.
+pub(super) fn told(context: &Context, report: &DropReport) -> Result<Exit> {
+    let output = context.output();
+    report::failures(context, &report.failed);
+    for name in &report.missing {
+        output.status(format_args!("{name} is not there"));
+    }
+    if let Some(Ended::Lost(error)) = &report.ended {
+        output.error(error);
+    }
+    let mut summary = format!("{} dropped", count(report.dropped.len(), "tenant"));
+    if !report.failed.is_empty() {
+        summary.push_str(&format!(", {} failed", thousands(report.failed.len())));
+    }
+    if !report.not_reached.is_empty() {
+        summary.push_str(&format!(", {} not reached", thousands(report.not_reached.len())));
+    }
+    output.status(summary);
+    Ok(match &report.ended {
+        Some(Ended::Lost(_)) => Exit::Refused,
+        Some(_) => Exit::Interrupted,
+        None => exit_of(report.failed.is_empty(), false),
+    })
+}
+
+/// The JSON of a plan.
+#[derive(Serialize)]
+pub(super) struct PlanDocument {
+    drops: Vec<DroppingDocument>,
+    missing: Vec<String>,
+    failed: Vec<FailedDocument>,
+}
+
+#[derive(Serialize)]
+struct DroppingDocument {
+    name: String,
+    tracked: bool,
+    /// Whether there is a schema, and not only a row of the tracker.
+    schema: bool,
+    tables: i64,
+    estimated_rows: i64,
+    bytes: i64,
+}
+
+impl PlanDocument {
+    pub(super) fn new(plan: &DropPlan, program: &str) -> Self {
+        let dropping = |dropping: &Dropping| DroppingDocument {
+            name: dropping.name.to_string(),
+            tracked: dropping.tracked,
+            schema: dropping.schema.is_some(),
+            tables: dropping.schema.map_or(0, |schema| schema.tables),
+            estimated_rows: dropping.schema.map_or(0, |schema| schema.estimated_rows),
+            bytes: dropping.schema.map_or(0, |schema| schema.bytes),
+        };
+        Self {
+            drops: plan.drops.iter().map(dropping).collect(),
+            missing: plan.missing.clone(),
+            failed: FailedDocument::all(&plan.failed, program),
+        }
+    }
+}
+
+/// The JSON of what was dropped.
+#[derive(Serialize)]
+pub(super) struct ReportDocument {
+    dropped: Vec<String>,
+    missing: Vec<String>,
+    failed: Vec<FailedDocument>,
+    not_reached: Vec<String>,
+    ended: Option<&'static str>,
+}
+
+impl ReportDocument {
+    pub(super) fn new(report: &DropReport, program: &str) -> Self {
+        Self {
+            dropped: report.dropped.iter().map(SchemaName::to_string).collect(),
+            missing: report.missing.clone(),
+            failed: FailedDocument::all(&report.failed, program),
+            not_reached: report.not_reached.iter().map(SchemaName::to_string).collect(),
+            ended: report.ended.as_ref().map(ended),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! `local`
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::Subcommand;
+use serde::Serialize;
+
+use crate::cli::context::Context;
+use crate::cli::exit::Exit;
+use crate::local::{Binaries, DATABASE, LocalError, Server, Started, Status, Stopped, default_folder};
+
+/// Run a private PostgreSQL server for this project, made from the PostgreSQL that is on the machine
+///
+/// It listens on a socket only, in a folder that others cannot enter, and asks for no password. It works for root, too.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+
+    /// The server's folder [default: .tenantry/server here, or one in the temporary folder where the server's user cannot
+    /// reach this one]
+    #[arg(long, global = true, env = "TENANTRY_LOCAL_DIR", value_name = "DIR")]
+    dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    binaries: BinariesArgs,
+}
+
+/// Where PostgreSQL's programs are.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct BinariesArgs {
+    /// The folder of PostgreSQL's programs [default: found on PATH or where packages put them]
+    #[arg(long, global = true, env = "TENANTRY_PG_BIN", value_name = "DIR")]
+    pg_bin: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Start the server, and make it where there is none; print its URL
+    Start,
+    /// Stop the server; its data stays
+    Stop,
+    /// Tell whether the server runs; exit code 1 when it does not
+    Status,
+    /// Print the server's URL, for DATABASE_URL
+    Url,
+    /// Open psql on it
+    Psql {
+        /// What psql is given
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+impl BinariesArgs {
+    pub(crate) fn find(&self) -> Result<Binaries> {
+        Ok(Binaries::find(self.pg_bin.as_deref(), std::env::var_os("PATH").as_deref())?)
+    }
+}
+
+/// What to do about an error of the private server.
+pub(crate) fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    error.downcast_ref::<LocalError>()?.hint()
+}
+
+pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
+    let here = std::env::current_dir().context("cannot tell which folder this is")?;
+    let server = Server::at(args.dir.unwrap_or_else(|| default_folder(&here)));
+    let output = context.output();
+    let program = context.program();
+    match args.action {
+        Action::Start => {
+            let started = server.start(&args.binaries.find()?)?;
+            output.status(match started {
+                Started::Now => "the server is started",
+                Started::Already => "the server runs already",
+            });
+            url(context, &server)?;
+            output.hint(format_args!("export DATABASE_URL=\"$({program} local url)\""));
+        }
+        Action::Stop => output.status(match server.stop()? {
+            Stopped::Now => "the server is stopped",
+            Stopped::NotRunning => "the server does not run",
+        }),
+        Action::Status => return status(context, &server),
+        Action::Url => url(context, &server)?,
+        Action::Psql { arguments } => {
+            let mut psql = server.psql_command(&args.binaries.find()?, DATABASE)?;
+            // On success psql takes the place of this process.
+            return Err(psql.args(arguments).exec()).context("cannot run psql");
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn url(context: &Context, server: &Server) -> Result<()> {
+    let url = server.url(DATABASE);
+    match context.output().is_json() {
+        true => context.output().json(&UrlDocument { url }),
+        false => context.output().lines([url]),
+    }
+}
+
+fn status(context: &Context, server: &Server) -> Result<Exit> {
+    let output = context.output();
+    let status = server.status()?;
+    let folder = server.folder().display().to_string();
+    let (state, running) = match &status {
+        Status::Absent => ("absent", None),
+        Status::Stopped => ("stopped", None),
+        Status::Running(running) => ("running", Some(running)),
+    };
+    if output.is_json() {
+        output.json(&StatusDocument {
+            state,
+            folder,
+            pid: running.map(|running| running.pid),
+            version: running.map(|running| running.version),
+            url: running.map(|_| server.url(DATABASE)),
+        })?;
+    } else {
+        output.lines([match running {
+            Some(running) => {
+                format!("running: PostgreSQL {}, process {}, in {folder}", running.version, running.pid)
+            }
+            None if state == "absent" => format!("absent: there is no server in {folder}"),
+            None => format!("stopped: the server in {folder} does not run"),
+        }])?;
+    }
+    Ok(if running.is_some() { Exit::Done } else { Exit::Found })
+}
+
+#[derive(Serialize)]
+struct UrlDocument {
+    url: String,
+}
+
+#[derive(Serialize)]
+struct StatusDocument {
+    /// `absent`, `stopped` or `running`.
+    state: &'static str,
+    folder: String,
+    pid: Option<u32>,
+    version: Option<u32>,
+    url: Option<String>,
+}

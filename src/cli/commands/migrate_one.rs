@@ -1,0 +1,52 @@
+//! `migrate-one`
+
+use anyhow::Result;
+
+use crate::cli::context::Context;
+use crate::cli::exit::Exit;
+use crate::cli::progress::Progress;
+use crate::cli::report;
+use crate::failure::{Failed, TenantError};
+use crate::fleet::Fleet;
+use crate::migrator::{self, OnFailure, Plan};
+use crate::name::TenantName;
+
+use super::migrate_all::show;
+
+/// Bring one tenant up to date
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The tenant
+    name: TenantName,
+
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
+    let tenancy = context.tenancy()?;
+    let mut db = context.database()?;
+    if args.dry_run {
+        db.require_tracker(&tenancy)?;
+    } else {
+        db.require_writable(&tenancy)?;
+    }
+    let set = tenancy.tenant_migrations();
+    let name = &args.name;
+    let fleet = Fleet::read_some(db.connection(), set, std::slice::from_ref(name))?;
+    let tracked = !fleet.tenants.is_empty();
+    let mut plan = Plan::of(fleet, set, |_| true);
+    if !tracked {
+        let schema_exists = crate::lifecycle::schema_exists(&mut db, name)?;
+        let error = TenantError::NotTracked { schema_exists };
+        plan.blocked.push(Failed { tenant: name.to_string(), error });
+    }
+    if args.dry_run {
+        return show(context, &plan, set);
+    }
+    let mut progress = Progress::new(context.output(), "migrated");
+    let report = migrator::migrate(&mut db, &tenancy, plan, OnFailure::Continue, &context.stop(), &mut progress)?;
+    std::mem::drop(progress);
+    report::run(context, &report, "migrated", &if tracked { format!("migrate-one {name}") } else { String::new() })
+}

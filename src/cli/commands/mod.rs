@@ -1,0 +1,61 @@
+//! The commands, a file each: arguments, and a short `run` that calls the library and hands over what it says.
+
+mod adopt;
+mod cleanup;
+mod completions;
+mod create;
+mod demo;
+mod drop;
+mod health_check;
+mod list;
+mod local;
+mod migrate_all;
+mod migrate_one;
+mod migrate_public;
+mod new_migration;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use super::context::Context;
+use super::exit::Exit;
+
+pub(crate) use local::hint as local_hint;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    MigratePublic(migrate_public::Args),
+    Create(create::Args),
+    Adopt(adopt::Args),
+    List(list::Args),
+    MigrateOne(migrate_one::Args),
+    MigrateAll(migrate_all::Args),
+    HealthCheck(health_check::Args),
+    Drop(drop::Args),
+    Cleanup(cleanup::Args),
+    NewMigration(new_migration::Args),
+    Local(local::Args),
+    Demo(demo::Args),
+    Completions(completions::Args),
+}
+
+impl Command {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit> {
+        match self {
+            Self::MigratePublic(args) => migrate_public::run(args, context),
+            Self::Create(args) => create::run(args, context),
+            Self::Adopt(args) => adopt::run(args, context),
+            Self::List(args) => list::run(args, context),
+            Self::MigrateOne(args) => migrate_one::run(args, context),
+            Self::MigrateAll(args) => migrate_all::run(args, context),
+            Self::HealthCheck(args) => health_check::run(args, context),
+            Self::Drop(args) => drop::run(args, context),
+            Self::Cleanup(args) => cleanup::run(args, context),
+            Self::NewMigration(args) => new_migration::run(args, context),
+            Self::Local(args) => local::run(args, context),
+            Self::Demo(args) => demo::run(args, context),
+            Self::Completions(args) => completions::run(args, context),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What a person must confirm.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use anyhow::Result;
+
+/// It was not confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unconfirmed {
+    /// There is no terminal to ask on.
+    #[error("this must be confirmed, and there is no terminal to ask on")]
+    NoTerminal,
+    /// The answer was another.
+    #[error("not confirmed; nothing was changed")]
+    Declined,
+}
+
+/// What counts as a yes.
+pub(crate) enum Answer<'a> {
+    /// `y` or `yes`.
+    Yes,
+    /// This text.
+    Text(&'a str),
+}
+
+/// Asks, unless `yes` was said beforehand.
+pub(crate) fn confirm(yes: bool, question: &str, answer: Answer<'_>) -> Result<()> {
+    if yes {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(Unconfirmed::NoTerminal.into());
+    }
+    let mut stderr = io::stderr().lock();
+    write!(stderr, "{question} ")?;
+    stderr.flush()?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    let given = line.trim();
+    let confirmed = match answer {
+        Answer::Yes => ["y", "yes"].contains(&given.to_ascii_lowercase().as_str()),
+        Answer::Text(text) => given == text,
+    };
+    match confirmed {
+        true => Ok(()),
+        false => Err(Unconfirmed::Declined.into()),
+    }
+}

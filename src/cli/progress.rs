@@ -1,0 +1,97 @@
+//! How a run over a fleet shows itself while it lasts: a bar on a terminal, elsewhere a line now and then.
+
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::output::{Output, Verbosity, count, thousands};
+use crate::failure::TenantError;
+use crate::workers::Observer;
+
+/// Shows a run.
+pub(crate) struct Progress {
+    output: Output,
+    /// `created`, `migrated`, `dropped`.
+    verb: &'static str,
+    bar: ProgressBar,
+    total: usize,
+    done: usize,
+    failed: usize,
+    next_line: Instant,
+}
+
+/// How often a line is written where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Runs of fewer tenants than this have no bar: they are over at once.
+const SMALL: usize = 5;
+
+impl Progress {
+    pub(crate) fn new(output: &Output, verb: &'static str) -> Self {
+        let next_line = Instant::now() + LINE_EVERY;
+        Self { output: *output, verb, bar: ProgressBar::hidden(), total: 0, done: 0, failed: 0, next_line }
+    }
+
+    fn step(&mut self) {
+        self.bar.inc(1);
+        if self.failed > 0 {
+            self.bar.set_message(format!(", {} failed", thousands(self.failed)));
+        }
+        let wants_lines = self.bar.is_hidden() && self.output.verbosity() == Verbosity::Normal;
+        if wants_lines && Instant::now() >= self.next_line {
+            self.next_line = Instant::now() + LINE_EVERY;
+            self.output.status(format_args!(
+                "{} {} of {}, {} failed",
+                self.verb,
+                thousands(self.done),
+                count(self.total, "tenant"),
+                thousands(self.failed)
+            ));
+        }
+    }
+}
+
+impl Observer for Progress {
+    fn begin(&mut self, tenants: usize) {
+        self.total = tenants;
+        let wants_bar = self.output.verbosity() > Verbosity::Quiet && tenants >= SMALL && io::stderr().is_terminal();
+        if wants_bar {
+            let style = "{bar:30} {pos}/{len} tenants, {per_sec}, {eta} left{msg}";
+            self.bar = ProgressBar::with_draw_target(Some(tenants as u64), ProgressDrawTarget::stderr());
+            self.bar.set_style(ProgressStyle::with_template(style).expect("the template is well formed"));
+            self.bar.enable_steady_tick(Duration::from_millis(250));
+        }
+    }
+
+    fn done(&mut self, tenant: &str, took: Duration) {
+        self.done += 1;
+        if self.output.verbosity() == Verbosity::Verbose {
+            let line = format!("{} {tenant} in {}", self.verb, milliseconds(took));
+            self.bar.suspend(|| self.output.detail(format_args!("{line}")));
+        }
+        self.step();
+    }
+
+    fn failed(&mut self, tenant: &str, error: &TenantError) {
+        self.failed += 1;
+        if self.output.verbosity() == Verbosity::Verbose {
+            self.bar.suspend(|| self.output.detail(format_args!("failed {tenant}: {}", error.code())));
+        }
+        self.step();
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// `12 ms`, `1.2 s`.
+pub(crate) fn milliseconds(time: Duration) -> String {
+    match time.as_millis() {
+        millis @ ..1_000 => format!("{millis} ms"),
+        _ => format!("{:.1} s", time.as_secs_f64()),
+    }
+}

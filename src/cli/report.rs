@@ -1,0 +1,303 @@
+//! What is said when something went wrong, and the report of a run over a fleet.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::commands::local_hint;
+use super::confirm::Unconfirmed;
+use super::context::{Context, Usage, exit_of};
+use super::exit::Exit;
+use super::output::{Output, Verbosity, count, thousands};
+use crate::error::Error;
+use crate::failure::{Effect, Failed, MigrationFailure, TenantError};
+use crate::migration::LoadError;
+use crate::migrator::{Ended, Report};
+use crate::name::{NameError, TenantName};
+use crate::postgres::{ParseUrlError, ServerMessage};
+
+/// Tells of an error that ends the command, and how it ends.
+pub(super) fn error(context: &Context, error: &anyhow::Error) -> Exit {
+    // Whoever read the output has had enough, as `head` has.
+    if error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_closed_pipe)) {
+        return Exit::Done;
+    }
+    let output = context.output();
+    let program = context.program();
+    output.error(format_args!("{error:#}"));
+    for cause in error.chain() {
+        if let Some(Error::PublicMigration(failure)) = cause.downcast_ref() {
+            migration(output, failure);
+        }
+        let hint = cause
+            .downcast_ref::<Error>()
+            .and_then(|error| error.hint(program))
+            .or_else(|| cause.downcast_ref::<Usage>().and_then(|usage| usage.hint().map(str::to_owned)))
+            .or_else(|| cause.downcast_ref::<ParseUrlError>().and_then(|error| error.hint().map(str::to_owned)))
+            .or_else(|| cause.downcast_ref::<LoadError>().map(|_| "nothing was run".to_owned()))
+            .or_else(|| cause.downcast_ref::<Unconfirmed>().map(|_| "give --yes where nobody can be asked".to_owned()))
+            .or_else(|| local_hint(cause));
+        if let Some(hint) = hint {
+            output.hint(hint);
+            break;
+        }
+    }
+    if error.chain().any(|cause| cause.is::<Unconfirmed>()) {
+        Exit::Unconfirmed
+    } else if error.chain().any(is_usage) {
+        Exit::Usage
+    } else {
+        Exit::Refused
+    }
+}
+
+fn is_closed_pipe(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.is::<Usage>()
+        || cause.is::<LoadError>()
+        || cause.is::<ParseUrlError>()
+        || cause.is::<NameError>()
+        || matches!(
+            cause.downcast_ref(),
+            Some(Error::UnknownVersion { .. } | Error::NoExtensionSchema { .. } | Error::Migrations(_))
+        )
+}
+
+/// Tells of the failures of a fleet, those that are the same together.
+pub(crate) fn failures(context: &Context, failed: &[Failed]) {
+    /// More tenants than this are counted, not named, unless `--verbose`.
+    const NAMED: usize = 20;
+    let output = context.output();
+    // By all that is told of them, in the order in which the first of each kind comes.
+    let mut groups: BTreeMap<String, (usize, Vec<&Failed>)> = BTreeMap::new();
+    for (order, one) in failed.iter().enumerate() {
+        let key = format!("{}\n{:?}", one.error, statement_of(&one.error));
+        groups.entry(key).or_insert_with(|| (order, Vec::new())).1.push(one);
+    }
+    let mut groups: Vec<(usize, Vec<&Failed>)> = groups.into_values().collect();
+    groups.sort_by_key(|(order, _)| *order);
+    for (_, group) in groups {
+        let first = group[0];
+        match group.as_slice() {
+            [one] => output.error(format_args!("tenant {}: {}", one.tenant, headline(&one.error))),
+            many => output.error(format_args!("{}: {}", count(many.len(), "tenant"), headline(&first.error))),
+        }
+        if let TenantError::Migration(failure) = &first.error {
+            migration(output, failure);
+        } else if let TenantError::Server(server) | TenantError::ConnectionLost(server) = &first.error {
+            server_says(output, server);
+        }
+        if group.len() > 1 {
+            let shown = if output.verbosity() == Verbosity::Verbose { group.len() } else { NAMED };
+            let mut names: Vec<&str> = group.iter().take(shown).map(|one| one.tenant.as_str()).collect();
+            let rest = format!("and {} more", thousands(group.len().saturating_sub(shown)));
+            if group.len() > shown {
+                names.push(&rest);
+            }
+            output.more("tenants", &names.join(", "));
+        }
+        if let Some(hint) = first.error.hint(&first.tenant, context.program()) {
+            output.hint(hint);
+        }
+    }
+}
+
+fn statement_of(error: &TenantError) -> Option<&str> {
+    match error {
+        TenantError::Migration(failure) => failure.at.as_ref().map(|at| at.sql.as_str()),
+        _ => None,
+    }
+}
+
+/// The error without what is told in lines of its own.
+fn headline(error: &TenantError) -> String {
+    match error {
+        TenantError::Migration(failure) => {
+            let place = failure.at.as_ref().map_or(String::new(), |at| format!(":{}", at.line));
+            format!("migration {}/{}{place} failed: {}", failure.folder, failure.file, failure.server.message)
+        }
+        TenantError::Server(server) => server.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn migration(output: &Output, failure: &MigrationFailure) {
+    if let Some(at) = &failure.at {
+        output.more("statement", &at.sql);
+    }
+    server_says(output, &failure.server);
+    if failure.effect == Effect::RolledBack {
+        output.more("effect", "rolled back, as before");
+    }
+}
+
+fn server_says(output: &Output, server: &ServerMessage) {
+    if let Some(detail) = &server.detail {
+        output.more("detail", detail);
+    }
+    if let Some(hint) = &server.hint {
+        output.more("server's hint", hint);
+    }
+}
+
+/// Tells of a run over a fleet, on standard error or as JSON, and how it ends the command.
+///
+/// `verb` is what was done (`created`, `migrated`); `again` is the command that tries the rest again.
+pub(crate) fn run(context: &Context, report: &Report, verb: &str, again: &str) -> Result<Exit> {
+    let output = context.output();
+    if output.is_json() {
+        output.json(&RunDocument::new(report, context.program()))?;
+    }
+    failures(context, &report.failed);
+    if let Some(Ended::Lost(error)) = &report.ended {
+        output.error(error);
+    }
+    let mut parts = vec![format!("{} {verb}", count(report.done.len(), "tenant"))];
+    if !report.unchanged.is_empty() {
+        parts.push(format!("{} unchanged", thousands(report.unchanged.len())));
+    }
+    if !report.failed.is_empty() {
+        parts.push(format!("{} failed", thousands(report.failed.len())));
+    }
+    if !report.not_reached.is_empty() {
+        parts.push(format!("{} not reached", thousands(report.not_reached.len())));
+    }
+    let summary = parts.join(", ");
+    match report.is_success() {
+        true => output.status(summary),
+        // A failure is told also when it is to be quiet.
+        false => anstream::eprintln!("{summary}"),
+    }
+    if !report.is_success() && !again.is_empty() {
+        output.hint(format_args!("to try again: {} {again}", context.program()));
+    }
+    Ok(match &report.ended {
+        Some(Ended::Lost(_)) => Exit::Refused,
+        ended => exit_of(report.is_success(), matches!(ended, Some(Ended::Interrupted))),
+    })
+}
+
+/// A regular expression for just these tenants, while it is short enough to be read.
+pub(crate) fn only(names: &[&str]) -> Option<String> {
+    const SHORT: usize = 10;
+    (!names.is_empty() && names.len() <= SHORT).then(|| match names {
+        [one] => format!("'^{one}$'"),
+        many => format!("'^({})$'", many.join("|")),
+    })
+}
+
+/// The JSON of a run.
+#[derive(Serialize)]
+pub(crate) struct RunDocument {
+    done: Vec<DoneDocument>,
+    unchanged: Vec<String>,
+    failed: Vec<FailedDocument>,
+    not_reached: Vec<String>,
+    /// Why the run ended early: `interrupted`, `failure`, `lost`, or null.
+    ended: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct DoneDocument {
+    tenant: String,
+    from: Option<String>,
+    to: Option<String>,
+    applied: usize,
+    milliseconds: u128,
+}
+
+/// The JSON of a tenant that failed.
+#[derive(Serialize)]
+pub(crate) struct FailedDocument {
+    tenant: String,
+    code: &'static str,
+    message: String,
+    migration: Option<MigrationDocument>,
+    server: Option<ServerMessage>,
+    hint: Option<String>,
+}
+
+#[derive(Serialize)]
+struct MigrationDocument {
+    version: String,
+    folder: String,
+    file: &'static str,
+    line: Option<usize>,
+    statement: Option<String>,
+    /// How many statements are in effect though the migration failed; 0 when it was rolled back.
+    statements_in_effect: usize,
+}
+
+impl RunDocument {
+    pub(crate) fn new(report: &Report, program: &str) -> Self {
+        Self {
+            done: report
+                .done
+                .iter()
+                .map(|done| DoneDocument {
+                    tenant: done.tenant.to_string(),
+                    from: done.from.clone(),
+                    to: done.to.clone(),
+                    applied: done.applied,
+                    milliseconds: done.took.as_millis(),
+                })
+                .collect(),
+            unchanged: report.unchanged.iter().map(TenantName::to_string).collect(),
+            failed: FailedDocument::all(&report.failed, program),
+            not_reached: report.not_reached.iter().map(TenantName::to_string).collect(),
+            ended: report.ended.as_ref().map(ended),
+        }
+    }
+}
+
+/// The word for why a run ended early.
+pub(crate) fn ended(ended: &Ended) -> &'static str {
+    match ended {
+        Ended::Interrupted => "interrupted",
+        Ended::Failure => "failure",
+        Ended::Lost(_) => "lost",
+    }
+}
+
+impl FailedDocument {
+    pub(crate) fn all(failed: &[Failed], program: &str) -> Vec<Self> {
+        failed.iter().map(|failed| Self::new(failed, program)).collect()
+    }
+
+    fn new(failed: &Failed, program: &str) -> Self {
+        let (migration, server) = match &failed.error {
+            TenantError::Migration(failure) => (Some(MigrationDocument::new(failure)), Some(failure.server.clone())),
+            TenantError::Server(server) | TenantError::ConnectionLost(server) => (None, Some(server.clone())),
+            _ => (None, None),
+        };
+        Self {
+            tenant: failed.tenant.clone(),
+            code: failed.error.code(),
+            message: failed.error.to_string(),
+            migration,
+            server,
+            hint: failed.error.hint(&failed.tenant, program),
+        }
+    }
+}
+
+impl MigrationDocument {
+    fn new(failure: &MigrationFailure) -> Self {
+        Self {
+            version: failure.version.to_string(),
+            folder: failure.folder.clone(),
+            file: failure.file,
+            line: failure.at.as_ref().map(|at| at.line),
+            statement: failure.at.as_ref().map(|at| at.sql.clone()),
+            statements_in_effect: match failure.effect {
+                Effect::RolledBack => 0,
+                Effect::InEffect { statements, .. } => statements,
+            },
+        }
+    }
+}
