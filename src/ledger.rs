@@ -129,3 +129,30 @@ impl Query for EachLedger<'_> {
 }
 
 impl RunQueryDsl<PgConnection> for EachLedger<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set() -> MigrationSet {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/tenant");
+        MigrationSet::from_dir(&root).unwrap()
+    }
+
+    #[test]
+    fn a_ledger_is_held_against_the_set() {
+        let set = set();
+        let version = |index: usize| set.at(index).version().as_str().to_owned();
+        let fresh = Ledger::new(Vec::new(), &set);
+        assert_eq!((fresh.pending.len(), fresh.out_of_order.len(), fresh.version()), (5, 0, None));
+
+        let behind = Ledger::new(vec![version(1), version(0)], &set);
+        assert_eq!((behind.pending.as_slice(), behind.out_of_order.len()), ([2, 3, 4].as_slice(), 0));
+        assert_eq!(behind.version(), Some(version(1).as_str()));
+
+        let gap = Ledger::new(vec![version(0), version(3), "19990101".to_owned(), "99990101".to_owned()], &set);
+        assert_eq!(gap.pending, [1, 2, 4]);
+        assert_eq!(gap.out_of_order, [1, 2]);
+        assert_eq!(gap.unknown, ["19990101", "99990101"]);
+    }
+}

@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
+use diesel::Connection;
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+
 use crate::migration::{Embedded, LoadError, MigrationSet};
-use crate::name::SchemaName;
+use crate::name::{SchemaName, TenantName};
 use crate::postgres::SchemaPath;
+use crate::sql::quote::Literal;
 
 /// What makes tenants tenants: their migrations, and how they are run. Every operation takes it.
 #[derive(Debug, Clone)]
@@ -74,6 +79,26 @@ impl Tenancy {
     /// The limit on a statement's time.
     pub fn statement_timeout(&self) -> Option<Duration> {
         self.statement_timeout
+    }
+
+    /// Does the application's own work in a tenant's schema: in one transaction, with the path set for it alone, and only
+    /// if the schema is there. Safe behind a transaction pooler.
+    ///
+    /// # Errors
+    /// What `work` returns, and then nothing of it stays; [`WRONG_SCHEMA`](crate::postgres::path::WRONG_SCHEMA) as a
+    /// database error when there is no such schema.
+    pub fn in_schema<T, E: From<diesel::result::Error>>(
+        &self,
+        conn: &mut PgConnection,
+        tenant: &TenantName,
+        work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let path = self.path(tenant.schema());
+        conn.transaction(|conn| {
+            let guard = format!("BEGIN {} END", path.guard());
+            conn.batch_execute(&format!("{} DO {};", path.set_for_transaction(), Literal(&guard)))?;
+            work(conn)
+        })
     }
 
     /// The path that leads to `schema`.

@@ -73,36 +73,11 @@ impl World {
         Ok(scratch)
     }
 
-    /// Times both sides, each after a checkpoint. In even turns ours comes first.
-    pub fn pair(
-        &self,
-        turn: usize,
-        ours: impl FnOnce() -> Result<()>,
-        floor: impl FnOnce() -> Result<()>,
-    ) -> Result<Pair> {
-        let ours = || self.time(ours).context("ours");
-        let floor = || self.time(floor).context("the floor");
-        Ok(if turn.is_multiple_of(2) {
-            let ours = ours()?;
-            Pair { ours, floor: floor()? }
-        } else {
-            let floor = floor()?;
-            Pair { ours: ours()?, floor }
-        })
-    }
-
     /// What autovacuum would have done by the time a fleet is read.
     pub fn settle_statistics(&self, database: &Scratch<'_>) -> Result<()> {
         let mut conn = PgConnection::establish(database.url())?;
         conn.batch_execute("VACUUM ANALYZE pg_class, pg_namespace, pg_attribute, pg_index, public.schema_tracker")?;
         Ok(())
-    }
-
-    fn time(&self, work: impl FnOnce() -> Result<()>) -> Result<Duration> {
-        self.admin("CHECKPOINT")?;
-        let began = Instant::now();
-        work()?;
-        Ok(began.elapsed())
     }
 
     fn admin(&self, sql: &str) -> Result<()> {
@@ -128,4 +103,23 @@ impl Drop for Scratch<'_> {
 /// The names of the tenants.
 pub fn names(tenants: usize) -> Vec<TenantName> {
     (0..tenants).map(|number| format!("tenant_{number:06}").parse().expect("a tenant's name")).collect()
+}
+
+/// Times both sides. In even turns ours comes first.
+pub fn pair(turn: usize, ours: impl FnOnce() -> Result<()>, floor: impl FnOnce() -> Result<()>) -> Result<Pair> {
+    let ours = || time(ours).context("ours");
+    let floor = || time(floor).context("the floor");
+    Ok(if turn.is_multiple_of(2) {
+        let ours = ours()?;
+        Pair { ours, floor: floor()? }
+    } else {
+        let floor = floor()?;
+        Pair { ours: ours()?, floor }
+    })
+}
+
+fn time(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
+    let began = Instant::now();
+    work()?;
+    Ok(began.elapsed())
 }

@@ -1,5 +1,6 @@
 //! What a command works with: the settings, resolved when they are needed.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -11,6 +12,7 @@ use super::output::Output;
 use super::settings::Settings;
 use crate::database::Database;
 use crate::migration::MigrationSet;
+use crate::name::SchemaName;
 use crate::postgres::{Connector, DatabaseUrl};
 use crate::tenancy::Tenancy;
 use crate::workers::Stop;
@@ -72,6 +74,28 @@ impl Context {
         &self.output
     }
 
+    /// A command to be typed, with the settings that were given as flags and not by the environment.
+    pub(crate) fn command(&self, line: &str) -> String {
+        let mut command = format!("{} {line}", self.program());
+        let mut add = |flag: &str, variable: &str, value: String| {
+            if std::env::var(variable).as_ref() != Ok(&value) {
+                command.push_str(&format!(" --{flag} {}", shell_word(&value)));
+            }
+        };
+        let shown = |path: &PathBuf| path.display().to_string();
+        if let Some(dir) = &self.settings.tenant_migrations {
+            add("tenant-migrations", "TENANTRY_TENANT_MIGRATIONS", shown(dir));
+        }
+        if let Some(dir) = &self.settings.public_migrations {
+            add("public-migrations", "TENANTRY_PUBLIC_MIGRATIONS", shown(dir));
+        }
+        let schemas: Vec<&str> = self.settings.extension_schemas.iter().map(SchemaName::as_str).collect();
+        if !schemas.is_empty() {
+            add("extension-schema", "TENANTRY_EXTENSION_SCHEMA", schemas.join(","));
+        }
+        command
+    }
+
     /// The migrations and how they are run.
     pub(crate) fn tenancy(&self) -> Result<Tenancy> {
         let settings = &self.settings;
@@ -128,6 +152,15 @@ impl Context {
     /// From now on an interrupt lets what is under way finish.
     pub(crate) fn stop(&self) -> Stop {
         interrupt::graceful()
+    }
+}
+
+/// Quoted for a shell, where it must be.
+pub(crate) fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./,:@%+=".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
     }
 }
 

@@ -174,7 +174,7 @@ pub(crate) fn run(context: &Context, report: &Report, verb: &str, again: &str) -
         false => anstream::eprintln!("{summary}"),
     }
     if !report.is_success() && !again.is_empty() {
-        output.hint(format_args!("to try again: {} {again}", context.program()));
+        output.hint(format_args!("to try again: {}", context.command(again)));
     }
     Ok(match &report.ended {
         Some(Ended::Lost(_)) => Exit::Refused,

@@ -5,6 +5,9 @@ mod check;
 mod load;
 mod version;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::sync::Arc;
 

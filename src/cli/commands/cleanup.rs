@@ -70,7 +70,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let exit = told(context, &done.tenants)?;
     let program = context.program();
     if exit != Exit::Done {
-        output.hint(format_args!("to go on: {program} cleanup"));
+        output.hint(format_args!("to go on: {}", context.command("cleanup")));
         return Ok(exit);
     }
     output.status(format_args!("{} reverted", count(done.reverted.len(), "public migration")));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::cli::context::{Context, Usage};
+use crate::cli::context::{Context, Usage, shell_word};
 use crate::cli::exit::Exit;
 use crate::cli::progress::Progress;
 use crate::cli::report;
@@ -45,7 +45,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let report = lifecycle::create(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
     let again = match (&args.from, report.ended.is_some()) {
-        (Some(path), true) => format!("create --if-not-exists --from {}", path.display()),
+        (Some(path), true) => format!("create --if-not-exists --from {}", shell_word(&path.display().to_string())),
         _ => String::new(),
     };
     report::run(context, &report, "created", &again)

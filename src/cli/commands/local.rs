@@ -22,7 +22,7 @@ pub(crate) struct Args {
 
     /// The server's folder [default: .tenantry/server here, or one in the temporary folder where the server's user cannot
     /// reach this one]
-    #[arg(long, global = true, env = "TENANTRY_LOCAL_DIR", value_name = "DIR")]
+    #[arg(long, global = true, env = "TENANTRY_LOCAL_DIR", hide_env_values = true, value_name = "DIR")]
     dir: Option<PathBuf>,
 
     #[command(flatten)]
@@ -33,7 +33,7 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct BinariesArgs {
     /// The folder of PostgreSQL's programs [default: found on PATH or where packages put them]
-    #[arg(long, global = true, env = "TENANTRY_PG_BIN", value_name = "DIR")]
+    #[arg(long, global = true, env = "TENANTRY_PG_BIN", hide_env_values = true, value_name = "DIR")]
     pg_bin: Option<PathBuf>,
 }
 

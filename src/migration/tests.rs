@@ -1,0 +1,147 @@
+//! What the loader takes and what it refuses.
+
+use std::fs;
+use std::path::Path;
+
+use diesel::migration::{Migration as _, MigrationSource};
+use diesel::pg::Pg;
+
+use super::*;
+
+/// A directory of migrations: `(path, contents)`.
+fn load(files: &[(&str, &[u8])]) -> Result<MigrationSet, LoadError> {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, contents) in files {
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, contents).unwrap();
+    }
+    MigrationSet::from_dir(dir.path())
+}
+
+fn problems(files: &[(&str, &[u8])]) -> Vec<String> {
+    match load(files) {
+        Ok(set) => panic!("loaded {set:?}"),
+        Err(LoadError::Invalid(invalid)) => {
+            invalid.problems.iter().map(|problem| format!("{}: {}", problem.place, problem.message)).collect()
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn folders_come_in_the_order_of_their_versions() {
+    let set = load(&[
+        ("2026-01-02-000000_b/up.sql", b"CREATE TABLE b (i int);"),
+        ("2026-01-02-000000_b/down.sql", b"DROP TABLE b;"),
+        ("20260101000000_a/up.sql", b"CREATE TABLE a (i int);"),
+        ("20260103000000_c/up.sql", b"CREATE INDEX CONCURRENTLY i ON a (i);"),
+        ("20260103000000_c/down.sql", b"-- nothing\n"),
+        ("20260103000000_c/metadata.toml", b"run_in_transaction = false\n"),
+        ("README.md", b"not a folder"),
+        (".git/x", b"hidden"),
+    ])
+    .unwrap();
+    let versions: Vec<&str> = set.iter().map(|migration| migration.version().as_str()).collect();
+    assert_eq!(versions, ["20260101000000", "20260102000000", "20260103000000"]);
+    assert_eq!(set.position("20260102000000"), Some(1));
+    assert_eq!(set.position("2026"), None);
+    assert!(set.at(0).down().is_none());
+    assert_eq!(set.at(1).down().unwrap().text(), "DROP TABLE b;");
+    assert!(set.at(2).down().is_none(), "a down.sql that says nothing undoes nothing");
+    assert_eq!(set.at(1).mode(), Mode::Transactional);
+    assert_eq!(set.at(2).mode(), Mode::NonTransactional);
+}
+
+#[test]
+fn diesel_sees_the_same_names_versions_and_metadata() {
+    let set = load(&[
+        ("2026-01-02-000000_b/up.sql", b"SELECT 1"),
+        ("2026-01-02-000000_b/metadata.toml", b"run_in_transaction = false"),
+    ])
+    .unwrap();
+    let migrations = MigrationSource::<Pg>::migrations(&set).unwrap();
+    assert_eq!(migrations.len(), 1);
+    assert_eq!(migrations[0].name().to_string(), "2026-01-02-000000_b");
+    assert_eq!(migrations[0].name().version().to_string(), "20260102000000");
+    assert!(!migrations[0].metadata().run_in_transaction());
+}
+
+#[test]
+fn every_rule_is_reported_with_its_place() {
+    let table: &[(&[(&str, &[u8])], &str)] = &[
+        (&[("1_a/down.sql", b"SELECT 1")], "1_a: there is no up.sql"),
+        (&[("readme/up.sql", b"SELECT 1")], "readme: the folder's name does not begin with a version"),
+        (&[("1_a/up.sql", b"")], "1_a/up.sql: there is no statement in it"),
+        (&[("1_a/up.sql", b" -- todo\n;;\n")], "1_a/up.sql: there is no statement in it"),
+        (&[("1_a/up.sql", b"\xEF\xBB\xBFSELECT 1")], "1_a/up.sql: it begins with a byte-order mark"),
+        (&[("1_a/up.sql", b"\xFF\xFES\0")], "1_a/up.sql: it begins with a byte-order mark"),
+        (&[("1_a/up.sql", b"SELECT '\xE9'")], "1_a/up.sql: it is not UTF-8"),
+        (&[("1_a/up.sql", b"SELECT 1;\nSELECT '\0'")], "1_a/up.sql:2: there is a NUL byte in it"),
+        (&[("1_a/up.sql", b"SELECT 1;\n\nSELECT 'x")], "1_a/up.sql:3: "),
+        (&[("1_a/up.sql", b"CREATE TABLE a (i int);\nCOMMIT;")], "1_a/up.sql:2: COMMIT: the migration's transaction"),
+        (&[("1_a/up.sql", b"BEGIN; SELECT 1; COMMIT")], "1_a/up.sql:1: BEGIN: the migration's transaction"),
+        (&[("1_a/up.sql", b"SET search_path TO x")], "1_a/up.sql:1: it changes search_path"),
+        (&[("1_a/up.sql", b"SELECT set_config('search_path', 'x', false)")], "1_a/up.sql:1: it changes search_path"),
+        (&[("1_a/up.sql", b"COPY t FROM STDIN;\n1\n\\.\n")], "1_a/up.sql:1: COPY"),
+        (&[("1_a/up.sql", b"\\connect other\n")], "1_a/up.sql:1: \\connect"),
+        (
+            &[("1_a/up.sql", b"\nCREATE INDEX CONCURRENTLY i ON t (x)")],
+            "1_a/up.sql:2: CREATE INDEX CONCURRENTLY cannot",
+        ),
+        (&[("1_a/up.sql", b"SELECT 1"), ("1_a/down.sql", b"ROLLBACK")], "1_a/down.sql:1: ROLLBACK: the migration's"),
+        (&[("1_a/up.sql", b"SELECT 1"), ("1_a/metadata.toml", b"")], "1_a/metadata.toml: it must say"),
+        (
+            &[("1_a/up.sql", b"SELECT 1"), ("1_a/metadata.toml", b"run_in_transaktion = false")],
+            "1_a/metadata.toml: it must say",
+        ),
+        (&[("1_a/up.sql", b"SELECT 1"), ("1_a/metadata.toml", b"run_in")], "1_a/metadata.toml: it must say"),
+        (
+            &[("1_a/up.sql", b"SELECT 1"), ("01_b/up.sql", b"SELECT 1"), ("1_c/up.sql", b"SELECT 1")],
+            "1_c: the version 1",
+        ),
+        (&[("9_a/up.sql", b"SELECT 1"), ("10_b/up.sql", b"SELECT 1")], "9_a: it would run after 10_b"),
+    ];
+    for (files, expected) in table {
+        let found = problems(files);
+        assert!(found.iter().any(|problem| problem.starts_with(expected)), "wanted {expected:?}, got {found:#?}");
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let found = problems(&[("1_a/up.sql", b""), ("x/up.sql", b"COMMIT"), ("2_b/up.sql", b"COMMIT")]);
+    assert_eq!(found.len(), 4, "{found:#?}");
+}
+
+#[test]
+fn what_belongs_to_a_function_is_not_refused() {
+    let sql = b"CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$\n\
+        BEGIN PERFORM 1; EXCEPTION WHEN others THEN ROLLBACK; END $$;\n\
+        CREATE FUNCTION g() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END;";
+    assert_eq!(load(&[("1_a/up.sql", sql)]).unwrap().at(0).up().statements().len(), 2);
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_named() {
+    let error = MigrationSet::from_dir(Path::new("/nowhere/at/all")).unwrap_err();
+    assert_eq!(error.to_string(), "cannot read /nowhere/at/all");
+}
+
+#[test]
+fn sets_merge_unless_a_version_means_two_migrations() {
+    let one = load(&[("1_a/up.sql", b"SELECT 1")]).unwrap();
+    let same = load(&[("1_a/up.sql", b"SELECT 1"), ("2_b/up.sql", b"SELECT 2")]).unwrap();
+    let other = load(&[("1_a/up.sql", b"SELECT 3")]).unwrap();
+    assert_eq!(one.merge(&same).unwrap().len(), 2);
+    assert!(one.merge(&other).unwrap_err().to_string().contains("the version 1 is also that of 1_a"));
+}
+
+#[test]
+fn the_migrations_of_this_repository_load() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    assert_eq!(MigrationSet::from_dir(&root.join("public")).unwrap().len(), 1);
+    let tenant = MigrationSet::from_dir(&root.join("tenant")).unwrap();
+    assert_eq!(tenant.len(), 5);
+    assert!(tenant.iter().all(|migration| migration.down().is_some()));
+}
