@@ -117,7 +117,9 @@ impl Error {
     /// What to do about it, where that is known. `program` is the name of the command line.
     pub fn hint(&self, program: &str) -> Option<String> {
         match self {
-            Self::Unreachable { .. } => Some("check --database-url (DATABASE_URL) and that the server runs".to_owned()),
+            Self::Unreachable { .. } => {
+                Some("check --database-url (DATABASE_URL), and that the server runs and lets this role in".to_owned())
+            }
             Self::ConnectionsLost { .. } | Self::Query { lost: true, .. } => {
                 Some("run the command again when the server is back".to_owned())
             }

@@ -74,6 +74,14 @@ pub enum TenantError {
     /// A migration failed.
     #[error(transparent)]
     Migration(Box<MigrationFailure>),
+    /// One of several migrations failed, but not again as the statement was looked for.
+    #[error("one of the migrations {} failed, but not again as its statement was looked for: {server}", .folders.join(", "))]
+    MigrationsOnce {
+        /// Their folders.
+        folders: Vec<String>,
+        /// What the server said.
+        server: ServerMessage,
+    },
     /// A migration that is not transactional needs a session of its own, and the server is behind a transaction pooler.
     #[error("migration {folder} is not transactional, and the connection leads through a transaction pooler")]
     Pooler {
@@ -154,7 +162,7 @@ impl TenantError {
             Self::Dropping => "dropping",
             Self::Busy => "busy",
             Self::Unsettled => "unsettled",
-            Self::Migration(_) => "migration-failed",
+            Self::Migration(_) | Self::MigrationsOnce { .. } => "migration-failed",
             Self::Pooler { .. } => "pooler",
             Self::Dependents { .. } => "dependents",
             Self::Server(_) => "server-error",
@@ -200,7 +208,7 @@ impl TenantError {
             )),
             Self::LedgerExists { .. } => Some("leave out --baseline".to_owned()),
             Self::Dropping => Some(format!("'{program} drop {tenant}' completes it")),
-            Self::Busy | Self::Unsettled | Self::ConnectionLost(_) => {
+            Self::Busy | Self::Unsettled | Self::MigrationsOnce { .. } | Self::ConnectionLost(_) => {
                 Some(format!("'{program} migrate-one {tenant}' tries again"))
             }
             Self::Migration(failure) => failure.hint(),

@@ -121,7 +121,7 @@ fn make(conn: &mut PgConnection, tenancy: &Tenancy) -> Result<Result<Reference, 
     .map_err(&own)?;
     let mut tables = vec![BTreeSet::new()];
     for migration in tenancy.tenant_migrations().iter() {
-        if let Err(error) = conn.batch_execute(&path.set_for_transaction()).and_then(|()| run(conn, migration)) {
+        if let Err(error) = run(conn, &path.set_for_transaction(), migration) {
             if ServerMessage::is_connection_lost(&error) {
                 return Err(own(error));
             }
@@ -133,10 +133,11 @@ fn make(conn: &mut PgConnection, tenancy: &Tenancy) -> Result<Result<Reference, 
     Ok(Ok(Reference { tables }))
 }
 
-fn run(conn: &mut PgConnection, migration: &Migration) -> QueryResult<()> {
+fn run(conn: &mut PgConnection, path: &str, migration: &Migration) -> QueryResult<()> {
     match migration.mode() {
-        Mode::Transactional => conn.batch_execute(migration.up().text()),
+        Mode::Transactional => conn.batch_execute(&format!("{path}\n{}", migration.up().text())),
         Mode::NonTransactional => {
+            conn.batch_execute(path)?;
             let statements = migration.up().statements();
             // What has no form for a transaction has no structure to show either.
             statements

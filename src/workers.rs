@@ -1,7 +1,6 @@
 //! Work on many tenants at once: a queue, as many workers as there are connections, and one thread that hears of results.
 
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, mpsc};
 use std::thread;
@@ -83,13 +82,14 @@ struct Queue<J> {
 }
 
 /// Does `jobs` through as many connections as the database allows. `tell` hears of results in the order in which they
-/// come, after they are durable, and may end the work.
+/// come, after they are durable. After a result that `ends` the work, nothing new is begun.
 pub(crate) fn run<J: Send, T: Send>(
     db: &mut Database,
     jobs: Vec<J>,
     stop: &Stop,
     work: impl Fn(&mut Session, &mut J) -> Attempt<T> + Sync,
-    mut tell: impl FnMut(J, T) -> ControlFlow<()>,
+    ends: impl Fn(&T) -> bool + Sync,
+    mut tell: impl FnMut(J, T),
 ) -> Result<Rest<J>, Error> {
     if jobs.is_empty() {
         return Ok(Rest { not_reached: Vec::new(), lost: None });
@@ -106,8 +106,8 @@ pub(crate) fn run<J: Send, T: Send>(
 
     let told = thread::scope(|scope| {
         for _ in 0..pool.max_size() {
-            let (results, pool, queue, changed, work, halted) =
-                (results.clone(), &pool, &queue, &changed, &work, &halted);
+            let (results, pool, queue, changed) = (results.clone(), &pool, &queue, &changed);
+            let (work, ends, halt, halted) = (&work, &ends, &halt, &halted);
             scope.spawn(move || {
                 while let Some(mut item) = take(queue, changed, halted) {
                     // Held for one job only: a session that broke in it is replaced.
@@ -127,6 +127,9 @@ pub(crate) fn run<J: Send, T: Send>(
                     queue.in_hand -= 1;
                     match attempt {
                         Attempt::Done(result) => {
+                            if ends(&result) {
+                                halt.store(true, Ordering::Release);
+                            }
                             // Nobody listens any more only when the listener failed, which ends the work.
                             let _ = results.send((item.job, result));
                         }
@@ -141,13 +144,7 @@ pub(crate) fn run<J: Send, T: Send>(
             });
         }
         drop(results);
-        listen(db, heard, alone, |job, result| {
-            let flow = tell(job, result);
-            if flow.is_break() {
-                halt.store(true, Ordering::Release);
-                changed.notify_all();
-            }
-        })
+        listen(db, heard, alone, &mut tell)
     });
     let queue = queue.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     told?;

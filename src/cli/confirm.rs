@@ -15,6 +15,16 @@ pub(crate) enum Unconfirmed {
     Declined,
 }
 
+impl Unconfirmed {
+    /// What to do about it.
+    pub(crate) fn hint(self) -> Option<&'static str> {
+        match self {
+            Self::NoTerminal => Some("look at it with --dry-run, then give --yes"),
+            Self::Declined => None,
+        }
+    }
+}
+
 /// What counts as a yes.
 pub(crate) enum Answer<'a> {
     /// `y` or `yes`.

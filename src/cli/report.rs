@@ -37,7 +37,7 @@ pub(super) fn error(context: &Context, error: &anyhow::Error) -> Exit {
             .or_else(|| cause.downcast_ref::<Usage>().and_then(|usage| usage.hint().map(str::to_owned)))
             .or_else(|| cause.downcast_ref::<ParseUrlError>().and_then(|error| error.hint().map(str::to_owned)))
             .or_else(|| cause.downcast_ref::<LoadError>().map(|_| "nothing was run".to_owned()))
-            .or_else(|| cause.downcast_ref::<Unconfirmed>().map(|_| "give --yes where nobody can be asked".to_owned()))
+            .or_else(|| cause.downcast_ref::<Unconfirmed>().and_then(|why| why.hint().map(str::to_owned)))
             .or_else(|| local_hint(cause));
         if let Some(hint) = hint {
             output.hint(hint);
@@ -132,7 +132,7 @@ fn migration(output: &Output, failure: &MigrationFailure) {
     }
     server_says(output, &failure.server);
     if failure.effect == Effect::RolledBack {
-        output.more("effect", "rolled back, as before");
+        output.more("effect", "rolled back, nothing is changed");
     }
 }
 

@@ -136,13 +136,15 @@ pub(super) fn missing_tables(
     set: &MigrationSet,
     findings: &mut Vec<Finding>,
 ) -> Result<(), Error> {
-    let mut groups: HashMap<*const Ledger, (&Arc<Ledger>, Vec<(u32, &TenantName)>)> = HashMap::new();
+    // Tenants whose ledgers are alike share one: its place in memory tells the groups apart.
+    let mut groups: HashMap<*const Ledger, Group<'_>> = HashMap::new();
     for tenant in &fleet.tenants {
         if let Schema::Ledger { oid, ledger } = &tenant.schema {
-            groups.entry(Arc::as_ptr(ledger)).or_insert_with(|| (ledger, Vec::new())).1.push((*oid, &tenant.name));
+            let group = groups.entry(Arc::as_ptr(ledger)).or_insert_with(|| Group { ledger, tenants: Vec::new() });
+            group.tenants.push((*oid, &tenant.name));
         }
     }
-    for (ledger, tenants) in groups.into_values() {
+    for Group { ledger, tenants } in groups.into_values() {
         let expected: Vec<String> = reference.tables_for(ledger, set).into_iter().collect();
         if expected.is_empty() {
             continue;
@@ -173,6 +175,12 @@ pub(super) fn missing_tables(
         }
     }
     Ok(())
+}
+
+/// Tenants with the same ledger, each with its schema's oid.
+struct Group<'a> {
+    ledger: &'a Ledger,
+    tenants: Vec<(u32, &'a TenantName)>,
 }
 
 fn count_tables(conn: &mut PgConnection, schemas: &[u32], tables: &[String]) -> Result<HashMap<u32, i64>, Error> {

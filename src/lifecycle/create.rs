@@ -44,7 +44,7 @@ pub enum CreateError {
         /// Its name.
         tenant: TenantName,
         /// Why.
-        error: TenantError,
+        error: Box<TenantError>,
     },
 }
 
@@ -142,9 +142,9 @@ pub fn create_tenant(db: &mut Database, tenancy: &Tenancy, name: &TenantName) ->
         return Ok(done);
     }
     match (report.failed.into_iter().next(), report.ended) {
-        (Some(failed), _) => Err(CreateError::Tenant { tenant: name.clone(), error: failed.error }),
+        (Some(failed), _) => Err(CreateError::Tenant { tenant: name.clone(), error: Box::new(failed.error) }),
         (None, Some(crate::migrator::Ended::Lost(error))) => Err(error.into()),
-        (None, _) => Err(CreateError::Tenant { tenant: name.clone(), error: TenantError::Unsettled }),
+        (None, _) => Err(CreateError::Tenant { tenant: name.clone(), error: Box::new(TenantError::Unsettled) }),
     }
 }
 
@@ -154,7 +154,18 @@ fn complete(db: &mut Database, tenancy: &Tenancy, names: &[TenantName], plan: &m
         return Ok(());
     }
     let set = tenancy.tenant_migrations();
-    let part = Plan::of(Fleet::read_some(db.connection(), set, names)?, set, |_| true);
+    let mut fleet = Fleet::read_some(db.connection(), set, names)?;
+    // Another run may have completed them since the tracker was read.
+    for tenant in fleet.tenants.extract_if(.., |tenant| tenant.state == State::Active) {
+        match plan.if_exists {
+            IfExists::Leave => plan.report.unchanged.push(tenant.name),
+            IfExists::Fail => {
+                let error = TenantError::AlreadyTracked { state: tenant.state };
+                plan.report.failed.push(Failed::new(&tenant.name, error));
+            }
+        }
+    }
+    let part = Plan::of(fleet, set, |_| true);
     crate::migrator::settle(db.connection(), part.to_settle())?;
     plan.report.unchanged.extend(part.up_to_date);
     plan.report.failed.extend(part.blocked);

@@ -1,7 +1,6 @@
 //! The end of tenants: a plan that tells what goes, and its execution, schema and tracker row together.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::ControlFlow;
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
@@ -158,18 +157,16 @@ pub fn drop_tenants(
                 result => Attempt::Done(result),
             }
         },
-        |(dropping, _), result| {
-            match result {
-                Ok(()) => {
-                    observer.done(dropping.name.as_str(), std::time::Duration::ZERO);
-                    report.dropped.push(dropping.name);
-                }
-                Err(error) => {
-                    observer.failed(dropping.name.as_str(), &error);
-                    report.failed.push(Failed { tenant: dropping.name.as_str().to_owned(), error });
-                }
+        |_| false,
+        |(dropping, _), result| match result {
+            Ok(()) => {
+                observer.done(dropping.name.as_str(), std::time::Duration::ZERO);
+                report.dropped.push(dropping.name);
             }
-            ControlFlow::Continue(())
+            Err(error) => {
+                observer.failed(dropping.name.as_str(), &error);
+                report.failed.push(Failed { tenant: dropping.name.as_str().to_owned(), error });
+            }
         },
     )?;
     report.not_reached = rest.not_reached.into_iter().map(|(dropping, _)| dropping.name).collect();

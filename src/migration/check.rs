@@ -13,7 +13,7 @@ use crate::sql::statement::{Statement, split};
 
 /// Every rule that a set of migrations breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{origin} cannot be used: {}", Listed(problems))]
+#[error("{origin} cannot be used:{}", Listed(problems))]
 pub struct InvalidMigrations {
     /// Where they came from, for messages.
     pub origin: String,

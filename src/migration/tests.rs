@@ -8,8 +8,10 @@ use diesel::pg::Pg;
 
 use super::*;
 
-/// A directory of migrations: `(path, contents)`.
-fn load(files: &[(&str, &[u8])]) -> Result<MigrationSet, LoadError> {
+/// A file: its path and what is in it.
+type File<'a> = (&'a str, &'a [u8]);
+
+fn load(files: &[File<'_>]) -> Result<MigrationSet, LoadError> {
     let dir = tempfile::tempdir().unwrap();
     for (path, contents) in files {
         let path = dir.path().join(path);
@@ -19,7 +21,7 @@ fn load(files: &[(&str, &[u8])]) -> Result<MigrationSet, LoadError> {
     MigrationSet::from_dir(dir.path())
 }
 
-fn problems(files: &[(&str, &[u8])]) -> Vec<String> {
+fn problems(files: &[File<'_>]) -> Vec<String> {
     match load(files) {
         Ok(set) => panic!("loaded {set:?}"),
         Err(LoadError::Invalid(invalid)) => {
@@ -69,7 +71,7 @@ fn diesel_sees_the_same_names_versions_and_metadata() {
 
 #[test]
 fn every_rule_is_reported_with_its_place() {
-    let table: &[(&[(&str, &[u8])], &str)] = &[
+    let table: &[(&[File<'_>], &str)] = &[
         (&[("1_a/down.sql", b"SELECT 1")], "1_a: there is no up.sql"),
         (&[("readme/up.sql", b"SELECT 1")], "readme: the folder's name does not begin with a version"),
         (&[("1_a/up.sql", b"")], "1_a/up.sql: there is no statement in it"),

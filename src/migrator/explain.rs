@@ -36,12 +36,15 @@ pub(super) fn failure(
         Some(Found { index: Some(index), at, server: again }) if again.message == server.message => {
             rolled_back(target.migration(index), at, again)
         }
-        Some(Found { index: None, .. }) => TenantError::Server(server),
+        Some(Found { index: None, server: again, .. }) if again.message == server.message => TenantError::Server(again),
         // It did not fail, or in another way: what failed first is told, without a place.
         Some(_) | None => match migrations {
             [] => TenantError::Server(server),
             [only] => rolled_back(target.migration(*only), None, server),
-            [.., last] => rolled_back(target.migration(*last), None, server),
+            many => TenantError::MigrationsOnce {
+                folders: many.iter().map(|index| target.migration(*index).folder().to_owned()).collect(),
+                server,
+            },
         },
     }
 }

@@ -11,7 +11,6 @@ mod non_transactional;
 mod plan;
 mod public;
 
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
@@ -154,24 +153,17 @@ pub(crate) fn run_jobs(
         jobs,
         stop,
         |session, job| job.attempt(session, tenancy, commit, pooler, reread),
+        |outcome| on_failure == OnFailure::Stop && matches!(outcome, Outcome::Failed(_)),
         |job, outcome| match outcome {
             Outcome::Applied(done) => {
                 observer.done(done.tenant.as_str(), done.took);
                 report.done.push(done);
-                ControlFlow::Continue(())
             }
-            Outcome::Nothing => {
-                report.unchanged.push(job.into_name());
-                ControlFlow::Continue(())
-            }
+            Outcome::Nothing => report.unchanged.push(job.into_name()),
             Outcome::Failed(error) => {
                 let failed = Failed::new(&job.into_name(), error);
                 observer.failed(&failed.tenant, &failed.error);
                 report.failed.push(failed);
-                match on_failure {
-                    OnFailure::Continue => ControlFlow::Continue(()),
-                    OnFailure::Stop => ControlFlow::Break(()),
-                }
             }
         },
     )?;

@@ -30,7 +30,7 @@ pub enum NameError {
     /// There is nothing.
     #[error("a name must not be empty")]
     Empty,
-    /// More than [`MAX_BYTES`] bytes.
+    /// More than 63 bytes.
     #[error("{name:?} has {bytes} bytes, and PostgreSQL keeps {MAX_BYTES}")]
     TooLong {
         /// The text.

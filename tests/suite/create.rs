@@ -1,0 +1,215 @@
+//! `create`: whole or not at all.
+
+use crate::assert_snapshot;
+use crate::support::Database;
+use crate::support::migrations::Dir;
+
+/// A database with a tracker.
+pub fn set_up() -> Database {
+    let db = Database::new();
+    db.tenantry(["migrate-public"]).run().assert_code(0);
+    db
+}
+
+/// The schemas that are not PostgreSQL's own.
+pub fn schemas(db: &Database) -> Vec<String> {
+    db.strings("SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema|public$)' ORDER BY 1")
+}
+
+#[test]
+fn a_tenant_has_schema_ledger_structure_and_tracker_row() {
+    let db = set_up();
+    assert_snapshot!(db.tenantry(["create", "acme", "Globex"]).run());
+    assert_eq!(schemas(&db), ["Globex", "acme"]);
+    assert_eq!(
+        db.strings("SELECT name || ' ' || state FROM schema_tracker ORDER BY name"),
+        ["Globex active", "acme active"]
+    );
+    for schema in ["acme", "\"Globex\""] {
+        assert_eq!(db.count(&format!("SELECT count(*) FROM {schema}.__diesel_schema_migrations")), 5);
+        db.execute(&format!("INSERT INTO {schema}.users (email, full_name) VALUES ('a@example.com', 'A')"));
+    }
+    assert_eq!(
+        db.strings(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'acme'::regnamespace AND relkind IN ('r', 'v') ORDER BY 1"
+        ),
+        ["__diesel_schema_migrations", "comments", "open_tasks", "projects", "tasks", "users"]
+    );
+    let valid =
+        "SELECT count(*) FROM pg_index WHERE indexrelid = 'acme.tasks_assignee_id_due_on_idx'::regclass AND indisvalid";
+    assert_eq!(db.count(valid), 1);
+    assert_eq!(
+        db.strings(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 1"
+        ),
+        ["__diesel_schema_migrations", "schema_tracker"],
+        "nothing of the tenants is in public"
+    );
+}
+
+#[test]
+fn a_tenant_that_is_there_is_refused_or_left_alone() {
+    let db = set_up();
+    db.tenantry(["create", "acme"]).run().assert_code(0);
+    let oid = db.string("SELECT 'acme'::regnamespace::oid");
+    assert_snapshot!(db.tenantry(["create", "acme", "globex"]).run());
+    assert_eq!(schemas(&db), ["acme", "globex"], "the others go on");
+    let again = db.tenantry(["create", "--if-not-exists", "acme", "initech"]).run();
+    again.assert_code(0);
+    assert!(again.stderr.contains("1 tenant created, 1 unchanged"), "{}", again.stderr);
+    assert_eq!(db.string("SELECT 'acme'::regnamespace::oid"), oid);
+}
+
+#[test]
+fn a_schema_that_nobody_tracks_is_refused_and_untouched() {
+    let db = set_up();
+    db.execute("CREATE SCHEMA acme; CREATE TABLE acme.users AS SELECT 1 AS precious");
+    assert_snapshot!(db.tenantry(["create", "acme"]).run());
+    assert_eq!(db.count("SELECT precious FROM acme.users"), 1);
+    assert_eq!(db.count("SELECT count(*) FROM schema_tracker"), 0);
+    db.tenantry(["create", "--if-not-exists", "acme"]).run().assert_code(1);
+}
+
+#[test]
+fn names_that_differ_by_case_are_refused() {
+    let db = set_up();
+    db.tenantry(["create", "acme"]).run().assert_code(0);
+    assert_snapshot!(db.tenantry(["create", "ACME", "Globex", "globex"]).run());
+    assert_eq!(schemas(&db), ["Globex", "acme"]);
+}
+
+#[test]
+fn a_failing_migration_leaves_nothing_of_the_tenant() {
+    let db = set_up();
+    let migrations = Dir::copy_of_tenant().add("20270101000000_bad", "CREATE TABLE fine (i int);\nSELECT 1/0;\n");
+    // The one that is not transactional comes before, so that the tenant is begun: take it away for this test.
+    migrations.remove("20260209090000_index_tasks_by_assignee");
+    let path = migrations.path().to_str().unwrap();
+    let command = db.tenantry(["create", "acme", "--tenant-migrations", path]).hide(path, "MIGRATIONS");
+    assert_snapshot!(command.run());
+    assert_eq!(schemas(&db), Vec::<String>::new());
+    assert_eq!(db.count("SELECT count(*) FROM schema_tracker"), 0);
+}
+
+#[test]
+fn what_was_begun_is_completed_by_a_second_create_or_by_migrate_all() {
+    let db = set_up();
+    let migrations = Dir::copy_of_tenant()
+        .add(
+            "20270101000000_unique",
+            "CREATE UNIQUE INDEX CONCURRENTLY tasks_u ON tasks (title);\nSELECT 1/0;\nCREATE TABLE late (i int);",
+        )
+        .metadata("run_in_transaction = false");
+    let path = migrations.path().to_str().unwrap();
+    let with = |command: &str, names: &[&str]| {
+        db.tenantry([command]).args(names).args(["--tenant-migrations", path]).hide(path, "MIGRATIONS").run()
+    };
+    assert_snapshot!(with("create", &["acme", "globex"]));
+    assert_eq!(
+        db.strings("SELECT name || ' ' || state || ' ' || unfinished_version || ' ' || unfinished_statements FROM schema_tracker ORDER BY 1"),
+        ["acme creating 20270101000000 1", "globex creating 20270101000000 1"]
+    );
+    // The first statement is in effect and is not run again; the second is mended.
+    migrations.write(
+        "20270101000000_unique/up.sql",
+        "CREATE UNIQUE INDEX CONCURRENTLY tasks_u ON tasks (title);\nSELECT 1;\nCREATE TABLE late (i int);",
+    );
+    let second = with("create", &["acme"]);
+    second.assert_code(0);
+    assert!(second.stderr.contains("1 tenant created"), "{}", second.stderr);
+    with("migrate-all", &[]).assert_code(0);
+    assert_eq!(
+        db.strings("SELECT name || ' ' || state || coalesce(unfinished_version, '') FROM schema_tracker ORDER BY 1"),
+        ["acme active", "globex active"]
+    );
+    assert_eq!(db.strings("SELECT count(*) FROM acme.late UNION ALL SELECT count(*) FROM globex.late"), ["0", "0"]);
+    with("health-check", &[]).assert_code(0);
+}
+
+#[test]
+fn a_tenant_registered_by_hand_is_created_on_request_only() {
+    let db = set_up();
+    db.execute("INSERT INTO schema_tracker (name) VALUES ('acme')");
+    let all = db.tenantry(["migrate-all"]).run();
+    all.assert_code(1);
+    assert!(all.stderr.contains("'tenantry create acme' creates its schema"), "{}", all.stderr);
+    assert_eq!(schemas(&db), Vec::<String>::new(), "migrate-all makes no schema");
+    db.tenantry(["create", "acme"]).run().assert_code(0);
+    assert_eq!(db.strings("SELECT state FROM schema_tracker"), ["active"]);
+    db.tenantry(["health-check"]).run().assert_code(0);
+}
+
+#[test]
+fn a_tenant_registered_by_hand_with_a_schema_is_taken_as_it_is() {
+    let db = set_up();
+    db.execute("CREATE SCHEMA acme; INSERT INTO schema_tracker (name) VALUES ('acme')");
+    db.execute(
+        "CREATE SCHEMA globex; CREATE TABLE globex.t (i int); INSERT INTO schema_tracker (name) VALUES ('globex')",
+    );
+    let all = db.tenantry(["migrate-all"]).run();
+    all.assert_code(1);
+    assert!(all.stderr.contains("tenant globex: its schema has objects in it but no ledger"), "{}", all.stderr);
+    assert_eq!(
+        db.strings("SELECT name || ' ' || state FROM schema_tracker ORDER BY 1"),
+        ["acme active", "globex registered"],
+        "an empty schema is filled, another is left alone"
+    );
+}
+
+#[test]
+fn an_active_tenant_whose_schema_is_gone_is_never_recreated() {
+    let db = set_up();
+    db.tenantry(["create", "acme"]).run().assert_code(0);
+    db.execute("DROP SCHEMA acme CASCADE");
+    for command in
+        [&["create", "acme"][..], &["create", "--if-not-exists", "acme"], &["migrate-one", "acme"], &["migrate-all"]]
+    {
+        let output = db.tenantry(command).run();
+        output.assert_code(1);
+        assert!(output.stderr.contains("its schema does not exist"), "{}", output.stderr);
+        assert!(output.stderr.contains("restore the schema from a backup"), "{}", output.stderr);
+    }
+    assert_eq!(schemas(&db), Vec::<String>::new());
+}
+
+#[test]
+fn names_come_from_a_file_or_standard_input() {
+    let db = set_up();
+    let names = "# customers\n\n acme \nglobex\nacme\n";
+    let output = db.tenantry(["create", "--from", "-", "initech"]).stdin(names).run();
+    output.assert_code(0);
+    assert!(output.stderr.contains("3 tenants created"), "{}", output.stderr);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("names"), "umbrella\nhoo li\n").unwrap();
+    assert_snapshot!(db.tenantry(["create", "--from", "names"]).current_dir(folder.path()).run());
+    assert_snapshot!(db.tenantry(["create", "--from", "nowhere"]).run());
+    assert_eq!(schemas(&db).len(), 3, "a bad line is refused before anything is done");
+}
+
+#[test]
+fn hundreds_are_created_at_once() {
+    let db = set_up();
+    let names: Vec<String> = (0..300).map(|n| format!("tenant_{n:03}")).collect();
+    let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int)");
+    let path = migrations.path().to_str().unwrap();
+    let output = db
+        .tenantry(["create", "--from", "-", "--format", "json", "--tenant-migrations", path])
+        .stdin(names.join("\n"))
+        .run();
+    output.assert_code(0);
+    let done: Vec<String> = output.json()["done"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|done| done["tenant"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(done, names, "sorted, each once");
+    assert_eq!(db.count("SELECT count(*) FROM schema_tracker WHERE state = 'active'"), 300);
+    assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE relname = 'a'"), 300);
+}
+
+#[test]
+fn without_a_tracker_it_says_what_to_do() {
+    let db = Database::new();
+    assert_snapshot!(db.tenantry(["create", "acme"]).run());
+}

@@ -1,0 +1,57 @@
+//! The ledger is Diesel's own: its harness and this tool agree on what is applied.
+
+use diesel::connection::SimpleConnection;
+use diesel_migrations::{FileBasedMigrations, MigrationHarness};
+use tenantry::MigrationSet;
+
+use crate::create::set_up;
+use crate::support::migrations::Dir;
+
+fn names<DB>(migrations: Vec<Box<dyn diesel::migration::Migration<DB>>>) -> Vec<String>
+where
+    DB: diesel::backend::Backend,
+{
+    migrations.iter().map(|migration| migration.name().to_string()).collect()
+}
+
+#[test]
+fn diesels_harness_finds_nothing_pending_after_create() {
+    let db = set_up();
+    db.tenantry(["create", "acme"]).run().assert_code(0);
+    let mut conn = db.connect();
+    conn.batch_execute("SET search_path TO acme").unwrap();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/tenant");
+    let diesels = FileBasedMigrations::from_path(&root).unwrap();
+    assert_eq!(names(conn.pending_migrations(diesels).unwrap()), Vec::<String>::new());
+    let ours = MigrationSet::from_dir(&root).unwrap();
+    assert!(!conn.has_pending_migration(ours.clone()).unwrap());
+    let applied = conn.applied_migrations().unwrap();
+    let versions: Vec<&str> = ours.iter().rev().map(|migration| migration.version().as_str()).collect();
+    assert_eq!(applied.iter().map(ToString::to_string).collect::<Vec<_>>(), versions);
+}
+
+#[test]
+fn what_diesel_applied_is_applied_and_what_is_pending_is_pending_for_both() {
+    let db = set_up();
+    db.execute("CREATE SCHEMA acme");
+    let mut conn = db.connect();
+    conn.batch_execute("SET search_path TO acme").unwrap();
+    let migrations = Dir::copy_of_tenant();
+    let set = MigrationSet::from_dir(migrations.path()).unwrap();
+    // Diesel's harness takes our set, also the migration that is not transactional.
+    conn.run_pending_migrations(set).unwrap();
+    db.tenantry(["adopt", "acme"]).run().assert_code(0);
+    db.tenantry(["health-check"]).run().assert_code(0);
+
+    let migrations = migrations.add("20270101000000_notes", "CREATE TABLE notes (i int);").down("DROP TABLE notes;");
+    let pending = names(conn.pending_migrations(FileBasedMigrations::from_path(migrations.path()).unwrap()).unwrap());
+    assert_eq!(pending, ["20270101000000_notes"]);
+    let path = migrations.path().to_str().unwrap();
+    let plan = db.tenantry(["migrate-all", "--dry-run", "--format", "json", "--tenant-migrations", path]).run();
+    assert_eq!(plan.json()["migrate"][0]["pending"], serde_json::json!(["20270101000000"]));
+    db.tenantry(["migrate-all", "--tenant-migrations", path]).run().assert_code(0);
+    // And Diesel reverts what this tool applied.
+    let reverted = conn.revert_last_migration(MigrationSet::from_dir(migrations.path()).unwrap()).unwrap();
+    assert_eq!(reverted.to_string(), "20270101000000");
+    assert_eq!(db.string("SELECT to_regclass('acme.notes') IS NULL"), "true");
+}

@@ -1,0 +1,112 @@
+//! Round trips are a fact: counted at the server's door.
+
+use std::time::Duration;
+
+use tenantry::migrator::{self, OnFailure, Plan};
+use tenantry::{Connector, Database as Connected, Fleet, MigrationSet, Stop, Tenancy};
+
+use crate::create::set_up;
+use crate::support::migrations::Dir;
+use crate::support::proxy::Proxy;
+use crate::support::{Database, server};
+
+fn connect(url: &str, jobs: usize) -> Connected {
+    Connected::connect(Connector::new(url.parse().unwrap(), Duration::from_secs(5), |_| None), jobs).unwrap()
+}
+
+fn tenancy(migrations: &Dir) -> Tenancy {
+    Tenancy::new(MigrationSet::from_dir(migrations.path()).unwrap()).unwrap()
+}
+
+/// A fleet of so many small tenants, made in SQL.
+pub fn small_fleet(db: &Database, tenants: usize, versions: &[&str]) {
+    let ledger = versions.iter().map(|version| format!("(''{version}'')")).collect::<Vec<_>>().join(", ");
+    for chunk in (0..tenants).collect::<Vec<_>>().chunks(200) {
+        let (first, last) = (chunk[0], chunk[chunk.len() - 1]);
+        db.execute(&format!(
+            "DO $$ BEGIN FOR n IN {first}..{last} LOOP \
+             EXECUTE format('CREATE SCHEMA t%1$s; CREATE TABLE t%1$s.__diesel_schema_migrations (version varchar(50) \
+             PRIMARY KEY NOT NULL, run_on timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP); \
+             INSERT INTO t%1$s.__diesel_schema_migrations (version) VALUES {ledger}', lpad(n::text, 5, '0')); \
+             INSERT INTO public.schema_tracker (name, state) VALUES ('t' || lpad(n::text, 5, '0'), 'active'); \
+             END LOOP; END $$"
+        ));
+    }
+}
+
+#[test]
+fn a_run_with_nothing_to_do_is_ten_messages_and_one_for_each_500_tenants() {
+    let db = set_up();
+    small_fleet(&db, 1_200, &["1"]);
+    let proxy = Proxy::start(server());
+    let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int)");
+    let path = migrations.path().to_str().unwrap();
+    for (command, expected) in
+        [(&["migrate-all"][..], "0 tenants migrated, 1,200 unchanged"), (&["list"], "1,200 tenants")]
+    {
+        proxy.reset();
+        let output =
+            db.tenantry(command).args(["--tenant-migrations", path]).env("DATABASE_URL", proxy.url(db.name())).run();
+        output.assert_code(0);
+        assert!(output.stderr.contains(expected), "{}", output.stderr);
+        let most = 10 + 1_200 / 500;
+        assert!(proxy.messages() <= most, "{} messages: {:#?}", proxy.messages(), proxy.queries());
+    }
+}
+
+#[test]
+fn a_tenant_that_is_behind_costs_one_message() {
+    let db = set_up();
+    small_fleet(&db, 40, &["1"]);
+    let migrations = Dir::new()
+        .add("1_a", "CREATE TABLE a (i int)")
+        .add("2_b", "CREATE TABLE b (i int);\nCREATE TABLE c (i int);")
+        .add("3_d", "CREATE TABLE d (i int); -- no end");
+    let proxy = Proxy::start(server());
+    let (tenancy, jobs) = (tenancy(&migrations), 4);
+    let mut connected = connect(&proxy.url(db.name()), jobs);
+    let fleet = Fleet::read(connected.connection(), tenancy.tenant_migrations()).unwrap();
+    let plan = Plan::of(fleet, tenancy.tenant_migrations(), |_| true);
+    proxy.reset();
+    let report =
+        migrator::migrate(&mut connected, &tenancy, plan, OnFailure::Continue, &Stop::default(), &mut ()).unwrap();
+    assert_eq!(report.done.len(), 40, "{:?}", report.failed);
+    // A startup and two settings for each connection, and now and then a commit that makes the others durable.
+    let queries = proxy.queries();
+    let of_tenants = queries.iter().filter(|query| query.contains("CREATE TABLE d")).count();
+    let flushes = queries.iter().filter(|query| query.contains("pg_logical_emit_message")).count();
+    assert_eq!(of_tenants, 40);
+    assert!(flushes >= 1, "what is reported is durable");
+    assert!(proxy.messages() <= 40 + 3 * jobs + flushes, "{} messages: {queries:#?}", proxy.messages());
+    assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE relname IN ('b', 'c', 'd') AND relkind = 'r'"), 120);
+}
+
+#[test]
+fn creating_a_tenant_is_one_message_where_all_is_transactional() {
+    let db = set_up();
+    let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int)").add("2_b", "CREATE TABLE b (i int)");
+    let proxy = Proxy::start(server());
+    let tenancy = tenancy(&migrations);
+    let mut connected = connect(&proxy.url(db.name()), 1);
+    let name = "acme".parse().unwrap();
+    tenantry::create_tenant(&mut connected, &tenancy, &name).unwrap();
+    let mutating: Vec<String> = proxy.queries().into_iter().filter(|query| query.contains("CREATE")).collect();
+    assert_eq!(mutating.len(), 1, "{mutating:#?}");
+    assert!(!mutating[0].contains("synchronous_commit"), "a tenant alone is durable by its own commit");
+    assert_eq!(db.count("SELECT count(*) FROM acme.a"), 0);
+}
+
+#[test]
+fn no_statement_touches_more_than_500_schemas() {
+    let db = set_up();
+    small_fleet(&db, 1_100, &["1"]);
+    let proxy = Proxy::start(server());
+    let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int)");
+    let path = migrations.path().to_str().unwrap();
+    for command in [&["health-check", "--format", "json"][..], &["cleanup", "--dry-run"]] {
+        db.tenantry(command).args(["--tenant-migrations", path]).env("DATABASE_URL", proxy.url(db.name())).run();
+    }
+    let ledgers = |query: &String| query.matches(".\"__diesel_schema_migrations\"").count();
+    let most = proxy.queries().iter().map(ledgers).max().unwrap();
+    assert!((100..=500).contains(&most), "{most} ledgers in one statement");
+}

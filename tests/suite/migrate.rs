@@ -1,0 +1,247 @@
+//! `migrate-one` and `migrate-all`: only what is behind, whole or not at all, and exact about what failed.
+
+use diesel::connection::SimpleConnection;
+use tenantry::migrator::{OnFailure, Plan, migrate};
+
+use crate::assert_snapshot;
+use crate::create::{schemas, set_up};
+use crate::support::migrations::Dir;
+use crate::support::{Database, Output};
+
+/// Runs a command with migrations of its own.
+fn with(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
+    let path = migrations.path().to_str().unwrap();
+    db.tenantry(args).args(["--tenant-migrations", path]).hide(path, "MIGRATIONS").run()
+}
+
+/// A fleet of four that has the repository's migrations.
+fn fleet() -> Database {
+    let db = set_up();
+    db.tenantry(["create", "acme", "globex", "initech", "umbrella"]).run().assert_code(0);
+    db
+}
+
+#[test]
+fn only_what_is_behind_is_touched() {
+    let db = fleet();
+    let migrations = Dir::copy_of_tenant().add("20270101000000_notes", "CREATE TABLE notes (id int PRIMARY KEY);");
+    assert_snapshot!(with(&db, &migrations, &["migrate-all", "--dry-run", "--match", "^[ag]"]));
+    assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE relname = 'notes'"), 0);
+    assert_snapshot!(with(&db, &migrations, &["migrate-one", "globex"]));
+    let before = db.string("SELECT run_on FROM globex.__diesel_schema_migrations WHERE version = '20270101000000'");
+    assert_snapshot!(with(&db, &migrations, &["migrate-all", "--except", "umbrella"]));
+    assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE relname = 'notes'"), 3);
+    let after = db.string("SELECT run_on FROM globex.__diesel_schema_migrations WHERE version = '20270101000000'");
+    assert_eq!(before, after);
+    assert_snapshot!(with(&db, &migrations, &["migrate-all", "--except", "umbrella"]));
+}
+
+#[test]
+fn a_failure_is_told_exactly_and_the_others_go_on() {
+    let db = fleet();
+    db.execute("INSERT INTO initech.users (email, full_name) VALUES ('a@b', 'Same'), ('b@b', 'Same')");
+    let up = "-- Names are unique now.\nCREATE TABLE notes (id int PRIMARY KEY);\n\nALTER TABLE users\n    ADD CONSTRAINT users_full_name_key UNIQUE (full_name);\n";
+    let migrations = Dir::copy_of_tenant().add("20270101000000_unique_names", up);
+    assert_snapshot!(with(&db, &migrations, &["migrate-all"]));
+    assert_eq!(
+        db.strings("SELECT relnamespace::regnamespace FROM pg_class WHERE relname = 'notes' ORDER BY 1::text").len(),
+        3
+    );
+    assert_eq!(db.string("SELECT to_regclass('initech.notes') IS NULL"), "true", "rolled back whole");
+    assert_eq!(db.count("SELECT count(*) FROM initech.users"), 2, "no row is lost");
+    let json = with(&db, &migrations, &["migrate-all", "--format", "json"]);
+    assert_eq!(json.json()["failed"][0]["migration"]["line"], 4);
+    assert_eq!(json.json()["failed"][0]["server"]["detail"], "Key (full_name)=(Same) is duplicated.");
+    // It is mended, and run again.
+    db.execute("UPDATE initech.users SET full_name = email");
+    assert_snapshot!(with(&db, &migrations, &["migrate-all"]));
+    with(&db, &migrations, &["health-check"]).assert_code(0);
+}
+
+#[test]
+fn each_way_to_fail_leads_to_its_line() {
+    let db = set_up();
+    let base = Dir::new().add("1_base", "CREATE TABLE t (i int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED);");
+    with(&db, &base, &["create", "acme"]).assert_code(0);
+    // What fails, the line told, and the beginning of the statement told.
+    let cases: &[(&str, &str, Option<u64>, Option<&str>)] = &[
+        ("syntax", "SELECT 1;\n\nCREATE TABEL x (i int);", Some(3), Some("CREATE TABEL")),
+        ("a name", "SELECT 1;\nSELECT 'é', '$1', 2\nFROM nowhere;", Some(3), Some("SELECT 'é'")),
+        ("an execution", "SELECT 1;\nSELECT ';';\nSELECT 1/0\n;", Some(3), Some("SELECT 1/0")),
+        ("a function's body", "\nDO $$ BEGIN\n  PERFORM 1;\n  RAISE EXCEPTION 'no';\nEND $$;", Some(2), Some("DO $$")),
+        ("the commit", "INSERT INTO t VALUES (1), (1);", None, None),
+        ("a second migration's", "CREATE TABLE y (i int); -- no end", Some(1), Some("SELECT nothing")),
+    ];
+    for (what, up, line, statement) in cases {
+        let migrations = Dir::new()
+            .add("1_base", "CREATE TABLE t (i int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED);")
+            .add("2_up", up);
+        let migrations = match *what {
+            "a second migration's" => migrations.add("3_more", "SELECT nothing"),
+            _ => migrations,
+        };
+        let output = with(&db, &migrations, &["migrate-one", "acme", "--format", "json"]);
+        output.assert_code(1);
+        let failed = &output.json()["failed"][0];
+        assert_eq!(failed["code"], "migration-failed", "{what}");
+        assert_eq!(failed["migration"]["line"].as_u64(), *line, "{what}: {failed:#}");
+        let told = failed["migration"]["statement"].as_str();
+        assert_eq!(told.is_some(), statement.is_some(), "{what}: {failed:#}");
+        assert!(told.unwrap_or_default().starts_with(statement.unwrap_or_default()), "{what}: {failed:#}");
+        assert_eq!(db.strings("SELECT version FROM acme.__diesel_schema_migrations"), ["1"], "{what}");
+    }
+    assert_eq!(db.count("SELECT count(*) FROM acme.t"), 0);
+}
+
+#[test]
+fn the_same_failure_of_many_is_told_once() {
+    let db = fleet();
+    let migrations = Dir::copy_of_tenant().add("20270101000000_bad", "SELECT 1;\nDROP TABLE nothing;");
+    assert_snapshot!(with(&db, &migrations, &["migrate-all"]));
+}
+
+#[test]
+fn fail_fast_begins_no_other() {
+    let db = fleet();
+    let migrations = Dir::copy_of_tenant().add("20270101000000_bad", "SELECT 1/0;");
+    let output = with(&db, &migrations, &["migrate-all", "--fail-fast", "--jobs", "1", "--format", "json"]);
+    output.assert_code(1);
+    let json = output.json();
+    assert_eq!(json["ended"], "failure");
+    let told = |key: &str| json[key].as_array().unwrap().len();
+    assert_eq!(told("failed") + told("not_reached"), 4);
+    assert!(told("failed") >= 1);
+}
+
+#[test]
+fn a_missing_schema_is_that_tenants_failure_and_nothing_lands_elsewhere() {
+    let db = set_up();
+    db.execute("CREATE SCHEMA extensions; CREATE SCHEMA more; CREATE TABLE more.precious AS SELECT 1 AS i");
+    let settings = ["--extension-schema", "extensions", "--extension-schema", "more,public"];
+    db.tenantry(["create", "acme", "globex", "initech"]).args(settings).run().assert_code(0);
+    // `globex` is tracked, and gone; behind it on the path are schemas that would take what is meant for it.
+    db.execute("DROP SCHEMA globex CASCADE; DELETE FROM acme.__diesel_schema_migrations WHERE version > '20260201'");
+    let tables = "SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                  WHERE n.nspname IN ('public', 'extensions', 'more', 'acme', 'initech') ORDER BY 1";
+    let before = db.strings(tables);
+    // In `acme` the migrations that its ledger has forgotten fail first, for what they make is there.
+    let migrations = Dir::copy_of_tenant().add("20270101000000_notes", "CREATE TABLE notes (i int);");
+    let path = migrations.path().to_str().unwrap();
+    let output =
+        db.tenantry(["migrate-all", "--tenant-migrations", path]).args(settings).hide(path, "MIGRATIONS").run();
+    assert_snapshot!(output);
+    let mut expected = before;
+    expected.push("initech.notes".to_owned());
+    expected.sort();
+    assert_eq!(db.strings(tables), expected, "nothing landed elsewhere, and nothing went");
+    assert_eq!(schemas(&db), ["acme", "extensions", "initech", "more"]);
+}
+
+#[test]
+fn a_schema_that_goes_between_plan_and_message_stops_the_message() {
+    let db = set_up();
+    db.execute("CREATE SCHEMA more");
+    db.tenantry(["create", "acme", "--extension-schema", "more"]).run().assert_code(0);
+    let migrations = Dir::copy_of_tenant().add("20270101000000_notes", "CREATE TABLE notes (i int);");
+    let tenancy = tenantry::Tenancy::new(tenantry::MigrationSet::from_dir(migrations.path()).unwrap())
+        .unwrap()
+        .with_extension_schemas(vec!["more".parse().unwrap()]);
+    let connector = tenantry::Connector::new(db.url().parse().unwrap(), std::time::Duration::from_secs(5), |_| None);
+    let mut connected = tenantry::Database::connect(connector, 1).unwrap();
+    let set = tenancy.tenant_migrations();
+    let plan = Plan::of(tenantry::Fleet::read(connected.connection(), set).unwrap(), set, |_| true);
+    db.execute("DROP SCHEMA acme CASCADE");
+    let report = migrate(&mut connected, &tenancy, plan, OnFailure::Continue, &tenantry::Stop::default(), &mut ());
+    let report = report.unwrap();
+    assert_eq!(report.failed[0].error.code(), "schema-missing");
+    assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE relname = 'notes'"), 0);
+    // Nor does an application's own work land elsewhere.
+    let name = "acme".parse().unwrap();
+    let done = tenancy.in_schema(connected.connection(), &name, |conn| conn.batch_execute("CREATE TABLE lost (i int)"));
+    assert_eq!(done.unwrap_err().to_string(), tenantry::postgres::path::WRONG_SCHEMA);
+}
+
+#[test]
+fn an_extension_schema_is_found_behind_the_tenant() {
+    let db = set_up();
+    db.execute("CREATE SCHEMA extensions; CREATE EXTENSION citext SCHEMA extensions");
+    let migrations = Dir::new().add("1_a", "CREATE TABLE a (name citext);");
+    let without = with(&db, &migrations, &["create", "acme"]);
+    without.assert_code(1);
+    assert!(without.stderr.contains("type \"citext\" does not exist"), "{}", without.stderr);
+    with(&db, &migrations, &["create", "acme", "--extension-schema", "extensions"]).assert_code(0);
+    let gone = with(&db, &migrations, &["migrate-all", "--extension-schema", "nowhere"]);
+    gone.assert_code(2);
+    assert!(gone.stderr.contains("the extension schema nowhere does not exist"), "{}", gone.stderr);
+}
+
+#[test]
+fn an_invalid_index_of_an_earlier_try_is_built_anew() {
+    let db = fleet();
+    db.execute("INSERT INTO globex.users (email, full_name) VALUES ('a@b', 'Same'), ('b@b', 'Same')");
+    let migrations = Dir::copy_of_tenant()
+        .add("20270101000000_unique", "CREATE UNIQUE INDEX CONCURRENTLY users_name ON users (full_name);")
+        .metadata("run_in_transaction = false");
+    assert_snapshot!(with(&db, &migrations, &["migrate-all"]));
+    let state = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'globex.users_name'::regclass";
+    assert_eq!(db.string(state), "false");
+    db.execute("UPDATE globex.users SET full_name = email");
+    with(&db, &migrations, &["migrate-all"]).assert_code(0);
+    assert_eq!(db.string(state), "true");
+    assert_eq!(db.count("SELECT count(*) FROM schema_tracker WHERE unfinished_version IS NOT NULL"), 0);
+}
+
+#[test]
+fn a_statement_timeout_rolls_the_tenant_back() {
+    let db = fleet();
+    let migrations =
+        Dir::copy_of_tenant().add("20270101000000_slow", "CREATE TABLE slow (i int);\nSELECT pg_sleep(60);");
+    let output = with(&db, &migrations, &["migrate-one", "acme", "--statement-timeout", "100ms"]);
+    output.assert_code(1);
+    assert!(output.stderr.contains("canceling statement due to statement timeout"), "{}", output.stderr);
+    assert!(output.stderr.contains("statement: SELECT pg_sleep(60)"), "{}", output.stderr);
+    assert_eq!(db.string("SELECT to_regclass('acme.slow') IS NULL"), "true");
+}
+
+#[test]
+fn a_tenant_that_is_not_tracked_is_told_apart() {
+    let db = fleet();
+    db.execute("CREATE SCHEMA stray");
+    assert_snapshot!(db.tenantry(["migrate-one", "nobody"]).run());
+    assert_snapshot!(db.tenantry(["migrate-one", "stray"]).run());
+}
+
+#[test]
+fn an_empty_fleet_is_fine() {
+    let db = set_up();
+    db.tenantry(["migrate-all"]).run().assert_code(0);
+    db.tenantry(["health-check"]).run().assert_code(0);
+}
+
+#[test]
+fn migrations_that_break_a_rule_are_refused_before_anything_runs() {
+    let db = fleet();
+    let migrations = Dir::copy_of_tenant()
+        .add("20270101000000_fine", "CREATE TABLE fine (i int);")
+        .add("20270102000000_commit", "CREATE TABLE a (i int);\nCOMMIT;\n")
+        .add("20270103000000_path", "SET search_path TO public;")
+        .add("20270104000000_concurrently", "CREATE INDEX CONCURRENTLY i ON users (role);");
+    assert_snapshot!(with(&db, &migrations, &["migrate-all"]));
+    assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE relname = 'fine'"), 0);
+}
+
+#[test]
+fn a_migration_that_moves_the_path_from_within_a_function_harms_no_ledger() {
+    let db = fleet();
+    let sneaky = "UPDATE pg_settings SET setting = 'public' WHERE name = 'search_path';\nCREATE TABLE lost (i int);";
+    let migrations = Dir::copy_of_tenant()
+        .add("20270101000000_sneaky", sneaky)
+        .add("20270102000000_next", "CREATE TABLE next (i int);");
+    with(&db, &migrations, &["migrate-one", "acme"]);
+    assert_eq!(db.count("SELECT count(*) FROM public.__diesel_schema_migrations"), 1);
+    assert_eq!(
+        db.string("SELECT to_regclass('public.next') IS NULL"),
+        "true",
+        "the path is set anew for each migration"
+    );
+}

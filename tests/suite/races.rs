@@ -1,0 +1,168 @@
+//! Several at once, as real processes.
+
+use diesel::connection::SimpleConnection;
+
+use crate::create::{schemas, set_up};
+use crate::messages::small_fleet;
+use crate::support::migrations::Dir;
+use crate::support::{Database, Output, Signal};
+
+fn with(db: &Database, migrations: &Dir, args: &[&str]) -> crate::support::Tenantry {
+    let path = migrations.path().to_str().unwrap();
+    db.tenantry(args).args(["--tenant-migrations", path])
+}
+
+fn done(outputs: &[Output]) -> usize {
+    outputs.iter().map(|output| output.json()["done"].as_array().unwrap().len()).sum()
+}
+
+#[test]
+fn two_runs_share_a_fleet_and_each_tenant_is_migrated_once() {
+    let db = set_up();
+    small_fleet(&db, 60, &["1"]);
+    let migrations =
+        Dir::new().add("1_a", "SELECT 1").add("2_b", "CREATE TABLE b (i int); INSERT INTO b SELECT pg_backend_pid();");
+    let runs: Vec<_> = (0..3).map(|_| with(&db, &migrations, &["migrate-all", "--format", "json"]).spawn()).collect();
+    let outputs: Vec<Output> = runs.into_iter().map(|run| run.wait()).collect();
+    for output in &outputs {
+        output.assert_code(0);
+    }
+    assert_eq!(done(&outputs), 60);
+    assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE relname = 'b'"), 60);
+}
+
+#[test]
+fn of_two_creates_of_one_name_one_wins_and_the_other_says_so() {
+    let db = set_up();
+    for round in 0..5 {
+        let name = format!("acme_{round}");
+        let runs: Vec<_> = (0..4).map(|_| db.tenantry(["create", &name]).spawn()).collect();
+        let outputs: Vec<Output> = runs.into_iter().map(|run| run.wait()).collect();
+        let mut codes: Vec<Option<i32>> = outputs.iter().map(|output| output.code).collect();
+        codes.sort();
+        assert_eq!(codes, [Some(0), Some(1), Some(1), Some(1)], "{}", outputs[0].stderr);
+        for output in outputs.iter().filter(|output| output.code == Some(1)) {
+            assert!(output.stderr.contains("it is tracked already"), "{}", output.stderr);
+        }
+    }
+    let runs: Vec<_> = (0..4).map(|_| db.tenantry(["create", "--if-not-exists", "globex"]).spawn()).collect();
+    runs.into_iter().for_each(|run| _ = run.wait().assert_code(0));
+    db.tenantry(["health-check"]).run().assert_code(0);
+    assert_eq!(schemas(&db).len(), 6);
+}
+
+#[test]
+fn creates_that_differ_by_case_race_to_one_tenant() {
+    let db = set_up();
+    let runs: Vec<_> = ["acme", "Acme", "ACME"].iter().map(|name| db.tenantry(["create", name]).spawn()).collect();
+    let outputs: Vec<Output> = runs.into_iter().map(|run| run.wait()).collect();
+    assert_eq!(outputs.iter().filter(|output| output.code == Some(0)).count(), 1);
+    assert_eq!(schemas(&db).len(), 1);
+    assert!(
+        outputs.iter().filter(|output| output.code == Some(1)).all(|output| output.stderr.contains("only by case"))
+    );
+}
+
+#[test]
+fn the_lock_is_there_and_a_tenant_that_is_held_is_waited_for() {
+    let db = set_up();
+    db.tenantry(["create", "acme"]).run().assert_code(0);
+    let mut holder = db.connect();
+    holder.batch_execute("SELECT pg_advisory_lock(hashtextextended('tenantry:acme', 0))").unwrap();
+    let migrations = Dir::copy_of_tenant().add("20270101000000_notes", "CREATE TABLE notes (i int);");
+    let run = with(&db, &migrations, &["migrate-all", "--format", "json"]).spawn();
+    // It has tried, and was refused the lock: only then is it given back.
+    let tried = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                 AND query LIKE '%ROLLBACK%' AND pid <> pg_backend_pid()";
+    while db.count(tried) == 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(db.string("SELECT to_regclass('acme.notes') IS NULL"), "true");
+    holder.batch_execute("SELECT pg_advisory_unlock_all()").unwrap();
+    let output = run.wait();
+    output.assert_code(0);
+    assert_eq!(done(&[output]), 1);
+}
+
+#[test]
+fn an_index_built_concurrently_does_not_wait_for_those_who_wait_for_its_lock() {
+    let db = set_up();
+    db.tenantry(["create", "acme", "globex", "initech"]).run().assert_code(0);
+    let migrations = Dir::copy_of_tenant()
+        .add("20270101000000_index", "CREATE INDEX CONCURRENTLY users_role_idx ON users (role);")
+        .metadata("run_in_transaction = false")
+        .add("20270102000000_notes", "CREATE TABLE notes (i int);");
+    let runs: Vec<_> = (0..3).map(|_| with(&db, &migrations, &["migrate-all", "--format", "json"]).spawn()).collect();
+    let outputs: Vec<Output> = runs.into_iter().map(|run| run.wait()).collect();
+    for output in &outputs {
+        output.assert_code(0);
+    }
+    assert_eq!(done(&outputs), 3);
+    assert_eq!(db.count("SELECT count(*) FROM pg_index JOIN pg_class ON oid = indexrelid WHERE relname = 'users_role_idx' AND indisvalid"), 3);
+}
+
+#[test]
+fn a_drop_and_a_migration_do_not_mix() {
+    let db = set_up();
+    small_fleet(&db, 30, &["1"]);
+    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "CREATE TABLE b (i int);");
+    let migrate = with(&db, &migrations, &["migrate-all"]).spawn();
+    let names: Vec<String> = (0..30).step_by(2).map(|n| format!("t{n:05}")).collect();
+    let drop = db.tenantry(["drop", "--yes"]).args(&names).spawn();
+    let (migrated, dropped) = (migrate.wait(), drop.wait());
+    dropped.assert_code(0);
+    assert!(matches!(migrated.code, Some(0 | 1)), "{}", migrated.stderr);
+    assert_eq!(schemas(&db).len(), 15, "no dropped schema came back");
+    assert_eq!(db.count("SELECT count(*) FROM schema_tracker"), 15);
+    with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
+    assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE relname = 'b'"), 15);
+}
+
+#[test]
+fn an_interrupt_finishes_what_is_under_way_and_the_next_run_goes_on() {
+    let db = set_up();
+    small_fleet(&db, 30, &["1"]);
+    // Each tenant waits for a lock that the test holds, so that the run cannot be over before the signal.
+    db.execute("CREATE TABLE public.gate (i int)");
+    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "LOCK TABLE public.gate; CREATE TABLE b (i int);");
+    let mut holder = db.connect();
+    holder.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
+    let run = with(&db, &migrations, &["migrate-all", "--jobs", "2", "--format", "json"]).spawn();
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while db.count(waiting) < 2 {
+        std::thread::yield_now();
+    }
+    run.signal(Signal::INT);
+    run.wait_for_stderr_line("interrupted");
+    holder.batch_execute("COMMIT").unwrap();
+    let output = run.wait();
+    output.assert_code(130);
+    let json = output.json();
+    assert_eq!(json["ended"], "interrupted");
+    assert_eq!(json["done"].as_array().unwrap().len(), 2);
+    assert_eq!(json["not_reached"].as_array().unwrap().len(), 28);
+    assert!(output.stderr.contains("to try again: tenantry migrate-all"), "{}", output.stderr);
+    with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
+    assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE relname = 'b'"), 30);
+}
+
+#[test]
+fn a_second_interrupt_leaves_at_once() {
+    let db = set_up();
+    small_fleet(&db, 3, &["1"]);
+    db.execute("CREATE TABLE public.gate (i int)");
+    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "LOCK TABLE public.gate; CREATE TABLE b (i int);");
+    let mut holder = db.connect();
+    holder.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
+    let run = with(&db, &migrations, &["migrate-all", "--jobs", "1"]).spawn();
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while db.count(waiting) < 1 {
+        std::thread::yield_now();
+    }
+    run.signal(Signal::TERM);
+    run.wait_for_stderr_line("interrupted");
+    run.signal(Signal::TERM);
+    run.wait().assert_code(130);
+}

@@ -1,0 +1,85 @@
+//! What a program says, while it says it.
+
+use std::io::Read;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use super::PATIENCE;
+
+/// A stream that is read by a thread, so that it can be waited for without a sleep and never fills up.
+#[derive(Clone)]
+pub(super) struct Capture(Arc<(Mutex<State>, Condvar)>);
+
+#[derive(Default)]
+struct State {
+    bytes: Vec<u8>,
+    ended: bool,
+}
+
+/// Why waiting was in vain.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum InVain {
+    /// The stream ended.
+    Ended,
+    /// It takes too long.
+    TimedOut,
+}
+
+impl Capture {
+    /// Reads a stream to its end.
+    pub(super) fn of(mut stream: impl Read + Send + 'static) -> Self {
+        let capture = Self(Arc::default());
+        let writer = capture.clone();
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            loop {
+                // A terminal whose program has ended gives an error instead of an end.
+                match stream.read(&mut buffer) {
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    Ok(0) | Err(_) => return writer.change(|state| state.ended = true),
+                    Ok(count) => writer.change(|state| state.bytes.extend_from_slice(&buffer[..count])),
+                }
+            }
+        });
+        capture
+    }
+
+    /// All that was said until now.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.state().bytes).into_owned()
+    }
+
+    /// Waits for the end.
+    pub(super) fn wait_for_end(&self) -> Result<(), InVain> {
+        match self.wait(|_| None::<()>) {
+            Err(InVain::Ended) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Waits for something in the bytes.
+    pub(super) fn wait<T>(&self, found: impl Fn(&[u8]) -> Option<T>) -> Result<T, InVain> {
+        let begun = Instant::now();
+        let mut state = self.state();
+        loop {
+            if let Some(found) = found(&state.bytes) {
+                return Ok(found);
+            }
+            if state.ended {
+                return Err(InVain::Ended);
+            }
+            let left = PATIENCE.checked_sub(begun.elapsed()).ok_or(InVain::TimedOut)?;
+            state = self.0.1.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state());
+        self.0.1.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,125 @@
+//! A database for one test.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Nullable, Text};
+use tenantry::local::Ephemeral;
+
+use super::{Tenantry, percent_encoded, server, socket_of};
+
+/// An empty database, which is dropped with the value, whoever is still connected to it.
+pub struct Database {
+    server: &'static Ephemeral,
+    name: String,
+}
+
+impl Database {
+    /// A database of the server of the run.
+    pub fn new() -> Self {
+        Self::on(server())
+    }
+
+    /// A database of another server.
+    pub fn on(server: &'static Ephemeral) -> Self {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        // As long as the word DATABASE that stands for it in snapshots, so that tables keep their shape.
+        let name = format!("db_{:05}", MADE.fetch_add(1, Ordering::Relaxed));
+        let database = Self { server, name };
+        // No one can be connected to template0, which would make the copy fail.
+        database.maintain(&format!("CREATE DATABASE {} TEMPLATE template0", database.name));
+        database
+    }
+
+    /// Its name, an identifier that needs no quotes.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its URL, over the server's socket.
+    pub fn url(&self) -> String {
+        self.server.url(&self.name)
+    }
+
+    /// A connection to it.
+    pub fn connect(&self) -> PgConnection {
+        connect(&self.url())
+    }
+
+    /// Runs statements, in one message.
+    #[track_caller]
+    pub fn execute(&self, sql: &str) {
+        self.connect().batch_execute(sql).unwrap_or_else(|error| panic!("{error}, from: {sql}"));
+    }
+
+    /// The first column of a query's rows as text, with `NULL` for a null. The query is a `SELECT`, `VALUES` or `TABLE`.
+    #[track_caller]
+    pub fn strings(&self, sql: &str) -> Vec<String> {
+        strings(&mut self.connect(), sql)
+    }
+
+    /// The first column of a query's only row as text.
+    #[track_caller]
+    pub fn string(&self, sql: &str) -> String {
+        let mut rows = self.strings(sql);
+        assert_eq!(rows.len(), 1, "one row was expected of: {sql}");
+        rows.remove(0)
+    }
+
+    /// The number in the first column of a query's only row.
+    #[track_caller]
+    pub fn count(&self, sql: &str) -> i64 {
+        let text = self.string(sql);
+        text.parse().unwrap_or_else(|_| panic!("`{text}` is no number, from: {sql}"))
+    }
+
+    /// The command line with `DATABASE_URL` leading here.
+    pub fn tenantry<A: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Tenantry {
+        let (folder, _) = socket_of(self.server);
+        Tenantry::new()
+            .args(args)
+            .env("DATABASE_URL", self.url())
+            .hide(&self.name, "DATABASE")
+            .hide(percent_encoded(&folder), "SOCKET")
+            .hide(folder, "SOCKET")
+    }
+
+    #[track_caller]
+    fn maintain(&self, sql: &str) {
+        connect(&self.server.url("postgres")).batch_execute(sql).unwrap_or_else(|error| panic!("{error}, from: {sql}"));
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The failure of the test is what counts; and it goes with the server anyway.
+            let Ok(mut conn) = PgConnection::establish(&self.server.url("postgres")) else { return };
+            let _ = conn.batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+        } else {
+            self.maintain(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+        }
+    }
+}
+
+/// A connection, or the end of the test.
+#[track_caller]
+pub(super) fn connect(url: &str) -> PgConnection {
+    PgConnection::establish(url).unwrap_or_else(|error| panic!("cannot connect to {url}: {error}"))
+}
+
+/// The first column of a query's rows as text.
+#[track_caller]
+pub(super) fn strings(conn: &mut PgConnection, sql: &str) -> Vec<String> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Nullable<Text>)]
+        value: Option<String>,
+    }
+    // A list of aliases may be shorter than the columns, so this names the first one, whatever it was called.
+    let first = format!("SELECT t.value::text AS value FROM ({}) AS t(value)", sql.trim().trim_end_matches(';'));
+    let rows: Vec<Row> = sql_query(first).load(conn).unwrap_or_else(|error| panic!("{error}, from: {sql}"));
+    rows.into_iter().map(|row| row.value.unwrap_or_else(|| "NULL".to_owned())).collect()
+}

@@ -1,0 +1,106 @@
+//! What the tests stand on: one server for the run, a database for each test, the real binary, and the things that stand
+//! between the two in production (a terminal, a pooler, a slow or broken line, TLS).
+//!
+//! What is missing on the machine fails the test with a hint. Nothing is skipped.
+
+mod capture;
+mod command;
+mod database;
+mod output;
+mod terminal;
+
+pub mod migrations;
+pub mod pgbouncer;
+pub mod proxy;
+pub mod tls;
+
+mod smoke;
+
+use std::env;
+use std::error::Error;
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use tenantry::local::{Binaries, Ephemeral, LocalError};
+
+pub use command::{Running, Signal, Tenantry};
+pub use database::Database;
+pub use output::Output;
+pub use terminal::Terminal;
+pub use tls::tls;
+
+/// How long anything that a test waits for may take. It is never waited out, unless something hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Compares an [`Output`] with the snapshot of the test, in `tests/suite/snapshots`.
+#[macro_export]
+macro_rules! assert_snapshot {
+    ($output:expr) => {
+        insta::with_settings!({
+            snapshot_path => concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/snapshots"),
+            omit_expression => true,
+        }, {
+            insta::assert_snapshot!($output.snapshot())
+        })
+    };
+}
+
+/// The server of the run. Its watchdog takes it away when the process ends, for statics are not dropped.
+pub fn server() -> &'static Ephemeral {
+    static SERVER: LazyLock<Ephemeral> = LazyLock::new(|| {
+        Ephemeral::options()
+            .setting("max_connections", "200")
+            // What a test measures or waits for is not to depend on when the server finds something to tidy up.
+            .setting("autovacuum", "off")
+            .setting("jit", "off")
+            .setting("timezone", "UTC")
+            .start(binaries())
+            .unwrap_or_else(|error| panic!("{}", explained(&error)))
+    });
+    &SERVER
+}
+
+/// PostgreSQL's programs: of the folder in `TENANTRY_PG_BIN`, else the first that are found.
+pub fn binaries() -> &'static Binaries {
+    static BINARIES: LazyLock<Binaries> = LazyLock::new(|| {
+        let chosen = env::var_os("TENANTRY_PG_BIN");
+        let path = env::var_os("PATH");
+        Binaries::find(chosen.as_deref().map(Path::new), path.as_deref())
+            .unwrap_or_else(|error| panic!("{}", explained(&error)))
+    });
+    &BINARIES
+}
+
+/// The error with its causes and the hint.
+fn explained(error: &LocalError) -> String {
+    let mut text = format!("the tests need a PostgreSQL server: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!("\n  caused by: {error}");
+        cause = error.source();
+    }
+    if let Some(hint) = error.hint() {
+        text += &format!("\nhint: {hint}");
+    }
+    text
+}
+
+/// The folder and the port of a server's socket, as libpq is told them.
+fn socket_of(server: &Ephemeral) -> (String, String) {
+    let url: tenantry::DatabaseUrl = server.url("postgres").parse().expect("the URL of our own server");
+    let part = |key| url.get(key).expect("a socket's URL has a folder and a port").to_owned();
+    (part("host"), part("port"))
+}
+
+/// Percent-encoding, for the parts of a URL.
+fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded += &format!("%{byte:02X}");
+        }
+        encoded
+    })
+}

@@ -1,0 +1,101 @@
+//! What a command said and how it ended.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex};
+
+/// The result of a command.
+pub struct Output {
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+    /// Its exit status; `None` when a signal ended it.
+    pub code: Option<i32>,
+    pub(super) command: String,
+    pub(super) hidden: Hidden,
+}
+
+/// Texts that differ from run to run, and what snapshots show instead.
+#[derive(Default)]
+pub(super) struct Hidden(Vec<(String, &'static str)>);
+
+impl Output {
+    /// Everything as one text, in which what differs from run to run is replaced.
+    pub fn snapshot(&self) -> String {
+        let code = self.code.map_or("by a signal".to_owned(), |code| code.to_string());
+        let mut text = String::new();
+        for part in [&self.stdout, "--- stderr\n", &self.stderr, &format!("--- exit {code}")] {
+            if !text.is_empty() && !text.ends_with('\n') {
+                text.push('\n');
+            }
+            text += part;
+        }
+        self.hidden.apply(&text)
+    }
+
+    /// Makes sure of the exit status, and shows everything where it is another.
+    #[track_caller]
+    pub fn assert_code(&self, code: i32) -> &Self {
+        assert_eq!(self.code, Some(code), "`{}` said:\n{}", self.command, self.whole());
+        self
+    }
+
+    /// The standard output as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("`{}` wrote no JSON ({error}):\n{}", self.command, self.whole()))
+    }
+
+    fn whole(&self) -> String {
+        format!("{}\n--- stderr\n{}\n--- exit {:?}", self.stdout, self.stderr, self.code)
+    }
+}
+
+impl Hidden {
+    /// Hides a text. Of two that overlap the longer one is looked for first.
+    pub(super) fn add(&mut self, text: impl Into<String>, placeholder: &'static str) {
+        self.0.push((text.into(), placeholder));
+        self.0.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+    }
+
+    /// The text with placeholders.
+    pub(super) fn apply(&self, text: &str) -> String {
+        let text = self.0.iter().fold(text.to_owned(), |text, (hidden, shown)| text.replace(hidden, shown));
+        VOLATILE.iter().fold(text, |text, (pattern, placeholder)| {
+            let replace = |found: &Captures<'_>| {
+                // A value that is shorter this time has more padding in a table: all padding counts as one space.
+                let space = |name| if found.name(name).is_some_and(|part| !part.is_empty()) { " " } else { "" };
+                let key = found.name("key").map_or("", |part| part.as_str());
+                format!("{}{key}{placeholder}{}", space("before"), space("after"))
+            };
+            match pattern.replace_all(&text, replace) {
+                Cow::Borrowed(_) => text.clone(),
+                Cow::Owned(replaced) => replaced,
+            }
+        })
+    }
+}
+
+/// Patterns of values that no two runs share. A space stands between a number and its unit, so that settings (`5s`) stay.
+static VOLATILE: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
+    let plain = [
+        (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UUID"),
+        (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z\b|[+-]\d\d(:?\d\d)?\b| UTC\b)?", "DATE"),
+        // Values without a unit are known by the words before them: those in JSON, and process ids.
+        (r#"(?<key>"\w*(seconds|_ms)": ?)\d+(\.\d+)?"#, "TIME"),
+        (r#"(?<key>"\w*bytes": ?)\d+"#, "SIZE"),
+        (r"(?<key>\b(pid|process) )\d+\b", "PID"),
+    ];
+    // These are of no fixed length.
+    let padded = [
+        (r"\b(\d+ (h|min) )*\d+(\.\d+)? (µs|ms|s|min|h)\b", "TIME"),
+        (r"\b\d+(\.\d+)? (bytes|[kMGT]B|[KMGT]iB)\b", "SIZE"),
+    ];
+    let plain = plain.map(|(value, shown)| (value.to_owned(), shown));
+    let padded = padded.map(|(value, shown)| (format!("(?<before> *){value}(?<after> *)"), shown));
+    let compiled = |(pattern, shown): (String, _)| (Regex::new(&pattern).expect("a pattern"), shown);
+    plain.into_iter().chain(padded).map(compiled).collect()
+});

@@ -1,0 +1,130 @@
+//! The binary at a terminal, and someone who types.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use rustix::fs::OFlags;
+use rustix::pty::{grantpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use super::Tenantry;
+use super::capture::Capture;
+use super::output::Hidden;
+
+/// A program whose three streams are a terminal of 100 columns.
+///
+/// On Linux it is also the controlling terminal, so that a typed Ctrl-C interrupts. `TERM` is not set, so that there are
+/// no colours and no drawing unless a test sets it.
+pub struct Terminal {
+    child: Child,
+    command: String,
+    keyboard: File,
+    screen: Capture,
+    hidden: Hidden,
+    /// Up to where the output was expected already.
+    seen: usize,
+    _command: Tenantry,
+}
+
+impl Terminal {
+    /// Starts a command at a new terminal.
+    #[track_caller]
+    pub fn spawn(mut command: Tenantry) -> Self {
+        let (ours, theirs) = open().expect("a pseudo-terminal");
+        let stream = || Stdio::from(theirs.try_clone().expect("a copy of the descriptor"));
+        // Making a terminal the controlling one takes a call in the child before it becomes the program.
+        let wrapper: &[&str] = if cfg!(target_os = "linux") { &["setsid", "--ctty"] } else { &["env"] };
+        let line = command.line();
+        let child = command
+            .command(Some(wrapper))
+            .stdin(stream())
+            .stdout(stream())
+            .stderr(stream())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot run {} {line}: {error}", wrapper.join(" ")));
+        Self {
+            child,
+            command: line,
+            keyboard: ours.try_clone().expect("a copy of the descriptor"),
+            screen: Capture::of(ours),
+            hidden: command.take_hidden(),
+            seen: 0,
+            _command: command,
+        }
+    }
+
+    /// Waits until a text shows, after what was expected before.
+    #[track_caller]
+    pub fn expect(&mut self, text: &str) -> &mut Self {
+        let seen = self.seen;
+        let place = self.screen.wait(|bytes| {
+            let new = bytes.get(seen..)?;
+            let place = new.windows(text.len().max(1)).position(|window| window == text.as_bytes())?;
+            Some(seen + place + text.len())
+        });
+        self.seen =
+            place.unwrap_or_else(|why| panic!("`{}` did not show `{text}` ({why:?}):\n{}", self.command, self.text()));
+        self
+    }
+
+    /// Types a text and presses Enter.
+    #[track_caller]
+    pub fn type_line(&mut self, text: &str) -> &mut Self {
+        self.type_text(&format!("{text}\r"))
+    }
+
+    /// Types a text as it is: `\u{3}` is Ctrl-C, `\u{4}` is Ctrl-D.
+    #[track_caller]
+    pub fn type_text(&mut self, text: &str) -> &mut Self {
+        self.keyboard.write_all(text.as_bytes()).expect("the terminal takes what is typed");
+        self
+    }
+
+    /// Waits for the end. Returns what the screen showed, what was typed included and with what differs from run to run
+    /// replaced, and the exit status, `None` after a signal.
+    #[track_caller]
+    pub fn wait(&mut self) -> (String, Option<i32>) {
+        if self.screen.wait_for_end().is_err() {
+            let said = self.text();
+            let _ = self.child.kill();
+            panic!("`{}` does not end:\n{said}", self.command);
+        }
+        let status = self.child.wait().expect("the process can be waited for");
+        (self.hidden.apply(&self.text()), status.code())
+    }
+
+    /// A terminal ends lines by carriage return and line feed.
+    fn text(&self) -> String {
+        self.screen.text().replace("\r\n", "\n")
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A new terminal: our end, and the program's.
+fn open() -> std::io::Result<(File, OwnedFd)> {
+    let options = || {
+        let mut options = File::options();
+        // Neither end is to become the controlling terminal of the tests.
+        options.read(true).write(true).custom_flags(OFlags::NOCTTY.bits().cast_signed());
+        options
+    };
+    // By std and not by `openpt`, because std keeps the descriptor from the children of other tests.
+    let ours = options().open("/dev/ptmx")?;
+    grantpt(&ours)?;
+    unlockpt(&ours)?;
+    let name = ptsname(&ours, Vec::new())?;
+    let theirs = options().open(Path::new(std::ffi::OsStr::from_bytes(name.as_bytes())))?;
+    tcsetwinsize(&theirs, Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 })?;
+    Ok((ours, theirs.into()))
+}
