@@ -99,8 +99,14 @@ impl Database {
     }
 
     /// A pool for `work` pieces of work: no larger than the work, nor than [`jobs`](Self::jobs).
-    pub(crate) fn pool(&self, work: usize) -> Pool {
-        self.connector.pool(self.jobs().min(work))
+    ///
+    /// # Errors
+    /// [`Error::NoFreeConnection`], rather than to wait for one in vain.
+    pub(crate) fn pool(&self, work: usize) -> Result<Pool, Error> {
+        match self.server.free_connections {
+            ..=0 => Err(Error::NoFreeConnection),
+            _ => Ok(self.connector.pool(self.jobs().min(work))),
+        }
     }
 
     /// Makes every commit before this one durable, whatever its `synchronous_commit` was: the log is one sequence, and

@@ -20,6 +20,9 @@ pub enum Error {
         /// What libpq said, without passwords.
         message: String,
     },
+    /// The server, the database or the role has no connection left but the command's own.
+    #[error("the server has no more connection free for this role")]
+    NoFreeConnection,
     /// Connections were had before, and can no longer be made.
     #[error("connections to the server can no longer be made: {message}")]
     ConnectionsLost {
@@ -120,6 +123,7 @@ impl Error {
             Self::Unreachable { .. } => {
                 Some("check --database-url (DATABASE_URL), and that the server runs and lets this role in".to_owned())
             }
+            Self::NoFreeConnection => Some("close others, or raise max_connections or the role's limit".to_owned()),
             Self::ConnectionsLost { .. } | Self::Query { lost: true, .. } => {
                 Some("run the command again when the server is back".to_owned())
             }

@@ -3,11 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
-use diesel::prelude::*;
 
-use crate::database::CHUNK;
 use crate::error::Error;
 use crate::ledger;
 use crate::name::SchemaName;
@@ -86,25 +83,6 @@ impl FromStr for State {
             .find(|state| state.as_str() == text)
             .ok_or(UnknownState)
     }
-}
-
-/// The names and states of those tenants whose names, but for case, are among `folded` (lower case).
-pub(crate) fn find(conn: &mut PgConnection, folded: &[String]) -> Result<Vec<(String, State, DateTime<Utc>)>, Error> {
-    let lower =
-        |name| diesel::dsl::sql::<diesel::sql_types::Text>("lower(").bind::<diesel::sql_types::Text, _>(name).sql(")");
-    let mut found = Vec::new();
-    for chunk in folded.chunks(CHUNK) {
-        let rows: Vec<(String, String, DateTime<Utc>)> = schema_tracker::table
-            .select((schema_tracker::name, schema_tracker::state, schema_tracker::created_at))
-            .filter(lower(schema_tracker::name).eq_any(chunk))
-            .load(conn)
-            .map_err(Error::doing("read the tracker"))?;
-        for (name, state, created_at) in rows {
-            let state = state.parse().map_err(|_| Error::UnknownState { tenant: name.clone(), state })?;
-            found.push((name, state, created_at));
-        }
-    }
-    Ok(found)
 }
 
 /// Makes sure that the tracker is there and as the public migrations make it.

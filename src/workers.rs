@@ -96,7 +96,7 @@ pub(crate) fn run<J: Send, T: Send>(
     }
     let alone = jobs.len() == 1;
     let now = Instant::now();
-    let pool = db.pool(jobs.len());
+    let pool = db.pool(jobs.len())?;
     let ready = jobs.into_iter().map(|job| Item { job, tries: 0, not_before: now }).collect();
     let queue = Mutex::new(Queue { ready, aside: Vec::new(), in_hand: 0, lost: None });
     let changed = Condvar::new();

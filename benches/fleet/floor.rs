@@ -11,7 +11,10 @@ use diesel::sql_query;
 use diesel::sql_types::{Integer, Text};
 use tenantry::ledger::TABLE;
 use tenantry::migration::{Migration, Mode};
-use tenantry::{CHUNK, MigrationSet, TenantName};
+use tenantry::{MigrationSet, TenantName};
+
+/// How many ledgers a statement reads. With 500 the server takes longer, mostly to plan it.
+const LEDGERS: usize = 100;
 
 /// Creates the tenants: a message each, and where the set ends in what is not transactional, a message for each statement
 /// of that and one for its ledger row.
@@ -43,9 +46,10 @@ pub fn create(url: &str, jobs: usize, set: &MigrationSet, names: &[TenantName]) 
     })
 }
 
-/// Applies the newest migration, a message for each tenant.
+/// Applies the newest migration, a message for each tenant, after a look at who is behind.
 pub fn roll_out(url: &str, jobs: usize, set: &MigrationSet, names: &[TenantName]) -> Result<()> {
     let newest = set.iter().next_back().ok_or_else(|| anyhow!("there is no migration"))?;
+    read(url)?;
     run(url, jobs, names, |name| {
         let (up, row) = (newest.up().text(), rows(name, &[&**newest]));
         Ok(vec![format!("BEGIN; SET LOCAL search_path TO {name};\n{up}\n;\n{row} COMMIT;")])
@@ -72,7 +76,7 @@ pub fn read(url: &str) -> Result<()> {
     let tenants: Vec<Tenant> =
         sql_query("SELECT name, state FROM public.schema_tracker ORDER BY name COLLATE \"C\"").load(&mut conn)?;
     let mut ledgers: Vec<Vec<String>> = Vec::new();
-    for chunk in tenants.chunks(CHUNK) {
+    for chunk in tenants.chunks(LEDGERS) {
         let begin = ledgers.len();
         ledgers.resize(begin + chunk.len(), Vec::new());
         let selects: Vec<String> = chunk

@@ -2,7 +2,8 @@
 //!
 //! Create, roll-out, migrate with nothing to do, list and health check are timed against a floor: the same SQL, one message
 //! per tenant, over as many raw connections, without a guard, a lock or a report. Both run in turns in one go, with fresh
-//! databases each round, and what counts is the ratio of a pair. Goals that are missed are told and are no failure, for
+//! databases each round, and what counts is the ratio of a pair. The column `cpu` is the ratio of the server's processor
+//! times, which a busy machine blurs less. Goals that are missed are told and are no failure, for
 //! machines are noisy.
 //!
 //! `cargo bench --bench fleet` measures, `cargo bench --bench fleet -- --help` tells the options. Anything that runs the
@@ -119,7 +120,7 @@ fn whole_round(world: &World, sets: &Sets, args: &Args, round: usize, report: &m
     for (operation, set) in [("create", &sets.full), ("create (transactional)", &sets.transactional)] {
         let mine = world.database("ours", set)?;
         let bare = world.database("floor", set)?;
-        let timed = world::pair(
+        let timed = world.pair(
             round,
             || ours::create(mine.url(), jobs, set, &names),
             || floor::create(bare.url(), jobs, set.tenant_migrations(), &names),
@@ -130,7 +131,7 @@ fn whole_round(world: &World, sets: &Sets, args: &Args, round: usize, report: &m
             continue;
         }
         let next = &sets.next;
-        let timed = world::pair(
+        let timed = world.pair(
             round,
             || ours::roll_out(mine.url(), jobs, next, tenants),
             || floor::roll_out(bare.url(), jobs, next.tenant_migrations(), &names),
@@ -139,9 +140,9 @@ fn whole_round(world: &World, sets: &Sets, args: &Args, round: usize, report: &m
         ours::expect_up_to_date(bare.url(), next, tenants).context("the floor of the roll-out")?;
 
         world.settle_statistics(&mine)?;
-        reads(&mine, next, tenants, report)?;
+        reads(world, &mine, next, tenants, report)?;
         for turn in 0..READS {
-            let timed = world::pair(turn, || ours::health(mine.url(), next, tenants), || floor::read(mine.url()))?;
+            let timed = world.pair(turn, || ours::health(mine.url(), next, tenants), || floor::read(mine.url()))?;
             report.add("health check", tenants, Goal::None, timed);
         }
     }
@@ -153,18 +154,24 @@ fn light_round(world: &World, sets: &Sets, args: &Args, report: &mut Report) -> 
     let database = world.light_database(&sets.full, args.light, args.jobs)?;
     world.settle_statistics(&database)?;
     for _ in 0..args.rounds {
-        reads(&database, &sets.full, args.light, report)?;
+        reads(world, &database, &sets.full, args.light, report)?;
     }
     Ok(())
 }
 
 /// What reads the fleet, from the same database on both sides.
-fn reads(database: &world::Scratch<'_>, set: &tenantry::Tenancy, tenants: usize, report: &mut Report) -> Result<()> {
+fn reads(
+    world: &World,
+    database: &world::Scratch<'_>,
+    set: &tenantry::Tenancy,
+    tenants: usize,
+    report: &mut Report,
+) -> Result<()> {
     for turn in 0..READS {
         let floor = || floor::read(database.url());
-        let timed = world::pair(turn, || ours::migrate_nothing(database.url(), set, tenants), floor)?;
+        let timed = world.pair(turn, || ours::migrate_nothing(database.url(), set, tenants), floor)?;
         report.add("migrate, nothing to do", tenants, Goal::AtMost(1.5), timed);
-        let timed = world::pair(turn, || ours::list(database.url(), set, tenants), floor)?;
+        let timed = world.pair(turn, || ours::list(database.url(), set, tenants), floor)?;
         report.add("list", tenants, Goal::AtMost(1.5), timed);
     }
     Ok(())

@@ -97,6 +97,11 @@ pub(super) fn ledger_in_public(applied: &[String], tenancy: &Tenancy) -> Option<
     (!stray.is_empty()).then(|| Finding::ledger_in_public(stray))
 }
 
+/// Whether the tracker has a tenant in a state that passes.
+pub(super) fn is_passing(tenant: &Tenant) -> bool {
+    matches!(tenant.state, State::Creating | State::Dropping) || tenant.unfinished.is_some()
+}
+
 /// Those tenants that the tracker has in a passing state, and that a session is working on: it holds their lock.
 pub(super) fn under_way(conn: &mut PgConnection, fleet: &Fleet) -> Result<HashSet<String>, Error> {
     #[derive(QueryableByName)]
@@ -104,12 +109,8 @@ pub(super) fn under_way(conn: &mut PgConnection, fleet: &Fleet) -> Result<HashSe
         #[diesel(sql_type = Text)]
         name: String,
     }
-    let passing: Vec<&str> = fleet
-        .tenants
-        .iter()
-        .filter(|tenant| matches!(tenant.state, State::Creating | State::Dropping) || tenant.unfinished.is_some())
-        .map(|tenant| tenant.name.as_str())
-        .collect();
+    let passing: Vec<&str> =
+        fleet.tenants.iter().filter(|tenant| is_passing(tenant)).map(|tenant| tenant.name.as_str()).collect();
     let mut found = HashSet::new();
     for chunk in passing.chunks(CHUNK) {
         let rows: Vec<Row> = sql_query(

@@ -3,11 +3,15 @@
 mod checks;
 mod finding;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+
+use diesel::pg::PgConnection;
 
 use crate::database::Database;
 use crate::error::Error;
 use crate::fleet::Fleet;
+use crate::migration::MigrationSet;
+use crate::name::TenantName;
 use crate::reference::{Reference, Unavailable};
 use crate::tenancy::Tenancy;
 use crate::{lifecycle, migrator, tracker};
@@ -71,9 +75,9 @@ pub fn check(db: &mut Database, tenancy: &Tenancy, choose: impl Fn(&str) -> bool
         health.findings.push(Finding::orphan(orphan));
     }
 
+    let under_way = passing(conn, set, &mut fleet)?;
     health.checked = fleet.tenants.len() + fleet.misnamed.len();
     let mut findings: Vec<Finding> = fleet.misnamed.iter().map(Finding::bad_name).collect();
-    let under_way = checks::under_way(conn, &fleet)?;
     for tenant in &fleet.tenants {
         checks::tenant(tenant, set, under_way.contains(tenant.name.as_str()), &mut findings);
     }
@@ -83,4 +87,24 @@ pub fn check(db: &mut Database, tenancy: &Tenancy, choose: impl Fn(&str) -> bool
     findings.sort_by(|a, b| (&a.tenant, a.kind).cmp(&(&b.tenant, b.kind)));
     health.findings.extend(findings);
     Ok(health)
+}
+
+/// Those tenants in a passing state that a session is working on. Of the others, some may have been finished since they
+/// were read: they are looked at again.
+fn passing(conn: &mut PgConnection, set: &MigrationSet, fleet: &mut Fleet) -> Result<HashSet<String>, Error> {
+    let mut under_way = checks::under_way(conn, fleet)?;
+    let suspects: Vec<TenantName> = fleet
+        .tenants
+        .iter()
+        .filter(|tenant| checks::is_passing(tenant) && !under_way.contains(tenant.name.as_str()))
+        .map(|tenant| tenant.name.clone())
+        .collect();
+    if !suspects.is_empty() {
+        let again = Fleet::read_some(conn, set, &suspects)?;
+        under_way.extend(checks::under_way(conn, &again)?);
+        fleet.tenants.retain(|tenant| suspects.binary_search(&tenant.name).is_err());
+        fleet.tenants.extend(again.tenants);
+        fleet.tenants.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    Ok(under_way)
 }

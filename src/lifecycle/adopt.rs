@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use diesel::connection::SimpleConnection;
 
-use super::{distinct, find_schemas, holds_extensions};
+use super::{Found, distinct, holds_extensions, look_up};
 use crate::database::Database;
 use crate::error::Error;
 use crate::failure::{Failed, TenantError};
@@ -15,7 +15,7 @@ use crate::name::TenantName;
 use crate::postgres::ServerMessage;
 use crate::sql::quote::{Identifier, Literal};
 use crate::tenancy::Tenancy;
-use crate::tracker::{self, State};
+use crate::tracker::State;
 
 /// What [`adopt`] did.
 #[derive(Debug, Default)]
@@ -54,18 +54,17 @@ pub fn adopt(
         }
     };
     let names = distinct(names);
-    let folded: Vec<String> = names.iter().map(|name| name.folded()).collect();
-    let mut tracked: HashMap<String, (String, State)> = tracker::find(db.connection(), &folded)?
-        .into_iter()
-        .map(|(name, state, _)| (name.to_ascii_lowercase(), (name, state)))
-        .collect();
-    let schemas: HashMap<String, _> =
-        find_schemas(db.connection(), &names)?.into_iter().map(|found| (found.name.clone(), found)).collect();
+    let found = look_up(db.connection(), &names)?;
+    let mut adopted: HashMap<String, &TenantName> = HashMap::new();
 
     let mut report = Adopted { recorded: versions.len(), ..Adopted::default() };
     for name in names {
-        let before = tracked.get(&name.folded()).cloned();
-        let result = match (before, schemas.get(name.as_str())) {
+        let Found { tracked, schema } = &found[name.as_str()];
+        let before = match adopted.get(&name.folded()) {
+            Some(first) => Some((first.as_str().to_owned(), State::Active)),
+            None => tracked.clone(),
+        };
+        let result = match (before, *schema) {
             (Some((other, _)), _) if other != name.as_str() => Err(TenantError::CaseClash { tracked: other }),
             (Some((_, State::Dropping)), _) => Err(TenantError::Dropping),
             (state, None) => Err(TenantError::SchemaMissing { state: state.map(|(_, state)| state) }),
@@ -81,7 +80,7 @@ pub fn adopt(
         };
         match result {
             Ok(()) => {
-                tracked.insert(name.folded(), (name.as_str().to_owned(), State::Active));
+                adopted.insert(name.folded(), name);
                 report.adopted.push(name.clone());
             }
             Err(error) => report.failed.push(Failed::new(name, error)),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use diesel::pg::PgConnection;
 
-use super::{distinct, find_schemas, holds_extensions};
+use super::{Found, distinct, holds_extensions, look_up};
 use crate::database::Database;
 use crate::error::Error;
 use crate::failure::{Failed, TenantError};
@@ -13,7 +13,7 @@ use crate::fleet::Fleet;
 use crate::migrator::{Done, Job, Next, OnFailure, Plan, Report, Run, TrackerRow, run_jobs};
 use crate::name::TenantName;
 use crate::tenancy::Tenancy;
-use crate::tracker::{self, State};
+use crate::tracker::State;
 use crate::workers::{Observer, Stop};
 
 /// What follows when a tenant is there already.
@@ -68,22 +68,20 @@ pub fn plan_create(
 ) -> Result<CreatePlan, Error> {
     db.require_writable(tenancy)?;
     let names = distinct(names);
-    let conn = db.connection();
-    let folded: Vec<String> = names.iter().map(|name| name.folded()).collect();
-    let mut tracked: HashMap<String, (String, State)> = HashMap::new();
-    for (name, state, _) in tracker::find(conn, &folded)? {
-        tracked.insert(name.to_ascii_lowercase(), (name, state));
-    }
-    let schemas: HashMap<String, _> =
-        find_schemas(conn, &names)?.into_iter().map(|found| (found.name.clone(), found)).collect();
+    let found = look_up(db.connection(), &names)?;
 
     let mut plan = CreatePlan { jobs: Vec::new(), report: Report::default(), if_exists };
     let mut to_complete = Vec::new();
+    let mut earlier: HashMap<String, &TenantName> = HashMap::new();
     for name in names {
-        let schema = schemas.get(name.as_str());
-        let before = tracked.get(&name.folded()).cloned();
-        // The next name that differs only by case comes up against this one.
-        tracked.entry(name.folded()).or_insert_with(|| (name.as_str().to_owned(), State::Creating));
+        let Found { tracked, schema } = &found[name.as_str()];
+        let schema = *schema;
+        // Of names that differ only by case the first one has it.
+        let before = match earlier.get(&name.folded()) {
+            Some(first) => Some((first.as_str().to_owned(), State::Creating)),
+            None => tracked.clone(),
+        };
+        earlier.entry(name.folded()).or_insert(name);
         let error = match before {
             Some((other, _)) if other != name.as_str() => TenantError::CaseClash { tracked: other },
             Some((_, State::Dropping)) => TenantError::Dropping,
@@ -154,20 +152,17 @@ fn complete(db: &mut Database, tenancy: &Tenancy, names: &[TenantName], plan: &m
         return Ok(());
     }
     let set = tenancy.tenant_migrations();
-    let mut fleet = Fleet::read_some(db.connection(), set, names)?;
-    // Another run may have completed them since the tracker was read.
-    for tenant in fleet.tenants.extract_if(.., |tenant| tenant.state == State::Active) {
+    let part = Plan::of(Fleet::read_some(db.connection(), set, names)?, set, |_| true);
+    let settled = crate::migrator::settle(db.connection(), part.to_settle())?;
+    for name in part.up_to_date {
+        // What this run did not settle, another has completed since the tracker was read.
         match plan.if_exists {
-            IfExists::Leave => plan.report.unchanged.push(tenant.name),
-            IfExists::Fail => {
-                let error = TenantError::AlreadyTracked { state: tenant.state };
-                plan.report.failed.push(Failed::new(&tenant.name, error));
+            IfExists::Fail if !settled.iter().any(|settled| settled == name.as_str()) => {
+                plan.report.failed.push(Failed::new(&name, TenantError::AlreadyTracked { state: State::Active }));
             }
+            IfExists::Fail | IfExists::Leave => plan.report.unchanged.push(name),
         }
     }
-    let part = Plan::of(fleet, set, |_| true);
-    crate::migrator::settle(db.connection(), part.to_settle())?;
-    plan.report.unchanged.extend(part.up_to_date);
     plan.report.failed.extend(part.blocked);
     plan.jobs.extend(part.migrate.into_iter().map(|planned| Job::migrate(planned.tenant)));
     Ok(())
@@ -175,18 +170,22 @@ fn complete(db: &mut Database, tenancy: &Tenancy, names: &[TenantName], plan: &m
 
 /// What is left to do for a tenant that another run is creating, or has changed.
 fn reread(conn: &mut PgConnection, tenancy: &Tenancy, name: &TenantName, if_exists: IfExists) -> Result<Next, Error> {
-    let found = tracker::find(conn, &[name.folded()])?.into_iter().next();
-    let schema = find_schemas(conn, &[name])?.into_iter().next();
-    Ok(match (found, schema) {
-        (Some((other, ..)), _) if other != name.as_str() => Next::Blocked(TenantError::CaseClash { tracked: other }),
-        (Some((_, State::Active, _)), Some(_)) => match if_exists {
-            IfExists::Leave => Next::Nothing,
-            IfExists::Fail => Next::Blocked(TenantError::AlreadyTracked { state: State::Active }),
-        },
-        (Some((_, State::Registered | State::Creating, _)), None) => {
+    let Found { tracked, schema } = look_up(conn, &[name])?.remove(name.as_str()).unwrap_or(Found::NOTHING);
+    let there = || match if_exists {
+        IfExists::Leave => Next::Nothing,
+        IfExists::Fail => Next::Blocked(TenantError::AlreadyTracked { state: State::Active }),
+    };
+    Ok(match (tracked, schema) {
+        (Some((other, _)), _) if other != name.as_str() => Next::Blocked(TenantError::CaseClash { tracked: other }),
+        (Some((_, State::Active)), Some(_)) => there(),
+        (Some((_, State::Registered | State::Creating)), None) => {
             Next::Work(Box::new(Job::create(name.clone(), TrackerRow::Known)))
         }
-        (Some(_), _) => crate::migrator::reread(conn, tenancy, name)?,
+        (Some(_), _) => match crate::migrator::reread(conn, tenancy, name)? {
+            // Completed since it was looked up.
+            Next::Nothing => there(),
+            next => next,
+        },
         (None, Some(_)) => Next::Blocked(TenantError::SchemaExists),
         (None, None) => Next::Work(Box::new(Job::create(name.clone(), TrackerRow::Missing))),
     })

@@ -181,6 +181,12 @@ pub fn drop_tenants(
     Ok(report)
 }
 
+/// Whether there is a schema of any of the names.
+pub(crate) fn any_exists(db: &mut Database, names: &[SchemaName]) -> Result<bool, Error> {
+    let rows: Vec<SchemaRow> = find(db.connection(), &names.iter().collect::<Vec<_>>())?;
+    Ok(!rows.is_empty())
+}
+
 /// With pauses of up to a second, about a minute.
 const BUSY_TRIES: u32 = 64;
 
@@ -261,13 +267,21 @@ fn look(
             .load(conn)
             .map_err(Error::doing("read the tracker"))?;
         tracked.extend(rows);
-        let rows: Vec<SchemaRow> = sql_query(include_str!("schemas.sql"))
-            .bind::<Array<Text>, _>(&names)
-            .load(conn)
-            .map_err(Error::doing("look for the schemas"))?;
-        schemas.extend(rows.into_iter().map(|row| (row.name.clone(), row)));
+        schemas.extend(find(conn, chunk)?.into_iter().map(|row| (row.name.clone(), row)));
     }
     Ok((tracked, schemas))
+}
+
+fn find(conn: &mut PgConnection, names: &[&SchemaName]) -> Result<Vec<SchemaRow>, Error> {
+    let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+    sql_query(
+        "SELECT nspname::text AS name, oid, \
+         EXISTS (SELECT FROM pg_extension WHERE extnamespace = pg_namespace.oid) AS holds_extensions \
+         FROM pg_namespace WHERE nspname = ANY($1)",
+    )
+    .bind::<Array<Text>, _>(names)
+    .load(conn)
+    .map_err(Error::doing("look for the schemas"))
 }
 
 /// Adds to a plan how much goes, and takes out of it what others depend on.

@@ -6,67 +6,103 @@ mod create;
 mod drop;
 mod orphans;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, Bool, Text};
+use diesel::sql_types::{Array, Bool, Nullable, Text};
 
 use crate::database::{CHUNK, Database};
 use crate::error::Error;
 use crate::name::TenantName;
 use crate::tenancy::Tenancy;
+use crate::tracker::State;
 
 pub use adopt::{Adopted, adopt};
 pub use cleanup::{CleanupPlan, CleanupReport, cleanup, plan_cleanup};
 pub use create::{CreateError, CreatePlan, IfExists, create, create_tenant, plan_create};
+pub(crate) use drop::any_exists;
 pub use drop::{DropPlan, DropReport, Dropping, IfMissing, drop_tenants, plan_drop};
 pub use orphans::{Orphan, orphans};
 
-/// A schema of a tenant's name, as the catalog has it.
-#[derive(Debug, Clone, QueryableByName)]
+/// What the database has under a name.
 struct Found {
-    #[diesel(sql_type = Text)]
-    name: String,
-    #[diesel(sql_type = Bool)]
+    /// The tracked tenant of that name, or of one that differs only by case.
+    tracked: Option<(String, State)>,
+    /// The schema of exactly that name.
+    schema: Option<FoundSchema>,
+}
+
+impl Found {
+    const NOTHING: Self = Self { tracked: None, schema: None };
+}
+
+/// A schema of a tenant's name.
+#[derive(Clone, Copy)]
+struct FoundSchema {
     has_ledger: bool,
-    #[diesel(sql_type = Bool)]
     readable: bool,
-    #[diesel(sql_type = Bool)]
     empty: bool,
-    #[diesel(sql_type = Bool)]
     holds_extensions: bool,
 }
 
-/// Looks for schemas.
-fn find_schemas(conn: &mut PgConnection, names: &[&TenantName]) -> Result<Vec<Found>, Error> {
-    let mut found = Vec::new();
+/// Looks names up.
+fn look_up(conn: &mut PgConnection, names: &[&TenantName]) -> Result<HashMap<String, Found>, Error> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        name: String,
+        #[diesel(sql_type = Nullable<Text>)]
+        tracked_name: Option<String>,
+        #[diesel(sql_type = Nullable<Text>)]
+        tracked_state: Option<String>,
+        #[diesel(sql_type = Bool)]
+        has_schema: bool,
+        #[diesel(sql_type = Bool)]
+        has_ledger: bool,
+        #[diesel(sql_type = Bool)]
+        readable: bool,
+        #[diesel(sql_type = Bool)]
+        empty: bool,
+        #[diesel(sql_type = Bool)]
+        holds_extensions: bool,
+    }
+    let mut found = HashMap::new();
     for chunk in names.chunks(CHUNK) {
         let names: Vec<&str> = chunk.iter().map(|name| name.as_str()).collect();
-        let rows: Vec<Found> = sql_query(include_str!("schemas.sql"))
+        let rows: Vec<Row> = sql_query(include_str!("names.sql"))
             .bind::<Array<Text>, _>(names)
             .load(conn)
-            .map_err(Error::doing("look for the tenants' schemas"))?;
-        found.extend(rows);
+            .map_err(Error::doing("look the names up"))?;
+        for row in rows {
+            let tracked = match row.tracked_name.zip(row.tracked_state) {
+                None => None,
+                Some((tenant, state)) => match state.parse() {
+                    Ok(state) => Some((tenant, state)),
+                    Err(_) => return Err(Error::UnknownState { tenant, state }),
+                },
+            };
+            let schema = row.has_schema.then_some(FoundSchema {
+                has_ledger: row.has_ledger,
+                readable: row.readable,
+                empty: row.empty,
+                holds_extensions: row.holds_extensions,
+            });
+            found.insert(row.name, Found { tracked, schema });
+        }
     }
     Ok(found)
 }
 
 /// Whether there is a schema of the name.
 pub(crate) fn schema_exists(db: &mut Database, name: &TenantName) -> Result<bool, Error> {
-    any_schema_exists(db, std::slice::from_ref(name))
-}
-
-/// Whether there is a schema of any of the names.
-pub(crate) fn any_schema_exists(db: &mut Database, names: &[TenantName]) -> Result<bool, Error> {
-    let names: Vec<&TenantName> = names.iter().collect();
-    Ok(!find_schemas(db.connection(), &names)?.is_empty())
+    Ok(look_up(db.connection(), &[name])?.into_values().any(|found| found.schema.is_some()))
 }
 
 /// Whether a name is that of a schema that holds extensions, as the operator says or as the catalog does.
-fn holds_extensions(tenancy: &Tenancy, name: &TenantName, found: Option<&Found>) -> bool {
-    found.is_some_and(|found| found.holds_extensions)
+fn holds_extensions(tenancy: &Tenancy, name: &TenantName, schema: Option<FoundSchema>) -> bool {
+    schema.is_some_and(|schema| schema.holds_extensions)
         || tenancy.extension_schemas().iter().any(|schema| schema.as_str().eq_ignore_ascii_case(name.as_str()))
 }
 

@@ -109,7 +109,7 @@ impl Job {
             match reread(session, tenancy, self.name()) {
                 Ok(Next::Work(next)) => self.task = next.task,
                 // The connection was lost, and the commit had come through.
-                Ok(Next::Nothing) if self.in_doubt > 0 => {
+                Ok(Next::Nothing | Next::Blocked(TenantError::AlreadyTracked { .. })) if self.in_doubt > 0 => {
                     return Attempt::Done(Outcome::Applied(self.done(tenancy, self.in_doubt, began.elapsed())));
                 }
                 Ok(Next::Nothing) => return Attempt::Done(Outcome::Nothing),

@@ -13,15 +13,15 @@ mod public;
 
 use std::time::Duration;
 
-use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
+use diesel::prelude::*;
 
 use crate::database::{CHUNK, Database};
 use crate::error::Error;
 use crate::failure::Failed;
 use crate::name::TenantName;
-use crate::sql::quote::Literal;
 use crate::tenancy::Tenancy;
+use crate::tracker::{State, schema_tracker};
 use crate::workers::{self, Observer, Stop};
 
 pub use crate::failure::{Effect, FailedStatement, MigrationFailure};
@@ -178,15 +178,20 @@ pub(crate) fn run_jobs(
     Ok(report)
 }
 
-/// Makes tenants active whose schema was found complete under another state.
-pub(crate) fn settle(conn: &mut PgConnection, names: &[TenantName]) -> Result<(), Error> {
+/// Makes tenants active whose schema was found complete under another state, and returns those that were not so yet.
+pub(crate) fn settle(conn: &mut PgConnection, names: &[TenantName]) -> Result<Vec<String>, Error> {
+    let passing = [State::Registered, State::Creating].map(State::as_str);
+    let mut settled = Vec::new();
     for chunk in names.chunks(CHUNK) {
-        let list: Vec<String> = chunk.iter().map(|name| Literal(name.as_str()).to_string()).collect();
-        conn.batch_execute(&format!(
-            "UPDATE public.schema_tracker SET state = 'active' WHERE state IN ('registered', 'creating') AND name IN ({})",
-            list.join(", ")
-        ))
-        .map_err(Error::doing("note in the tracker that tenants are active"))?;
+        let names: Vec<&str> = chunk.iter().map(TenantName::as_str).collect();
+        let rows: Vec<String> = diesel::update(schema_tracker::table)
+            .filter(schema_tracker::name.eq_any(names))
+            .filter(schema_tracker::state.eq_any(passing))
+            .set(schema_tracker::state.eq(State::Active.as_str()))
+            .returning(schema_tracker::name)
+            .get_results(conn)
+            .map_err(Error::doing("note in the tracker that tenants are active"))?;
+        settled.extend(rows);
     }
-    Ok(())
+    Ok(settled)
 }

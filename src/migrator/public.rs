@@ -39,7 +39,7 @@ pub fn migrate_public(db: &mut Database, tenancy: &Tenancy, stop: &Stop) -> Resu
     db.require_primary(tenancy)?;
     let public = SchemaName::public();
     let set = tenancy.public_migrations();
-    let pool = db.pool(1);
+    let pool = db.pool(1)?;
     let began = Instant::now();
     loop {
         let applied = public_applied(db.connection())?;

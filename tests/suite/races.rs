@@ -40,7 +40,8 @@ fn of_two_creates_of_one_name_one_wins_and_the_other_says_so() {
         let outputs: Vec<Output> = runs.into_iter().map(|run| run.wait()).collect();
         let mut codes: Vec<Option<i32>> = outputs.iter().map(|output| output.code).collect();
         codes.sort();
-        assert_eq!(codes, [Some(0), Some(1), Some(1), Some(1)], "{}", outputs[0].stderr);
+        let told: Vec<&str> = outputs.iter().map(|output| output.stderr.as_str()).collect();
+        assert_eq!(codes, [Some(0), Some(1), Some(1), Some(1)], "{told:#?}");
         for output in outputs.iter().filter(|output| output.code == Some(1)) {
             assert!(output.stderr.contains("it is tracked already"), "{}", output.stderr);
         }
@@ -165,4 +166,59 @@ fn a_second_interrupt_leaves_at_once() {
     run.wait_for_stderr_line("interrupted");
     run.signal(Signal::TERM);
     run.wait().assert_code(130);
+}
+
+#[test]
+fn no_more_connections_are_opened_than_the_role_has() {
+    let db = set_up();
+    let (name, role) = (db.name(), format!("limited_{}", db.name()));
+    db.execute(&format!(
+        "CREATE ROLE {role} LOGIN CONNECTION LIMIT 3; GRANT CREATE ON DATABASE {name} TO {role}; \
+         GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}"
+    ));
+    let url = db.url().replace("postgres@", &format!("{role}@"));
+    let names: Vec<String> = (0..40).map(|n| format!("t{n:02}")).collect();
+    let create = db.tenantry(["create", "--jobs", "50"]).args(&names).env("DATABASE_URL", &url).run();
+    create.assert_code(0);
+    db.tenantry(["health-check"]).env("DATABASE_URL", &url).run().assert_code(0);
+    // With the command's own connection the limit is reached.
+    db.execute(&format!("ALTER ROLE {role} CONNECTION LIMIT 1"));
+    let refused = db.tenantry(["create", "one_more"]).env("DATABASE_URL", &url).run();
+    refused.assert_code(3);
+    assert!(refused.stderr.contains("no more connection free for this role"), "{}", refused.stderr);
+    db.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
+}
+
+#[test]
+fn a_terminal_shows_a_bar_while_it_lasts() {
+    let db = set_up();
+    small_fleet(&db, 12, &["1"]);
+    db.execute("CREATE TABLE public.gate (i int)");
+    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "LOCK TABLE public.gate; CREATE TABLE b (i int);");
+    let mut holder = db.connect();
+    holder.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
+    let command = with(&db, &migrations, &["migrate-all", "--jobs", "2"]).env("TERM", "xterm");
+    let mut terminal = crate::support::Terminal::spawn(command);
+    terminal.expect("0/12 tenants");
+    holder.batch_execute("COMMIT").unwrap();
+    terminal.expect("12 tenants migrated");
+    assert_eq!(terminal.wait().1, Some(0));
+}
+
+#[test]
+fn a_tenant_that_is_being_created_is_no_finding() {
+    let db = set_up();
+    let mut holder = db.connect();
+    holder.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").unwrap();
+    let run = db.tenantry(["create", "acme"]).spawn();
+    let building = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                    AND query LIKE '%CONCURRENTLY%' AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()";
+    while db.count(building) == 0 {
+        std::thread::yield_now();
+    }
+    db.tenantry(["health-check"]).run().assert_code(0);
+    let list = db.tenantry(["list"]).run();
+    assert!(list.stdout.contains("creating"), "{}", list.stdout);
+    holder.batch_execute("ROLLBACK").unwrap();
+    run.wait().assert_code(0);
 }

@@ -40,8 +40,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
             return Err(Usage::new("--in-database wants --database-url").into());
         };
         let mut db = context.database()?;
-        let schemas = TENANTS.iter().filter_map(|tenant| tenant.parse().ok()).collect::<Vec<_>>();
-        if db.server().has_tracker || crate::lifecycle::any_schema_exists(&mut db, &schemas)? {
+        let names = TENANTS.iter().map(|tenant| tenant.parse()).collect::<Result<Vec<SchemaName>, _>>()?;
+        if db.server().has_tracker || crate::lifecycle::any_exists(&mut db, &names)? {
             return Err(Usage::with_hint(
                 "the database has a tracker, or schemas of the names that the demonstration uses",
                 "give an empty database, or leave out --in-database",

@@ -1,12 +1,17 @@
+-- In one statement, so that both sides are of the same moment: a tenant's row and its schema come and go together.
 SELECT
-    n.nspname::text AS name,
-    n.oid,
+    wanted.name,
+    t.name AS tracked_name,
+    t.state AS tracked_state,
+    n.oid IS NOT NULL AS has_schema,
     ledger.oid IS NOT NULL AS has_ledger,
-    has_schema_privilege(n.oid, 'USAGE')
+    n.oid IS NOT NULL
+        AND has_schema_privilege(n.oid, 'USAGE')
         AND (ledger.oid IS NULL OR has_table_privilege(ledger.oid, 'SELECT')) AS readable,
     NOT EXISTS (SELECT FROM pg_class WHERE pg_class.relnamespace = n.oid) AS empty,
     EXISTS (SELECT FROM pg_extension WHERE pg_extension.extnamespace = n.oid) AS holds_extensions
-FROM pg_namespace AS n
+FROM unnest($1) AS wanted (name)
+LEFT JOIN public.schema_tracker AS t ON lower(t.name) = lower(wanted.name)
+LEFT JOIN pg_namespace AS n ON n.nspname = wanted.name
 LEFT JOIN pg_class AS ledger
     ON ledger.relnamespace = n.oid AND ledger.relname = '__diesel_schema_migrations' AND ledger.relkind IN ('r', 'p')
-WHERE n.nspname = ANY($1)
