@@ -11,10 +11,6 @@ use crate::postgres::{Connector, Server, connect::Pool};
 use crate::tenancy::Tenancy;
 use crate::tracker;
 
-/// The most schemas that one statement or one transaction touches. Each costs a lock or more, and the server's lock table
-/// has room for `max_locks_per_transaction` × `max_connections` of all sessions (6,400 by default).
-pub const CHUNK: usize = 500;
-
 /// How many connections work at once unless told otherwise.
 pub const DEFAULT_JOBS: usize = 8;
 

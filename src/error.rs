@@ -2,9 +2,8 @@
 
 use diesel::result::Error as DieselError;
 
-use crate::failure::TenantError;
+use crate::failure::{MigrationFailure, TenantError};
 use crate::migration::{LoadError, Version};
-use crate::migrator::MigrationFailure;
 use crate::name::SchemaName;
 use crate::postgres::ServerMessage;
 

@@ -10,11 +10,11 @@ use diesel::sql_query;
 use diesel::sql_types::{Array, Bool, Integer, Nullable, Oid, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
-use crate::database::CHUNK;
 use crate::error::Error;
 use crate::ledger::{self, Ledger};
 use crate::migration::MigrationSet;
 use crate::name::{NameError, SchemaName, TenantName};
+use crate::postgres::CHUNK;
 use crate::tracker::{State, Unfinished};
 
 /// What the tracker tracks, sorted by name.

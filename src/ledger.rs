@@ -8,9 +8,9 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 use diesel::sql_types::{Array, Integer, Text};
 
-use crate::database::CHUNK;
 use crate::migration::MigrationSet;
 use crate::name::SchemaName;
+use crate::postgres::CHUNK;
 use crate::sql::quote::{Identifier, Literal};
 
 /// The name of the ledger's table; it is Diesel's.

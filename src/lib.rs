@@ -46,7 +46,7 @@ mod sql;
 mod tenancy;
 mod workers;
 
-pub use database::{CHUNK, DEFAULT_JOBS, Database};
+pub use database::{DEFAULT_JOBS, Database};
 pub use error::Error;
 pub use failure::{Failed, TenantError};
 pub use fleet::{Fleet, Misnamed, Schema, Tenant};

@@ -116,13 +116,19 @@ impl World {
     /// it hardly depends on what else the machine does.
     fn ticks(&self) -> Option<u64> {
         let postmaster = self.server.pid().ok()??;
-        let children = std::fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| {
-            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-            let times = Times::of(pid)?;
-            (times.parent == postmaster).then_some(times.own)
-        });
-        let times = Times::of(postmaster)?;
-        Some(times.own + times.of_ended_children + children.sum::<u64>())
+        loop {
+            let before = Times::of(postmaster)?;
+            let children = std::fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| {
+                let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+                let times = Times::of(pid)?;
+                (times.parent == postmaster).then_some(times.own)
+            });
+            let total = before.own + before.of_ended_children + children.sum::<u64>();
+            // One that ended meanwhile was counted twice or not at all.
+            if Times::of(postmaster)?.of_ended_children == before.of_ended_children {
+                return Some(total);
+            }
+        }
     }
 
     fn admin(&self, sql: &str) -> Result<()> {

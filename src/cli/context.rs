@@ -129,6 +129,17 @@ impl Context {
         Ok(db)
     }
 
+    /// The same, for a command that changes tenants, or only shows what it would change.
+    pub(crate) fn fleet(&self, dry_run: bool) -> Result<(Tenancy, Database)> {
+        let tenancy = self.tenancy()?;
+        let mut db = self.database()?;
+        match dry_run {
+            true => db.require_tracker(&tenancy)?,
+            false => db.require_writable(&tenancy)?,
+        }
+        Ok((tenancy, db))
+    }
+
     fn connector(&self) -> Result<Connector> {
         let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let url = match self.settings.database_url.as_deref().map(str::trim).filter(|url| !url.is_empty()) {

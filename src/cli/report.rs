@@ -6,13 +6,13 @@ use std::io;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::commands::local_hint;
 use super::confirm::Unconfirmed;
 use super::context::{Context, Usage, exit_of};
 use super::exit::Exit;
 use super::output::{Output, Verbosity, count, thousands};
 use crate::error::Error;
 use crate::failure::{Effect, Failed, MigrationFailure, TenantError};
+use crate::local::LocalError;
 use crate::migration::LoadError;
 use crate::migrator::{Ended, Report};
 use crate::name::{NameError, TenantName};
@@ -38,7 +38,7 @@ pub(super) fn error(context: &Context, error: &anyhow::Error) -> Exit {
             .or_else(|| cause.downcast_ref::<ParseUrlError>().and_then(|error| error.hint().map(str::to_owned)))
             .or_else(|| cause.downcast_ref::<LoadError>().map(|_| "nothing was run".to_owned()))
             .or_else(|| cause.downcast_ref::<Unconfirmed>().and_then(|why| why.hint().map(str::to_owned)))
-            .or_else(|| local_hint(cause));
+            .or_else(|| cause.downcast_ref::<LocalError>().and_then(LocalError::hint));
         if let Some(hint) = hint {
             output.hint(hint);
             break;

@@ -9,12 +9,12 @@ use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Oid, Text};
 
 use super::finding::{Finding, Kind};
-use crate::database::CHUNK;
 use crate::error::Error;
 use crate::fleet::{Fleet, Schema, Tenant};
 use crate::ledger::Ledger;
 use crate::migration::MigrationSet;
 use crate::name::TenantName;
+use crate::postgres::CHUNK;
 use crate::reference::Reference;
 use crate::sql::statement::identifiers;
 use crate::tenancy::Tenancy;

@@ -8,11 +8,12 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Oid, Text};
 
-use crate::database::{CHUNK, Database};
+use crate::database::Database;
 use crate::error::Error;
 use crate::failure::{Failed, TenantError};
 use crate::migrator::{Batch, CHANGED, Commit, Ended, Objection, Target, statement_timeout};
 use crate::name::SchemaName;
+use crate::postgres::CHUNK;
 use crate::postgres::{ServerMessage, Session};
 use crate::sql::quote::{Identifier, Literal};
 use crate::tenancy::Tenancy;

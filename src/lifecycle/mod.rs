@@ -13,9 +13,10 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, Bool, Nullable, Text};
 
-use crate::database::{CHUNK, Database};
+use crate::database::Database;
 use crate::error::Error;
 use crate::name::TenantName;
+use crate::postgres::CHUNK;
 use crate::tenancy::Tenancy;
 use crate::tracker::State;
 

@@ -5,11 +5,11 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, Bool, Integer, Oid, Text};
 
-use crate::database::CHUNK;
 use crate::error::Error;
 use crate::ledger;
 use crate::migration::MigrationSet;
 use crate::name::SchemaName;
+use crate::postgres::CHUNK;
 
 /// An untracked schema that looks like a tenant's: its ledger records a tenant migration, or it has all tables of the
 /// reference.

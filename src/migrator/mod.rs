@@ -16,10 +16,11 @@ use std::time::Duration;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 
-use crate::database::{CHUNK, Database};
+use crate::database::Database;
 use crate::error::Error;
 use crate::failure::Failed;
 use crate::name::TenantName;
+use crate::postgres::CHUNK;
 use crate::tenancy::Tenancy;
 use crate::tracker::{State, schema_tracker};
 use crate::workers::{self, Observer, Stop};

@@ -9,5 +9,5 @@ pub mod url;
 pub use connect::{Connector, Session};
 pub use message::ServerMessage;
 pub use path::SchemaPath;
-pub use server::Server;
+pub use server::{CHUNK, Server};
 pub use url::{DatabaseUrl, ParseUrlError};

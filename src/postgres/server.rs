@@ -9,6 +9,10 @@ use crate::error::Error;
 /// The oldest version of PostgreSQL that the project works with, as in `server_version_num`.
 pub const OLDEST_VERSION: i32 = 140_000;
 
+/// The most schemas that one statement or one transaction touches. Each costs a lock or more, and the server's lock table
+/// has room for `max_locks_per_transaction` × `max_connections` of all sessions (6,400 by default).
+pub const CHUNK: usize = 500;
+
 /// The server and the database at the moment of asking.
 #[derive(Debug, Clone, QueryableByName)]
 pub struct Server {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
-use crate::local::{Binaries, DATABASE, LocalError, Server, Started, Status, Stopped, default_folder};
+use crate::local::{Binaries, DATABASE, Server, Started, Status, Stopped, default_folder};
 
 /// Run a private PostgreSQL server for this project, made from the PostgreSQL that is on the machine
 ///
@@ -59,11 +59,6 @@ impl BinariesArgs {
     pub(crate) fn find(&self) -> Result<Binaries> {
         Ok(Binaries::find(self.pg_bin.as_deref(), std::env::var_os("PATH").as_deref())?)
     }
-}
-
-/// What to do about an error of the private server.
-pub(crate) fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    error.downcast_ref::<LocalError>()?.hint()
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {

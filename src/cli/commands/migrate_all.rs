@@ -37,13 +37,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let tenancy = context.tenancy()?;
-    let mut db = context.database()?;
-    if args.dry_run {
-        db.require_tracker(&tenancy)?;
-    } else {
-        db.require_writable(&tenancy)?;
-    }
+    let (tenancy, mut db) = context.fleet(args.dry_run)?;
     let set = tenancy.tenant_migrations();
     let picks =
         |name: &str| args.matching.picks(name) && !args.except.as_ref().is_some_and(|except| except.is_match(name));

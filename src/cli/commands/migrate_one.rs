@@ -25,13 +25,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let tenancy = context.tenancy()?;
-    let mut db = context.database()?;
-    if args.dry_run {
-        db.require_tracker(&tenancy)?;
-    } else {
-        db.require_writable(&tenancy)?;
-    }
+    let (tenancy, mut db) = context.fleet(args.dry_run)?;
     let set = tenancy.tenant_migrations();
     let name = &args.name;
     let fleet = Fleet::read_some(db.connection(), set, std::slice::from_ref(name))?;

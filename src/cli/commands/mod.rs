@@ -20,8 +20,6 @@ use clap::Subcommand;
 use super::context::Context;
 use super::exit::Exit;
 
-pub(crate) use local::hint as local_hint;
-
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -1,0 +1,227 @@
+//! `cleanup`
+
+use crate::assert_snapshot;
+use crate::drop::{Screen, schemas};
+use crate::list::fleet;
+use crate::support::migrations::Dir;
+use crate::support::{Database, Terminal};
+
+/// Tables in `public`.
+fn public_tables(db: &Database) -> String {
+    db.strings("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY 1")
+        .join(" ")
+}
+
+const UNTOUCHED: &str = "__diesel_schema_migrations schema_tracker";
+
+#[test]
+fn a_dry_run_shows_what_would_go() {
+    let db = fleet(&["acme", "globex"]);
+    db.execute("CREATE SCHEMA stranger; CREATE TABLE stranger.t(i int)");
+    assert_snapshot!(db.tenantry(["cleanup", "--dry-run"]).run());
+    assert_snapshot!(db.tenantry(["cleanup", "--dry-run", "--format", "json"]).run());
+    assert_eq!((schemas(&db), public_tables(&db)), ("acme globex public stranger".to_owned(), UNTOUCHED.to_owned()));
+}
+
+#[test]
+fn without_a_terminal_it_wants_to_be_told() {
+    let db = fleet(&["acme"]);
+    assert_snapshot!(db.tenantry(["cleanup"]).run());
+    db.tenantry(["cleanup"]).stdin(format!("{}\n", db.name())).run().assert_code(4);
+    assert_eq!((schemas(&db), public_tables(&db)), ("acme public".to_owned(), UNTOUCHED.to_owned()));
+}
+
+#[test]
+fn a_wrong_name_of_the_database() {
+    let db = fleet(&["acme"]);
+    for answer in ["y", "", "postgres", "yes"] {
+        let mut terminal = Terminal::spawn(db.tenantry(["cleanup"]));
+        terminal.expect("name to go on:").type_line(answer);
+        let screen = Screen::of(&mut terminal);
+        screen.assert_code(4);
+        if answer == "y" {
+            assert_snapshot!(screen);
+        }
+    }
+    assert_eq!((schemas(&db), public_tables(&db)), ("acme public".to_owned(), UNTOUCHED.to_owned()));
+}
+
+#[test]
+fn the_right_name_of_the_database() {
+    let db = fleet(&["acme"]);
+    let mut terminal = Terminal::spawn(db.tenantry(["cleanup"]));
+    terminal.expect("name to go on:").type_line(db.name());
+    assert_snapshot!(Screen::of(&mut terminal));
+    assert_eq!((schemas(&db), public_tables(&db)), ("public".to_owned(), String::new()));
+}
+
+#[test]
+fn with_yes_all_of_it_goes_and_a_second_one_is_fine() {
+    let db = fleet(&["acme", "globex"]);
+    db.execute("CREATE SCHEMA stranger; CREATE TABLE stranger.t(i int); CREATE TABLE public.of_others(i int)");
+    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run());
+    assert_eq!((schemas(&db), public_tables(&db)), ("public stranger".to_owned(), "of_others".to_owned()));
+    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run());
+    assert_snapshot!(db.tenantry(["cleanup", "--dry-run"]).run());
+    assert_snapshot!(db.tenantry(["cleanup"]).run());
+    // And all can begin anew.
+    db.tenantry(["migrate-public"]).run().assert_code(0);
+    db.tenantry(["create", "acme"]).run().assert_code(0);
+}
+
+#[test]
+fn as_json() {
+    let db = fleet(&["acme", "globex"]);
+    assert_snapshot!(db.tenantry(["cleanup", "--yes", "--format", "json"]).run());
+    let again = db.tenantry(["cleanup", "--yes", "--format", "json"]).run();
+    again.assert_code(0);
+    // Whoever reads JSON gets a document, also when there was nothing to do.
+    assert_eq!(again.json()["reverted"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn a_database_that_was_never_set_up() {
+    let db = Database::new();
+    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run());
+    assert_snapshot!(db.tenantry(["cleanup", "--dry-run"]).run());
+    let plan = db.tenantry(["cleanup", "--dry-run", "--format", "json"]).run().json();
+    assert_eq!(plan["drop_ledger"], false, "there is none");
+}
+
+#[test]
+fn orphans_stay_unless_asked_for() {
+    let orphaned = || {
+        let db = fleet(&["acme", "orphan"]);
+        db.execute(
+            "DELETE FROM schema_tracker WHERE name = 'orphan'; CREATE SCHEMA stranger; \
+             CREATE SCHEMA \"we-ird\"; \
+             CREATE TABLE \"we-ird\".__diesel_schema_migrations AS TABLE acme.__diesel_schema_migrations",
+        );
+        db
+    };
+    let db = orphaned();
+    db.tenantry(["cleanup", "--yes"]).run().assert_code(0);
+    assert_eq!(schemas(&db), "orphan public stranger we-ird");
+
+    let db = orphaned();
+    assert_snapshot!(db.tenantry(["cleanup", "--include-orphans", "--dry-run"]).run());
+    assert_snapshot!(db.tenantry(["cleanup", "--include-orphans", "--yes"]).run());
+    assert_eq!(schemas(&db), "public stranger");
+}
+
+#[test]
+fn versions_of_others_keep_the_public_ledger() {
+    let db = fleet(&["acme"]);
+    db.execute("INSERT INTO public.__diesel_schema_migrations (version) VALUES ('19990101000000'), ('19990102000000')");
+    assert_snapshot!(db.tenantry(["cleanup", "--dry-run"]).run());
+    assert_snapshot!(db.tenantry(["cleanup", "--dry-run", "--format", "json"]).run());
+    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run());
+    assert_eq!(
+        db.strings("SELECT version FROM public.__diesel_schema_migrations ORDER BY 1"),
+        ["19990101000000", "19990102000000"]
+    );
+    assert_eq!(public_tables(&db), "__diesel_schema_migrations");
+    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run());
+}
+
+#[test]
+fn one_that_was_interrupted_is_run_again() {
+    let db = fleet(&["acme", "globex", "initech"]);
+    // A schema is gone and its row is not; another tenant was being dropped; a third is gone whole.
+    db.execute(
+        "DROP SCHEMA acme CASCADE; UPDATE schema_tracker SET state = 'dropping' WHERE name = 'globex'; \
+         DROP SCHEMA initech CASCADE; DELETE FROM schema_tracker WHERE name = 'initech'",
+    );
+    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run());
+    assert_eq!((schemas(&db), public_tables(&db)), ("public".to_owned(), String::new()));
+
+    // The tracker is reverted and the public ledger is still there.
+    let db = fleet(&[]);
+    db.execute("DROP TABLE schema_tracker; DELETE FROM public.__diesel_schema_migrations");
+    db.tenantry(["cleanup", "--yes"]).run().assert_code(0);
+    assert_eq!(public_tables(&db), "");
+}
+
+#[test]
+fn public_migrations_of_the_project_are_reverted_too() {
+    let db = fleet(&["acme"]);
+    let dir = Dir::new()
+        .add("20990101000000_plans", "CREATE TABLE plans(i int);")
+        .down("DROP TABLE plans;")
+        .add("20990102000000_prices", "CREATE TABLE prices(i int);")
+        .down("DROP TABLE prices;");
+    db.tenantry(["migrate-public", "--public-migrations"]).arg(dir.path()).run().assert_code(0);
+    // A migration that is pending is none to be reverted.
+    let dir = dir.add("20990103000000_later", "CREATE TABLE later(i int);");
+    assert_snapshot!(
+        db.tenantry(["cleanup", "--yes", "--format", "json", "--public-migrations"]).arg(dir.path()).run()
+    );
+    assert_eq!(public_tables(&db), "");
+}
+
+#[test]
+fn a_public_migration_without_down_sql_stops_it_before_anything() {
+    let db = fleet(&["acme"]);
+    let dir = Dir::new().add("20990101000000_plans", "CREATE TABLE plans(i int);");
+    db.tenantry(["migrate-public", "--public-migrations"]).arg(dir.path()).run().assert_code(0);
+    assert_snapshot!(db.tenantry(["cleanup", "--yes", "--public-migrations"]).arg(dir.path()).run());
+    assert_eq!(
+        (schemas(&db), public_tables(&db)),
+        ("acme public".to_owned(), format!("{} plans schema_tracker", UNTOUCHED.split(' ').next().unwrap_or_default()))
+    );
+    assert_eq!(db.tenantry(["list", "--names"]).run().stdout, "acme\n");
+}
+
+#[test]
+fn a_down_sql_that_fails() {
+    let db = fleet(&["acme"]);
+    let dir = Dir::new()
+        .add("20990101000000_plans", "CREATE TABLE plans(i int);")
+        .down("DROP TABLE plans;\nDROP TABLE no_such_table;");
+    db.tenantry(["migrate-public", "--public-migrations"]).arg(dir.path()).run().assert_code(0);
+    assert_snapshot!(db.tenantry(["cleanup", "--yes", "--public-migrations"]).arg(dir.path()).run());
+    assert_eq!(public_tables(&db), "__diesel_schema_migrations plans schema_tracker", "it was rolled back");
+    dir.write("20990101000000_plans/down.sql", "DROP TABLE plans;");
+    db.tenantry(["cleanup", "--yes", "--public-migrations"]).arg(dir.path()).run().assert_code(0);
+    assert_eq!(public_tables(&db), "");
+}
+
+#[test]
+fn a_tenant_that_cannot_go_keeps_the_tracker() {
+    let db = fleet(&["acme", "globex"]);
+    db.execute("CREATE SCHEMA reports; CREATE VIEW reports.of_acme AS SELECT id FROM acme.users");
+    assert_snapshot!(db.tenantry(["cleanup", "--dry-run"]).run());
+    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run());
+    assert_eq!((schemas(&db), public_tables(&db)), ("acme public reports".to_owned(), UNTOUCHED.to_owned()));
+    assert_eq!(db.tenantry(["list", "--names"]).run().stdout, "acme\n");
+    db.execute("DROP SCHEMA reports CASCADE");
+    db.tenantry(["cleanup", "--yes"]).run().assert_code(0);
+}
+
+#[test]
+fn names_that_fit_no_tenant_go_too() {
+    let db = fleet(&["acme"]);
+    db.execute("INSERT INTO schema_tracker (name) VALUES ('select'); CREATE SCHEMA \"select\"");
+    db.tenantry(["cleanup", "--yes"]).run().assert_code(0);
+    assert_eq!((schemas(&db), public_tables(&db)), ("public".to_owned(), String::new()));
+}
+
+#[test]
+fn a_row_that_names_a_schema_of_the_databases_own() {
+    let db = fleet(&["acme"]);
+    db.execute("INSERT INTO schema_tracker (name) VALUES ('public')");
+    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run());
+    assert_eq!((schemas(&db), public_tables(&db)), ("public".to_owned(), UNTOUCHED.to_owned()));
+}
+
+/// Each is an obstacle to the other only as long as it is looked at alone.
+#[test]
+fn tenants_that_depend_on_each_other() {
+    let db = fleet(&["acme", "globex"]);
+    db.execute("CREATE VIEW globex.of_acme AS SELECT id FROM acme.users");
+    let first = db.tenantry(["cleanup", "--yes"]).run();
+    assert!(matches!(first.code, Some(0 | 1)), "{}", first.stderr);
+    // Run again, it comes to its end.
+    db.tenantry(["cleanup", "--yes"]).run().assert_code(0);
+    assert_eq!((schemas(&db), public_tables(&db)), ("public".to_owned(), String::new()));
+}

@@ -1,0 +1,47 @@
+//! `completions`
+
+use crate::assert_snapshot;
+use crate::support::Tenantry;
+
+#[test]
+fn scripts_for_shells() {
+    for (shell, mark) in [
+        ("bash", "complete -F _tenantry"),
+        ("zsh", "#compdef tenantry"),
+        ("fish", "complete -c tenantry"),
+        ("elvish", "edit:completion:arg-completer[tenantry]"),
+        ("powershell", "Register-ArgumentCompleter -Native -CommandName 'tenantry'"),
+    ] {
+        let output = Tenantry::new().args(["completions", shell]).run();
+        output.assert_code(0);
+        assert!(output.stdout.contains(mark), "{mark} in: {}", output.stdout);
+        for word in ["health-check", "new-migration", "include-orphans", "baseline", "psql"] {
+            assert!(output.stdout.contains(word), "{word} in the script for {shell}");
+        }
+        assert_eq!(output.stderr, "", "{shell}");
+    }
+}
+
+#[test]
+fn bash_takes_the_script() {
+    let script = Tenantry::new().args(["completions", "bash"]).run().stdout;
+    Tenantry::of_program("bash").args(["-n"]).stdin(script).run().assert_code(0);
+}
+
+#[test]
+fn an_unknown_shell() {
+    assert_snapshot!(Tenantry::new().args(["completions", "tcsh"]).run());
+    assert_snapshot!(Tenantry::new().args(["completions"]).run());
+}
+
+/// Where the script cannot be written, that is an error and not the program's end in a panic.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_takes_nothing() {
+    for words in ["completions bash", "completions fish", "--help", "new-migration tenant x --tenant-migrations ."] {
+        let line = format!("'{}' {words} >/dev/full", env!("CARGO_BIN_EXE_tenantry"));
+        let output = Tenantry::of_program("bash").args(["-c", &line]).run();
+        assert!(!output.stderr.contains("panicked"), "{words}: {}", output.stderr);
+        assert_ne!(output.code, Some(101), "{words}");
+    }
+}

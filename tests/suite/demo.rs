@@ -1,0 +1,53 @@
+//! `demo`
+
+use crate::assert_snapshot;
+use crate::list::fleet;
+use crate::support::{Database, Tenantry, binaries};
+
+#[test]
+fn the_whole_story_on_a_private_server() {
+    let output = Tenantry::new().args(["demo", "--timing"]).env("TENANTRY_PG_BIN", binaries().folder()).run();
+    assert_snapshot!(output);
+}
+
+#[test]
+fn in_an_empty_database_it_leaves_nothing_behind() {
+    let db = Database::new();
+    let relations = "SELECT count(*) FROM pg_class";
+    let schemas = "SELECT count(*) FROM pg_namespace";
+    let before = (db.count(relations), db.count(schemas));
+    assert_snapshot!(db.tenantry(["demo", "--in-database"]).run());
+    assert_eq!((db.count(relations), db.count(schemas)), before);
+}
+
+#[test]
+fn a_database_in_use_is_refused() {
+    let db = fleet(&["mine"]);
+    assert_snapshot!(db.tenantry(["demo", "--in-database"]).run());
+    assert_eq!(db.tenantry(["list", "--names"]).run().stdout, "mine\n");
+
+    let db = Database::new();
+    db.execute("CREATE SCHEMA initech");
+    db.tenantry(["demo", "--in-database"]).run().assert_code(2);
+    assert_eq!(db.count("SELECT count(*) FROM pg_namespace WHERE nspname = 'initech'"), 1);
+}
+
+#[test]
+fn in_no_database() {
+    assert_snapshot!(Tenantry::new().args(["demo", "--in-database"]).run());
+}
+
+#[test]
+fn where_there_are_no_programs() {
+    let empty = tempfile::tempdir().expect("a temporary folder");
+    let output =
+        Tenantry::new().args(["demo", "--pg-bin"]).arg(empty.path()).hide(empty.path().to_string_lossy(), "EMPTY");
+    assert_snapshot!(output.run());
+}
+
+#[test]
+fn quiet_is_quiet() {
+    let db = Database::new();
+    let output = db.tenantry(["demo", "--in-database", "--quiet"]).run();
+    assert_eq!(output.assert_code(0).stderr, "");
+}

@@ -1,0 +1,269 @@
+//! `drop`
+
+use crate::assert_snapshot;
+use crate::list::fleet;
+use crate::support::{Database, Tenantry, Terminal};
+
+/// What a terminal showed, and how the command ended.
+pub(crate) struct Screen(String, Option<i32>);
+
+impl Screen {
+    pub(crate) fn of(terminal: &mut Terminal) -> Self {
+        let (shown, code) = terminal.wait();
+        Self(shown, code)
+    }
+
+    pub(crate) fn snapshot(&self) -> String {
+        format!("{}--- exit {}", self.0, self.1.map_or("by a signal".to_owned(), |code| code.to_string()))
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_code(&self, code: i32) {
+        assert_eq!(self.1, Some(code), "{}", self.0);
+    }
+}
+
+/// The names of all schemas but PostgreSQL's own.
+pub(crate) fn schemas(db: &Database) -> String {
+    db.strings(
+        "SELECT nspname FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema' \
+         ORDER BY nspname COLLATE \"C\"",
+    )
+    .join(" ")
+}
+
+fn tracked(db: &Database) -> String {
+    db.strings("SELECT name FROM schema_tracker ORDER BY name COLLATE \"C\"").join(" ")
+}
+
+#[test]
+fn a_dry_run_shows_what_would_go() {
+    let db = fleet(&["acme", "globex"]);
+    db.execute(
+        "INSERT INTO acme.users (email, full_name) SELECT i || '@x', 'x' FROM generate_series(1, 1500) AS i; \
+         ANALYZE acme.users",
+    );
+    assert_snapshot!(db.tenantry(["drop", "globex", "acme", "nobody", "--dry-run"]).run());
+    assert_snapshot!(db.tenantry(["drop", "globex", "acme", "nobody", "--dry-run", "--format", "json"]).run());
+    assert_eq!((tracked(&db), schemas(&db)), ("acme globex".to_owned(), "acme globex public".to_owned()));
+}
+
+#[test]
+fn without_a_terminal_it_wants_to_be_told() {
+    let db = fleet(&["acme"]);
+    assert_snapshot!(db.tenantry(["drop", "acme"]).run());
+    // What is piped in is no answer.
+    db.tenantry(["drop", "acme"]).stdin("y\n").run().assert_code(4);
+    assert_snapshot!(db.tenantry(["drop", "acme", "--format", "json"]).run());
+    assert_eq!((tracked(&db), schemas(&db)), ("acme".to_owned(), "acme public".to_owned()));
+}
+
+#[test]
+fn with_yes_it_is_done() {
+    let db = fleet(&["acme", "globex", "initech"]);
+    assert_snapshot!(db.tenantry(["drop", "acme", "initech", "--yes"]).run());
+    assert_eq!((tracked(&db), schemas(&db)), ("globex".to_owned(), "globex public".to_owned()));
+    assert_snapshot!(db.tenantry(["drop", "globex", "--yes", "--format", "json"]).run());
+    assert_eq!((tracked(&db), schemas(&db)), (String::new(), "public".to_owned()));
+}
+
+#[test]
+fn the_answer_yes() {
+    for answer in ["y", "Y", "yes", " YES "] {
+        let db = fleet(&["acme"]);
+        let mut terminal = Terminal::spawn(db.tenantry(["drop", "acme"]));
+        terminal.expect("[y/N]").type_line(answer);
+        let screen = Screen::of(&mut terminal);
+        screen.assert_code(0);
+        assert_eq!((tracked(&db), schemas(&db)), (String::new(), "public".to_owned()), "{answer:?}");
+        if answer == "y" {
+            assert_snapshot!(screen);
+        }
+    }
+}
+
+#[test]
+fn any_other_answer() {
+    let db = fleet(&["acme"]);
+    for answer in ["n", "", "yep", "acme", "no"] {
+        let mut terminal = Terminal::spawn(db.tenantry(["drop", "acme"]));
+        terminal.expect("[y/N]").type_line(answer);
+        let screen = Screen::of(&mut terminal);
+        screen.assert_code(4);
+        if answer == "n" {
+            assert_snapshot!(screen);
+        }
+    }
+    // The end of the input.
+    let mut terminal = Terminal::spawn(db.tenantry(["drop", "acme"]));
+    terminal.expect("[y/N]").type_text("\u{4}");
+    Screen::of(&mut terminal).assert_code(4);
+    // An interrupt.
+    let mut terminal = Terminal::spawn(db.tenantry(["drop", "acme"]));
+    terminal.expect("[y/N]").type_text("\u{3}");
+    Screen::of(&mut terminal).assert_code(130);
+    assert_eq!((tracked(&db), schemas(&db)), ("acme".to_owned(), "acme public".to_owned()));
+}
+
+#[test]
+fn what_is_not_there() {
+    let db = fleet(&["acme"]);
+    assert_snapshot!(db.tenantry(["drop", "nobody", "--yes"]).run());
+    assert_snapshot!(db.tenantry(["drop", "nobody", "acme", "--yes", "--if-exists"]).run());
+    assert_snapshot!(db.tenantry(["drop", "nobody", "acme", "--if-exists"]).run());
+    assert_snapshot!(db.tenantry(["drop", "nobody", "--if-exists", "--yes", "--format", "json"]).run());
+}
+
+#[test]
+fn what_can_be_dropped_is_dropped() {
+    let db = fleet(&["acme"]);
+    db.execute("CREATE SCHEMA stranger");
+    assert_snapshot!(db.tenantry(["drop", "nobody", "acme", "stranger", "--yes"]).run());
+    assert_eq!((tracked(&db), schemas(&db)), (String::new(), "public stranger".to_owned()));
+}
+
+#[test]
+fn an_untracked_schema_only_when_asked_for() {
+    let db = fleet(&[]);
+    db.execute("CREATE SCHEMA stranger; CREATE TABLE stranger.t(i int)");
+    assert_snapshot!(db.tenantry(["drop", "stranger", "--yes"]).run());
+    assert_snapshot!(db.tenantry(["drop", "stranger", "--yes", "--format", "json"]).run());
+    assert_eq!(schemas(&db), "public stranger");
+    assert_snapshot!(db.tenantry(["drop", "stranger", "--untracked", "--dry-run"]).run());
+    assert_snapshot!(db.tenantry(["drop", "stranger", "--untracked", "--yes"]).run());
+    assert_eq!(schemas(&db), "public");
+}
+
+#[test]
+fn a_tracked_tenant_without_a_schema() {
+    let db = fleet(&["gone"]);
+    db.execute("DROP SCHEMA gone CASCADE; INSERT INTO schema_tracker (name) VALUES ('registered')");
+    assert_snapshot!(db.tenantry(["drop", "gone", "registered", "--dry-run"]).run());
+    assert_snapshot!(db.tenantry(["drop", "gone", "registered", "--yes"]).run());
+    assert_eq!(tracked(&db), "");
+}
+
+#[test]
+fn every_state_can_be_dropped() {
+    let db = fleet(&["acme", "globex", "initech"]);
+    db.execute(
+        "UPDATE schema_tracker SET state = 'dropping' WHERE name = 'acme'; \
+         UPDATE schema_tracker SET state = 'creating' WHERE name = 'globex'; \
+         UPDATE schema_tracker SET state = 'registered' WHERE name = 'initech'",
+    );
+    db.tenantry(["drop", "acme", "globex", "initech", "--yes"]).run().assert_code(0);
+    assert_eq!((tracked(&db), schemas(&db)), (String::new(), "public".to_owned()));
+}
+
+#[test]
+fn objects_outside_that_depend_on_it() {
+    let db = fleet(&["acme", "globex", "initech"]);
+    db.execute(
+        "CREATE VIEW globex.of_acme AS SELECT id FROM acme.users; \
+         CREATE SCHEMA billing; CREATE TABLE billing.invoices (user_id bigint REFERENCES acme.users (id)); \
+         CREATE TABLE billing.roles (role acme.user_role); \
+         CREATE FUNCTION billing.f(acme.users) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    );
+    assert_snapshot!(db.tenantry(["drop", "acme", "initech", "--dry-run"]).run());
+    assert_snapshot!(db.tenantry(["drop", "acme", "--yes"]).run());
+    assert_snapshot!(db.tenantry(["drop", "acme", "--yes", "--format", "json"]).run());
+    assert_eq!(tracked(&db), "acme globex initech");
+    assert_eq!(db.count("SELECT count(*) FROM globex.of_acme"), 0, "the view is there");
+    db.execute("INSERT INTO billing.invoices VALUES (NULL)");
+    let keys = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND connamespace = 'billing'::regnamespace";
+    assert_eq!(db.count(keys), 1, "the foreign key is there");
+    // What depends on others is no obstacle itself.
+    db.execute("DROP SCHEMA billing CASCADE");
+    db.tenantry(["drop", "globex", "--yes"]).run().assert_code(0);
+    db.tenantry(["drop", "acme", "--yes"]).run().assert_code(0);
+}
+
+#[test]
+fn an_object_that_comes_to_depend_on_it_while_the_question_is_open() {
+    let db = fleet(&["acme"]);
+    let mut terminal = Terminal::spawn(db.tenantry(["drop", "acme"]));
+    terminal.expect("[y/N]");
+    db.execute("CREATE VIEW public.of_acme AS SELECT id FROM acme.users");
+    terminal.type_line("y");
+    let screen = Screen::of(&mut terminal);
+    screen.assert_code(1);
+    assert_snapshot!(screen);
+    assert_eq!((tracked(&db), schemas(&db)), ("acme".to_owned(), "acme public".to_owned()));
+    assert_eq!(db.count("SELECT count(*) FROM public.of_acme"), 0);
+}
+
+#[test]
+fn a_schema_that_is_replaced_while_the_question_is_open() {
+    let db = fleet(&["acme"]);
+    let mut terminal = Terminal::spawn(db.tenantry(["drop", "acme"]));
+    terminal.expect("[y/N]");
+    db.execute("DROP SCHEMA acme CASCADE; CREATE SCHEMA acme; CREATE TABLE acme.precious AS SELECT 1 AS i");
+    terminal.type_line("y");
+    let screen = Screen::of(&mut terminal);
+    screen.assert_code(1);
+    assert!(!screen.snapshot().contains("migrate-one"), "the way on is another drop: {}", screen.snapshot());
+    assert_snapshot!(screen);
+    assert_eq!(db.count("SELECT count(*) FROM acme.precious"), 1);
+    assert_eq!(tracked(&db), "acme");
+}
+
+#[test]
+fn an_untracked_schema_that_is_tracked_while_the_question_is_open() {
+    let db = fleet(&[]);
+    db.execute("CREATE SCHEMA stranger");
+    let mut terminal = Terminal::spawn(db.tenantry(["drop", "--untracked", "stranger"]));
+    terminal.expect("[y/N]");
+    db.tenantry(["adopt", "stranger"]).run().assert_code(0);
+    terminal.type_line("y");
+    Screen::of(&mut terminal).assert_code(1);
+    assert_eq!((tracked(&db), schemas(&db)), ("stranger".to_owned(), "public stranger".to_owned()));
+}
+
+#[test]
+fn the_databases_own_schemas_never() {
+    let db = fleet(&[]);
+    let own = ["public", "pg_catalog", "information_schema", "pg_toast"];
+    assert_snapshot!(db.tenantry(["drop", "--untracked", "--yes"]).args(own).run());
+    // Not even when the tracker has them.
+    db.execute("INSERT INTO schema_tracker (name) VALUES ('public'), ('information_schema')");
+    assert_snapshot!(db.tenantry(["drop", "--yes", "public", "information_schema"]).run());
+    assert_eq!(tracked(&db), "information_schema public");
+    assert_eq!(db.count("SELECT count(*) FROM pg_namespace WHERE nspname = 'information_schema'"), 1);
+}
+
+#[test]
+fn a_tenant_that_came_to_hold_an_extension() {
+    let db = fleet(&["acme"]);
+    db.execute("CREATE EXTENSION citext SCHEMA acme");
+    let output = db.tenantry(["drop", "--yes", "acme"]).run();
+    assert!(!output.stderr.contains("choose another name"), "it has its name already: {}", output.stderr);
+    assert_snapshot!(output);
+    assert_eq!((tracked(&db), schemas(&db)), ("acme".to_owned(), "acme public".to_owned()));
+}
+
+#[test]
+fn others_cannot_be_dropped_by_a_role_that_may_not() {
+    let db = fleet(&["acme"]);
+    let url = crate::adopt::url_of_a_stranger(&db);
+    assert_snapshot!(db.tenantry(["drop", "--yes", "acme"]).env("DATABASE_URL", url).run());
+    assert_eq!((tracked(&db), schemas(&db)), ("acme".to_owned(), "acme public".to_owned()));
+}
+
+#[test]
+fn without_a_tracker_or_a_name() {
+    assert_snapshot!(Database::new().tenantry(["drop", "acme", "--yes"]).run());
+    assert_snapshot!(Tenantry::new().arg("drop").run());
+    assert_snapshot!(Tenantry::new().args(["drop", ""]).run());
+}
+
+#[test]
+fn verbose_tells_of_every_tenant() {
+    let db = fleet(&["acme", "globex"]);
+    let output = db.tenantry(["drop", "--yes", "--verbose", "--jobs", "1", "acme", "globex"]).run();
+    output.assert_code(0);
+    for name in ["acme", "globex"] {
+        assert!(output.stderr.contains(&format!("dropped {name}")), "{}", output.stderr);
+    }
+    // Half a dozen relations are not gone in no time.
+    assert!(!output.stderr.contains(" in 0 ms"), "the time it took: {}", output.stderr);
+}

@@ -1,0 +1,67 @@
+//! The example application `shop`: the whole command line under another name, and a sign-up that calls the library.
+
+use std::path::Path;
+
+use crate::assert_snapshot;
+use crate::support::{Database, Tenantry};
+
+/// The example, which `cargo test` builds along with the tests.
+fn shop(db: &Database, args: &[&str]) -> Tenantry {
+    let folder = Path::new(env!("CARGO_BIN_EXE_tenantry")).parent().expect("the folder of the programs");
+    let program = folder.join("examples").join("shop");
+    assert!(program.exists(), "{} is not there: run `cargo build --example shop`", program.display());
+    Tenantry::of_program(program).args(args).env("DATABASE_URL", db.url()).hide(db.name(), "DATABASE")
+}
+
+#[test]
+fn its_story() {
+    let db = Database::new();
+    assert_snapshot!(shop(&db, &["tenants", "migrate-public", "--verbose"]).run());
+    assert_snapshot!(shop(&db, &["sign-up", "acme"]).run());
+    assert_snapshot!(shop(&db, &["tenants", "health-check"]).run());
+    assert_eq!(db.strings("SELECT customer FROM acme.orders"), ["acme"]);
+    assert_eq!(db.string("SELECT state FROM public.schema_tracker"), "active");
+    assert_snapshot!(shop(&db, &["tenants", "list"]).run());
+    assert_snapshot!(shop(&db, &["tenants", "cleanup", "--yes"]).run());
+    assert_eq!(db.strings("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"), [""; 0]);
+}
+
+#[test]
+fn a_sign_up_that_fails() {
+    let db = Database::new();
+    assert_snapshot!(shop(&db, &["sign-up", "acme"]).run());
+    shop(&db, &["tenants", "migrate-public"]).run().assert_code(0);
+    shop(&db, &["sign-up", "acme"]).run().assert_code(0);
+    assert_snapshot!(shop(&db, &["sign-up", "acme"]).run());
+    assert_snapshot!(shop(&db, &["sign-up", "ACME"]).run());
+    assert_snapshot!(shop(&db, &["sign-up", "drop table"]).run());
+    assert_eq!(db.strings("SELECT cents FROM acme.orders"), ["4900"], "the second one placed no order");
+    assert_snapshot!(shop(&db, &["sign-up"]).run());
+}
+
+#[test]
+fn its_command_line_names_itself() {
+    let db = Database::new();
+    assert_snapshot!(shop(&db, &["tenants", "list"]).run());
+    shop(&db, &["tenants", "migrate-public"]).run().assert_code(0);
+    db.execute("INSERT INTO schema_tracker (name) VALUES ('acme')");
+    assert_snapshot!(shop(&db, &["tenants", "health-check"]).run());
+    assert_snapshot!(shop(&db, &["tenants", "create", "--help"]).run());
+    assert_snapshot!(shop(&db, &["tenants", "nonsense"]).run());
+    let script = shop(&db, &["tenants", "completions", "bash"]).run();
+    script.assert_code(0);
+    assert!(script.stdout.contains("shop"), "{}", script.stdout);
+}
+
+#[test]
+fn its_migrations_are_its_own() {
+    let db = Database::new();
+    shop(&db, &["tenants", "migrate-public"]).run().assert_code(0);
+    shop(&db, &["tenants", "create", "acme", "globex"]).run().assert_code(0);
+    let tables =
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'globex'::regnamespace ORDER BY 1";
+    assert_eq!(db.strings(tables), ["__diesel_schema_migrations", "orders"]);
+    assert_snapshot!(shop(&db, &["tenants", "list", "--format", "json"]).run());
+    // The command line of this repository has other migrations, and says so.
+    assert_snapshot!(db.tenantry(["health-check"]).run());
+}

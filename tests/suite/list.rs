@@ -1,0 +1,116 @@
+//! `list`
+
+use crate::assert_snapshot;
+use crate::support::Database;
+use crate::support::migrations::Dir;
+
+/// A database with a tracker and these tenants, all up to date.
+pub(crate) fn fleet(tenants: &[&str]) -> Database {
+    let db = Database::new();
+    db.tenantry(["migrate-public"]).run().assert_code(0);
+    if !tenants.is_empty() {
+        db.tenantry(["create"]).args(tenants).run().assert_code(0);
+    }
+    db
+}
+
+/// The tenant migrations of an older release: the last two are not there yet.
+pub(crate) fn older() -> Dir {
+    let dir = Dir::copy_of_tenant();
+    for name in dir.names().iter().rev().take(2) {
+        dir.remove(name);
+    }
+    dir
+}
+
+/// Adds tenants as an older release makes them.
+pub(crate) fn create_older(db: &Database, tenants: &[&str]) {
+    let dir = older();
+    db.tenantry(["create"]).args(tenants).arg("--tenant-migrations").arg(dir.path()).run().assert_code(0);
+}
+
+#[test]
+fn without_a_tracker() {
+    let db = Database::new();
+    assert_snapshot!(db.tenantry(["list"]).run());
+    assert_snapshot!(db.tenantry(["list", "--names"]).run());
+    assert_snapshot!(db.tenantry(["list", "--format", "json"]).run());
+}
+
+#[test]
+fn an_empty_fleet_is_fine() {
+    let db = fleet(&[]);
+    assert_snapshot!(db.tenantry(["list"]).run());
+    assert_snapshot!(db.tenantry(["list", "--format", "json"]).run());
+    assert_snapshot!(db.tenantry(["list", "--names"]).run());
+}
+
+#[test]
+fn tenants_are_sorted_and_tell_what_is_pending() {
+    let db = fleet(&["zeta", "Alpha", "alpha2", "_x"]);
+    create_older(&db, &["behind"]);
+    db.execute("CREATE SCHEMA stranger");
+    assert_snapshot!(db.tenantry(["list"]).run());
+    assert_snapshot!(db.tenantry(["list", "--format", "json"]).run());
+    assert_snapshot!(db.tenantry(["list", "--names"]).run());
+}
+
+#[test]
+fn only_those_that_match() {
+    let db = fleet(&["acme", "acme_test", "globex"]);
+    assert_snapshot!(db.tenantry(["list", "--match", "^acme"]).run());
+    assert_snapshot!(db.tenantry(["list", "--match", "nobody"]).run());
+    let names = |regex: &str| db.tenantry(["list", "--names", "--match", regex]).run().assert_code(0).stdout.clone();
+    assert_eq!(names("test$"), "acme_test\n");
+    assert_eq!(names("me|lob"), "acme\nacme_test\nglobex\n");
+    assert_eq!(names("(?i)ACME$"), "acme\n");
+    assert_eq!(names("nobody"), "");
+    assert_snapshot!(db.tenantry(["list", "--match", "("]).run());
+}
+
+#[test]
+fn what_is_amiss_is_told() {
+    let db = fleet(&["gone", "no_ledger", "whole"]);
+    db.execute(
+        "DROP SCHEMA gone CASCADE; DROP TABLE no_ledger.__diesel_schema_migrations; \
+         CREATE SCHEMA by_hand_empty; \
+         INSERT INTO schema_tracker (name) VALUES ('by_hand'), ('by_hand_empty'); \
+         UPDATE schema_tracker SET state = 'dropping' WHERE name = 'gone'",
+    );
+    assert_snapshot!(db.tenantry(["list"]).run());
+    assert_snapshot!(db.tenantry(["list", "--format", "json"]).run());
+}
+
+#[test]
+fn quiet_leaves_the_data() {
+    let db = fleet(&["acme"]);
+    let output = db.tenantry(["list", "--quiet"]).run();
+    assert_eq!(output.stderr, "");
+    assert_eq!(output.assert_code(0).stdout, db.tenantry(["list"]).run().stdout);
+}
+
+#[test]
+fn a_tracker_that_is_behind_is_said_to_be() {
+    let db = fleet(&["acme"]);
+    let dir = Dir::new().add("20990101000000_plans", "CREATE TABLE plans(i int);").down("DROP TABLE plans;");
+    let list = || db.tenantry(["list"]).hide(dir.path().to_string_lossy(), "DIR");
+    let output = list().arg("--public-migrations").arg(dir.path()).run();
+    assert!(output.stderr.contains("migrate-public --public-migrations"), "the command that helps: {}", output.stderr);
+    assert_snapshot!(output);
+    // What comes from the environment need not be typed.
+    assert_snapshot!(list().env("TENANTRY_PUBLIC_MIGRATIONS", dir.path()).run());
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_failure() {
+    let names: Vec<String> = (0..3_000).map(|i| format!("('tenant_{i:04}_{}')", "x".repeat(40))).collect();
+    let db = fleet(&[]);
+    db.execute(&format!("INSERT INTO schema_tracker (name) VALUES {}", names.join(",")));
+    let shell = "'BIN' list --names | head -n 1; exit ${PIPESTATUS[0]}".replace("BIN", env!("CARGO_BIN_EXE_tenantry"));
+    let output = crate::support::Tenantry::of_program("bash").args(["-c", &shell]).env("DATABASE_URL", db.url()).run();
+    assert_eq!((output.code, output.stderr.as_str()), (Some(0), ""));
+    assert_eq!(output.stdout.lines().count(), 1);
+    // By the hundred in a statement, and none of them is dropped on the way.
+    let all = db.tenantry(["list", "--format", "json"]).run().json();
+    assert_eq!(all["tenants"].as_array().map(Vec::len), Some(3_000));
+}

@@ -1,0 +1,211 @@
+//! Names of tenants: hostile ones from the outside, and unfit ones that are in the database already.
+
+use crate::assert_snapshot;
+use crate::list::fleet;
+use crate::support::{Database, Tenantry};
+
+/// Names that no tenant can have, and a part of what is said about them.
+fn hostile() -> Vec<(String, &'static str)> {
+    let mut names: Vec<(String, &str)> = [
+        ("", "a name must not be empty"),
+        (" ", "contains ' '"),
+        ("a b", "contains ' '"),
+        (" acme", "contains ' '"),
+        ("acme ", "contains ' '"),
+        ("acme\n", "contains '\\n'"),
+        ("acme\t", "contains '\\t'"),
+        ("a-b", "contains '-'"),
+        ("a.b", "contains '.'"),
+        ("public.acme", "contains '.'"),
+        ("a$b", "contains '$'"),
+        ("a%b", "contains '%'"),
+        ("a/b", "contains '/'"),
+        ("../etc", "contains '.'"),
+        ("a\\b", "contains '\\\\'"),
+        ("a'b", "contains '\\''"),
+        ("a\"b", "contains '\"'"),
+        ("\"acme\"", "contains '\"'"),
+        ("a; DROP SCHEMA public CASCADE", "contains ';'"),
+        ("a\"; DROP SCHEMA public CASCADE; --", "contains '\"'"),
+        ("a'); DROP TABLE schema_tracker; --", "contains '\\''"),
+        ("$$", "contains '$'"),
+        ("%s", "contains '%'"),
+        ("{}", "contains '{'"),
+        ("é", "contains 'é'"),
+        ("тест", "contains 'т'"),
+        ("名前", "contains '名'"),
+        ("acme🙂", "contains '🙂'"),
+        ("a\u{202e}b", "contains '\\u{202e}'"),
+        ("a\u{200b}", "contains '\\u{200b}'"),
+        ("a\u{7f}", "contains '\\u{7f}'"),
+        ("a\u{1b}[31m", "contains '\\u{1b}'"),
+        ("1acme", "starts with a digit"),
+        ("0", "starts with a digit"),
+        ("pg_", "begins with pg_"),
+        ("pg_x", "begins with pg_"),
+        ("PG_X", "begins with pg_"),
+        ("pg_temp_1", "begins with pg_"),
+        ("pg_catalog", "begins with pg_"),
+        ("public", "a schema of the database's own"),
+        ("PUBLIC", "a schema of the database's own"),
+        ("information_schema", "a schema of the database's own"),
+        ("Information_Schema", "a schema of the database's own"),
+        ("select", "a reserved word"),
+        ("SELECT", "a reserved word"),
+        ("user", "a reserved word"),
+        ("table", "a reserved word"),
+        ("end", "a reserved word"),
+        ("left", "a reserved word"),
+        ("session_user", "a reserved word"),
+        ("verbose", "a reserved word"),
+    ]
+    .map(|(name, why)| (name.to_owned(), why))
+    .into();
+    names.push(("x".repeat(64), "has 64 bytes"));
+    names.push(("x".repeat(10_000), "has 10000 bytes"));
+    names.push(("é".repeat(32), "has 64 bytes"));
+    names
+}
+
+#[test]
+fn hostile_names_are_refused_before_anything_is_asked() {
+    for (name, why) in hostile() {
+        // No server is there to be asked.
+        for command in ["create", "adopt", "migrate-one"] {
+            let output = Tenantry::new().args([command, &name]).env("DATABASE_URL", "postgresql://127.0.0.1:1/x").run();
+            output.assert_code(2);
+            assert!(output.stderr.contains(why), "{name:?} is refused because it {why}: {}", output.stderr);
+            assert_eq!(output.stdout, "", "{name:?}");
+            assert!(!output.stderr.contains('\u{1b}'), "no control characters get to the terminal: {}", output.stderr);
+        }
+    }
+}
+
+#[test]
+fn one_bad_name_of_many_and_nothing_is_created() {
+    let db = fleet(&[]);
+    assert_snapshot!(db.tenantry(["create", "good", "a\"; DROP TABLE schema_tracker; --", "better"]).run());
+    assert_snapshot!(db.tenantry(["create", "--from", "-"]).stdin("# ours\ngood\n\nnot good\nbetter\n").run());
+    assert_snapshot!(db.tenantry(["create", "--from", "-"]).stdin("good\nb\0d\n").run());
+    assert_eq!(db.tenantry(["list", "--names"]).run().stdout, "");
+    assert_eq!(db.count("SELECT count(*) FROM pg_namespace WHERE nspname IN ('good', 'better')"), 0);
+}
+
+#[test]
+fn the_messages() {
+    assert_snapshot!(Tenantry::new().args(["create", "a-b"]).run());
+    assert_snapshot!(Tenantry::new().args(["create", ""]).run());
+    assert_snapshot!(Tenantry::new().args(["create", "select"]).run());
+    assert_snapshot!(Tenantry::new().args(["create", "pg_x"]).run());
+    assert_snapshot!(Tenantry::new().args(["create", "--drop"]).run());
+    assert_snapshot!(Tenantry::new().args(["create", &"x".repeat(64)]).run());
+}
+
+#[test]
+fn every_reserved_word_of_the_server_is_refused() {
+    let db = Database::new();
+    let words = db.strings("SELECT word FROM pg_get_keywords() WHERE catcode IN ('R', 'T')");
+    assert!(words.len() >= 90, "{}", words.len());
+    for word in words {
+        let output = Tenantry::new().args(["create", &word]).env("DATABASE_URL", "postgresql://127.0.0.1:1/x").run();
+        output.assert_code(2);
+        assert!(output.stderr.contains("is a reserved word of PostgreSQL"), "{word}: {}", output.stderr);
+    }
+}
+
+#[test]
+fn unusual_names_that_are_fine() {
+    let db = fleet(&[]);
+    let longest = "x".repeat(63);
+    let names = ["_", "a", "A1", "MixedCase", "pgx_ok", "publics", "select_", "name", "value", "tenant__", &longest];
+    db.tenantry(["create"]).args(names).run().assert_code(0);
+    for name in names {
+        assert_eq!(db.count(&format!("SELECT count(*) FROM pg_namespace WHERE nspname = '{name}'")), 1, "{name}");
+    }
+    db.tenantry(["health-check"]).run().assert_code(0);
+    db.tenantry(["drop", "--yes"]).args(names).run().assert_code(0);
+    assert_eq!(db.tenantry(["list", "--names"]).run().stdout, "");
+}
+
+#[test]
+fn longest_names_that_differ_at_their_end_are_two_tenants() {
+    let db = fleet(&[]);
+    let [one, other] = ["a", "b"].map(|end| "x".repeat(62) + end);
+    db.tenantry(["create", &one, &other]).run().assert_code(0);
+    assert_eq!(db.count("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'xxx%'"), 2);
+}
+
+#[test]
+fn names_that_differ_only_by_case() {
+    let db = fleet(&["acme"]);
+    assert_snapshot!(db.tenantry(["create", "Acme"]).run());
+    assert_snapshot!(db.tenantry(["create", "Globex", "globex", "GLOBEX", "other"]).run());
+    assert_eq!(db.tenantry(["list", "--names"]).run().stdout, "Globex\nacme\nother\n");
+    // The same name twice is one wish.
+    db.tenantry(["create", "twice", "twice"]).run().assert_code(0);
+}
+
+#[test]
+fn a_schema_that_holds_an_extension_is_no_tenant() {
+    let db = fleet(&[]);
+    db.execute("CREATE SCHEMA crypto; CREATE EXTENSION pgcrypto SCHEMA crypto; CREATE SCHEMA behind");
+    assert_snapshot!(db.tenantry(["create", "crypto"]).run());
+    assert_snapshot!(db.tenantry(["create", "behind", "--extension-schema", "behind"]).run());
+    // Also when it differs by case.
+    db.tenantry(["create", "Behind", "--extension-schema", "behind"]).run().assert_code(1);
+    assert_snapshot!(db.tenantry(["adopt", "crypto"]).run());
+    assert_snapshot!(db.tenantry(["drop", "--untracked", "--yes", "crypto"]).run());
+    assert_eq!(db.count("SELECT count(*) FROM pg_extension WHERE extname = 'pgcrypto'"), 1);
+    assert_eq!(db.tenantry(["list", "--names"]).run().stdout, "");
+}
+
+#[test]
+fn a_reserved_word_in_the_tracker_is_reported_and_can_be_dropped() {
+    let db = fleet(&["acme"]);
+    db.execute("INSERT INTO schema_tracker (name) VALUES ('select'); CREATE SCHEMA \"select\"");
+    assert_snapshot!(db.tenantry(["list"]).run());
+    assert_snapshot!(db.tenantry(["list", "--format", "json"]).run());
+    assert_eq!(db.tenantry(["list", "--names"]).run().stdout, "acme\nselect\n");
+    assert_snapshot!(db.tenantry(["health-check"]).run());
+    assert_snapshot!(db.tenantry(["migrate-all"]).run());
+    assert_snapshot!(db.tenantry(["migrate-all", "--dry-run"]).run());
+    assert_snapshot!(db.tenantry(["drop", "select", "--dry-run"]).run());
+    assert_snapshot!(db.tenantry(["drop", "select", "--yes"]).run());
+    assert_eq!(db.count("SELECT count(*) FROM pg_namespace WHERE nspname = 'select'"), 0);
+    db.tenantry(["health-check"]).run().assert_code(0);
+}
+
+#[test]
+fn the_database_keeps_unfit_names_from_the_tracker() {
+    let db = fleet(&["acme"]);
+    let long = "x".repeat(64);
+    for name in ["a-b", "", "1a", "pg_x", "PG_X", "é", "a\"b", "a b", "acme\n", "ACME", &long] {
+        let insert = format!("INSERT INTO schema_tracker (name) VALUES ('{name}')");
+        let refused = diesel::connection::SimpleConnection::batch_execute(&mut db.connect(), &insert);
+        assert!(refused.is_err(), "{name:?}");
+    }
+}
+
+#[test]
+fn an_orphan_whose_name_fits_no_tenant_is_reported() {
+    let db = fleet(&["acme"]);
+    db.execute(
+        "CREATE SCHEMA \"we-ird\"; \
+         CREATE TABLE \"we-ird\".__diesel_schema_migrations AS TABLE acme.__diesel_schema_migrations",
+    );
+    assert_snapshot!(db.tenantry(["health-check"]).run());
+    assert_snapshot!(db.tenantry(["drop", "we-ird"]).run());
+    assert_snapshot!(db.tenantry(["drop", "we-ird", "--untracked", "--yes"]).run());
+    db.tenantry(["health-check"]).run().assert_code(0);
+}
+
+#[test]
+fn names_that_look_like_options_or_words_of_sql_go_through_drop_whole() {
+    let db = fleet(&[]);
+    let name = "a\"; DROP TABLE schema_tracker; --";
+    let quoted = "\"a\"\"; DROP TABLE schema_tracker; --\"";
+    db.execute(&format!("CREATE SCHEMA {quoted}; CREATE TABLE {quoted}.t(i int)"));
+    assert_snapshot!(db.tenantry(["drop", "--untracked", "--yes", name]).run());
+    assert_eq!(db.count("SELECT count(*) FROM schema_tracker"), 0);
+    assert_eq!(db.count("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'a\"%'"), 0);
+}

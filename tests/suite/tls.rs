@@ -1,0 +1,73 @@
+//! TLS, against a server that takes nothing else.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::assert_snapshot;
+use crate::support::{Database, Tenantry, tls};
+
+fn at(url: &str, args: &[&str]) -> Tenantry {
+    Tenantry::new()
+        .args(args)
+        .env("DATABASE_URL", url)
+        .hide(tls().port().to_string(), "PORT")
+        .hide(tls().ca_file().to_string_lossy(), "CA_FILE")
+}
+
+#[test]
+fn verified_from_end_to_end() {
+    let db = Database::on(tls().server());
+    let url = tls().url(db.name());
+    at(&url, &["migrate-public"]).run().assert_code(0);
+    at(&url, &["create", "acme", "globex", "--jobs", "2"]).run().assert_code(0);
+    assert_snapshot!(at(&url, &["list", "--names"]).run());
+    assert_snapshot!(at(&url, &["health-check"]).run());
+    at(&url, &["drop", "--yes", "acme"]).run().assert_code(0);
+}
+
+#[test]
+fn encrypted_but_not_verified() {
+    let db = Database::on(tls().server());
+    let url = format!("postgresql://postgres@127.0.0.1:{}/{}?sslmode=require", tls().port(), db.name());
+    at(&url, &["migrate-public"]).run().assert_code(0);
+    at(&url, &["create", "acme"]).run().assert_code(0);
+    let pairs = format!("host=localhost port={} user=postgres dbname={} sslmode=require", tls().port(), db.name());
+    assert_eq!(at(&pairs, &["list", "--names"]).run().assert_code(0).stdout, "acme\n");
+    // The variable is libpq's own.
+    let url = url.replace("?sslmode=require", "");
+    assert_eq!(at(&url, &["list", "--names"]).env("PGSSLMODE", "require").run().assert_code(0).stdout, "acme\n");
+}
+
+#[test]
+fn not_encrypted() {
+    assert_snapshot!(at(&tls().url_with_mode("disable", "postgres"), &["list"]).run());
+}
+
+#[test]
+fn a_certificate_of_another_authority() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let other = folder.path().join("other.crt");
+    let key = folder.path().join("other.key");
+    let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
+    let output = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=another", "-keyout"])
+        .args([text(&key), "-out".to_owned(), text(&other)])
+        .output()
+        .expect("openssl");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let url = |root: &str| {
+        format!("postgresql://postgres@localhost:{}/postgres?sslmode=verify-full&sslrootcert={root}", tls().port())
+    };
+    assert_snapshot!(at(&url(&text(&other)), &["list"]).run());
+    assert_snapshot!(at(&url("/nonexistent/root.crt"), &["list"]).run());
+}
+
+#[test]
+fn a_certificate_for_another_host() {
+    let pairs = format!(
+        "host=db.example.com hostaddr=127.0.0.1 port={} user=postgres dbname=postgres sslmode=verify-full sslrootcert={}",
+        tls().port(),
+        tls().ca_file().display()
+    );
+    assert_snapshot!(at(&pairs, &["list"]).run());
+}
