@@ -12,7 +12,7 @@ use crate::postgres::ServerMessage;
 #[non_exhaustive]
 pub enum Error {
     /// No connection could be made.
-    #[error("cannot reach PostgreSQL at {place}: {message}")]
+    #[error("cannot connect to PostgreSQL at {place}: {message}")]
     Unreachable {
         /// Host and port, or the socket's folder.
         place: String,
@@ -54,7 +54,7 @@ pub enum Error {
         database: String,
     },
     /// Public migrations are pending.
-    #[error("the tracker of the database {database:?} is behind: {pending} of the public migrations are not applied")]
+    #[error("the tracker of the database {database:?} is behind: public migrations that are pending: {pending}")]
     TrackerBehind {
         /// The database.
         database: String,
@@ -70,8 +70,8 @@ pub enum Error {
         state: String,
     },
     /// A public migration failed; what it had done was rolled back.
-    #[error("a public migration failed")]
-    PublicMigration(#[source] Box<MigrationFailure>),
+    #[error("public {0}")]
+    PublicMigration(Box<MigrationFailure>),
     /// The public migrations could not be run.
     #[error("the public migrations cannot be run")]
     Public(#[source] Box<TenantError>),
@@ -116,8 +116,9 @@ impl Error {
         }
     }
 
-    /// What to do about it, where that is known. `program` is the name of the command line.
-    pub fn hint(&self, program: &str) -> Option<String> {
+    /// What to do about it, where that is known. `command` completes a command of the command line: `migrate-public`
+    /// becomes `tenantry migrate-public`.
+    pub fn hint(&self, command: &dyn Fn(&str) -> String) -> Option<String> {
         match self {
             Self::Unreachable { .. } => {
                 Some("check --database-url (DATABASE_URL), and that the server runs and lets this role in".to_owned())
@@ -129,10 +130,12 @@ impl Error {
             Self::Query { .. } => None,
             Self::ServerTooOld { .. } => None,
             Self::Standby => Some("give --database-url of the primary server".to_owned()),
-            Self::TrackerMissing { .. } | Self::TrackerBehind { .. } => Some(format!("run '{program} migrate-public'")),
+            Self::TrackerMissing { .. } | Self::TrackerBehind { .. } => {
+                Some(format!("run '{}'", command("migrate-public")))
+            }
             Self::UnknownState { .. } => Some("use the version of the tool that last wrote to the tracker".to_owned()),
             Self::PublicMigration(failure) => failure.hint(),
-            Self::Public(error) => error.hint("public", program),
+            Self::Public(error) => error.hint("public", command),
             Self::Busy { .. } => Some("run the command again when the other run has ended".to_owned()),
             Self::UnknownVersion { .. } => Some("give the digits before the _ of a migration's folder".to_owned()),
             Self::NoDown { .. } => Some("give the migration a down.sql".to_owned()),

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::migration::Version;
 use crate::name::{NameError, TenantName};
 use crate::postgres::ServerMessage;
+use crate::sql::quote::Literal;
 use crate::tracker::State;
 
 /// Why nothing was done, or not all, for one tenant.
@@ -20,6 +21,9 @@ pub enum TenantError {
         /// Whether there is a schema of its name.
         schema_exists: bool,
     },
+    /// There is neither a tenant nor a schema of the name.
+    #[error("there is neither a tenant nor a schema of that name")]
+    Nothing,
     /// The tracker has it already.
     #[error("it is tracked already, with the state {state}")]
     AlreadyTracked {
@@ -49,7 +53,10 @@ pub enum TenantError {
     NotATenant,
     /// A schema of its name holds an extension.
     #[error("the schema of its name holds extensions")]
-    HoldsExtensions,
+    HoldsExtensions {
+        /// Whether it is to be a new tenant, which may have another name.
+        new: bool,
+    },
     /// Its schema cannot be read by this role.
     #[error("this role may not use its schema or read its ledger")]
     Unreadable,
@@ -68,6 +75,9 @@ pub enum TenantError {
     /// Another run has been working on it for longer than this one waits.
     #[error("another run is working on it")]
     Busy,
+    /// It is not what was shown before the confirmation: another schema of its name, or others depend on it now.
+    #[error("it was changed after it was shown, and nothing of it was dropped")]
+    ChangedSincePlan,
     /// It was changed by others again and again while this run looked at it.
     #[error("it kept changing while this run looked at it")]
     Unsettled,
@@ -104,7 +114,7 @@ pub enum TenantError {
 
 /// How a migration failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("migration {folder} failed{}: {server}", At(.at.as_ref()))]
+#[error("migration {folder}/{file}{} failed: {server}", At(.at.as_ref()))]
 pub struct MigrationFailure {
     /// Its version.
     pub version: Version,
@@ -144,23 +154,38 @@ pub enum Effect {
 }
 
 impl TenantError {
+    /// Whether the same command may well succeed when it is run again.
+    pub fn is_worth_another_try(&self) -> bool {
+        matches!(
+            self,
+            Self::Migration(_)
+                | Self::MigrationsOnce { .. }
+                | Self::Server(_)
+                | Self::Busy
+                | Self::Unsettled
+                | Self::ConnectionLost(_)
+        )
+    }
+
     /// A stable name of the kind, for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Self::BadName(_) => "bad-name",
             Self::NotTracked { .. } => "not-tracked",
+            Self::Nothing => "nothing",
             Self::AlreadyTracked { .. } => "already-tracked",
             Self::CaseClash { .. } => "case-clash",
             Self::SchemaExists => "schema-exists",
             Self::SchemaMissing { .. } => "schema-missing",
             Self::Untracked => "untracked",
             Self::NotATenant => "not-a-tenant",
-            Self::HoldsExtensions => "holds-extensions",
+            Self::HoldsExtensions { .. } => "holds-extensions",
             Self::Unreadable => "unreadable",
             Self::LedgerMissing => "ledger-missing",
             Self::LedgerExists { .. } => "ledger-exists",
             Self::Dropping => "dropping",
             Self::Busy => "busy",
+            Self::ChangedSincePlan => "changed-since-plan",
             Self::Unsettled => "unsettled",
             Self::Migration(_) | Self::MigrationsOnce { .. } => "migration-failed",
             Self::Pooler { .. } => "pooler",
@@ -170,46 +195,57 @@ impl TenantError {
         }
     }
 
-    /// What to do about it. `tenant` is the name that the tracker has; `program` is the name of the command line.
-    pub fn hint(&self, tenant: &str, program: &str) -> Option<String> {
+    /// What to do about it. `tenant` is the name that the tracker has; `command` completes a command of the command line:
+    /// `create acme` becomes `tenantry create acme`.
+    pub fn hint(&self, tenant: &str, command: &dyn Fn(&str) -> String) -> Option<String> {
+        let run = |verb: &str, outcome: &str| Some(format!("'{}' {outcome}", command(&format!("{verb} {tenant}"))));
         match self {
+            Self::BadName(NameError::SystemSchema { .. } | NameError::SystemPrefix { .. }) | Self::NotATenant => Some(
+                format!("if the tracker has it: DELETE FROM public.schema_tracker WHERE name = {}", Literal(tenant)),
+            ),
             Self::BadName(_) => Some(format!(
                 "rename the schema and its row: ALTER SCHEMA … RENAME TO …; UPDATE public.schema_tracker SET name = … \
                  WHERE name = {}",
-                crate::sql::quote::Literal(tenant)
+                Literal(tenant)
             )),
-            Self::NotTracked { schema_exists: true } => {
-                Some(format!("'{program} adopt {tenant}' takes its schema into the tracker"))
+            Self::Nothing => Some("check the name, or give --if-exists".to_owned()),
+            Self::NotTracked { schema_exists: true } => run("adopt", "takes its schema into the tracker"),
+            Self::NotTracked { schema_exists: false } | Self::SchemaMissing { state: None } => {
+                run("create", "creates it")
             }
-            Self::NotTracked { schema_exists: false } => Some(format!("'{program} create {tenant}' creates it")),
-            Self::AlreadyTracked { state: State::Active } => Some(format!(
-                "leave it, or give --if-not-exists; '{program} migrate-one {tenant}' brings it up to date"
-            )),
-            Self::AlreadyTracked { .. } => Some(format!("'{program} create {tenant}' completes it")),
+            Self::AlreadyTracked { state: State::Active } => run("migrate-one", "brings it up to date"),
+            Self::AlreadyTracked { .. } => run("create", "completes it"),
             Self::CaseClash { .. } => Some("choose another name".to_owned()),
             Self::SchemaExists => Some(format!(
-                "'{program} adopt {tenant}' takes it into the tracker; '{program} drop --untracked {tenant}' removes it"
+                "'{}' takes it into the tracker; '{}' removes it",
+                command(&format!("adopt {tenant}")),
+                command(&format!("drop --untracked {tenant}"))
             )),
-            Self::SchemaMissing { state: None } => Some(format!("'{program} create {tenant}' creates it")),
             Self::SchemaMissing { state: Some(State::Registered | State::Creating) } => {
-                Some(format!("'{program} create {tenant}' creates its schema"))
+                run("create", "creates its schema")
             }
             Self::SchemaMissing { state: Some(_) } => Some(format!(
-                "restore the schema from a backup, or take the tenant out of the tracker with '{program} drop {tenant}'"
+                "restore the schema from a backup, or take the tenant out of the tracker with '{}'",
+                command(&format!("drop {tenant}"))
             )),
-            Self::Untracked => Some(format!("'{program} drop --untracked {tenant}' removes it all the same")),
-            Self::NotATenant => None,
-            Self::HoldsExtensions => Some("choose another name".to_owned()),
+            Self::Untracked => run("drop --untracked", "removes it all the same"),
+            Self::HoldsExtensions { new: true } => Some("choose another name".to_owned()),
+            Self::HoldsExtensions { new: false } => {
+                Some("move the extensions out of it: ALTER EXTENSION … SET SCHEMA …".to_owned())
+            }
             Self::Unreadable => {
                 Some("connect as the schema's owner, or grant USAGE on the schema and SELECT on its ledger".to_owned())
             }
             Self::LedgerMissing => Some(format!(
-                "'{program} adopt {tenant} --baseline VERSION' records the migrations up to that one as applied"
+                "'{}' records the migrations up to that one as applied",
+                command(&format!("adopt {tenant} --baseline VERSION"))
             )),
             Self::LedgerExists { .. } => Some("leave out --baseline".to_owned()),
-            Self::Dropping => Some(format!("'{program} drop {tenant}' completes it")),
-            Self::Busy | Self::Unsettled | Self::MigrationsOnce { .. } | Self::ConnectionLost(_) => {
-                Some(format!("'{program} migrate-one {tenant}' tries again"))
+            Self::Dropping => run("drop", "completes it"),
+            Self::ChangedSincePlan => run("drop --dry-run", "shows what it is now"),
+            Self::Busy => Some("run the command again when the other run has ended".to_owned()),
+            Self::Unsettled | Self::MigrationsOnce { .. } | Self::ConnectionLost(_) => {
+                Some("run the command again".to_owned())
             }
             Self::Migration(failure) => failure.hint(),
             Self::Pooler { .. } => Some("give --database-url of the server itself".to_owned()),
@@ -229,13 +265,6 @@ impl MigrationFailure {
                  goes on after them"
             )),
         }
-    }
-}
-
-impl TenantError {
-    /// Why the tracker's name is of no use, for a name that was parsed already.
-    pub(crate) fn not_tracked(schema_exists: bool) -> Self {
-        Self::NotTracked { schema_exists }
     }
 }
 
@@ -259,7 +288,7 @@ struct At<'a>(Option<&'a FailedStatement>);
 impl fmt::Display for At<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(at) => write!(f, " at line {}", at.line),
+            Some(at) => write!(f, ":{}", at.line),
             None => Ok(()),
         }
     }

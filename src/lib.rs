@@ -53,7 +53,7 @@ pub use fleet::{Fleet, Misnamed, Schema, Tenant};
 pub use lifecycle::{CreateError, create_tenant};
 pub use migration::{Embedded, LoadError, Migration, MigrationSet, Version};
 pub use name::{NameError, SchemaName, TenantName};
-pub use postgres::{Connector, DatabaseUrl};
+pub use postgres::{CHUNK, Connector, DatabaseUrl};
 pub use tenancy::Tenancy;
 pub use tracker::State;
 pub use workers::{Observer, Stop};

@@ -3,22 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-/// What the two sides took in one turn.
+/// The times of the two sides in one turn.
 #[derive(Debug, Clone, Copy)]
 pub struct Pair {
-    /// The library.
-    pub ours: Cost,
-    /// The floor.
-    pub floor: Cost,
-}
-
-/// What one side took.
-#[derive(Debug, Clone, Copy)]
-pub struct Cost {
-    /// From begin to end.
-    pub time: Duration,
-    /// The processor time of the server, in ticks, where the system tells it.
-    pub server: Option<u64>,
+    /// The library's.
+    pub ours: Duration,
+    /// The floor's.
+    pub floor: Duration,
 }
 
 /// What a ratio is to be.
@@ -53,10 +44,10 @@ impl Report {
 }
 
 impl Row {
-    fn cells(&self) -> [String; 10] {
-        let ours = median(self.pairs.iter().map(|pair| pair.ours.time.as_secs_f64()));
-        let floor = median(self.pairs.iter().map(|pair| pair.floor.time.as_secs_f64()));
-        let ratios = || self.pairs.iter().map(|pair| pair.ours.time.as_secs_f64() / pair.floor.time.as_secs_f64());
+    fn cells(&self) -> [String; 9] {
+        let ours = median(self.pairs.iter().map(|pair| pair.ours.as_secs_f64()));
+        let floor = median(self.pairs.iter().map(|pair| pair.floor.as_secs_f64()));
+        let ratios = || self.pairs.iter().map(|pair| pair.ours.as_secs_f64() / pair.floor.as_secs_f64());
         let ratio = median(ratios());
         let (least, most) = ratios().fold((f64::MAX, 0.0), |(least, most), ratio| (ratio.min(least), ratio.max(most)));
         let (goal, verdict) = match self.goal {
@@ -70,23 +61,15 @@ impl Row {
             format!("{floor:.3}"),
             format!("{ratio:.2}"),
             format!("{least:.2}-{most:.2}"),
-            self.server_ratio().map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
             goal,
             verdict.to_owned(),
             format!("{:.0}", self.tenants as f64 / ours),
         ]
     }
-
-    /// The server's processor time on our side over that on the floor's, of all turns together: ticks are coarse.
-    fn server_ratio(&self) -> Option<f64> {
-        let total = |cost: fn(&Pair) -> Cost| self.pairs.iter().map(|pair| cost(pair).server).sum::<Option<u64>>();
-        let (ours, floor) = (total(|pair| pair.ours)?, total(|pair| pair.floor)?);
-        (floor > 0).then(|| ours as f64 / floor as f64)
-    }
 }
 
-const HEAD: [&str; 10] =
-    ["operation", "tenants", "ours (s)", "floor (s)", "ratio", "from-to", "cpu", "goal", "verdict", "tenants/s"];
+const HEAD: [&str; 9] =
+    ["operation", "tenants", "ours (s)", "floor (s)", "ratio", "from-to", "goal", "verdict", "tenants/s"];
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

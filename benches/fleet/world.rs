@@ -1,7 +1,7 @@
 //! The server, the databases on it, and the clock.
 
 use std::ffi::OsString;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use diesel::connection::SimpleConnection;
@@ -10,20 +10,13 @@ use diesel::prelude::*;
 use tenantry::local::{Binaries, Ephemeral};
 use tenantry::{CHUNK, Tenancy, TenantName};
 
-use crate::report::{Cost, Pair};
+use crate::report::Pair;
 use crate::{Args, floor, ours};
 
 /// A server of the bench's own.
 pub struct World {
     server: Ephemeral,
     version: String,
-}
-
-/// What /proc tells of a process.
-struct Times {
-    parent: u32,
-    own: u64,
-    of_ended_children: u64,
 }
 
 /// A database that is dropped with this value.
@@ -87,67 +80,8 @@ impl World {
         Ok(())
     }
 
-    /// Times both sides. In even turns ours comes first.
-    pub fn pair(
-        &self,
-        turn: usize,
-        ours: impl FnOnce() -> Result<()>,
-        floor: impl FnOnce() -> Result<()>,
-    ) -> Result<Pair> {
-        let ours = || self.cost(ours).context("ours");
-        let floor = || self.cost(floor).context("the floor");
-        Ok(if turn.is_multiple_of(2) {
-            let ours = ours()?;
-            Pair { ours, floor: floor()? }
-        } else {
-            let floor = floor()?;
-            Pair { ours: ours()?, floor }
-        })
-    }
-
-    fn cost(&self, work: impl FnOnce() -> Result<()>) -> Result<Cost> {
-        let (ticks, began) = (self.ticks(), Instant::now());
-        work()?;
-        let time = began.elapsed();
-        Ok(Cost { time, server: self.ticks().zip(ticks).map(|(after, before)| after.saturating_sub(before)) })
-    }
-
-    /// The processor time that the server's processes have had so far, those that have ended included. Unlike the clock
-    /// it hardly depends on what else the machine does.
-    fn ticks(&self) -> Option<u64> {
-        let postmaster = self.server.pid().ok()??;
-        loop {
-            let before = Times::of(postmaster)?;
-            let children = std::fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| {
-                let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-                let times = Times::of(pid)?;
-                (times.parent == postmaster).then_some(times.own)
-            });
-            let total = before.own + before.of_ended_children + children.sum::<u64>();
-            // One that ended meanwhile was counted twice or not at all.
-            if Times::of(postmaster)?.of_ended_children == before.of_ended_children {
-                return Some(total);
-            }
-        }
-    }
-
     fn admin(&self, sql: &str) -> Result<()> {
         PgConnection::establish(&self.server.url("postgres"))?.batch_execute(sql).with_context(|| sql.to_owned())
-    }
-}
-
-impl Times {
-    fn of(pid: u32) -> Option<Self> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name before may have anything in it; after it come the state, the parent and, from the 12th on, the times.
-        let (_, fields) = stat.rsplit_once(')')?;
-        let fields: Vec<&str> = fields.split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index)?.parse::<u64>().ok();
-        Some(Self {
-            parent: fields.get(1)?.parse().ok()?,
-            own: ticks(11)? + ticks(12)?,
-            of_ended_children: ticks(13)? + ticks(14)?,
-        })
     }
 }
 
@@ -169,4 +103,23 @@ impl Drop for Scratch<'_> {
 /// The names of the tenants.
 pub fn names(tenants: usize) -> Vec<TenantName> {
     (0..tenants).map(|number| format!("tenant_{number:06}").parse().expect("a tenant's name")).collect()
+}
+
+/// Times both sides. In even turns ours comes first.
+pub fn pair(turn: usize, ours: impl FnOnce() -> Result<()>, floor: impl FnOnce() -> Result<()>) -> Result<Pair> {
+    let ours = || time(ours).context("ours");
+    let floor = || time(floor).context("the floor");
+    Ok(if turn.is_multiple_of(2) {
+        let ours = ours()?;
+        Pair { ours, floor: floor()? }
+    } else {
+        let floor = floor()?;
+        Pair { ours: ours()?, floor }
+    })
+}
+
+fn time(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
+    let began = Instant::now();
+    work()?;
+    Ok(began.elapsed())
 }

@@ -41,9 +41,8 @@ pub(crate) fn confirm(yes: bool, question: &str, answer: Answer<'_>) -> Result<(
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(Unconfirmed::NoTerminal.into());
     }
-    let mut stderr = io::stderr().lock();
-    write!(stderr, "{question} ")?;
-    stderr.flush()?;
+    // In one piece: standard error is not buffered, and the answer shows behind what is there.
+    io::stderr().lock().write_all(format!("{question} ").as_bytes())?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
     let given = line.trim();

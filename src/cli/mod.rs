@@ -27,6 +27,7 @@ mod settings;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches, Parser};
 
 use crate::migration::Embedded;
@@ -69,9 +70,12 @@ impl App {
 
     /// Does what `arguments` say, the first of which is the program; `.env` is not read.
     pub fn run_from(&self, arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Exit {
-        let parsed = Self::command(self.program)
-            .try_get_matches_from(arguments)
-            .and_then(|matches| Arguments::from_arg_matches(&matches));
+        let parsed =
+            without_empty_variables(Self::command(self.program)).try_get_matches_from(arguments).and_then(|matches| {
+                let mut arguments = Arguments::from_arg_matches(&matches)?;
+                arguments.settings.resolve(&matches);
+                Ok(arguments)
+            });
         let arguments = match parsed {
             Ok(arguments) => arguments,
             Err(error) => {
@@ -90,6 +94,18 @@ impl App {
     fn command(program: &'static str) -> clap::Command {
         Arguments::command().name(program).bin_name(program)
     }
+}
+
+/// A variable that is set to nothing is not set, as in the files of containers and services.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| {
+            match arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty())) {
+                true => arg.env(Resettable::Reset),
+                false => arg,
+            }
+        })
+        .mut_subcommands(without_empty_variables)
 }
 
 /// One PostgreSQL schema per tenant, and every one of them the same.

@@ -113,6 +113,13 @@ impl Output {
         anstream::eprintln!("{HINT}hint:{HINT:#} {message}");
     }
 
+    /// What to do next when all went well.
+    pub(crate) fn next(&self, message: impl Display) {
+        if self.verbosity >= Verbosity::Normal {
+            self.hint(message);
+        }
+    }
+
     /// More about the error before.
     pub(crate) fn more(&self, label: &str, text: &str) {
         let mut lines = text.lines();

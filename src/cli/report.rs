@@ -19,21 +19,27 @@ use crate::name::{NameError, TenantName};
 use crate::postgres::{ParseUrlError, ServerMessage};
 
 /// Tells of an error that ends the command, and how it ends.
-pub(super) fn error(context: &Context, error: &anyhow::Error) -> Exit {
+pub(crate) fn error(context: &Context, error: &anyhow::Error) -> Exit {
     // Whoever read the output has had enough, as `head` has.
     if error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_closed_pipe)) {
         return Exit::Done;
     }
     let output = context.output();
-    let program = context.program();
-    output.error(format_args!("{error:#}"));
-    for cause in error.chain() {
-        if let Some(Error::PublicMigration(failure)) = cause.downcast_ref() {
+    let failed = error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(Error::PublicMigration(failure)) => Some(failure),
+        _ => None,
+    });
+    match failed {
+        Some(failure) => {
+            output.error(format_args!("public {}", headline_of(failure)));
             migration(output, failure);
         }
+        None => output.error(format_args!("{error:#}")),
+    }
+    for cause in error.chain() {
         let hint = cause
             .downcast_ref::<Error>()
-            .and_then(|error| error.hint(program))
+            .and_then(|error| error.hint(&|line| context.command(line)))
             .or_else(|| cause.downcast_ref::<Usage>().and_then(|usage| usage.hint().map(str::to_owned)))
             .or_else(|| cause.downcast_ref::<ParseUrlError>().and_then(|error| error.hint().map(str::to_owned)))
             .or_else(|| cause.downcast_ref::<LoadError>().map(|_| "nothing was run".to_owned()))
@@ -74,9 +80,10 @@ pub(crate) fn failures(context: &Context, failed: &[Failed]) {
     const NAMED: usize = 20;
     let output = context.output();
     // By all that is told of them, in the order in which the first of each kind comes.
+    let hint = |failed: &Failed, tenant: &str| failed.error.hint(tenant, &|line| context.command(line));
     let mut groups: BTreeMap<String, (usize, Vec<&Failed>)> = BTreeMap::new();
     for (order, one) in failed.iter().enumerate() {
-        let key = format!("{}\n{:?}", one.error, statement_of(&one.error));
+        let key = format!("{}\n{:?}\n{:?}", one.error, statement_of(&one.error), hint(one, "NAME"));
         groups.entry(key).or_insert_with(|| (order, Vec::new())).1.push(one);
     }
     let mut groups: Vec<(usize, Vec<&Failed>)> = groups.into_values().collect();
@@ -85,7 +92,7 @@ pub(crate) fn failures(context: &Context, failed: &[Failed]) {
         let first = group[0];
         match group.as_slice() {
             [one] => output.error(format_args!("tenant {}: {}", one.tenant, headline(&one.error))),
-            many => output.error(format_args!("{}: {}", count(many.len(), "tenant"), headline(&first.error))),
+            many => output.error(format_args!("{}, each: {}", count(many.len(), "tenant"), headline(&first.error))),
         }
         if let TenantError::Migration(failure) = &first.error {
             migration(output, failure);
@@ -101,7 +108,7 @@ pub(crate) fn failures(context: &Context, failed: &[Failed]) {
             }
             output.more("tenants", &names.join(", "));
         }
-        if let Some(hint) = first.error.hint(&first.tenant, context.program()) {
+        if let Some(hint) = hint(first, if group.len() > 1 { "NAME" } else { &first.tenant }) {
             output.hint(hint);
         }
     }
@@ -117,13 +124,15 @@ fn statement_of(error: &TenantError) -> Option<&str> {
 /// The error without what is told in lines of its own.
 fn headline(error: &TenantError) -> String {
     match error {
-        TenantError::Migration(failure) => {
-            let place = failure.at.as_ref().map_or(String::new(), |at| format!(":{}", at.line));
-            format!("migration {}/{}{place} failed: {}", failure.folder, failure.file, failure.server.message)
-        }
+        TenantError::Migration(failure) => headline_of(failure),
         TenantError::Server(server) => server.message.clone(),
         other => other.to_string(),
     }
+}
+
+fn headline_of(failure: &MigrationFailure) -> String {
+    let line = failure.at.as_ref().map_or(String::new(), |at| format!(":{}", at.line));
+    format!("migration {}/{}{line} failed: {}", failure.folder, failure.file, failure.server.message)
 }
 
 fn migration(output: &Output, failure: &MigrationFailure) {
@@ -151,7 +160,7 @@ fn server_says(output: &Output, server: &ServerMessage) {
 pub(crate) fn run(context: &Context, report: &Report, verb: &str, again: &str) -> Result<Exit> {
     let output = context.output();
     if output.is_json() {
-        output.json(&RunDocument::new(report, context.program()))?;
+        output.json(&RunDocument::new(report, context))?;
     }
     failures(context, &report.failed);
     if let Some(Ended::Lost(error)) = &report.ended {
@@ -173,7 +182,8 @@ pub(crate) fn run(context: &Context, report: &Report, verb: &str, again: &str) -
         // A failure is told also when it is to be quiet.
         false => anstream::eprintln!("{summary}"),
     }
-    if !report.is_success() && !again.is_empty() {
+    let worth_it = report.failed.iter().any(|failed| failed.error.is_worth_another_try()) || report.ended.is_some();
+    if worth_it && !again.is_empty() {
         output.hint(format_args!("to try again: {}", context.command(again)));
     }
     Ok(match &report.ended {
@@ -234,7 +244,7 @@ struct MigrationDocument {
 }
 
 impl RunDocument {
-    pub(crate) fn new(report: &Report, program: &str) -> Self {
+    pub(crate) fn new(report: &Report, context: &Context) -> Self {
         Self {
             done: report
                 .done
@@ -248,7 +258,7 @@ impl RunDocument {
                 })
                 .collect(),
             unchanged: report.unchanged.iter().map(TenantName::to_string).collect(),
-            failed: FailedDocument::all(&report.failed, program),
+            failed: FailedDocument::all(&report.failed, context),
             not_reached: report.not_reached.iter().map(TenantName::to_string).collect(),
             ended: report.ended.as_ref().map(ended),
         }
@@ -265,11 +275,11 @@ pub(crate) fn ended(ended: &Ended) -> &'static str {
 }
 
 impl FailedDocument {
-    pub(crate) fn all(failed: &[Failed], program: &str) -> Vec<Self> {
-        failed.iter().map(|failed| Self::new(failed, program)).collect()
+    pub(crate) fn all(failed: &[Failed], context: &Context) -> Vec<Self> {
+        failed.iter().map(|failed| Self::new(failed, context)).collect()
     }
 
-    fn new(failed: &Failed, program: &str) -> Self {
+    fn new(failed: &Failed, context: &Context) -> Self {
         let (migration, server) = match &failed.error {
             TenantError::Migration(failure) => (Some(MigrationDocument::new(failure)), Some(failure.server.clone())),
             TenantError::Server(server) | TenantError::ConnectionLost(server) => (None, Some(server.clone())),
@@ -281,7 +291,7 @@ impl FailedDocument {
             message: failed.error.to_string(),
             migration,
             server,
-            hint: failed.error.hint(&failed.tenant, program),
+            hint: failed.error.hint(&failed.tenant, &|line| context.command(line)),
         }
     }
 }

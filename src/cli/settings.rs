@@ -1,9 +1,11 @@
 //! Settings that all commands share: a flag, or else its environment variable, or else `.env`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
-use clap::{ArgAction, Args, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Args, ValueEnum};
 
 use crate::database::DEFAULT_JOBS;
 use crate::name::SchemaName;
@@ -66,7 +68,7 @@ pub(crate) struct Settings {
     pub(crate) color: Color,
 
     /// Tell only of failures
-    #[arg(long, short, global = true, env = "TENANTRY_QUIET", hide_env_values = true, action = ArgAction::SetTrue, conflicts_with = "verbose",
+    #[arg(long, short, global = true, env = "TENANTRY_QUIET", hide_env_values = true, action = ArgAction::SetTrue,
           value_parser = FalseyValueParser::new())]
     pub(crate) quiet: bool,
 
@@ -82,13 +84,50 @@ pub(crate) struct Settings {
         env = "TENANTRY_CONNECT_TIMEOUT",
         hide_env_values = true,
         value_name = "TIME",
-        default_value = "5s"
+        default_value = "5s",
+        value_parser = connect_timeout
     )]
     pub(crate) connect_timeout: humantime::Duration,
 
     /// How long a statement of a migration, of create or of drop may take [default: the server's setting]
-    #[arg(long, global = true, env = "TENANTRY_STATEMENT_TIMEOUT", hide_env_values = true, value_name = "TIME")]
+    #[arg(long, global = true, env = "TENANTRY_STATEMENT_TIMEOUT", hide_env_values = true, value_parser = statement_timeout, value_name = "TIME")]
     pub(crate) statement_timeout: Option<humantime::Duration>,
+}
+
+impl Settings {
+    /// Decides between --quiet and --verbose where both are set: a flag wins over a variable, and else silence.
+    pub(crate) fn resolve(&mut self, matches: &ArgMatches) {
+        if self.quiet && self.verbose {
+            let by_flag = |id| source(matches, id) == Some(ValueSource::CommandLine);
+            self.quiet = by_flag("quiet") || !by_flag("verbose");
+            self.verbose = !self.quiet;
+        }
+    }
+}
+
+/// Where a value came from. A global argument is in the matches of the command that it was given to.
+fn source(matches: &ArgMatches, id: &str) -> Option<ValueSource> {
+    let below = matches.subcommand().and_then(|(_, matches)| source(matches, id));
+    below.max(matches.try_contains_id(id).ok().and_then(|_| matches.value_source(id)))
+}
+
+/// A time of at most an hour, which libpq takes in whole seconds.
+fn connect_timeout(text: &str) -> Result<humantime::Duration, String> {
+    at_most(text, Duration::from_secs(3_600), "1h")
+}
+
+/// A time of at most 24 days, which the server takes in milliseconds, as a 32-bit number.
+fn statement_timeout(text: &str) -> Result<humantime::Duration, String> {
+    at_most(text, Duration::from_secs(24 * 86_400), "24days")
+}
+
+fn at_most(text: &str, most: Duration, shown: &str) -> Result<humantime::Duration, String> {
+    let time: humantime::Duration =
+        text.parse().map_err(|error| format!("{error}; give a unit, as in 500ms, 5s or 2m"))?;
+    match *time <= most {
+        true => Ok(time),
+        false => Err(format!("at most {shown}")),
+    }
 }
 
 /// What the data on standard output looks like.

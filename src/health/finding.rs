@@ -131,11 +131,11 @@ impl FromStr for Kind {
 }
 
 impl Finding {
-    /// What mends it. `program` is the name of the command line.
-    pub fn mend(&self, program: &str) -> String {
+    /// What mends it. `command` completes a command of the command line: `create acme` becomes `tenantry create acme`.
+    pub fn mend(&self, command: &dyn Fn(&str) -> String) -> String {
         match &self.mend {
-            Mend::Command(command, "") => format!("{program} {command}"),
-            Mend::Command(command, words) => format!("{program} {command} ({words})"),
+            Mend::Command(line, "") => command(line),
+            Mend::Command(line, words) => format!("{} ({words})", command(line)),
             Mend::Advice(words) => words.clone(),
         }
     }
@@ -183,14 +183,14 @@ impl Finding {
         let mend = match name.parse::<TenantName>() {
             Ok(_) if orphan.applied.is_some() => Mend::Command(format!("adopt {name}"), "or drop --untracked"),
             Ok(_) => Mend::Command(format!("adopt {name} --baseline VERSION"), "or drop --untracked"),
-            Err(why) => Mend::Advice(format!("rename the schema, for {why}")),
+            Err(why) => Mend::Advice(format!("rename the schema, for {why}; or drop it with --untracked")),
         };
         Self::of_database(Kind::OrphanedSchema, message, vec![name.to_owned()], mend)
     }
 
     pub(super) fn bad_name(misnamed: &Misnamed) -> Self {
         let error = TenantError::BadName(misnamed.why.clone());
-        let mend = Mend::Advice(error.hint(&misnamed.name, "").unwrap_or_default());
+        let mend = Mend::Advice(error.hint(&misnamed.name, &str::to_owned).unwrap_or_default());
         Self::of_tenant(&misnamed.name, Kind::BadName, misnamed.why.to_string(), Vec::new(), mend)
     }
 
@@ -257,7 +257,7 @@ impl Finding {
             if versions.len() == 1 { "is" } else { "are" },
             versions.join(", ")
         );
-        let mend = Mend::Command("health-check --tenant-migrations DIR".to_owned(), "with the migrations it was given");
+        let mend = Mend::Advice("use the release that has them, or give --tenant-migrations".to_owned());
         Self::of_tenant(tenant.as_str(), Kind::UnknownMigrations, message, versions, mend)
     }
 

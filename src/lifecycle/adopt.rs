@@ -24,7 +24,7 @@ pub struct Adopted {
     pub adopted: Vec<TenantName>,
     /// Those that are not, and why.
     pub failed: Vec<Failed>,
-    /// How many migrations each ledger was given by the baseline.
+    /// How many migrations the ledger of each adopted schema was given by the baseline.
     pub recorded: usize,
 }
 
@@ -57,7 +57,7 @@ pub fn adopt(
     let found = look_up(db.connection(), &names)?;
     let mut adopted: HashMap<String, &TenantName> = HashMap::new();
 
-    let mut report = Adopted { recorded: versions.len(), ..Adopted::default() };
+    let mut report = Adopted::default();
     for name in names {
         let Found { tracked, schema } = &found[name.as_str()];
         let before = match adopted.get(&name.folded()) {
@@ -68,7 +68,7 @@ pub fn adopt(
             (Some((other, _)), _) if other != name.as_str() => Err(TenantError::CaseClash { tracked: other }),
             (Some((_, State::Dropping)), _) => Err(TenantError::Dropping),
             (state, None) => Err(TenantError::SchemaMissing { state: state.map(|(_, state)| state) }),
-            (_, schema) if holds_extensions(tenancy, name, schema) => Err(TenantError::HoldsExtensions),
+            (_, schema) if holds_extensions(tenancy, name, schema) => Err(TenantError::HoldsExtensions { new: false }),
             (_, Some(schema)) if !schema.readable => Err(TenantError::Unreadable),
             (_, Some(schema)) if !schema.has_ledger && !schema.empty && baseline.is_none() => {
                 Err(TenantError::LedgerMissing)
@@ -82,6 +82,7 @@ pub fn adopt(
             Ok(()) => {
                 adopted.insert(name.folded(), name);
                 report.adopted.push(name.clone());
+                report.recorded = versions.len();
             }
             Err(error) => report.failed.push(Failed::new(name, error)),
         }

@@ -38,7 +38,7 @@ impl CleanupPlan {
 }
 
 /// What [`cleanup`] did.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct CleanupReport {
     /// What became of the tenants. Unless all are gone, the rest was not begun.
     pub tenants: DropReport,
@@ -46,6 +46,8 @@ pub struct CleanupReport {
     pub reverted: Vec<String>,
     /// Whether the public ledger is gone.
     pub ledger_dropped: bool,
+    /// Why the public migrations are not all reverted.
+    pub failed: Option<Error>,
 }
 
 /// Looks at what goes: nothing that was never tracked, unless `include_orphans`.
@@ -97,7 +99,7 @@ fn plan_tenants(db: &mut Database, tenancy: &Tenancy, include_orphans: bool) -> 
 /// Carries out a plan. When it is interrupted, or a tenant fails, it is simply planned and run again.
 ///
 /// # Errors
-/// [`Error::PublicMigration`], or what the server answered.
+/// When the commits could not be made durable. What else goes wrong is in the report.
 pub fn cleanup(
     db: &mut Database,
     tenancy: &Tenancy,
@@ -105,11 +107,14 @@ pub fn cleanup(
     stop: &Stop,
     observer: &mut dyn Observer,
 ) -> Result<CleanupReport, Error> {
+    let had_ledger = plan.has_ledger;
     let tenants = drop_tenants(db, tenancy, plan.tenants, stop, observer)?;
     let all_gone = tenants.failed.is_empty() && tenants.not_reached.is_empty() && !stop.is_requested();
     if !all_gone {
-        return Ok(CleanupReport { tenants, reverted: Vec::new(), ledger_dropped: false });
+        return Ok(CleanupReport { tenants, reverted: Vec::new(), ledger_dropped: false, failed: None });
     }
-    let (reverted, others) = migrator::revert_public(db, tenancy)?;
-    Ok(CleanupReport { tenants, reverted, ledger_dropped: others == 0 })
+    let mut reverted = Vec::new();
+    let others = migrator::revert_public(db, tenancy, &mut reverted);
+    let ledger_dropped = had_ledger && matches!(others, Ok(0));
+    Ok(CleanupReport { tenants, reverted, ledger_dropped, failed: others.err() })
 }

@@ -99,7 +99,7 @@ pub fn plan_create(
                 to_complete.push(name.clone());
                 continue;
             }
-            None if holds_extensions(tenancy, name, schema) => TenantError::HoldsExtensions,
+            None if holds_extensions(tenancy, name, schema) => TenantError::HoldsExtensions { new: true },
             None if schema.is_some() => TenantError::SchemaExists,
             None => {
                 plan.jobs.push(Job::create(name.clone(), TrackerRow::Missing));

@@ -39,7 +39,14 @@ dependents AS (
     FROM inside
     JOIN pg_depend AS d ON d.refclassid = inside.classid AND d.refobjid = inside.objid
 )
-SELECT DISTINCT schema_oid, pg_describe_object(classid, objid, objsubid) AS description
+SELECT DISTINCT
+    schema_oid,
+    CASE classid
+        -- A view depends by its rule; people know the view.
+        WHEN 'pg_rewrite'::regclass
+            THEN (SELECT pg_describe_object('pg_class'::regclass, ev_class, 0) FROM pg_rewrite WHERE oid = objid)
+        ELSE pg_describe_object(classid, objid, objsubid)
+    END AS description
 FROM dependents
 WHERE dependent_schema <> schema_oid AND dependent_schema <> 'pg_toast'::regnamespace
 ORDER BY schema_oid, description

@@ -1,6 +1,7 @@
 //! The end of tenants: a plan that tells what goes, and its execution, schema and tracker row together.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
@@ -110,13 +111,13 @@ pub(super) fn plan(
         let schema = schemas.get(name.as_str());
         let error = match schema {
             _ if is_the_databases_own(name) => Some(TenantError::NotATenant),
-            Some(schema) if schema.holds_extensions => Some(TenantError::HoldsExtensions),
+            Some(schema) if schema.holds_extensions => Some(TenantError::HoldsExtensions { new: false }),
             Some(_) if !is_tracked && !untracked => Some(TenantError::Untracked),
             None if !is_tracked && if_missing == IfMissing::Accept => {
                 plan.missing.push(name.as_str().to_owned());
                 continue;
             }
-            None if !is_tracked => Some(TenantError::not_tracked(false)),
+            None if !is_tracked => Some(TenantError::Nothing),
             _ => None,
         };
         match error {
@@ -153,15 +154,16 @@ pub fn drop_tenants(
         stop,
         |session, (dropping, tries)| {
             *tries += 1;
+            let began = Instant::now();
             match drop_one(session, tenancy, dropping, commit) {
                 Err(TenantError::Busy) if *tries < BUSY_TRIES => Attempt::Later,
-                result => Attempt::Done(result),
+                result => Attempt::Done(result.map(|()| began.elapsed())),
             }
         },
         |_| false,
         |(dropping, _), result| match result {
-            Ok(()) => {
-                observer.done(dropping.name.as_str(), std::time::Duration::ZERO);
+            Ok(took) => {
+                observer.done(dropping.name.as_str(), took);
                 report.dropped.push(dropping.name);
             }
             Err(error) => {
@@ -238,7 +240,7 @@ fn drop_one(session: &mut Session, tenancy: &Tenancy, dropping: &Dropping, commi
         }
         match Objection::in_message(&server.message) {
             Some(Objection::Busy) => TenantError::Busy,
-            Some(_) => TenantError::Unsettled,
+            Some(_) => TenantError::ChangedSincePlan,
             None => TenantError::Server(server),
         }
     })

@@ -10,7 +10,7 @@ use diesel::result::Error as DieselError;
 use super::batch::{Batch, Commit, Opening, Target};
 use crate::failure::{Effect, FailedStatement, MigrationFailure, TenantError};
 use crate::ledger;
-use crate::migration::Migration;
+use crate::migration::{Migration, Script};
 use crate::postgres::ServerMessage;
 use crate::sql::statement::{Statement, line_at};
 
@@ -25,11 +25,7 @@ pub(super) fn failure(
 ) -> TenantError {
     if let Some((index, byte)) = server.position.and_then(|position| batch.locate(position)) {
         let migration = target.migration(index);
-        let statements = migration.up().statements();
-        let at = statements.iter().rev().find(|statement| statement.offset() <= byte).map(|statement| {
-            FailedStatement { line: line_at(migration.up().text(), byte), sql: statement.sql().to_owned() }
-        });
-        return rolled_back(migration, at, server);
+        return rolled_back(migration, statement_at(migration.up(), byte), server);
     }
     match replay(conn, target, opening, migrations) {
         // The same again, and now it is known where.
@@ -47,6 +43,13 @@ pub(super) fn failure(
             },
         },
     }
+}
+
+/// The statement of a script that a byte of it belongs to, with the byte's line.
+pub(super) fn statement_at(script: &Script, byte: usize) -> Option<FailedStatement> {
+    let statements = script.statements();
+    let statement = statements.iter().rev().find(|statement| statement.offset() <= byte)?;
+    Some(FailedStatement { line: line_at(script.text(), byte), sql: statement.sql().to_owned() })
 }
 
 /// The failure of one statement that was sent alone.

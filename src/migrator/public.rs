@@ -8,7 +8,7 @@ use diesel::pg::PgConnection;
 
 use super::apply::{Setback, Work, apply};
 use super::batch::{Batch, Commit, Kind, Objection, Opening, Target};
-use super::{Effect, MigrationFailure};
+use super::{Effect, MigrationFailure, explain};
 use crate::database::Database;
 use crate::error::Error;
 use crate::failure::TenantError;
@@ -84,16 +84,15 @@ pub fn migrate_public(db: &mut Database, tenancy: &Tenancy, stop: &Stop) -> Resu
 }
 
 /// Reverts the public migrations that are applied, newest first, each in a transaction with its ledger row, and then
-/// drops the public ledger if it records nothing else. Returns the folders reverted, and how many versions of others the
-/// ledger keeps.
+/// drops the public ledger if it records nothing else. The folders reverted are added to `reverted`; returned is how many
+/// versions of others the ledger keeps.
 ///
 /// # Errors
 /// [`Error::NoDown`] before anything is done; [`Error::PublicMigration`], with the earlier ones reverted.
-pub(crate) fn revert_public(db: &mut Database, tenancy: &Tenancy) -> Result<(Vec<String>, usize), Error> {
+pub(crate) fn revert_public(db: &mut Database, tenancy: &Tenancy, reverted: &mut Vec<String>) -> Result<usize, Error> {
     let public = SchemaName::public();
     let set = tenancy.public_migrations();
     let ledger = Ledger::new(public_applied(db.connection())?, set);
-    let mut reverted = Vec::new();
     for index in (0..set.len()).rev().filter(|index| !ledger.pending.contains(index)) {
         let migration = set.at(index);
         let down = migration.down().ok_or_else(|| Error::NoDown { folder: migration.folder().to_owned() })?;
@@ -114,11 +113,12 @@ pub(crate) fn revert_public(db: &mut Database, tenancy: &Tenancy) -> Result<(Vec
             if Objection::in_message(&server.message).is_some() {
                 return Err(Error::Busy { what: "the schema public".to_owned() });
             }
+            let byte = server.position.and_then(|position| batch.locate(position)).map(|(_, byte)| byte);
             return Err(Error::PublicMigration(Box::new(MigrationFailure {
                 version: migration.version().clone(),
                 folder: migration.folder().to_owned(),
                 file: "down.sql",
-                at: None,
+                at: byte.and_then(|byte| explain::statement_at(down, byte)),
                 server,
                 effect: Effect::RolledBack,
             })));
@@ -131,7 +131,7 @@ pub(crate) fn revert_public(db: &mut Database, tenancy: &Tenancy) -> Result<(Vec
             .batch_execute(&format!("DROP TABLE IF EXISTS public.{TABLE}"))
             .map_err(Error::doing("drop the public ledger"))?;
     }
-    Ok((reverted, others))
+    Ok(others)
 }
 
 /// What the public ledger records; nothing where there is none.

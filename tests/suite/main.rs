@@ -2,10 +2,24 @@
 
 mod support;
 
+mod adopt;
+mod cleanup;
+mod completions;
 mod create;
+mod demo;
 mod diesel_ledger;
+mod drop;
+mod example;
 mod faults;
+mod health_check;
+mod help;
+mod list;
+mod local;
 mod messages;
 mod migrate;
+mod names;
+mod new_migration;
 mod pooler;
 mod races;
+mod settings;
+mod tls;

@@ -286,7 +286,7 @@ fn an_unreachable_server_is_named_without_the_password() {
     ] {
         let output = Tenantry::new().args(args).env("DATABASE_URL", "postgresql://fleet:hunter2@127.0.0.1:1/db").run();
         assert_secret(output.assert_code(3), &["hunter"]);
-        assert!(output.stderr.starts_with("error: cannot reach PostgreSQL at 127.0.0.1:1"), "{}", output.stderr);
+        assert!(output.stderr.starts_with("error: cannot connect to PostgreSQL at 127.0.0.1:1"), "{}", output.stderr);
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         output.json(&Document {
             adopted: report.adopted.iter().map(TenantName::to_string).collect(),
             recorded: report.recorded,
-            failed: FailedDocument::all(&report.failed, context.program()),
+            failed: FailedDocument::all(&report.failed, context),
         })?;
     }
     report::failures(context, &report.failed);
@@ -46,9 +46,13 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         0 => String::new(),
         n => format!(", with {} recorded as applied", count(n, "migration")),
     };
-    output.status(format_args!("{} adopted{recorded}", count(report.adopted.len(), "tenant")));
+    let failed = match report.failed.len() {
+        0 => String::new(),
+        n => format!(", {n} failed"),
+    };
+    output.status(format_args!("{} adopted{recorded}{failed}", count(report.adopted.len(), "tenant")));
     if !report.adopted.is_empty() {
-        output.hint(format_args!("'{} health-check' tells what they lack", context.program()));
+        output.next(format_args!("'{}' tells what they lack", context.command("health-check")));
     }
     Ok(exit_of(report.failed.is_empty(), false))
 }

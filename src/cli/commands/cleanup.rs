@@ -10,7 +10,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report;
-use crate::lifecycle::{self, CleanupPlan};
+use crate::lifecycle::{self, CleanupPlan, CleanupReport};
 
 /// Reset the database: drop every tenant, revert the public migrations, drop the public ledger
 ///
@@ -38,7 +38,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let blocked = !plan.tenants.failed.is_empty();
     if args.dry_run {
         if output.is_json() {
-            output.json(&PlanOfCleanup::new(&plan, context.program()))?;
+            output.json(&PlanOfCleanup::new(&plan, context))?;
         } else if !plan.tenants.drops.is_empty() {
             output.table(&HEAD, plan.tenants.drops.iter().map(cells))?;
         }
@@ -47,6 +47,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         return Ok(exit_of(!blocked, false));
     }
     if plan.is_empty() {
+        if output.is_json() {
+            output.json(&ReportOfCleanup::new(&CleanupReport::default(), context))?;
+        }
         output.status(format_args!("nothing to clean up in the database {}", plan.database));
         return Ok(Exit::Done);
     }
@@ -58,47 +61,51 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     confirm(args.yes, "Type the database's name to go on:", Answer::Text(&database))?;
     let foreign_versions = plan.foreign_versions;
     let mut progress = Progress::new(output, "dropped");
-    let done = lifecycle::cleanup(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
+    let report = lifecycle::cleanup(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
     if output.is_json() {
-        output.json(&ReportOfCleanup {
-            tenants: ReportDocument::new(&done.tenants, context.program()),
-            reverted: done.reverted.clone(),
-            ledger_dropped: done.ledger_dropped,
-        })?;
+        output.json(&ReportOfCleanup::new(&report, context))?;
     }
-    let exit = told(context, &done.tenants)?;
-    let program = context.program();
+    let again = context.command(if args.include_orphans { "cleanup --include-orphans" } else { "cleanup" });
+    let exit = told(context, &report.tenants)?;
     if exit != Exit::Done {
-        output.hint(format_args!("to go on: {}", context.command("cleanup")));
+        output.hint(format_args!("to go on: {again}"));
         return Ok(exit);
     }
-    output.status(format_args!("{} reverted", count(done.reverted.len(), "public migration")));
-    match done.ledger_dropped {
-        true => output.status("the public ledger is dropped"),
-        false => output.status(format_args!(
-            "the public ledger stays: it records {} of others",
-            count(foreign_versions, "migration")
-        )),
+    output.status(format_args!("{} reverted", count(report.reverted.len(), "public migration")));
+    if let Some(error) = report.failed {
+        let exit = report::error(context, &error.into());
+        output.hint(format_args!("to go on: {again}"));
+        return Ok(exit);
     }
-    output.hint(format_args!("to begin anew: {program} migrate-public, then {program} create NAME"));
+    match (report.ledger_dropped, foreign_versions) {
+        (true, _) => output.status("the public ledger is dropped"),
+        (false, 0) => {}
+        (false, n) => {
+            output.status(format_args!("the public ledger stays: it records {} of others", count(n, "migration")));
+        }
+    }
+    let (first, then) = (context.command("migrate-public"), context.command("create NAME"));
+    output.next(format_args!("to begin anew: {first}, then {then}"));
     Ok(exit)
 }
 
+/// What a plan comes to, in a sentence.
 fn would(plan: &CleanupPlan) -> String {
-    let ledger = match plan.foreign_versions {
-        0 => "and the public ledger would be dropped".to_owned(),
-        n => format!("and the public ledger would stay, for it records {} of others", count(n, "migration")),
+    let tenants =
+        format!("in the database {}: {} would be dropped", plan.database, count(plan.tenants.drops.len(), "tenant"));
+    if !plan.tenants.failed.is_empty() {
+        let left = thousands(plan.tenants.failed.len());
+        return format!(
+            "{tenants}, and {left} cannot be; the public migrations and the public ledger would stay for them"
+        );
+    }
+    let ledger = match (plan.has_ledger, plan.foreign_versions) {
+        (false, _) => "there is no public ledger".to_owned(),
+        (true, 0) => "the public ledger would be dropped".to_owned(),
+        (true, n) => format!("the public ledger would stay, for it records {} of others", count(n, "migration")),
     };
-    format!(
-        "in the database {}: {} would be dropped, {} reverted, {ledger}",
-        plan.database,
-        count(plan.tenants.drops.len(), "tenant"),
-        match plan.public.len() {
-            1 => "1 public migration".to_owned(),
-            n => format!("{} public migrations", thousands(n)),
-        },
-    )
+    format!("{tenants}, {} reverted, and {ledger}", count(plan.public.len(), "public migration"))
 }
 
 #[derive(Serialize)]
@@ -111,12 +118,12 @@ struct PlanOfCleanup {
 }
 
 impl PlanOfCleanup {
-    fn new(plan: &CleanupPlan, program: &str) -> Self {
+    fn new(plan: &CleanupPlan, context: &Context) -> Self {
         Self {
             database: plan.database.clone(),
-            tenants: PlanDocument::new(&plan.tenants, program),
+            tenants: PlanDocument::new(&plan.tenants, context),
             revert: plan.public.clone(),
-            drop_ledger: plan.foreign_versions == 0,
+            drop_ledger: plan.has_ledger && plan.foreign_versions == 0 && plan.tenants.failed.is_empty(),
         }
     }
 }
@@ -126,4 +133,17 @@ struct ReportOfCleanup {
     tenants: ReportDocument,
     reverted: Vec<String>,
     ledger_dropped: bool,
+    /// Why the public migrations are not all reverted, or null.
+    error: Option<String>,
+}
+
+impl ReportOfCleanup {
+    fn new(report: &CleanupReport, context: &Context) -> Self {
+        Self {
+            tenants: ReportDocument::new(&report.tenants, context),
+            reverted: report.reverted.clone(),
+            ledger_dropped: report.ledger_dropped,
+            error: report.failed.as_ref().map(ToString::to_string),
+        }
+    }
 }

@@ -1,11 +1,12 @@
 //! `completions`
 
-use std::io;
+use std::io::{self, Write};
 
 use anyhow::Result;
+use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::cli::App;
+use crate::cli::Arguments;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 
@@ -16,7 +17,16 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let program = context.program();
-    clap_complete::generate(args.shell, &mut App::command(program), program, &mut io::stdout());
+    // A program of two words is the first, with the other as its command.
+    let mut words = context.program().rsplit(' ');
+    let inner = words.next().unwrap_or_default();
+    let innermost = Arguments::command().name(inner);
+    let mut command = words.fold(innermost, |inner, outer| clap::Command::new(outer).subcommand(inner));
+    let name = command.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command, name, &mut script);
+    let mut out = io::stdout().lock();
+    out.write_all(&script)?;
+    out.flush()?;
     Ok(Exit::Done)
 }

@@ -36,9 +36,8 @@ const TENANTS: [&str; 4] = ["acme", "globex", "initech", "umbrella"];
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if args.in_database {
-        let Some(url) = context.settings().database_url.clone() else {
-            return Err(Usage::new("--in-database wants --database-url").into());
-        };
+        // Where none is given, libpq's own variables say which.
+        let url = context.settings().database_url.clone().unwrap_or_default();
         let mut db = context.database()?;
         let names = TENANTS.iter().map(|tenant| tenant.parse()).collect::<Result<Vec<SchemaName>, _>>()?;
         if db.server().has_tracker || crate::lifecycle::any_exists(&mut db, &names)? {

@@ -45,7 +45,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let output = context.output();
     if args.dry_run {
         if output.is_json() {
-            output.json(&PlanDocument::new(&plan, context.program()))?;
+            output.json(&PlanDocument::new(&plan, context))?;
         } else if !plan.drops.is_empty() {
             output.table(&HEAD, plan.drops.iter().map(cells))?;
         }
@@ -63,7 +63,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let report = lifecycle::drop_tenants(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
     if output.is_json() {
-        output.json(&ReportDocument::new(&report, context.program()))?;
+        output.json(&ReportDocument::new(&report, context))?;
     }
     told(context, &report)
 }
@@ -72,6 +72,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 pub(super) fn show(output: &Output, plan: &DropPlan) {
     if !plan.drops.is_empty() {
         output.table_aside(&HEAD, plan.drops.iter().map(cells));
+    }
+    if !plan.failed.is_empty() {
+        let names: Vec<&str> = plan.failed.iter().map(|failed| failed.tenant.as_str()).collect();
+        output.warning(format_args!("cannot be dropped: {}", names.join(", ")));
     }
 }
 
@@ -136,7 +140,7 @@ struct DroppingDocument {
 }
 
 impl PlanDocument {
-    pub(super) fn new(plan: &DropPlan, program: &str) -> Self {
+    pub(super) fn new(plan: &DropPlan, context: &Context) -> Self {
         let dropping = |dropping: &Dropping| DroppingDocument {
             name: dropping.name.to_string(),
             tracked: dropping.tracked,
@@ -148,7 +152,7 @@ impl PlanDocument {
         Self {
             drops: plan.drops.iter().map(dropping).collect(),
             missing: plan.missing.clone(),
-            failed: FailedDocument::all(&plan.failed, program),
+            failed: FailedDocument::all(&plan.failed, context),
         }
     }
 }
@@ -164,11 +168,11 @@ pub(super) struct ReportDocument {
 }
 
 impl ReportDocument {
-    pub(super) fn new(report: &DropReport, program: &str) -> Self {
+    pub(super) fn new(report: &DropReport, context: &Context) -> Self {
         Self {
             dropped: report.dropped.iter().map(SchemaName::to_string).collect(),
             missing: report.missing.clone(),
-            failed: FailedDocument::all(&report.failed, program),
+            failed: FailedDocument::all(&report.failed, context),
             not_reached: report.not_reached.iter().map(SchemaName::to_string).collect(),
             ended: report.ended.as_ref().map(ended),
         }

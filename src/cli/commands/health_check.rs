@@ -35,9 +35,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let fails = |finding: &Finding| args.fail_on.is_empty() || args.fail_on.contains(&finding.kind);
     let healthy = !health.findings.iter().any(fails);
     let output = context.output();
-    let program = context.program();
     if output.is_json() {
-        output.json(&Document::new(&health, healthy, fails, program))?;
+        output.json(&Document::new(&health, healthy, fails, context))?;
         return Ok(exit_of(healthy, false));
     }
     if !health.findings.is_empty() {
@@ -46,7 +45,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
                 finding.tenant.clone().unwrap_or_else(|| "(database)".to_owned()),
                 finding.kind.to_string(),
                 finding.message.clone(),
-                finding.mend(program),
+                finding.mend(&|line| context.command(line)),
             ]
         });
         output.table(&["tenant", "kind", "finding", "mended by"], rows)?;
@@ -61,7 +60,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 fn summary(health: &Health) -> String {
     let checked = count(health.checked, "tenant");
     match (health.findings.len(), health.unhealthy()) {
-        (0, _) => format!("{checked} checked, all healthy"),
+        (0, _) if health.unchecked.is_empty() => format!("{checked} checked, all healthy"),
+        (0, _) => format!("{checked} checked, nothing amiss in what was checked"),
         (findings, unhealthy) => format!(
             "{checked} checked, {} healthy, {}",
             thousands(health.checked.saturating_sub(unhealthy)),
@@ -92,13 +92,13 @@ struct FindingDocument {
 }
 
 impl Document {
-    fn new(health: &Health, healthy: bool, fails: impl Fn(&Finding) -> bool, program: &str) -> Self {
+    fn new(health: &Health, healthy: bool, fails: impl Fn(&Finding) -> bool, context: &Context) -> Self {
         let finding = |finding: &Finding| FindingDocument {
             tenant: finding.tenant.clone(),
             kind: finding.kind.as_str(),
             message: finding.message.clone(),
             items: finding.items.clone(),
-            mended_by: finding.mend(program),
+            mended_by: finding.mend(&|line| context.command(line)),
             fails: fails(finding),
         };
         Self {

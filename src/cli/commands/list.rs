@@ -60,7 +60,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     output.table(&["name", "state", "version", "pending", "created"], rows.into_iter().map(Row::cells))?;
     output.status(count(total, "tenant"));
     if amiss {
-        output.hint(format_args!("'{} health-check' tells what is amiss", context.program()));
+        output.next(format_args!("'{}' tells what is amiss", context.command("health-check")));
     }
     Ok(Exit::Done)
 }

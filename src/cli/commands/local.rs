@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use serde::Serialize;
 
-use crate::cli::context::Context;
+use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
 use crate::local::{Binaries, DATABASE, Server, Started, Status, Stopped, default_folder};
 
@@ -74,7 +74,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
                 Started::Already => "the server runs already",
             });
             url(context, &server)?;
-            output.hint(format_args!("export DATABASE_URL=\"$({program} local url)\""));
+            output.next(format_args!("export DATABASE_URL=\"$({program} local url)\""));
         }
         Action::Stop => output.status(match server.stop()? {
             Stopped::Now => "the server is stopped",
@@ -83,6 +83,11 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         Action::Status => return status(context, &server),
         Action::Url => url(context, &server)?,
         Action::Psql { arguments } => {
+            if !matches!(server.status()?, Status::Running(_)) {
+                return Err(
+                    Usage::with_hint("the server does not run", format!("'{program} local start' starts it")).into()
+                );
+            }
             let mut psql = server.psql_command(&args.binaries.find()?, DATABASE)?;
             // On success psql takes the place of this process.
             return Err(psql.args(arguments).exec()).context("cannot run psql");

@@ -52,6 +52,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let left: Vec<&str> = report
         .failed
         .iter()
+        .filter(|failed| failed.error.is_worth_another_try())
         .map(|failed| failed.tenant.as_str())
         .chain(report.not_reached.iter().map(TenantName::as_str))
         .collect();
@@ -66,7 +67,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 pub(super) fn show(context: &Context, plan: &Plan, set: &MigrationSet) -> Result<Exit> {
     let output = context.output();
     if output.is_json() {
-        output.json(&Document::new(plan, set, context.program()))?;
+        output.json(&Document::new(plan, set, context))?;
     } else if !plan.migrate.is_empty() {
         let rows = plan.migrate.iter().map(|planned| {
             let pending = planned.pending(set);
@@ -107,7 +108,7 @@ struct PlannedDocument {
 }
 
 impl Document {
-    fn new(plan: &Plan, set: &MigrationSet, program: &str) -> Self {
+    fn new(plan: &Plan, set: &MigrationSet, context: &Context) -> Self {
         let planned = |planned: &migrator::Planned| PlannedDocument {
             tenant: planned.tenant.name.to_string(),
             version: from(planned).map(str::to_owned),
@@ -116,7 +117,7 @@ impl Document {
         Self {
             migrate: plan.migrate.iter().map(planned).collect(),
             up_to_date: plan.up_to_date.iter().map(TenantName::to_string).collect(),
-            blocked: FailedDocument::all(&plan.blocked, program),
+            blocked: FailedDocument::all(&plan.blocked, context),
         }
     }
 }

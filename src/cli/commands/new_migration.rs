@@ -81,7 +81,13 @@ fn next_version(root: &std::path::Path) -> Result<String> {
         .filter(|version| version.as_str().len() == now.len())
         .max();
     Ok(match newest.and_then(|newest| newest.as_str().parse::<u64>().ok()) {
-        Some(newest) if newest.to_string() >= now => (newest + 1).to_string(),
+        Some(newest) if newest.to_string() >= now => {
+            let next = (newest + 1).to_string();
+            if next.len() > now.len() {
+                return Err(Usage::new(format!("no version of {} digits comes after {newest}", now.len())).into());
+            }
+            next
+        }
         _ => now,
     })
 }

@@ -82,6 +82,8 @@ impl Hidden {
 /// Patterns of values that no two runs share. A space stands between a number and its unit, so that settings (`5s`) stay.
 static VOLATILE: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
     let plain = [
+        // A folder of `tempfile`.
+        (r"/[\w/.-]*/\.tmp[A-Za-z0-9]{6}\b", "TEMPORARY"),
         (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UUID"),
         (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z\b|[+-]\d\d(:?\d\d)?\b| UTC\b)?", "DATE"),
         // Values without a unit are known by the words before them: those in JSON, and process ids.
