@@ -99,21 +99,32 @@ impl Database {
     /// # Errors
     /// [`Error::NoFreeConnection`], rather than to wait for one in vain.
     pub(crate) fn pool(&self, work: usize) -> Result<Pool, Error> {
+        self.require_free_connection()?;
+        Ok(self.connector.pool(self.jobs().min(work)))
+    }
+
+    /// Makes sure that there can be a connection besides the command's own.
+    pub(crate) fn require_free_connection(&self) -> Result<(), Error> {
         match self.server.free_connections {
             ..=0 => Err(Error::NoFreeConnection),
-            _ => Ok(self.connector.pool(self.jobs().min(work))),
+            _ => Ok(()),
         }
     }
 
     /// Makes every commit before this one durable, whatever its `synchronous_commit` was: the log is one sequence, and
     /// this commit is waited for.
+    ///
+    /// # Errors
+    /// When the server does not answer, also through a new connection.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
-        self.conn
-            .batch_execute(
-                "BEGIN; SET LOCAL synchronous_commit TO on; \
-                 SELECT pg_logical_emit_message(true, 'tenantry', ''); COMMIT",
-            )
-            .map_err(Error::doing("make the commits durable"))
+        const FLUSH: &str = "BEGIN; SET LOCAL synchronous_commit TO on; \
+                             SELECT pg_catalog.pg_logical_emit_message(true, 'tenantry'::text, ''::text); COMMIT";
+        if self.conn.batch_execute(FLUSH).is_ok() {
+            return Ok(());
+        }
+        // It was idle for long, and may have been closed for that.
+        self.conn = self.connector.connect()?;
+        self.conn.batch_execute(FLUSH).map_err(Error::doing("make the commits durable"))
     }
 }
 

@@ -87,6 +87,18 @@ pub enum Error {
         /// The version.
         version: Version,
     },
+    /// Tenants were created while a cleanup was under way.
+    #[error("tenants were created meanwhile; the tracker stays for them")]
+    TenantsMeanwhile,
+    /// There is no schema `public`, or this role may not use it.
+    #[error("the database {database:?} has no schema public, or this role may not use it")]
+    NoPublicSchema {
+        /// The database.
+        database: String,
+    },
+    /// Row-level security hides rows of the tracker from this role.
+    #[error("row-level security may hide tenants in public.schema_tracker from this role")]
+    TrackerHidden,
     /// A public migration without `down.sql` is to be reverted.
     #[error("the public migration {folder} cannot be reverted: it has no down.sql")]
     NoDown {
@@ -138,6 +150,9 @@ impl Error {
             Self::Public(error) => error.hint("public", command),
             Self::Busy { .. } => Some("run the command again when the other run has ended".to_owned()),
             Self::UnknownVersion { .. } => Some("give the digits before the _ of a migration's folder".to_owned()),
+            Self::TenantsMeanwhile => Some("run the cleanup again to drop them, too".to_owned()),
+            Self::NoPublicSchema { .. } => Some("CREATE SCHEMA public, or GRANT USAGE ON SCHEMA public".to_owned()),
+            Self::TrackerHidden => Some("connect as the owner of the tracker".to_owned()),
             Self::NoDown { .. } => Some("give the migration a down.sql".to_owned()),
             Self::NoExtensionSchema { .. } => Some("correct --extension-schema, or create the schema".to_owned()),
             Self::Migrations(_) => Some("correct the migrations; nothing was run".to_owned()),

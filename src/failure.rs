@@ -58,7 +58,7 @@ pub enum TenantError {
         new: bool,
     },
     /// Its schema cannot be read by this role.
-    #[error("this role may not use its schema or read its ledger")]
+    #[error("its ledger cannot be read: this role may not, or it is none of Diesel's")]
     Unreadable,
     /// Its schema has objects and no ledger.
     #[error("its schema has objects in it but no ledger, so that nothing tells which migrations they come from")]
@@ -84,8 +84,8 @@ pub enum TenantError {
     /// A migration failed.
     #[error(transparent)]
     Migration(Box<MigrationFailure>),
-    /// One of several migrations failed, but not again as the statement was looked for.
-    #[error("one of the migrations {} failed, but not again as its statement was looked for: {server}", .folders.join(", "))]
+    /// One of several migrations in a transaction failed: at the commit, or not again as the statement was looked for.
+    #[error("one of the migrations {} failed, and not at a statement alone: {server}", .folders.join(", "))]
     MigrationsOnce {
         /// Their folders.
         folders: Vec<String>,
@@ -97,6 +97,14 @@ pub enum TenantError {
     Pooler {
         /// The migration's folder.
         folder: String,
+    },
+    /// A migration that is not transactional was begun, and is another one now.
+    #[error("migration {folder} was changed after the first {statements} of its statements took effect")]
+    EditedMigration {
+        /// The migration's folder.
+        folder: String,
+        /// How many statements.
+        statements: usize,
     },
     /// Objects outside its schema depend on it, and would be dropped with it.
     #[error("objects outside its schema depend on it: {}", .objects.join(", "))]
@@ -128,6 +136,8 @@ pub struct MigrationFailure {
     pub server: ServerMessage,
     /// What is left of it.
     pub effect: Effect,
+    /// How many migrations were applied before it in the same run, and stay.
+    pub applied_before: usize,
 }
 
 /// A statement of a migration.
@@ -189,6 +199,7 @@ impl TenantError {
             Self::Unsettled => "unsettled",
             Self::Migration(_) | Self::MigrationsOnce { .. } => "migration-failed",
             Self::Pooler { .. } => "pooler",
+            Self::EditedMigration { .. } => "edited-migration",
             Self::Dependents { .. } => "dependents",
             Self::Server(_) => "server-error",
             Self::ConnectionLost(_) => "connection-lost",
@@ -249,6 +260,9 @@ impl TenantError {
             }
             Self::Migration(failure) => failure.hint(),
             Self::Pooler { .. } => Some("give --database-url of the server itself".to_owned()),
+            Self::EditedMigration { .. } => {
+                Some("put those statements back, unchanged; only what comes after them may be mended".to_owned())
+            }
             Self::Dependents { .. } => Some("drop those first, or move them into the schema".to_owned()),
             Self::Server(_) => None,
         }

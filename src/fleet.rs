@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::ledger::{self, Ledger};
 use crate::migration::MigrationSet;
 use crate::name::{NameError, SchemaName, TenantName};
-use crate::postgres::CHUNK;
+use crate::postgres::{CHUNK, ServerMessage};
 use crate::tracker::{State, Unfinished};
 
 /// What the tracker tracks, sorted by name.
@@ -48,7 +48,7 @@ pub struct Tenant {
 pub enum Schema {
     /// There is none.
     Missing,
-    /// This role may not use it, or not read its ledger.
+    /// This role may not use it or not read its ledger, or the ledger is none of Diesel's.
     Unreadable,
     /// It has no ledger.
     NoLedger {
@@ -136,6 +136,8 @@ struct Row {
     unfinished_version: Option<String>,
     #[diesel(sql_type = Nullable<Integer>)]
     unfinished_statements: Option<i32>,
+    #[diesel(sql_type = Bool)]
+    unfinished_in_doubt: bool,
     #[diesel(sql_type = Nullable<Oid>)]
     schema_oid: Option<u32>,
     #[diesel(sql_type = Bool)]
@@ -184,10 +186,11 @@ fn rows(conn: &mut PgConnection, names: Option<&[&str]>) -> Result<Vec<Row>, Err
 
 fn tenant(row: Row, name: TenantName) -> Result<Tenant, Error> {
     let state = state(&row)?;
-    let unfinished = row
-        .unfinished_version
-        .zip(row.unfinished_statements)
-        .map(|(version, statements)| Unfinished { version, statements: usize::try_from(statements).unwrap_or(0) });
+    let unfinished = row.unfinished_version.zip(row.unfinished_statements).map(|(version, statements)| Unfinished {
+        version,
+        statements: usize::try_from(statements).unwrap_or(0),
+        in_doubt: row.unfinished_in_doubt,
+    });
     let schema = match row.schema_oid {
         None => Schema::Missing,
         Some(_) if !row.readable => Schema::Unreadable,
@@ -219,8 +222,21 @@ impl Shared<'_> {
     }
 }
 
+/// Reads a ledger that may be what fails the statement for all.
+fn read_alone(conn: &mut PgConnection, shared: &mut Shared<'_>, tenant: &mut Tenant) -> Result<(), Error> {
+    let Some(oid) = tenant.schema_oid() else { return Ok(()) };
+    tenant.schema = match ledger::read_one(conn, tenant.name.schema()) {
+        Ok(applied) => Schema::Ledger { oid, ledger: shared.ledger(applied) },
+        Err(error) if ServerMessage::is_connection_lost(&error) => {
+            return Err(Error::doing("read the tenants' ledgers")(error));
+        }
+        Err(_) => Schema::Unreadable,
+    };
+    Ok(())
+}
+
 /// How often the ledgers of a chunk are tried when tenants come and go meanwhile.
-const TRIES: usize = 5;
+const TRIES: usize = 3;
 
 /// Reads the ledgers of the tenants at `indexes`. One schema dropped since the tracker was read fails the whole
 /// statement; then the tenants are looked at again, and those that are gone are returned.
@@ -243,8 +259,13 @@ fn read_ledgers(
                 }
                 return Ok(gone);
             }
-            Err(error) if tries_left == 0 => return Err(Error::doing("read the tenants' ledgers")(error)),
-            Err(error) if crate::postgres::ServerMessage::is_connection_lost(&error) => {
+            Err(_) if tries_left == 0 => {
+                for index in indexes {
+                    read_alone(conn, shared, &mut tenants[index])?;
+                }
+                return Ok(gone);
+            }
+            Err(error) if ServerMessage::is_connection_lost(&error) => {
                 return Err(Error::doing("read the tenants' ledgers")(error));
             }
             Err(_) => {

@@ -5,6 +5,7 @@ SELECT
     t.created_at,
     t.unfinished_version::text AS unfinished_version,
     t.unfinished_statements,
+    coalesce(t.unfinished_in_doubt, true) AS unfinished_in_doubt,
     n.oid AS schema_oid,
     ledger.oid IS NOT NULL AS has_ledger,
     n.oid IS NOT NULL

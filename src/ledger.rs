@@ -6,7 +6,7 @@ use diesel::RunQueryDsl;
 use diesel::pg::{Pg, PgConnection};
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
-use diesel::sql_types::{Array, Integer, Text};
+use diesel::sql_types::{Array, Integer, Nullable, Text};
 
 use crate::migration::MigrationSet;
 use crate::name::SchemaName;
@@ -72,7 +72,7 @@ pub(crate) fn guard(schema: &SchemaName, applied: &[String], message: &str) -> S
     let expected: Vec<String> = applied.iter().map(|version| Literal(version).to_string()).collect();
     let ledger = format!("{}.{TABLE}", Identifier::from(schema));
     format!(
-        "IF to_regclass({name}) IS NULL THEN RAISE EXCEPTION '{message}'; END IF; \
+        "IF pg_catalog.to_regclass({name}::text) IS NULL THEN RAISE EXCEPTION '{message}'; END IF; \
          IF ARRAY(SELECT version::text FROM {ledger} ORDER BY version COLLATE \"C\") \
          IS DISTINCT FROM ARRAY[{expected}]::text[] THEN RAISE EXCEPTION '{message}'; END IF;",
         name = Literal(&ledger),
@@ -91,29 +91,45 @@ pub(crate) fn read_chunk(conn: &mut PgConnection, schemas: &[&SchemaName]) -> Qu
     if schemas.is_empty() {
         return Ok(Vec::new());
     }
-    let rows: Vec<(i32, Vec<String>)> = EachLedger(schemas).load(conn)?;
+    let rows: Vec<(i32, Option<Vec<Option<String>>>)> = EachLedger(schemas).load(conn)?;
     let mut ledgers = vec![Vec::new(); schemas.len()];
     for (index, versions) in rows {
+        let mut versions: Vec<String> = versions.into_iter().flatten().flatten().collect();
+        versions.sort_unstable();
         // The index is one that the statement itself counted out.
         ledgers[index as usize] = versions;
     }
     Ok(ledgers)
 }
 
-/// `SELECT 0, ARRAY(SELECT version …) UNION ALL SELECT 1, …`: many ledgers in one statement. It takes a lock for each
-/// ledger and its index, so that it must not grow with the fleet.
+/// Many ledgers in one statement:
+/// `WITH g0 AS MATERIALIZED (SELECT 0, array_agg(version) FROM … UNION ALL SELECT 1, …), g1 AS … TABLE g0 UNION ALL …`.
+/// It takes a lock for each ledger and its index, so that it must not grow with the fleet.
 struct EachLedger<'a>(&'a [&'a SchemaName]);
+
+/// How many ledgers are planned together. The time for planning a `UNION ALL` grows faster than its branches, and from
+/// about 250 on the planner takes it for parallel work; what is materialized is planned by itself. Of 500 ledgers, 100 at
+/// a time are planned in a fifth of the time.
+const GROUP: usize = 100;
 
 impl QueryFragment<Pg> for EachLedger<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        for (index, schema) in self.0.iter().enumerate() {
-            out.push_sql(if index == 0 { "SELECT " } else { " UNION ALL SELECT " });
-            out.push_sql(&index.to_string());
-            out.push_sql(", ARRAY(SELECT version::text FROM ");
-            out.push_identifier(schema.as_str())?;
-            out.push_sql(".");
-            out.push_identifier(TABLE)?;
-            out.push_sql(" ORDER BY version COLLATE \"C\")");
+        for (number, group) in self.0.chunks(GROUP).enumerate() {
+            out.push_sql(if number == 0 { "WITH " } else { ", " });
+            out.push_sql(&format!("g{number} (n, versions) AS MATERIALIZED ("));
+            for (index, schema) in group.iter().enumerate() {
+                out.push_sql(if index == 0 { "SELECT " } else { " UNION ALL SELECT " });
+                out.push_sql(&(number * GROUP + index).to_string());
+                out.push_sql(", pg_catalog.array_agg(version::text) FROM ");
+                out.push_identifier(schema.as_str())?;
+                out.push_sql(".");
+                out.push_identifier(TABLE)?;
+            }
+            out.push_sql(")");
+        }
+        for number in 0..self.0.chunks(GROUP).len() {
+            out.push_sql(if number == 0 { " " } else { " UNION ALL " });
+            out.push_sql(&format!("TABLE g{number}"));
         }
         Ok(())
     }
@@ -125,7 +141,7 @@ impl QueryId for EachLedger<'_> {
 }
 
 impl Query for EachLedger<'_> {
-    type SqlType = (Integer, Array<Text>);
+    type SqlType = (Integer, Nullable<Array<Nullable<Text>>>);
 }
 
 impl RunQueryDsl<PgConnection> for EachLedger<'_> {}

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
@@ -16,7 +17,8 @@ use crate::ledger::{Ledger, TABLE};
 use crate::migration::{Migration, MigrationSet, Mode};
 use crate::name::SchemaName;
 use crate::postgres::ServerMessage;
-use crate::sql::quote::Identifier;
+use crate::sql::quote::{Identifier, Literal};
+use crate::sql::statement::Statement;
 use crate::tenancy::Tenancy;
 
 /// The structure that the tenant migrations produce.
@@ -42,7 +44,7 @@ pub enum Unavailable {
 
 /// How long the migrations may wait for a lock on what they refer to outside the schema: a check must not queue up behind
 /// a long transaction, for others would queue up behind it.
-const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout TO '2s';";
+const TIMEOUTS: &str = "SET LOCAL lock_timeout TO '2s'; SET LOCAL statement_timeout TO 0;";
 
 impl Reference {
     /// Makes the reference and reads it. Nothing is left in the database.
@@ -54,19 +56,27 @@ impl Reference {
             return Ok(Err(Unavailable::NotAllowed("the server is a standby")));
         }
         let conn = db.connection();
-        let allowed: bool = diesel::select(diesel::dsl::sql::<Bool>(
-            "has_database_privilege(current_database(), 'CREATE') AND NOT current_setting('default_transaction_read_only')::bool",
+        let (may_create, read_only): (bool, bool) = diesel::select((
+            sql::<Bool>("has_database_privilege(current_database(), 'CREATE')"),
+            sql::<Bool>("current_setting('default_transaction_read_only')::bool"),
         ))
         .get_result(conn)
         .map_err(Error::doing("ask for this role's rights"))?;
-        if !allowed {
+        if !may_create {
             return Ok(Err(Unavailable::NotAllowed("this role may not create a schema in the database")));
         }
-        let made = make(conn, tenancy);
-        let rolled_back = conn.batch_execute("ROLLBACK").map_err(Error::doing("roll the reference back"));
-        let made = made?;
-        rolled_back?;
-        Ok(made)
+        if read_only {
+            return Ok(Err(Unavailable::NotAllowed("default_transaction_read_only is on")));
+        }
+        let made = make_and_roll_back(conn, tenancy, Careful::No)?;
+        match made {
+            // Was it the migration, or somebody's lock?
+            Err(Unavailable::Failed { .. }) => match make_and_roll_back(conn, tenancy, Careful::Yes)? {
+                Err(Unavailable::NotAllowed(why)) => Ok(Err(Unavailable::NotAllowed(why))),
+                _ => Ok(made),
+            },
+            made => Ok(made),
+        }
     }
 
     /// The reference, or none where it is unavailable.
@@ -107,25 +117,63 @@ impl Reference {
     }
 }
 
-fn make(conn: &mut PgConnection, tenancy: &Tenancy) -> Result<Result<Reference, Unavailable>, Error> {
+/// Whether to find out why a migration fails.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Careful {
+    /// Each migration is sent as it is.
+    No,
+    /// Each goes through a block that tells a lock that was not had from other failures; the server's messages, which may
+    /// be translated, do not.
+    Yes,
+}
+
+/// What such a block says.
+const LOCKED: &str = "tenantry: a lock was not had in time";
+
+fn make_and_roll_back(
+    conn: &mut PgConnection,
+    tenancy: &Tenancy,
+    careful: Careful,
+) -> Result<Result<Reference, Unavailable>, Error> {
+    let made = make(conn, tenancy, careful);
+    let rolled_back = conn.batch_execute("ROLLBACK").map_err(Error::doing("roll the reference back"));
+    let made = made?;
+    rolled_back?;
+    Ok(made)
+}
+
+fn make(conn: &mut PgConnection, tenancy: &Tenancy, careful: Careful) -> Result<Result<Reference, Unavailable>, Error> {
     let own = Error::doing("make the reference");
     let name = format!("tenantry_reference_{}", uuid::Uuid::new_v4().simple());
     let schema: SchemaName = name.parse().expect("letters, digits and underscores, fewer than 63");
     let path = tenancy.path(&schema);
     conn.batch_execute(&format!(
-        "BEGIN; {LOCK_TIMEOUT} CREATE SCHEMA {}; {} DO {};",
+        "BEGIN; {TIMEOUTS} CREATE SCHEMA {}; {} DO {};",
         Identifier::from(&schema),
         path.set_for_transaction(),
-        crate::sql::quote::Literal(&format!("BEGIN {} END", path.guard())),
+        Literal(&format!("BEGIN {} END", path.guard())),
     ))
     .map_err(&own)?;
     let mut tables = vec![BTreeSet::new()];
     for migration in tenancy.tenant_migrations().iter() {
-        if let Err(error) = run(conn, &path.set_for_transaction(), migration) {
+        if let Err(error) = run(conn, &path.set_for_transaction(), migration, careful) {
             if ServerMessage::is_connection_lost(&error) {
                 return Err(own(error));
             }
             let server = ServerMessage::from(&error);
+            if server.message == LOCKED {
+                return Ok(Err(Unavailable::NotAllowed("a table outside that a migration refers to is locked")));
+            }
+            let uses_new_value = tenancy
+                .tenant_migrations()
+                .iter()
+                .take(tables.len() - 1)
+                .any(|earlier| earlier.up().statements().iter().any(Statement::adds_enum_value));
+            if uses_new_value {
+                return Ok(Err(Unavailable::NotAllowed(
+                    "a migration may use a value that an earlier one adds to an enum",
+                )));
+            }
             return Ok(Err(Unavailable::Failed { folder: migration.folder().to_owned(), server }));
         }
         tables.push(read_tables(conn, &schema).map_err(&own)?);
@@ -133,17 +181,27 @@ fn make(conn: &mut PgConnection, tenancy: &Tenancy) -> Result<Result<Reference, 
     Ok(Ok(Reference { tables }))
 }
 
-fn run(conn: &mut PgConnection, path: &str, migration: &Migration) -> QueryResult<()> {
+fn run(conn: &mut PgConnection, path: &str, migration: &Migration, careful: Careful) -> QueryResult<()> {
+    let send = |conn: &mut PgConnection, sql: &str| match careful {
+        Careful::No => conn.batch_execute(&format!("{path}\n{sql}")),
+        Careful::Yes => {
+            let block = format!(
+                "BEGIN EXECUTE {}; EXCEPTION WHEN lock_not_available OR query_canceled OR deadlock_detected \
+                 THEN RAISE EXCEPTION '{LOCKED}'; END",
+                Literal(sql)
+            );
+            conn.batch_execute(&format!("{path}\nDO {};", Literal(&block)))
+        }
+    };
     match migration.mode() {
-        Mode::Transactional => conn.batch_execute(&format!("{path}\n{}", migration.up().text())),
+        Mode::Transactional => send(conn, migration.up().text()),
         Mode::NonTransactional => {
-            conn.batch_execute(path)?;
             let statements = migration.up().statements();
             // What has no form for a transaction has no structure to show either.
             statements
                 .iter()
                 .filter_map(|statement| statement.transactional_form())
-                .try_for_each(|statement| conn.batch_execute(&statement))
+                .try_for_each(|statement| send(conn, &statement))
         }
     }
 }

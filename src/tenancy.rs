@@ -41,9 +41,11 @@ impl Tenancy {
     /// Adds migrations of the schema `public` to the tracker's own.
     ///
     /// # Errors
-    /// When one of them has the version of another.
+    /// When one of them has the version of another, or is not transactional and has several statements: how far it has
+    /// come could be kept nowhere.
     pub fn with_public_migrations(mut self, migrations: &MigrationSet) -> Result<Self, LoadError> {
         self.public = self.public.merge(migrations)?;
+        self.public.require_single_statements()?;
         Ok(self)
     }
 
@@ -95,9 +97,13 @@ impl Tenancy {
     ) -> Result<T, E> {
         let path = self.path(tenant.schema());
         conn.transaction(|conn| {
+            let before = SchemaPath::current(conn)?;
             let guard = format!("BEGIN {} END", path.guard());
             conn.batch_execute(&format!("{} DO {};", path.set_for_transaction(), Literal(&guard)))?;
-            work(conn)
+            let done = work(conn)?;
+            // In a transaction of the caller's own the path would lead to the tenant until its end.
+            SchemaPath::restore(conn, &before)?;
+            Ok(done)
         })
     }
 

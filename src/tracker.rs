@@ -25,6 +25,8 @@ mod schema {
             created_at -> Timestamptz,
             unfinished_version -> Nullable<Text>,
             unfinished_statements -> Nullable<Integer>,
+            unfinished_digest -> Nullable<Text>,
+            unfinished_in_doubt -> Nullable<Bool>,
         }
     }
 }
@@ -52,8 +54,10 @@ pub struct UnknownState;
 pub struct Unfinished {
     /// Its version.
     pub version: String,
-    /// How many of its statements have taken effect; the next one may have, too.
+    /// How many of its statements have taken effect.
     pub statements: usize,
+    /// Whether the next one may have, too: the connection was lost before it was answered.
+    pub in_doubt: bool,
 }
 
 impl State {
@@ -90,6 +94,9 @@ impl FromStr for State {
 /// # Errors
 /// [`Error::TrackerMissing`] or [`Error::TrackerBehind`].
 pub fn require(conn: &mut PgConnection, server: &Server, tenancy: &Tenancy) -> Result<(), Error> {
+    if server.tracker_is_hidden {
+        return Err(Error::TrackerHidden);
+    }
     let database = || server.database.clone();
     match pending_public(conn, server, tenancy)? {
         _ if !server.has_tracker => Err(Error::TrackerMissing { database: database() }),

@@ -78,6 +78,8 @@ struct Queue<J> {
     ready: VecDeque<Item<J>>,
     aside: Vec<Item<J>>,
     in_hand: usize,
+    /// How many workers there are.
+    workers: usize,
     lost: Option<Error>,
 }
 
@@ -98,7 +100,8 @@ pub(crate) fn run<J: Send, T: Send>(
     let now = Instant::now();
     let pool = db.pool(jobs.len())?;
     let ready = jobs.into_iter().map(|job| Item { job, tries: 0, not_before: now }).collect();
-    let queue = Mutex::new(Queue { ready, aside: Vec::new(), in_hand: 0, lost: None });
+    let queue =
+        Mutex::new(Queue { ready, aside: Vec::new(), in_hand: 0, workers: pool.max_size() as usize, lost: None });
     let changed = Condvar::new();
     let halt = AtomicBool::new(false);
     let halted = || halt.load(Ordering::Acquire) || stop.is_requested();
@@ -117,7 +120,11 @@ pub(crate) fn run<J: Send, T: Send>(
                             // The pool tells no more than that it waited; the server itself says why.
                             let error = db_error(pool);
                             let mut queue = lock(queue);
-                            queue.lost.get_or_insert(error);
+                            queue.workers -= 1;
+                            // Those that have connections go on without this one.
+                            if queue.workers == 0 {
+                                queue.lost.get_or_insert(error);
+                            }
                             put_back(&mut queue, item);
                             changed.notify_all();
                             return;
@@ -144,12 +151,19 @@ pub(crate) fn run<J: Send, T: Send>(
             });
         }
         drop(results);
-        listen(db, heard, alone, &mut tell)
+        listen(db, heard, alone, &halt, &mut tell)
     });
     let queue = queue.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    told?;
-    let not_reached = queue.ready.into_iter().chain(queue.aside).map(|item| item.job).collect();
-    Ok(Rest { not_reached, lost: queue.lost })
+    let mut not_reached: Vec<J> = queue.ready.into_iter().chain(queue.aside).map(|item| item.job).collect();
+    not_reached.extend(told.untold);
+    Ok(Rest { not_reached, lost: queue.lost.or(told.error) })
+}
+
+/// What became of the results.
+struct Told<J> {
+    /// Work whose results are not known to be durable.
+    untold: Vec<J>,
+    error: Option<Error>,
 }
 
 /// Hears results until the workers are gone, and tells them in bundles, each after it was made durable.
@@ -157,8 +171,10 @@ fn listen<J, T>(
     db: &mut Database,
     heard: mpsc::Receiver<(J, T)>,
     alone: bool,
+    halt: &AtomicBool,
     mut tell: impl FnMut(J, T),
-) -> Result<(), Error> {
+) -> Told<J> {
+    let mut told = Told { untold: Vec::new(), error: None };
     let mut bundle = Vec::new();
     let mut due = Instant::now() + TELL_EVERY;
     loop {
@@ -168,15 +184,22 @@ fn listen<J, T>(
         if over || Instant::now() >= due {
             if !bundle.is_empty() {
                 // A piece of work that is alone commits durably by itself.
-                if !alone {
-                    db.flush()?;
+                let durable = if alone || told.error.is_some() { Ok(()) } else { db.flush() };
+                if let Err(error) = durable {
+                    halt.store(true, Ordering::Release);
+                    told.error = Some(error);
                 }
-                bundle.drain(..).for_each(|(job, result)| tell(job, result));
+                for (job, result) in bundle.drain(..) {
+                    match told.error {
+                        None => tell(job, result),
+                        Some(_) => told.untold.push(job),
+                    }
+                }
             }
             due = Instant::now() + TELL_EVERY;
         }
         if over {
-            return Ok(());
+            return told;
         }
     }
 }

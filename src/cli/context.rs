@@ -93,6 +93,9 @@ impl Context {
         if !schemas.is_empty() {
             add("extension-schema", "TENANTRY_EXTENSION_SCHEMA", schemas.join(","));
         }
+        if let Some(timeout) = self.settings.statement_timeout {
+            add("statement-timeout", "TENANTRY_STATEMENT_TIMEOUT", timeout.to_string());
+        }
         command
     }
 

@@ -140,8 +140,12 @@ fn migration(output: &Output, failure: &MigrationFailure) {
         output.more("statement", &at.sql);
     }
     server_says(output, &failure.server);
-    if failure.effect == Effect::RolledBack {
-        output.more("effect", "rolled back, nothing is changed");
+    match (failure.effect, failure.applied_before) {
+        (Effect::RolledBack, 0) => output.more("effect", "rolled back, nothing is changed"),
+        (Effect::RolledBack, n) => {
+            output.more("effect", &format!("rolled back; {} before it stay applied", count(n, "migration")))
+        }
+        (Effect::InEffect { .. }, _) => {}
     }
 }
 
@@ -239,6 +243,8 @@ struct MigrationDocument {
     file: &'static str,
     line: Option<usize>,
     statement: Option<String>,
+    /// How many migrations were applied before it in this run, and stay.
+    applied_before: usize,
     /// How many statements are in effect though the migration failed; 0 when it was rolled back.
     statements_in_effect: usize,
 }
@@ -304,6 +310,7 @@ impl MigrationDocument {
             file: failure.file,
             line: failure.at.as_ref().map(|at| at.line),
             statement: failure.at.as_ref().map(|at| at.sql.clone()),
+            applied_before: failure.applied_before,
             statements_in_effect: match failure.effect {
                 Effect::RolledBack => 0,
                 Effect::InEffect { statements, .. } => statements,

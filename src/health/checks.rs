@@ -118,7 +118,7 @@ pub(super) fn under_way(conn: &mut PgConnection, fleet: &Fleet) -> Result<HashSe
             "SELECT wanted.name FROM unnest($1) AS wanted (name) \
              JOIN pg_locks AS l ON l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted \
              AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-             AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('tenantry:' || lower(wanted.name), 0)",
+             AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('tenantry:' || lower(wanted.name COLLATE \"C\"), 0)",
         )
         .bind::<Array<Text>, _>(chunk)
         .load(conn)
@@ -158,8 +158,10 @@ pub(super) fn missing_tables(
                 .filter(|(oid, _)| counts.get(oid).copied().unwrap_or(0) < expected.len() as i64)
                 .copied()
                 .collect();
-            let there = list_tables(conn, &lacking.keys().copied().collect::<Vec<_>>(), &expected)?;
-            for (oid, name) in lacking {
+            let oids: Vec<u32> = lacking.keys().copied().collect();
+            let there = list_tables(conn, &oids, &expected)?;
+            let schemas = still_there(conn, &oids)?;
+            for (oid, name) in lacking.into_iter().filter(|(oid, _)| schemas.contains(oid)) {
                 let missing: Vec<String> =
                     expected.iter().filter(|table| !there.contains(&(oid, (*table).clone()))).cloned().collect();
                 // It was dropped as a whole meanwhile, or made whole.
@@ -201,6 +203,20 @@ fn count_tables(conn: &mut PgConnection, schemas: &[u32], tables: &[String]) -> 
     .load(conn)
     .map_err(Error::doing("count the tenants' tables"))?;
     Ok(rows.into_iter().map(|row| (row.schema_oid, row.tables)).collect())
+}
+
+/// Those schemas that were not dropped meanwhile.
+fn still_there(conn: &mut PgConnection, schemas: &[u32]) -> Result<HashSet<u32>, Error> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Oid)]
+        oid: u32,
+    }
+    let rows: Vec<Row> = sql_query("SELECT oid FROM pg_namespace WHERE oid = ANY($1)")
+        .bind::<Array<Oid>, _>(schemas)
+        .load(conn)
+        .map_err(Error::doing("look for the tenants' schemas"))?;
+    Ok(rows.into_iter().map(|row| row.oid).collect())
 }
 
 fn list_tables(conn: &mut PgConnection, schemas: &[u32], tables: &[String]) -> Result<HashSet<(u32, String)>, Error> {

@@ -46,6 +46,9 @@ pub fn check(db: &mut Database, tenancy: &Tenancy, choose: impl Fn(&str) -> bool
     if !server.has_tracker {
         return Err(Error::TrackerMissing { database: server.database });
     }
+    if server.tracker_is_hidden {
+        return Err(Error::TrackerHidden);
+    }
     let pending = tracker::pending_public(db.connection(), &server, tenancy)?;
     if pending > 0 {
         health.findings.push(Finding::tracker_behind(pending));

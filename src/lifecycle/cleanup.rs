@@ -5,7 +5,7 @@ use super::orphans;
 use crate::database::Database;
 use crate::error::Error;
 use crate::ledger::Ledger;
-use crate::migrator;
+use crate::migrator::{self, Ended};
 use crate::name::SchemaName;
 use crate::reference::Reference;
 use crate::tenancy::Tenancy;
@@ -108,7 +108,10 @@ pub fn cleanup(
     observer: &mut dyn Observer,
 ) -> Result<CleanupReport, Error> {
     let had_ledger = plan.has_ledger;
-    let tenants = drop_tenants(db, tenancy, plan.tenants, stop, observer)?;
+    let mut tenants = drop_tenants(db, tenancy, plan.tenants, stop, observer)?;
+    if stop.is_requested() {
+        tenants.ended.get_or_insert(Ended::Interrupted);
+    }
     let all_gone = tenants.failed.is_empty() && tenants.not_reached.is_empty() && !stop.is_requested();
     if !all_gone {
         return Ok(CleanupReport { tenants, reverted: Vec::new(), ledger_dropped: false, failed: None });

@@ -7,6 +7,9 @@ WITH inside (classid, objid, schema_oid) AS (
     UNION ALL SELECT 'pg_opclass'::regclass, oid, opcnamespace FROM pg_opclass WHERE opcnamespace = ANY($1)
     UNION ALL SELECT 'pg_opfamily'::regclass, oid, opfnamespace FROM pg_opfamily WHERE opfnamespace = ANY($1)
     UNION ALL SELECT 'pg_collation'::regclass, oid, collnamespace FROM pg_collation WHERE collnamespace = ANY($1)
+    UNION ALL SELECT 'pg_conversion'::regclass, oid, connamespace FROM pg_conversion WHERE connamespace = ANY($1)
+    UNION ALL SELECT 'pg_ts_parser'::regclass, oid, prsnamespace FROM pg_ts_parser WHERE prsnamespace = ANY($1)
+    UNION ALL SELECT 'pg_ts_template'::regclass, oid, tmplnamespace FROM pg_ts_template WHERE tmplnamespace = ANY($1)
     UNION ALL SELECT 'pg_ts_config'::regclass, oid, cfgnamespace FROM pg_ts_config WHERE cfgnamespace = ANY($1)
     UNION ALL SELECT 'pg_ts_dict'::regclass, oid, dictnamespace FROM pg_ts_dict WHERE dictnamespace = ANY($1)
 ),
@@ -16,7 +19,7 @@ dependents AS (
         d.classid,
         d.objid,
         d.objsubid,
-        -- The schema that the dependent is in. What has none, like a membership of a publication, holds nothing.
+        -- The schema that the dependent is in; 0 for what is of the whole database.
         CASE d.classid
             WHEN 'pg_class'::regclass THEN (SELECT relnamespace FROM pg_class WHERE oid = d.objid)
             WHEN 'pg_constraint'::regclass THEN (SELECT connamespace FROM pg_constraint WHERE oid = d.objid)
@@ -32,9 +35,31 @@ dependents AS (
             WHEN 'pg_proc'::regclass THEN (SELECT pronamespace FROM pg_proc WHERE oid = d.objid)
             WHEN 'pg_operator'::regclass THEN (SELECT oprnamespace FROM pg_operator WHERE oid = d.objid)
             WHEN 'pg_statistic_ext'::regclass THEN (SELECT stxnamespace FROM pg_statistic_ext WHERE oid = d.objid)
-            -- Of the whole database.
-            WHEN 'pg_cast'::regclass THEN 0::oid
-            WHEN 'pg_event_trigger'::regclass THEN 0::oid
+            WHEN 'pg_opclass'::regclass THEN (SELECT opcnamespace FROM pg_opclass WHERE oid = d.objid)
+            WHEN 'pg_opfamily'::regclass THEN (SELECT opfnamespace FROM pg_opfamily WHERE oid = d.objid)
+            WHEN 'pg_amop'::regclass
+                THEN (SELECT opfnamespace FROM pg_amop AS a JOIN pg_opfamily AS f ON f.oid = a.amopfamily WHERE a.oid = d.objid)
+            WHEN 'pg_amproc'::regclass
+                THEN (SELECT opfnamespace FROM pg_amproc AS a JOIN pg_opfamily AS f ON f.oid = a.amprocfamily WHERE a.oid = d.objid)
+            WHEN 'pg_collation'::regclass THEN (SELECT collnamespace FROM pg_collation WHERE oid = d.objid)
+            WHEN 'pg_conversion'::regclass THEN (SELECT connamespace FROM pg_conversion WHERE oid = d.objid)
+            WHEN 'pg_ts_config'::regclass THEN (SELECT cfgnamespace FROM pg_ts_config WHERE oid = d.objid)
+            WHEN 'pg_ts_dict'::regclass THEN (SELECT dictnamespace FROM pg_ts_dict WHERE oid = d.objid)
+            WHEN 'pg_ts_parser'::regclass THEN (SELECT prsnamespace FROM pg_ts_parser WHERE oid = d.objid)
+            WHEN 'pg_ts_template'::regclass THEN (SELECT tmplnamespace FROM pg_ts_template WHERE oid = d.objid)
+            -- A cast of the schema's own type goes with the type; a range type has one to its multirange type.
+            WHEN 'pg_cast'::regclass THEN (
+                SELECT CASE WHEN inside.schema_oid IN (source.typnamespace, target.typnamespace) THEN inside.schema_oid ELSE 0 END
+                FROM pg_cast AS c
+                JOIN pg_type AS source ON source.oid = c.castsource
+                JOIN pg_type AS target ON target.oid = c.casttarget
+                WHERE c.oid = d.objid
+            )
+            -- These hold nothing: memberships and defaults that only speak of the schema's objects.
+            WHEN 'pg_publication_rel'::regclass THEN inside.schema_oid
+            WHEN 'pg_publication_namespace'::regclass THEN inside.schema_oid
+            WHEN 'pg_default_acl'::regclass THEN inside.schema_oid
+            ELSE 0
         END AS dependent_schema
     FROM inside
     JOIN pg_depend AS d ON d.refclassid = inside.classid AND d.refobjid = inside.objid

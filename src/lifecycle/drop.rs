@@ -217,6 +217,10 @@ fn drop_one(session: &mut Session, tenancy: &Tenancy, dropping: &Dropping, commi
     if dropping.schema.is_some() {
         let dependents = include_str!("dependents.sql").replace("$1", &format!("ARRAY[{oid}]::oid[]"));
         conditions.push(format!("IF EXISTS ({dependents}) THEN RAISE EXCEPTION '{CHANGED}'; END IF;"));
+        conditions.push(format!(
+            "IF EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extnamespace = {oid}::oid) \
+             THEN RAISE EXCEPTION '{CHANGED}'; END IF;"
+        ));
     }
     let mut batch = Batch::default();
     batch.push("BEGIN ISOLATION LEVEL READ COMMITTED;");

@@ -11,7 +11,7 @@ SELECT
     NOT EXISTS (SELECT FROM pg_class WHERE pg_class.relnamespace = n.oid) AS empty,
     EXISTS (SELECT FROM pg_extension WHERE pg_extension.extnamespace = n.oid) AS holds_extensions
 FROM unnest($1) AS wanted (name)
-LEFT JOIN public.schema_tracker AS t ON lower(t.name) = lower(wanted.name)
+LEFT JOIN public.schema_tracker AS t ON lower(t.name COLLATE "C") = lower(wanted.name COLLATE "C")
 LEFT JOIN pg_namespace AS n ON n.nspname = wanted.name
 LEFT JOIN pg_class AS ledger
     ON ledger.relnamespace = n.oid AND ledger.relname = '__diesel_schema_migrations' AND ledger.relkind IN ('r', 'p')

@@ -142,7 +142,7 @@ fn script(contents: &[u8], mode: Option<Mode>, mut report: impl FnMut(Option<usi
             report(Some(statement.line()), message);
         }
     }
-    Some(Script(text.to_owned()))
+    Some(Script::new(text.to_owned()))
 }
 
 fn refused(statement: &Statement<'_>, mode: Option<Mode>) -> Option<String> {
@@ -159,6 +159,14 @@ fn refused(statement: &Statement<'_>, mode: Option<Mode>) -> Option<String> {
     }
     if statement.copies_from_stdin() {
         return Some("COPY … FROM STDIN needs data beside the SQL; write INSERT".to_owned());
+    }
+    if mode == Some(Mode::Transactional) && statement.sets_for_session() {
+        return Some("SET lasts beyond the migration, and would meet the next tenant; write SET LOCAL".to_owned());
+    }
+    if statement.builds_concurrently() && statement.concurrent_index().is_none() {
+        return Some(
+            "an index that is built concurrently needs a name, by which a broken-off build is found".to_owned(),
+        );
     }
     match (mode, statement.refused_in_transaction()) {
         (Some(Mode::Transactional), Some(command)) => Some(format!(

@@ -7,7 +7,7 @@ use std::{fs, io};
 use include_dir::Dir;
 
 use super::check::{self, InvalidMigrations, Problem};
-use super::{Migration, MigrationSet};
+use super::{Migration, MigrationSet, Mode};
 
 /// Migrations that [`embed_migrations!`](crate::embed_migrations) put into the binary.
 #[derive(Debug, Clone)]
@@ -72,6 +72,25 @@ impl MigrationSet {
             })
             .collect();
         Ok(Self::from_folders("the embedded migrations", folders)?)
+    }
+
+    /// Refuses migrations that are not transactional and have several statements.
+    pub(crate) fn require_single_statements(&self) -> Result<(), InvalidMigrations> {
+        let several = |migration: &&Arc<Migration>| {
+            migration.mode() == Mode::NonTransactional && migration.up().statements().len() > 1
+        };
+        let problems: Vec<Problem> = self
+            .iter()
+            .filter(several)
+            .map(|migration| Problem {
+                place: format!("{}/up.sql", migration.folder()),
+                message: "a public migration that is not transactional has one statement; split it up".to_owned(),
+            })
+            .collect();
+        match problems.is_empty() {
+            true => Ok(()),
+            false => Err(InvalidMigrations { origin: "the public migrations".to_owned(), problems }),
+        }
     }
 
     fn from_folders(origin: &str, mut folders: Vec<Folder>) -> Result<Self, InvalidMigrations> {

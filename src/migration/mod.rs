@@ -16,7 +16,7 @@ use diesel::migration::{MigrationMetadata, MigrationName, MigrationSource, Migra
 use diesel::pg::Pg;
 use diesel_migrations::MigrationError;
 
-use crate::sql::statement::{Statement, split};
+use crate::sql::statement::{Statement, identifiers, split};
 
 pub use check::{InvalidMigrations, Problem};
 pub use load::{Embedded, LoadError};
@@ -42,7 +42,10 @@ pub enum Mode {
 
 /// An SQL file of a migration: text that is known to split into statements.
 #[derive(Debug)]
-pub struct Script(String);
+pub struct Script {
+    text: String,
+    may_leave_state: bool,
+}
 
 /// Migrations in the order of their versions, each version once. Cloning it is cheap.
 #[derive(Clone)]
@@ -84,14 +87,31 @@ impl Migration {
 }
 
 impl Script {
+    fn new(text: String) -> Self {
+        // Roles are set and temporary tables made in so many words, or by code that is called.
+        const WORDS: [&str; 8] = ["temp", "temporary", "pg_temp", "role", "authorization", "do", "call", "select"];
+        let may_leave_state = identifiers(&text).any(|word| WORDS.contains(&word.as_str()));
+        Self { text, may_leave_state }
+    }
+
     /// The file's text.
     pub fn text(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// Whether a session may be another after it: with temporary tables, or under another role.
+    pub(crate) fn may_leave_state(&self) -> bool {
+        self.may_leave_state
+    }
+
+    /// Whether some word stands in it, outside strings and comments; in lower case.
+    pub(crate) fn has_word(&self, words: &[&str]) -> bool {
+        identifiers(&self.text).any(|word| words.contains(&word.as_str()))
     }
 
     /// The statements of the text, in order.
     pub fn statements(&self) -> Vec<Statement<'_>> {
-        split(&self.0).expect("a script was split when it was loaded")
+        split(&self.text).expect("a script was split when it was loaded")
     }
 }
 

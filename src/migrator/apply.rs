@@ -9,8 +9,9 @@ use diesel::result::Error as DieselError;
 use super::batch::{Batch, Commit, Kind, Objection, Opening, Target, set_state};
 use super::{explain, non_transactional};
 use crate::failure::{MigrationFailure, TenantError};
-use crate::migration::Mode;
+use crate::migration::{MigrationSet, Mode};
 use crate::postgres::{ServerMessage, Session};
+use crate::sql::statement::Statement;
 use crate::tracker::{State, Unfinished};
 
 /// What is to be done in one schema.
@@ -33,6 +34,8 @@ pub(crate) enum Setback {
     Busy,
     /// The tenant is not as it was read; it must be read again.
     Changed,
+    /// A migration that is not transactional was begun, and is another one now.
+    Edited,
     /// The connection is gone; the tenant must be read again through another.
     Lost(ServerMessage),
     /// It cannot be done.
@@ -41,17 +44,46 @@ pub(crate) enum Setback {
 
 /// Does the work. On return the session is as it was found, or spent.
 pub(crate) fn apply(session: &mut Session, work: &Work<'_>) -> Result<(), Setback> {
-    let result = in_order(session, work);
+    let mut applied = 0;
+    let result = in_order(session, work, &mut applied);
     if result.is_err() {
         // The message that failed left its transaction open.
         if session.batch_execute("ROLLBACK").is_err() {
             session.spend();
         }
     }
-    result
+    result.map_err(|setback| match setback {
+        Setback::Failed(TenantError::Migration(mut failure)) => {
+            failure.applied_before = applied;
+            Setback::Failed(TenantError::Migration(failure))
+        }
+        other => other,
+    })
 }
 
-fn in_order(session: &mut Session, work: &Work<'_>) -> Result<(), Setback> {
+/// Whether migrations can be one transaction: all are transactional, and none needs the commit of another before it.
+pub(super) fn is_one_transaction(set: &MigrationSet, migrations: &[usize]) -> bool {
+    first_transaction(set, migrations).len() == migrations.len()
+}
+
+/// As many migrations from the first on as can be one transaction; none where the first is not transactional.
+fn first_transaction<'a>(set: &MigrationSet, migrations: &'a [usize]) -> &'a [usize] {
+    let many = migrations.iter().take_while(|index| set.at(**index).mode() == Mode::Transactional).count();
+    let to_commit = migrations[..many].iter().position(|index| must_be_committed(set, *index));
+    &migrations[..to_commit.map_or(many, |last| last + 1)]
+}
+
+/// Whether what follows a migration may need its commit: a new value of an enum cannot be used before, nor can a table be
+/// altered that has deferred constraints to be checked.
+fn must_be_committed(set: &MigrationSet, index: usize) -> bool {
+    const DEFERRABLE: [&str; 2] = ["deferrable", "deferred"];
+    const WRITES: [&str; 7] = ["insert", "update", "delete", "merge", "do", "call", "select"];
+    let up = set.at(index).up();
+    up.statements().iter().any(Statement::adds_enum_value)
+        || (up.has_word(&WRITES) && set.iter().any(|migration| migration.up().has_word(&DEFERRABLE)))
+}
+
+fn in_order(session: &mut Session, work: &Work<'_>, applied: &mut usize) -> Result<(), Setback> {
     let target = work.target;
     if let Some(index) = first_non_transactional(work).filter(|_| work.pooler) {
         let folder = target.migration(index).folder().to_owned();
@@ -60,17 +92,21 @@ fn in_order(session: &mut Session, work: &Work<'_>) -> Result<(), Setback> {
     let mut opening = work.opening.clone();
     let mut rest = work.pending;
     loop {
-        let many = rest.iter().take_while(|index| target.migration(**index).mode() == Mode::Transactional).count();
-        let (transactional, after) = rest.split_at(many);
+        let together = first_transaction(target.migrations(), rest);
         // A tenant that exists and goes on with what is not transactional has nothing to do in a transaction first.
-        if !transactional.is_empty() || !matches!(opening, Opening::Continue { .. }) || after.is_empty() {
-            send(session, work, &opening, transactional, after.is_empty())?;
-            opening = advance(opening, target, transactional);
-        }
-        let Some((index, others)) = after.split_first() else { return Ok(()) };
-        non_transactional::run(session, work, &opening, *index, others.is_empty())?;
-        opening = advance(opening, target, &[*index]);
-        rest = others;
+        let (now, after) =
+            if together.is_empty() && matches!(opening, Opening::Continue { .. } | Opening::Public { .. }) {
+                let (index, after) = rest.split_at(1);
+                non_transactional::run(session, work, &opening, index[0], after.is_empty())?;
+                (index, after)
+            } else {
+                let after = &rest[together.len()..];
+                send(session, work, &opening, together, after.is_empty())?;
+                (together, after)
+            };
+        opening = advance(opening, target, now);
+        *applied += now.len();
+        rest = after;
         if rest.is_empty() {
             return Ok(());
         }
@@ -136,6 +172,7 @@ pub(super) fn setback(error: &DieselError) -> ControlFlow<Setback, ServerMessage
         Some(Objection::Busy) => ControlFlow::Break(Setback::Busy),
         // The path led elsewhere because the schema is gone; reading it again tells.
         Some(Objection::Changed | Objection::WrongSchema) => ControlFlow::Break(Setback::Changed),
+        Some(Objection::Edited) => ControlFlow::Break(Setback::Edited),
         None => ControlFlow::Continue(server),
     }
 }

@@ -65,19 +65,22 @@ pub(crate) enum Objection {
     Changed,
     /// The path does not lead to the schema.
     WrongSchema,
+    /// A migration that is under way is not the one that was begun.
+    Edited,
 }
 
 /// The text of [`Objection::Changed`].
 pub(crate) const CHANGED: &str = Objection::Changed.message();
 
 impl Objection {
-    const ALL: [Self; 3] = [Self::Busy, Self::Changed, Self::WrongSchema];
+    const ALL: [Self; 4] = [Self::Busy, Self::Changed, Self::WrongSchema, Self::Edited];
 
-    const fn message(self) -> &'static str {
+    pub(crate) const fn message(self) -> &'static str {
         match self {
             Self::Busy => "tenantry: another session is working on the schema",
             Self::Changed => "tenantry: the schema or the tracker is not as it was read",
             Self::WrongSchema => path::WRONG_SCHEMA,
+            Self::Edited => "tenantry: the statements that have taken effect are not those of the migration",
         }
     }
 
@@ -92,6 +95,8 @@ impl Objection {
 pub(crate) struct Batch {
     sql: String,
     scripts: Vec<(usize, Range<usize>)>,
+    /// Whether the session is to be put right behind the transaction, for the next tenant.
+    may_leave_state: bool,
 }
 
 impl Batch {
@@ -109,7 +114,7 @@ impl Batch {
         match opening {
             Opening::Create { row, state } => {
                 let absent = format!(
-                    "IF to_regnamespace({}) IS NOT NULL THEN RAISE EXCEPTION '{CHANGED}'; END IF;",
+                    "IF pg_catalog.to_regnamespace({}::text) IS NOT NULL THEN RAISE EXCEPTION '{CHANGED}'; END IF;",
                     Literal(&Identifier::from(schema).to_string())
                 );
                 batch.guard(&[target.lock_for_transaction(), absent, tracker_guard(schema, *row)]);
@@ -142,7 +147,7 @@ impl Batch {
                     path.guard(),
                     tracker_guard(schema, TrackerRow::Known),
                     format!(
-                        "IF EXISTS (SELECT FROM pg_class WHERE relnamespace = {}::regnamespace) \
+                        "IF EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace = {}::regnamespace) \
                          THEN RAISE EXCEPTION '{CHANGED}'; END IF;",
                         Literal(&Identifier::from(schema).to_string())
                     ),
@@ -177,6 +182,7 @@ impl Batch {
     pub(crate) fn migration(&mut self, target: Target<'_>, index: usize) {
         let migration = target.migrations().at(index);
         self.push(&target.tenancy.path(target.schema).set_for_transaction());
+        self.may_leave_state |= migration.up().may_leave_state();
         self.script(index, migration.up().text());
         self.push(&ledger::insert(target.schema, [migration.version().as_str()]));
     }
@@ -193,6 +199,9 @@ impl Batch {
     /// Ends the transaction; the message is ready.
     pub(crate) fn commit(mut self) -> Self {
         self.push("COMMIT;");
+        if self.may_leave_state {
+            self.push("RESET SESSION AUTHORIZATION; RESET ROLE; DISCARD TEMP;");
+        }
         self
     }
 
@@ -231,8 +240,8 @@ impl<'a> Target<'a> {
     /// The key of the advisory lock that whoever changes the schema holds. The server makes it, so that all sessions have
     /// the same; names that differ only by case share it.
     pub(crate) fn lock_key(&self) -> String {
-        let text = format!("tenantry:{}", self.schema.as_str().to_lowercase());
-        format!("hashtextextended({}, 0)", Literal(&text))
+        let text = format!("tenantry:{}", self.schema.as_str().to_ascii_lowercase());
+        format!("pg_catalog.hashtextextended({}::text, 0::bigint)", Literal(&text))
     }
 
     /// A condition that takes the lock until the end of the transaction. It is tried, not waited for: who waits holds a
@@ -248,7 +257,7 @@ impl<'a> Target<'a> {
 
     fn lock(&self, function: &str) -> String {
         let busy = Objection::Busy.message();
-        format!("IF NOT {function}({}) THEN RAISE EXCEPTION '{busy}'; END IF;", self.lock_key())
+        format!("IF NOT pg_catalog.{function}({}) THEN RAISE EXCEPTION '{busy}'; END IF;", self.lock_key())
     }
 }
 
@@ -274,7 +283,8 @@ pub(crate) fn tracker_guard(schema: &SchemaName, row: TrackerRow) -> String {
     let name = Literal(schema.as_str());
     match row {
         TrackerRow::Missing => format!(
-            "IF EXISTS (SELECT FROM public.schema_tracker WHERE lower(name) = lower({name})) \
+            "IF EXISTS (SELECT FROM public.schema_tracker \
+             WHERE pg_catalog.lower(name COLLATE \"C\") = pg_catalog.lower({name}::text COLLATE \"C\")) \
              THEN RAISE EXCEPTION '{CHANGED}'; END IF;"
         ),
         TrackerRow::Known => format!(

@@ -29,10 +29,12 @@ pub(super) fn failure(
     }
     match replay(conn, target, opening, migrations) {
         // The same again, and now it is known where.
-        Some(Found { index: Some(index), at, server: again }) if again.message == server.message => {
+        Some(Found { index: Some(index), at, server: again, .. }) if again.message == server.message => {
             rolled_back(target.migration(index), at, again)
         }
-        Some(Found { index: None, server: again, .. }) if again.message == server.message => TenantError::Server(again),
+        Some(Found { index: None, server: again, at_commit: false, .. }) if again.message == server.message => {
+            TenantError::Server(again)
+        }
         // It did not fail, or in another way: what failed first is told, without a place.
         Some(_) | None => match migrations {
             [] => TenantError::Server(server),
@@ -68,6 +70,7 @@ pub(super) fn alone(
         at: Some(at),
         server,
         effect,
+        applied_before: 0,
     }
 }
 
@@ -76,11 +79,13 @@ struct Found {
     index: Option<usize>,
     at: Option<FailedStatement>,
     server: ServerMessage,
+    at_commit: bool,
 }
 
 fn replay(conn: &mut PgConnection, target: Target<'_>, opening: &Opening, migrations: &[usize]) -> Option<Found> {
     conn.batch_execute("ROLLBACK").ok()?;
-    let own = |error: DieselError| Found { index: None, at: None, server: ServerMessage::from(&error) };
+    let own =
+        |error: DieselError| Found { index: None, at: None, server: ServerMessage::from(&error), at_commit: false };
     if let Err(error) = conn.batch_execute(Batch::open(target, opening, Commit::Deferred).sql()) {
         return Some(own(error));
     }
@@ -96,7 +101,7 @@ fn replay(conn: &mut PgConnection, target: Target<'_>, opening: &Opening, migrat
                 let server = ServerMessage::from(&error);
                 let line = line_in(script, &statement, &server);
                 let at = Some(FailedStatement { line, sql: statement.sql().to_owned() });
-                return Some(Found { index: Some(*index), at, server });
+                return Some(Found { index: Some(*index), at, server, at_commit: false });
             }
         }
         if let Err(error) = conn.batch_execute(&ledger::insert(target.schema, [migration.version().as_str()])) {
@@ -105,7 +110,8 @@ fn replay(conn: &mut PgConnection, target: Target<'_>, opening: &Opening, migrat
     }
     // What is checked at the commit is checked now.
     let error = conn.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").err()?;
-    Some(Found { index: migrations.last().copied(), at: None, server: ServerMessage::from(&error) })
+    let index = if let [only] = migrations { Some(*only) } else { None };
+    Some(Found { index, at: None, server: ServerMessage::from(&error), at_commit: true })
 }
 
 fn rolled_back(migration: &Migration, at: Option<FailedStatement>, server: ServerMessage) -> TenantError {
@@ -116,6 +122,7 @@ fn rolled_back(migration: &Migration, at: Option<FailedStatement>, server: Serve
         at,
         server,
         effect: Effect::RolledBack,
+        applied_before: 0,
     }))
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct Job {
     /// What the ledger recorded at first.
     from: Option<Option<String>>,
     /// How many migrations were under way when the connection was lost.
-    in_doubt: usize,
+    in_doubt: Option<usize>,
 }
 
 enum Task {
@@ -71,7 +71,7 @@ impl Job {
     }
 
     fn new(task: Task) -> Self {
-        Self { task, stale: false, reads: 0, busy_since: None, began: None, from: None, in_doubt: 0 }
+        Self { task, stale: false, reads: 0, busy_since: None, began: None, from: None, in_doubt: None }
     }
 
     /// The tenant.
@@ -109,8 +109,9 @@ impl Job {
             match reread(session, tenancy, self.name()) {
                 Ok(Next::Work(next)) => self.task = next.task,
                 // The connection was lost, and the commit had come through.
-                Ok(Next::Nothing | Next::Blocked(TenantError::AlreadyTracked { .. })) if self.in_doubt > 0 => {
-                    return Attempt::Done(Outcome::Applied(self.done(tenancy, self.in_doubt, began.elapsed())));
+                Ok(Next::Nothing | Next::Blocked(TenantError::AlreadyTracked { .. })) if self.in_doubt.is_some() => {
+                    let applied = self.in_doubt.unwrap_or_default();
+                    return Attempt::Done(Outcome::Applied(self.done(tenancy, applied, began.elapsed())));
                 }
                 Ok(Next::Nothing) => return Attempt::Done(Outcome::Nothing),
                 Ok(Next::Blocked(error)) => return Attempt::Done(Outcome::Failed(error)),
@@ -132,7 +133,7 @@ impl Job {
             Ok(()) => Attempt::Done(Outcome::Applied(self.done(tenancy, pending.len(), began.elapsed()))),
             Err(setback) => {
                 if matches!(setback, Setback::Lost(_)) {
-                    self.in_doubt = pending.len();
+                    self.in_doubt = Some(pending.len());
                 }
                 self.again(session, setback)
             }
@@ -152,7 +153,7 @@ impl Job {
                     false => TenantError::Busy,
                 }
             }
-            Setback::Changed => TenantError::Unsettled,
+            Setback::Changed | Setback::Edited => TenantError::Unsettled,
             Setback::Lost(message) => {
                 session.spend();
                 TenantError::ConnectionLost(message)
@@ -187,7 +188,7 @@ impl Job {
         let set = tenancy.tenant_migrations();
         let (opening, state, unfinished) = match &self.task {
             Task::Create(_, row) => {
-                let at_once = pending.iter().all(|index| set.at(*index).mode() == Mode::Transactional);
+                let at_once = apply::is_one_transaction(set, pending);
                 let state = if at_once { State::Active } else { State::Creating };
                 (Opening::Create { row: *row, state }, State::Creating, None)
             }

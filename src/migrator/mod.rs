@@ -143,7 +143,13 @@ pub(crate) fn run_jobs(
     observer: &mut dyn Observer,
 ) -> Result<Report, Error> {
     let Run { jobs, reread, on_failure, stop, mut report } = run;
-    let pooler = jobs.iter().any(|job| job.needs_a_session(tenancy)) && !db.connector().reaches_a_session_of_its_own();
+    if !jobs.is_empty() {
+        db.require_free_connection()?;
+    }
+    let pooler = match jobs.iter().any(|job| job.needs_a_session(tenancy)) {
+        true => !db.connector().reaches_a_session_of_its_own()?,
+        false => false,
+    };
     let commit = if jobs.len() == 1 { Commit::Durable } else { Commit::Deferred };
     observer.begin(jobs.len());
     for failed in &report.failed {

@@ -1,9 +1,10 @@
-//! A migration that is not transactional: its statements go one by one through a session whose path is set, and surely
-//! reset.
+//! A migration that is not transactional: its statements go one by one, each for itself.
 //!
 //! The tracker remembers which migration is under way and how many of its statements have taken effect, so that a run
-//! that was cut off at any moment is gone on with. Only the statement that was under way then is in doubt: it took
-//! effect, or not, or it is a `CREATE INDEX CONCURRENTLY` that left an index behind which is not valid.
+//! that was cut off at any moment is gone on with. A statement that a transaction takes goes in one with its note in the
+//! tracker. Only one that no transaction takes can be in doubt, when the connection is lost before it is answered: then the
+//! catalog tells of an index that was built or dropped concurrently whether it was, and what else there is (`VACUUM`,
+//! `REINDEX`, `DO`, `CALL`) is run again.
 
 use std::ops::ControlFlow;
 
@@ -14,7 +15,7 @@ use diesel::sql_query;
 use diesel::sql_types::{Bool, Text};
 
 use super::apply::{Setback, Work, completion, own, setback};
-use super::batch::{Batch, Kind, Opening, Target, TrackerRow, statement_timeout, tracker_guard};
+use super::batch::{Batch, CHANGED, Kind, Objection, Opening, Target, TrackerRow, statement_timeout, tracker_guard};
 use super::explain;
 use crate::failure::{Effect, TenantError};
 use crate::ledger;
@@ -31,134 +32,242 @@ pub(super) fn run(
     index: usize,
     last: bool,
 ) -> Result<(), Setback> {
-    let result = statements(session, work, opening, index).and_then(|()| close(session, work, index, last));
-    if result.is_err() {
-        // It has a path and a lock that are not the next user's.
+    let migration = work.target.migration(index);
+    let statements = migration.up().statements();
+    let under_way = UnderWay { target: work.target, migration, statements: &statements };
+    let result = under_way.all(session, work, opening).and_then(|()| under_way.close(session, work, last));
+    let leaves_settings = statements.iter().any(Statement::sets_for_session) || migration.up().may_leave_state();
+    if result.is_err() || leaves_settings {
+        // It has a path, a lock or settings that are not the next user's.
         session.spend();
     }
     result
 }
 
-fn statements(session: &mut Session, work: &Work<'_>, opening: &Opening, index: usize) -> Result<(), Setback> {
-    let target = work.target;
-    let migration = target.migration(index);
-    let version = migration.version().as_str();
-    let resumed = work.unfinished.filter(|unfinished| unfinished.version == version);
-    let done = resumed.map_or(0, |unfinished| unfinished.statements);
-    let statements = migration.up().statements();
-    own(session, &enter(target, opening, version, done))?;
-    for (number, statement) in statements.iter().enumerate().skip(done) {
-        if number > done {
-            own(
-                session,
-                &format!(
-                    "{} {}",
-                    target.tenancy.path(target.schema).set_for_session(),
-                    progress(target, version, number)
-                ),
-            )?;
+struct UnderWay<'a> {
+    target: Target<'a>,
+    migration: &'a Migration,
+    statements: &'a [Statement<'a>],
+}
+
+/// Whether a statement that was not answered may have taken effect.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    None,
+    InDoubt,
+}
+
+impl UnderWay<'_> {
+    fn all(&self, session: &mut Session, work: &Work<'_>, opening: &Opening) -> Result<(), Setback> {
+        let version = self.migration.version().as_str();
+        let resumed = work.unfinished.filter(|unfinished| unfinished.version == version);
+        let done = resumed.map_or(0, |unfinished| unfinished.statements);
+        if done > self.statements.len() {
+            return Err(self.edited(done));
         }
-        if resumed.is_some() && number == done && in_effect(session, target, statement)? {
-            continue;
+        own(session, &self.enter(opening, done)).map_err(|setback| match setback {
+            Setback::Edited => self.edited(done),
+            other => other,
+        })?;
+        for (number, statement) in self.statements.iter().enumerate().skip(done) {
+            // What an earlier try left: of one that was in doubt, and of one that failed.
+            let again = resumed.filter(|_| number == done);
+            if goes_in_a_transaction(statement) {
+                self.in_a_transaction(session, number, statement)?;
+            } else if !self.is_done_already(session, statement, again.map(|unfinished| unfinished.in_doubt))? {
+                self.alone(session, number, statement)?;
+                // Of the last one the ledger row tells.
+                if number + 1 < self.statements.len() {
+                    own(session, &self.progress(number + 1, Doubt::None))?;
+                }
+            }
         }
+        Ok(())
+    }
+
+    /// The statement and its note in the tracker, in one transaction.
+    fn in_a_transaction(&self, session: &mut Session, number: usize, statement: &Statement<'_>) -> Result<(), Setback> {
+        let mut batch = self.begin();
+        batch.push(&statement_timeout("SET LOCAL", self.target.tenancy));
+        batch.script(number, statement.sql());
+        batch.push(&self.progress(number + 1, Doubt::None));
+        let batch = batch.commit();
+        session.batch_execute(batch.sql()).map_err(|error| match setback(&error) {
+            ControlFlow::Break(setback) => setback,
+            ControlFlow::Continue(mut server) => {
+                let byte = server.position.and_then(|position| batch.locate(position)).map_or(0, |(_, byte)| byte);
+                server.position = Some(statement.sql()[..byte].chars().count() + 1);
+                self.failed(number, statement, server)
+            }
+        })
+    }
+
+    /// A statement that no transaction takes, behind a message that notes it and sets the path for the session.
+    fn alone(&self, session: &mut Session, number: usize, statement: &Statement<'_>) -> Result<(), Setback> {
+        let path = self.target.tenancy.path(self.target.schema);
+        let mut batch = self.begin();
+        batch.push(&self.progress(number, Doubt::InDoubt));
+        let mut batch = batch.commit();
+        batch.push(&statement_timeout("SET", self.target.tenancy));
+        batch.push(&path.set_for_session());
+        // The guard again, on the path that the statement will have.
+        batch.guard(&[path.guard()]);
+        own(session, batch.sql())?;
         session.batch_execute(statement.sql()).map_err(|error| match setback(&error) {
             ControlFlow::Break(setback) => setback,
-            ControlFlow::Continue(server) => failed(migration, statement, server, number, statements.len()),
-        })?;
+            ControlFlow::Continue(server) => {
+                // It was answered: it failed. Where that cannot be noted it stays in doubt.
+                let _ = session.batch_execute(&self.progress(number, Doubt::None));
+                self.failed(number, statement, server)
+            }
+        })
     }
-    Ok(())
-}
 
-fn failed(migration: &Migration, statement: &Statement<'_>, server: ServerMessage, done: usize, of: usize) -> Setback {
-    let effect = Effect::InEffect { statements: done, of };
-    explain::alone(migration, migration.up().text(), statement, server, effect).into()
-}
+    /// BEGIN, the path, and the guard that it leads to the schema.
+    fn begin(&self) -> Batch {
+        let path = self.target.tenancy.path(self.target.schema);
+        let mut batch = Batch::default();
+        batch.push("BEGIN ISOLATION LEVEL READ COMMITTED;");
+        batch.push(&path.set_for_transaction());
+        let mut conditions = vec![path.guard()];
+        if self.target.kind == Kind::Tenant {
+            conditions.push(tracker_guard(self.target.schema, TrackerRow::Known));
+        }
+        batch.guard(&conditions);
+        batch
+    }
 
-/// Takes the lock for the session, checks all that the guards check, notes what is begun, and sets the path.
-fn enter(target: Target<'_>, opening: &Opening, version: &str, done: usize) -> String {
-    let path = target.tenancy.path(target.schema);
-    let mut batch = Batch::default();
-    batch.push("BEGIN ISOLATION LEVEL READ COMMITTED;");
-    batch.push(&path.set_for_transaction());
-    let mut conditions = vec![target.lock_for_session(), path.guard()];
-    if target.kind == Kind::Tenant {
-        conditions.push(tracker_guard(target.schema, TrackerRow::Known));
+    /// Takes the lock for the session and checks all that the guards check, also that the statements that have taken
+    /// effect are those of the migration.
+    fn enter(&self, opening: &Opening, done: usize) -> String {
+        let mut batch = self.begin();
+        if self.target.kind == Kind::Public {
+            batch.push(&ledger::create(self.target.schema));
+        }
+        let mut conditions = vec![self.target.lock_for_session()];
+        if let Opening::Continue { applied } | Opening::Public { applied } = opening {
+            conditions.push(ledger::guard(self.target.schema, applied, CHANGED));
+        }
+        if done > 0 {
+            conditions.push(format!(
+                "IF (SELECT unfinished_digest FROM public.schema_tracker WHERE name = {}) IS DISTINCT FROM {} \
+                 THEN RAISE EXCEPTION '{}'; END IF;",
+                Literal(self.target.schema.as_str()),
+                self.digest(done),
+                Objection::Edited.message()
+            ));
+        }
+        batch.guard(&conditions);
+        batch.commit().sql().to_owned()
     }
-    if let Opening::Continue { applied } | Opening::Public { applied } = opening {
-        conditions.push(ledger::guard(target.schema, applied, super::batch::CHANGED));
-    }
-    batch.guard(&conditions);
-    batch.push(&progress(target, version, done));
-    let mut batch = batch.commit();
-    batch.push(&statement_timeout("SET", target.tenancy));
-    batch.push(&path.set_for_session());
-    // The guard again, on the path that the statements will have.
-    batch.guard(&[path.guard()]);
-    batch.sql().to_owned()
-}
 
-/// Records the migration, forgets its progress, and gives the session back as it was.
-fn close(session: &mut Session, work: &Work<'_>, index: usize, last: bool) -> Result<(), Setback> {
-    let target = work.target;
-    let mut batch = Batch::default();
-    batch.push("BEGIN ISOLATION LEVEL READ COMMITTED;");
-    batch.push(&ledger::insert(target.schema, [target.migration(index).version().as_str()]));
-    if target.kind == Kind::Tenant {
-        batch.push(&format!(
-            "UPDATE public.schema_tracker SET unfinished_version = NULL, unfinished_statements = NULL WHERE name = {};",
-            Literal(target.schema.as_str())
-        ));
+    /// Records the migration, forgets its progress, and gives the session back as it was.
+    fn close(&self, session: &mut Session, work: &Work<'_>, last: bool) -> Result<(), Setback> {
+        let mut batch = self.begin();
+        batch.push(&ledger::insert(self.target.schema, [self.migration.version().as_str()]));
+        if self.target.kind == Kind::Tenant {
+            batch.push(&format!(
+                "UPDATE public.schema_tracker SET unfinished_version = NULL, unfinished_statements = NULL, \
+                 unfinished_digest = NULL, unfinished_in_doubt = NULL WHERE name = {};",
+                Literal(self.target.schema.as_str())
+            ));
+        }
+        if last && let Some(sql) = completion(work) {
+            batch.push(&sql);
+        }
+        let mut batch = batch.commit();
+        batch.push(path::RESET);
+        batch.push("RESET statement_timeout;");
+        batch.push(&format!("SELECT pg_catalog.pg_advisory_unlock({});", self.target.lock_key()));
+        own(session, batch.sql())
     }
-    if last && let Some(sql) = completion(work) {
-        batch.push(&sql);
-    }
-    let mut batch = batch.commit();
-    batch.push(path::RESET);
-    batch.push("RESET statement_timeout;");
-    batch.push(&format!("SELECT pg_advisory_unlock({});", target.lock_key()));
-    own(session, batch.sql())
-}
 
-/// SQL that notes how many statements have taken effect. The public migrations have no row to note it in.
-fn progress(target: Target<'_>, version: &str, done: usize) -> String {
-    match target.kind {
-        Kind::Public => String::new(),
-        Kind::Tenant => format!(
-            "UPDATE public.schema_tracker SET unfinished_version = {}, unfinished_statements = {done} WHERE name = {};",
-            Literal(version),
-            Literal(target.schema.as_str())
-        ),
-    }
-}
-
-/// Whether a statement that was under way when an earlier run was cut off has taken effect. Of an index that was built
-/// concurrently the catalog tells; what is left of one that is not valid is dropped, to be built again.
-fn in_effect(conn: &mut PgConnection, target: Target<'_>, statement: &Statement<'_>) -> Result<bool, Setback> {
-    #[derive(QueryableByName)]
-    struct Index {
-        #[diesel(sql_type = Bool)]
-        valid: bool,
-    }
-    let Some(name) = statement.concurrent_index() else { return Ok(false) };
-    let found: Option<Index> = sql_query(
-        "SELECT indisvalid AND indisready AS valid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid \
-         WHERE relname = $1 AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $2)",
-    )
-    .bind::<Text, _>(&name)
-    .bind::<Text, _>(target.schema.as_str())
-    .get_result(conn)
-    .optional()
-    .map_err(|error| match setback(&error) {
-        ControlFlow::Break(setback) => setback,
-        ControlFlow::Continue(server) => Setback::Failed(TenantError::Server(server)),
-    })?;
-    match found {
-        None => Ok(false),
-        Some(Index { valid: true }) => Ok(true),
-        Some(Index { valid: false }) => {
-            let index = Identifier::of_object(&name);
-            own(conn, &format!("DROP INDEX CONCURRENTLY {}.{index}", Identifier::from(target.schema)))?;
-            Ok(false)
+    /// SQL that notes how many statements have taken effect. The public migrations have no row to note it in, and one
+    /// statement each.
+    fn progress(&self, done: usize, doubt: Doubt) -> String {
+        match self.target.kind {
+            Kind::Public => String::new(),
+            Kind::Tenant => format!(
+                "UPDATE public.schema_tracker SET unfinished_version = {}, unfinished_statements = {done}, \
+                 unfinished_digest = {}, unfinished_in_doubt = {} WHERE name = {};",
+                Literal(self.migration.version().as_str()),
+                self.digest(done),
+                doubt == Doubt::InDoubt,
+                Literal(self.target.schema.as_str())
+            ),
         }
     }
+
+    /// An SQL expression for the digest of the first statements.
+    fn digest(&self, statements: usize) -> String {
+        let text: String =
+            self.statements[..statements].iter().map(|statement| format!("{};", statement.sql())).collect();
+        format!("pg_catalog.md5({}::text)", Literal(&text))
+    }
+
+    /// Whether an index is there, or gone, as the statement would have it, though an earlier run did not hear of it. What
+    /// a failed build left, an index that is not valid, is dropped, to be built again. `in_doubt`: of an earlier try.
+    fn is_done_already(
+        &self,
+        session: &mut Session,
+        statement: &Statement<'_>,
+        in_doubt: Option<bool>,
+    ) -> Result<bool, Setback> {
+        // Without a tracker row there is no telling an earlier try from none: what is not valid is of no use to anybody.
+        let in_doubt = match (in_doubt, self.target.kind) {
+            (Some(in_doubt), _) => in_doubt,
+            (None, Kind::Public) => false,
+            (None, Kind::Tenant) => return Ok(false),
+        };
+        if let Some(name) = statement.dropped_index() {
+            return Ok(in_doubt && self.find_index(session, &name)?.is_none());
+        }
+        let Some(name) = statement.concurrent_index() else { return Ok(false) };
+        match self.find_index(session, &name)? {
+            Some(Index { valid: true }) => Ok(in_doubt),
+            Some(Index { valid: false }) => {
+                let index = Identifier::of_object(&name);
+                own(session, &format!("DROP INDEX CONCURRENTLY {}.{index}", Identifier::from(self.target.schema)))?;
+                Ok(false)
+            }
+            None => Ok(false),
+        }
+    }
+
+    fn find_index(&self, conn: &mut PgConnection, name: &str) -> Result<Option<Index>, Setback> {
+        sql_query(
+            "SELECT indisvalid AND indisready AS valid FROM pg_catalog.pg_index \
+             JOIN pg_catalog.pg_class ON pg_class.oid = indexrelid \
+             WHERE relname = $1 AND relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $2)",
+        )
+        .bind::<Text, _>(name)
+        .bind::<Text, _>(self.target.schema.as_str())
+        .get_result(conn)
+        .optional()
+        .map_err(|error| match setback(&error) {
+            ControlFlow::Break(setback) => setback,
+            ControlFlow::Continue(server) => Setback::Failed(TenantError::Server(server)),
+        })
+    }
+
+    fn failed(&self, number: usize, statement: &Statement<'_>, server: ServerMessage) -> Setback {
+        let effect = Effect::InEffect { statements: number, of: self.statements.len() };
+        explain::alone(self.migration, self.migration.up().text(), statement, server, effect).into()
+    }
+
+    fn edited(&self, statements: usize) -> Setback {
+        let folder = self.migration.folder().to_owned();
+        Setback::Failed(TenantError::EditedMigration { folder, statements })
+    }
+}
+
+#[derive(QueryableByName)]
+struct Index {
+    #[diesel(sql_type = Bool)]
+    valid: bool,
+}
+
+/// `DO` and `CALL` go alone, for they may end transactions.
+fn goes_in_a_transaction(statement: &Statement<'_>) -> bool {
+    statement.refused_in_transaction().is_none() && !statement.runs_code()
 }

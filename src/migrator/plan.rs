@@ -2,7 +2,8 @@
 
 use diesel::pg::PgConnection;
 
-use super::{Job, Next};
+use super::batch::{Batch, Commit, Opening, Target};
+use super::{Job, Next, apply};
 use crate::error::Error;
 use crate::failure::{Failed, TenantError};
 use crate::fleet::{Fleet, Schema, Tenant};
@@ -38,6 +39,26 @@ impl Planned {
             Some(ledger) => ledger.pending.clone(),
             None => (0..set.len()).collect(),
         }
+    }
+}
+
+impl Planned {
+    /// The message that brings the tenant up to date: all of it, where all that is pending can be one transaction.
+    pub fn message(&self, tenancy: &Tenancy) -> Option<String> {
+        let set = tenancy.tenant_migrations();
+        let pending = self.pending(set);
+        let opening = match self.tenant.ledger() {
+            Some(ledger) => Opening::Continue { applied: ledger.applied.clone() },
+            None => Opening::Begin,
+        };
+        apply::is_one_transaction(set, &pending).then(|| {
+            let target = Target::tenant(tenancy, self.tenant.name.schema());
+            let mut batch = Batch::open(target, &opening, Commit::Deferred);
+            for index in pending {
+                batch.migration(target, index);
+            }
+            batch.commit().sql().to_owned()
+        })
     }
 }
 

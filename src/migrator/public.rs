@@ -13,6 +13,7 @@ use crate::database::Database;
 use crate::error::Error;
 use crate::failure::TenantError;
 use crate::ledger::{self, Ledger, TABLE};
+use crate::migration::Mode;
 use crate::name::SchemaName;
 use crate::postgres::ServerMessage;
 use crate::tenancy::Tenancy;
@@ -37,6 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// [`Error::PublicMigration`] when one fails, and nothing was changed; [`Error::Busy`]; what the server answered.
 pub fn migrate_public(db: &mut Database, tenancy: &Tenancy, stop: &Stop) -> Result<PublicReport, Error> {
     db.require_primary(tenancy)?;
+    if !db.server().has_public_schema {
+        return Err(Error::NoPublicSchema { database: db.server().database.clone() });
+    }
     let public = SchemaName::public();
     let set = tenancy.public_migrations();
     let pool = db.pool(1)?;
@@ -56,7 +60,7 @@ pub fn migrate_public(db: &mut Database, tenancy: &Tenancy, stop: &Stop) -> Resu
             state: State::Active,
             unfinished: None,
             commit: Commit::Durable,
-            pooler: needs_session && !db.connector().reaches_a_session_of_its_own(),
+            pooler: needs_session && !db.connector().reaches_a_session_of_its_own()?,
         };
         let mut session = pool.get().map_err(|error| Error::ConnectionsLost { message: error.to_string() })?;
         match apply(&mut session, &work) {
@@ -69,6 +73,7 @@ pub fn migrate_public(db: &mut Database, tenancy: &Tenancy, stop: &Stop) -> Resu
             Err(Setback::Failed(TenantError::Server(message))) => {
                 return Err(Error::Query { doing: "apply the public migrations", message, lost: false });
             }
+            Err(Setback::Edited) => return Err(Error::Busy { what: "the schema public".to_owned() }),
             Err(Setback::Failed(other)) => return Err(Error::Public(Box::new(other))),
             Err(Setback::Lost(message)) => {
                 return Err(Error::Query { doing: "apply the public migrations", message, lost: true });
@@ -102,16 +107,27 @@ pub(crate) fn revert_public(db: &mut Database, tenancy: &Tenancy, reverted: &mut
         batch.push("BEGIN ISOLATION LEVEL READ COMMITTED;");
         batch.push(&super::batch::statement_timeout("SET LOCAL", tenancy));
         batch.push(&path.set_for_transaction());
-        batch.guard(&[target.lock_for_transaction(), path.guard()]);
-        batch.script(index, down.text());
+        batch.guard(&[target.lock_for_transaction(), path.guard(), NO_TENANTS.to_owned()]);
+        match migration.mode() {
+            Mode::Transactional => batch.script(index, down.text()),
+            Mode::NonTransactional => {
+                // Nothing uses the schema any more: what is there to be concurrent with?
+                for statement in down.statements() {
+                    batch.push(&statement.transactional_form().unwrap_or_default());
+                    batch.push(";");
+                }
+            }
+        }
         batch.push(&ledger::delete(&public, migration.version().as_str()));
         let batch = batch.commit();
         if let Err(error) = db.connection().batch_execute(batch.sql()) {
             let server = ServerMessage::from(&error);
             // A connection that is gone has rolled back by itself.
             let _ = db.connection().batch_execute("ROLLBACK");
-            if Objection::in_message(&server.message).is_some() {
-                return Err(Error::Busy { what: "the schema public".to_owned() });
+            match Objection::in_message(&server.message) {
+                Some(Objection::Changed) => return Err(Error::TenantsMeanwhile),
+                Some(_) => return Err(Error::Busy { what: "the schema public".to_owned() }),
+                None => {}
             }
             let byte = server.position.and_then(|position| batch.locate(position)).map(|(_, byte)| byte);
             return Err(Error::PublicMigration(Box::new(MigrationFailure {
@@ -121,6 +137,7 @@ pub(crate) fn revert_public(db: &mut Database, tenancy: &Tenancy, reverted: &mut
                 at: byte.and_then(|byte| explain::statement_at(down, byte)),
                 server,
                 effect: Effect::RolledBack,
+                applied_before: 0,
             })));
         }
         reverted.push(migration.folder().to_owned());
@@ -133,6 +150,13 @@ pub(crate) fn revert_public(db: &mut Database, tenancy: &Tenancy, reverted: &mut
     }
     Ok(others)
 }
+
+/// A condition in PL/pgSQL that raises [`CHANGED`](super::CHANGED) if the tracker has tenants, and keeps it from getting
+/// any until the transaction ends.
+const NO_TENANTS: &str = "IF pg_catalog.to_regclass('public.schema_tracker'::text) IS NOT NULL THEN \
+    LOCK TABLE public.schema_tracker IN ACCESS EXCLUSIVE MODE; \
+    IF EXISTS (SELECT FROM public.schema_tracker) THEN \
+    RAISE EXCEPTION 'tenantry: the schema or the tracker is not as it was read'; END IF; END IF;";
 
 /// What the public ledger records; nothing where there is none.
 pub(crate) fn public_applied(conn: &mut PgConnection) -> Result<Vec<String>, Error> {
@@ -150,5 +174,5 @@ pub(crate) fn public_applied(conn: &mut PgConnection) -> Result<Vec<String>, Err
 }
 
 fn is_transactional(tenancy: &Tenancy, index: usize) -> bool {
-    tenancy.public_migrations().at(index).mode() == crate::migration::Mode::Transactional
+    tenancy.public_migrations().at(index).mode() == Mode::Transactional
 }

@@ -4,8 +4,11 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
+use diesel::RunQueryDsl;
 use diesel::connection::{CacheSize, Connection, TransactionManager};
+use diesel::dsl::sql;
 use diesel::pg::PgConnection;
+use diesel::sql_types::{Bool, Text};
 use scheduled_thread_pool::ScheduledThreadPool;
 
 use super::url::DatabaseUrl;
@@ -61,16 +64,18 @@ impl Connector {
     ///
     /// A setting goes along in the startup packet: a server's session has it, while a pooler refuses the packet, drops the
     /// setting, or has another session run the query.
-    pub fn reaches_a_session_of_its_own(&self) -> bool {
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] when a connection without the setting cannot be made either.
+    pub fn reaches_a_session_of_its_own(&self) -> Result<bool, Error> {
         let mark = uuid::Uuid::new_v4().simple().to_string();
         let options = format!("{} -c tenantry.mark={mark}", self.url.get("options").unwrap_or_default());
         let url = self.url.clone().with("options", options.trim_start());
-        let Ok(mut conn) = self.connect_with(&url) else { return false };
-        let seen = diesel::dsl::sql::<diesel::sql_types::Bool>(
-            "SELECT coalesce(current_setting('tenantry.mark', true), '') = ",
-        )
-        .bind::<diesel::sql_types::Text, _>(mark);
-        diesel::RunQueryDsl::get_result(seen, &mut conn).unwrap_or(false)
+        let Ok(mut conn) = self.connect_with(&url) else {
+            return self.connect().map(|_| false);
+        };
+        let seen = sql::<Bool>("SELECT coalesce(current_setting('tenantry.mark', true), '') = ").bind::<Text, _>(mark);
+        Ok(seen.get_result(&mut conn).unwrap_or(false))
     }
 
     /// A pool of exactly `size` connections, opened all at once and kept.

@@ -4,6 +4,11 @@
 //! land in the next schema on it. Hence the guard, which goes in the same message as the path and ahead of everything
 //! else: unless `current_schema()` is the one that is meant, it raises an error and nothing runs.
 
+use diesel::dsl::sql;
+use diesel::pg::PgConnection;
+use diesel::sql_types::Text;
+use diesel::{QueryResult, RunQueryDsl};
+
 use crate::name::SchemaName;
 use crate::sql::quote::{Identifier, Literal};
 
@@ -46,10 +51,21 @@ impl<'a> SchemaPath<'a> {
     pub fn guard(&self) -> String {
         let schema = Literal(self.schema.as_str());
         format!(
-            "IF current_schema() IS DISTINCT FROM {schema} THEN RAISE EXCEPTION '{}'; END IF;",
+            "IF pg_catalog.current_schema() IS DISTINCT FROM {schema} THEN RAISE EXCEPTION '{}'; END IF;",
             // In the format of RAISE a quote is doubled; the message has none, nor a %.
             WRONG_SCHEMA
         )
+    }
+
+    /// The path of the moment, for [`restore`](Self::restore).
+    pub(crate) fn current(conn: &mut PgConnection) -> QueryResult<String> {
+        diesel::select(sql::<Text>("pg_catalog.current_setting('search_path')")).get_result(conn)
+    }
+
+    /// Sets a path again that was [`current`](Self::current), for the rest of the transaction.
+    pub(crate) fn restore(conn: &mut PgConnection, path: &str) -> QueryResult<()> {
+        let set = sql::<Text>("pg_catalog.set_config('search_path', ").bind::<Text, _>(path).sql(", true)");
+        diesel::select(set).get_result::<String>(conn).map(|_| ())
     }
 
     /// Temporary objects of whoever had the session before come last: unnamed, `pg_temp` would come first.
@@ -73,6 +89,6 @@ mod tests {
         let extensions = ["public".parse().unwrap()];
         let path = SchemaPath::new(&schema, &extensions);
         assert_eq!(path.set_for_transaction(), "SET LOCAL search_path TO \"Ac\"\"me\", \"public\", pg_temp;");
-        assert!(path.guard().starts_with("IF current_schema() IS DISTINCT FROM 'Ac\"me' THEN"));
+        assert!(path.guard().starts_with("IF pg_catalog.current_schema() IS DISTINCT FROM 'Ac\"me' THEN"));
     }
 }

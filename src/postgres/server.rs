@@ -31,6 +31,12 @@ pub struct Server {
     /// Whether `public.schema_tracker` exists.
     #[diesel(sql_type = Bool)]
     pub has_tracker: bool,
+    /// Whether row-level security on the tracker applies to this role.
+    #[diesel(sql_type = Bool)]
+    pub tracker_is_hidden: bool,
+    /// Whether the schema `public` exists and this role may use it.
+    #[diesel(sql_type = Bool)]
+    pub has_public_schema: bool,
     /// Whether `public.__diesel_schema_migrations` exists.
     #[diesel(sql_type = Bool)]
     pub has_public_ledger: bool,

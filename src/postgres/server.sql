@@ -15,6 +15,8 @@ SELECT
         CASE WHEN rolconnlimit >= 0 AND NOT rolsuper THEN rolconnlimit - (SELECT count(*) FROM pg_stat_activity WHERE usename = current_user) END
     ))::integer AS free_connections,
     to_regclass('public.schema_tracker') IS NOT NULL AS has_tracker,
+    coalesce(row_security_active(to_regclass('public.schema_tracker')), false) AS tracker_is_hidden,
+    coalesce(has_schema_privilege(to_regnamespace('public'), 'USAGE'), false) AS has_public_schema,
     to_regclass('public.__diesel_schema_migrations') IS NOT NULL AS has_public_ledger
 FROM pg_roles, pg_database
 WHERE rolname = current_user AND datname = current_database()

@@ -107,6 +107,44 @@ impl<'a> Statement<'a> {
         name.identifier()
     }
 
+    /// The index that a `DROP INDEX CONCURRENTLY` of one index without a schema drops, folded as PostgreSQL folds it.
+    pub fn dropped_index(&self) -> Option<String> {
+        let tokens = self.tokens();
+        let (command, concurrently) = built_concurrently(&tokens)?;
+        let mut rest = &tokens[concurrently + 1..];
+        if begins(rest, "IF EXISTS") {
+            rest = &rest[2..];
+        }
+        let name = rest.first().filter(|_| command.starts_with("DROP"))?;
+        let alone = rest.get(1).is_none_or(|next| next.is("CASCADE") || next.is("RESTRICT"));
+        alone.then(|| name.identifier()).flatten()
+    }
+
+    /// Whether it is a `CREATE INDEX CONCURRENTLY`, also of an index that the server is left to name.
+    pub fn builds_concurrently(&self) -> bool {
+        built_concurrently(&self.tokens()).is_some_and(|(command, _)| command.starts_with("CREATE"))
+    }
+
+    /// Whether it is a `SET` that outlasts the transaction: without `LOCAL`, and not `SET CONSTRAINTS` or
+    /// `SET TRANSACTION`.
+    pub fn sets_for_session(&self) -> bool {
+        let tokens = self.tokens();
+        let ends_with_it = ["SET LOCAL", "SET CONSTRAINTS", "SET TRANSACTION"];
+        begins(&tokens, "SET") && !ends_with_it.iter().any(|command| begins(&tokens, command))
+    }
+
+    /// Whether it adds a value to an enum, which cannot be used in the same transaction (`ALTER TYPE … ADD VALUE`).
+    pub fn adds_enum_value(&self) -> bool {
+        let tokens = self.tokens();
+        begins(&tokens, "ALTER TYPE") && tokens.windows(2).any(|pair| pair[0].is("ADD") && pair[1].is("VALUE"))
+    }
+
+    /// Whether it may begin and end transactions of its own: `DO` and `CALL`.
+    pub fn runs_code(&self) -> bool {
+        let tokens = self.tokens();
+        begins(&tokens, "DO") || begins(&tokens, "CALL")
+    }
+
     /// The same change of structure in a form that a transaction accepts: without `CONCURRENTLY` where that is all that
     /// keeps it out, else the statement itself.
     ///

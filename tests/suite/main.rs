@@ -22,4 +22,5 @@ mod new_migration;
 mod pooler;
 mod races;
 mod settings;
+mod stubborn;
 mod tls;

@@ -9,7 +9,7 @@ CREATE TABLE public.schema_tracker (
     -- Reserved words are refused by tenantry, which knows the list of the server's version.
     name text NOT NULL UNIQUE
         CONSTRAINT schema_tracker_name_check CHECK (
-            name ~ '^[A-Za-z_][A-Za-z0-9_]*$' AND octet_length(name) <= 63 AND lower(name) !~ '^pg_'
+            name ~ '^[A-Za-z_][A-Za-z0-9_]*$' AND octet_length(name) <= 63 AND name !~* '^pg_'
         ),
 
     -- registered  written by hand; its schema may not exist yet
@@ -21,18 +21,26 @@ CREATE TABLE public.schema_tracker (
 
     created_at timestamptz NOT NULL DEFAULT now(),
 
-    -- A non-transactional migration under way: its version, and how many of its statements have taken effect. Both are
-    -- NULL when there is none; a run that finds them goes on after the last statement that took effect.
+    -- A non-transactional migration under way: its version, how many of its statements have taken effect, the md5 of
+    -- those, and whether the next one may have, too, because the connection was lost before it was answered. All are NULL
+    -- when there is none; a run that finds them goes on after the last statement that took effect.
     unfinished_version varchar(50),
     unfinished_statements integer
         CONSTRAINT schema_tracker_unfinished_statements_check CHECK (unfinished_statements >= 0),
-    CONSTRAINT schema_tracker_unfinished_check CHECK ((unfinished_version IS NULL) = (unfinished_statements IS NULL))
+    unfinished_digest text,
+    unfinished_in_doubt boolean,
+    CONSTRAINT schema_tracker_unfinished_check CHECK (
+        num_nulls(unfinished_version, unfinished_statements, unfinished_digest, unfinished_in_doubt) IN (0, 4)
+    )
 );
 
--- "Acme" and "acme" are two schemas to PostgreSQL and one customer to a person.
-CREATE UNIQUE INDEX schema_tracker_lower_name_key ON public.schema_tracker (lower(name));
+-- "Acme" and "acme" are two schemas to PostgreSQL and one customer to a person. The names are ASCII, and so is the folding,
+-- whatever the database's locale.
+CREATE UNIQUE INDEX schema_tracker_lower_name_key ON public.schema_tracker (lower(name COLLATE "C"));
 
 COMMENT ON TABLE public.schema_tracker IS 'The tenants, one row each; a tenant''s schema has the tenant''s name. Kept by tenantry.';
 COMMENT ON COLUMN public.schema_tracker.state IS 'registered, creating, active or dropping';
 COMMENT ON COLUMN public.schema_tracker.unfinished_version IS 'the non-transactional migration under way, if any';
 COMMENT ON COLUMN public.schema_tracker.unfinished_statements IS 'how many of its statements have taken effect';
+COMMENT ON COLUMN public.schema_tracker.unfinished_digest IS 'the md5 of the statements that have taken effect';
+COMMENT ON COLUMN public.schema_tracker.unfinished_in_doubt IS 'whether the statement after them may have taken effect';

@@ -44,8 +44,18 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut progress = Progress::new(context.output(), "created");
     let report = lifecycle::create(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
-    let again = match (&args.from, report.ended.is_some()) {
-        (Some(path), true) => format!("create --if-not-exists --from {}", shell_word(&path.display().to_string())),
+    let left: Vec<&str> = report
+        .failed
+        .iter()
+        .filter(|failed| failed.error.is_worth_another_try())
+        .map(|failed| failed.tenant.as_str())
+        .chain(report.not_reached.iter().map(TenantName::as_str))
+        .collect();
+    let again = match &args.from {
+        _ if left.len() <= 10 => format!("create {}", left.join(" ")),
+        Some(path) if path != Path::new("-") => {
+            format!("create --if-not-exists --from {}", shell_word(&path.display().to_string()))
+        }
         _ => String::new(),
     };
     report::run(context, &report, "created", &again)

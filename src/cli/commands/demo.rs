@@ -11,10 +11,12 @@ use crate::cli::Arguments;
 use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
 use crate::cli::progress::milliseconds;
+use crate::lifecycle::DropPlan;
 use crate::local::{DATABASE, Ephemeral};
 use crate::name::SchemaName;
 use crate::reference::Reference;
 use crate::sql::quote::Identifier;
+use crate::workers::Stop;
 
 /// Play the whole story on a private server: set up, create, roll out, break, find, mend, drop, clean up
 #[derive(Debug, clap::Args)]
@@ -40,9 +42,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         let url = context.settings().database_url.clone().unwrap_or_default();
         let mut db = context.database()?;
         let names = TENANTS.iter().map(|tenant| tenant.parse()).collect::<Result<Vec<SchemaName>, _>>()?;
-        if db.server().has_tracker || crate::lifecycle::any_exists(&mut db, &names)? {
+        let in_use = db.server().has_tracker || db.server().has_public_ledger;
+        if in_use || crate::lifecycle::any_exists(&mut db, &names)? {
             return Err(Usage::with_hint(
-                "the database has a tracker, or schemas of the names that the demonstration uses",
+                "the database has a tracker, a public ledger, or schemas of the names that the demonstration uses",
                 "give an empty database, or leave out --in-database",
             )
             .into());
@@ -77,7 +80,9 @@ impl<'a> Story<'a> {
         let told = self.steps();
         if let Err(error) = told {
             // What was made is cleaned up in any case; the error that ended the story is the one to tell.
-            let _ = self.play(None, "cleanup --yes", Exit::Done);
+            let _ =
+                self.play(None, &format!("drop --untracked --if-exists --yes {} stray", TENANTS.join(" ")), Exit::Done);
+            let _ = self.clean_up();
             return Err(error);
         }
         if self.timing {
@@ -111,7 +116,27 @@ impl<'a> Story<'a> {
         self.play(None, &format!("create {globex}"), Exit::Done)?;
         self.play(None, "health-check", Exit::Done)?;
         self.say("Cleaning up: every tenant, the tracker, the public ledger.");
-        self.play(None, "cleanup --yes", Exit::Done)
+        self.play(None, &format!("drop --yes {tenants}"), Exit::Done)?;
+        self.clean_up()
+    }
+
+    /// The end of a cleanup, without tenants: what somebody else has created meanwhile stays, and the tracker for it.
+    fn clean_up(&self) -> Result<()> {
+        let context = self.context.elsewhere(self.url.clone(), None);
+        let tenancy = context.tenancy()?;
+        let mut db = context.database()?;
+        let mut plan = crate::lifecycle::plan_cleanup(&mut db, &tenancy, false)?;
+        plan.tenants = DropPlan::default();
+        self.context.output().status(format_args!("\n$ {} cleanup --yes", self.context.program()));
+        let begun = Instant::now();
+        let report = crate::lifecycle::cleanup(&mut db, &tenancy, plan, &Stop::default(), &mut ())?;
+        if let Some(error) = report.failed {
+            return Err(error.into());
+        }
+        let reverted = crate::cli::output::count(report.reverted.len(), "public migration");
+        self.context.output().status(format_args!("{reverted} reverted, the public ledger is dropped"));
+        self.took(begun.elapsed());
+        Ok(())
     }
 
     /// Runs a command as if it had been typed, with only the `first` tenant migrations.

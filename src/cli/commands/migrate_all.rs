@@ -5,7 +5,7 @@ use regex::Regex;
 use serde::Serialize;
 
 use crate::cli::arguments::Matching;
-use crate::cli::context::{Context, exit_of};
+use crate::cli::context::{Context, exit_of, shell_word};
 use crate::cli::exit::Exit;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::Progress;
@@ -58,7 +58,15 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         .collect();
     let again = match only(&left) {
         Some(regex) => format!("migrate-all --match {regex}"),
-        None => "migrate-all".to_owned(),
+        None => {
+            let mut again = "migrate-all".to_owned();
+            for (flag, regex) in [("match", &args.matching.matching), ("except", &args.except)] {
+                if let Some(regex) = regex {
+                    again.push_str(&format!(" --{flag} {}", shell_word(regex.as_str())));
+                }
+            }
+            again
+        }
     };
     report::run(context, &report, "migrated", &again)
 }

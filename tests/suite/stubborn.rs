@@ -1,0 +1,330 @@
+//! What goes wrong in ways that a simple tool does not think of.
+
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use tenantry::{Connector, MigrationSet, Tenancy};
+
+use crate::create::{schemas, set_up};
+use crate::messages::small_fleet;
+use crate::support::migrations::Dir;
+use crate::support::proxy::{CutPoint, Proxy};
+use crate::support::{Database, Signal, Tenantry, server};
+
+const GATE: &str = "LOCK TABLE public.gate IN ACCESS EXCLUSIVE MODE";
+
+fn with(db: &Database, migrations: &Dir, args: &[&str]) -> Tenantry {
+    let path = migrations.path().to_str().unwrap();
+    db.tenantry(args).args(["--tenant-migrations", path])
+}
+
+/// A fleet of small tenants whose migration waits at a gate that the returned connection holds.
+fn gated(tenants: usize) -> (Database, PgConnection) {
+    let db = set_up();
+    small_fleet(&db, tenants, &["1"]);
+    db.execute("CREATE TABLE public.gate (i int)");
+    let mut holder = db.connect();
+    holder.batch_execute(&format!("BEGIN; {GATE}")).unwrap();
+    (db, holder)
+}
+
+fn wait_for_waiters(db: &Database, many: i64) {
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while db.count(waiting) < many {
+        std::thread::yield_now();
+    }
+}
+
+fn wait_for_quiet(db: &Database) {
+    let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                  AND state = 'active' AND pid <> pg_backend_pid()";
+    while db.count(others) > 0 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_schema_renamed_between_statements_stops_what_is_not_transactional() {
+    let (db, mut holder) = gated(1);
+    let migrations = Dir::new()
+        .add("1_a", "SELECT 1")
+        .add("2_b", &format!("{GATE}; CREATE TABLE customers (i int); CREATE TABLE more (i int);"))
+        .metadata("run_in_transaction = false");
+    let run = with(&db, &migrations, &["migrate-all", "--extension-schema", "public"]).spawn();
+    wait_for_waiters(&db, 1);
+    db.execute("ALTER SCHEMA t00000 RENAME TO elsewhere");
+    holder.batch_execute("ROLLBACK").unwrap();
+    let output = run.wait();
+    output.assert_code(1);
+    assert!(output.stderr.contains("its schema does not exist"), "{}", output.stderr);
+    assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE relname IN ('customers', 'more')"), 0);
+}
+
+#[test]
+fn a_statement_that_took_effect_unheard_is_not_run_again() {
+    let (db, mut holder) = gated(1);
+    db.execute("CREATE TABLE t00000.account (n int); INSERT INTO t00000.account VALUES (100)");
+    let up = "UPDATE account SET n = n + 50 WHERE (SELECT count(*) FROM public.gate) >= 0;\n\
+              CREATE INDEX CONCURRENTLY account_n ON account (n);\nDROP INDEX CONCURRENTLY account_n;";
+    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", up).metadata("run_in_transaction = false");
+    let run = with(&db, &migrations, &["migrate-all"]).spawn();
+    wait_for_waiters(&db, 1);
+    run.kill();
+    assert_eq!(run.wait().code, None);
+    // The server's session goes on, and commits.
+    holder.batch_execute("ROLLBACK").unwrap();
+    wait_for_quiet(&db);
+    assert_eq!(db.count("SELECT n FROM t00000.account"), 150);
+    with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
+    assert_eq!(db.count("SELECT n FROM t00000.account"), 150);
+    // A drop that took effect before it was noted.
+    db.execute(
+        "DELETE FROM t00000.__diesel_schema_migrations WHERE version = '2'; \
+         UPDATE schema_tracker SET unfinished_version = '2', unfinished_statements = 2, unfinished_in_doubt = true, \
+         unfinished_digest = 'none'",
+    );
+    let edited = with(&db, &migrations, &["migrate-all"]).run();
+    edited.assert_code(1);
+    assert!(edited.stderr.contains("was changed after the first 2 of its statements took effect"), "{}", edited.stderr);
+    let first_two = up.lines().take(2).map(|line| format!("{};", line.trim_end_matches(';'))).collect::<String>();
+    db.execute(&format!("UPDATE schema_tracker SET unfinished_digest = md5($${first_two}$$)"));
+    with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
+    assert_eq!(db.count("SELECT n FROM t00000.account"), 150);
+}
+
+#[test]
+fn a_migration_that_was_changed_halfway_is_not_taken_for_done() {
+    let db = set_up();
+    small_fleet(&db, 1, &["1"]);
+    let migrations = Dir::new()
+        .add("1_a", "SELECT 1")
+        .add("2_b", "CREATE TABLE x (i int); CREATE TABLE y (i int); SELECT 1/0;")
+        .metadata("run_in_transaction = false");
+    with(&db, &migrations, &["migrate-all"]).run().assert_code(1);
+    for changed in ["CREATE TABLE z (i int);", "CREATE TABLE x (i int); CREATE TABLE z (i int); SELECT 1;"] {
+        migrations.write("2_b/up.sql", changed);
+        let output = with(&db, &migrations, &["migrate-all"]).run();
+        output.assert_code(1);
+        assert!(output.stderr.contains("put those statements back, unchanged"), "{}", output.stderr);
+    }
+    migrations.write("2_b/up.sql", "CREATE TABLE x (i int); CREATE TABLE y (i int); CREATE TABLE z (i int);");
+    with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
+    assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE relname IN ('x', 'y', 'z')"), 3);
+}
+
+#[test]
+fn an_index_of_the_name_that_is_another_is_not_taken_for_ours() {
+    let db = set_up();
+    small_fleet(&db, 1, &["1"]);
+    db.execute("CREATE TABLE t00000.a (i int, j int); CREATE INDEX a_idx ON t00000.a (j)");
+    let migrations = Dir::new()
+        .add("1_a", "SELECT 1")
+        .add("2_b", "CREATE UNIQUE INDEX CONCURRENTLY a_idx ON a (i);")
+        .metadata("run_in_transaction = false");
+    for _ in 0..2 {
+        let output = with(&db, &migrations, &["migrate-all"]).run();
+        output.assert_code(1);
+        assert!(output.stderr.contains("relation \"a_idx\" already exists"), "{}", output.stderr);
+    }
+}
+
+#[test]
+fn a_session_is_the_same_for_the_next_tenant() {
+    let db = set_up();
+    small_fleet(&db, 6, &["1"]);
+    let role = format!("other_{}", db.name());
+    db.execute(&format!("CREATE ROLE {role}; GRANT USAGE, CREATE ON SCHEMA t00000 TO {role}"));
+    let set = Dir::new().add("1_a", "SELECT 1").add("2_b", &format!("SET ROLE {role};"));
+    let refused = with(&db, &set, &["migrate-all"]).run();
+    refused.assert_code(2);
+    assert!(refused.stderr.contains("write SET LOCAL"), "{}", refused.stderr);
+    // By code, and with temporary tables: put right behind each tenant.
+    let up = format!(
+        "CREATE TEMP TABLE scratch (i int);\nDO $$ BEGIN IF current_schema() = 't00000' THEN SET ROLE {role}; END IF; END $$;\nCREATE TABLE b (i int);"
+    );
+    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", &up);
+    db.execute(&format!("GRANT ALL ON ALL TABLES IN SCHEMA t00000 TO {role}"));
+    with(&db, &migrations, &["migrate-all", "--jobs", "1"]).run().assert_code(0);
+    let owned = format!("SELECT count(*) FROM pg_class WHERE relname = 'b' AND relowner = '{role}'::regrole");
+    assert_eq!(db.count(&owned), 1);
+    assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE relname = 'b'"), 6);
+    db.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
+}
+
+#[test]
+fn a_new_value_of_an_enum_is_used_by_the_next_migration() {
+    let db = set_up();
+    let base = Dir::new().add("1_a", "CREATE TYPE role AS ENUM ('admin'); CREATE TABLE r (role role);");
+    with(&db, &base, &["create", "acme"]).run().assert_code(0);
+    let migrations =
+        base.add("2_b", "ALTER TYPE role ADD VALUE 'guest';").add("3_c", "INSERT INTO r VALUES ('guest');");
+    with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
+    with(&db, &migrations, &["create", "globex"]).run().assert_code(0);
+    assert_eq!(
+        db.strings("SELECT role::text FROM acme.r UNION ALL SELECT role::text FROM globex.r"),
+        ["guest", "guest"]
+    );
+    with(&db, &migrations, &["health-check"]).run().assert_code(0);
+}
+
+#[test]
+fn deferred_constraints_are_checked_before_the_next_migration() {
+    let db = set_up();
+    let base = Dir::new().add(
+        "1_a",
+        "CREATE TABLE p (i int PRIMARY KEY); CREATE TABLE c (i int REFERENCES p DEFERRABLE INITIALLY DEFERRED);",
+    );
+    with(&db, &base, &["create", "acme"]).run().assert_code(0);
+    let migrations = base
+        .add("2_b", "INSERT INTO c VALUES (1); INSERT INTO p VALUES (1);")
+        .add("3_c", "ALTER TABLE c ADD COLUMN j int;");
+    with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
+}
+
+#[test]
+fn one_odd_ledger_is_one_tenants_problem() {
+    let db = set_up();
+    small_fleet(&db, 3, &["1"]);
+    db.execute("ALTER TABLE t00001.__diesel_schema_migrations RENAME COLUMN version TO v");
+    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "CREATE TABLE b (i int);");
+    let output = with(&db, &migrations, &["migrate-all"]).run();
+    output.assert_code(1);
+    assert!(output.stderr.contains("tenant t00001: its ledger cannot be read"), "{}", output.stderr);
+    assert!(output.stderr.contains("2 tenants migrated, 1 failed"), "{}", output.stderr);
+    let health = with(&db, &migrations, &["health-check"]).run();
+    health.assert_code(1);
+    assert!(health.stdout.contains("unreadable"), "{}", health.stdout);
+}
+
+#[test]
+fn a_tenant_with_a_type_of_its_own_can_go_and_one_that_holds_others_data_cannot() {
+    let db = set_up();
+    db.tenantry(["create", "acme", "globex"]).run().assert_code(0);
+    db.execute(
+        "CREATE TYPE acme.span AS RANGE (subtype = int); CREATE TYPE acme.pair AS (a int, b acme.span); \
+         CREATE DOMAIN acme.positive AS int CHECK (VALUE > 0); CREATE TABLE acme.rich (s acme.span, p acme.pair[], n acme.positive) \
+         PARTITION BY RANGE (n); CREATE TABLE acme.rich_1 PARTITION OF acme.rich FOR VALUES FROM (1) TO (10); \
+         CREATE CAST (acme.pair AS text) WITH INOUT; CREATE STATISTICS acme.st ON s, n FROM acme.rich; \
+         CREATE MATERIALIZED VIEW acme.mat AS SELECT 1 AS one; CREATE TEXT SEARCH CONFIGURATION acme.ts (PARSER = default)",
+    );
+    db.tenantry(["drop", "--yes", "acme"]).run().assert_code(0);
+    // An access method of the tenant's function, and a table of another's rows that uses it.
+    db.execute(
+        "CREATE FUNCTION globex.h(internal) RETURNS table_am_handler LANGUAGE internal AS 'heap_tableam_handler'; \
+         CREATE ACCESS METHOD theirs TYPE TABLE HANDLER globex.h; CREATE SCHEMA y; \
+         CREATE TABLE y.precious USING theirs AS SELECT 1 AS i",
+    );
+    let refused = db.tenantry(["drop", "--yes", "globex"]).run();
+    refused.assert_code(1);
+    assert!(refused.stderr.contains("access method theirs"), "{}", refused.stderr);
+    assert_eq!(db.count("SELECT i FROM y.precious"), 1);
+}
+
+#[test]
+fn a_cleanup_that_is_interrupted_says_so_and_keeps_the_tracker() {
+    let db = set_up();
+    small_fleet(&db, 1, &["1"]);
+    db.execute("CREATE TABLE t00000.held (i int)");
+    let mut other = db.connect();
+    // What measures the table gets its lock, and what drops it waits.
+    other.batch_execute("BEGIN; LOCK TABLE t00000.held IN ACCESS SHARE MODE").unwrap();
+    let run = db.tenantry(["cleanup", "--yes"]).spawn();
+    wait_for_waiters(&db, 1);
+    run.signal(Signal::INT);
+    run.wait_for_stderr_line("interrupted");
+    other.batch_execute("ROLLBACK").unwrap();
+    run.wait().assert_code(130);
+    assert_eq!(db.count("SELECT count(*) FROM schema_tracker"), 0);
+    db.tenantry(["cleanup", "--yes"]).run().assert_code(0);
+}
+
+#[test]
+fn a_tenant_created_during_a_cleanup_keeps_its_tracker() {
+    let db = set_up();
+    small_fleet(&db, 1, &["1"]);
+    db.execute("CREATE TABLE t00000.held (i int)");
+    let mut other = db.connect();
+    // What measures the table gets its lock, and what drops it waits.
+    other.batch_execute("BEGIN; LOCK TABLE t00000.held IN ACCESS SHARE MODE").unwrap();
+    let run = db.tenantry(["cleanup", "--yes"]).spawn();
+    wait_for_waiters(&db, 1);
+    let migrations = Dir::new().add("1_a", "SELECT 1");
+    with(&db, &migrations, &["create", "newborn"]).run().assert_code(0);
+    other.batch_execute("ROLLBACK").unwrap();
+    let output = run.wait();
+    output.assert_code(3);
+    assert!(output.stderr.contains("tenants were created meanwhile"), "{}", output.stderr);
+    assert_eq!(db.strings("SELECT name FROM schema_tracker"), ["newborn"]);
+    assert_eq!(schemas(&db), ["newborn"]);
+}
+
+#[test]
+fn a_create_whose_answer_is_lost_is_not_taken_for_somebody_elses() {
+    let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int);");
+    let proxy = Proxy::start(server());
+    let mut created = 0;
+    for n in 1.. {
+        let db = set_up();
+        proxy.reset();
+        proxy.cut_at(n, CutPoint::After);
+        let create = |args: &[&str]| with(&db, &migrations, args).env("DATABASE_URL", proxy.url(db.name())).run();
+        let output = create(&["create", "acme"]);
+        let (there, reached) = (!schemas(&db).is_empty(), proxy.messages());
+        assert_eq!(output.code == Some(0), there, "cut at {n}: {}", output.stderr);
+        created += usize::from(there);
+        proxy.reset();
+        create(&["create", "--if-not-exists", "acme"]).assert_code(0);
+        if reached < n {
+            break;
+        }
+    }
+    assert!(created >= 2, "the lost answer, and the run that was not cut");
+}
+
+#[test]
+fn an_applications_work_in_a_tenant_ends_with_its_path() {
+    let db = set_up();
+    db.tenantry(["create", "acme"]).run().assert_code(0);
+    let tenancy = Tenancy::new(MigrationSet::from_dir(Dir::copy_of_tenant().path()).unwrap()).unwrap();
+    let connector = Connector::new(db.url().parse().unwrap(), Duration::from_secs(5), |_| None);
+    let mut conn = connector.connect().unwrap();
+    let path = |conn: &mut PgConnection| -> String {
+        diesel::select(diesel::dsl::sql::<diesel::sql_types::Text>("current_setting('search_path')"))
+            .get_result(conn)
+            .unwrap()
+    };
+    conn.transaction::<_, diesel::result::Error, _>(|conn| {
+        tenancy.in_schema(conn, &"acme".parse().unwrap(), |conn| {
+            assert!(path(conn).starts_with("\"acme\"") || path(conn).starts_with("acme"), "{}", path(conn));
+            Ok::<_, diesel::result::Error>(())
+        })?;
+        assert_eq!(path(conn), "\"$user\", public");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_public_schema_that_is_missing_is_told() {
+    let db = Database::new();
+    db.execute("DROP SCHEMA public");
+    let output = db.tenantry(["migrate-public"]).run();
+    output.assert_code(3);
+    assert!(output.stderr.contains("has no schema public"), "{}", output.stderr);
+}
+
+#[test]
+fn a_lock_on_a_table_outside_is_no_finding() {
+    let db = set_up();
+    db.execute("CREATE TABLE public.plans (i int PRIMARY KEY)");
+    let migrations = Dir::new().add("1_a", "CREATE TABLE a (plan int REFERENCES public.plans);");
+    with(&db, &migrations, &["create", "acme"]).run().assert_code(0);
+    let mut holder = db.connect();
+    holder.batch_execute("BEGIN; LOCK TABLE public.plans IN ROW EXCLUSIVE MODE").unwrap();
+    let output = with(&db, &migrations, &["health-check"]).run();
+    output.assert_code(0);
+    assert!(output.stderr.contains("is locked"), "{}", output.stderr);
+    holder.batch_execute("ROLLBACK").unwrap();
+}
