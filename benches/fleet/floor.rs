@@ -13,8 +13,8 @@ use tenantry::ledger::TABLE;
 use tenantry::migration::{Migration, Mode};
 use tenantry::{MigrationSet, TenantName};
 
-/// How many ledgers a statement reads. With 500 the server takes longer, mostly to plan it.
-const LEDGERS: usize = 100;
+/// How many ledgers a statement reads: as many as the library's.
+const LEDGERS: usize = tenantry::CHUNK;
 
 /// Creates the tenants: a message each, and where the set ends in what is not transactional, a message for each statement
 /// of that and one for its ledger row.
@@ -46,7 +46,14 @@ pub fn create(url: &str, jobs: usize, set: &MigrationSet, names: &[TenantName]) 
     })
 }
 
-/// Applies the newest migration, a message for each tenant, after a look at who is behind.
+/// Sends the library's own messages, one for each tenant, after a look at who is behind: what is left of the difference
+/// is what the library does around them.
+pub fn send(url: &str, jobs: usize, messages: &[String]) -> Result<()> {
+    read(url)?;
+    run(url, jobs, messages, |message| Ok(vec![message.clone()]))
+}
+
+/// Applies the newest migration, a message for each tenant without any guard, after a look at who is behind.
 pub fn roll_out(url: &str, jobs: usize, set: &MigrationSet, names: &[TenantName]) -> Result<()> {
     let newest = set.iter().next_back().ok_or_else(|| anyhow!("there is no migration"))?;
     read(url)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tenantry::lifecycle::{self, IfExists};
 use tenantry::migrator::{self, OnFailure, Plan};
 use tenantry::{Connector, Database, Fleet, Stop, Tenancy, TenantName, health};
@@ -27,6 +27,14 @@ pub fn roll_out(url: &str, jobs: usize, tenancy: &Tenancy, tenants: usize) -> Re
     let done = migrate(&mut connect(url, jobs)?, tenancy)?;
     ensure!(done == tenants, "{done} of {tenants} tenants had something pending");
     Ok(())
+}
+
+/// The messages that a roll-out sends.
+pub fn messages(url: &str, tenancy: &Tenancy) -> Result<Vec<String>> {
+    let mut db = connect(url, 1)?;
+    let fleet = Fleet::read(db.connection(), tenancy.tenant_migrations())?;
+    let plan = Plan::of(fleet, tenancy.tenant_migrations(), |_| true);
+    plan.migrate.iter().map(|planned| planned.message(tenancy).context("not one transaction")).collect()
 }
 
 /// Finds that nothing is pending.

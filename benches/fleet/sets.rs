@@ -9,8 +9,9 @@ use tenantry::{MigrationSet, Tenancy, embed_migrations};
 
 static TENANT: tenantry::Embedded = embed_migrations!("$CARGO_MANIFEST_DIR/migrations/tenant");
 
-/// The migration that is rolled out.
+/// The migrations that are rolled out, one after the other.
 const NEXT: (&str, &str) = ("20990101000000_add_estimate", "ALTER TABLE tasks ADD COLUMN estimate_hours integer;\n");
+const ONE_MORE: (&str, &str) = ("20990102000000_add_budget", "ALTER TABLE projects ADD COLUMN budget integer;\n");
 
 /// What the tenants are made of.
 pub struct Sets {
@@ -18,8 +19,10 @@ pub struct Sets {
     pub full: Tenancy,
     /// Those of them that are transactional.
     pub transactional: Tenancy,
-    /// All, and the one that is rolled out.
+    /// All, and the first one that is rolled out.
     pub next: Tenancy,
+    /// All, and both.
+    pub one_more: Tenancy,
 }
 
 impl Sets {
@@ -32,7 +35,13 @@ impl Sets {
             .map(|migration| (migration.folder(), migration.up().text()));
         let transactional = set_of(transactional)?;
         let next = full.merge(&set_of([NEXT])?)?;
-        Ok(Self { full: Tenancy::new(full)?, transactional: Tenancy::new(transactional)?, next: Tenancy::new(next)? })
+        let one_more = next.merge(&set_of([ONE_MORE])?)?;
+        Ok(Self {
+            full: Tenancy::new(full)?,
+            transactional: Tenancy::new(transactional)?,
+            next: Tenancy::new(next)?,
+            one_more: Tenancy::new(one_more)?,
+        })
     }
 }
 
