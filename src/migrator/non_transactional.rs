@@ -15,7 +15,9 @@ use diesel::sql_query;
 use diesel::sql_types::{Bool, Text};
 
 use super::apply::{Setback, Work, completion, own, setback};
-use super::batch::{Batch, CHANGED, Kind, Objection, Opening, Target, TrackerRow, statement_timeout, tracker_guard};
+use super::batch::{
+    Batch, CHANGED, Commit, Kind, Objection, Opening, Target, TrackerRow, statement_timeout, tracker_guard,
+};
 use super::explain;
 use crate::failure::{Effect, TenantError};
 use crate::ledger;
@@ -34,7 +36,7 @@ pub(super) fn run(
 ) -> Result<(), Setback> {
     let migration = work.target.migration(index);
     let statements = migration.up().statements();
-    let under_way = UnderWay { target: work.target, migration, statements: &statements };
+    let under_way = UnderWay { target: work.target, migration, statements: &statements, commit: work.commit };
     let result = under_way.all(session, work, opening).and_then(|()| under_way.close(session, work, last));
     let leaves_settings = statements.iter().any(Statement::sets_for_session) || migration.up().may_leave_state();
     if result.is_err() || leaves_settings {
@@ -48,7 +50,11 @@ struct UnderWay<'a> {
     target: Target<'a>,
     migration: &'a Migration,
     statements: &'a [Statement<'a>],
+    commit: Commit,
 }
+
+/// What the first message of a migration expects: the opening, and how many statements have taken effect.
+type Entry<'a> = (&'a Opening, usize);
 
 /// Whether a statement that was not answered may have taken effect.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,17 +71,21 @@ impl UnderWay<'_> {
         if done > self.statements.len() {
             return Err(self.edited(done));
         }
-        own(session, &self.enter(opening, done)).map_err(|setback| match setback {
-            Setback::Edited => self.edited(done),
-            other => other,
-        })?;
+        // Before what an earlier try left is looked at, the lock is taken. Else it goes with the first statement.
+        let mut entry = Some((opening, done));
+        if resumed.is_some() || self.target.kind == Kind::Public || done == self.statements.len() {
+            own(session, self.begin(entry.take()).commit().sql()).map_err(|setback| match setback {
+                Setback::Edited => self.edited(done),
+                other => other,
+            })?;
+        }
         for (number, statement) in self.statements.iter().enumerate().skip(done) {
             // What an earlier try left: of one that was in doubt, and of one that failed.
             let again = resumed.filter(|_| number == done);
             if goes_in_a_transaction(statement) {
-                self.in_a_transaction(session, number, statement)?;
+                self.in_a_transaction(session, entry.take(), number, statement)?;
             } else if !self.is_done_already(session, statement, again.map(|unfinished| unfinished.in_doubt))? {
-                self.alone(session, number, statement)?;
+                self.alone(session, entry.take(), number, statement)?;
                 // Of the last one the ledger row tells.
                 if number + 1 < self.statements.len() {
                     own(session, &self.progress(number + 1, Doubt::None))?;
@@ -86,8 +96,14 @@ impl UnderWay<'_> {
     }
 
     /// The statement and its note in the tracker, in one transaction.
-    fn in_a_transaction(&self, session: &mut Session, number: usize, statement: &Statement<'_>) -> Result<(), Setback> {
-        let mut batch = self.begin();
+    fn in_a_transaction(
+        &self,
+        session: &mut Session,
+        entry: Option<Entry<'_>>,
+        number: usize,
+        statement: &Statement<'_>,
+    ) -> Result<(), Setback> {
+        let mut batch = self.begin(entry);
         batch.push(&statement_timeout("SET LOCAL", self.target.tenancy));
         batch.script(number, statement.sql());
         batch.push(&self.progress(number + 1, Doubt::None));
@@ -103,12 +119,21 @@ impl UnderWay<'_> {
     }
 
     /// A statement that no transaction takes, behind a message that notes it and sets the path for the session.
-    fn alone(&self, session: &mut Session, number: usize, statement: &Statement<'_>) -> Result<(), Setback> {
+    fn alone(
+        &self,
+        session: &mut Session,
+        entry: Option<Entry<'_>>,
+        number: usize,
+        statement: &Statement<'_>,
+    ) -> Result<(), Setback> {
         let path = self.target.tenancy.path(self.target.schema);
-        let mut batch = self.begin();
+        let mut batch = self.begin(entry);
         batch.push(&self.progress(number, Doubt::InDoubt));
         let mut batch = batch.commit();
         batch.push(&statement_timeout("SET", self.target.tenancy));
+        if self.commit == Commit::Deferred {
+            batch.push("SET synchronous_commit TO off;");
+        }
         batch.push(&path.set_for_session());
         // The guard again, on the path that the statement will have.
         batch.guard(&[path.guard()]);
@@ -123,28 +148,28 @@ impl UnderWay<'_> {
         })
     }
 
-    /// BEGIN, the path, and the guard that it leads to the schema.
-    fn begin(&self) -> Batch {
+    /// BEGIN, the path, and the guard that it leads to the schema. On entry also the lock for the session, and all that the
+    /// guards check: that the ledger is as it was read, and the statements that have taken effect are the migration's.
+    fn begin(&self, entry: Option<Entry<'_>>) -> Batch {
         let path = self.target.tenancy.path(self.target.schema);
         let mut batch = Batch::default();
         batch.push("BEGIN ISOLATION LEVEL READ COMMITTED;");
+        if self.commit == Commit::Deferred {
+            batch.push("SET LOCAL synchronous_commit TO off;");
+        }
         batch.push(&path.set_for_transaction());
         let mut conditions = vec![path.guard()];
         if self.target.kind == Kind::Tenant {
             conditions.push(tracker_guard(self.target.schema, TrackerRow::Known));
         }
-        batch.guard(&conditions);
-        batch
-    }
-
-    /// Takes the lock for the session and checks all that the guards check, also that the statements that have taken
-    /// effect are those of the migration.
-    fn enter(&self, opening: &Opening, done: usize) -> String {
-        let mut batch = self.begin();
+        let Some((opening, done)) = entry else {
+            batch.guard(&conditions);
+            return batch;
+        };
         if self.target.kind == Kind::Public {
             batch.push(&ledger::create(self.target.schema));
         }
-        let mut conditions = vec![self.target.lock_for_session()];
+        conditions.insert(0, self.target.lock_for_session());
         if let Opening::Continue { applied } | Opening::Public { applied } = opening {
             conditions.push(ledger::guard(self.target.schema, applied, CHANGED));
         }
@@ -158,12 +183,12 @@ impl UnderWay<'_> {
             ));
         }
         batch.guard(&conditions);
-        batch.commit().sql().to_owned()
+        batch
     }
 
     /// Records the migration, forgets its progress, and gives the session back as it was.
     fn close(&self, session: &mut Session, work: &Work<'_>, last: bool) -> Result<(), Setback> {
-        let mut batch = self.begin();
+        let mut batch = self.begin(None);
         batch.push(&ledger::insert(self.target.schema, [self.migration.version().as_str()]));
         if self.target.kind == Kind::Tenant {
             batch.push(&format!(
@@ -177,7 +202,7 @@ impl UnderWay<'_> {
         }
         let mut batch = batch.commit();
         batch.push(path::RESET);
-        batch.push("RESET statement_timeout;");
+        batch.push("RESET statement_timeout; RESET synchronous_commit;");
         batch.push(&format!("SELECT pg_catalog.pg_advisory_unlock({});", self.target.lock_key()));
         own(session, batch.sql())
     }
