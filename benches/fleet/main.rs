@@ -83,8 +83,11 @@ impl Args {
 const READS: usize = 5;
 
 /// How many tenants are created in a turn. Creating takes long, and a disk or a neighbour that stalls meanwhile would
-/// decide over a round; of many short turns the median is hardly moved.
-const SLICE: usize = 100;
+/// decide over a round; of several turns the median is hardly moved.
+const SLICE: usize = 250;
+
+/// How many are created before, for what a new database has to read and extend at first.
+const WARM_UP: usize = 20;
 
 fn main() -> Result<()> {
     let args = Args::read();
@@ -118,11 +121,14 @@ fn main() -> Result<()> {
 
 /// Everything once, ours and the floor in turns, who comes first changing from round to round.
 fn whole_round(world: &World, sets: &Sets, args: &Args, round: usize, report: &mut Report) -> Result<()> {
-    let names = world::names(args.tenants);
+    let all = world::names(args.tenants);
     let (jobs, tenants) = (args.jobs, args.tenants);
     for (operation, set) in [("create", &sets.full), ("create (transactional)", &sets.transactional)] {
         let mine = world.database("ours", set)?;
         let bare = world.database("floor", set)?;
+        let (first, names) = all.split_at(WARM_UP.min(tenants / 2));
+        ours::create(mine.url(), jobs, set, first)?;
+        floor::create(bare.url(), jobs, set.tenant_migrations(), first)?;
         for (turn, slice) in names.chunks(SLICE).enumerate() {
             let timed = world::pair(
                 round + turn,
@@ -130,7 +136,7 @@ fn whole_round(world: &World, sets: &Sets, args: &Args, round: usize, report: &m
                 || floor::create(bare.url(), jobs, set.tenant_migrations(), slice),
             )?;
             // The last one may be short, and the smaller the work, the more connecting counts.
-            if slice.len() == SLICE.min(tenants) {
+            if slice.len() == SLICE.min(names.len()) {
                 report.add(operation, slice.len(), Goal::AtMost(1.15), timed);
             }
         }
@@ -150,7 +156,7 @@ fn whole_round(world: &World, sets: &Sets, args: &Args, round: usize, report: &m
         let timed = world::pair(
             round,
             || ours::roll_out(mine.url(), jobs, next, tenants),
-            || floor::roll_out(bare.url(), jobs, next.tenant_migrations(), &names),
+            || floor::roll_out(bare.url(), jobs, next.tenant_migrations(), &all),
         )?;
         report.add("roll out, floor without guards", tenants, Goal::None, timed);
         ours::expect_up_to_date(bare.url(), next, tenants).context("the floor of the second roll-out")?;
