@@ -27,12 +27,12 @@ pub struct Scratch<'a> {
 }
 
 impl World {
-    /// Starts the server: durable unless asked otherwise, and without what would begin by itself in one turn and not in
+    /// Starts the server: durable where asked for, and without what would begin by itself in one turn and not in
     /// the other.
     pub fn start(args: &Args) -> Result<Self> {
         let path: Option<OsString> = std::env::var_os("PATH");
         let binaries = Binaries::find(args.bin_dir.as_deref(), path.as_deref())?;
-        let durable = if args.no_fsync { "off" } else { "on" };
+        let durable = if args.fsync { "on" } else { "off" };
         let server = Ephemeral::options()
             .setting("fsync", durable)
             .setting("synchronous_commit", "on")
@@ -49,7 +49,7 @@ impl World {
     /// What was measured on, in a line.
     pub fn describe(&self, args: &Args) -> String {
         let processors = std::thread::available_parallelism().map_or(0, |count| count.get());
-        let fsync = if args.no_fsync { "off" } else { "on" };
+        let fsync = if args.fsync { "on" } else { "off" };
         format!(
             "PostgreSQL {}, fsync {fsync}, {processors} processors, {} connections, {} rounds; medians",
             self.version, args.jobs, args.rounds
