@@ -18,7 +18,6 @@ use crate::migration::{Migration, MigrationSet, Mode};
 use crate::name::SchemaName;
 use crate::postgres::ServerMessage;
 use crate::sql::quote::{Identifier, Literal};
-use crate::sql::statement::Statement;
 use crate::tenancy::Tenancy;
 
 /// The structure that the tenant migrations produce.
@@ -168,7 +167,7 @@ fn make(conn: &mut PgConnection, tenancy: &Tenancy, careful: Careful) -> Result<
                 .tenant_migrations()
                 .iter()
                 .take(tables.len() - 1)
-                .any(|earlier| earlier.up().statements().iter().any(Statement::adds_enum_value));
+                .any(|earlier| earlier.up().traits().adds_enum_value);
             if uses_new_value {
                 return Ok(Err(Unavailable::NotAllowed(
                     "a migration may use a value that an earlier one adds to an enum",

@@ -8,6 +8,7 @@ mod version;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -44,7 +45,21 @@ pub enum Mode {
 #[derive(Debug)]
 pub struct Script {
     text: String,
-    may_leave_state: bool,
+    traits: Traits,
+}
+
+/// What a script may do that others must know of, by its words and statements. Found once: a set is run in thousands of
+/// tenants.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Traits {
+    /// A session may be another after it: with temporary tables, or under another role.
+    pub(crate) may_leave_state: bool,
+    /// It may write rows.
+    pub(crate) may_write: bool,
+    /// It may make constraints that are checked late.
+    pub(crate) may_defer: bool,
+    /// It adds a value to an enum.
+    pub(crate) adds_enum_value: bool,
 }
 
 /// Migrations in the order of their versions, each version once. Cloning it is cheap.
@@ -89,9 +104,18 @@ impl Migration {
 impl Script {
     fn new(text: String) -> Self {
         // Roles are set and temporary tables made in so many words, or by code that is called.
-        const WORDS: [&str; 8] = ["temp", "temporary", "pg_temp", "role", "authorization", "do", "call", "select"];
-        let may_leave_state = identifiers(&text).any(|word| WORDS.contains(&word.as_str()));
-        Self { text, may_leave_state }
+        const LEAVES: [&str; 8] = ["temp", "temporary", "pg_temp", "role", "authorization", "do", "call", "select"];
+        const WRITES: [&str; 7] = ["insert", "update", "delete", "merge", "do", "call", "select"];
+        const DEFERS: [&str; 2] = ["deferrable", "deferred"];
+        let words: HashSet<String> = identifiers(&text).collect();
+        let has = |list: &[&str]| list.iter().any(|word| words.contains(*word));
+        let traits = Traits {
+            may_leave_state: has(&LEAVES),
+            may_write: has(&WRITES),
+            may_defer: has(&DEFERS),
+            adds_enum_value: split(&text).is_ok_and(|all| all.iter().any(Statement::adds_enum_value)),
+        };
+        Self { text, traits }
     }
 
     /// The file's text.
@@ -99,14 +123,9 @@ impl Script {
         &self.text
     }
 
-    /// Whether a session may be another after it: with temporary tables, or under another role.
-    pub(crate) fn may_leave_state(&self) -> bool {
-        self.may_leave_state
-    }
-
-    /// Whether some word stands in it, outside strings and comments; in lower case.
-    pub(crate) fn has_word(&self, words: &[&str]) -> bool {
-        identifiers(&self.text).any(|word| words.contains(&word.as_str()))
+    /// What was found in it when it was loaded.
+    pub(crate) fn traits(&self) -> Traits {
+        self.traits
     }
 
     /// The statements of the text, in order.
@@ -138,6 +157,11 @@ impl MigrationSet {
     #[must_use]
     pub fn first(&self, n: usize) -> Self {
         Self { migrations: self.migrations.iter().take(n).cloned().collect() }
+    }
+
+    /// Whether some migration may make constraints that are checked late.
+    pub(crate) fn may_defer(&self) -> bool {
+        self.iter().any(|migration| migration.up().traits().may_defer)
     }
 
     /// How many there are.

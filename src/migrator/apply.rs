@@ -11,7 +11,6 @@ use super::{explain, non_transactional};
 use crate::failure::{MigrationFailure, TenantError};
 use crate::migration::{MigrationSet, Mode};
 use crate::postgres::{ServerMessage, Session};
-use crate::sql::statement::Statement;
 use crate::tracker::{State, Unfinished};
 
 /// What is to be done in one schema.
@@ -76,11 +75,8 @@ fn first_transaction<'a>(set: &MigrationSet, migrations: &'a [usize]) -> &'a [us
 /// Whether what follows a migration may need its commit: a new value of an enum cannot be used before, nor can a table be
 /// altered that has deferred constraints to be checked.
 fn must_be_committed(set: &MigrationSet, index: usize) -> bool {
-    const DEFERRABLE: [&str; 2] = ["deferrable", "deferred"];
-    const WRITES: [&str; 7] = ["insert", "update", "delete", "merge", "do", "call", "select"];
-    let up = set.at(index).up();
-    up.statements().iter().any(Statement::adds_enum_value)
-        || (up.has_word(&WRITES) && set.iter().any(|migration| migration.up().has_word(&DEFERRABLE)))
+    let up = set.at(index).up().traits();
+    up.adds_enum_value || (up.may_write && set.may_defer())
 }
 
 fn in_order(session: &mut Session, work: &Work<'_>, applied: &mut usize) -> Result<(), Setback> {

@@ -182,7 +182,7 @@ impl Batch {
     pub(crate) fn migration(&mut self, target: Target<'_>, index: usize) {
         let migration = target.migrations().at(index);
         self.push(&target.tenancy.path(target.schema).set_for_transaction());
-        self.may_leave_state |= migration.up().may_leave_state();
+        self.may_leave_state |= migration.up().traits().may_leave_state;
         self.script(index, migration.up().text());
         self.push(&ledger::insert(target.schema, [migration.version().as_str()]));
     }

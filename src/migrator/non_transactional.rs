@@ -38,7 +38,7 @@ pub(super) fn run(
     let statements = migration.up().statements();
     let under_way = UnderWay { target: work.target, migration, statements: &statements, commit: work.commit };
     let result = under_way.all(session, work, opening).and_then(|()| under_way.close(session, work, last));
-    let leaves_settings = statements.iter().any(Statement::sets_for_session) || migration.up().may_leave_state();
+    let leaves_settings = statements.iter().any(Statement::sets_for_session) || migration.up().traits().may_leave_state;
     if result.is_err() || leaves_settings {
         // It has a path, a lock or settings that are not the next user's.
         session.spend();
