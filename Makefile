@@ -24,9 +24,11 @@ demo: setup ## show everything at work, on a private server that is gone afterwa
 	@$(CARGO) run --locked --quiet -- demo $(DEMO)
 
 # The targets are listed because --all-targets would run the benchmark, too, and leave out the documentation's examples.
+# The examples are built before, as programs: the tests run them.
 test: ## run all tests (installs what they use: PostgreSQL, PgBouncer, openssl)
 	@scripts/setup --test
-	$(CARGO) test --workspace --locked --lib --bins --tests --examples -- $(TESTS)
+	$(CARGO) build --workspace --locked --examples
+	$(CARGO) test --workspace --locked --lib --bins --tests -- $(TESTS)
 	$(CARGO) test --workspace --locked --doc -- $(TESTS)
 
 bench: setup ## measure how fast fleets are migrated and checked
