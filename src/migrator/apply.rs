@@ -125,8 +125,8 @@ fn send(
     for index in migrations {
         batch.migration(work.target, *index);
     }
-    if last && let Some(sql) = completion(work) {
-        batch.push(&sql);
+    if last && becomes_active(work) {
+        batch.push(&set_state(work.target.schema, State::Active));
     }
     let batch = batch.commit();
     session.batch_execute(batch.sql()).map_err(|error| match setback(&error) {
@@ -137,11 +137,10 @@ fn send(
     })
 }
 
-/// SQL that makes the tenant active, where it is not.
-pub(super) fn completion(work: &Work<'_>) -> Option<String> {
-    let creating_at_once = matches!(work.opening, Opening::Create { state: State::Active, .. });
-    (work.target.kind == Kind::Tenant && work.state != State::Active && !creating_at_once)
-        .then(|| set_state(work.target.schema, State::Active))
+/// Whether the last message of the work is to make the tenant active.
+pub(super) fn becomes_active(work: &Work<'_>) -> bool {
+    let created_so = matches!(work.opening, Opening::Create { state: State::Active, .. });
+    work.target.kind == Kind::Tenant && work.state != State::Active && !created_so
 }
 
 /// What the next message expects after `migrations` were applied.

@@ -14,7 +14,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Bool, Text};
 
-use super::apply::{Setback, Work, completion, own, setback};
+use super::apply::{Setback, Work, becomes_active, own, setback};
 use super::batch::{
     Batch, CHANGED, Commit, Kind, Objection, Opening, Target, TrackerRow, statement_timeout, tracker_guard,
 };
@@ -51,6 +51,13 @@ struct UnderWay<'a> {
     migration: &'a Migration,
     statements: &'a [Statement<'a>],
     commit: Commit,
+}
+
+/// How long the path is to last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PathOf {
+    Transaction,
+    Session,
 }
 
 /// What the first message of a migration expects: the opening, and how many statements have taken effect.
@@ -126,17 +133,14 @@ impl UnderWay<'_> {
         number: usize,
         statement: &Statement<'_>,
     ) -> Result<(), Setback> {
-        let path = self.target.tenancy.path(self.target.schema);
-        let mut batch = self.begin(entry);
+        // Set in the transaction whose guard looks at it, the path stays when that commits.
+        let mut batch = self.begin_on(PathOf::Session, entry);
         batch.push(&self.progress(number, Doubt::InDoubt));
-        let mut batch = batch.commit();
         batch.push(&statement_timeout("SET", self.target.tenancy));
         if self.commit == Commit::Deferred {
             batch.push("SET synchronous_commit TO off;");
         }
-        batch.push(&path.set_for_session());
-        // The guard again, on the path that the statement will have.
-        batch.guard(&[path.guard()]);
+        let batch = batch.commit();
         own(session, batch.sql())?;
         session.batch_execute(statement.sql()).map_err(|error| match setback(&error) {
             ControlFlow::Break(setback) => setback,
@@ -151,13 +155,20 @@ impl UnderWay<'_> {
     /// BEGIN, the path, and the guard that it leads to the schema. On entry also the lock for the session, and all that the
     /// guards check: that the ledger is as it was read, and the statements that have taken effect are the migration's.
     fn begin(&self, entry: Option<Entry<'_>>) -> Batch {
+        self.begin_on(PathOf::Transaction, entry)
+    }
+
+    fn begin_on(&self, path_of: PathOf, entry: Option<Entry<'_>>) -> Batch {
         let path = self.target.tenancy.path(self.target.schema);
         let mut batch = Batch::default();
         batch.push("BEGIN ISOLATION LEVEL READ COMMITTED;");
         if self.commit == Commit::Deferred {
             batch.push("SET LOCAL synchronous_commit TO off;");
         }
-        batch.push(&path.set_for_transaction());
+        batch.push(&match path_of {
+            PathOf::Transaction => path.set_for_transaction(),
+            PathOf::Session => path.set_for_session(),
+        });
         let mut conditions = vec![path.guard()];
         if self.target.kind == Kind::Tenant {
             conditions.push(tracker_guard(self.target.schema, TrackerRow::Known));
@@ -191,14 +202,15 @@ impl UnderWay<'_> {
         let mut batch = self.begin(None);
         batch.push(&ledger::insert(self.target.schema, [self.migration.version().as_str()]));
         if self.target.kind == Kind::Tenant {
+            let state = match last && becomes_active(work) {
+                true => ", state = 'active'",
+                false => "",
+            };
             batch.push(&format!(
                 "UPDATE public.schema_tracker SET unfinished_version = NULL, unfinished_statements = NULL, \
-                 unfinished_digest = NULL, unfinished_in_doubt = NULL WHERE name = {};",
+                 unfinished_digest = NULL, unfinished_in_doubt = NULL{state} WHERE name = {};",
                 Literal(self.target.schema.as_str())
             ));
-        }
-        if last && let Some(sql) = completion(work) {
-            batch.push(&sql);
         }
         let mut batch = batch.commit();
         batch.push(path::RESET);
