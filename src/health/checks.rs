@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::fleet::{Fleet, Schema, Tenant};
 use crate::ledger::Ledger;
 use crate::migration::MigrationSet;
+use crate::migrator;
 use crate::name::TenantName;
 use crate::postgres::CHUNK;
 use crate::reference::Reference;
@@ -113,13 +114,14 @@ pub(super) fn under_way(conn: &mut PgConnection, fleet: &Fleet) -> Result<HashSe
         fleet.tenants.iter().filter(|tenant| is_passing(tenant)).map(|tenant| tenant.name.as_str()).collect();
     let mut found = HashSet::new();
     for chunk in passing.chunks(CHUNK) {
-        let rows: Vec<Row> = sql_query(
-            // A lock on one bigint has its high half in classid, its low half in objid, and objsubid 1.
+        // A lock on one bigint has its high half in classid, its low half in objid, and objsubid 1.
+        let rows: Vec<Row> = sql_query(format!(
             "SELECT wanted.name FROM unnest($1) AS wanted (name) \
              JOIN pg_locks AS l ON l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted \
              AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-             AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('tenantry:' || lower(wanted.name COLLATE \"C\"), 0)",
-        )
+             AND (l.classid::bigint << 32) | l.objid::bigint = {}",
+            migrator::lock_key("wanted.name")
+        ))
         .bind::<Array<Text>, _>(chunk)
         .load(conn)
         .map_err(Error::doing("look for runs that are under way"))?;
@@ -158,6 +160,9 @@ pub(super) fn missing_tables(
                 .filter(|(oid, _)| counts.get(oid).copied().unwrap_or(0) < expected.len() as i64)
                 .copied()
                 .collect();
+            if lacking.is_empty() {
+                continue;
+            }
             let oids: Vec<u32> = lacking.keys().copied().collect();
             let there = list_tables(conn, &oids, &expected)?;
             let schemas = still_there(conn, &oids)?;
@@ -226,9 +231,6 @@ fn list_tables(conn: &mut PgConnection, schemas: &[u32], tables: &[String]) -> R
         schema_oid: u32,
         #[diesel(sql_type = Text)]
         name: String,
-    }
-    if schemas.is_empty() {
-        return Ok(HashSet::new());
     }
     let rows: Vec<Row> = sql_query(
         "SELECT relnamespace AS schema_oid, relname::text AS name FROM pg_class \

@@ -240,8 +240,7 @@ impl<'a> Target<'a> {
     /// The key of the advisory lock that whoever changes the schema holds. The server makes it, so that all sessions have
     /// the same; names that differ only by case share it.
     pub(crate) fn lock_key(&self) -> String {
-        let text = format!("tenantry:{}", self.schema.as_str().to_ascii_lowercase());
-        format!("pg_catalog.hashtextextended({}::text, 0::bigint)", Literal(&text))
+        lock_key(&Literal(self.schema.as_str()).to_string())
     }
 
     /// A condition that takes the lock until the end of the transaction. It is tried, not waited for: who waits holds a
@@ -259,6 +258,11 @@ impl<'a> Target<'a> {
         let busy = Objection::Busy.message();
         format!("IF NOT pg_catalog.{function}({}) THEN RAISE EXCEPTION '{busy}'; END IF;", self.lock_key())
     }
+}
+
+/// An SQL expression for the key of a schema's advisory lock, given one for the schema's name.
+pub(crate) fn lock_key(name: &str) -> String {
+    format!("pg_catalog.hashtextextended('tenantry:' || pg_catalog.lower({name}::text COLLATE \"C\"), 0::bigint)")
 }
 
 /// SQL that puts a tenant into a state.

@@ -27,7 +27,7 @@ use crate::workers::{self, Observer, Stop};
 
 pub use crate::failure::{Effect, FailedStatement, MigrationFailure};
 pub(crate) use batch::{
-    Batch, CHANGED, Commit, Objection, Target, TrackerRow, set_state, statement_timeout, tracker_guard,
+    Batch, CHANGED, Commit, Objection, Target, TrackerRow, lock_key, set_state, statement_timeout, tracker_guard,
 };
 pub(crate) use job::{Job, Next, Outcome, Reread};
 pub(crate) use plan::reread;
@@ -89,6 +89,12 @@ impl Report {
     /// Whether every tenant is as it should be.
     pub fn is_success(&self) -> bool {
         self.failed.is_empty() && self.not_reached.is_empty() && self.ended.is_none()
+    }
+
+    /// Those for which the same command may well succeed when it is run again.
+    pub fn to_try_again(&self) -> Vec<&str> {
+        let failed = self.failed.iter().filter(|failed| failed.error.is_worth_another_try());
+        failed.map(|failed| failed.tenant.as_str()).chain(self.not_reached.iter().map(TenantName::as_str)).collect()
     }
 
     fn sort(&mut self) {

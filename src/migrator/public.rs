@@ -7,7 +7,7 @@ use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 
 use super::apply::{Setback, Work, apply};
-use super::batch::{Batch, Commit, Kind, Objection, Opening, Target};
+use super::batch::{Batch, CHANGED, Commit, Kind, Objection, Opening, Target};
 use super::{Effect, MigrationFailure, explain};
 use crate::database::Database;
 use crate::error::Error;
@@ -107,7 +107,7 @@ pub(crate) fn revert_public(db: &mut Database, tenancy: &Tenancy, reverted: &mut
         batch.push("BEGIN ISOLATION LEVEL READ COMMITTED;");
         batch.push(&super::batch::statement_timeout("SET LOCAL", tenancy));
         batch.push(&path.set_for_transaction());
-        batch.guard(&[target.lock_for_transaction(), path.guard(), NO_TENANTS.to_owned()]);
+        batch.guard(&[target.lock_for_transaction(), path.guard(), no_tenants()]);
         match migration.mode() {
             Mode::Transactional => batch.script(index, down.text()),
             Mode::NonTransactional => {
@@ -151,12 +151,15 @@ pub(crate) fn revert_public(db: &mut Database, tenancy: &Tenancy, reverted: &mut
     Ok(others)
 }
 
-/// A condition in PL/pgSQL that raises [`CHANGED`](super::CHANGED) if the tracker has tenants, and keeps it from getting
-/// any until the transaction ends.
-const NO_TENANTS: &str = "IF pg_catalog.to_regclass('public.schema_tracker'::text) IS NOT NULL THEN \
-    LOCK TABLE public.schema_tracker IN ACCESS EXCLUSIVE MODE; \
-    IF EXISTS (SELECT FROM public.schema_tracker) THEN \
-    RAISE EXCEPTION 'tenantry: the schema or the tracker is not as it was read'; END IF; END IF;";
+/// A condition in PL/pgSQL that raises [`CHANGED`] if the tracker has tenants, and keeps it from getting any until the
+/// transaction ends.
+fn no_tenants() -> String {
+    format!(
+        "IF pg_catalog.to_regclass('public.schema_tracker'::text) IS NOT NULL THEN \
+         LOCK TABLE public.schema_tracker IN ACCESS EXCLUSIVE MODE; \
+         IF EXISTS (SELECT FROM public.schema_tracker) THEN RAISE EXCEPTION '{CHANGED}'; END IF; END IF;"
+    )
+}
 
 /// What the public ledger records; nothing where there is none.
 pub(crate) fn public_applied(conn: &mut PgConnection) -> Result<Vec<String>, Error> {

@@ -38,11 +38,7 @@ fn a_process_killed_at_any_statement_leaves_tenants_whole() {
         let mut holder = db.connect();
         holder.batch_execute(&format!("BEGIN; {}", gate(n))).unwrap();
         let run = with(&db, &migrations, &["migrate-all", "--jobs", "4"]).spawn();
-        let waiting =
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        while db.count(waiting) < 1 {
-            std::thread::yield_now();
-        }
+        db.wait_for_waiters(1);
         run.kill();
         assert_eq!(run.wait().code, None);
         holder.batch_execute("ROLLBACK").unwrap();
@@ -60,11 +56,7 @@ fn a_create_killed_while_it_builds_an_index_is_completed() {
     let mut holder = db.connect();
     holder.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").unwrap();
     let run = db.tenantry(["create", "acme"]).spawn();
-    let building = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-                    AND query LIKE '%CONCURRENTLY%' AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()";
-    while db.count(building) == 0 {
-        std::thread::yield_now();
-    }
+    db.wait_for_concurrent_build();
     run.kill();
     assert_eq!(run.wait().code, None);
     assert_eq!(

@@ -75,9 +75,7 @@ fn the_lock_is_there_and_a_tenant_that_is_held_is_waited_for() {
     // It has tried, and was refused the lock: only then is it given back.
     let tried = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                  AND query LIKE '%ROLLBACK%' AND pid <> pg_backend_pid()";
-    while db.count(tried) == 0 {
-        std::thread::yield_now();
-    }
+    db.wait_for(tried, 1);
     assert_eq!(db.string("SELECT to_regclass('acme.notes') IS NULL"), "true");
     holder.batch_execute("SELECT pg_advisory_unlock_all()").unwrap();
     let output = run.wait();
@@ -129,11 +127,7 @@ fn an_interrupt_finishes_what_is_under_way_and_the_next_run_goes_on() {
     let mut holder = db.connect();
     holder.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
     let run = with(&db, &migrations, &["migrate-all", "--jobs", "2", "--format", "json"]).spawn();
-    let waiting =
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while db.count(waiting) < 2 {
-        std::thread::yield_now();
-    }
+    db.wait_for_waiters(2);
     run.signal(Signal::INT);
     run.wait_for_stderr_line("interrupted");
     holder.batch_execute("COMMIT").unwrap();
@@ -157,11 +151,7 @@ fn a_second_interrupt_leaves_at_once() {
     let mut holder = db.connect();
     holder.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
     let run = with(&db, &migrations, &["migrate-all", "--jobs", "1"]).spawn();
-    let waiting =
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while db.count(waiting) < 1 {
-        std::thread::yield_now();
-    }
+    db.wait_for_waiters(1);
     run.signal(Signal::TERM);
     run.wait_for_stderr_line("interrupted");
     run.signal(Signal::TERM);
@@ -211,11 +201,7 @@ fn a_tenant_that_is_being_created_is_no_finding() {
     let mut holder = db.connect();
     holder.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").unwrap();
     let run = db.tenantry(["create", "acme"]).spawn();
-    let building = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-                    AND query LIKE '%CONCURRENTLY%' AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()";
-    while db.count(building) == 0 {
-        std::thread::yield_now();
-    }
+    db.wait_for_concurrent_build();
     db.tenantry(["health-check"]).run().assert_code(0);
     let list = db.tenantry(["list"]).run();
     assert!(list.stdout.contains("creating"), "{}", list.stdout);

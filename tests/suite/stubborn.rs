@@ -10,7 +10,7 @@ use crate::create::{schemas, set_up};
 use crate::messages::small_fleet;
 use crate::support::migrations::Dir;
 use crate::support::proxy::{CutPoint, Proxy};
-use crate::support::{Database, Signal, Tenantry, server};
+use crate::support::{Database, Running, Signal, Tenantry, server};
 
 const GATE: &str = "LOCK TABLE public.gate IN ACCESS EXCLUSIVE MODE";
 
@@ -29,14 +29,6 @@ fn gated(tenants: usize) -> (Database, PgConnection) {
     (db, holder)
 }
 
-fn wait_for_waiters(db: &Database, many: i64) {
-    let waiting =
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while db.count(waiting) < many {
-        std::thread::yield_now();
-    }
-}
-
 fn wait_for_quiet(db: &Database) {
     let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                   AND state = 'active' AND pid <> pg_backend_pid()";
@@ -53,7 +45,7 @@ fn a_schema_renamed_between_statements_stops_what_is_not_transactional() {
         .add("2_b", &format!("{GATE}; CREATE TABLE customers (i int); CREATE TABLE more (i int);"))
         .metadata("run_in_transaction = false");
     let run = with(&db, &migrations, &["migrate-all", "--extension-schema", "public"]).spawn();
-    wait_for_waiters(&db, 1);
+    db.wait_for_waiters(1);
     db.execute("ALTER SCHEMA t00000 RENAME TO elsewhere");
     holder.batch_execute("ROLLBACK").unwrap();
     let output = run.wait();
@@ -70,7 +62,7 @@ fn a_statement_that_took_effect_unheard_is_not_run_again() {
               CREATE INDEX CONCURRENTLY account_n ON account (n);\nDROP INDEX CONCURRENTLY account_n;";
     let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", up).metadata("run_in_transaction = false");
     let run = with(&db, &migrations, &["migrate-all"]).spawn();
-    wait_for_waiters(&db, 1);
+    db.wait_for_waiters(1);
     run.kill();
     assert_eq!(run.wait().code, None);
     // The server's session goes on, and commits.
@@ -222,8 +214,8 @@ fn a_tenant_with_a_type_of_its_own_can_go_and_one_that_holds_others_data_cannot(
     assert_eq!(db.count("SELECT i FROM y.precious"), 1);
 }
 
-#[test]
-fn a_cleanup_that_is_interrupted_says_so_and_keeps_the_tracker() {
+/// A cleanup that waits for a lock on the only tenant's table, which the returned connection holds.
+fn held_up_cleanup() -> (Database, PgConnection, Running) {
     let db = set_up();
     small_fleet(&db, 1, &["1"]);
     db.execute("CREATE TABLE t00000.held (i int)");
@@ -231,7 +223,13 @@ fn a_cleanup_that_is_interrupted_says_so_and_keeps_the_tracker() {
     // What measures the table gets its lock, and what drops it waits.
     other.batch_execute("BEGIN; LOCK TABLE t00000.held IN ACCESS SHARE MODE").unwrap();
     let run = db.tenantry(["cleanup", "--yes"]).spawn();
-    wait_for_waiters(&db, 1);
+    db.wait_for_waiters(1);
+    (db, other, run)
+}
+
+#[test]
+fn a_cleanup_that_is_interrupted_says_so_and_keeps_the_tracker() {
+    let (db, mut other, run) = held_up_cleanup();
     run.signal(Signal::INT);
     run.wait_for_stderr_line("interrupted");
     other.batch_execute("ROLLBACK").unwrap();
@@ -242,14 +240,7 @@ fn a_cleanup_that_is_interrupted_says_so_and_keeps_the_tracker() {
 
 #[test]
 fn a_tenant_created_during_a_cleanup_keeps_its_tracker() {
-    let db = set_up();
-    small_fleet(&db, 1, &["1"]);
-    db.execute("CREATE TABLE t00000.held (i int)");
-    let mut other = db.connect();
-    // What measures the table gets its lock, and what drops it waits.
-    other.batch_execute("BEGIN; LOCK TABLE t00000.held IN ACCESS SHARE MODE").unwrap();
-    let run = db.tenantry(["cleanup", "--yes"]).spawn();
-    wait_for_waiters(&db, 1);
+    let (db, mut other, run) = held_up_cleanup();
     let migrations = Dir::new().add("1_a", "SELECT 1");
     with(&db, &migrations, &["create", "newborn"]).run().assert_code(0);
     other.batch_execute("ROLLBACK").unwrap();

@@ -44,13 +44,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut progress = Progress::new(context.output(), "created");
     let report = lifecycle::create(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
-    let left: Vec<&str> = report
-        .failed
-        .iter()
-        .filter(|failed| failed.error.is_worth_another_try())
-        .map(|failed| failed.tenant.as_str())
-        .chain(report.not_reached.iter().map(TenantName::as_str))
-        .collect();
+    let left = report.to_try_again();
     let again = match &args.from {
         _ if left.len() <= 10 => format!("create {}", left.join(" ")),
         Some(path) if path != Path::new("-") => {

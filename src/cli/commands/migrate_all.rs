@@ -49,13 +49,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut progress = Progress::new(context.output(), "migrated");
     let report = migrator::migrate(&mut db, &tenancy, plan, on_failure, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
-    let left: Vec<&str> = report
-        .failed
-        .iter()
-        .filter(|failed| failed.error.is_worth_another_try())
-        .map(|failed| failed.tenant.as_str())
-        .chain(report.not_reached.iter().map(TenantName::as_str))
-        .collect();
+    let left = report.to_try_again();
     let again = match only(&left) {
         Some(regex) => format!("migrate-all --match {regex}"),
         None => {

@@ -1,6 +1,7 @@
 //! A database for one test.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -8,7 +9,7 @@ use diesel::sql_query;
 use diesel::sql_types::{Nullable, Text};
 use tenantry::local::Ephemeral;
 
-use super::{Tenantry, percent_encoded, server, socket_of};
+use super::{PATIENCE, Tenantry, percent_encoded, server, socket_of};
 
 /// An empty database, which is dropped with the value, whoever is still connected to it.
 pub struct Database {
@@ -73,6 +74,35 @@ impl Database {
     pub fn count(&self, sql: &str) -> i64 {
         let text = self.string(sql);
         text.parse().unwrap_or_else(|_| panic!("`{text}` is no number, from: {sql}"))
+    }
+
+    /// Waits until so many sessions of this database wait for a lock.
+    #[track_caller]
+    pub fn wait_for_waiters(&self, many: i64) {
+        self.wait_for(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+            many,
+        );
+    }
+
+    /// Waits until an index is being built concurrently and waits for a session with an older snapshot.
+    #[track_caller]
+    pub fn wait_for_concurrent_build(&self) {
+        self.wait_for(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+             AND query LIKE '%CONCURRENTLY%' AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()",
+            1,
+        );
+    }
+
+    /// Waits until a query's number is at least `many`, but not for ever.
+    #[track_caller]
+    pub fn wait_for(&self, sql: &str, many: i64) {
+        let begun = Instant::now();
+        while self.count(sql) < many {
+            assert!(begun.elapsed() < PATIENCE, "waited in vain for {many}, from: {sql}");
+            std::thread::yield_now();
+        }
     }
 
     /// The command line with `DATABASE_URL` leading here.
