@@ -56,8 +56,8 @@ dependents AS (
                 WHERE c.oid = d.objid
             )
             -- These hold nothing: memberships and defaults that only speak of the schema's objects.
+            -- A publication of the whole schema is not among them: it depends on the schema, and on nothing in it.
             WHEN 'pg_publication_rel'::regclass THEN inside.schema_oid
-            WHEN 'pg_publication_namespace'::regclass THEN inside.schema_oid
             WHEN 'pg_default_acl'::regclass THEN inside.schema_oid
             ELSE 0
         END AS dependent_schema

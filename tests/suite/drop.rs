@@ -2,7 +2,7 @@
 
 use crate::assert_snapshot;
 use crate::list::fleet;
-use crate::support::{Database, Tenantry, Terminal};
+use crate::support::{Database, Tenantry, Terminal, binaries};
 
 /// What a terminal showed, and how the command ended.
 pub(crate) struct Screen(String, Option<i32>);
@@ -176,6 +176,18 @@ fn objects_outside_that_depend_on_it() {
     db.execute("DROP SCHEMA billing CASCADE");
     db.tenantry(["drop", "globex", "--yes"]).run().assert_code(0);
     db.tenantry(["drop", "acme", "--yes"]).run().assert_code(0);
+}
+
+#[test]
+fn a_publication_of_what_is_in_it_is_no_obstacle() {
+    let db = fleet(&["acme"]);
+    db.execute("CREATE PUBLICATION of_users FOR TABLE acme.users");
+    // PostgreSQL 14 publishes no schema as a whole.
+    if binaries().major() >= 15 {
+        db.execute("CREATE PUBLICATION of_acme FOR TABLES IN SCHEMA acme");
+    }
+    db.tenantry(["drop", "acme", "--yes"]).run().assert_code(0);
+    assert_eq!((tracked(&db), schemas(&db)), (String::new(), "public".to_owned()));
 }
 
 #[test]
