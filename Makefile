@@ -5,11 +5,13 @@ CARGO = cargo
 DEMO =
 # More arguments for the tests: make test TESTS="create_"
 TESTS =
+# The versions of PostgreSQL for test-matrix: make test-matrix MAJORS="14 18"
+MAJORS = 14 15 16 17 18
 
-.PHONY: help setup build demo test bench check bundled clean
+.PHONY: help setup build demo test test-matrix bench check bundled clean
 
 help: ## list these targets
-	@awk -F ': .*## ' '/^[a-z]+:.* ## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ': .*## ' '/^[a-z-]+:.* ## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install what is missing of libpq and PostgreSQL, with the system's package manager
 	@scripts/setup
@@ -30,6 +32,10 @@ test: ## run all tests (installs what they use: PostgreSQL, PgBouncer, openssl)
 	$(CARGO) build --workspace --locked --examples
 	$(CARGO) test --workspace --locked --lib --bins --tests -- $(TESTS)
 	$(CARGO) test --workspace --locked --doc -- $(TESTS)
+
+test-matrix: ## run the tests against PostgreSQL 14 to 18, which it fetches into target
+	@scripts/setup --test
+	@CARGO="$(CARGO)" scripts/test-matrix $(MAJORS) -- $(TESTS)
 
 bench: setup ## measure how fast fleets are migrated and checked
 	$(CARGO) bench --workspace --locked

@@ -43,6 +43,12 @@ fn databases_are_separate_and_go_with_their_value() {
 }
 
 #[test]
+fn the_server_is_of_the_version_that_was_chosen() {
+    let major = Database::new().count("SELECT current_setting('server_version_num')::int / 10000");
+    assert_eq!(major, i64::from(binaries().major()));
+}
+
+#[test]
 fn databases_can_be_made_at_once() {
     let threads: Vec<_> = (0..8).map(|_| thread::spawn(Database::new)).collect();
     let mut names: Vec<_> =
