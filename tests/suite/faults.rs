@@ -13,15 +13,18 @@ fn with(db: &Database, migrations: &Dir, args: &[&str]) -> crate::support::Tenan
     db.tenantry(args).args(["--tenant-migrations", path])
 }
 
-/// Whether each tenant has both tables and the ledger row, or none of them.
+/// Makes sure that each tenant has all of the tables and the ledger row, or none of them.
 fn assert_whole(db: &Database, tables: &[&str], version: &str) {
     for tenant in db.strings("SELECT name FROM schema_tracker WHERE to_regnamespace(quote_ident(name)) IS NOT NULL") {
-        let mut found: Vec<bool> = tables
-            .iter()
-            .map(|table| db.string(&format!("SELECT to_regclass('{tenant}.{table}') IS NOT NULL")) == "true")
-            .collect();
-        let row = format!("SELECT count(*) FROM {tenant}.__diesel_schema_migrations WHERE version = '{version}'");
-        found.push(db.count(&row) == 1);
+        // In one statement, because the session of a process that was killed may commit at any moment; and from the
+        // catalog's rows, which are of the statement's moment as the ledger's are: `to_regclass` tells of its own.
+        let found = db.strings(&format!(
+            "SELECT EXISTS (SELECT FROM pg_class WHERE relnamespace = '{tenant}'::regnamespace AND relname = wanted) \
+             FROM unnest('{{{}}}'::text[]) AS wanted \
+             UNION ALL SELECT EXISTS (SELECT FROM {tenant}.__diesel_schema_migrations WHERE version = '{version}')",
+            tables.join(","),
+        ));
+        assert_eq!(found.len(), tables.len() + 1);
         assert!(found.iter().all(|there| *there == found[0]), "{tenant} is in between: {found:?}");
     }
 }
