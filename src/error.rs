@@ -1,10 +1,12 @@
 //! Errors that end a command. What goes wrong with one tenant of many is a [`TenantError`](crate::TenantError).
 
+use std::path::PathBuf;
+
 use diesel::result::Error as DieselError;
 
 use crate::failure::{MigrationFailure, TenantError};
 use crate::migration::{LoadError, Version};
-use crate::name::SchemaName;
+use crate::name::{SchemaName, TenantName};
 use crate::postgres::ServerMessage;
 
 /// Why a command could not do its work.
@@ -113,6 +115,36 @@ pub enum Error {
         /// The database.
         database: String,
     },
+    /// A tenant cannot be held against anything.
+    #[error("the structure of {name} cannot be compared: {why}")]
+    CannotCompare {
+        /// The tenant.
+        name: TenantName,
+        /// Why not.
+        why: String,
+    },
+    /// The reference could not be made.
+    #[error("the reference cannot be made: {why}")]
+    NoReference {
+        /// Why not.
+        why: String,
+    },
+    /// A tenant that is to be the reference is not there, or has no ledger that can be read.
+    #[error(
+        "the tenant {name} cannot be the reference: it is not tracked, or has no schema and ledger that can be read"
+    )]
+    NoReferenceTenant {
+        /// Its name.
+        name: TenantName,
+    },
+    /// A file cannot be used as the reference.
+    #[error("the reference {} cannot be used: {message}", .path.display())]
+    ReferenceFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        message: String,
+    },
     /// Migrations cannot be used.
     #[error(transparent)]
     Migrations(#[from] LoadError),
@@ -155,6 +187,17 @@ impl Error {
             Self::TrackerHidden => Some("connect as the owner of the tracker".to_owned()),
             Self::NoDown { .. } => Some("give the migration a down.sql".to_owned()),
             Self::NoExtensionSchema { .. } => Some("correct --extension-schema, or create the schema".to_owned()),
+            Self::CannotCompare { name, .. } => Some(format!(
+                "see '{}'; --reference takes another reference",
+                command(&format!("health-check --match '^{name}$'"))
+            )),
+            Self::NoReference { .. } => {
+                Some("connect as a role that may create schemas on the primary server".to_owned())
+            }
+            Self::NoReferenceTenant { .. } => Some(format!("choose one of '{}'", command("list"))),
+            Self::ReferenceFile { path, .. } => {
+                Some(format!("make it with '{}'", command(&format!("reference --output {}", path.display()))))
+            }
             Self::Migrations(_) => Some("correct the migrations; nothing was run".to_owned()),
         }
     }

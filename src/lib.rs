@@ -27,6 +27,7 @@
 //! ```
 
 pub mod cli;
+pub mod drift;
 pub mod health;
 pub mod ledger;
 pub mod lifecycle;
@@ -35,6 +36,7 @@ pub mod migration;
 pub mod migrator;
 pub mod postgres;
 pub mod reference;
+pub mod structure;
 pub mod tracker;
 
 mod database;

@@ -13,6 +13,7 @@ mod memory;
 mod ours;
 mod report;
 mod sets;
+mod structure;
 mod world;
 
 use anyhow::{Context, Result, bail};
@@ -46,6 +47,10 @@ pub struct Args {
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     memory: usize,
 
+    /// How many tenants with 13 tables each are held against the reference; 0 leaves this part out.
+    #[arg(long, default_value_t = 1_000, value_name = "N")]
+    structure: usize,
+
     /// Let the server wait for its disk. Both sides wait as often; on a disk that is shared, how long is a matter of luck
     /// that hides what the two sides differ in.
     #[arg(long)]
@@ -74,7 +79,7 @@ impl Args {
         let measure = std::env::args_os().any(|arg| arg == "--bench");
         let args = if measure { Self::parse() } else { Self::parse_from(["fleet", "--test"]) };
         match args.test {
-            true => Self { tenants: 5, jobs: 2, rounds: 1, light: 5, memory: 5, fsync: false, ..args },
+            true => Self { tenants: 5, jobs: 2, rounds: 1, light: 5, memory: 10, structure: 10, fsync: false, ..args },
             false => args,
         }
     }
@@ -113,6 +118,10 @@ fn main() -> Result<()> {
     }
     println!("{}", world.describe(&args));
     print!("{report}");
+    if args.structure > 0 {
+        eprintln!("the structure of {} tenants", args.structure);
+        print!("{}", structure::measure(&world, &sets.thirteen, &args).context("the structures were not compared")?);
+    }
     if args.memory > 0 {
         eprintln!("memory with {} light schemas", args.memory);
         println!("{}", memory::measure(&world, &sets, &args)?);

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use tenantry::health::{self, Health};
 use tenantry::lifecycle::{self, IfExists};
 use tenantry::migrator::{self, OnFailure, Plan};
-use tenantry::{Connector, Database, Fleet, Stop, Tenancy, TenantName, health};
+use tenantry::{Connector, Database, Fleet, Stop, Tenancy, TenantName};
 
 /// Puts the tracker into an empty database.
 pub fn prepare(url: &str, tenancy: &Tenancy) -> Result<()> {
@@ -56,9 +57,16 @@ pub fn list(url: &str, tenancy: &Tenancy, tenants: usize) -> Result<()> {
 
 /// Checks the fleet, which is well.
 pub fn health(url: &str, tenancy: &Tenancy, tenants: usize) -> Result<()> {
-    let health = health::check(&mut connect(url, 1)?, tenancy, |_| true)?;
-    ensure!(health.checked == tenants && health.findings.is_empty(), "the fleet is not well: {:?}", health.findings);
+    let health = health::check(&mut connect(url, 2)?, tenancy, &health::Options::default(), |_| true)?;
+    ensure!(health.checked == tenants && is_well(&health), "the fleet is not well: {health:?}");
     Ok(())
+}
+
+/// Whether nothing is amiss, and everything was checked.
+pub fn is_well(health: &Health) -> bool {
+    health.findings.is_empty()
+        && health.unchecked.is_empty()
+        && health.drift.groups.iter().all(|group| group.differences.is_empty())
 }
 
 /// Makes sure that a side did its work.

@@ -9,6 +9,8 @@ use tenantry::{MigrationSet, Tenancy, embed_migrations};
 
 static TENANT: tenantry::Embedded = embed_migrations!("$CARGO_MANIFEST_DIR/migrations/tenant");
 
+static THIRTEEN: tenantry::Embedded = embed_migrations!("$CARGO_MANIFEST_DIR/benches/fleet/thirteen");
+
 /// The migrations that are rolled out, one after the other.
 const NEXT: (&str, &str) = ("20990101000000_add_estimate", "ALTER TABLE tasks ADD COLUMN estimate_hours integer;\n");
 const ONE_MORE: (&str, &str) = ("20990102000000_add_budget", "ALTER TABLE projects ADD COLUMN budget integer;\n");
@@ -23,6 +25,8 @@ pub struct Sets {
     pub next: Tenancy,
     /// All, and both.
     pub one_more: Tenancy,
+    /// Thirteen tables, as an application has them.
+    pub thirteen: Tenancy,
 }
 
 impl Sets {
@@ -41,6 +45,7 @@ impl Sets {
             transactional: Tenancy::new(transactional)?,
             next: Tenancy::new(next)?,
             one_more: Tenancy::new(one_more)?,
+            thirteen: Tenancy::new(MigrationSet::from_embedded(&THIRTEEN)?)?,
         })
     }
 }

@@ -1,6 +1,8 @@
 //! The server, the databases on it, and the clock.
 
 use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -17,6 +19,8 @@ use crate::{Args, floor, ours};
 pub struct World {
     server: Ephemeral,
     version: String,
+    /// Where PostgreSQL's programs are.
+    programs: PathBuf,
 }
 
 /// A database that is dropped with this value.
@@ -43,7 +47,7 @@ impl World {
             .setting("checkpoint_timeout", "1h")
             .setting("autovacuum", "off")
             .start(&binaries)?;
-        Ok(Self { server, version: binaries.version().to_owned() })
+        Ok(Self { server, version: binaries.version().to_owned(), programs: binaries.folder().to_owned() })
     }
 
     /// What was measured on, in a line.
@@ -78,6 +82,39 @@ impl World {
         let mut conn = PgConnection::establish(database.url())?;
         conn.batch_execute("VACUUM ANALYZE pg_class, pg_namespace, pg_attribute, pg_index, public.schema_tracker")?;
         Ok(())
+    }
+
+    /// The same of the whole database, also what a fleet's catalogs have grown to.
+    pub fn settle_everything(&self, database: &Scratch<'_>) -> Result<()> {
+        Ok(PgConnection::establish(database.url())?.batch_execute("VACUUM ANALYZE")?)
+    }
+
+    /// One of PostgreSQL's programs.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+
+    /// What the server's processes have taken of the processors since it started; none where the system does not tell.
+    pub fn server_time(&self) -> Option<Duration> {
+        let pid = self.server.pid().ok()??;
+        let of = |pid: u32, ended: bool| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            // Behind the name, which is in parentheses: the state, 10 numbers, and the ticks of the process and of those
+            // children of it that have ended.
+            let ticks: Vec<u64> = stat
+                .rsplit_once(')')?
+                .1
+                .split_whitespace()
+                .skip(11)
+                .take(4)
+                .filter_map(|word| word.parse().ok())
+                .collect();
+            Some(ticks[..if ended { 4 } else { 2 }].iter().sum::<u64>())
+        };
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+        let running: u64 = children.split_whitespace().filter_map(|child| of(child.parse().ok()?, false)).sum();
+        // A tick is a hundredth of a second on Linux, wherever it tells.
+        Some(Duration::from_millis(10 * (of(pid, true)? + running)))
     }
 
     fn admin(&self, sql: &str) -> Result<()> {

@@ -15,6 +15,7 @@ pub mod exit;
 
 mod arguments;
 mod commands;
+mod comparing;
 mod confirm;
 mod context;
 mod dotenv;

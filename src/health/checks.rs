@@ -1,12 +1,11 @@
 //! The checks, each over the whole fleet in as few statements as its size allows.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashSet};
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Oid, Text};
+use diesel::sql_types::{Array, Text};
 
 use super::finding::{Finding, Kind};
 use crate::error::Error;
@@ -16,7 +15,6 @@ use crate::migration::MigrationSet;
 use crate::migrator;
 use crate::name::TenantName;
 use crate::postgres::CHUNK;
-use crate::reference::Reference;
 use crate::sql::statement::identifiers;
 use crate::tenancy::Tenancy;
 use crate::tracker::State;
@@ -128,117 +126,4 @@ pub(super) fn under_way(conn: &mut PgConnection, fleet: &Fleet) -> Result<HashSe
         found.extend(rows.into_iter().map(|row| row.name));
     }
     Ok(found)
-}
-
-/// Tables of the reference that tenants do not have. Tenants with the same ledger are asked about together: first how
-/// many of the tables each has, then, of those that lack some, which.
-pub(super) fn missing_tables(
-    conn: &mut PgConnection,
-    fleet: &Fleet,
-    reference: &Reference,
-    set: &MigrationSet,
-    findings: &mut Vec<Finding>,
-) -> Result<(), Error> {
-    // Tenants whose ledgers are alike share one: its place in memory tells the groups apart.
-    let mut groups: HashMap<*const Ledger, Group<'_>> = HashMap::new();
-    for tenant in &fleet.tenants {
-        if let Schema::Ledger { oid, ledger } = &tenant.schema {
-            let group = groups.entry(Arc::as_ptr(ledger)).or_insert_with(|| Group { ledger, tenants: Vec::new() });
-            group.tenants.push((*oid, &tenant.name));
-        }
-    }
-    for Group { ledger, tenants } in groups.into_values() {
-        let expected: Vec<String> = reference.tables_for(ledger, set).into_iter().collect();
-        if expected.is_empty() {
-            continue;
-        }
-        for chunk in tenants.chunks(CHUNK) {
-            let oids: Vec<u32> = chunk.iter().map(|(oid, _)| *oid).collect();
-            let counts = count_tables(conn, &oids, &expected)?;
-            let lacking: BTreeMap<u32, &TenantName> = chunk
-                .iter()
-                .filter(|(oid, _)| counts.get(oid).copied().unwrap_or(0) < expected.len() as i64)
-                .copied()
-                .collect();
-            if lacking.is_empty() {
-                continue;
-            }
-            let oids: Vec<u32> = lacking.keys().copied().collect();
-            let there = list_tables(conn, &oids, &expected)?;
-            let schemas = still_there(conn, &oids)?;
-            for (oid, name) in lacking.into_iter().filter(|(oid, _)| schemas.contains(oid)) {
-                let missing: Vec<String> =
-                    expected.iter().filter(|table| !there.contains(&(oid, (*table).clone()))).cloned().collect();
-                // It was dropped as a whole meanwhile, or made whole.
-                if missing.is_empty() {
-                    continue;
-                }
-                let origins: BTreeSet<String> = missing
-                    .iter()
-                    .filter_map(|table| reference.origin(table, set))
-                    .map(|migration| migration.folder().to_owned())
-                    .collect();
-                findings.push(Finding::missing_tables(name, missing, &origins.into_iter().collect::<Vec<_>>()));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Tenants with the same ledger, each with its schema's oid.
-struct Group<'a> {
-    ledger: &'a Ledger,
-    tenants: Vec<(u32, &'a TenantName)>,
-}
-
-fn count_tables(conn: &mut PgConnection, schemas: &[u32], tables: &[String]) -> Result<HashMap<u32, i64>, Error> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Oid)]
-        schema_oid: u32,
-        #[diesel(sql_type = BigInt)]
-        tables: i64,
-    }
-    let rows: Vec<Row> = sql_query(
-        "SELECT relnamespace AS schema_oid, count(*) AS tables FROM pg_class \
-         WHERE relnamespace = ANY($1) AND relname = ANY($2) AND relkind IN ('r', 'p') GROUP BY relnamespace",
-    )
-    .bind::<Array<Oid>, _>(schemas)
-    .bind::<Array<Text>, _>(tables)
-    .load(conn)
-    .map_err(Error::doing("count the tenants' tables"))?;
-    Ok(rows.into_iter().map(|row| (row.schema_oid, row.tables)).collect())
-}
-
-/// Those schemas that were not dropped meanwhile.
-fn still_there(conn: &mut PgConnection, schemas: &[u32]) -> Result<HashSet<u32>, Error> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Oid)]
-        oid: u32,
-    }
-    let rows: Vec<Row> = sql_query("SELECT oid FROM pg_namespace WHERE oid = ANY($1)")
-        .bind::<Array<Oid>, _>(schemas)
-        .load(conn)
-        .map_err(Error::doing("look for the tenants' schemas"))?;
-    Ok(rows.into_iter().map(|row| row.oid).collect())
-}
-
-fn list_tables(conn: &mut PgConnection, schemas: &[u32], tables: &[String]) -> Result<HashSet<(u32, String)>, Error> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Oid)]
-        schema_oid: u32,
-        #[diesel(sql_type = Text)]
-        name: String,
-    }
-    let rows: Vec<Row> = sql_query(
-        "SELECT relnamespace AS schema_oid, relname::text AS name FROM pg_class \
-         WHERE relnamespace = ANY($1) AND relname = ANY($2) AND relkind IN ('r', 'p')",
-    )
-    .bind::<Array<Oid>, _>(schemas)
-    .bind::<Array<Text>, _>(tables)
-    .load(conn)
-    .map_err(Error::doing("list the tenants' tables"))?;
-    Ok(rows.into_iter().map(|row| (row.schema_oid, row.name)).collect())
 }

@@ -42,8 +42,6 @@ pub enum Kind {
     OutOfOrder,
     /// The ledger records migrations that are none of the tenant migrations.
     UnknownMigrations,
-    /// Tables of the reference are not there.
-    MissingTables,
 }
 
 /// A text that is no [`Kind`].
@@ -76,7 +74,7 @@ enum Mend {
 
 impl Kind {
     /// Every kind, in the order in which findings are told.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 14] = [
         Self::TrackerBehind,
         Self::ReferenceFailed,
         Self::TableInPublic,
@@ -91,7 +89,6 @@ impl Kind {
         Self::MissingMigrations,
         Self::OutOfOrder,
         Self::UnknownMigrations,
-        Self::MissingTables,
     ];
 
     /// Its name on the command line and in JSON.
@@ -111,7 +108,6 @@ impl Kind {
             Self::MissingMigrations => "missing-migrations",
             Self::OutOfOrder => "out-of-order",
             Self::UnknownMigrations => "unknown-migrations",
-            Self::MissingTables => "missing-tables",
         }
     }
 }
@@ -259,20 +255,6 @@ impl Finding {
         );
         let mend = Mend::Advice("use the release that has them, or give --tenant-migrations".to_owned());
         Self::of_tenant(tenant.as_str(), Kind::UnknownMigrations, message, versions, mend)
-    }
-
-    pub(super) fn missing_tables(tenant: &TenantName, tables: Vec<String>, origins: &[String]) -> Self {
-        let message = format!(
-            "{} of the reference {} missing: {}",
-            count(tables.len(), "table", "tables"),
-            if tables.len() == 1 { "is" } else { "are" },
-            tables.join(", ")
-        );
-        let mend = Mend::Advice(format!(
-            "restore from a backup, or make again as {} did",
-            origins.iter().map(|folder| format!("{folder}/up.sql")).collect::<Vec<_>>().join(", ")
-        ));
-        Self::of_tenant(tenant.as_str(), Kind::MissingTables, message, tables, mend)
     }
 
     fn of_database(kind: Kind, message: String, items: Vec<String>, mend: Mend) -> Self {

@@ -3,17 +3,19 @@
 mod checks;
 mod finding;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use diesel::pg::PgConnection;
 
 use crate::database::Database;
+use crate::drift::{self, Drift, NotCompared, Stamps};
 use crate::error::Error;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Tenant};
 use crate::migration::MigrationSet;
 use crate::name::TenantName;
-use crate::reference::{Reference, Unavailable};
+use crate::reference::{self, Reference, Source, Unavailable};
 use crate::tenancy::Tenancy;
+use crate::tracker::State;
 use crate::{lifecycle, migrator, tracker};
 
 pub use finding::{Finding, Kind, UnknownKind};
@@ -25,22 +27,31 @@ pub struct Health {
     pub checked: usize,
     /// What is amiss: first with the database, then tenant by tenant in the order of names.
     pub findings: Vec<Finding>,
+    /// The tenants' structures held against the reference.
+    pub drift: Drift,
     /// What could not be checked, and why; nothing is known to be amiss with it.
     pub unchecked: Vec<String>,
 }
 
-impl Health {
-    /// How many tenants have a finding.
-    pub fn unhealthy(&self) -> usize {
-        self.findings.iter().filter_map(|finding| finding.tenant.as_deref()).collect::<BTreeSet<_>>().len()
-    }
+/// How the structures of tenants are checked.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// What they are held against.
+    pub reference: Source,
+    /// Whether those that have not been touched since the last check are read again.
+    pub stamps: Stamps,
 }
 
 /// Checks the database and those tenants that `choose` picks.
 ///
 /// # Errors
 /// [`Error::TrackerMissing`], or what the server answered.
-pub fn check(db: &mut Database, tenancy: &Tenancy, choose: impl Fn(&str) -> bool) -> Result<Health, Error> {
+pub fn check(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    options: &Options,
+    choose: impl Fn(&str) -> bool,
+) -> Result<Health, Error> {
     let mut health = Health::default();
     let server = db.server().clone();
     if !server.has_tracker {
@@ -55,12 +66,15 @@ pub fn check(db: &mut Database, tenancy: &Tenancy, choose: impl Fn(&str) -> bool
     }
     let set = tenancy.tenant_migrations();
     let mut fleet = Fleet::read(db.connection(), set)?;
+    let names: HashSet<String> = fleet.tenants.iter().map(|tenant| tenant.name.as_str().to_owned()).collect();
     fleet.tenants.retain(|tenant| choose(tenant.name.as_str()));
     fleet.misnamed.retain(|misnamed| choose(&misnamed.name));
-    let reference = match Reference::make(db, tenancy)? {
+    reference::sweep(db)?;
+    let wanted = reference::wanted(&fleet.tenants);
+    let reference = match Reference::from_source(db, tenancy, &options.reference, &wanted)? {
         Ok(reference) => Some(reference),
         Err(Unavailable::NotAllowed(why)) => {
-            health.unchecked.push(format!("the tables of the tenants: {why}, and the reference is made in one"));
+            health.unchecked.push(format!("the structures of the tenants: {why}, and the reference is made in one"));
             None
         }
         Err(Unavailable::Failed { folder, server }) => {
@@ -84,12 +98,27 @@ pub fn check(db: &mut Database, tenancy: &Tenancy, choose: impl Fn(&str) -> bool
     for tenant in &fleet.tenants {
         checks::tenant(tenant, set, under_way.contains(tenant.name.as_str()), &mut findings);
     }
-    if let Some(reference) = &reference {
-        checks::missing_tables(conn, &fleet, reference, set, &mut findings)?;
-    }
     findings.sort_by(|a, b| (&a.tenant, a.kind).cmp(&(&b.tenant, b.kind)));
     health.findings.extend(findings);
+    if let Some(reference) = &reference {
+        let settled = |tenant: &&Tenant| tenant.state == State::Active && !under_way.contains(tenant.name.as_str());
+        let tenants: Vec<&Tenant> = fleet.tenants.iter().filter(settled).collect();
+        health.drift = drift::check(db, tenancy, &tenants, reference, &names, options.stamps)?;
+        for NotCompared { tenants, why } in &health.drift.not_compared {
+            health.unchecked.push(format!("the structure of {}: {why}", list(tenants)));
+        }
+    }
     Ok(health)
+}
+
+/// Some names, and how many more.
+fn list(tenants: &[TenantName]) -> String {
+    const SHOWN: usize = 3;
+    let names: Vec<&str> = tenants.iter().take(SHOWN).map(TenantName::as_str).collect();
+    match tenants.len().saturating_sub(SHOWN) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
+    }
 }
 
 /// Those tenants in a passing state that a session is working on. Of the others, some may have been finished since they

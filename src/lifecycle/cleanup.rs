@@ -89,7 +89,7 @@ fn plan_tenants(db: &mut Database, tenancy: &Tenancy, include_orphans: bool) -> 
         .map_err(Error::doing("read the tracker"))?;
     let mut names: Vec<SchemaName> = names.iter().filter_map(|name| name.parse().ok()).collect();
     if include_orphans {
-        let tables = Reference::build(db, tenancy)?.map(|reference| reference.tables_now()).unwrap_or_default();
+        let tables = Reference::tables(db, tenancy)?;
         let found = orphans(db.connection(), tenancy.tenant_migrations(), &tables)?;
         names.extend(found.into_iter().map(|orphan| orphan.name));
     }

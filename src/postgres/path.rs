@@ -25,6 +25,10 @@ pub const WRONG_SCHEMA: &str = "tenantry: current_schema() is not the schema tha
 /// Takes back what [`SchemaPath::set_for_session`] did.
 pub const RESET: &str = "RESET search_path;";
 
+/// Sets a path for the transaction that leads to the catalog alone: what the server deparses then has its schema's name
+/// before it, whatever else is there.
+pub const CATALOG_FOR_TRANSACTION: &str = "SET LOCAL search_path TO pg_catalog, pg_temp;";
+
 impl<'a> SchemaPath<'a> {
     /// A path that leads to `schema`, and behind it to what extensions keep in theirs.
     pub fn new(schema: &'a SchemaName, extensions: &'a [SchemaName]) -> Self {

@@ -26,6 +26,9 @@ helps! {
     help_of_migrate_one: "migrate-one";
     help_of_migrate_all: "migrate-all";
     help_of_health_check: "health-check";
+    help_of_diff: "diff";
+    help_of_repair_plan: "repair-plan";
+    help_of_reference: "reference";
     help_of_drop: "drop";
     help_of_cleanup: "cleanup";
     help_of_new_migration: "new-migration";
@@ -56,6 +59,9 @@ fn every_command_is_tried_here() {
         "migrate-one",
         "migrate-all",
         "health-check",
+        "diff",
+        "repair-plan",
+        "reference",
         "drop",
         "cleanup",
         "new-migration",

@@ -160,7 +160,7 @@ impl<'a> Story<'a> {
         let context = self.context.elsewhere(self.url.clone(), None);
         let tenancy = context.tenancy()?;
         let mut db = context.database()?;
-        let tables = Reference::build(&mut db, &tenancy)?.map(|reference| reference.tables_now()).unwrap_or_default();
+        let tables = Reference::tables(&mut db, &tenancy)?;
         let (broken, copied): (SchemaName, SchemaName) = (broken.parse()?, copied.parse()?);
         let mut statements = vec![
             "CREATE SCHEMA stray".to_owned(),

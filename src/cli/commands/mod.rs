@@ -5,6 +5,7 @@ mod cleanup;
 mod completions;
 mod create;
 mod demo;
+mod diff;
 mod drop;
 mod health_check;
 mod list;
@@ -13,6 +14,8 @@ mod migrate_all;
 mod migrate_one;
 mod migrate_public;
 mod new_migration;
+mod reference;
+mod repair_plan;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -30,6 +33,9 @@ pub(crate) enum Command {
     MigrateOne(migrate_one::Args),
     MigrateAll(migrate_all::Args),
     HealthCheck(health_check::Args),
+    Diff(diff::Args),
+    RepairPlan(repair_plan::Args),
+    Reference(reference::Args),
     Drop(drop::Args),
     Cleanup(cleanup::Args),
     NewMigration(new_migration::Args),
@@ -48,6 +54,9 @@ impl Command {
             Self::MigrateOne(args) => migrate_one::run(args, context),
             Self::MigrateAll(args) => migrate_all::run(args, context),
             Self::HealthCheck(args) => health_check::run(args, context),
+            Self::Diff(args) => diff::run(args, context),
+            Self::RepairPlan(args) => repair_plan::run(args, context),
+            Self::Reference(args) => reference::run(args, context),
             Self::Drop(args) => drop::run(args, context),
             Self::Cleanup(args) => cleanup::run(args, context),
             Self::NewMigration(args) => new_migration::run(args, context),

@@ -9,7 +9,7 @@ use diesel::sql_query;
 use diesel::sql_types::{Nullable, Text};
 use tenantry::local::Ephemeral;
 
-use super::{PATIENCE, Tenantry, percent_encoded, server, socket_of};
+use super::{PATIENCE, Tenantry, binaries, percent_encoded, server, socket_of};
 
 /// An empty database, which is dropped with the value, whoever is still connected to it.
 pub struct Database {
@@ -25,12 +25,23 @@ impl Database {
 
     /// A database of another server.
     pub fn on(server: &'static Ephemeral) -> Self {
+        // No one can be connected to template0, which would make the copy fail.
+        Self::made_of("template0", server)
+    }
+
+    /// A copy. Nobody may be connected to the original for the moment.
+    pub fn copy(&self) -> Self {
+        // By its files, and not by its pages through the log, of which there would be as much for each copy.
+        let strategy = if binaries().major() >= 15 { " STRATEGY file_copy" } else { "" };
+        Self::made_of(&format!("{}{strategy}", self.name), self.server)
+    }
+
+    fn made_of(template: &str, server: &'static Ephemeral) -> Self {
         static MADE: AtomicUsize = AtomicUsize::new(0);
         // As long as the word DATABASE that stands for it in snapshots, so that tables keep their shape.
         let name = format!("db_{:05}", MADE.fetch_add(1, Ordering::Relaxed));
         let database = Self { server, name };
-        // No one can be connected to template0, which would make the copy fail.
-        database.maintain(&format!("CREATE DATABASE {} TEMPLATE template0", database.name));
+        database.maintain(&format!("CREATE DATABASE {} TEMPLATE {template}", database.name));
         database
     }
 

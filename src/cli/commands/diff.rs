@@ -1,0 +1,121 @@
+//! `diff`
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::cli::comparing::{Comparing, fails, line_by_line, tell_unused};
+use crate::cli::context::{Context, exit_of};
+use crate::cli::exit::Exit;
+use crate::cli::output::count;
+use crate::drift::{self, Diff, Difference, Level};
+use crate::name::TenantName;
+
+/// Show in what a tenant's structure differs from the reference, or from another tenant; exit code 1 tells that it does
+///
+/// A line that begins with - is expected, one with + is there.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The tenant
+    name: TenantName,
+
+    /// Another tenant to hold it against, whichever migrations the two have
+    #[arg(conflicts_with = "reference")]
+    other: Option<TenantName>,
+
+    #[command(flatten)]
+    comparing: Comparing,
+
+    /// Only differences of these levels make the exit code 1; the others are told all the same [default: structural,
+    /// security, privilege]
+    #[arg(long, value_name = "LEVEL", value_delimiter = ',')]
+    fail_on: Vec<Level>,
+}
+
+pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
+    let accepted = args.comparing.accepted()?;
+    let source = args.comparing.source()?;
+    let tenancy = context.tenancy()?;
+    let mut db = context.database()?;
+    db.require_tracker(&tenancy)?;
+    let compared = match &args.other {
+        Some(other) => drift::against_tenant(&mut db, &tenancy, &args.name, other)?,
+        None => drift::against_reference(&mut db, &tenancy, &args.name, &source)?,
+    };
+    let Diff { own_name, mut differences } = compared.diff();
+    differences.retain(|difference| !accepted.accepts(args.name.as_str(), &own_name, difference));
+    let output = context.output();
+    tell_unused(&accepted, output);
+    let failed = differences.iter().any(|difference| fails(&args.fail_on, difference));
+    if output.is_json() {
+        output.json(&Document {
+            tenant: args.name.as_str(),
+            other: args.other.as_ref().map(TenantName::as_str),
+            same: differences.is_empty(),
+            differences: differences.iter().map(|difference| DifferenceDocument::new(difference, &own_name)).collect(),
+        })?;
+        return Ok(exit_of(!failed, false));
+    }
+    output.lines(differences.iter().flat_map(|difference| lines(difference, &own_name)))?;
+    let against = args.other.as_ref().map_or("the reference", TenantName::as_str);
+    output.status(match differences.len() {
+        0 => format!("{} is as {against}", args.name),
+        n => format!("{} differs from {against}: {}", args.name, count(n, "difference")),
+    });
+    if !differences.is_empty() && args.other.is_none() {
+        output.next(format_args!(
+            "'{}' prints SQL that mends it",
+            context.command(&format!("repair-plan {}", args.name))
+        ));
+    }
+    Ok(exit_of(!failed, false))
+}
+
+fn lines(difference: &Difference, own_name: &str) -> Vec<String> {
+    let (code, level, kind, name) = (difference.code(), difference.level, difference.kind(), difference.name(own_name));
+    let leads_to = match &difference.leads_to {
+        Some(tenant) => format!("; leads to the tenant {tenant}"),
+        None => String::new(),
+    };
+    let mut lines = vec![format!("{kind} {name} ({level}, {code}{leads_to})")];
+    lines.extend(line_by_line(difference.expected(own_name).as_deref(), difference.actual(own_name).as_deref()));
+    lines.push(String::new());
+    lines
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    tenant: &'a str,
+    /// Null for the reference.
+    other: Option<&'a str>,
+    same: bool,
+    differences: Vec<DifferenceDocument>,
+}
+
+/// A difference in JSON, here and among the findings of `health-check`.
+#[derive(Serialize)]
+pub(super) struct DifferenceDocument {
+    code: String,
+    level: &'static str,
+    kind: &'static str,
+    name: String,
+    /// Null where the reference has none.
+    expected: Option<String>,
+    /// Null where the tenant has none.
+    actual: Option<String>,
+    /// The other tenant that what is there leads to.
+    leads_to: Option<String>,
+}
+
+impl DifferenceDocument {
+    pub(super) fn new(difference: &Difference, own_name: &str) -> Self {
+        Self {
+            code: difference.code(),
+            level: difference.level.as_str(),
+            kind: difference.kind().as_str(),
+            name: difference.name(own_name),
+            expected: difference.expected(own_name),
+            actual: difference.actual(own_name),
+            leads_to: difference.leads_to.clone(),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `reference`
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+use crate::cli::context::Context;
+use crate::cli::exit::Exit;
+use crate::cli::output::count;
+use crate::error::Error;
+use crate::name::TenantName;
+use crate::reference::{Applied, Reference, Source, Unavailable, sweep};
+
+/// Print the structure that the tenant migrations produce, or save it for checks that may not make it themselves
+///
+/// What is printed is a line that says what it is, and a line of JSON for each object. 'health-check' and 'diff' take the
+/// file with --reference, also on a standby and with a role that can only read.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Take the structure of this tenant
+    #[arg(long, value_name = "TENANT")]
+    of: Option<TenantName>,
+
+    /// Write it to this file
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
+    let tenancy = context.tenancy()?;
+    let mut db = context.database()?;
+    let all: Applied =
+        tenancy.tenant_migrations().iter().map(|migration| migration.version().as_str().to_owned()).collect();
+    let source = args.of.map_or(Source::Migrations, Source::Tenant);
+    sweep(&mut db)?;
+    let reference = match Reference::from_source(&mut db, &tenancy, &source, &BTreeSet::from([all]))? {
+        Ok(reference) => reference,
+        Err(Unavailable::NotAllowed(why)) => return Err(Error::NoReference { why: why.to_owned() }.into()),
+        Err(Unavailable::Failed { folder, server }) => {
+            let why = format!("migration {folder} fails in an empty schema: {server}");
+            return Err(Error::NoReference { why }.into());
+        }
+    };
+    let (text, objects) = reference
+        .structures()
+        .next()
+        .and_then(|(applied, structure)| Some((reference.to_text(applied, db.server().version)?, structure.len())))
+        .ok_or_else(|| Error::NoReference { why: "nothing was read".to_owned() })?;
+    let output = context.output();
+    match args.output {
+        None => output.lines([text.trim_end()])?,
+        Some(path) => {
+            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            output.status(format_args!("saved {} to {}", count(objects, "object"), path.display()));
+        }
+    }
+    Ok(Exit::Done)
+}

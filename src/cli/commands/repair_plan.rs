@@ -1,0 +1,154 @@
+//! `repair-plan`
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::diff::DifferenceDocument;
+use crate::cli::comparing::{Comparing, tell_unused};
+use crate::cli::context::{Context, exit_of};
+use crate::cli::exit::Exit;
+use crate::cli::output::{Output, count};
+use crate::drift::repair::{About, Plan, Trial, Tried, plan, verify};
+use crate::drift::{self, Diff, Difference};
+use crate::error::Error;
+use crate::name::TenantName;
+use crate::reference::Source;
+
+/// Print SQL that brings a tenant's structure back to the reference; exit code 1 tells that it does not mend all of it
+///
+/// What is missing is added, what differs is changed, and what is extra is dropped where no data goes with it. What would
+/// lose data stands there as a comment, and what cannot be mended is said. Only differences that 'diff' fails for by
+/// default make the exit code 1.
+///
+/// The plan is tried before it is printed, in a transaction that is rolled back. Until then it has the locks that the
+/// repair needs; it waits 2 seconds at most for one, and a statement may take 30 seconds, or what --statement-timeout
+/// says. To mend the tenant: repair-plan NAME | psql -v ON_ERROR_STOP=1.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The tenant
+    name: TenantName,
+
+    #[command(flatten)]
+    comparing: Comparing,
+
+    /// Print the plan without trying it
+    #[arg(long)]
+    no_verify: bool,
+}
+
+pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
+    let accepted = args.comparing.accepted()?;
+    let source = args.comparing.source()?;
+    let tenancy = context.tenancy()?;
+    let mut db = context.database()?;
+    db.require_tracker(&tenancy)?;
+    if !args.no_verify && db.server().in_recovery {
+        return Err(Error::Standby.into());
+    }
+    let compared = drift::against_reference(&mut db, &tenancy, &args.name, &source)?;
+    let Diff { own_name, mut differences } = compared.diff();
+    let is_accepted = |difference: &Difference| accepted.accepts(args.name.as_str(), &own_name, difference);
+    differences.retain(|difference| !is_accepted(difference));
+    let output = context.output();
+    let mut planned = plan(&compared, &differences, db.server().version);
+    if !args.no_verify && !planned.is_empty() {
+        let trial = Trial { tenancy: &tenancy, name: &args.name, compared: &compared, accepted: &is_accepted };
+        planned = verify(&mut db, &trial, planned)?;
+    }
+    tell_unused(&accepted, output);
+    match (output.is_json(), &planned.tried) {
+        (true, _) => output.json(&Document::new(&args.name, &planned, &own_name))?,
+        // Nothing that a pipe would run without its having been tried.
+        (false, Tried::Locked(_)) => {}
+        (false, _) => output.lines(planned.script(&About {
+            tenant: args.name.as_str(),
+            own_name: &own_name,
+            database: &db.server().database,
+            reference: &in_words(&source, compared.applied.len()),
+            path: &tenancy.path(args.name.schema()).set_for_transaction(),
+        }))?,
+    }
+    tell(&planned, &args.name, &own_name, output, context);
+    let fails = planned.left.iter().any(|difference| difference.level.fails_by_default());
+    Ok(exit_of(!fails && !matches!(planned.tried, Tried::Locked(_)), false))
+}
+
+fn in_words(source: &Source, migrations: usize) -> String {
+    match source {
+        Source::Migrations => format!("what its {} produce", count(migrations, "migration")),
+        Source::Tenant(name) => format!("the structure of the tenant {name}"),
+        Source::File(path) => format!("the reference in {}", path.display()),
+    }
+}
+
+fn tell(plan: &Plan, name: &TenantName, own_name: &str, output: &Output, context: &Context) {
+    let without: Vec<&Difference> = plan.left_without_statement().collect();
+    for difference in &plan.left {
+        let short = difference.in_short(own_name);
+        match without.contains(&difference) {
+            true => output.warning(format_args!("{name} {short}: not mended")),
+            false => output.warning(format_args!("{name} {short}: left as a comment")),
+        }
+    }
+    let (statements, left) = (plan.running().count(), plan.left.len());
+    match &plan.tried {
+        Tried::Locked(sql) => {
+            let first = sql.lines().next().unwrap_or_default();
+            output.error(format_args!("{name}: the plan was not tried, for another session has a lock: {first}"));
+            let again = context.command(&format!("repair-plan {name}"));
+            output.hint(format_args!("run '{again}' again when that session has ended; --no-verify does not try it"));
+        }
+        _ if plan.is_empty() => output.status(format_args!("{name} is as the reference")),
+        Tried::Yes if left == 0 => {
+            output
+                .status(format_args!("{name}: {} would mend it; nothing was changed", count(statements, "statement")));
+        }
+        Tried::Yes => output.status(format_args!(
+            "{name}: {} would mend it but for {}; nothing was changed",
+            count(statements, "statement"),
+            count(left, "difference")
+        )),
+        Tried::No if statements == 0 => {
+            output.status(format_args!("{name}: nothing can be mended without a decision; see the comments"));
+        }
+        Tried::No => output.status(format_args!("{name}: {}, not tried", count(statements, "statement"))),
+    }
+    if statements > 0 && plan.tried == Tried::Yes && !output.is_json() {
+        let command = context.command(&format!("repair-plan {name}"));
+        output.next(format_args!("'{command} | psql -v ON_ERROR_STOP=1' runs it"));
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    tenant: &'a str,
+    /// Whether all of it was tried, together.
+    verified: bool,
+    statements: Vec<StatementDocument<'a>>,
+    /// The differences that are left when the statements have run.
+    left: Vec<DifferenceDocument>,
+}
+
+#[derive(Serialize)]
+struct StatementDocument<'a> {
+    sql: &'a str,
+    runs: bool,
+    /// Why it does not run.
+    why: Option<&'a str>,
+}
+
+impl<'a> Document<'a> {
+    fn new(name: &'a TenantName, plan: &'a Plan, own_name: &str) -> Self {
+        let statements = plan.statements.iter().map(|statement| StatementDocument {
+            sql: &statement.sql,
+            runs: statement.runs(),
+            why: statement.why.as_deref(),
+        });
+        Self {
+            tenant: name.as_str(),
+            verified: plan.tried == Tried::Yes || plan.is_empty(),
+            statements: statements.collect(),
+            left: plan.left.iter().map(|difference| DifferenceDocument::new(difference, own_name)).collect(),
+        }
+    }
+}

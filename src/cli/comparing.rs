@@ -1,0 +1,121 @@
+//! What the commands that compare structures share: where the reference comes from, and what is accepted.
+
+use std::convert::Infallible;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use similar::{ChangeTag, TextDiff};
+
+use super::context::Usage;
+use super::output::Output;
+use crate::drift::{Accepted, Difference, Level, Pattern};
+use crate::name::TenantName;
+use crate::reference::Source;
+
+/// Where the patterns are that hold for the whole repository.
+const IGNORE_FILE: &str = ".tenantry-ignore";
+
+/// How structures are compared.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Comparing {
+    /// Hold tenants against this tenant, or against the reference in this file (a name with a dot or a slash in it),
+    /// instead of what the tenant migrations produce
+    #[arg(long, value_name = "TENANT|FILE", value_parser = Place::from_str)]
+    reference: Option<Place>,
+
+    /// Accept differences: [TENANT/]CODE[:OBJECT], where * stands for anything, as in index.extra:tmp_* and *.comment;
+    /// may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    ignore: Vec<Pattern>,
+
+    /// Accept the differences that this file names, a pattern in a line [default: .tenantry-ignore, where there is one]
+    #[arg(long, value_name = "FILE")]
+    ignore_file: Option<PathBuf>,
+}
+
+/// A tenant's name, or a file's.
+#[derive(Debug, Clone)]
+struct Place(String);
+
+impl FromStr for Place {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Comparing {
+    /// Where the reference comes from.
+    pub(crate) fn source(&self) -> Result<Source> {
+        match &self.reference {
+            None => Ok(Source::Migrations),
+            Some(Place(file)) if file.contains(['.', '/']) => Ok(Source::File(PathBuf::from(file))),
+            Some(Place(name)) => {
+                let tenant: TenantName = name.parse().map_err(|error| {
+                    Usage::with_hint(
+                        format!("--reference {name:?} is neither a tenant nor a file: {error}"),
+                        "a file's name has a dot or a slash in it",
+                    )
+                })?;
+                Ok(Source::Tenant(tenant))
+            }
+        }
+    }
+
+    /// Which differences are accepted.
+    pub(crate) fn accepted(&self) -> Result<Accepted> {
+        let mut accepted = Accepted::new(self.ignore.iter().cloned());
+        let file = match &self.ignore_file {
+            Some(file) => Some(file.as_path()),
+            None => Some(Path::new(IGNORE_FILE)).filter(|file| file.exists()),
+        };
+        if let Some(file) = file {
+            let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+            accepted
+                .add_lines(&text)
+                .map_err(|(line, error)| Usage::new(format!("{}, line {line}: {error}", file.display())))?;
+        }
+        Ok(accepted)
+    }
+}
+
+/// Says which patterns accept nothing: what they were for has been mended, or they are misspelt.
+pub(crate) fn tell_unused(accepted: &Accepted, output: &Output) {
+    for pattern in accepted.unused() {
+        output.detail(format_args!("no difference is accepted by {pattern}"));
+    }
+}
+
+/// Which differences make the exit code 1.
+pub(crate) fn fails(levels: &[Level], difference: &Difference) -> bool {
+    match levels {
+        [] => difference.level.fails_by_default(),
+        levels => levels.contains(&difference.level),
+    }
+}
+
+/// What is expected and what is there, a `-` or a `+` before the lines that only one of them has.
+pub(crate) fn line_by_line(expected: Option<&str>, actual: Option<&str>) -> Vec<String> {
+    let (expected, actual) = (expected.unwrap_or(""), actual.unwrap_or(""));
+    let diff = TextDiff::from_lines(expected, actual);
+    let groups = diff.grouped_ops(3);
+    let mut lines = Vec::new();
+    for (index, group) in groups.iter().enumerate() {
+        if index > 0 {
+            lines.push("  …".to_owned());
+        }
+        for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
+            let sign = match change.tag() {
+                ChangeTag::Delete => '-',
+                ChangeTag::Insert => '+',
+                ChangeTag::Equal => ' ',
+            };
+            lines.push(format!("{sign} {}", change.value().trim_end_matches('\n')));
+        }
+    }
+    lines
+}

@@ -1,0 +1,149 @@
+//! Differences that are accepted: told by nobody, and no reason to fail.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use regex::Regex;
+
+use super::difference::Difference;
+
+/// Which differences are accepted: `[TENANT/]CODE[:OBJECT]`, where `*` stands for anything, as in `index.extra:tmp_*`,
+/// `*.comment` and `acme/table.owner`.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    text: String,
+    tenant: Option<Regex>,
+    code: Regex,
+    object: Option<Regex>,
+    used: Arc<AtomicBool>,
+}
+
+/// A text that is no [`Pattern`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no pattern: [TENANT/]CODE[:OBJECT], as in index.extra:tmp_* or acme/*.comment")]
+pub struct ParsePatternError(String);
+
+/// Patterns, any of which accepts a difference.
+#[derive(Debug, Clone, Default)]
+pub struct Accepted(Vec<Pattern>);
+
+impl Pattern {
+    fn accepts(&self, tenant: &str, code: &str, object: &str) -> bool {
+        let accepts = self.tenant.as_ref().is_none_or(|pattern| pattern.is_match(tenant))
+            && self.code.is_match(code)
+            && self.object.as_ref().is_none_or(|pattern| pattern.is_match(object));
+        if accepts {
+            self.used.store(true, Ordering::Relaxed);
+        }
+        accepts
+    }
+}
+
+impl Accepted {
+    /// The patterns given one by one.
+    pub fn new(patterns: impl IntoIterator<Item = Pattern>) -> Self {
+        Self(patterns.into_iter().collect())
+    }
+
+    /// The patterns of a file's text, one in a line; what follows a `#` is a comment.
+    ///
+    /// # Errors
+    /// The first line that is no pattern, with its number from 1.
+    pub fn add_lines(&mut self, text: &str) -> Result<(), (usize, ParsePatternError)> {
+        for (index, line) in text.lines().enumerate() {
+            let line = line.split('#').next().unwrap_or_default().trim();
+            if !line.is_empty() {
+                self.0.push(line.parse().map_err(|error| (index + 1, error))?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a tenant's difference is accepted.
+    pub fn accepts(&self, tenant: &str, own_name: &str, difference: &Difference) -> bool {
+        if self.0.is_empty() {
+            return false;
+        }
+        let (code, object) = (difference.code(), difference.name(own_name));
+        // Every pattern is asked, so that those that accept nothing are known.
+        self.0.iter().filter(|pattern| pattern.accepts(tenant, &code, &object)).count() > 0
+    }
+
+    /// The patterns that have accepted nothing yet.
+    pub fn unused(&self) -> impl Iterator<Item = &Pattern> {
+        self.0.iter().filter(|pattern| !pattern.used.load(Ordering::Relaxed))
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = ParsePatternError;
+
+    fn from_str(text: &str) -> Result<Self, ParsePatternError> {
+        let (tenant, rest) = match text.split_once('/') {
+            Some((tenant, rest)) => (Some(tenant), rest),
+            None => (None, text),
+        };
+        let (code, object) = match rest.split_once(':') {
+            Some((code, object)) => (code, Some(object)),
+            None => (rest, None),
+        };
+        let is_code = !code.is_empty() && code.chars().all(|c| c.is_ascii_lowercase() || "-.*".contains(c));
+        if !is_code || tenant == Some("") || object == Some("") {
+            return Err(ParsePatternError(text.to_owned()));
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            tenant: tenant.map(glob),
+            code: glob(code),
+            object: object.map(glob),
+            used: Arc::default(),
+        })
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+fn glob(pattern: &str) -> Regex {
+    let parts: Vec<String> = pattern.split('*').map(regex::escape).collect();
+    Regex::new(&format!("(?s)^{}$", parts.join(".*"))).expect("what is escaped is valid")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepts(pattern: &str, tenant: &str, code: &str, object: &str) -> bool {
+        pattern.parse::<Pattern>().unwrap().accepts(tenant, code, object)
+    }
+
+    #[test]
+    fn a_pattern_names_tenant_code_and_object() {
+        assert!(accepts("index.extra", "acme", "index.extra", "users.tmp_1"));
+        assert!(accepts("index.extra:users.tmp_*", "acme", "index.extra", "users.tmp_1"));
+        assert!(accepts("ac*/*.comment", "acme", "table.comment", "users"));
+        assert!(!accepts("index.extra", "acme", "index.extra-large", "users.tmp_1"));
+        assert!(!accepts("index.extra:tmp_*", "acme", "index.extra", "users.tmp_1"));
+        assert!(!accepts("globex/*", "acme", "table.comment", "users"));
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_refused() {
+        for text in ["", "/index.extra", "index extra", "acme/", "index.extra:", "Index.extra"] {
+            assert!(text.parse::<Pattern>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_has_comments_and_its_lines_have_numbers() {
+        let mut accepted = Accepted::default();
+        accepted.add_lines("# ours\n\nindex.extra:tmp_*  # for a while\n").unwrap();
+        assert_eq!(accepted.unused().map(ToString::to_string).collect::<Vec<_>>(), ["index.extra:tmp_*"]);
+        assert_eq!(accepted.add_lines("table.owner\nno pattern").unwrap_err().0, 2);
+    }
+}

@@ -1,0 +1,19 @@
+//! Drift: any difference of a tenant's structure from the reference.
+
+mod accept;
+mod check;
+mod compare;
+mod difference;
+mod level;
+mod mentions;
+mod one;
+pub mod repair;
+mod stamp;
+
+pub use accept::{Accepted, ParsePatternError, Pattern};
+pub use check::{Drift, Group, Member, NotCompared, check};
+pub use compare::{Expected, Model, compare};
+pub use difference::{Aspect, Difference};
+pub use level::{Level, UnknownLevel};
+pub use one::{Compared, Diff, against_reference, against_tenant};
+pub use stamp::Stamps;

@@ -1,0 +1,276 @@
+//! A plan tried on the tenant, in a transaction that is rolled back.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Oid, Text};
+
+use super::{Plan, Statement, Tried, plan};
+use crate::database::Database;
+use crate::drift::difference::Difference;
+use crate::drift::one::Compared;
+use crate::error::Error;
+use crate::name::TenantName;
+use crate::postgres::ServerMessage;
+use crate::sql::quote::Literal;
+use crate::structure::{self, Structure};
+use crate::tenancy::Tenancy;
+
+/// How long a statement may take unless the tenancy says otherwise: it may keep the tenant's users waiting.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often what is left is planned for again: what was dropped may have had more to it than is known beforehand.
+const ROUNDS: usize = 3;
+
+/// What a statement says that did not have a lock in time, took too long, or used a label that is not committed. The
+/// server's own messages may be translated.
+const LOCKED: &str = "tenantry: a lock was not had in time";
+const SLOW: &str = "tenantry: it took too long";
+const NEW_LABEL: &str = "tenantry: it uses a new label";
+
+/// What a plan is tried on.
+pub struct Trial<'a> {
+    /// What all tenants have in common.
+    pub tenancy: &'a Tenancy,
+    /// The tenant.
+    pub name: &'a TenantName,
+    /// What the plan was made of.
+    pub compared: &'a Compared,
+    /// Whether a difference is accepted, and stays.
+    pub accepted: &'a dyn Fn(&Difference) -> bool,
+}
+
+/// Tries a plan: its statements run one by one in a transaction on the tenant's schema, the structure is read again and
+/// held against the reference, and all of it is rolled back. A statement that fails is one that does not run, and so are
+/// those that make no sense without it.
+///
+/// Where another session has a lock that is needed, nothing more is tried, for others would queue up behind it: the plan
+/// is returned as it was.
+///
+/// # Errors
+/// [`Error::CannotCompare`] when the tenant was changed since it was compared, or what the server answered to tenantry's
+/// own statements.
+pub fn verify(db: &mut Database, trial: &Trial<'_>, planned: Plan) -> Result<Plan, Error> {
+    let version = db.server().version;
+    let conn = db.connection();
+    let tried = in_transaction(conn, trial, version, &planned);
+    let rolled_back = conn.batch_execute("ROLLBACK").map_err(Error::doing("roll the trial back"));
+    let tried = tried?;
+    rolled_back?;
+    Ok(match tried {
+        Ok(plan) => plan,
+        Err(Locked(sql)) => Plan { tried: Tried::Locked(sql), ..planned },
+    })
+}
+
+/// The statement that did not have a lock.
+struct Locked(String);
+
+fn in_transaction(
+    conn: &mut PgConnection,
+    trial: &Trial<'_>,
+    version: i32,
+    planned: &Plan,
+) -> Result<Result<Plan, Locked>, Error> {
+    let own = Error::doing("try the plan");
+    conn.batch_execute("BEGIN READ WRITE").map_err(&own)?;
+    let there = trial.read(conn, version)?;
+    if there != trial.compared.structure {
+        let why = "it was changed meanwhile".to_owned();
+        return Err(Error::CannotCompare { name: trial.name.clone(), why });
+    }
+    let timeout = trial.tenancy.statement_timeout().unwrap_or(STATEMENT_TIMEOUT);
+    let path = trial.tenancy.path(trial.name.schema());
+    let settings = format!(
+        "SET LOCAL lock_timeout TO '2s'; SET LOCAL statement_timeout TO {}; SET LOCAL check_function_bodies TO off; \
+         SET LOCAL client_min_messages TO error; {} DO {};",
+        timeout.as_millis(),
+        path.set_for_transaction(),
+        Literal(&format!("BEGIN {} END", path.guard())),
+    );
+    conn.batch_execute(&format!("{settings} SAVEPOINT begun")).map_err(&own)?;
+    let mut run = Run { conn, timeout, statements: planned.statements.clone(), ran: Vec::new() };
+    let mut todo: Vec<usize> = (0..run.statements.len()).filter(|index| run.statements[*index].runs()).collect();
+    let mut left = Vec::new();
+    for _ in 0..ROUNDS {
+        if let Err(locked) = run.all(todo).map_err(&own)? {
+            return Ok(Err(locked));
+        }
+        let structure = trial.read(run.conn, version)?;
+        run.conn.batch_execute(&settings).map_err(&own)?;
+        let compared = Compared { structure, ..trial.compared.clone() };
+        left = compared.diff().differences;
+        left.retain(|difference| !(trial.accepted)(difference));
+        todo = run.add(plan(&compared, &left, version).statements);
+        if todo.is_empty() {
+            break;
+        }
+    }
+    Ok(Ok(run.into_plan(left)))
+}
+
+impl Trial<'_> {
+    fn read(&self, conn: &mut PgConnection, version: i32) -> Result<Structure, Error> {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = Oid)]
+            oid: u32,
+        }
+        let own = Error::doing("read the structure of a schema");
+        let row: Option<Row> = sql_query("SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1")
+            .bind::<Text, _>(self.name.as_str())
+            .get_result(conn)
+            .optional()
+            .map_err(&own)?;
+        let gone = || Error::CannotCompare { name: self.name.clone(), why: "it was dropped meanwhile".to_owned() };
+        let oid = row.ok_or_else(gone)?.oid;
+        let mut read = structure::read_in_transaction(conn, version, &[oid]).map_err(&own)?;
+        read.remove(&oid).ok_or_else(gone)
+    }
+}
+
+/// A plan that is being tried.
+struct Run<'a> {
+    conn: &'a mut PgConnection,
+    timeout: Duration,
+    statements: Vec<Statement>,
+    /// What has run, in order.
+    ran: Vec<usize>,
+}
+
+/// How a statement failed.
+enum Failed {
+    Locked,
+    NewLabel,
+    Otherwise(String),
+}
+
+impl Run<'_> {
+    /// Runs statements. Those that fail are tried again behind the others, as long as that gets further.
+    fn all(&mut self, mut todo: Vec<usize>) -> QueryResult<Result<(), Locked>> {
+        while !todo.is_empty() {
+            let mut failed: Vec<(usize, String)> = Vec::new();
+            let mut got_further = false;
+            for index in &todo {
+                let group = self.statements[*index].group;
+                let waits = group.is_some() && failed.iter().any(|(other, _)| self.statements[*other].group == group);
+                let outcome = match waits {
+                    true => Err(Failed::Otherwise("it goes with the statement before".to_owned())),
+                    false => self.one(*index)?,
+                };
+                match outcome {
+                    Ok(()) => {
+                        self.ran.push(*index);
+                        got_further = true;
+                    }
+                    Err(Failed::NewLabel) => {
+                        self.statements[*index].untried = true;
+                        self.ran.push(*index);
+                    }
+                    Err(Failed::Locked) => return Ok(Err(Locked(self.statements[*index].sql.clone()))),
+                    Err(Failed::Otherwise(why)) => failed.push((*index, why)),
+                }
+            }
+            if got_further {
+                todo = failed.into_iter().map(|(index, _)| index).collect();
+                continue;
+            }
+            todo = self.give_up(failed)?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Takes those that fail, and what goes with them, out of the plan. What is to run again is returned: all of it where
+    /// something of a group had run.
+    fn give_up(&mut self, failed: Vec<(usize, String)>) -> QueryResult<Vec<usize>> {
+        let groups: BTreeSet<usize> = failed.iter().filter_map(|(index, _)| self.statements[*index].group).collect();
+        for (index, why) in failed {
+            self.statements[index].why = Some(why);
+        }
+        let of_group = |statement: &Statement| statement.group.is_some_and(|group| groups.contains(&group));
+        let again = self.ran.iter().any(|index| of_group(&self.statements[*index]));
+        for statement in self.statements.iter_mut().filter(|statement| statement.runs()) {
+            if of_group(statement) {
+                statement.why = Some("it goes with a statement that fails".to_owned());
+            }
+        }
+        if !again {
+            return Ok(Vec::new());
+        }
+        self.conn.batch_execute("ROLLBACK TO SAVEPOINT begun")?;
+        let ran = std::mem::take(&mut self.ran);
+        Ok(ran.into_iter().filter(|index| self.statements[*index].runs()).collect())
+    }
+
+    fn one(&mut self, index: usize) -> QueryResult<Result<(), Failed>> {
+        let sql = &self.statements[index].sql;
+        let block = format!(
+            "BEGIN EXECUTE {}; EXCEPTION WHEN lock_not_available OR deadlock_detected THEN RAISE EXCEPTION '{LOCKED}'; \
+             WHEN query_canceled THEN RAISE EXCEPTION '{SLOW}'; \
+             WHEN unsafe_new_enum_value_usage THEN RAISE EXCEPTION '{NEW_LABEL}'; END",
+            Literal(sql)
+        );
+        let message = format!("SAVEPOINT one; DO {}; RELEASE SAVEPOINT one", Literal(&block));
+        let Err(error) = self.conn.batch_execute(&message) else { return Ok(Ok(())) };
+        if ServerMessage::is_connection_lost(&error) {
+            return Err(error);
+        }
+        self.conn.batch_execute("ROLLBACK TO SAVEPOINT one; RELEASE SAVEPOINT one")?;
+        let server = ServerMessage::from(&error);
+        Ok(Err(match server.message.as_str() {
+            LOCKED => Failed::Locked,
+            NEW_LABEL => Failed::NewLabel,
+            SLOW => {
+                let timeout = humantime::format_duration(self.timeout);
+                Failed::Otherwise(format!("it takes longer than {timeout} (--statement-timeout)"))
+            }
+            _ => Failed::Otherwise(format!("the server refuses it: {server}")),
+        }))
+    }
+
+    /// Adds statements for what is left, and returns those that are to run.
+    fn add(&mut self, more: Vec<Statement>) -> Vec<usize> {
+        let groups = self.statements.iter().filter_map(|statement| statement.group).max().unwrap_or(0);
+        let mut todo = Vec::new();
+        for mut statement in more {
+            if let Some(known) = self.statements.iter_mut().find(|known| known.sql == statement.sql) {
+                known.mends.extend(statement.mends);
+                continue;
+            }
+            statement.group = statement.group.map(|group| group + groups);
+            if statement.runs() {
+                todo.push(self.statements.len());
+            }
+            self.statements.push(statement);
+        }
+        // Something of a group that has failed already is not tried again.
+        let failed: BTreeSet<usize> = todo
+            .iter()
+            .filter_map(|index| self.statements[*index].group)
+            .filter(|group| self.statements.iter().any(|other| other.group == Some(*group) && !other.runs()))
+            .collect();
+        todo.retain(|index| self.statements[*index].group.is_none_or(|group| !failed.contains(&group)));
+        todo
+    }
+
+    /// What has run, in the order in which it did, and what is for a difference that is left.
+    fn into_plan(self, mut left: Vec<Difference>) -> Plan {
+        let untried: Vec<&Statement> = self.statements.iter().filter(|statement| statement.untried).collect();
+        left.retain(|difference| {
+            !untried.iter().any(|statement| {
+                statement.object == difference.identity
+                    || statement.mends.iter().any(|(identity, _)| *identity == difference.identity)
+            })
+        });
+        let not_run = self.statements.iter().filter(|statement| !statement.runs());
+        let for_left = not_run.filter(|statement| left.iter().any(|difference| statement.is_for(difference))).cloned();
+        let for_left: Vec<Statement> = for_left.collect();
+        let mut statements: Vec<Statement> = self.ran.iter().map(|index| self.statements[*index].clone()).collect();
+        statements.extend(for_left);
+        Plan { statements, left, tried: Tried::Yes }
+    }
+}

@@ -1,0 +1,160 @@
+//! The reference: the structure that the tenant migrations produce, at each version that tenants are at.
+//!
+//! It is made by the migrations themselves ([`Reference::make`]); or it is an existing tenant's structure
+//! ([`Reference::of_tenant`]), or one that was saved ([`Reference::load`]).
+
+mod file;
+mod owner;
+mod replay;
+mod scratch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crate::database::Database;
+use crate::drift::Expected;
+use crate::error::Error;
+use crate::fleet::{Fleet, Tenant};
+use crate::name::TenantName;
+use crate::postgres::ServerMessage;
+use crate::structure::{self, Structure};
+use crate::tenancy::Tenancy;
+
+pub use scratch::sweep;
+
+/// The versions of the migrations that have been applied, in order: what a ledger records.
+pub type Applied = Vec<String>;
+
+/// The structure that the tenant migrations produce.
+#[derive(Debug, Clone)]
+pub struct Reference {
+    /// The tables after the first n migrations, for each n from 0; of a tenant or a file, those that it has.
+    tables: Vec<BTreeSet<String>>,
+    /// With markers where the schema's own name was.
+    structures: BTreeMap<Applied, Structure>,
+    /// The tenant that it is of, as the server quotes its name.
+    literal: Option<String>,
+    /// The role that owns the schemas of tenants.
+    owner: Option<String>,
+}
+
+/// Where the reference comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Source {
+    /// The tenant migrations make it.
+    #[default]
+    Migrations,
+    /// It is the structure of a tenant.
+    Tenant(TenantName),
+    /// It was saved.
+    File(PathBuf),
+}
+
+/// Why there is no reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unavailable {
+    /// This role may not create a schema, or the server is a standby: nothing is wrong with the migrations.
+    NotAllowed(&'static str),
+    /// A migration failed in an empty schema.
+    Failed {
+        /// Its folder.
+        folder: String,
+        /// What the server said.
+        server: ServerMessage,
+    },
+}
+
+impl Reference {
+    /// Makes the reference by running the tenant migrations, and reads the structure after each of `wanted`, what a ledger
+    /// records. Nothing is left in the database.
+    ///
+    /// The migrations run in a transaction that is rolled back. Where one of them cannot, they run in a schema of their
+    /// own that is dropped again; should this process be killed, [`sweep`] drops it.
+    ///
+    /// # Errors
+    /// What the server answered to tenantry's own statements. That the reference is unavailable is no error.
+    pub fn make(
+        db: &mut Database,
+        tenancy: &Tenancy,
+        wanted: &BTreeSet<Applied>,
+    ) -> Result<Result<Self, Unavailable>, Error> {
+        replay::make(db, tenancy, wanted)
+    }
+
+    /// The reference from wherever it comes; see [`Reference::make`], [`Reference::of_tenant`] and [`Reference::load`].
+    ///
+    /// # Errors
+    /// Theirs.
+    pub fn from_source(
+        db: &mut Database,
+        tenancy: &Tenancy,
+        source: &Source,
+        wanted: &BTreeSet<Applied>,
+    ) -> Result<Result<Self, Unavailable>, Error> {
+        match source {
+            Source::Migrations => Self::make(db, tenancy, wanted),
+            Source::Tenant(name) => Self::of_tenant(db, tenancy, name).map(Ok),
+            Source::File(path) => Self::load(path, db.server().version).map(Ok),
+        }
+    }
+
+    /// The tables that all migrations together produce; none where that cannot be found out.
+    ///
+    /// # Errors
+    /// As [`Reference::make`].
+    pub fn tables(db: &mut Database, tenancy: &Tenancy) -> Result<Vec<String>, Error> {
+        Ok(Self::make(db, tenancy, &BTreeSet::new())?.map(|reference| reference.tables_now()).unwrap_or_default())
+    }
+
+    /// The structure of a tenant as the reference of those that have the same migrations.
+    ///
+    /// # Errors
+    /// [`Error::NoReferenceTenant`], or what the server answered.
+    pub fn of_tenant(db: &mut Database, tenancy: &Tenancy, name: &TenantName) -> Result<Self, Error> {
+        let fleet = Fleet::read_some(db.connection(), tenancy.tenant_migrations(), std::slice::from_ref(name))?;
+        let none = || Error::NoReferenceTenant { name: name.clone() };
+        let tenant = fleet.get(name).ok_or_else(none)?;
+        let (Some(ledger), Some(oid)) = (tenant.ledger(), tenant.schema_oid()) else { return Err(none()) };
+        let version = db.server().version;
+        let mut read = structure::read(db.connection(), version, &[oid])?;
+        let structure = read.remove(&oid).ok_or_else(none)?;
+        let literal = Some(structure.own_name.clone());
+        Ok(Self {
+            tables: vec![structure.tables().map(str::to_owned).collect()],
+            structures: BTreeMap::from([(ledger.applied.clone(), structure.with_its_name_marked())]),
+            literal,
+            owner: None,
+        })
+    }
+
+    /// The tables that all migrations together produce.
+    pub fn tables_now(&self) -> Vec<String> {
+        self.tables.last().into_iter().flatten().cloned().collect()
+    }
+
+    /// Every table that some migration produces, also those that a later one drops.
+    pub fn tables_ever(&self) -> BTreeSet<String> {
+        self.tables.iter().flatten().cloned().collect()
+    }
+
+    /// What a tenant whose ledger records `applied` is to be held against, where that is known.
+    pub fn expected(&self, applied: &[String]) -> Option<Expected<'_>> {
+        let structure = self.structures.get(applied)?;
+        Some(Expected { structure, literal: self.literal.as_deref(), owner: self.owner.as_deref() })
+    }
+
+    /// The structures that it has, by what a ledger records.
+    pub fn structures(&self) -> impl Iterator<Item = (&Applied, &Structure)> {
+        self.structures.iter()
+    }
+}
+
+/// What the ledgers of tenants record, where a reference can be made for it.
+pub fn wanted<'a>(tenants: impl IntoIterator<Item = &'a Tenant>) -> BTreeSet<Applied> {
+    tenants.into_iter().filter_map(applied).cloned().collect()
+}
+
+/// What the ledger of a tenant records, where a reference can be made for it: the set knows all of its migrations.
+pub fn applied(tenant: &Tenant) -> Option<&Applied> {
+    tenant.ledger().filter(|ledger| ledger.unknown.is_empty()).map(|ledger| &ledger.applied)
+}

@@ -1,0 +1,36 @@
+//! Whose the tenants are: the role that the reference is made as.
+
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Bool, Text};
+
+use crate::error::Error;
+
+/// The role that most tenants' schemas belong to; in doubt, the tracker's owner.
+#[derive(Debug, Clone, QueryableByName)]
+pub(super) struct Owner {
+    #[diesel(sql_type = Text)]
+    pub(super) name: String,
+    /// Whether this session can be that role, and is not already, and whether that role can create a schema.
+    #[diesel(sql_type = Bool)]
+    pub(super) can_be: bool,
+}
+
+/// Whoever checks may not be who creates. What a role owns, and what is granted when it creates something, is part of the
+/// structure; so the reference is made as the role that tenants are created as, where that can be done.
+pub(super) fn of_fleet(conn: &mut PgConnection) -> Result<Option<Owner>, Error> {
+    sql_query(
+        "WITH vote AS ( \
+             SELECT n.nspowner AS role, 0 AS tracker FROM public.schema_tracker t JOIN pg_namespace n ON n.nspname = t.name \
+             UNION ALL SELECT c.relowner, 1 FROM pg_class c WHERE c.oid = 'public.schema_tracker'::regclass \
+         ) \
+         SELECT pg_get_userbyid(role)::text AS name, \
+             pg_get_userbyid(role) <> current_user AND pg_has_role(current_user, role, 'MEMBER') \
+             AND has_database_privilege(role, current_database(), 'CREATE') AS can_be \
+         FROM vote GROUP BY role ORDER BY count(*) DESC, max(tracker) DESC, role LIMIT 1",
+    )
+    .get_result(conn)
+    .optional()
+    .map_err(Error::doing("ask whose the tenants are"))
+}

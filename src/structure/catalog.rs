@@ -1,0 +1,248 @@
+//! The statements that read the catalogs: one file for each kind of object, in two readings.
+//!
+//! A file is a template. The reading *in full* is for a few schemas: names in clear, deparsed definitions, found through
+//! the dependencies' index. The reading *by hash* is for the whole fleet: cheap columns where they say the same, scans
+//! instead of a look-up for each tenant, and the schema's own name taken out wherever it stands, so that equal tenants
+//! have equal rows. Whatever is told in full follows from what is hashed: two schemas with equal hashes have equal
+//! structures. The other way round it need not hold; who differs is read in full.
+//!
+//! In a template
+//! - `/*few … */` and `/*hash … */` are for one of the readings, `/*fleet … */` and `/*part … */` for whether what is hashed
+//!   is the fleet, or some objects of it that `$1` names,
+//! - `/*>=15 … */`, `/*<18 … */` and `/*15-16 … */` are for these major versions of the server,
+//! - `sorted(array)` is the array in an order that does not depend on how it came about,
+//! - `grants(acl, type, owner)` is an access control list in words, and NULL where it is what an owner has by default;
+//!   `type` is as `acldefault` takes it.
+
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex};
+
+/// A kind of reading; see the [module](self).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// In full, a few schemas.
+    Few,
+    /// By hash, the fleet.
+    Fleet,
+    /// By hash, some objects of the fleet, which `$1` names instead of the schemas.
+    Part,
+}
+
+/// A template, and what it reads.
+pub(super) struct Section {
+    /// The file's name.
+    pub(super) name: &'static str,
+    template: &'static str,
+    /// The catalogs of which one must have an entry that depends on the schema, or there is nothing to be read.
+    pub(super) classes: &'static [&'static str],
+    /// For the fleet: which objects are read, by their oids, a part at a time; see [`Apart`].
+    pub(super) apart: Option<Apart>,
+}
+
+/// What is read in parts, because the server keeps something for every object that it deparses.
+pub(super) struct Apart {
+    /// The objects' oids.
+    pub(super) oids: &'static str,
+    /// How many in a statement.
+    pub(super) at_once: usize,
+}
+
+/// Deparsing takes a lock on each relation that a query reads, for the length of the transaction.
+const LOCKING: usize = 200;
+
+/// To deparse an expression the server loads its relation, and keeps it for as long as the session lasts.
+const LOADING: usize = 2_000;
+
+macro_rules! section {
+    ($name:literal, $classes:expr) => {
+        Section {
+            name: $name,
+            template: include_str!(concat!("catalog/", $name, ".sql")),
+            classes: $classes,
+            apart: None,
+        }
+    };
+    ($name:literal, $classes:expr, $at_once:expr, $oids:literal) => {
+        Section {
+            name: $name,
+            template: include_str!(concat!("catalog/", $name, ".sql")),
+            classes: $classes,
+            apart: Some(Apart { oids: $oids, at_once: $at_once }),
+        }
+    };
+}
+
+const RELATIONS: &[&str] = &["pg_class"];
+const TYPES: &[&str] = &["pg_type"];
+const FUNCTIONS: &[&str] = &["pg_proc"];
+
+/// What is read in full; of the fleet, too. The dearest come first, so that no reader is left alone with them.
+pub(super) static SECTIONS: [Section; 25] = [
+    section!("column", &["pg_class", "pg_type"]),
+    section!("sequence", RELATIONS),
+    section!("constraint", RELATIONS),
+    section!("index", RELATIONS),
+    section!("table", RELATIONS),
+    section!("type", TYPES),
+    section!("trigger", RELATIONS),
+    section!("function", FUNCTIONS),
+    section!("domain_constraint", TYPES),
+    section!(
+        "view",
+        RELATIONS,
+        LOCKING,
+        "SELECT c.oid FROM pg_class c WHERE c.relkind IN ('v', 'm') AND c.relnamespace = ANY ($1)"
+    ),
+    section!(
+        "rule",
+        RELATIONS,
+        LOCKING,
+        "SELECT r.oid FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class \
+         WHERE c.relnamespace = ANY ($1) AND NOT (r.rulename = '_RETURN' AND r.ev_type = '1')"
+    ),
+    section!(
+        "policy",
+        RELATIONS,
+        LOADING,
+        "SELECT p.oid FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid WHERE c.relnamespace = ANY ($1)"
+    ),
+    section!("schema", &[]),
+    section!("default_privileges", &["pg_default_acl"]),
+    section!("operator", &["pg_operator"]),
+    section!("operator_class", &["pg_opclass"]),
+    section!("operator_family", &["pg_opfamily"]),
+    section!("collation", &["pg_collation"]),
+    section!("conversion", &["pg_conversion"]),
+    section!("text_search", &["pg_ts_config", "pg_ts_dict", "pg_ts_parser", "pg_ts_template"]),
+    section!("statistics", &["pg_statistic_ext"]),
+    section!("publication", &["pg_class", "pg_publication_namespace"]),
+    section!("extension", &["pg_extension"]),
+    section!("cast", TYPES),
+    section!("security_label", &["pg_seclabel"]),
+];
+
+/// What is read of the fleet besides, and in full is part of another section.
+pub(super) static EXPRESSIONS: [Section; 3] = [
+    section!(
+        "constraint_expression",
+        RELATIONS,
+        LOADING,
+        "SELECT k.oid FROM pg_constraint k \
+         WHERE k.conbin IS NOT NULL AND k.conrelid <> 0 AND k.connamespace = ANY ($1)"
+    ),
+    section!(
+        "index_expression",
+        RELATIONS,
+        LOADING,
+        "SELECT i.indexrelid AS oid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+         WHERE (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL) AND c.relnamespace = ANY ($1)"
+    ),
+    section!(
+        "function_body",
+        FUNCTIONS,
+        LOCKING,
+        "SELECT p.oid FROM pg_proc p WHERE p.prosqlbody IS NOT NULL AND p.pronamespace = ANY ($1)"
+    ),
+];
+
+/// What every statement begins with: the schemas of `$1`, and their relations.
+pub(super) fn prelude(reading: Reading, major: i32) -> String {
+    expand(include_str!("catalog/prelude.sql"), reading, major)
+}
+
+impl Section {
+    /// The section as a subquery's text, for a statement that begins with the [`prelude`].
+    pub(super) fn sql(&self, reading: Reading, major: i32) -> String {
+        expand(self.template, reading, major)
+    }
+}
+
+fn expand(template: &str, reading: Reading, major: i32) -> String {
+    static VERSIONS: LazyLock<Regex> = LazyLock::new(|| regex(r"(?s)/\*(>=|<|(\d+)-)(\d+)\s(.*?)\*/"));
+    static READINGS: LazyLock<Regex> = LazyLock::new(|| regex(r"(?s)/\*(few|hash|fleet|part)\s(.*?)\*/"));
+    static SORTED: LazyLock<Regex> = LazyLock::new(|| regex(r"sorted\(([^()]+)\)"));
+    static GRANTS: LazyLock<Regex> = LazyLock::new(|| regex(r"grants\(([^,()]+), ([^,()]+), ([^,()]+)\)"));
+
+    // Versions first: they stand inside of readings.
+    let sql = VERSIONS.replace_all(template, |found: &Captures<'_>| {
+        let number: i32 = found[3].parse().expect("digits");
+        let applies = match &found[1] {
+            ">=" => major >= number,
+            "<" => major < number,
+            _ => (found[2].parse().expect("digits")..=number).contains(&major),
+        };
+        if applies { found[4].to_owned() } else { String::new() }
+    });
+    let sql = READINGS.replace_all(&sql, |found: &Captures<'_>| {
+        let applies = match &found[1] {
+            "few" => reading == Reading::Few,
+            "fleet" => reading == Reading::Fleet,
+            "part" => reading == Reading::Part,
+            _ => reading != Reading::Few,
+        };
+        if applies { found[2].to_owned() } else { String::new() }
+    });
+    let sql = SORTED.replace_all(&sql, |found: &Captures<'_>| match reading {
+        Reading::Few => in_order(&found[1]),
+        Reading::Fleet | Reading::Part => found[1].to_owned(),
+    });
+    GRANTS.replace_all(&sql, |found: &Captures<'_>| grants(&found[1], &found[2], &found[3])).into_owned()
+}
+
+fn regex(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("a valid pattern")
+}
+
+fn in_order(array: &str) -> String {
+    format!(
+        "CASE WHEN {array} IS NOT NULL THEN (SELECT array_agg(v ORDER BY v COLLATE \"C\") FROM unnest({array}) v) END"
+    )
+}
+
+/// The owner is not named: whose the object is, is told apart.
+fn grants(acl: &str, object_type: &str, owner: &str) -> String {
+    let in_words = |acl: &str| {
+        format!(
+            "(SELECT coalesce(array_agg(x.granted ORDER BY x.granted COLLATE \"C\"), '{{}}') FROM (\
+             SELECT CASE e.grantee WHEN 0 THEN 'PUBLIC' WHEN {owner} THEN '(owner)' \
+             ELSE quote_ident(pg_get_userbyid(e.grantee)) END || ': ' \
+             || string_agg(e.privilege_type || CASE WHEN e.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END, ', ' \
+             ORDER BY e.privilege_type COLLATE \"C\", e.is_grantable) \
+             || CASE WHEN e.grantor <> {owner} THEN ' by ' || quote_ident(pg_get_userbyid(e.grantor)) ELSE '' END AS granted \
+             FROM aclexplode({acl}) e GROUP BY e.grantee, e.grantor) x)"
+        )
+    };
+    let default = in_words(&format!("acldefault({object_type}, {owner})"));
+    format!("CASE WHEN {acl} IS NOT NULL THEN nullif({}, {default}) END", in_words(acl))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_has_a_reading_for_each_version() {
+        let template = "a /*few b /*>=15 c */ */ /*fleet d */ /*hash g */ /*<15 e */ /*15-16 f */";
+        let words = |reading, major| -> Vec<String> {
+            expand(template, reading, major).split_whitespace().map(str::to_owned).collect()
+        };
+        assert_eq!(words(Reading::Few, 14), ["a", "b", "e"]);
+        assert_eq!(words(Reading::Few, 16), ["a", "b", "c", "f"]);
+        assert_eq!(words(Reading::Fleet, 18), ["a", "d", "g"]);
+        assert_eq!(words(Reading::Part, 18), ["a", "g"]);
+    }
+
+    #[test]
+    fn nothing_of_the_templates_is_left() {
+        for reading in [Reading::Few, Reading::Fleet, Reading::Part] {
+            for major in 14..=18 {
+                for section in SECTIONS.iter().chain(&EXPRESSIONS) {
+                    let sql = section.sql(reading, major);
+                    assert!(!sql.contains("/*") && !sql.contains("*/"), "{}: {sql}", section.name);
+                    assert!(!sql.contains("grants(") && !sql.contains("sorted("), "{}: {sql}", section.name);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+-- What every kind of object starts from: the schemas, and what is in them and belongs to no extension.
+WITH namespace AS NOT MATERIALIZED (
+    SELECT n.oid, n.nspname, n.nspowner, n.nspacl,
+        /*hash quote_ident(n.nspname) || '.' */ /*few '' */ AS own
+    FROM pg_namespace n
+    /*few WHERE n.oid = ANY ($1) */ /*fleet WHERE n.oid = ANY ($1) */
+),
+/*few
+-- There is no index that leads from a schema to what is in it, but the one of the dependencies; a composite type's
+-- relation depends on the type, and an index on its table.
+inside AS MATERIALIZED (
+    SELECT d.classid, d.objid FROM pg_depend d
+    WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = ANY ($1)
+    UNION ALL
+    SELECT 'pg_class'::regclass, t.typrelid FROM pg_depend d JOIN pg_type t ON t.oid = d.objid
+    WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = ANY ($1)
+      AND d.classid = 'pg_type'::regclass AND t.typrelid <> 0
+    UNION ALL
+    SELECT 'pg_class'::regclass, x.indexrelid FROM pg_depend d JOIN pg_index x ON x.indrelid = d.objid
+    WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = ANY ($1) AND d.classid = 'pg_class'::regclass
+),
+*/
+member AS MATERIALIZED (
+    SELECT d.classid, d.objid FROM pg_depend d WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+),
+-- What is dropped with an extension, though it is none of its members.
+needed AS MATERIALIZED (
+    SELECT d.classid, d.objid, array_agg(e.extname ORDER BY e.extname) AS extensions
+    FROM pg_depend d
+    JOIN pg_extension e ON e.oid = d.refobjid
+    WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'x'
+    GROUP BY d.classid, d.objid
+),
+relation AS NOT MATERIALIZED (
+    SELECT c.*, n.nspowner, n.own
+    FROM namespace n
+    JOIN pg_class c ON c.relnamespace = n.oid
+    WHERE c.oid NOT IN (SELECT m.objid FROM member m WHERE m.classid = 'pg_class'::regclass)
+      /*few AND c.oid IN (SELECT i.objid FROM inside i WHERE i.classid = 'pg_class'::regclass) */
+)

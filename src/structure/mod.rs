@@ -1,0 +1,13 @@
+//! Structure: everything that lives in a schema, as objects and what the catalogs say of them.
+
+mod catalog;
+mod fingerprint;
+mod object;
+mod read;
+
+pub use fingerprint::{Fingerprint, fingerprints};
+pub use object::{Facts, Identity, Object, ObjectKind, Structure};
+pub use read::read;
+
+pub(crate) use object::{OWN, OWN_NAME, filled_in};
+pub(crate) use read::{AT_ONCE, read_in_transaction};

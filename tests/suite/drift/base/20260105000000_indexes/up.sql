@@ -1,0 +1,27 @@
+CREATE INDEX users_name_idx ON users (name);
+CREATE INDEX users_lower_idx ON users (lower(email));
+CREATE INDEX users_pattern_idx ON users (email text_pattern_ops);
+CREATE INDEX users_collated_idx ON users (name COLLATE "POSIX");
+CREATE INDEX users_recent_idx ON users (created_at DESC NULLS LAST, score ASC NULLS FIRST);
+CREATE INDEX users_active_idx ON users (score) WHERE mood <> 'sad';
+CREATE UNIQUE INDEX users_cover_idx ON users (nickname, age) INCLUDE (email) WITH (fillfactor = 80);
+CREATE INDEX users_tags_idx ON users USING gin (tags) WITH (fastupdate = off);
+CREATE INDEX users_prefs_idx ON users USING gin (prefs jsonb_path_ops);
+CREATE INDEX users_expr_idx ON users ((score + karma), lower(name));
+ALTER INDEX users_expr_idx ALTER COLUMN 1 SET STATISTICS 300;
+CREATE INDEX readings_taken_at_idx ON readings USING brin (taken_at) WITH (pages_per_range = 32);
+CREATE INDEX readings_position_idx ON readings USING gist (position);
+CREATE INDEX readings_spread_idx ON readings USING spgist (position);
+CREATE INDEX readings_sensor_idx ON readings USING hash (sensor);
+CREATE INDEX readings_value_idx ON readings (value size_ops);
+CREATE INDEX readings_note_idx ON readings (note);
+CREATE INDEX readings_raw_idx ON readings (raw);
+CREATE INDEX documents_search_idx ON documents USING gin (to_tsvector('search', title));
+CREATE INDEX events_kind_idx ON events (kind);
+CREATE INDEX events_2025_amount_idx ON events_2025 (amount);
+CREATE UNIQUE INDEX people_name_idx ON people (name);
+
+CREATE STATISTICS users_stats (dependencies, ndistinct) ON mood, score FROM users;
+CREATE STATISTICS readings_stats (mcv) ON sensor, value FROM readings;
+CREATE STATISTICS readings_expression_stats ON (value % 10), sensor FROM readings;
+ALTER STATISTICS users_stats SET STATISTICS 200;

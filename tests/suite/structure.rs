@@ -1,0 +1,477 @@
+//! Structures held against the reference: `diff`, `reference`, and what `health-check` makes of drift in a fleet.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::fs;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::Value;
+use tenantry::drift::{Model, compare};
+use tenantry::structure::{self, Structure};
+use tenantry::{Connector, Database as Connected};
+
+use crate::adopt::url_of_a_stranger;
+use crate::assert_snapshot;
+use crate::list::{create_older, fleet};
+use crate::support::migrations::Dir;
+use crate::support::{Database, Output};
+
+fn diff(db: &Database, tenant: &str) -> Output {
+    db.tenantry(["diff", tenant]).run()
+}
+
+/// The codes of the findings of a health check, and the tenants that have them.
+fn drift(output: &Output) -> Vec<String> {
+    let findings = output.json()["findings"].as_array().expect("a list").clone();
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    findings
+        .iter()
+        .map(|finding| format!("{} {}", text(&finding["tenant"]), text(&finding["difference"]["code"])))
+        .collect()
+}
+
+fn drift_of(db: &Database) -> Vec<String> {
+    drift(&db.tenantry(["health-check", "--format", "json"]).run())
+}
+
+/// A fleet that is too large to be read tenant by tenant.
+fn large_fleet() -> Database {
+    let names: Vec<String> = (1..=12).map(|number| format!("tenant_{number:02}")).collect();
+    fleet(&names.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn one_tenant_in_full() {
+    let db = fleet(&["acme", "globex"]);
+    assert_snapshot!(diff(&db, "acme"));
+    assert_snapshot!(db.tenantry(["diff", "acme", "--format", "json"]).run());
+    db.execute(
+        "ALTER TABLE acme.users ALTER COLUMN full_name SET DEFAULT ''; \
+         DROP INDEX acme.tasks_project_id_idx; \
+         ALTER TABLE acme.comments ALTER COLUMN task_id SET DEFAULT nextval('globex.users_id_seq'); \
+         COMMENT ON TABLE acme.tasks IS 'what is to be done'; \
+         DROP VIEW acme.open_tasks; CREATE VIEW acme.open_tasks AS SELECT id, title FROM acme.tasks WHERE NOT done",
+    );
+    let told = diff(&db, "acme");
+    told.assert_code(1);
+    assert_snapshot!(told);
+    assert_snapshot!(db.tenantry(["diff", "acme", "--format", "json"]).run());
+    assert_snapshot!(db.tenantry(["diff", "acme", "globex"]).run());
+    diff(&db, "globex").assert_code(0);
+}
+
+#[test]
+fn what_cannot_be_compared() {
+    let db = fleet(&["acme"]);
+    db.execute("INSERT INTO schema_tracker (name) VALUES ('later')");
+    assert_snapshot!(diff(&db, "nobody"));
+    assert_snapshot!(diff(&db, "later"));
+    assert_snapshot!(db.tenantry(["diff", "acme", "nobody"]).run());
+    assert_snapshot!(db.tenantry(["diff", "acme", "--reference", "./no-such-file"]).run());
+    assert_snapshot!(db.tenantry(["diff", "acme", "--reference", "no such tenant"]).run());
+    db.execute("INSERT INTO acme.__diesel_schema_migrations (version) VALUES ('20990101000000')");
+    assert_snapshot!(diff(&db, "acme"));
+}
+
+#[test]
+fn a_level_decides_over_the_exit_code() {
+    let db = fleet(&["acme"]);
+    db.execute("COMMENT ON TABLE acme.users IS 'x'; ALTER TABLE acme.users SET (fillfactor = 70)");
+    let code = |args: &[&str], code| {
+        db.tenantry(["diff", "acme"]).args(args).run().assert_code(code);
+        db.tenantry(["health-check"]).args(args).run().assert_code(code);
+    };
+    code(&[], 0);
+    code(&["--fail-on", "tuning"], 1);
+    code(&["--fail-on", "structural,security"], 0);
+    db.execute("ALTER TABLE acme.users ENABLE ROW LEVEL SECURITY");
+    code(&[], 1);
+    code(&["--fail-on", "privilege"], 0);
+    code(&["--fail-on", "privilege,security"], 1);
+    code(&["--ignore", "table.row-security:users"], 0);
+    assert_snapshot!(db.tenantry(["diff", "acme", "--fail-on", "nonsense"]).run());
+}
+
+#[test]
+fn differences_are_accepted_by_patterns() {
+    let db = fleet(&["acme", "globex"]);
+    db.execute("CREATE INDEX tmp_a ON acme.users (id); CREATE INDEX tmp_b ON globex.users (id)");
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| db.tenantry(["health-check"]).args(args).current_dir(folder.path()).run();
+    run(&[]).assert_code(1);
+    run(&["--ignore", "index.extra:users.tmp_*"]).assert_code(0);
+    assert_snapshot!(run(&["--ignore", "acme/index.extra", "--ignore", "column.*", "--verbose"]));
+    fs::write(folder.path().join(".tenantry-ignore"), "# until the release\nindex.extra:users.tmp_*\n").unwrap();
+    run(&[]).assert_code(0);
+    run(&["--ignore-file", "/dev/null"]).assert_code(1);
+    fs::write(folder.path().join(".tenantry-ignore"), "index.extra\nwhatever this is\n").unwrap();
+    assert_snapshot!(run(&[]));
+    assert_snapshot!(run(&["--ignore", "Index"]));
+    assert_snapshot!(run(&["--ignore-file", "no-such-file"]));
+}
+
+#[test]
+fn a_fleet_by_its_fingerprints() {
+    let db = large_fleet();
+    assert_eq!(drift_of(&db), [""; 0]);
+    db.execute(
+        "CREATE INDEX tmp ON tenant_03.users (id); CREATE INDEX tmp ON tenant_07.users (id); \
+         ALTER TABLE tenant_09.comments DROP COLUMN body; \
+         ALTER TABLE tenant_11.users ALTER COLUMN full_name DROP NOT NULL, ALTER COLUMN created_at DROP NOT NULL; \
+         ALTER TABLE tenant_11.users ALTER COLUMN full_name SET NOT NULL; \
+         ALTER TABLE tenant_12.users ADD COLUMN x int; ALTER TABLE tenant_12.users DROP COLUMN x",
+    );
+    let found = drift_of(&db);
+    assert!(found.contains(&"tenant_03 index.extra".to_owned()) && found.contains(&"tenant_07 index.extra".to_owned()));
+    assert!(found.contains(&"tenant_11 column.not-null".to_owned()), "{found:?}");
+    assert!(!found.iter().any(|line| line.starts_with("tenant_12")), "a gap is no difference: {found:?}");
+    assert_snapshot!(db.tenantry(["health-check", "--group"]).run());
+    let json = db.tenantry(["health-check", "--format", "json"]).run().json();
+    let sizes: Vec<u64> =
+        json["groups"].as_array().unwrap().iter().map(|group| group["tenants"].as_u64().unwrap()).collect();
+    assert_eq!(sizes, [8, 2, 1, 1]);
+}
+
+#[test]
+fn names_that_stand_in_the_structure_itself() {
+    // Of the view, `users` and `tasks` are tables, and `s.` is the end of both before a dot.
+    let names = ["users", "tasks", "s", "id", "order_x", "Tasks2", "a", "t", "projects", "public_x", "comments"];
+    let db = fleet(&names);
+    assert_eq!(drift_of(&db), [""; 0]);
+    for name in names {
+        diff(&db, name).assert_code(0);
+    }
+    db.execute("CREATE INDEX tmp ON users.users (id); CREATE INDEX tmp ON \"Tasks2\".users (id)");
+    assert_eq!(drift_of(&db), ["Tasks2 index.extra", "users index.extra"]);
+}
+
+#[test]
+fn a_tenant_that_is_behind_is_held_against_its_own_version() {
+    let db = fleet(&["acme"]);
+    create_older(&db, &["old", "older"]);
+    assert!(drift_of(&db).iter().all(|line| line.ends_with(" -")), "what is pending is no drift");
+    diff(&db, "old").assert_code(0);
+    db.execute("DROP INDEX old.tasks_project_id_idx");
+    assert!(drift_of(&db).contains(&"old index.missing".to_owned()));
+    assert_snapshot!(diff(&db, "old"));
+}
+
+#[test]
+fn a_report_for_ci() {
+    let db = fleet(&["acme", "globex"]);
+    db.execute("CREATE INDEX tmp ON acme.users (id); COMMENT ON TABLE globex.users IS '<&>'");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.xml");
+    db.tenantry(["health-check", "--junit"]).arg(&path).run().assert_code(1);
+    insta::assert_snapshot!(fs::read_to_string(path).unwrap());
+    let nowhere = folder.path().join("no/such/folder.xml");
+    let output = db.tenantry(["health-check", "--junit"]).arg(&nowhere).hide(folder.path().to_string_lossy(), "DIR");
+    assert_snapshot!(output.run());
+}
+
+#[test]
+fn a_reference_is_saved_and_read_back() {
+    let db = fleet(&["acme", "globex"]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("reference.jsonl");
+    let saved = db.tenantry(["reference", "--output"]).arg(&file).hide(folder.path().to_string_lossy(), "DIR").run();
+    assert_snapshot!(saved);
+    let text = fs::read_to_string(&file).unwrap();
+    assert_eq!(db.tenantry(["reference"]).run().assert_code(0).stdout, text, "the same, to the letter");
+    assert!(!text.contains("tenantry_reference_"), "the name of the schema that it was made in is of no use");
+
+    db.execute("CREATE INDEX tmp ON acme.users (id)");
+    let with_file = |tenant: &str| db.tenantry(["diff", tenant, "--reference"]).arg(&file).run();
+    with_file("acme").assert_code(1);
+    with_file("globex").assert_code(0);
+    // A role that can make nothing, in a session that writes nothing.
+    let url = url_of_a_stranger(&db);
+    let role = format!("stranger_{}", db.name());
+    db.execute(&format!("ALTER ROLE {role} SET default_transaction_read_only TO on"));
+    for tenant in ["acme", "globex"] {
+        db.execute(&format!(
+            "GRANT USAGE ON SCHEMA {tenant} TO {role}; GRANT SELECT ON {tenant}.__diesel_schema_migrations TO {role}"
+        ));
+    }
+    let check = db
+        .tenantry(["health-check", "--ignore", "*.grants", "--format", "json", "--reference"])
+        .arg(&file)
+        .env("DATABASE_URL", &url)
+        .run();
+    assert_eq!(drift(&check), ["acme index.extra"], "{}", check.stdout);
+    assert_eq!(check.json()["unchecked"].as_array().unwrap().len(), 0);
+
+    let broken = |text: &str| {
+        fs::write(&file, text).unwrap();
+        db.tenantry(["diff", "acme", "--reference"]).arg(&file).hide(folder.path().to_string_lossy(), "DIR").run()
+    };
+    assert_snapshot!(broken("{}\n"));
+    assert_snapshot!(broken(&text.replacen("{\"kind\"", "{\"sort\"", 1)));
+    let version = db.count("SELECT current_setting('server_version_num')::bigint");
+    let other = broken(&text.replacen(&version.to_string(), "130004", 1));
+    other.assert_code(3);
+    assert!(other.stderr.contains("it was made on PostgreSQL 13"), "{}", other.stderr);
+}
+
+#[test]
+fn a_tenant_as_the_reference() {
+    let db = fleet(&["acme", "globex", "users"]);
+    db.execute("CREATE INDEX tmp ON acme.users (id)");
+    let against = |tenant: &str, reference: &str| db.tenantry(["diff", tenant, "--reference", reference]).run();
+    against("globex", "users").assert_code(0);
+    against("users", "globex").assert_code(0);
+    assert_snapshot!(against("globex", "acme"));
+    // What leads to the reference is not the tenant's own.
+    db.execute("ALTER TABLE globex.comments ALTER COLUMN task_id SET DEFAULT nextval('users.users_id_seq')");
+    let told = db.tenantry(["diff", "globex", "--reference", "users", "--format", "json"]).run().json();
+    assert_eq!(told["differences"][0]["code"], "column.default");
+    assert_eq!(told["differences"][0]["leads_to"], "users");
+    assert_snapshot!(against("globex", "nobody"));
+}
+
+#[test]
+fn what_was_as_the_reference_is_not_read_again_until_it_is_changed() {
+    let db = large_fleet();
+    let run = |args: &[&str]| db.tenantry(["health-check", "--format", "json"]).args(args).run();
+    let stamps = || db.count("SELECT count(*) FROM schema_stamp");
+    run(&[]).assert_code(0);
+    assert_eq!(stamps(), 0, "a check writes nothing unless it is told to");
+    run(&["--remember"]).assert_code(0);
+    assert_eq!(stamps(), 12);
+    // Every kind of row that can change by itself.
+    let changes = [
+        ("CREATE INDEX tmp ON tenant_01.users (id)", "tenant_01 index.extra"),
+        ("ALTER TABLE tenant_02.users ALTER COLUMN full_name SET STATISTICS 7", "tenant_02 column.statistics"),
+        ("COMMENT ON COLUMN tenant_03.users.id IS 'x'", "tenant_03 column.comment"),
+        ("ALTER TABLE tenant_04.tasks DISABLE TRIGGER ALL", "tenant_04 constraint.switched-off"),
+        ("GRANT SELECT ON tenant_05.users TO PUBLIC", "tenant_05 table.grants"),
+        ("CREATE FUNCTION tenant_06.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "tenant_06 function.extra"),
+        ("ALTER SEQUENCE tenant_07.users_id_seq CACHE 9", "tenant_07 sequence.cache"),
+        ("COMMENT ON SCHEMA tenant_08 IS 'x'", "tenant_08 schema.comment"),
+    ];
+    for (change, _) in changes {
+        db.execute(change);
+    }
+    let found = drift(&run(&[]));
+    for (change, told) in changes {
+        assert!(found.contains(&told.to_owned()), "{change}: {found:?}");
+    }
+    // A stamp is believed where nothing was touched: this one is not the tenant's, and hides what is there.
+    db.execute("CREATE INDEX tmp ON tenant_12.users (id)");
+    db.execute("VACUUM");
+    assert!(drift(&run(&[])).contains(&"tenant_12 index.extra".to_owned()));
+    run(&["--remember"]).assert_code(1);
+    assert_eq!(db.count("SELECT count(*) FROM schema_stamp WHERE checked_at < now()"), 12);
+
+    // Another reference, other roles, another database: no stamp is believed, and nothing is amiss for that.
+    let believed = || db.count("SELECT count(DISTINCT context) FROM schema_stamp");
+    assert_eq!(believed(), 1);
+    let before = db.string("SELECT min(context) FROM schema_stamp");
+    db.execute(&format!("CREATE ROLE role_of_{}", db.name()));
+    run(&["--remember"]).assert_code(1);
+    assert_ne!(
+        db.string(
+            "SELECT context FROM schema_stamp s JOIN schema_tracker t ON t.id = s.tenant WHERE t.name = 'tenant_10'"
+        ),
+        before
+    );
+    db.execute(&format!("DROP ROLE role_of_{}", db.name()));
+    // A tenant that is dropped takes its stamp along.
+    db.tenantry(["drop", "tenant_10", "--yes"]).run().assert_code(0);
+    assert_eq!(stamps(), 11);
+}
+
+#[test]
+fn a_stamp_spares_the_reading_and_full_does_not_believe_it() {
+    let db = large_fleet();
+    db.tenantry(["health-check", "--remember"]).run().assert_code(0);
+    db.execute("CREATE INDEX tmp ON tenant_02.users (id)");
+    // Forged: as if the tenant had been like this when it was found to be as the reference.
+    let stamp = "SELECT stamp FROM schema_stamp s JOIN schema_tracker t ON t.id = s.tenant WHERE t.name = 'tenant_02'";
+    let old = db.string(&format!("SELECT ({stamp})::text"));
+    assert!(drift_of(&db).contains(&"tenant_02 index.extra".to_owned()));
+    db.execute("DROP INDEX tenant_02.tmp");
+    db.tenantry(["health-check", "--remember"]).run().assert_code(0);
+    assert_eq!(db.string(&format!("SELECT ({stamp})::text")), old, "the rows are what they were before");
+    db.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'tenant_02.users_pkey'::regclass");
+    assert!(drift_of(&db).contains(&"tenant_02 index.valid".to_owned()), "a row that was only updated counts");
+    let full = db.tenantry(["health-check", "--full", "--format", "json"]).run();
+    assert!(drift(&full).contains(&"tenant_02 index.valid".to_owned()));
+}
+
+/// A migration that must be committed before the next one: the enum is older than the transaction in which a value of it
+/// is used, for it is not the tenant's.
+fn must_commit() -> Dir {
+    Dir::copy_of_tenant()
+        .add("20990101000000_add", "ALTER TYPE public.mood ADD VALUE IF NOT EXISTS 'fine';")
+        .add("20990102000000_use", "CREATE TABLE moods (mood public.mood DEFAULT 'fine');")
+}
+
+#[test]
+fn what_no_transaction_takes_is_made_in_a_schema_that_is_dropped() {
+    let db = fleet(&[]);
+    db.execute("CREATE TYPE public.mood AS ENUM ('ok')");
+    let dir = must_commit();
+    let run = |args: &[&str]| db.tenantry(args).arg("--tenant-migrations").arg(dir.path()).run();
+    let schemas = || db.count("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'tenantry\\_reference%'");
+    run(&["health-check"]).assert_code(0);
+    assert_eq!(schemas(), 0);
+    run(&["create", "acme"]).assert_code(0);
+    run(&["health-check"]).assert_code(0);
+    run(&["diff", "acme"]).assert_code(0);
+    assert_eq!(schemas(), 0);
+
+    // What a run that was killed left is dropped by the next, and what only looks like it stays.
+    let comment = "'tenantry: a reference that is being made; it is dropped again'";
+    let left = "tenantry_reference_0123456789abcdef0123456789abcdef";
+    db.execute(&format!(
+        "CREATE SCHEMA {left}; CREATE TABLE {left}.t (i int); COMMENT ON SCHEMA {left} IS {comment}; \
+         CREATE SCHEMA tenantry_reference_fedcba9876543210fedcba9876543210; \
+         CREATE SCHEMA tenantry_reference_mine; COMMENT ON SCHEMA tenantry_reference_mine IS {comment}"
+    ));
+    run(&["health-check"]).assert_code(0);
+    assert_eq!(schemas(), 2);
+    // One that a session is using is left to it.
+    db.execute(&format!("CREATE SCHEMA {left}; COMMENT ON SCHEMA {left} IS {comment}"));
+    let mut user = db.connect();
+    let key = format!("hashtextextended('tenantry reference:{left}', 0)");
+    diesel::connection::SimpleConnection::batch_execute(&mut user, &format!("SELECT pg_advisory_lock({key})")).unwrap();
+    run(&["health-check"]).assert_code(0);
+    assert_eq!(schemas(), 3);
+}
+
+#[test]
+fn a_reference_whose_migration_fails_leaves_nothing() {
+    let db = fleet(&["acme"]);
+    db.execute("CREATE TYPE public.mood AS ENUM ('ok')");
+    let dir = must_commit().add("20990103000000_broken", "CREATE TABLE broken (i no_such_type);");
+    let output = db.tenantry(["health-check", "--tenant-migrations"]).arg(dir.path()).run();
+    output.assert_code(1);
+    assert!(output.stdout.contains("20990103000000_broken fails in an empty schema"), "{}", output.stdout);
+    assert_eq!(db.count("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'tenantry\\_reference%'"), 0);
+}
+
+#[test]
+fn whoever_checks_need_not_be_who_creates() {
+    let db = fleet(&[]);
+    let (owner, reader) = (format!("owner_of_{}", db.name()), format!("reader_of_{}", db.name()));
+    db.execute(&format!(
+        "CREATE ROLE {owner} LOGIN; CREATE ROLE {reader}; GRANT CREATE ON DATABASE {} TO {owner}; \
+         GRANT ALL ON ALL TABLES IN SCHEMA public TO {owner}; \
+         ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT SELECT ON TABLES TO {reader}",
+        db.name()
+    ));
+    let url = db.url().replace("postgresql://postgres@", &format!("postgresql://{owner}@"));
+    db.tenantry(["create", "acme", "globex", "initech", "umbrella"]).env("DATABASE_URL", &url).run().assert_code(0);
+    // The superuser checks, and becomes the owner for it: else every owner and every grant would differ.
+    assert_eq!(drift_of(&db), [""; 0]);
+    db.execute("ALTER TABLE acme.users OWNER TO postgres; ALTER SCHEMA globex OWNER TO postgres");
+    assert_eq!(
+        drift_of(&db),
+        ["acme sequence.owner", "acme table.owner", "globex schema.owner"],
+        "of a schema that changed hands, its objects are still whose they should be"
+    );
+    db.execute(&format!("DROP OWNED BY {owner} CASCADE; DROP OWNED BY {reader}; DROP ROLE {owner}, {reader}"));
+}
+
+/// One thing that can be in a schema; the first number tells it from others of its kind.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Piece {
+    Column(u8, u8),
+    NotNull(u8),
+    Default(u8, u8),
+    Index(u8, u8),
+    Check(u8, u8),
+    Comment(u8, u8),
+}
+
+impl Piece {
+    /// What may be there once.
+    fn place(&self) -> (u8, u8) {
+        match self {
+            Self::Column(n, _) => (0, *n),
+            Self::NotNull(n) => (1, *n),
+            Self::Default(n, _) => (2, *n),
+            Self::Index(n, _) => (3, *n),
+            Self::Check(n, _) => (4, *n),
+            Self::Comment(n, _) => (5, *n),
+        }
+    }
+
+    fn sql(&self) -> String {
+        match self {
+            Self::Column(n, size) => format!("ALTER TABLE t ADD COLUMN x{n} varchar({})", size + 1),
+            Self::NotNull(n) => format!("ALTER TABLE t ALTER COLUMN c{n} SET NOT NULL"),
+            Self::Default(n, value) => format!("ALTER TABLE t ALTER COLUMN c{n} SET DEFAULT {value}"),
+            Self::Index(n, column) => format!("CREATE INDEX i{n} ON t (c{column})"),
+            Self::Check(n, value) => format!("ALTER TABLE t ADD CONSTRAINT k{n} CHECK (c0 > {value})"),
+            Self::Comment(n, value) => format!("COMMENT ON COLUMN t.c{n} IS 'v{value}'"),
+        }
+    }
+}
+
+fn pieces() -> impl Strategy<Value = Vec<Piece>> {
+    let piece = prop_oneof![
+        (0..4u8, 0..3u8).prop_map(|(n, size)| Piece::Column(n, size)),
+        (0..4u8).prop_map(Piece::NotNull),
+        (0..4u8, 0..3u8).prop_map(|(n, value)| Piece::Default(n, value)),
+        (0..4u8, 0..4u8).prop_map(|(n, column)| Piece::Index(n, column)),
+        (0..4u8, 0..3u8).prop_map(|(n, value)| Piece::Check(n, value)),
+        (0..4u8, 0..3u8).prop_map(|(n, value)| Piece::Comment(n, value)),
+    ];
+    proptest::collection::vec(piece, 0..12).prop_map(|pieces| {
+        let mut places = HashSet::new();
+        pieces.into_iter().filter(|piece| places.insert(piece.place())).collect()
+    })
+}
+
+/// Columns keep their order; all else may come in any.
+fn by_another_path(pieces: &[Piece]) -> Vec<Piece> {
+    let (columns, mut others): (Vec<Piece>, Vec<Piece>) =
+        pieces.iter().cloned().partition(|piece| matches!(piece, Piece::Column(..)));
+    others.reverse();
+    others.into_iter().chain(columns).collect()
+}
+
+#[test]
+fn the_same_end_by_another_path_is_equal_and_any_change_is_not() {
+    let db = Database::new();
+    let connector = Connector::new(db.url().parse().unwrap(), Duration::from_secs(10), |_| None);
+    let connected = RefCell::new(Connected::connect(connector, 2).unwrap());
+    let version = connected.borrow().server().version;
+    let make = |schema: &str, pieces: &[Piece]| {
+        let statements: Vec<String> = pieces.iter().map(Piece::sql).collect();
+        db.execute(&format!(
+            "DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}; SET search_path TO {schema}; \
+             CREATE TABLE t (c0 int, c1 int, c2 int, c3 int); {}; RESET search_path",
+            statements.join("; ")
+        ));
+    };
+    let check = |one: &[Piece], other: &[Piece]| -> (bool, bool) {
+        make("one", one);
+        make("other_one", other);
+        let oids: Vec<u32> = ["one", "other_one"]
+            .iter()
+            .map(|name| db.count(&format!("SELECT '{name}'::regnamespace::oid::bigint")) as u32)
+            .collect();
+        let mut read = structure::read(connected.borrow_mut().connection(), version, &oids).unwrap();
+        let (one, other): (Structure, Structure) = (read.remove(&oids[0]).unwrap(), read.remove(&oids[1]).unwrap());
+        let same = compare(&Model::new(&one).expected(), &other, &HashSet::new()).is_empty();
+        let fingerprints = structure::fingerprints(&mut connected.borrow_mut(), &oids).unwrap();
+        (same, fingerprints[&oids[0]] == fingerprints[&oids[1]])
+    };
+    let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
+    runner
+        .run(&(pieces(), any::<prop::sample::Index>()), |(pieces, index)| {
+            prop_assert_eq!(check(&pieces, &by_another_path(&pieces)), (true, true));
+            if !pieces.is_empty() {
+                let mut fewer = pieces.clone();
+                fewer.remove(index.index(pieces.len()));
+                prop_assert_eq!(check(&pieces, &fewer), (false, false));
+            }
+            Ok(())
+        })
+        .unwrap();
+}
