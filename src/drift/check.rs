@@ -22,7 +22,7 @@ use crate::reference::{self, Reference};
 use crate::structure::{self, AT_ONCE, Fingerprint};
 use crate::tenancy::Tenancy;
 
-/// Tenants with the same differences from the reference, and the same migrations.
+/// Tenants with the same differences from the reference, each at the migrations that it has.
 #[derive(Debug, Clone)]
 pub struct Group {
     /// The tenants, in order.
@@ -83,7 +83,7 @@ pub fn check(
                 "they have migrations that are none of the tenant migrations"
             } else if tenant.unfinished.is_some() {
                 "a migration of theirs is unfinished"
-            } else if reference.expected(&ledger.applied).is_none() {
+            } else if reference.structure(&ledger.applied).is_none() {
                 "there is no reference for the migrations that they have"
             } else {
                 return Some(Candidate { tenant, oid: *oid, ledger });
@@ -107,9 +107,9 @@ pub fn check(
     let mut suspects: Vec<Suspect<'_>> = Vec::new();
     let mut mentioned: HashMap<*const Ledger, Mentions> = HashMap::new();
     for candidate in &comparable {
-        let mentions = mentioned.entry(Arc::as_ptr(candidate.ledger)).or_insert_with(|| {
-            Mentions::of(reference.expected(&candidate.ledger.applied).map(|expected| expected.structure))
-        });
+        let mentions = mentioned
+            .entry(Arc::as_ptr(candidate.ledger))
+            .or_insert_with(|| Mentions::of(reference.structure(&candidate.ledger.applied)));
         match fingerprints.get(&candidate.oid) {
             Some(fingerprint) if !mentions.may_mean(candidate.tenant.name.as_str()) => {
                 alike.entry((&candidate.ledger.applied, *fingerprint)).or_default().push(*candidate);
@@ -206,8 +206,8 @@ fn compare_some<'a, 'b>(
         .filter_map(|suspect| {
             // One that is not there was dropped meanwhile.
             let structure = structures.remove(&suspect.candidate.oid)?;
-            let expected = reference.expected(&suspect.candidate.ledger.applied)?;
-            let differences = compare(&expected, &structure, names);
+            let expected = reference.structure(&suspect.candidate.ledger.applied)?;
+            let differences = compare(expected, &structure, names);
             Some((suspect, Ok((structure.own_name, differences))))
         })
         .collect())

@@ -8,54 +8,25 @@ use super::difference::{Aspect, Difference, definition, in_words};
 use super::level::{Level, leads_to};
 use crate::structure::{Identity, OWN, OWN_NAME, Object, ObjectKind, Structure, filled_in};
 
-/// What a structure is held against. Markers stand where the tenant's own name is expected.
-#[derive(Debug, Clone)]
-pub struct Expected<'a> {
-    pub(crate) structure: &'a Structure,
-    /// Where the reference is a tenant: its name as the server quotes it. A marker may then stand for what only looks
-    /// like that tenant's name, such as a table's alias, and stays as it is in other tenants.
-    pub(crate) literal: Option<&'a str>,
-    /// The role that schemas are expected to be owned by; none for the one that the reference has.
-    pub(crate) owner: Option<&'a str>,
-}
-
-/// A structure as a reference for others.
-#[derive(Debug, Clone)]
-pub struct Model {
-    structure: Structure,
-    own_name: String,
-}
-
-impl Model {
-    /// Any structure: its own name stands for that of whatever is held against it.
-    pub fn new(structure: &Structure) -> Self {
-        Self { structure: structure.with_its_name_marked(), own_name: structure.own_name.clone() }
-    }
-
-    /// What is expected of others.
-    pub fn expected(&self) -> Expected<'_> {
-        Expected { structure: &self.structure, literal: Some(&self.own_name), owner: None }
-    }
-}
-
-/// In what `actual` differs from what is expected, in the order of kinds and names. `tenants` are the names of all
-/// tenants.
+/// In what `actual` differs from what is expected, in the order of kinds and names. In `expected`, markers stand where the
+/// tenant's own name is expected (see [`Structure::with_its_name_marked`]); `tenants` are the names of all tenants.
 ///
 /// What follows from another difference is not told: of a table that is missing not its columns, of a constraint not its
 /// index.
-pub fn compare(expected: &Expected<'_>, actual: &Structure, tenants: &HashSet<String>) -> Vec<Difference> {
+pub fn compare(expected: &Structure, actual: &Structure, tenants: &HashSet<String>) -> Vec<Difference> {
     let own_name = actual.own_name.as_str();
-    let comparison = Comparison { own_name, literal: expected.literal, tenants };
+    let literal = Some(expected.own_name.as_str()).filter(|name| !name.is_empty());
+    let comparison = Comparison { own_name, literal, tenants };
     let by_name: BTreeMap<Identity, &Object> =
-        expected.structure.objects.values().map(|object| (comparison.named(&object.identity), object)).collect();
+        expected.objects.values().map(|object| (comparison.named(&object.identity), object)).collect();
     let mut differences = Vec::new();
     for (identity, wanted) in &by_name {
         match actual.objects.get(identity) {
             None => {
-                let wanted = Some((expected.structure, *wanted));
+                let wanted = Some((expected, *wanted));
                 differences.push(comparison.difference(identity, Aspect::Missing, wanted, None));
             }
-            Some(there) => comparison.facts(expected, identity, wanted, there, &mut differences),
+            Some(there) => comparison.facts(identity, wanted, there, &mut differences),
         }
     }
     let extra = actual.objects.iter().filter(|(identity, _)| !by_name.contains_key(identity));
@@ -64,7 +35,7 @@ pub fn compare(expected: &Expected<'_>, actual: &Structure, tenants: &HashSet<St
     );
     column_order(&by_name, actual, &mut differences);
     fold(&by_name, actual, &mut differences);
-    fold_owners(&by_name, actual, expected.owner, &mut differences);
+    fold_owners(&by_name, actual, &mut differences);
     differences.sort_by(|a, b| (&a.identity, &a.aspect).cmp(&(&b.identity, &b.aspect)));
     for difference in &mut differences {
         difference.actual = difference.actual.take().map(|text| comparison.marked(&text));
@@ -78,6 +49,8 @@ const NOT_COMPARED: [&str; 2] = ["position", "constraint"];
 
 struct Comparison<'a> {
     own_name: &'a str,
+    /// Where the reference is a tenant: its name as the server quotes it. A marker may then stand for what only looks
+    /// like that tenant's name, such as a table's alias, and stays as it is in other tenants.
     literal: Option<&'a str>,
     tenants: &'a HashSet<String>,
 }
@@ -93,23 +66,12 @@ impl Comparison<'_> {
         text.replace(&format!("{}.", self.own_name), OWN.encode_utf8(&mut [0; 4]))
     }
 
-    fn facts(
-        &self,
-        expected: &Expected<'_>,
-        identity: &Identity,
-        wanted: &Object,
-        there: &Object,
-        differences: &mut Vec<Difference>,
-    ) {
+    fn facts(&self, identity: &Identity, wanted: &Object, there: &Object, differences: &mut Vec<Difference>) {
         let facts: BTreeSet<&String> = wanted.facts.keys().chain(there.facts.keys()).collect();
         for fact in facts.into_iter().filter(|fact| !NOT_COMPARED.contains(&fact.as_str())) {
-            let owner = expected.owner.filter(|_| identity.kind == ObjectKind::Schema && fact == "owner");
-            let wanted_fact = match owner {
-                Some(owner) => Value::String(owner.to_owned()),
-                None => wanted.facts.get(fact).cloned().unwrap_or(Value::Null),
-            };
+            let wanted_fact = wanted.facts.get(fact).unwrap_or(&Value::Null);
             let there_fact = there.facts.get(fact).unwrap_or(&Value::Null);
-            if self.same(&wanted_fact, there_fact) {
+            if self.same(wanted_fact, there_fact) {
                 continue;
             }
             let aspect = Aspect::Fact(fact.clone());
@@ -117,7 +79,7 @@ impl Comparison<'_> {
             differences.push(Difference {
                 level: if leads_to.is_some() { Level::Security } else { Level::of(identity, &aspect) },
                 identity: identity.clone(),
-                expected: in_words(fact, &wanted_fact),
+                expected: in_words(fact, wanted_fact),
                 actual: in_words(fact, there_fact),
                 aspect,
                 leads_to,
@@ -291,18 +253,11 @@ fn unquoted(identifier: &str) -> String {
 
 /// An object's owner is told relative to its schema's. Where the schema has another owner than expected, an object that
 /// is the expected one's is as it should be, and one that changed with the schema follows from that.
-fn fold_owners(
-    wanted: &BTreeMap<Identity, &Object>,
-    actual: &Structure,
-    owner: Option<&str>,
-    differences: &mut Vec<Difference>,
-) {
-    let schema = |identity: &&Identity| identity.kind == ObjectKind::Schema;
+fn fold_owners(wanted: &BTreeMap<Identity, &Object>, actual: &Structure, differences: &mut Vec<Difference>) {
+    let schema = |object: &&Object| object.identity.kind == ObjectKind::Schema;
     let owner_of = |object: &Object| object.text("owner").map(str::to_owned);
-    let expected = owner.map(str::to_owned).or_else(|| {
-        wanted.keys().find(schema).and_then(|identity| wanted.get(identity)).and_then(|object| owner_of(object))
-    });
-    let there = actual.objects.keys().find(schema).and_then(|identity| owner_of(&actual.objects[identity]));
+    let expected = wanted.values().copied().find(schema).and_then(owner_of);
+    let there = actual.objects.values().find(schema).and_then(owner_of);
     let aspect = Aspect::Fact("owner".to_owned());
     differences.retain_mut(|difference| {
         if difference.identity.kind == ObjectKind::Schema || difference.aspect != aspect {

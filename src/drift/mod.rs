@@ -12,7 +12,7 @@ mod stamp;
 
 pub use accept::{Accepted, ParsePatternError, Pattern};
 pub use check::{Drift, Group, Member, NotCompared, check};
-pub use compare::{Expected, Model, compare};
+pub use compare::compare;
 pub use difference::{Aspect, Difference};
 pub use level::{Level, UnknownLevel};
 pub use one::{Compared, Diff, against_reference, against_tenant};

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use diesel::prelude::*;
 
-use super::compare::{Expected, compare};
+use super::compare::compare;
 use super::difference::Difference;
 use crate::database::Database;
 use crate::error::Error;
@@ -39,14 +39,14 @@ pub struct Compared {
 
 impl Compared {
     /// What the tenant is held against.
-    pub fn expected(&self) -> Option<Expected<'_>> {
-        self.reference.expected(&self.applied)
+    pub fn expected(&self) -> Option<&Structure> {
+        self.reference.structure(&self.applied)
     }
 
     /// In what it differs.
     pub fn diff(&self) -> Diff {
         let differences =
-            self.expected().map(|expected| compare(&expected, &self.structure, &self.names)).unwrap_or_default();
+            self.expected().map(|expected| compare(expected, &self.structure, &self.names)).unwrap_or_default();
         Diff { own_name: self.structure.own_name.clone(), differences }
     }
 }
@@ -77,7 +77,7 @@ pub fn against_reference(
             return Err(cannot(name, &format!("migration {folder} fails in an empty schema: {server}")));
         }
     };
-    if reference.expected(&applied).is_none() {
+    if reference.structure(&applied).is_none() {
         return Err(cannot(name, "there is no reference for the migrations that it has"));
     }
     let structure = read(db, name, &tenant)?;

@@ -1,6 +1,5 @@
 //! A reference in a file: a line that tells what it is, and then a line for each object, all of them JSON.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -33,7 +32,7 @@ impl Reference {
         let header = Header {
             tenantry_reference: FORMAT,
             server_version,
-            tenant: self.literal.clone(),
+            tenant: Some(structure.own_name.clone()).filter(|name| !name.is_empty()),
             migrations: applied.clone(),
         };
         let mut text = line(&header);
@@ -60,18 +59,14 @@ impl Reference {
         if theirs != ours {
             return Err(failed(format!("it was made on PostgreSQL {theirs}, and the server is PostgreSQL {ours}")));
         }
-        let structure: Structure = lines
+        let objects: Structure = lines
             .enumerate()
             .map(|(index, line)| {
                 serde_json::from_str::<Object>(line).map_err(|error| failed(format!("line {}: {error}", index + 2)))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self {
-            tables: vec![structure.tables().map(str::to_owned).collect()],
-            structures: BTreeMap::from([(header.migrations, structure)]),
-            literal: header.tenant,
-            owner: None,
-        })
+        let structure = Structure { own_name: header.tenant.unwrap_or_default(), ..objects };
+        Ok(Self::of_one(header.migrations, structure))
     }
 }
 

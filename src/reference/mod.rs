@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::database::Database;
-use crate::drift::Expected;
 use crate::error::Error;
 use crate::fleet::{Fleet, Tenant};
 use crate::name::TenantName;
@@ -30,12 +29,8 @@ pub type Applied = Vec<String>;
 pub struct Reference {
     /// The tables after the first n migrations, for each n from 0; of a tenant or a file, those that it has.
     tables: Vec<BTreeSet<String>>,
-    /// With markers where the schema's own name was.
+    /// With markers where the schema's own name was, which only that of a tenant keeps.
     structures: BTreeMap<Applied, Structure>,
-    /// The tenant that it is of, as the server quotes its name.
-    literal: Option<String>,
-    /// The role that owns the schemas of tenants.
-    owner: Option<String>,
 }
 
 /// Where the reference comes from.
@@ -118,13 +113,15 @@ impl Reference {
         let version = db.server().version;
         let mut read = structure::read(db.connection(), version, &[oid])?;
         let structure = read.remove(&oid).ok_or_else(none)?;
-        let literal = Some(structure.own_name.clone());
-        Ok(Self {
+        Ok(Self::of_one(ledger.applied.clone(), structure.with_its_name_marked()))
+    }
+
+    /// The reference of those that have just these migrations.
+    fn of_one(applied: Applied, structure: Structure) -> Self {
+        Self {
             tables: vec![structure.tables().map(str::to_owned).collect()],
-            structures: BTreeMap::from([(ledger.applied.clone(), structure.with_its_name_marked())]),
-            literal,
-            owner: None,
-        })
+            structures: BTreeMap::from([(applied, structure)]),
+        }
     }
 
     /// The tables that all migrations together produce.
@@ -138,9 +135,8 @@ impl Reference {
     }
 
     /// What a tenant whose ledger records `applied` is to be held against, where that is known.
-    pub fn expected(&self, applied: &[String]) -> Option<Expected<'_>> {
-        let structure = self.structures.get(applied)?;
-        Some(Expected { structure, literal: self.literal.as_deref(), owner: self.owner.as_deref() })
+    pub fn structure(&self, applied: &[String]) -> Option<&Structure> {
+        self.structures.get(applied)
     }
 
     /// The structures that it has, by what a ledger records.

@@ -113,8 +113,13 @@ pub(super) fn make(
             structures.insert(applied.clone(), structure);
         }
     }
-    let owner = owner.map(|owner| owner.name);
-    Ok(Ok(Reference { tables: played.tables, structures, literal: None, owner }))
+    // What this role made is its own, though tenants may be another's. All other owners are told relative to the schema's.
+    if let Some(owner) = owner {
+        for facts in structures.values_mut().filter_map(Structure::schema_facts) {
+            facts.insert("owner".to_owned(), owner.name.clone().into());
+        }
+    }
+    Ok(Ok(Reference { tables: played.tables, structures }))
 }
 
 /// Why this session cannot make a schema.
@@ -276,8 +281,9 @@ impl Run<'_> {
                 return Ok(Err(Unavailable::Failed { folder: migration.folder().to_owned(), server }));
             }
         }
-        for structure in played.structures.values_mut() {
-            structure.forget_comment();
+        // It says what the schema is for.
+        for facts in played.structures.values_mut().filter_map(Structure::schema_facts) {
+            facts.remove("comment");
         }
         Ok(Ok(played))
     }

@@ -103,7 +103,7 @@ pub struct Object {
 /// Everything that lives in one schema.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Structure {
-    /// The schema's name as the server quotes it.
+    /// The schema's name as the server quotes it; empty where markers have taken its place and nothing is left of it.
     pub(crate) own_name: String,
     /// By its identity each.
     pub(crate) objects: BTreeMap<Identity, Object>,
@@ -219,26 +219,27 @@ impl Structure {
         self.objects.keys().filter(table).map(|identity| identity.name.as_str())
     }
 
-    /// Forgets what the comment on the schema says.
-    pub(crate) fn forget_comment(&mut self) {
-        for object in self.objects.values_mut().filter(|object| object.identity.kind == ObjectKind::Schema) {
-            object.facts.remove("comment");
-        }
+    /// What the catalog says of the schema itself.
+    pub(crate) fn schema_facts(&mut self) -> Option<&mut Facts> {
+        let mut objects = self.objects.values_mut();
+        objects.find(|object| object.identity.kind == ObjectKind::Schema).map(|object| &mut object.facts)
     }
 
     /// The same with [`OWN`] and [`OWN_NAME`] where the schema's own name was. For a schema of a random name this loses
     /// nothing and takes nothing for the name that is not: there is no other text with it.
     pub(crate) fn without_its_name(&self) -> Self {
         let qualified = format!("{}.", self.own_name);
-        self.map(&|text: &str| {
+        let marked = self.map(&|text: &str| {
             text.replace(&qualified, OWN.encode_utf8(&mut [0; 4]))
                 .replace(&self.own_name, OWN_NAME.encode_utf8(&mut [0; 4]))
-        })
+        });
+        Self { own_name: String::new(), ..marked }
     }
 
-    /// The same with [`OWN`] where the schema's own name and a dot were, and [`OWN_NAME`] where a setting is the name.
-    /// What only looks like it, such as a table's alias, is taken for it, too.
-    pub(crate) fn with_its_name_marked(&self) -> Self {
+    /// The same as what others are held against: with markers where the schema's own name and a dot were, and where a
+    /// setting is the name. What only looks like it, such as a table's alias, is taken for it, too; so the name is kept.
+    #[must_use]
+    pub fn with_its_name_marked(&self) -> Self {
         let qualified = format!("{}.", self.own_name);
         let mut marked = self.map(&|text: &str| text.replace(&qualified, OWN.encode_utf8(&mut [0; 4])));
         for object in marked.objects.values_mut() {

@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use super::text::{ident, mentions};
 use super::{Key, Phase, Statement};
-use crate::drift::compare::Expected;
 use crate::drift::difference::{Aspect, Difference};
 use crate::structure::{Identity, Object, ObjectKind, Structure, filled_in};
 
@@ -34,15 +33,15 @@ pub(super) struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     pub(super) fn new(
-        expected: &Expected<'_>,
+        expected: &Structure,
         actual: &'a Structure,
         differences: &'a [Difference],
         version: i32,
     ) -> Self {
-        let structure = filled(expected.structure, &actual.own_name);
+        let structure = filled(expected, &actual.own_name);
         let schema = Identity { kind: ObjectKind::Schema, on: None, name: String::new() };
-        let of_reference = || structure.objects.get(&schema).and_then(|object| object.text("owner"));
-        let owner = expected.owner.or_else(of_reference).unwrap_or_default().to_owned();
+        let owner = structure.objects.get(&schema).and_then(|object| object.text("owner"));
+        let owner = owner.unwrap_or_default().to_owned();
         Self {
             expected: structure,
             actual,

@@ -149,7 +149,7 @@ impl Statement {
 /// `server_version_num`. Nothing is asked of the server: what is said to be left is what no statement is known for.
 pub fn plan(compared: &Compared, differences: &[Difference], version: i32) -> Plan {
     let Some(expected) = compared.expected() else { return Plan::default() };
-    let mut builder = Builder::new(&expected, &compared.structure, differences, version);
+    let mut builder = Builder::new(expected, &compared.structure, differences, version);
     builder.find_dependents();
     for difference in differences {
         builder.mend(difference);
