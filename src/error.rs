@@ -8,6 +8,7 @@ use crate::failure::{MigrationFailure, TenantError};
 use crate::migration::{LoadError, Version};
 use crate::name::{SchemaName, TenantName};
 use crate::postgres::ServerMessage;
+use crate::reference::Unavailable;
 
 /// Why a command could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -124,11 +125,8 @@ pub enum Error {
         why: String,
     },
     /// The reference could not be made.
-    #[error("the reference cannot be made: {why}")]
-    NoReference {
-        /// Why not.
-        why: String,
-    },
+    #[error("the reference cannot be made: {0}")]
+    NoReference(Unavailable),
     /// A tenant that is to be the reference is not there, or has no ledger that can be read.
     #[error(
         "the tenant {name} cannot be the reference: it is not tracked, or has no schema and ledger that can be read"
@@ -191,9 +189,10 @@ impl Error {
                 "see '{}'; --reference takes another reference",
                 command(&format!("health-check --match '^{name}$'"))
             )),
-            Self::NoReference { .. } => {
+            Self::NoReference(Unavailable::NotAllowed(_)) => {
                 Some("connect as a role that may create schemas on the primary server".to_owned())
             }
+            Self::NoReference(Unavailable::Failed { folder, .. }) => Some(format!("correct {folder}/up.sql")),
             Self::NoReferenceTenant { .. } => Some(format!("choose one of '{}'", command("list"))),
             Self::ReferenceFile { path, .. } => {
                 Some(format!("make it with '{}'", command(&format!("reference --output {}", path.display()))))

@@ -10,7 +10,7 @@ use crate::database::Database;
 use crate::error::Error;
 use crate::fleet::{Fleet, Tenant};
 use crate::name::TenantName;
-use crate::reference::{Reference, Source, Unavailable};
+use crate::reference::{Reference, Source};
 use crate::structure::{self, Structure};
 use crate::tenancy::Tenancy;
 use crate::tracker::schema_tracker;
@@ -68,15 +68,8 @@ pub fn against_reference(
         true => BTreeSet::from([applied.clone()]),
         false => return Err(cannot(name, "its ledger records migrations that are none of the tenant migrations")),
     };
-    let reference = match Reference::from_source(db, tenancy, source, &wanted)? {
-        Ok(reference) => reference,
-        Err(Unavailable::NotAllowed(why)) => {
-            return Err(cannot(name, &format!("{why}, and the reference is made in one")));
-        }
-        Err(Unavailable::Failed { folder, server }) => {
-            return Err(cannot(name, &format!("migration {folder} fails in an empty schema: {server}")));
-        }
-    };
+    let reference =
+        Reference::from_source(db, tenancy, source, &wanted)?.map_err(|why| cannot(name, &why.to_string()))?;
     if reference.structure(&applied).is_none() {
         return Err(cannot(name, "there is no reference for the migrations that it has"));
     }

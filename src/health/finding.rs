@@ -7,7 +7,6 @@ use crate::failure::TenantError;
 use crate::fleet::Misnamed;
 use crate::lifecycle::Orphan;
 use crate::name::TenantName;
-use crate::postgres::ServerMessage;
 use crate::sql::quote::{Identifier, Literal};
 use crate::tracker::State;
 
@@ -141,8 +140,7 @@ impl Finding {
         Self::of_database(Kind::TrackerBehind, message, Vec::new(), Mend::Command("migrate-public".to_owned(), ""))
     }
 
-    pub(super) fn reference_failed(folder: &str, server: &ServerMessage) -> Self {
-        let message = format!("migration {folder} fails in an empty schema: {server}");
+    pub(super) fn reference_failed(folder: &str, message: String) -> Self {
         let mend = Mend::Advice(format!("correct {folder}/up.sql"));
         Self::of_database(Kind::ReferenceFailed, message, vec![folder.to_owned()], mend)
     }

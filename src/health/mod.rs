@@ -73,12 +73,13 @@ pub fn check(
     let wanted = reference::wanted(&fleet.tenants);
     let reference = match Reference::from_source(db, tenancy, &options.reference, &wanted)? {
         Ok(reference) => Some(reference),
-        Err(Unavailable::NotAllowed(why)) => {
-            health.unchecked.push(format!("the structures of the tenants: {why}, and the reference is made in one"));
-            None
-        }
-        Err(Unavailable::Failed { folder, server }) => {
-            health.findings.push(Finding::reference_failed(&folder, &server));
+        Err(why) => {
+            match &why {
+                Unavailable::NotAllowed(_) => health.unchecked.push(format!("the structures of the tenants: {why}")),
+                Unavailable::Failed { folder, .. } => {
+                    health.findings.push(Finding::reference_failed(folder, why.to_string()));
+                }
+            }
             None
         }
     };

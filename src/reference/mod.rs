@@ -46,11 +46,13 @@ pub enum Source {
 }
 
 /// Why there is no reference.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// This role may not create a schema, or the server is a standby: nothing is wrong with the migrations.
+    #[error("{0}, and the reference is made in one")]
     NotAllowed(&'static str),
     /// A migration failed in an empty schema.
+    #[error("migration {folder} fails in an empty schema: {server}")]
     Failed {
         /// Its folder.
         folder: String,

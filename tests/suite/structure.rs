@@ -355,6 +355,17 @@ fn a_reference_whose_migration_fails_leaves_nothing() {
 }
 
 #[test]
+fn a_reference_that_cannot_be_made() {
+    let db = fleet(&["acme"]);
+    let url = url_of_a_stranger(&db);
+    assert_snapshot!(db.tenantry(["reference"]).env("DATABASE_URL", &url).run());
+    let dir = Dir::copy_of_tenant().add("20990101000000_broken", "CREATE TABLE broken (i no_such_type);");
+    let with_dir = |args: &[&str]| db.tenantry(args).arg("--tenant-migrations").arg(dir.path()).run();
+    assert_snapshot!(with_dir(&["reference"]));
+    assert_snapshot!(with_dir(&["diff", "acme"]).assert_code(3));
+}
+
+#[test]
 fn whoever_checks_need_not_be_who_creates() {
     let db = fleet(&[]);
     let (owner, reader) = (format!("owner_of_{}", db.name()), format!("reader_of_{}", db.name()));

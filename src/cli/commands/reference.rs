@@ -11,7 +11,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::error::Error;
 use crate::name::TenantName;
-use crate::reference::{Applied, Reference, Source, Unavailable, sweep};
+use crate::reference::{Applied, Reference, Source, sweep};
 
 /// Print the structure that the tenant migrations produce, or save it for checks that may not make it themselves
 ///
@@ -35,19 +35,13 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         tenancy.tenant_migrations().iter().map(|migration| migration.version().as_str().to_owned()).collect();
     let source = args.of.map_or(Source::Migrations, Source::Tenant);
     sweep(&mut db)?;
-    let reference = match Reference::from_source(&mut db, &tenancy, &source, &BTreeSet::from([all]))? {
-        Ok(reference) => reference,
-        Err(Unavailable::NotAllowed(why)) => return Err(Error::NoReference { why: why.to_owned() }.into()),
-        Err(Unavailable::Failed { folder, server }) => {
-            let why = format!("migration {folder} fails in an empty schema: {server}");
-            return Err(Error::NoReference { why }.into());
-        }
-    };
+    let reference =
+        Reference::from_source(&mut db, &tenancy, &source, &BTreeSet::from([all]))?.map_err(Error::NoReference)?;
     let (text, objects) = reference
         .structures()
         .next()
         .and_then(|(applied, structure)| Some((reference.to_text(applied, db.server().version)?, structure.len())))
-        .ok_or_else(|| Error::NoReference { why: "nothing was read".to_owned() })?;
+        .context("the reference was made, and nothing was read")?;
     let output = context.output();
     match args.output {
         None => output.lines([text.trim_end()])?,
