@@ -69,7 +69,6 @@ pub fn check(
     let names: HashSet<String> = fleet.tenants.iter().map(|tenant| tenant.name.as_str().to_owned()).collect();
     fleet.tenants.retain(|tenant| choose(tenant.name.as_str()));
     fleet.misnamed.retain(|misnamed| choose(&misnamed.name));
-    reference::sweep(db)?;
     let wanted = reference::wanted(&fleet.tenants);
     let reference = match Reference::from_source(db, tenancy, &options.reference, &wanted)? {
         Ok(reference) => Some(reference),

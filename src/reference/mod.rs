@@ -19,8 +19,6 @@ use crate::postgres::ServerMessage;
 use crate::structure::{self, Structure};
 use crate::tenancy::Tenancy;
 
-pub use scratch::sweep;
-
 /// The versions of the migrations that have been applied, in order: what a ledger records.
 pub type Applied = Vec<String>;
 
@@ -66,7 +64,7 @@ impl Reference {
     /// records. Nothing is left in the database.
     ///
     /// The migrations run in a transaction that is rolled back. Where one of them cannot, they run in a schema of their
-    /// own that is dropped again; should this process be killed, [`sweep`] drops it.
+    /// own that is dropped again; should this process be killed, whoever makes the reference next drops it.
     ///
     /// # Errors
     /// What the server answered to tenantry's own statements. That the reference is unavailable is no error.

@@ -70,6 +70,7 @@ pub(super) fn make(
     if let Some(why) = not_allowed(db)? {
         return Ok(Err(Unavailable::NotAllowed(why)));
     }
+    scratch::sweep(db.connection())?;
     let owner = match db.server().has_tracker && !db.server().tracker_is_hidden {
         true => owner::of_fleet(db.connection())?,
         false => None,

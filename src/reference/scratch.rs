@@ -8,7 +8,6 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Bool, Text};
 
-use crate::database::Database;
 use crate::error::Error;
 use crate::name::SchemaName;
 use crate::sql::quote::{Identifier, Literal};
@@ -62,15 +61,9 @@ fn key(name: &str) -> String {
 }
 
 /// Drops what an earlier run left behind, that was killed: schemas with the name and the comment of such a one, which no
-/// session has locked and no tenant is tracked by. Returns how many there were.
-///
-/// # Errors
-/// What the server answered.
-pub fn sweep(db: &mut Database) -> Result<usize, Error> {
+/// session has locked.
+pub(super) fn sweep(conn: &mut PgConnection) -> Result<(), Error> {
     let doing = Error::doing("drop the schema of an earlier reference");
-    if db.server().in_recovery {
-        return Ok(0);
-    }
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Text)]
@@ -83,12 +76,10 @@ pub fn sweep(db: &mut Database) -> Result<usize, Error> {
     )
     .bind::<Text, _>(COMMENT)
     .bind::<Text, _>(PREFIX)
-    .load(db.connection())
+    .load(conn)
     .map_err(&doing)?;
-    let mut dropped = 0;
     for row in left {
         let Ok(name) = row.name.parse::<SchemaName>() else { continue };
-        let conn = db.connection();
         conn.batch_execute("BEGIN").map_err(&doing)?;
         let free: bool = diesel::select(sql::<Bool>(&format!(
             "pg_catalog.pg_try_advisory_xact_lock({})",
@@ -101,7 +92,6 @@ pub fn sweep(db: &mut Database) -> Result<usize, Error> {
             false => "ROLLBACK".to_owned(),
         };
         conn.batch_execute(&sql).map_err(&doing)?;
-        dropped += usize::from(free);
     }
-    Ok(dropped)
+    Ok(())
 }

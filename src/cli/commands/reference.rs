@@ -11,7 +11,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::error::Error;
 use crate::name::TenantName;
-use crate::reference::{Applied, Reference, Source, sweep};
+use crate::reference::{Applied, Reference, Source};
 
 /// Print the structure that the tenant migrations produce, or save it for checks that may not make it themselves
 ///
@@ -34,7 +34,6 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let all: Applied =
         tenancy.tenant_migrations().iter().map(|migration| migration.version().as_str().to_owned()).collect();
     let source = args.of.map_or(Source::Migrations, Source::Tenant);
-    sweep(&mut db)?;
     let reference =
         Reference::from_source(&mut db, &tenancy, &source, &BTreeSet::from([all]))?.map_err(Error::NoReference)?;
     let (text, objects) = reference
