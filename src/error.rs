@@ -194,9 +194,8 @@ impl Error {
             }
             Self::NoReference(Unavailable::Failed { folder, .. }) => Some(format!("correct {folder}/up.sql")),
             Self::NoReferenceTenant { .. } => Some(format!("choose one of '{}'", command("list"))),
-            Self::ReferenceFile { path, .. } => {
-                Some(format!("make it with '{}'", command(&format!("reference --output {}", path.display()))))
-            }
+            // Not at this path: whatever file is there may be another's.
+            Self::ReferenceFile { .. } => Some(format!("'{}' makes one", command("reference --output FILE"))),
             Self::Migrations(_) => Some("correct the migrations; nothing was run".to_owned()),
         }
     }
