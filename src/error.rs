@@ -127,13 +127,13 @@ pub enum Error {
     /// The reference could not be made.
     #[error("the reference cannot be made: {0}")]
     NoReference(Unavailable),
-    /// A tenant that is to be the reference is not there, or has no ledger that can be read.
-    #[error(
-        "the tenant {name} cannot be the reference: it is not tracked, or has no schema and ledger that can be read"
-    )]
-    NoReferenceTenant {
+    /// A tenant that a command is about is not there, or cannot be read.
+    #[error("tenant {name}: {error}")]
+    Tenant {
         /// Its name.
         name: TenantName,
+        /// What is wrong with it.
+        error: Box<TenantError>,
     },
     /// A file cannot be used as the reference.
     #[error("the reference {} cannot be used: {message}", .path.display())]
@@ -193,7 +193,7 @@ impl Error {
                 Some("connect as a role that may create schemas on the primary server".to_owned())
             }
             Self::NoReference(Unavailable::Failed { folder, .. }) => Some(format!("correct {folder}/up.sql")),
-            Self::NoReferenceTenant { .. } => Some(format!("choose one of '{}'", command("list"))),
+            Self::Tenant { name, error } => error.hint(name.as_str(), command),
             // Not at this path: whatever file is there may be another's.
             Self::ReferenceFile { .. } => Some(format!("'{}' makes one", command("reference --output FILE"))),
             Self::Migrations(_) => Some("correct the migrations; nothing was run".to_owned()),

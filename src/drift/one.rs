@@ -1,6 +1,7 @@
 //! One tenant held against the reference, or against another.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use diesel::prelude::*;
 
@@ -8,7 +9,10 @@ use super::compare::compare;
 use super::difference::Difference;
 use crate::database::Database;
 use crate::error::Error;
-use crate::fleet::{Fleet, Tenant};
+use crate::failure::TenantError;
+use crate::fleet::{Fleet, Schema};
+use crate::ledger::Ledger;
+use crate::lifecycle;
 use crate::name::TenantName;
 use crate::reference::{Reference, Source};
 use crate::structure::{self, Structure};
@@ -54,27 +58,24 @@ impl Compared {
 /// Reads a tenant, and the reference at the migrations that the tenant has.
 ///
 /// # Errors
-/// [`Error::CannotCompare`] when one of the two is not to be had, or what the server answered.
+/// [`Error::Tenant`] or [`Error::CannotCompare`] when one of the two is not to be had, or what the server answered.
 pub fn against_reference(
     db: &mut Database,
     tenancy: &Tenancy,
     name: &TenantName,
     source: &Source,
 ) -> Result<Compared, Error> {
-    let (tenant, names) = tenant(db, tenancy, name)?;
-    let ledger = tenant.ledger().ok_or_else(|| cannot(name, "it has no schema and ledger that can be read"))?;
+    let (structure, ledger) = read_tenant(db, tenancy, name)?;
+    if !ledger.unknown.is_empty() {
+        return Err(cannot(name, "its ledger records migrations that are none of the tenant migrations"));
+    }
     let applied = ledger.applied.clone();
-    let wanted = match ledger.unknown.is_empty() {
-        true => BTreeSet::from([applied.clone()]),
-        false => return Err(cannot(name, "its ledger records migrations that are none of the tenant migrations")),
-    };
-    let reference =
-        Reference::from_source(db, tenancy, source, &wanted)?.map_err(|why| cannot(name, &why.to_string()))?;
+    let reference = Reference::from_source(db, tenancy, source, &BTreeSet::from([applied.clone()]))?
+        .map_err(|why| cannot(name, &why.to_string()))?;
     if reference.structure(&applied).is_none() {
         return Err(cannot(name, "there is no reference for the migrations that it has"));
     }
-    let structure = read(db, name, &tenant)?;
-    Ok(Compared { reference, applied, structure, names })
+    Ok(Compared { reference, applied, structure, names: names(db)? })
 }
 
 /// Reads two tenants; the second one is what the first is held against, whichever migrations they have.
@@ -87,30 +88,56 @@ pub fn against_tenant(
     name: &TenantName,
     other: &TenantName,
 ) -> Result<Compared, Error> {
-    let (tenant, names) = tenant(db, tenancy, name)?;
+    let (structure, _) = read(db, tenancy, name)?;
     let reference = Reference::of_tenant(db, tenancy, other)?;
     let applied = reference.structures().next().map(|(applied, _)| applied.clone()).unwrap_or_default();
-    let structure = read(db, name, &tenant)?;
-    Ok(Compared { reference, applied, structure, names })
+    Ok(Compared { reference, applied, structure, names: names(db)? })
 }
 
-fn tenant(db: &mut Database, tenancy: &Tenancy, name: &TenantName) -> Result<(Tenant, HashSet<String>), Error> {
+/// A tenant's structure, and its ledger, without which nothing tells what the structure is to be.
+pub(crate) fn read_tenant(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    name: &TenantName,
+) -> Result<(Structure, Arc<Ledger>), Error> {
+    match read(db, tenancy, name)? {
+        (structure, Schema::Ledger { ledger, .. }) => Ok((structure, ledger)),
+        (_, Schema::NoLedger { empty: true, .. }) => Err(cannot(name, "its schema is empty")),
+        _ => Err(amiss(name, TenantError::LedgerMissing)),
+    }
+}
+
+/// A tenant's structure, and what was found of its schema.
+fn read(db: &mut Database, tenancy: &Tenancy, name: &TenantName) -> Result<(Structure, Schema), Error> {
     let fleet = Fleet::read_some(db.connection(), tenancy.tenant_migrations(), std::slice::from_ref(name))?;
-    let tenant = fleet.get(name).cloned().ok_or_else(|| cannot(name, "it is not tracked"))?;
+    let Some(tenant) = fleet.get(name) else {
+        let schema_exists = lifecycle::schema_exists(db, name)?;
+        return Err(amiss(name, TenantError::NotTracked { schema_exists }));
+    };
+    let oid = match tenant.schema {
+        Schema::Missing => return Err(amiss(name, TenantError::SchemaMissing { state: Some(tenant.state) })),
+        Schema::Unreadable => return Err(amiss(name, TenantError::Unreadable)),
+        Schema::NoLedger { oid, .. } | Schema::Ledger { oid, .. } => oid,
+    };
+    let version = db.server().version;
+    let mut read = structure::read(db.connection(), version, &[oid])?;
+    let structure = read.remove(&oid).ok_or_else(|| cannot(name, "it was dropped meanwhile"))?;
+    Ok((structure, tenant.schema.clone()))
+}
+
+/// The names of all tenants.
+fn names(db: &mut Database) -> Result<HashSet<String>, Error> {
     let names: Vec<String> = schema_tracker::table
         .select(schema_tracker::name)
         .load(db.connection())
         .map_err(Error::doing("read the tracker"))?;
-    Ok((tenant, names.into_iter().collect()))
-}
-
-fn read(db: &mut Database, name: &TenantName, tenant: &Tenant) -> Result<Structure, Error> {
-    let oid = tenant.schema_oid().ok_or_else(|| cannot(name, "it has no schema that can be read"))?;
-    let version = db.server().version;
-    let mut read = structure::read(db.connection(), version, &[oid])?;
-    read.remove(&oid).ok_or_else(|| cannot(name, "it was dropped meanwhile"))
+    Ok(names.into_iter().collect())
 }
 
 fn cannot(name: &TenantName, why: &str) -> Error {
     Error::CannotCompare { name: name.clone(), why: why.to_owned() }
+}
+
+fn amiss(name: &TenantName, error: TenantError) -> Error {
+    Error::Tenant { name: name.clone(), error: Box::new(error) }
 }

@@ -12,11 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::database::Database;
+use crate::drift;
 use crate::error::Error;
-use crate::fleet::{Fleet, Tenant};
+use crate::fleet::Tenant;
 use crate::name::TenantName;
 use crate::postgres::ServerMessage;
-use crate::structure::{self, Structure};
+use crate::structure::Structure;
 use crate::tenancy::Tenancy;
 
 /// The versions of the migrations that have been applied, in order: what a ledger records.
@@ -104,15 +105,9 @@ impl Reference {
     /// The structure of a tenant as the reference of those that have the same migrations.
     ///
     /// # Errors
-    /// [`Error::NoReferenceTenant`], or what the server answered.
+    /// [`Error::Tenant`], [`Error::CannotCompare`], or what the server answered.
     pub fn of_tenant(db: &mut Database, tenancy: &Tenancy, name: &TenantName) -> Result<Self, Error> {
-        let fleet = Fleet::read_some(db.connection(), tenancy.tenant_migrations(), std::slice::from_ref(name))?;
-        let none = || Error::NoReferenceTenant { name: name.clone() };
-        let tenant = fleet.get(name).ok_or_else(none)?;
-        let (Some(ledger), Some(oid)) = (tenant.ledger(), tenant.schema_oid()) else { return Err(none()) };
-        let version = db.server().version;
-        let mut read = structure::read(db.connection(), version, &[oid])?;
-        let structure = read.remove(&oid).ok_or_else(none)?;
+        let (structure, ledger) = drift::read_tenant(db, tenancy, name)?;
         Ok(Self::of_one(ledger.applied.clone(), structure.with_its_name_marked()))
     }
 

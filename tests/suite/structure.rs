@@ -70,6 +70,15 @@ fn what_cannot_be_compared() {
     assert_snapshot!(diff(&db, "nobody"));
     assert_snapshot!(diff(&db, "later"));
     assert_snapshot!(db.tenantry(["diff", "acme", "nobody"]).run());
+    db.execute(
+        "CREATE SCHEMA empty; CREATE SCHEMA bare; CREATE TABLE bare.notes (i int); CREATE SCHEMA stray; \
+         INSERT INTO schema_tracker (name, state) VALUES ('empty', 'active'), ('bare', 'active')",
+    );
+    for tenant in ["empty", "bare", "stray"] {
+        assert_snapshot!(diff(&db, tenant));
+    }
+    // Two tenants can be held against each other where the first has no ledger.
+    db.tenantry(["diff", "bare", "acme"]).run().assert_code(1);
     assert_snapshot!(db.tenantry(["diff", "acme", "--reference", "./no-such-file"]).run());
     assert_snapshot!(db.tenantry(["diff", "acme", "--reference", "no such tenant"]).run());
     db.execute("INSERT INTO acme.__diesel_schema_migrations (version) VALUES ('20990101000000')");
