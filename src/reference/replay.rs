@@ -18,7 +18,6 @@ use crate::ledger;
 use crate::migration::{Migration, MigrationSet, Mode};
 use crate::name::SchemaName;
 use crate::postgres::ServerMessage;
-use crate::postgres::path;
 use crate::sql::quote::{Identifier, Literal};
 use crate::structure::{self, Structure};
 use crate::tenancy::Tenancy;
@@ -202,9 +201,10 @@ impl Run<'_> {
             Literal(&format!("BEGIN {} END", path.guard())),
         ))
         .map_err(&own)?;
+        let schema = oid(conn, &name).map_err(&own)?;
         let mut played = Played::default();
         for place in 0..=self.migrations.len() {
-            self.read(conn, &name, place, &mut played).map_err(&own)?;
+            self.read(conn, schema, place, &mut played).map_err(&own)?;
             let Some(migration) = self.migration(place) else { break };
             if let Err(error) = run(conn, &path.set_for_transaction(), migration, careful) {
                 if ServerMessage::is_connection_lost(&error) {
@@ -256,10 +256,11 @@ impl Run<'_> {
         let guarded = format!("{} DO {};", path.set_for_session(), Literal(&format!("BEGIN {} END", path.guard())));
         conn.batch_execute(&format!("SET lock_timeout TO '2s'; {guarded} {}", ledger::create(&scratch.name)))
             .map_err(own)?;
+        let schema = oid(conn, &scratch.name).map_err(own)?;
         let mut played = Played::default();
         for place in 0..=self.migrations.len() {
             conn.batch_execute("BEGIN").map_err(own)?;
-            self.read(conn, &scratch.name, place, &mut played).map_err(own)?;
+            self.read(conn, schema, place, &mut played).map_err(own)?;
             conn.batch_execute("ROLLBACK").map_err(own)?;
             let Some(migration) = self.migration(place) else { break };
             let ran = match migration.mode() {
@@ -300,37 +301,43 @@ impl Run<'_> {
         }
     }
 
-    /// Reads what is there before the migration of this place, which is after as many.
-    fn read(&self, conn: &mut PgConnection, name: &SchemaName, place: usize, played: &mut Played) -> QueryResult<()> {
+    /// Reads what is there before the migration of this place, which is after as many. The path is as the one before has
+    /// left it.
+    fn read(&self, conn: &mut PgConnection, schema: u32, place: usize, played: &mut Played) -> QueryResult<()> {
         #[derive(QueryableByName)]
         struct Row {
             #[diesel(sql_type = Text)]
             name: String,
         }
-        #[derive(QueryableByName)]
-        struct Schema {
-            #[diesel(sql_type = Oid)]
-            oid: u32,
-        }
-        conn.batch_execute(path::CATALOG_FOR_TRANSACTION)?;
-        let schema: Schema = sql_query("SELECT oid FROM pg_namespace WHERE nspname = $1")
-            .bind::<Text, _>(name.as_str())
-            .get_result(conn)?;
         let rows: Vec<Row> = sql_query(
-            "SELECT relname::text AS name FROM pg_class WHERE relnamespace = $1 AND relkind IN ('r', 'p') AND relname <> $2",
+            "SELECT relname::pg_catalog.text AS name FROM pg_catalog.pg_class \
+             WHERE relnamespace = $1 AND relkind IN ('r', 'p') AND relname <> $2",
         )
-        .bind::<Oid, _>(schema.oid)
+        .bind::<Oid, _>(schema)
         .bind::<Text, _>(ledger::TABLE)
         .load(conn)?;
         played.tables.push(rows.into_iter().map(|row| row.name).collect());
         if self.read_after.contains(&place) {
-            let mut read = structure::read_in_transaction(conn, self.server_version, &[schema.oid])?;
-            if let Some(structure) = read.remove(&schema.oid) {
+            let mut read = structure::read_in_transaction(conn, self.server_version, &[schema])?;
+            if let Some(structure) = read.remove(&schema) {
                 played.structures.insert(place, structure.without_its_name());
             }
         }
         Ok(())
     }
+}
+
+/// The oid of a schema.
+fn oid(conn: &mut PgConnection, name: &SchemaName) -> QueryResult<u32> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Oid)]
+        oid: u32,
+    }
+    let row: Row = sql_query("SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1")
+        .bind::<Text, _>(name.as_str())
+        .get_result(conn)?;
+    Ok(row.oid)
 }
 
 fn run(conn: &mut PgConnection, path: &str, migration: &Migration, careful: Careful) -> QueryResult<()> {

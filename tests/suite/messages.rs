@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tenantry::migrator::{self, OnFailure, Plan};
+use tenantry::reference::Reference;
 use tenantry::{Connector, Database as Connected, Fleet, MigrationSet, Stop, Tenancy};
 
 use crate::create::set_up;
@@ -94,6 +95,22 @@ fn creating_a_tenant_is_one_message_where_all_is_transactional() {
     assert_eq!(mutating.len(), 1, "{mutating:#?}");
     assert!(!mutating[0].contains("synchronous_commit"), "a tenant alone is durable by its own commit");
     assert_eq!(db.count("SELECT count(*) FROM acme.a"), 0);
+}
+
+#[test]
+fn the_reference_costs_two_messages_for_each_migration() {
+    let db = set_up();
+    let proxy = Proxy::start(server());
+    let mut connected = connect(&proxy.url(db.name()), 1);
+    let mut messages_for = |migrations: usize| {
+        let dir = (1..=migrations)
+            .fold(Dir::new(), |dir, n| dir.add(&format!("{n}_a"), &format!("CREATE TABLE a{n} (i int)")));
+        proxy.reset();
+        assert_eq!(Reference::tables(&mut connected, &tenancy(&dir)).unwrap().len(), migrations);
+        proxy.messages()
+    };
+    // It runs, and what tables there are then is asked.
+    assert_eq!(messages_for(7), messages_for(2) + 5 * 2, "{:#?}", proxy.queries());
 }
 
 #[test]
