@@ -21,8 +21,9 @@ use crate::database::Database;
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::name::TenantName;
-use crate::postgres::{CHUNK, path};
+use crate::postgres::CHUNK;
 use crate::reference::Reference;
+use crate::structure;
 
 /// Whether stamps are believed, and whether they are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -150,12 +151,7 @@ fn kept(conn: &mut PgConnection) -> Result<HashMap<Uuid, Kept>, Error> {
 /// What the catalog rows of each schema come to now.
 fn now(conn: &mut PgConnection, schemas: &[u32]) -> Result<HashMap<u32, i64>, Error> {
     let doing = Error::doing("read the stamps of the catalogs");
-    conn.batch_execute(&format!(
-        "BEGIN; {} SET LOCAL jit TO off; SET LOCAL max_parallel_workers_per_gather TO 0; SET LOCAL statement_timeout TO 0; \
-         SET LOCAL enable_nestloop TO off; SET LOCAL enable_mergejoin TO off; SET LOCAL work_mem TO '32MB'",
-        path::CATALOG_FOR_TRANSACTION
-    ))
-    .map_err(&doing)?;
+    conn.batch_execute(&structure::begin(structure::SCANNING)).map_err(&doing)?;
     let rows = sql_query(include_str!("stamp.sql")).bind::<Array<Oid>, _>(schemas).load::<StampRow>(conn);
     conn.batch_execute("ROLLBACK").map_err(&doing)?;
     Ok(rows.map_err(&doing)?.into_iter().map(|row| (row.schema, row.stamp)).collect())

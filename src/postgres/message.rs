@@ -5,6 +5,11 @@ use std::fmt;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use serde::Serialize;
 
+use crate::sql::quote::Literal;
+
+/// What is said by [`telling`] of a lock.
+pub(crate) const LOCKED: &str = "tenantry: a lock was not had in time";
+
 /// The server's message with its detail and hint, as `psql` shows them. The server may have translated them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ServerMessage {
@@ -27,6 +32,16 @@ impl ServerMessage {
             DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand, _)
         )
     }
+}
+
+/// A statement that runs `sql`, and says in words of its own why that failed: the server's may be translated, and its
+/// SQLSTATE cannot be had. `told` are conditions as PL/pgSQL names them, and what is said for each.
+pub(crate) fn telling(sql: &str, told: &[(&str, &str)]) -> String {
+    let handlers: String = told
+        .iter()
+        .map(|(conditions, message)| format!(" WHEN {conditions} THEN RAISE EXCEPTION '{message}';"))
+        .collect();
+    format!("DO {};", Literal(&format!("BEGIN EXECUTE {}; EXCEPTION{handlers} END", Literal(sql))))
 }
 
 impl From<&DieselError> for ServerMessage {

@@ -18,6 +18,7 @@ use crate::ledger;
 use crate::migration::{Migration, MigrationSet, Mode};
 use crate::name::SchemaName;
 use crate::postgres::ServerMessage;
+use crate::postgres::message::{LOCKED, telling};
 use crate::sql::quote::{Identifier, Literal};
 use crate::structure::{self, Structure};
 use crate::tenancy::Tenancy;
@@ -52,13 +53,12 @@ struct Played {
 enum Careful {
     /// Each migration is sent as it is.
     No,
-    /// Each goes through a block that tells a lock that was not had from other failures; the server's messages, which may
-    /// be translated, do not.
+    /// Each goes through a block that tells a lock that was not had from other failures.
     Yes,
 }
 
-/// What such a block says.
-const LOCKED: &str = "tenantry: a lock was not had in time";
+/// How a failure for somebody's lock is told from others.
+const FOR_A_LOCK: [(&str, &str); 1] = [("lock_not_available OR query_canceled OR deadlock_detected", LOCKED)];
 
 /// Makes the reference; see [`Reference::make`].
 pub(super) fn make(
@@ -343,14 +343,7 @@ fn oid(conn: &mut PgConnection, name: &SchemaName) -> QueryResult<u32> {
 fn run(conn: &mut PgConnection, path: &str, migration: &Migration, careful: Careful) -> QueryResult<()> {
     let send = |conn: &mut PgConnection, sql: &str| match careful {
         Careful::No => conn.batch_execute(&format!("{path}\n{sql}")),
-        Careful::Yes => {
-            let block = format!(
-                "BEGIN EXECUTE {}; EXCEPTION WHEN lock_not_available OR query_canceled OR deadlock_detected \
-                 THEN RAISE EXCEPTION '{LOCKED}'; END",
-                Literal(sql)
-            );
-            conn.batch_execute(&format!("{path}\nDO {};", Literal(&block)))
-        }
+        Careful::Yes => conn.batch_execute(&format!("{path}\n{}", telling(sql, &FOR_A_LOCK))),
     };
     match migration.mode() {
         Mode::Transactional => send(conn, migration.up().text()),

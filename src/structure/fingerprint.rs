@@ -24,18 +24,19 @@ pub struct Fingerprint(u64);
 /// much of what a session has looked at.
 const READERS: usize = 2;
 
-/// Scans and hashes: every catalog is read once from end to end. What is kept in memory stays below what a reader may
-/// take.
-const SETTINGS: &str = "SET LOCAL enable_nestloop TO off; SET LOCAL enable_mergejoin TO off; SET LOCAL enable_sort TO off; \
-                        SET LOCAL work_mem TO '32MB'; SET LOCAL hash_mem_multiplier TO 1;";
+/// Scans and hashes, for a statement that reads every catalog once from end to end. What is kept in memory stays below
+/// what a reader may take.
+pub(crate) const SCANNING: &str = "SET LOCAL enable_nestloop TO off; SET LOCAL enable_mergejoin TO off; \
+                                   SET LOCAL enable_sort TO off; SET LOCAL work_mem TO '32MB'; \
+                                   SET LOCAL hash_mem_multiplier TO 1;";
 
 /// Look-ups: a part of a section names its objects.
-const SETTINGS_APART: &str = "SET LOCAL enable_seqscan TO off; SET LOCAL enable_hashjoin TO off; \
-                              SET LOCAL enable_mergejoin TO off;";
+const LOOKING_UP: &str = "SET LOCAL enable_seqscan TO off; SET LOCAL enable_hashjoin TO off; \
+                          SET LOCAL enable_mergejoin TO off;";
 
 /// For both. A view that somebody alters is not waited for.
-const SETTINGS_ALWAYS: &str = "SET LOCAL jit TO off; SET LOCAL max_parallel_workers_per_gather TO 0; \
-                               SET LOCAL lock_timeout TO '2s'; SET LOCAL statement_timeout TO 0;";
+const ALWAYS: &str = "SET LOCAL jit TO off; SET LOCAL max_parallel_workers_per_gather TO 0; \
+                      SET LOCAL lock_timeout TO '2s'; SET LOCAL statement_timeout TO 0;";
 
 /// A session that has deparsed so many objects is closed: the server keeps about 5 kB for the relation of each.
 const SESSION_OBJECTS: usize = 10_000;
@@ -158,8 +159,7 @@ fn do_work(conn: &mut PgConnection, major: i32, schemas: &[u32], queue: &Queue, 
             Ok(if section(work.section).name == "column" { SESSION_OBJECTS } else { SESSION_OBJECTS / 4 })
         }
         (Some(parts), None) => {
-            conn.batch_execute(&format!("BEGIN; {} {SETTINGS_ALWAYS}", path::CATALOG_FOR_TRANSACTION))
-                .map_err(&doing)?;
+            conn.batch_execute(&begin("")).map_err(&doing)?;
             let found: Vec<OidRow> = sql_query(parts.oids).bind::<Array<Oid>, _>(schemas).load(conn).map_err(&doing)?;
             conn.batch_execute("COMMIT").map_err(&doing)?;
             let oids: Vec<u32> = found.into_iter().map(|row| row.oid).collect();
@@ -215,6 +215,11 @@ fn locked(conn: &mut PgConnection, index: usize, oid: u32) -> QueryResult<Vec<Ro
     Ok(schemas.into_iter().map(|row| Row { schema: row.oid, hash: unique as i64 }).collect())
 }
 
+/// Begins a transaction that reads the catalogs; `settings` are for what it reads.
+pub(crate) fn begin(settings: &str) -> String {
+    format!("BEGIN; {} {ALWAYS} {settings}", path::CATALOG_FOR_TRANSACTION)
+}
+
 fn hashes(
     conn: &mut PgConnection,
     major: i32,
@@ -223,10 +228,10 @@ fn hashes(
     oids: Option<&[u32]>,
 ) -> QueryResult<Vec<Row>> {
     let (reading, settings, named) = match oids {
-        Some(oids) => (Reading::Part, SETTINGS_APART, oids),
-        None => (Reading::Fleet, SETTINGS, schemas),
+        Some(oids) => (Reading::Part, LOOKING_UP, oids),
+        None => (Reading::Fleet, SCANNING, schemas),
     };
-    conn.batch_execute(&format!("BEGIN; {} {SETTINGS_ALWAYS} {settings}", path::CATALOG_FOR_TRANSACTION))?;
+    conn.batch_execute(&begin(settings))?;
     // A row's hash is linear in those of its columns. It is mixed once more, with the section: else what two rows
     // exchange would cancel out.
     let sql = format!(

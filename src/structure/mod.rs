@@ -9,5 +9,6 @@ pub use fingerprint::{Fingerprint, fingerprints};
 pub use object::{Facts, Identity, Object, ObjectKind, Structure};
 pub use read::read;
 
+pub(crate) use fingerprint::{SCANNING, begin};
 pub(crate) use object::{OWN, OWN_NAME, filled_in};
 pub(crate) use read::{AT_ONCE, read_in_transaction};

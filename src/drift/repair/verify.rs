@@ -16,6 +16,7 @@ use crate::drift::one::Compared;
 use crate::error::Error;
 use crate::name::TenantName;
 use crate::postgres::ServerMessage;
+use crate::postgres::message::{LOCKED, telling};
 use crate::sql::quote::Literal;
 use crate::structure::{self, Structure};
 use crate::tenancy::Tenancy;
@@ -26,11 +27,16 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often what is left is planned for again: what was dropped may have had more to it than is known beforehand.
 const ROUNDS: usize = 3;
 
-/// What a statement says that did not have a lock in time, took too long, or used a label that is not committed. The
-/// server's own messages may be translated.
-const LOCKED: &str = "tenantry: a lock was not had in time";
+/// What a statement says that took too long, or used a label that is not committed.
 const SLOW: &str = "tenantry: it took too long";
 const NEW_LABEL: &str = "tenantry: it uses a new label";
+
+/// What is told from other failures.
+const TOLD: [(&str, &str); 3] = [
+    ("lock_not_available OR deadlock_detected", LOCKED),
+    ("query_canceled", SLOW),
+    ("unsafe_new_enum_value_usage", NEW_LABEL),
+];
 
 /// What a plan is tried on.
 pub struct Trial<'a> {
@@ -207,14 +213,8 @@ impl Run<'_> {
     }
 
     fn one(&mut self, index: usize) -> QueryResult<Result<(), Failed>> {
-        let sql = &self.statements[index].sql;
-        let block = format!(
-            "BEGIN EXECUTE {}; EXCEPTION WHEN lock_not_available OR deadlock_detected THEN RAISE EXCEPTION '{LOCKED}'; \
-             WHEN query_canceled THEN RAISE EXCEPTION '{SLOW}'; \
-             WHEN unsafe_new_enum_value_usage THEN RAISE EXCEPTION '{NEW_LABEL}'; END",
-            Literal(sql)
-        );
-        let message = format!("SAVEPOINT one; DO {}; RELEASE SAVEPOINT one", Literal(&block));
+        let sql = telling(&self.statements[index].sql, &TOLD);
+        let message = format!("SAVEPOINT one; {sql} RELEASE SAVEPOINT one");
         let Err(error) = self.conn.batch_execute(&message) else { return Ok(Ok(())) };
         if ServerMessage::is_connection_lost(&error) {
             return Err(error);
