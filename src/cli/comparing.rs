@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use similar::{ChangeTag, TextDiff};
 
-use super::context::Usage;
+use super::context::{Context, Usage, shell_word};
 use super::output::Output;
 use crate::drift::{Accepted, Difference, Level, Pattern};
 use crate::name::TenantName;
@@ -64,6 +64,15 @@ impl Comparing {
                 Ok(Source::Tenant(tenant))
             }
         }
+    }
+
+    /// The command that plans a tenant's repair, by the same reference.
+    pub(crate) fn repair_plan(&self, tenant: &TenantName, context: &Context) -> String {
+        let reference = match &self.reference {
+            Some(Place(place)) => format!(" --reference {}", shell_word(place)),
+            None => String::new(),
+        };
+        context.command(&format!("repair-plan {tenant}{reference}"))
     }
 
     /// Which differences are accepted.

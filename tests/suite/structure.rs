@@ -123,6 +123,33 @@ fn differences_are_accepted_by_patterns() {
 }
 
 #[test]
+fn what_is_accepted_of_one_tenant_of_a_group() {
+    let db = fleet(&["acme", "globex", "initech"]);
+    db.execute("CREATE INDEX tmp ON acme.users (id); CREATE INDEX tmp ON globex.users (id)");
+    let run = |args: &[&str]| db.tenantry(["health-check", "--ignore", "acme/index.extra"]).args(args).run();
+    assert_snapshot!(run(&["--group"]));
+    assert_snapshot!(run(&["--format", "json"]));
+    let both = db.tenantry(["health-check", "--ignore", "index.extra", "--format", "json"]).run().json();
+    assert_eq!(both["groups"], serde_json::json!([{ "tenants": 3, "tenant": "acme", "differences": [] }]));
+}
+
+#[test]
+fn a_repair_is_by_the_reference_that_the_difference_is_from() {
+    let db = fleet(&["acme", "globex"]);
+    db.execute("CREATE INDEX tmp ON acme.users (id)");
+    assert_snapshot!(db.tenantry(["health-check", "--reference", "acme"]).run());
+    assert_snapshot!(db.tenantry(["health-check", "--reference", "acme", "--group"]).run());
+    assert_snapshot!(db.tenantry(["repair-plan", "globex", "--reference", "acme"]).run());
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| db.tenantry(args).current_dir(folder.path()).run();
+    run(&["reference", "--of", "acme", "--output", "of acme.jsonl"]).assert_code(0);
+    let json = run(&["health-check", "--reference", "of acme.jsonl", "--format", "json"]).json();
+    assert_eq!(json["findings"][0]["mended_by"], "tenantry repair-plan globex --reference 'of acme.jsonl'");
+    let told = run(&["diff", "globex", "--reference", "of acme.jsonl"]);
+    assert!(told.stderr.contains("'tenantry repair-plan globex --reference 'of acme.jsonl''"), "{}", told.stderr);
+}
+
+#[test]
 fn a_fleet_by_its_fingerprints() {
     let db = large_fleet();
     assert_eq!(drift_of(&db), [""; 0]);

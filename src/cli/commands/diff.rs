@@ -62,10 +62,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         n => format!("{} differs from {against}: {}", args.name, count(n, "difference")),
     });
     if !differences.is_empty() && args.other.is_none() {
-        output.next(format_args!(
-            "'{}' prints SQL that mends it",
-            context.command(&format!("repair-plan {}", args.name))
-        ));
+        let command = args.comparing.repair_plan(&args.name, context);
+        output.next(format_args!("'{command}' prints SQL that mends it"));
     }
     Ok(exit_of(!failed, false))
 }

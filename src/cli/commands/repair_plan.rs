@@ -7,7 +7,7 @@ use super::diff::DifferenceDocument;
 use crate::cli::comparing::{Comparing, tell_unused};
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
-use crate::cli::output::{Output, count};
+use crate::cli::output::count;
 use crate::drift::repair::{About, Plan, Trial, Tried, plan, verify};
 use crate::drift::{self, Diff, Difference};
 use crate::error::Error;
@@ -68,7 +68,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
             path: &tenancy.path(args.name.schema()).set_for_transaction(),
         }))?,
     }
-    tell(&planned, &args.name, &own_name, output, context);
+    tell(&planned, &args, &own_name, context);
     let fails = planned.left.iter().any(|difference| difference.level.fails_by_default());
     Ok(exit_of(!fails && !matches!(planned.tried, Tried::Locked(_)), false))
 }
@@ -81,7 +81,9 @@ fn in_words(source: &Source, migrations: usize) -> String {
     }
 }
 
-fn tell(plan: &Plan, name: &TenantName, own_name: &str, output: &Output, context: &Context) {
+fn tell(plan: &Plan, args: &Args, own_name: &str, context: &Context) {
+    let (name, output) = (&args.name, context.output());
+    let command = args.comparing.repair_plan(name, context);
     let without: Vec<&Difference> = plan.left_without_statement().collect();
     for difference in &plan.left {
         let short = difference.in_short(own_name);
@@ -95,8 +97,7 @@ fn tell(plan: &Plan, name: &TenantName, own_name: &str, output: &Output, context
         Tried::Locked(sql) => {
             let first = sql.lines().next().unwrap_or_default();
             output.error(format_args!("{name}: the plan was not tried, for another session has a lock: {first}"));
-            let again = context.command(&format!("repair-plan {name}"));
-            output.hint(format_args!("run '{again}' again when that session has ended; --no-verify does not try it"));
+            output.hint(format_args!("run '{command}' again when that session has ended; --no-verify does not try it"));
         }
         _ if plan.is_empty() => output.status(format_args!("{name} is as the reference")),
         Tried::Yes if left == 0 => {
@@ -114,7 +115,6 @@ fn tell(plan: &Plan, name: &TenantName, own_name: &str, output: &Output, context
         Tried::No => output.status(format_args!("{name}: {}, not tried", count(statements, "statement"))),
     }
     if statements > 0 && plan.tried == Tried::Yes && !output.is_json() {
-        let command = context.command(&format!("repair-plan {name}"));
         output.next(format_args!("'{command} | psql -v ON_ERROR_STOP=1' runs it"));
     }
 }

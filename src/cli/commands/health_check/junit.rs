@@ -9,18 +9,17 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::{Item, Told};
+use super::told::{Item, Told};
 
 pub(super) fn write(path: &Path, told: &Told<'_>) -> Result<()> {
     let mut failures: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut others: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for item in told.items() {
+    for item in &told.items {
         let tenant = item.tenant().unwrap_or(DATABASE).to_owned();
-        let lines = if told.fails(&item) { &mut failures } else { &mut others };
-        lines.entry(tenant).or_default().push(line(&item));
+        let lines = if told.fails(item) { &mut failures } else { &mut others };
+        lines.entry(tenant).or_default().push(line(item));
     }
-    let tenants =
-        told.health.drift.groups.iter().flat_map(|group| &group.members).map(|member| member.name.to_string());
+    let tenants = told.groups.iter().flat_map(|group| &group.members).map(|member| member.name.to_string());
     for tenant in tenants.chain([DATABASE.to_owned()]) {
         others.entry(tenant).or_default();
     }
