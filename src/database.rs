@@ -7,7 +7,9 @@ use diesel::sql_query;
 use diesel::sql_types::{Array, Text};
 
 use crate::error::Error;
+use crate::fleet_lock::FleetLock;
 use crate::postgres::{Connector, Server, connect::Pool};
+use crate::runs::Actor;
 use crate::tenancy::Tenancy;
 use crate::tracker;
 
@@ -20,6 +22,9 @@ pub struct Database {
     conn: PgConnection,
     server: Server,
     jobs: usize,
+    actor: Actor,
+    /// Held for the length of a command that works on the whole fleet.
+    pub(crate) fleet_lock: Option<FleetLock>,
 }
 
 impl Database {
@@ -30,7 +35,19 @@ impl Database {
     pub fn connect(connector: Connector, jobs: usize) -> Result<Self, Error> {
         let mut conn = connector.connect()?;
         let server = Server::ask(&mut conn)?;
-        Ok(Self { connector, conn, server, jobs: jobs.max(1) })
+        Ok(Self { connector, conn, server, jobs: jobs.max(1), actor: Actor::default(), fleet_lock: None })
+    }
+
+    /// Says who the runs are recorded for.
+    #[must_use]
+    pub fn with_actor(mut self, actor: Actor) -> Self {
+        self.actor = actor;
+        self
+    }
+
+    /// Who the runs are recorded for.
+    pub(crate) fn actor(&self) -> &Actor {
+        &self.actor
     }
 
     /// What the server said of itself when the connection was made.
@@ -123,8 +140,23 @@ impl Database {
             return Ok(());
         }
         // It was idle for long, and may have been closed for that.
-        self.conn = self.connector.connect()?;
+        self.reconnect()?;
         self.conn.batch_execute(FLUSH).map_err(Error::doing("make the commits durable"))
+    }
+
+    /// Keeps the lock of the fleet for the rest of the command. It has a connection of its own.
+    pub(crate) fn hold(&mut self, lock: FleetLock) {
+        self.server.free_connections -= 1;
+        self.fleet_lock = Some(lock);
+    }
+
+    /// Replaces the command's own connection.
+    ///
+    /// # Errors
+    /// When none can be made.
+    pub(crate) fn reconnect(&mut self) -> Result<(), Error> {
+        self.conn = self.connector.connect()?;
+        Ok(())
     }
 }
 

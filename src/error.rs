@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use diesel::result::Error as DieselError;
 
 use crate::failure::{MigrationFailure, TenantError};
+use crate::fleet_lock::FleetHolder;
+use crate::integrity::Changes;
 use crate::migration::{LoadError, Version};
 use crate::name::{SchemaName, TenantName};
-use crate::postgres::ServerMessage;
+use crate::postgres::{Condition, ServerMessage};
 use crate::reference::Unavailable;
 
 /// Why a command could not do its work.
@@ -84,6 +86,26 @@ pub enum Error {
         /// What.
         what: String,
     },
+    /// Another run works on the whole fleet.
+    #[error("another run works on the fleet: {0}")]
+    FleetLocked(Box<FleetHolder>),
+    /// Migrations are not as they were when they were first applied.
+    #[error("{0}")]
+    MigrationsChanged(Changes),
+    /// A migration is as it was: there is nothing to accept.
+    #[error(
+        "the migration {version} is as it was when it was first applied, or was not applied: there is nothing to accept"
+    )]
+    NothingToAccept {
+        /// Its version.
+        version: Version,
+    },
+    /// The server can do no work, for this or any other tenant.
+    #[error("the server can do no more work: {message}")]
+    ServerFault {
+        /// What it said.
+        message: ServerMessage,
+    },
     /// No tenant migration has a version that was given.
     #[error("no tenant migration has the version {version}")]
     UnknownVersion {
@@ -102,9 +124,11 @@ pub enum Error {
     /// Row-level security hides rows of the tracker from this role.
     #[error("row-level security may hide tenants in public.schema_tracker from this role")]
     TrackerHidden,
-    /// A public migration without `down.sql` is to be reverted.
-    #[error("the public migration {folder} cannot be reverted: it has no down.sql")]
+    /// A migration without `down.sql` is to be reverted.
+    #[error("the {kind} migration {folder} cannot be reverted: it has no down.sql")]
     NoDown {
+        /// Of which set: `public` or `tenant`.
+        kind: &'static str,
         /// The migration's folder.
         folder: String,
     },
@@ -154,8 +178,13 @@ impl Error {
         move |error| Self::Query {
             doing,
             message: ServerMessage::from(&error),
-            lost: ServerMessage::is_connection_lost(&error),
+            lost: Condition::of(&error) == Some(Condition::ConnectionLost),
         }
+    }
+
+    /// Whether the connection is gone, or none could be made.
+    pub(crate) fn is_connection_lost(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::ConnectionsLost { .. } | Self::Query { lost: true, .. })
     }
 
     /// What to do about it, where that is known. `command` completes a command of the command line: `migrate-public`
@@ -179,6 +208,13 @@ impl Error {
             Self::PublicMigration(failure) => failure.hint(),
             Self::Public(error) => error.hint("public", command),
             Self::Busy { .. } => Some("run the command again when the other run has ended".to_owned()),
+            Self::FleetLocked(_) => Some("wait for it to end, with --lock-wait 10m for up to ten minutes".to_owned()),
+            Self::MigrationsChanged(Changes(changes)) => changes.first().map(|change| {
+                let accept = command(&format!("repair --accept {} --reason TEXT", change.version));
+                format!("{}; or '{accept}' accepts it", change.hint())
+            }),
+            Self::NothingToAccept { .. } => None,
+            Self::ServerFault { .. } => Some("mend the server, and run the command again".to_owned()),
             Self::UnknownVersion { .. } => Some("give the digits before the _ of a migration's folder".to_owned()),
             Self::TenantsMeanwhile => Some("run the cleanup again to drop them, too".to_owned()),
             Self::NoPublicSchema { .. } => Some("CREATE SCHEMA public, or GRANT USAGE ON SCHEMA public".to_owned()),

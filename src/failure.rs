@@ -7,6 +7,7 @@ use crate::name::{NameError, TenantName};
 use crate::postgres::ServerMessage;
 use crate::sql::quote::Literal;
 use crate::tracker::State;
+use crate::watch::Holder;
 
 /// Why nothing was done, or not all, for one tenant.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +79,54 @@ pub enum TenantError {
     /// It is not what was shown before the confirmation: another schema of its name, or others depend on it now.
     #[error("it was changed after it was shown, and nothing of it was dropped")]
     ChangedSincePlan,
+    /// Other sessions were in its way each time that it was tried, and it was rolled back.
+    #[error("{contention} stopped it each of {attempts} times: {}", InTheWay(server, holders))]
+    Deferred {
+        /// What stopped it at last.
+        contention: Contention,
+        /// How often it was tried.
+        attempts: u32,
+        /// What the server said.
+        server: ServerMessage,
+        /// Who held the lock that it waited for, as far as it was seen.
+        holders: Vec<Holder>,
+    },
+    /// Another session cancelled it, and it was rolled back.
+    #[error("another session cancelled it: {0}")]
+    Canceled(ServerMessage),
+    /// Another run recorded a migration otherwise.
+    #[error("another run applies a migration of the same version with other statements")]
+    NotRecorded,
+    /// A migration that is to be reverted has no `down.sql`.
+    #[error("migration {folder} cannot be reverted: it has no down.sql")]
+    NoDown {
+        /// The migration's folder.
+        folder: String,
+    },
+    /// A migration that is not transactional is under way.
+    #[error("its migration {version} is unfinished")]
+    Unfinished {
+        /// The migration's version.
+        version: String,
+    },
+    /// Its ledger records migrations that nothing is known of.
+    #[error("its ledger records {}, which none of the tenant migrations has", .versions.join(", "))]
+    UnknownMigrations {
+        /// Their versions.
+        versions: Vec<String>,
+    },
+    /// It is migrated, and its structure is not that of the reference.
+    #[error("it was migrated, and has {} from the reference: {}", Differences(.differences.len()), first_of(differences))]
+    Drifted {
+        /// What differs.
+        differences: Vec<String>,
+    },
+    /// It is migrated, and its structure could not be held against the reference.
+    #[error("it was migrated, and its structure cannot be compared: {why}")]
+    NotCompared {
+        /// Why not.
+        why: String,
+    },
     /// It was changed by others again and again while this run looked at it.
     #[error("it kept changing while this run looked at it")]
     Unsettled,
@@ -118,6 +167,27 @@ pub enum TenantError {
     /// The connection was lost, and the tenant could not be looked at again.
     #[error("the connection was lost: {0}; it is as before, or its transaction was committed")]
     ConnectionLost(ServerMessage),
+}
+
+/// How other sessions were in the way of a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contention {
+    /// A lock did not come free in time.
+    LockTimeout,
+    /// It and another session waited for each other.
+    Deadlock,
+    /// Its transaction could not be put in an order with others.
+    Serialization,
+}
+
+impl fmt::Display for Contention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LockTimeout => "a lock that others held",
+            Self::Deadlock => "a deadlock",
+            Self::Serialization => "a serialization failure",
+        })
+    }
 }
 
 /// How a migration failed.
@@ -173,8 +243,16 @@ impl TenantError {
                 | Self::Server(_)
                 | Self::Busy
                 | Self::Unsettled
+                | Self::Deferred { .. }
+                | Self::Canceled(_)
+                | Self::NotRecorded
                 | Self::ConnectionLost(_)
         )
+    }
+
+    /// Whether it was put off: other sessions were in the way.
+    pub fn is_deferred(&self) -> bool {
+        matches!(self, Self::Deferred { .. })
     }
 
     /// A stable name of the kind, for programs.
@@ -197,6 +275,14 @@ impl TenantError {
             Self::Busy => "busy",
             Self::ChangedSincePlan => "changed-since-plan",
             Self::Unsettled => "unsettled",
+            Self::Deferred { .. } => "deferred",
+            Self::Canceled(_) => "canceled",
+            Self::NotRecorded => "not-recorded",
+            Self::NoDown { .. } => "no-down",
+            Self::Unfinished { .. } => "unfinished",
+            Self::UnknownMigrations { .. } => "unknown-migrations",
+            Self::Drifted { .. } => "drifted",
+            Self::NotCompared { .. } => "not-compared",
             Self::Migration(_) | Self::MigrationsOnce { .. } => "migration-failed",
             Self::Pooler { .. } => "pooler",
             Self::EditedMigration { .. } => "edited-migration",
@@ -255,6 +341,16 @@ impl TenantError {
             Self::Dropping => run("drop", "completes it"),
             Self::ChangedSincePlan => run("drop --dry-run", "shows what it is now"),
             Self::Busy => Some("run the command again when the other run has ended".to_owned()),
+            Self::Deferred { .. } => Some(
+                "run the command again when the lock is free, end the session that holds it, or give more --retries"
+                    .to_owned(),
+            ),
+            Self::NotRecorded => Some("have all runs use the same release".to_owned()),
+            Self::NoDown { .. } => Some("give the migration a down.sql".to_owned()),
+            Self::Unfinished { .. } => run("migrate-one", "finishes it"),
+            Self::UnknownMigrations { .. } => Some("use the release that has them".to_owned()),
+            Self::Drifted { .. } | Self::NotCompared { .. } => run("diff", "tells more"),
+            Self::Canceled(_) => Some("run the command again".to_owned()),
             Self::Unsettled | Self::MigrationsOnce { .. } | Self::ConnectionLost(_) => {
                 Some("run the command again".to_owned())
             }
@@ -295,6 +391,48 @@ impl Failed {
     pub(crate) fn new(tenant: &TenantName, error: TenantError) -> Self {
         Self { tenant: tenant.as_str().to_owned(), error }
     }
+}
+
+/// A text with `NAME` where a tenant's name stands as a word, so that what is the same with many tenants is seen to be.
+pub(crate) fn without_name(text: &str, tenant: &str) -> String {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(tenant).filter(|_| !tenant.is_empty()) {
+        let (before, after) = (&rest[..at], &rest[at + tenant.len()..]);
+        let inside =
+            before.ends_with(is_part) || after.starts_with(is_part) || (before.is_empty() && out.ends_with(is_part));
+        out.push_str(before);
+        out.push_str(if inside { tenant } else { "NAME" });
+        rest = after;
+    }
+    out + rest
+}
+
+/// What the server said, and who was in the way.
+struct InTheWay<'a>(&'a ServerMessage, &'a [Holder]);
+
+impl fmt::Display for InTheWay<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        self.1.iter().try_for_each(|holder| write!(f, "; held by {holder}"))
+    }
+}
+
+/// `1 difference`, `2 differences`.
+struct Differences(usize);
+
+impl fmt::Display for Differences {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} difference{}", self.0, if self.0 == 1 { "" } else { "s" })
+    }
+}
+
+/// The first few.
+fn first_of(differences: &[String]) -> String {
+    const FEW: usize = 3;
+    let more = if differences.len() > FEW { ", …" } else { "" };
+    differences.iter().take(FEW).cloned().collect::<Vec<_>>().join(", ") + more
 }
 
 struct At<'a>(Option<&'a FailedStatement>);

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, Bool, Integer, Nullable, Oid, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Oid, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use crate::error::Error;
@@ -290,4 +290,24 @@ fn read_ledgers(
         }
     }
     Ok(gone)
+}
+
+/// What each schema takes on disk without what is too large for its rows, by its oid: in pages, by the server's estimate.
+///
+/// # Errors
+/// What the server answered.
+pub(crate) fn sizes(conn: &mut PgConnection) -> Result<HashMap<u32, i64>, Error> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Oid)]
+        schema: u32,
+        #[diesel(sql_type = BigInt)]
+        pages: i64,
+    }
+    let rows: Vec<Row> = sql_query(
+        "SELECT relnamespace AS schema, sum(relpages)::bigint AS pages FROM pg_catalog.pg_class GROUP BY relnamespace",
+    )
+    .load(conn)
+    .map_err(Error::doing("read how large the tenants are"))?;
+    Ok(rows.into_iter().map(|row| (row.schema, row.pages)).collect())
 }

@@ -29,6 +29,7 @@
 pub mod cli;
 pub mod drift;
 pub mod health;
+pub mod integrity;
 pub mod ledger;
 pub mod lifecycle;
 pub mod local;
@@ -36,6 +37,7 @@ pub mod migration;
 pub mod migrator;
 pub mod postgres;
 pub mod reference;
+pub mod runs;
 pub mod structure;
 pub mod tracker;
 
@@ -43,21 +45,25 @@ mod database;
 mod error;
 mod failure;
 mod fleet;
+mod fleet_lock;
 mod name;
 mod sql;
 mod tenancy;
+mod watch;
 mod workers;
 
 pub use database::{DEFAULT_JOBS, Database};
 pub use error::Error;
 pub use failure::{Failed, TenantError};
 pub use fleet::{Fleet, Misnamed, Schema, Tenant};
+pub use fleet_lock::{FleetHolder, NoShard, Shard};
 pub use lifecycle::{CreateError, create_tenant};
 pub use migration::{Embedded, LoadError, Migration, MigrationSet, Version};
 pub use name::{NameError, SchemaName, TenantName};
 pub use postgres::{CHUNK, Connector, DatabaseUrl};
-pub use tenancy::Tenancy;
+pub use tenancy::{Limits, Tenancy};
 pub use tracker::State;
+pub use watch::Holder;
 pub use workers::{Observer, Stop};
 
 /// Puts a directory of migrations into the binary: `embed_migrations!("$CARGO_MANIFEST_DIR/migrations/tenant")`.

@@ -6,7 +6,8 @@ use diesel::Connection;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 
-use crate::migration::{Embedded, LoadError, MigrationSet};
+use crate::error::Error;
+use crate::migration::{Embedded, LoadError, MigrationSet, Version};
 use crate::name::{SchemaName, TenantName};
 use crate::postgres::SchemaPath;
 use crate::sql::quote::Literal;
@@ -16,25 +17,52 @@ use crate::sql::quote::Literal;
 pub struct Tenancy {
     public: MigrationSet,
     tenant: MigrationSet,
+    /// Also those beyond the version that the tenants are to be brought to.
+    all: MigrationSet,
     extension_schemas: Vec<SchemaName>,
-    statement_timeout: Option<Duration>,
+    limits: Limits,
+}
+
+/// How long a tenant's work may take and wait, and how often it is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a statement may take; none leaves it to the server.
+    pub statement_timeout: Option<Duration>,
+    /// How long each wait for a lock may take; 5 seconds by default. What waits for a lock has others wait behind it.
+    pub lock_timeout: Duration,
+    /// How often a tenant is tried again that met a lock timeout, a deadlock or a serialization failure; 5 by default.
+    pub retries: u32,
+    /// How long a server that is gone is waited for; a minute by default.
+    pub reconnect_for: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            statement_timeout: None,
+            lock_timeout: Duration::from_secs(5),
+            retries: 5,
+            reconnect_for: Duration::from_secs(60),
+        }
+    }
 }
 
 /// The tracker's own migrations, which every set of public migrations has in it.
 static TRACKER: Embedded = crate::embed_migrations!("$CARGO_MANIFEST_DIR/migrations/public");
 
 impl Tenancy {
-    /// Tenants whose structure `migrations` produce, no schema behind theirs on the path, and no limit on a statement's
-    /// time but the server's own.
+    /// Tenants whose structure `migrations` produce, no schema behind theirs on the path, and the [limits](Limits) that are
+    /// the default.
     ///
     /// # Errors
     /// None in practice: the tracker's own migrations are checked by this crate's tests.
     pub fn new(migrations: MigrationSet) -> Result<Self, LoadError> {
         Ok(Self {
             public: MigrationSet::from_embedded(&TRACKER)?,
+            all: migrations.clone(),
             tenant: migrations,
             extension_schemas: Vec::new(),
-            statement_timeout: None,
+            limits: Limits::default(),
         })
     }
 
@@ -56,11 +84,22 @@ impl Tenancy {
         self
     }
 
-    /// Limits each statement of a migration, of `create` and of `drop` to `timeout`; none leaves it to the server.
+    /// Limits the time of a tenant's work.
     #[must_use]
-    pub fn with_statement_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.statement_timeout = timeout;
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
+    }
+
+    /// The same with the tenant migrations up to `version` only.
+    ///
+    /// # Errors
+    /// [`Error::UnknownVersion`] when none has it.
+    pub fn up_to(mut self, version: &Version) -> Result<Self, Error> {
+        let last = self.tenant.position(version.as_str());
+        let last = last.ok_or_else(|| Error::UnknownVersion { version: version.clone() })?;
+        self.tenant = self.tenant.first(last + 1);
+        Ok(self)
     }
 
     /// The migrations of the schema `public`, among them the tracker's.
@@ -73,14 +112,19 @@ impl Tenancy {
         &self.tenant
     }
 
+    /// The migrations of each tenant, also those beyond [`up_to`](Self::up_to).
+    pub(crate) fn all_tenant_migrations(&self) -> &MigrationSet {
+        &self.all
+    }
+
     /// The schemas behind the tenant's on the path.
     pub fn extension_schemas(&self) -> &[SchemaName] {
         &self.extension_schemas
     }
 
-    /// The limit on a statement's time.
-    pub fn statement_timeout(&self) -> Option<Duration> {
-        self.statement_timeout
+    /// The limits on the time of a tenant's work.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Does the application's own work in a tenant's schema: in one transaction, with the path set for it alone, and only

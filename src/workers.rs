@@ -1,28 +1,57 @@
 //! Work on many tenants at once: a queue, as many workers as there are connections, and one thread that hears of results.
+//!
+//! A result counts once it is durable and was looked at again through another session. While the server cannot be
+//! reached, workers wait for it; what was under way is tried again.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::database::Database;
 use crate::error::Error;
-use crate::postgres::Session;
+use crate::postgres::connect::Pool;
+use crate::postgres::{ServerMessage, Session};
 
-/// A request to begin nothing new and to finish what is under way. Clones share it.
+/// A request to begin nothing new. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop(Arc<AtomicU8>);
 
 impl Stop {
-    /// Makes the request.
+    const FINISH: u8 = 1;
+    const CANCEL: u8 = 2;
+
+    /// Asks to begin nothing new, and to finish what is under way.
     pub fn request(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.fetch_max(Self::FINISH, Ordering::AcqRel);
     }
 
-    /// Whether it was made.
+    /// Asks to begin nothing new, and to cancel on the server what is under way: it is rolled back.
+    pub fn cancel(&self) {
+        self.0.fetch_max(Self::CANCEL, Ordering::AcqRel);
+    }
+
+    /// Whether nothing new is to begin.
     pub fn is_requested(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.load(Ordering::Acquire) >= Self::FINISH
+    }
+
+    /// Whether what is under way is to be cancelled.
+    pub fn is_cancel(&self) -> bool {
+        self.0.load(Ordering::Acquire) >= Self::CANCEL
+    }
+
+    /// Waits, unless it is requested before. Returns whether the whole time has passed.
+    pub(crate) fn pause(&self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        while !self.is_requested() {
+            match until.checked_duration_since(Instant::now()) {
+                None => return true,
+                Some(left) => thread::sleep(left.min(TICK)),
+            }
+        }
+        false
     }
 }
 
@@ -42,159 +71,321 @@ pub trait Observer {
     fn failed(&mut self, tenant: &str, error: &crate::failure::TenantError) {
         let _ = (tenant, error);
     }
+
+    /// The next tenants are begun after a pause.
+    fn pause(&mut self, time: Duration) {
+        let _ = time;
+    }
 }
 
 /// Hears nothing.
 impl Observer for () {}
 
-/// What a try at a piece of work led to.
+/// Work on jobs: how one is tried.
+pub(crate) trait Work: Sync {
+    type Job: Send;
+    type Outcome: Send;
+
+    /// Tries a job.
+    fn attempt(&self, session: &mut Session, job: &mut Self::Job) -> Attempt<Self::Outcome>;
+
+    /// Whether nothing new is to begin after this outcome.
+    fn ends(&self, job: &Self::Job, outcome: &Self::Outcome) -> bool {
+        let _ = (job, outcome);
+        false
+    }
+}
+
+/// Hears of outcomes, in the thread that the work was ordered in.
+pub(crate) trait Listener<J, T> {
+    /// Looks at outcomes that are durable now, and returns those jobs that must be tried again after all.
+    ///
+    /// # Errors
+    /// What the server answered. When the connection was lost, it is called again.
+    fn verify(&mut self, db: &mut Database, outcomes: &mut Vec<(J, T)>) -> Result<Vec<J>, Error>;
+
+    /// Hears of an outcome that is certain.
+    fn tell(&mut self, job: J, outcome: T);
+}
+
+/// What a try at a job led to.
 pub(crate) enum Attempt<T> {
     Done(T),
-    /// Another session is at it: put aside, and tried again.
-    Later,
+    /// It cannot be done now: put aside, and tried again no sooner than after this time.
+    Later(Duration),
+    /// The connection was lost: tried again when the server is back.
+    Lost(ServerMessage),
+    /// The server takes no writes any more: tried again when it does, or another has taken its place.
+    ReadOnly,
+    /// It was cancelled because that was asked for.
+    Canceled,
+    /// The server can do no work, this or any other.
+    Fault(Error),
+}
+
+impl<T> Attempt<T> {
+    /// The same with another outcome.
+    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Attempt<U> {
+        match self {
+            Self::Done(outcome) => Attempt::Done(change(outcome)),
+            Self::Later(pause) => Attempt::Later(pause),
+            Self::Lost(server) => Attempt::Lost(server),
+            Self::ReadOnly => Attempt::ReadOnly,
+            Self::Canceled => Attempt::Canceled,
+            Self::Fault(error) => Attempt::Fault(error),
+        }
+    }
 }
 
 /// How the work ended.
 pub(crate) struct Rest<J> {
-    /// What was not begun, or put aside and not tried again.
+    /// What was not begun, or was put aside or cancelled and not tried again.
     pub(crate) not_reached: Vec<J>,
-    /// The server was lost.
+    /// The server was lost, or can do no work.
     pub(crate) lost: Option<Error>,
 }
 
 /// How often results are made durable and told.
 const TELL_EVERY: Duration = Duration::from_millis(500);
 
-/// The longest pause before work that was put aside is tried again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// A request to stop comes without a notification, from a signal.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The longest pause before the server is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 struct Item<J> {
     job: J,
-    tries: u32,
     not_before: Instant,
 }
 
 struct Queue<J> {
-    ready: VecDeque<Item<J>>,
+    ready: VecDeque<J>,
     aside: Vec<Item<J>>,
+    canceled: Vec<J>,
     in_hand: usize,
-    /// How many workers there are.
-    workers: usize,
+    /// How many outcomes are not certain yet.
+    uncertain: usize,
+    outage: Option<Outage>,
     lost: Option<Error>,
 }
 
-/// Does `jobs` through as many connections as the database allows. `tell` hears of results in the order in which they
-/// come, after they are durable. After a result that `ends` the work, nothing new is begun.
-pub(crate) fn run<J: Send, T: Send>(
+/// The server cannot be reached, or takes no writes.
+struct Outage {
+    since: Instant,
+    tries: u32,
+    why: Why,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Unreachable,
+    ReadOnly,
+}
+
+struct Shared<'a, J> {
+    queue: Mutex<Queue<J>>,
+    changed: Condvar,
+    halt: AtomicBool,
+    stop: &'a Stop,
+    reconnect_for: Duration,
+}
+
+/// Does `jobs` through as many connections as the database allows. The server may be away for up to `reconnect_for`.
+pub(crate) fn run<W: Work>(
     db: &mut Database,
-    jobs: Vec<J>,
+    jobs: Vec<W::Job>,
+    work: &W,
+    listener: &mut dyn Listener<W::Job, W::Outcome>,
     stop: &Stop,
-    work: impl Fn(&mut Session, &mut J) -> Attempt<T> + Sync,
-    ends: impl Fn(&T) -> bool + Sync,
-    mut tell: impl FnMut(J, T),
-) -> Result<Rest<J>, Error> {
+    reconnect_for: Duration,
+) -> Result<Rest<W::Job>, Error> {
     if jobs.is_empty() {
         return Ok(Rest { not_reached: Vec::new(), lost: None });
     }
     let alone = jobs.len() == 1;
-    let now = Instant::now();
     let pool = db.pool(jobs.len())?;
-    let ready = jobs.into_iter().map(|job| Item { job, tries: 0, not_before: now }).collect();
-    let queue =
-        Mutex::new(Queue { ready, aside: Vec::new(), in_hand: 0, workers: pool.max_size() as usize, lost: None });
-    let changed = Condvar::new();
-    let halt = AtomicBool::new(false);
-    let halted = || halt.load(Ordering::Acquire) || stop.is_requested();
-    let (results, heard) = mpsc::channel();
-
+    let queue = Queue {
+        ready: jobs.into(),
+        aside: Vec::new(),
+        canceled: Vec::new(),
+        in_hand: 0,
+        uncertain: 0,
+        outage: None,
+        lost: None,
+    };
+    let shared =
+        Shared { queue: Mutex::new(queue), changed: Condvar::new(), halt: AtomicBool::new(false), stop, reconnect_for };
+    let (outcomes, heard) = mpsc::channel();
     let told = thread::scope(|scope| {
         for _ in 0..pool.max_size() {
-            let (results, pool, queue, changed) = (results.clone(), &pool, &queue, &changed);
-            let (work, ends, halt, halted) = (&work, &ends, &halt, &halted);
-            scope.spawn(move || {
-                while let Some(mut item) = take(queue, changed, halted) {
-                    // Held for one job only: a session that broke in it is replaced.
-                    let attempt = match pool.get() {
-                        Ok(mut session) => work(&mut session, &mut item.job),
-                        Err(_) => {
-                            // The pool tells no more than that it waited; the server itself says why.
-                            let error = db_error(pool);
-                            let mut queue = lock(queue);
-                            queue.workers -= 1;
-                            // Those that have connections go on without this one.
-                            if queue.workers == 0 {
-                                queue.lost.get_or_insert(error);
-                            }
-                            put_back(&mut queue, item);
-                            changed.notify_all();
-                            return;
-                        }
-                    };
-                    let mut queue = lock(queue);
-                    queue.in_hand -= 1;
-                    match attempt {
-                        Attempt::Done(result) => {
-                            if ends(&result) {
-                                halt.store(true, Ordering::Release);
-                            }
-                            // Nobody listens any more only when the listener failed, which ends the work.
-                            let _ = results.send((item.job, result));
-                        }
-                        Attempt::Later => {
-                            item.tries += 1;
-                            item.not_before = Instant::now() + pause(item.tries);
-                            queue.aside.push(item);
-                        }
-                    }
-                    changed.notify_all();
-                }
-            });
+            let (outcomes, pool, shared) = (outcomes.clone(), &pool, &shared);
+            scope.spawn(move || worker(pool, shared, work, &outcomes));
         }
-        drop(results);
-        listen(db, heard, alone, &halt, &mut tell)
+        drop(outcomes);
+        listen(db, &heard, &shared, listener, alone)
     });
-    let queue = queue.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let mut not_reached: Vec<J> = queue.ready.into_iter().chain(queue.aside).map(|item| item.job).collect();
-    not_reached.extend(told.untold);
+    let queue = shared.queue.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let aside = queue.aside.into_iter().map(|item| item.job);
+    let mut not_reached: Vec<W::Job> = queue.ready.into_iter().chain(aside).chain(queue.canceled).collect();
+    not_reached.extend(told.uncertain);
     Ok(Rest { not_reached, lost: queue.lost.or(told.error) })
 }
 
-/// What became of the results.
+fn worker<W: Work>(pool: &Pool, shared: &Shared<'_, W::Job>, work: &W, outcomes: &mpsc::Sender<(W::Job, W::Outcome)>) {
+    while let Some(mut job) = shared.take() {
+        // Held for one job only: a session that broke in it is replaced.
+        let mut session = match pool.get() {
+            Ok(session) if session.is_current() => {
+                shared.is_reached();
+                session
+            }
+            Ok(mut older) => {
+                // It was open when another was lost, and is likely to be lost as well.
+                older.spend();
+                shared.put_back(job);
+                continue;
+            }
+            Err(error) => {
+                shared.put_back(job);
+                shared.wait_for_server(Why::Unreachable, || Error::ConnectionsLost { message: error.to_string() });
+                continue;
+            }
+        };
+        let attempt = work.attempt(&mut session, &mut job);
+        drop(session);
+        let mut queue = shared.lock();
+        queue.in_hand -= 1;
+        match attempt {
+            Attempt::Done(outcome) => {
+                queue.outage = None;
+                if work.ends(&job, &outcome) {
+                    shared.halt.store(true, Ordering::Release);
+                }
+                queue.uncertain += 1;
+                // Nobody listens any more only when the listener failed, which ends the work.
+                let _ = outcomes.send((job, outcome));
+            }
+            Attempt::Later(pause) => {
+                queue.outage = None;
+                queue.aside.push(Item { job, not_before: Instant::now() + pause });
+            }
+            Attempt::Canceled => queue.canceled.push(job),
+            Attempt::Fault(error) => {
+                queue.lost.get_or_insert(error);
+                queue.ready.push_front(job);
+            }
+            Attempt::Lost(server) => {
+                queue.ready.push_front(job);
+                drop(queue);
+                shared.wait_for_server(Why::Unreachable, || Error::ConnectionsLost { message: server.to_string() });
+            }
+            Attempt::ReadOnly => {
+                queue.ready.push_front(job);
+                drop(queue);
+                shared.wait_for_server(Why::ReadOnly, || Error::Standby);
+            }
+        }
+        shared.changed.notify_all();
+    }
+}
+
+impl<J> Shared<'_, J> {
+    fn lock(&self) -> MutexGuard<'_, Queue<J>> {
+        self.queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn halted(&self) -> bool {
+        self.halt.load(Ordering::Acquire) || self.stop.is_requested()
+    }
+
+    /// The next job, waited for where all that is left is put aside or may yet be. None: the work is over.
+    fn take(&self) -> Option<J> {
+        let mut queue = self.lock();
+        loop {
+            if self.halted() || queue.lost.is_some() {
+                return None;
+            }
+            if let Some(job) = queue.ready.pop_front() {
+                queue.in_hand += 1;
+                return Some(job);
+            }
+            let now = Instant::now();
+            let due = (0..queue.aside.len()).min_by_key(|index| queue.aside[*index].not_before);
+            let wait = match due {
+                Some(index) if queue.aside[index].not_before <= now => {
+                    queue.in_hand += 1;
+                    return Some(queue.aside.swap_remove(index).job);
+                }
+                Some(index) => queue.aside[index].not_before - now,
+                None if queue.in_hand + queue.uncertain == 0 => return None,
+                None => TICK,
+            };
+            queue = self.changed.wait_timeout(queue, wait.min(TICK)).unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+        }
+    }
+
+    fn put_back(&self, job: J) {
+        let mut queue = self.lock();
+        queue.in_hand -= 1;
+        queue.ready.push_front(job);
+    }
+
+    /// Notes that the server lets sessions in.
+    fn is_reached(&self) {
+        let mut queue = self.lock();
+        if queue.outage.as_ref().is_some_and(|outage| outage.why == Why::Unreachable) {
+            queue.outage = None;
+        }
+    }
+
+    /// Waits a while for a server that cannot be reached. When it has been away for too long, the work is over.
+    fn wait_for_server(&self, why: Why, error: impl FnOnce() -> Error) {
+        let mut queue = self.lock();
+        let outage = queue.outage.get_or_insert_with(|| Outage { since: Instant::now(), tries: 0, why });
+        outage.tries += 1;
+        let tries = outage.tries;
+        if outage.since.elapsed() >= self.reconnect_for {
+            queue.lost.get_or_insert_with(error);
+            self.changed.notify_all();
+            return;
+        }
+        drop(queue);
+        self.stop.pause(growing(Duration::from_millis(50), tries, LONGEST_PAUSE));
+    }
+
+    /// Whether nothing is left but outcomes that are to be made certain.
+    fn is_idle(&self) -> bool {
+        let queue = self.lock();
+        queue.ready.is_empty() && queue.aside.is_empty() && queue.in_hand == 0
+    }
+}
+
+/// What became of the outcomes.
 struct Told<J> {
-    /// Work whose results are not known to be durable.
-    untold: Vec<J>,
+    /// Jobs whose outcomes are not certain.
+    uncertain: Vec<J>,
     error: Option<Error>,
 }
 
-/// Hears results until the workers are gone, and tells them in bundles, each after it was made durable.
+/// Hears outcomes until the workers are gone, and tells them in bundles, each after it was made certain.
 fn listen<J, T>(
     db: &mut Database,
-    heard: mpsc::Receiver<(J, T)>,
+    heard: &mpsc::Receiver<(J, T)>,
+    shared: &Shared<'_, J>,
+    listener: &mut dyn Listener<J, T>,
     alone: bool,
-    halt: &AtomicBool,
-    mut tell: impl FnMut(J, T),
 ) -> Told<J> {
-    let mut told = Told { untold: Vec::new(), error: None };
+    let mut told = Told { uncertain: Vec::new(), error: None };
     let mut bundle = Vec::new();
     let mut due = Instant::now() + TELL_EVERY;
     loop {
         let message = heard.recv_timeout(due.saturating_duration_since(Instant::now()));
         let over = matches!(message, Err(mpsc::RecvTimeoutError::Disconnected));
         bundle.extend(message.ok());
-        if over || Instant::now() >= due {
+        if over || Instant::now() >= due || shared.is_idle() {
             if !bundle.is_empty() {
-                // A piece of work that is alone commits durably by itself.
-                let durable = if alone || told.error.is_some() { Ok(()) } else { db.flush() };
-                if let Err(error) = durable {
-                    halt.store(true, Ordering::Release);
-                    told.error = Some(error);
-                }
-                for (job, result) in bundle.drain(..) {
-                    match told.error {
-                        None => tell(job, result),
-                        Some(_) => told.untold.push(job),
-                    }
-                }
+                tell(db, shared, listener, alone, &mut bundle, &mut told);
             }
             due = Instant::now() + TELL_EVERY;
         }
@@ -204,51 +395,70 @@ fn listen<J, T>(
     }
 }
 
-/// The next piece of work, waited for where all that is left is put aside or may yet be. None: the work is over.
-fn take<J>(queue: &Mutex<Queue<J>>, changed: &Condvar, halted: impl Fn() -> bool) -> Option<Item<J>> {
-    let mut queue = lock(queue);
-    loop {
-        if halted() || queue.lost.is_some() {
-            return None;
-        }
-        let now = Instant::now();
-        if let Some(item) = queue.ready.pop_front() {
-            queue.in_hand += 1;
-            return Some(item);
-        }
-        let due = (0..queue.aside.len()).min_by_key(|index| queue.aside[*index].not_before);
-        let wait = match due {
-            Some(index) if queue.aside[index].not_before <= now => {
-                queue.in_hand += 1;
-                return Some(queue.aside.swap_remove(index));
+/// Makes a bundle of outcomes certain, and tells them.
+fn tell<J, T>(
+    db: &mut Database,
+    shared: &Shared<'_, J>,
+    listener: &mut dyn Listener<J, T>,
+    alone: bool,
+    bundle: &mut Vec<(J, T)>,
+    told: &mut Told<J>,
+) {
+    let many = bundle.len();
+    let certain = match told.error {
+        Some(_) => None,
+        None => match make_certain(db, shared, listener, alone, bundle) {
+            Ok(again) => Some(again),
+            Err(error) => {
+                shared.halt.store(true, Ordering::Release);
+                told.error = Some(error);
+                None
             }
-            Some(index) => queue.aside[index].not_before - now,
-            None if queue.in_hand == 0 => return None,
-            None => LONGEST_PAUSE,
-        };
-        // A request to stop comes without a notification, from a signal.
-        let wait = wait.min(Duration::from_millis(100));
-        queue = changed.wait_timeout(queue, wait).unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+        },
+    };
+    let again = match certain {
+        None => {
+            told.uncertain.extend(bundle.drain(..).map(|(job, _)| job));
+            Vec::new()
+        }
+        Some(again) => {
+            bundle.drain(..).for_each(|(job, outcome)| listener.tell(job, outcome));
+            again
+        }
+    };
+    let mut queue = shared.lock();
+    queue.uncertain -= many;
+    queue.ready.extend(again);
+    shared.changed.notify_all();
+}
+
+/// Makes outcomes durable and has them verified, also through a new connection.
+fn make_certain<J, T>(
+    db: &mut Database,
+    shared: &Shared<'_, J>,
+    listener: &mut dyn Listener<J, T>,
+    alone: bool,
+    bundle: &mut Vec<(J, T)>,
+) -> Result<Vec<J>, Error> {
+    let began = Instant::now();
+    let mut tries = 0;
+    loop {
+        // A job that is alone commits durably by itself.
+        let flushed = if alone { Ok(()) } else { db.flush() };
+        match flushed.and_then(|()| listener.verify(db, bundle)) {
+            Err(error) if error.is_connection_lost() && began.elapsed() < shared.reconnect_for => {
+                tries += 1;
+                thread::sleep(growing(Duration::from_millis(50), tries, LONGEST_PAUSE));
+                // What it meets is met again by the next try.
+                let _ = db.reconnect();
+            }
+            other => return other,
+        }
     }
 }
 
-fn put_back<J>(queue: &mut Queue<J>, item: Item<J>) {
-    queue.in_hand -= 1;
-    queue.ready.push_front(item);
-}
-
-/// 20 ms, doubled with each try, up to a second.
-fn pause(tries: u32) -> Duration {
-    Duration::from_millis(10).saturating_mul(1 << tries.min(10)).min(LONGEST_PAUSE)
-}
-
-fn lock<J>(queue: &Mutex<Queue<J>>) -> MutexGuard<'_, Queue<J>> {
-    queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-fn db_error(pool: &crate::postgres::connect::Pool) -> Error {
-    match pool.get_timeout(Duration::ZERO) {
-        Err(error) => Error::ConnectionsLost { message: error.to_string() },
-        Ok(_) => Error::ConnectionsLost { message: "no connection could be made in time".to_owned() },
-    }
+/// A pause that doubles with each try up to a longest, give or take a quarter, so that many do not try at once.
+pub(crate) fn growing(first: Duration, tries: u32, longest: Duration) -> Duration {
+    let pause = first.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(longest);
+    pause.mul_f64(0.75 + 0.5 * fastrand::f64())
 }

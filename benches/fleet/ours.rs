@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tenantry::health::{self, Health};
 use tenantry::lifecycle::{self, IfExists};
-use tenantry::migrator::{self, OnFailure, Plan};
+use tenantry::migrator::{self, Plan, Rollout};
 use tenantry::{Connector, Database, Fleet, Stop, Tenancy, TenantName};
 
 /// Puts the tracker into an empty database.
@@ -85,7 +85,7 @@ fn migrate(db: &mut Database, tenancy: &Tenancy) -> Result<usize> {
     db.require_writable(tenancy)?;
     let fleet = Fleet::read(db.connection(), tenancy.tenant_migrations())?;
     let plan = Plan::of(fleet, tenancy.tenant_migrations(), |_| true);
-    let report = migrator::migrate(db, tenancy, plan, OnFailure::Continue, &Stop::default(), &mut ())?;
+    let report = migrator::migrate(db, tenancy, plan, &Rollout::default(), &Stop::default(), &mut ())?;
     ensure!(report.is_success(), "not all were migrated: {report:?}");
     Ok(report.done.len())
 }

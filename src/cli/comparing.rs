@@ -78,18 +78,24 @@ impl Comparing {
     /// Which differences are accepted.
     pub(crate) fn accepted(&self) -> Result<Accepted> {
         let mut accepted = Accepted::new(self.ignore.iter().cloned());
-        let file = match &self.ignore_file {
-            Some(file) => Some(file.as_path()),
-            None => Some(Path::new(IGNORE_FILE)).filter(|file| file.exists()),
-        };
-        if let Some(file) = file {
-            let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-            accepted
-                .add_lines(&text)
-                .map_err(|(line, error)| Usage::new(format!("{}, line {line}: {error}", file.display())))?;
-        }
+        add_file(&mut accepted, self.ignore_file.as_deref())?;
         Ok(accepted)
     }
+}
+
+/// What the file in the working directory accepts.
+pub(crate) fn accepted_by_file() -> Result<Accepted> {
+    let mut accepted = Accepted::default();
+    add_file(&mut accepted, None)?;
+    Ok(accepted)
+}
+
+/// Adds what a file accepts, or else the one in the working directory where there is one.
+fn add_file(accepted: &mut Accepted, file: Option<&Path>) -> Result<()> {
+    let Some(file) = file.or_else(|| Some(Path::new(IGNORE_FILE)).filter(|file| file.exists())) else { return Ok(()) };
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let wrong = |(line, error)| Usage::new(format!("{}, line {line}: {error}", file.display()));
+    Ok(accepted.add_lines(&text).map_err(wrong)?)
 }
 
 /// Says which patterns accept nothing: what they were for has been mended, or they are misspelt.

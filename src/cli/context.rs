@@ -11,15 +11,18 @@ use super::interrupt;
 use super::output::Output;
 use super::settings::Settings;
 use crate::database::Database;
+use crate::integrity;
 use crate::migration::MigrationSet;
 use crate::name::SchemaName;
 use crate::postgres::{Connector, DatabaseUrl};
-use crate::tenancy::Tenancy;
+use crate::runs::Actor;
+use crate::tenancy::{Limits, Tenancy};
 use crate::workers::Stop;
 
 /// What a command works with.
 pub(crate) struct Context {
     app: App,
+    actor: Actor,
     settings: Settings,
     output: Output,
     /// For the demonstration, which plays an older release: only so many tenant migrations.
@@ -49,16 +52,16 @@ impl Usage {
 }
 
 impl Context {
-    pub(crate) fn new(app: App, settings: Settings) -> Self {
+    pub(crate) fn new(app: App, actor: Actor, settings: Settings) -> Self {
         interrupt::install();
         let output = Output::new(&settings);
-        Self { app, settings, output, first: None }
+        Self { app, actor, settings, output, first: None }
     }
 
     /// The same with another database, and only the `first` tenant migrations.
     pub(crate) fn elsewhere(&self, database_url: String, first: Option<usize>) -> Self {
         let settings = Settings { database_url: Some(database_url), ..self.settings.clone() };
-        Self { app: self.app.clone(), settings, output: self.output, first }
+        Self { app: self.app.clone(), actor: self.actor.clone(), settings, output: self.output, first }
     }
 
     /// The name of the command line, for the commands that messages name.
@@ -96,6 +99,13 @@ impl Context {
         if let Some(timeout) = self.settings.statement_timeout {
             add("statement-timeout", "TENANTRY_STATEMENT_TIMEOUT", timeout.to_string());
         }
+        let standard = Limits::default();
+        if Duration::from(self.settings.lock_timeout) != standard.lock_timeout {
+            add("lock-timeout", "TENANTRY_LOCK_TIMEOUT", self.settings.lock_timeout.to_string());
+        }
+        if self.settings.retries != standard.retries {
+            add("retries", "TENANTRY_RETRIES", self.settings.retries.to_string());
+        }
         command
     }
 
@@ -118,14 +128,23 @@ impl Context {
         if let Some(public) = public {
             tenancy = tenancy.with_public_migrations(&public)?;
         }
-        Ok(tenancy
-            .with_extension_schemas(settings.extension_schemas.clone())
-            .with_statement_timeout(settings.statement_timeout.map(Duration::from)))
+        Ok(tenancy.with_extension_schemas(settings.extension_schemas.clone()).with_limits(self.limits()))
+    }
+
+    fn limits(&self) -> Limits {
+        let settings = &self.settings;
+        Limits {
+            statement_timeout: settings.statement_timeout.map(Duration::from),
+            lock_timeout: settings.lock_timeout.into(),
+            retries: settings.retries,
+            reconnect_for: settings.reconnect_for.into(),
+        }
     }
 
     /// Connects to the database.
     pub(crate) fn database(&self) -> Result<Database> {
-        let db = Database::connect(self.connector()?, usize::from(self.settings.jobs))?;
+        let actor = Actor { keep: self.settings.keep.into(), ..self.actor.clone() };
+        let db = Database::connect(self.connector()?, usize::from(self.settings.jobs))?.with_actor(actor);
         if db.jobs() < usize::from(self.settings.jobs) && db.server().free_connections < i32::from(self.settings.jobs) {
             self.output.detail(format_args!("the server has {} connections free", db.server().free_connections));
         }
@@ -137,8 +156,14 @@ impl Context {
         let tenancy = self.tenancy()?;
         let mut db = self.database()?;
         match dry_run {
-            true => db.require_tracker(&tenancy)?,
-            false => db.require_writable(&tenancy)?,
+            true => {
+                db.require_tracker(&tenancy)?;
+                integrity::check(&mut db, &tenancy)?;
+            }
+            false => {
+                db.require_writable(&tenancy)?;
+                integrity::record(&mut db, &tenancy)?;
+            }
         }
         Ok((tenancy, db))
     }

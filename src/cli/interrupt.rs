@@ -1,8 +1,8 @@
-//! Ctrl-C and SIGTERM.
+//! Ctrl-C and SIGTERM: the first lets what is under way finish, the second cancels it on the server, the third leaves.
 
 use std::process::exit;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::exit::INTERRUPTED;
 use crate::workers::Stop;
@@ -12,21 +12,37 @@ static GRACEFUL: AtomicBool = AtomicBool::new(false);
 
 static STOP: OnceLock<Stop> = OnceLock::new();
 
-/// From now on the first signal asks the work to stop after what is under way, and a second ends the process: the server
-/// rolls back what was under way. Before, the first ends it.
+/// What is said when the process leaves at once.
+static LAST_WORDS: Mutex<Option<String>> = Mutex::new(None);
+
+/// From now on the first signal asks the work to stop after what is under way. Before, the first ends the process.
 pub(super) fn graceful() -> Stop {
     GRACEFUL.store(true, Ordering::Release);
     stop().clone()
 }
 
+/// Has something said when the process leaves at once: how far the work has come.
+pub(super) fn last_words(words: Option<String>) {
+    *LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner) = words;
+}
+
 /// Has signals end the process with the exit code for it.
 pub(super) fn install() {
     let handler = || {
-        if !GRACEFUL.load(Ordering::Acquire) || stop().is_requested() {
+        let stop = stop();
+        if !GRACEFUL.load(Ordering::Acquire) || stop.is_cancel() {
+            if let Some(words) = LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                anstream::eprintln!("\n{words}");
+            }
             exit(i32::from(INTERRUPTED));
         }
-        stop().request();
-        anstream::eprintln!("\ninterrupted: finishing the tenants under way; once more to leave at once");
+        if stop.is_requested() {
+            stop.cancel();
+            anstream::eprintln!("\ninterrupted again: the tenants under way are cancelled; once more to leave at once");
+        } else {
+            stop.request();
+            anstream::eprintln!("\ninterrupted: finishing the tenants under way; once more to cancel them");
+        }
     };
     // It fails when an application has a handler of its own: then that one decides.
     let _ = ctrlc::set_handler(handler);

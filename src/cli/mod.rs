@@ -13,6 +13,7 @@
 
 pub mod exit;
 
+mod actor;
 mod arguments;
 mod commands;
 mod comparing;
@@ -24,6 +25,7 @@ mod output;
 mod progress;
 mod report;
 mod settings;
+mod steps;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -71,8 +73,9 @@ impl App {
 
     /// Does what `arguments` say, the first of which is the program; `.env` is not read.
     pub fn run_from(&self, arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Exit {
+        let given: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
         let parsed =
-            without_empty_variables(Self::command(self.program)).try_get_matches_from(arguments).and_then(|matches| {
+            without_empty_variables(Self::command(self.program)).try_get_matches_from(&given).and_then(|matches| {
                 let mut arguments = Arguments::from_arg_matches(&matches)?;
                 arguments.settings.resolve(&matches);
                 Ok(arguments)
@@ -85,7 +88,7 @@ impl App {
                 return if error.use_stderr() { Exit::Usage } else { Exit::Done };
             }
         };
-        let context = Context::new(self.clone(), arguments.settings);
+        let context = Context::new(self.clone(), actor::of_process(&given), arguments.settings);
         match arguments.command.run(&context) {
             Ok(exit) => exit,
             Err(error) => report::error(&context, &error),

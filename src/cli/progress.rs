@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::interrupt;
 use super::output::{Output, Verbosity, count, thousands};
 use crate::failure::TenantError;
 use crate::workers::Observer;
@@ -33,8 +34,22 @@ impl Progress {
         Self { output: *output, verb, bar: ProgressBar::hidden(), total: 0, done: 0, failed: 0, next_line }
     }
 
+    /// What is said when the process leaves in the middle.
+    fn words(&self) -> String {
+        let left = self.total.saturating_sub(self.done + self.failed);
+        format!(
+            "left at once: {} {}, {} failed, {} not known to be done; what was under way is done whole or not at all, and the \
+             same command goes on from there",
+            count(self.done, "tenant"),
+            self.verb,
+            thousands(self.failed),
+            thousands(left)
+        )
+    }
+
     fn step(&mut self) {
         self.bar.inc(1);
+        interrupt::last_words(Some(self.words()));
         if self.failed > 0 {
             self.bar.set_message(format!(", {} failed", thousands(self.failed)));
         }
@@ -55,6 +70,7 @@ impl Progress {
 impl Observer for Progress {
     fn begin(&mut self, tenants: usize) {
         self.total = tenants;
+        interrupt::last_words(Some(self.words()));
         let wants_bar = self.output.verbosity() > Verbosity::Quiet && tenants >= SMALL && io::stderr().is_terminal();
         if wants_bar {
             let style = "{bar:30} {pos}/{len} tenants, {per_sec}, {eta} left{msg}";
@@ -80,11 +96,23 @@ impl Observer for Progress {
         }
         self.step();
     }
+
+    fn pause(&mut self, time: Duration) {
+        let line = format!(
+            "{} of {} {}; the next after a pause of {}",
+            thousands(self.done),
+            count(self.total, "tenant"),
+            self.verb,
+            humantime::format_duration(time)
+        );
+        self.bar.suspend(|| self.output.status(line));
+    }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+        interrupt::last_words(None);
     }
 }
 

@@ -11,12 +11,13 @@ use super::context::{Context, Usage, exit_of};
 use super::exit::Exit;
 use super::output::{Output, Verbosity, count, thousands};
 use crate::error::Error;
-use crate::failure::{Effect, Failed, MigrationFailure, TenantError};
+use crate::failure::{Effect, Failed, MigrationFailure, TenantError, without_name};
 use crate::local::LocalError;
 use crate::migration::LoadError;
 use crate::migrator::{Ended, Report};
 use crate::name::{NameError, TenantName};
 use crate::postgres::{ParseUrlError, ServerMessage};
+use crate::watch::Holder;
 
 /// Tells of an error that ends the command, and how it ends.
 pub(crate) fn error(context: &Context, error: &anyhow::Error) -> Exit {
@@ -83,7 +84,8 @@ pub(crate) fn failures(context: &Context, failed: &[Failed]) {
     let hint = |failed: &Failed, tenant: &str| failed.error.hint(tenant, &|line| context.command(line));
     let mut groups: BTreeMap<String, (usize, Vec<&Failed>)> = BTreeMap::new();
     for (order, one) in failed.iter().enumerate() {
-        let key = format!("{}\n{:?}\n{:?}", one.error, statement_of(&one.error), hint(one, "NAME"));
+        let text = without_name(&one.error.to_string(), &one.tenant);
+        let key = format!("{text}\n{:?}\n{:?}", statement_of(&one.error), hint(one, "NAME"));
         groups.entry(key).or_insert_with(|| (order, Vec::new())).1.push(one);
     }
     let mut groups: Vec<(usize, Vec<&Failed>)> = groups.into_values().collect();
@@ -92,7 +94,12 @@ pub(crate) fn failures(context: &Context, failed: &[Failed]) {
         let first = group[0];
         match group.as_slice() {
             [one] => output.error(format_args!("tenant {}: {}", one.tenant, headline(&one.error))),
-            many => output.error(format_args!("{}, each: {}", count(many.len(), "tenant"), headline(&first.error))),
+            many => {
+                let alike = many.iter().all(|one| headline(&one.error) == headline(&first.error));
+                let headline = headline(&first.error);
+                let headline = if alike { headline } else { without_name(&headline, &first.tenant) };
+                output.error(format_args!("{}, each: {headline}", count(many.len(), "tenant")));
+            }
         }
         if let TenantError::Migration(failure) = &first.error {
             migration(output, failure);
@@ -174,13 +181,23 @@ pub(crate) fn run(context: &Context, report: &Report, verb: &str, again: &str) -
     if !report.unchanged.is_empty() {
         parts.push(format!("{} unchanged", thousands(report.unchanged.len())));
     }
-    if !report.failed.is_empty() {
-        parts.push(format!("{} failed", thousands(report.failed.len())));
+    let deferred = report.deferred();
+    if report.failed.len() > deferred {
+        parts.push(format!("{} failed", thousands(report.failed.len() - deferred)));
+    }
+    if deferred > 0 {
+        parts.push(format!("{} deferred", thousands(deferred)));
     }
     if !report.not_reached.is_empty() {
         parts.push(format!("{} not reached", thousands(report.not_reached.len())));
     }
-    let summary = parts.join(", ");
+    let mut summary = parts.join(", ");
+    if let Some(run) = report.run.filter(|_| !report.is_success()) {
+        summary.push_str(&format!(" (run {run})"));
+    }
+    if let Some(why) = report.ended.as_ref().and_then(why) {
+        output.error(why);
+    }
     match report.is_success() {
         true => output.status(summary),
         // A failure is told also when it is to be quiet.
@@ -196,6 +213,16 @@ pub(crate) fn run(context: &Context, report: &Report, verb: &str, again: &str) -
     })
 }
 
+/// What is said of a run that ended early by itself.
+fn why(ended: &Ended) -> Option<&'static str> {
+    match ended {
+        Ended::Interrupted | Ended::Lost(_) => None,
+        Ended::Failure => Some("no other tenant was begun: more have failed than may"),
+        Ended::Breaker => Some("no other tenant was begun: the first all failed in the same way"),
+        Ended::Canary => Some("no other tenant was begun: not all is well with those that came first"),
+    }
+}
+
 /// A regular expression for just these tenants, while it is short enough to be read.
 pub(crate) fn only(names: &[&str]) -> Option<String> {
     const SHORT: usize = 10;
@@ -208,11 +235,13 @@ pub(crate) fn only(names: &[&str]) -> Option<String> {
 /// The JSON of a run.
 #[derive(Serialize)]
 pub(crate) struct RunDocument {
+    /// The id of the run, as `runs` knows it; null where there was nothing to do.
+    run: Option<i64>,
     done: Vec<DoneDocument>,
     unchanged: Vec<String>,
     failed: Vec<FailedDocument>,
     not_reached: Vec<String>,
-    /// Why the run ended early: `interrupted`, `failure`, `lost`, or null.
+    /// Why the run ended early: `interrupted`, `failure`, `breaker`, `canary`, `lost`, or null.
     ended: Option<&'static str>,
 }
 
@@ -222,6 +251,7 @@ struct DoneDocument {
     from: Option<String>,
     to: Option<String>,
     applied: usize,
+    attempts: u32,
     milliseconds: u128,
 }
 
@@ -233,6 +263,8 @@ pub(crate) struct FailedDocument {
     message: String,
     migration: Option<MigrationDocument>,
     server: Option<ServerMessage>,
+    /// Of one that is deferred: who held the lock.
+    holders: Vec<Holder>,
     hint: Option<String>,
 }
 
@@ -252,6 +284,7 @@ struct MigrationDocument {
 impl RunDocument {
     pub(crate) fn new(report: &Report, context: &Context) -> Self {
         Self {
+            run: report.run,
             done: report
                 .done
                 .iter()
@@ -260,6 +293,7 @@ impl RunDocument {
                     from: done.from.clone(),
                     to: done.to.clone(),
                     applied: done.applied,
+                    attempts: done.attempts,
                     milliseconds: done.took.as_millis(),
                 })
                 .collect(),
@@ -276,6 +310,8 @@ pub(crate) fn ended(ended: &Ended) -> &'static str {
     match ended {
         Ended::Interrupted => "interrupted",
         Ended::Failure => "failure",
+        Ended::Breaker => "breaker",
+        Ended::Canary => "canary",
         Ended::Lost(_) => "lost",
     }
 }
@@ -288,8 +324,14 @@ impl FailedDocument {
     fn new(failed: &Failed, context: &Context) -> Self {
         let (migration, server) = match &failed.error {
             TenantError::Migration(failure) => (Some(MigrationDocument::new(failure)), Some(failure.server.clone())),
-            TenantError::Server(server) | TenantError::ConnectionLost(server) => (None, Some(server.clone())),
+            TenantError::Server(server)
+            | TenantError::ConnectionLost(server)
+            | TenantError::Deferred { server, .. } => (None, Some(server.clone())),
             _ => (None, None),
+        };
+        let holders = match &failed.error {
+            TenantError::Deferred { holders, .. } => holders.clone(),
+            _ => Vec::new(),
         };
         Self {
             tenant: failed.tenant.clone(),
@@ -297,6 +339,7 @@ impl FailedDocument {
             message: failed.error.to_string(),
             migration,
             server,
+            holders,
             hint: failed.error.hint(&failed.tenant, &|line| context.command(line)),
         }
     }

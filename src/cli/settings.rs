@@ -89,6 +89,32 @@ pub(crate) struct Settings {
     )]
     pub(crate) connect_timeout: humantime::Duration,
 
+    /// How long each wait for a lock may take in a tenant's transaction; others wait behind it
+    #[arg(long, global = true, env = "TENANTRY_LOCK_TIMEOUT", hide_env_values = true, value_parser = lock_timeout, value_name = "TIME",
+          default_value = "5s")]
+    pub(crate) lock_timeout: humantime::Duration,
+
+    /// How often a tenant is tried again that other sessions are in the way of
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_RETRIES",
+        hide_env_values = true,
+        value_name = "N",
+        default_value = "5"
+    )]
+    pub(crate) retries: u32,
+
+    /// How long to wait for a server that is gone in the middle of a run
+    #[arg(long, global = true, env = "TENANTRY_RECONNECT_FOR", hide_env_values = true, value_name = "TIME", default_value = "60s",
+          value_parser = reconnect_for)]
+    pub(crate) reconnect_for: humantime::Duration,
+
+    /// How long runs are remembered
+    #[arg(long, global = true, env = "TENANTRY_KEEP", hide_env_values = true, value_name = "TIME", default_value = "90days",
+          value_parser = keep)]
+    pub(crate) keep: humantime::Duration,
+
     /// How long a statement of a migration, of create or of drop may take [default: the server's setting]
     #[arg(long, global = true, env = "TENANTRY_STATEMENT_TIMEOUT", hide_env_values = true, value_parser = statement_timeout, value_name = "TIME")]
     pub(crate) statement_timeout: Option<humantime::Duration>,
@@ -119,6 +145,23 @@ fn connect_timeout(text: &str) -> Result<humantime::Duration, String> {
 /// A time of at most 24 days, which the server takes in milliseconds, as a 32-bit number.
 fn statement_timeout(text: &str) -> Result<humantime::Duration, String> {
     at_most(text, Duration::from_secs(24 * 86_400), "24days")
+}
+
+/// A time from 1 ms to 24 days: to the server 0 means without a limit.
+fn lock_timeout(text: &str) -> Result<humantime::Duration, String> {
+    let time = at_most(text, Duration::from_secs(24 * 86_400), "24days")?;
+    match time.as_millis() {
+        0 => Err("at least 1ms: without a limit, everybody waits behind it".to_owned()),
+        _ => Ok(time),
+    }
+}
+
+fn reconnect_for(text: &str) -> Result<humantime::Duration, String> {
+    at_most(text, Duration::from_secs(86_400), "1day")
+}
+
+fn keep(text: &str) -> Result<humantime::Duration, String> {
+    at_most(text, Duration::from_secs(100 * 365 * 86_400), "100years")
 }
 
 fn at_most(text: &str, most: Duration, shown: &str) -> Result<humantime::Duration, String> {

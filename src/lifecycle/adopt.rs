@@ -1,6 +1,8 @@
 //! Existing schemas taken into the tracker, as they are.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 
@@ -8,11 +10,13 @@ use super::{Found, distinct, holds_extensions, look_up};
 use crate::database::Database;
 use crate::error::Error;
 use crate::failure::{Failed, TenantError};
+use crate::integrity;
 use crate::ledger;
 use crate::migration::Version;
-use crate::migrator::{Batch, CHANGED, Objection, Target, TrackerRow, set_state, statement_timeout, tracker_guard};
+use crate::migrator::{Batch, CHANGED, Commit, Setback, Target, TrackerRow, set_state, setback, tracker_guard};
 use crate::name::TenantName;
 use crate::postgres::ServerMessage;
+use crate::runs::{self, Counts, Done, Failure, Run};
 use crate::sql::quote::{Identifier, Literal};
 use crate::tenancy::Tenancy;
 use crate::tracker::State;
@@ -44,6 +48,7 @@ pub fn adopt(
     baseline: Option<&Version>,
 ) -> Result<Adopted, Error> {
     db.require_writable(tenancy)?;
+    integrity::record(db, tenancy)?;
     let set = tenancy.tenant_migrations();
     let versions: Vec<&str> = match baseline {
         None => Vec::new(),
@@ -58,6 +63,7 @@ pub fn adopt(
     let mut adopted: HashMap<String, &TenantName> = HashMap::new();
 
     let mut report = Adopted::default();
+    let run = Run::begin(db, "adopt")?;
     for name in names {
         let Found { tracked, schema } = &found[name.as_str()];
         let before = match adopted.get(&name.folded()) {
@@ -76,7 +82,10 @@ pub fn adopt(
             (Some((_, State::Active)), Some(schema)) if schema.has_ledger && baseline.is_none() => {
                 Err(TenantError::AlreadyTracked { state: State::Active })
             }
-            (state, Some(_)) => take(db, tenancy, name, state.map(|_| TrackerRow::Known), &versions),
+            (state, Some(_)) => {
+                let row = state.map_or(TrackerRow::Missing, |_| TrackerRow::Known);
+                take(db, Target::tenant(tenancy, name.schema(), Some(run)), run, row, &versions)
+            }
         };
         match result {
             Ok(()) => {
@@ -87,31 +96,50 @@ pub fn adopt(
             Err(error) => report.failed.push(Failed::new(name, error)),
         }
     }
+    end(db, run, &report)?;
     Ok(report)
+}
+
+/// Records what failed, and how the run ended.
+fn end(db: &mut Database, run: Run, report: &Adopted) -> Result<(), Error> {
+    let failures: Vec<Failure<'_>> = report
+        .failed
+        .iter()
+        .map(|failed| Failure {
+            tenant: &failed.tenant,
+            deferred: failed.error.is_deferred(),
+            from: None,
+            took: Duration::ZERO,
+            attempts: 1,
+            code: failed.error.code(),
+            error: failed.error.to_string(),
+        })
+        .collect();
+    run.record_failures(db.connection(), &failures)?;
+    let outcome = if failures.is_empty() { runs::Outcome::Done } else { runs::Outcome::Failed };
+    let counts = Counts { done: report.adopted.len(), failed: failures.len(), ..Counts::default() };
+    run.end(db, outcome, counts);
+    Ok(())
 }
 
 /// One schema, in one transaction.
 fn take(
     db: &mut Database,
-    tenancy: &Tenancy,
-    name: &TenantName,
-    row: Option<TrackerRow>,
+    target: Target<'_>,
+    run: Run,
+    row: TrackerRow,
     versions: &[&str],
 ) -> Result<(), TenantError> {
-    let schema = name.schema();
-    let target = Target::tenant(tenancy, schema);
-    let row = row.unwrap_or(TrackerRow::Missing);
+    let schema = target.schema;
     let still_there = format!(
         "IF to_regnamespace({}) IS NULL THEN RAISE EXCEPTION '{CHANGED}'; END IF;",
         Literal(&Identifier::from(schema).to_string())
     );
-    let mut batch = Batch::default();
-    batch.push("BEGIN ISOLATION LEVEL READ COMMITTED;");
-    batch.push(&statement_timeout("SET LOCAL", tenancy));
+    let mut batch = Batch::begin(target, Commit::Durable);
     batch.guard(&[target.lock_for_transaction(), still_there, tracker_guard(schema, row)]);
     batch.push(&match row {
         TrackerRow::Missing => {
-            format!("INSERT INTO public.schema_tracker (name, state) VALUES ({}, 'active');", Literal(name.as_str()))
+            format!("INSERT INTO public.schema_tracker (name, state) VALUES ({}, 'active');", Literal(schema.as_str()))
         }
         TrackerRow::Known => set_state(schema, State::Active),
     });
@@ -125,22 +153,27 @@ fn take(
         )]);
         batch.push(&ledger::insert(schema, versions.iter().copied()));
     }
+    let done = Done { from: None, to: versions.last().copied(), before: Duration::ZERO, attempts: 1 };
+    batch.push(&run.record(schema, &done));
     let batch = batch.commit();
     let conn = db.connection();
     conn.batch_execute(batch.sql()).map_err(|error| {
-        let server = ServerMessage::from(&error);
-        if ServerMessage::is_connection_lost(&error) {
-            return TenantError::ConnectionLost(server);
-        }
         // A connection that is gone has rolled back by itself.
         let _ = conn.batch_execute("ROLLBACK");
+        let server = ServerMessage::from(&error);
         if let Some(applied) = server.message.strip_prefix(RECORDS) {
             return TenantError::LedgerExists { applied: applied.parse().unwrap_or(0) };
         }
-        match Objection::in_message(&server.message) {
-            Some(Objection::Busy) => TenantError::Busy,
-            Some(_) => TenantError::Unsettled,
-            None => TenantError::Server(server),
+        match setback(&error) {
+            ControlFlow::Continue(server) => TenantError::Server(server),
+            ControlFlow::Break(Setback::Busy) => TenantError::Busy,
+            ControlFlow::Break(Setback::Lost(server)) => TenantError::ConnectionLost(server),
+            ControlFlow::Break(Setback::Canceled(server)) => TenantError::Canceled(server),
+            ControlFlow::Break(Setback::Contention(contention, server)) => {
+                TenantError::Deferred { contention, attempts: 1, server, holders: Vec::new() }
+            }
+            ControlFlow::Break(Setback::ReadOnly | Setback::Fault(_)) => TenantError::Server(server),
+            ControlFlow::Break(_) => TenantError::Unsettled,
         }
     })
 }

@@ -62,7 +62,7 @@ pub fn plan_cleanup(db: &mut Database, tenancy: &Tenancy, include_orphans: bool)
     for index in (0..set.len()).rev().filter(|index| !ledger.pending.contains(index)) {
         let migration = set.at(index);
         if migration.down().is_none() {
-            return Err(Error::NoDown { folder: migration.folder().to_owned() });
+            return Err(Error::NoDown { kind: "public", folder: migration.folder().to_owned() });
         }
         public.push(migration.folder().to_owned());
     }

@@ -10,7 +10,7 @@ use crate::database::Database;
 use crate::error::Error;
 use crate::failure::{Failed, TenantError};
 use crate::fleet::Fleet;
-use crate::migrator::{Done, Job, Next, OnFailure, Plan, Report, Run, TrackerRow, run_jobs};
+use crate::migrator::{Done, Job, Next, Plan, Report, Rollout, RunJobs, TrackerRow, run_jobs};
 use crate::name::TenantName;
 use crate::tenancy::Tenancy;
 use crate::tracker::State;
@@ -126,7 +126,8 @@ pub fn create(
     let CreatePlan { jobs, report, if_exists } = plan;
     let reread =
         move |conn: &mut PgConnection, tenancy: &Tenancy, name: &TenantName| reread(conn, tenancy, name, if_exists);
-    run_jobs(db, tenancy, Run { jobs, reread: &reread, on_failure: OnFailure::Continue, stop, report }, observer)
+    let rollout = &Rollout::default();
+    run_jobs(db, tenancy, RunJobs { command: "create", jobs, reread: &reread, rollout, stop, report }, observer)
 }
 
 /// Creates one tenant: what a sign-up does.

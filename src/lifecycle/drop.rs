@@ -1,7 +1,8 @@
 //! The end of tenants: a plan that tells what goes, and its execution, schema and tracker row together.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Instant;
+use std::ops::ControlFlow;
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
@@ -12,14 +13,16 @@ use diesel::sql_types::{Array, BigInt, Oid, Text};
 use crate::database::Database;
 use crate::error::Error;
 use crate::failure::{Failed, TenantError};
-use crate::migrator::{Batch, CHANGED, Commit, Ended, Objection, Target, statement_timeout};
+use crate::migrator::{Batch, CHANGED, Commit, Ended, Setback, Setbacks, Target, setback};
 use crate::name::SchemaName;
 use crate::postgres::CHUNK;
-use crate::postgres::{ServerMessage, Session};
+use crate::postgres::Session;
+use crate::runs::{self, Counts, Done, Failure, Run};
 use crate::sql::quote::{Identifier, Literal};
 use crate::tenancy::Tenancy;
 use crate::tracker::schema_tracker;
-use crate::workers::{self, Attempt, Observer, Stop};
+use crate::watch::{self, Watch};
+use crate::workers::{self, Attempt, Listener, Observer, Stop, Work};
 
 /// What [`drop_tenants`] does. Showing it is a dry run.
 #[derive(Debug, Default)]
@@ -146,33 +149,26 @@ pub fn drop_tenants(
     observer: &mut dyn Observer,
 ) -> Result<DropReport, Error> {
     let mut report = DropReport { failed: plan.failed, missing: plan.missing, ..DropReport::default() };
+    report.failed.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+    if plan.drops.is_empty() {
+        return Ok(report);
+    }
+    db.require_free_connection()?;
+    let run = Run::begin(db, "drop")?;
+    let watch = Watch::new(run);
     let commit = if plan.drops.len() == 1 { Commit::Durable } else { Commit::Deferred };
     observer.begin(plan.drops.len());
-    let rest = workers::run(
-        db,
-        plan.drops.into_iter().map(|dropping| (dropping, 0)).collect(),
-        stop,
-        |session, (dropping, tries)| {
-            *tries += 1;
-            let began = Instant::now();
-            match drop_one(session, tenancy, dropping, commit) {
-                Err(TenantError::Busy) if *tries < BUSY_TRIES => Attempt::Later,
-                result => Attempt::Done(result.map(|()| began.elapsed())),
-            }
-        },
-        |_| false,
-        |(dropping, _), result| match result {
-            Ok(took) => {
-                observer.done(dropping.name.as_str(), took);
-                report.dropped.push(dropping.name);
-            }
-            Err(error) => {
-                observer.failed(dropping.name.as_str(), &error);
-                report.failed.push(Failed { tenant: dropping.name.as_str().to_owned(), error });
-            }
-        },
-    )?;
-    report.not_reached = rest.not_reached.into_iter().map(|(dropping, _)| dropping.name).collect();
+    let jobs: Vec<Drop> = plan.drops.into_iter().map(Drop::new).collect();
+    let crew = Crew { tenancy, run, commit, watch: &watch, stop };
+    let mut teller = Teller { run, report, observer };
+    let rest = watch::over(db, &watch, tenancy, stop, |db| {
+        workers::run(db, jobs, &crew, &mut teller, stop, tenancy.limits().reconnect_for)
+    });
+    let mut report = teller.report;
+    if let Ok(rest) = &rest {
+        report.not_reached = rest.not_reached.iter().map(|job| job.dropping.name.clone()).collect();
+    }
+    let rest = rest?;
     report.ended = match rest.lost {
         Some(error) => Some(Ended::Lost(error)),
         None if report.not_reached.is_empty() => None,
@@ -181,7 +177,142 @@ pub fn drop_tenants(
     report.dropped.sort();
     report.failed.sort_by(|a, b| a.tenant.cmp(&b.tenant));
     report.not_reached.sort();
+    end(db, run, &report);
     Ok(report)
+}
+
+/// Records how a run ended.
+fn end(db: &mut Database, run: Run, report: &DropReport) {
+    let deferred = report.failed.iter().filter(|failed| failed.error.is_deferred()).count();
+    let counts = Counts {
+        done: report.dropped.len(),
+        unchanged: report.missing.len(),
+        failed: report.failed.len() - deferred,
+        deferred,
+        not_reached: report.not_reached.len(),
+    };
+    let outcome = match &report.ended {
+        Some(Ended::Lost(_)) => runs::Outcome::Lost,
+        Some(_) => runs::Outcome::Interrupted,
+        None if report.failed.is_empty() => runs::Outcome::Done,
+        None => runs::Outcome::Failed,
+    };
+    run.end(db, outcome, counts);
+}
+
+/// A schema in the queue of a run.
+struct Drop {
+    dropping: Dropping,
+    setbacks: Setbacks,
+    /// Whether the connection was lost while it was under way: it may be gone.
+    in_doubt: bool,
+}
+
+impl Drop {
+    fn new(dropping: Dropping) -> Self {
+        Self { dropping, setbacks: Setbacks::default(), in_doubt: false }
+    }
+}
+
+/// What the workers do.
+struct Crew<'a> {
+    tenancy: &'a Tenancy,
+    run: Run,
+    commit: Commit,
+    watch: &'a Watch,
+    stop: &'a Stop,
+}
+
+impl Work for Crew<'_> {
+    type Job = Drop;
+    type Outcome = Result<Duration, TenantError>;
+
+    fn attempt(&self, session: &mut Session, job: &mut Drop) -> Attempt<Self::Outcome> {
+        let began = job.setbacks.begin();
+        match self.drop_one(session, &job.dropping, job.setbacks.attempts()) {
+            Ok(()) => Attempt::Done(Ok(began.elapsed())),
+            // The connection was lost, and the commit had come through.
+            Err(Setback::Changed) if job.in_doubt && is_gone(session, &job.dropping) => {
+                Attempt::Done(Ok(began.elapsed()))
+            }
+            Err(Setback::Changed) => Attempt::Done(Err(TenantError::ChangedSincePlan)),
+            Err(setback) => {
+                job.in_doubt |= matches!(setback, Setback::Lost(_));
+                job.setbacks.next(session, setback, &job.dropping.name, self.tenancy, self.watch, self.stop).map(Err)
+            }
+        }
+    }
+}
+
+/// Makes outcomes certain, and puts them into the report.
+struct Teller<'a> {
+    run: Run,
+    report: DropReport,
+    observer: &'a mut dyn Observer,
+}
+
+impl Listener<Drop, Result<Duration, TenantError>> for Teller<'_> {
+    fn verify(
+        &mut self,
+        db: &mut Database,
+        outcomes: &mut Vec<(Drop, Result<Duration, TenantError>)>,
+    ) -> Result<Vec<Drop>, Error> {
+        let names: Vec<&SchemaName> =
+            outcomes.iter().filter(|(_, result)| result.is_ok()).map(|(job, _)| &job.dropping.name).collect();
+        let (tracked, schemas) = look(db.connection(), &names)?;
+        // As before: a server that went down has lost the commit.
+        let is_there = |dropping: &Dropping| {
+            let oid = schemas.get(dropping.name.as_str()).map(|schema| schema.oid);
+            tracked.contains(dropping.name.as_str()) == dropping.tracked
+                && oid == dropping.schema.map(|schema| schema.oid)
+        };
+        let mut again = Vec::new();
+        for (job, result) in std::mem::take(outcomes) {
+            match result.is_ok() && is_there(&job.dropping) {
+                true => again.push(job),
+                false => outcomes.push((job, result)),
+            }
+        }
+        let failures: Vec<Failure<'_>> = outcomes
+            .iter()
+            .filter_map(|(job, result)| {
+                let error = result.as_ref().err()?;
+                Some(Failure {
+                    tenant: job.dropping.name.as_str(),
+                    deferred: error.is_deferred(),
+                    from: None,
+                    took: job.setbacks.took(),
+                    attempts: job.setbacks.attempts(),
+                    code: error.code(),
+                    error: error.to_string(),
+                })
+            })
+            .collect();
+        self.run.record_failures(db.connection(), &failures)?;
+        Ok(again)
+    }
+
+    fn tell(&mut self, job: Drop, result: Result<Duration, TenantError>) {
+        let name = job.dropping.name;
+        match result {
+            Ok(took) => {
+                self.observer.done(name.as_str(), took);
+                self.report.dropped.push(name);
+            }
+            Err(error) => {
+                self.observer.failed(name.as_str(), &error);
+                self.report.failed.push(Failed { tenant: name.as_str().to_owned(), error });
+            }
+        }
+    }
+}
+
+/// Whether a schema that was looked at is there no more, nor its row.
+fn is_gone(session: &mut Session, dropping: &Dropping) -> bool {
+    look(session, &[&dropping.name]).is_ok_and(|(tracked, schemas)| {
+        let oid = schemas.get(dropping.name.as_str()).map(|schema| schema.oid);
+        !tracked.contains(dropping.name.as_str()) && oid.is_none_or(|oid| Some(oid) != dropping.schema.map(|s| s.oid))
+    })
 }
 
 /// Whether there is a schema of any of the names.
@@ -190,19 +321,39 @@ pub(crate) fn any_exists(db: &mut Database, names: &[SchemaName]) -> Result<bool
     Ok(!rows.is_empty())
 }
 
-/// With pauses of up to a second, about a minute.
-const BUSY_TRIES: u32 = 64;
-
 /// `public`, `information_schema` and PostgreSQL's own are never dropped, whatever the tracker says.
 fn is_the_databases_own(name: &SchemaName) -> bool {
     let name = name.as_str().to_ascii_lowercase();
     name == "public" || name == "information_schema" || name.starts_with("pg_")
 }
 
-fn drop_one(session: &mut Session, tenancy: &Tenancy, dropping: &Dropping, commit: Commit) -> Result<(), TenantError> {
-    let name = &dropping.name;
-    let target = Target::tenant(tenancy, name);
-    let literal = Literal(name.as_str());
+impl Crew<'_> {
+    fn drop_one(&self, session: &mut Session, dropping: &Dropping, attempts: u32) -> Result<(), Setback> {
+        let name = &dropping.name;
+        let target = Target::tenant(self.tenancy, name, Some(self.run));
+        let literal = Literal(name.as_str());
+        let mut batch = Batch::begin(target, self.commit);
+        batch.guard(&unchanged(target, dropping));
+        if dropping.schema.is_some() {
+            batch.push(&format!("DROP SCHEMA {} CASCADE;", Identifier::from(name)));
+        }
+        batch.push(&format!("DELETE FROM public.schema_tracker WHERE name = {literal};"));
+        batch.push(&self.run.record(name, &Done { from: None, to: None, before: Duration::ZERO, attempts }));
+        session.batch_execute(batch.commit().sql()).map_err(|error| {
+            if session.batch_execute("ROLLBACK").is_err() {
+                session.spend();
+            }
+            match setback(&error) {
+                ControlFlow::Break(setback) => setback,
+                ControlFlow::Continue(server) => Setback::Failed(TenantError::Server(server)),
+            }
+        })
+    }
+}
+
+/// Conditions that nobody works on a schema, and that it is as it was looked at.
+fn unchanged(target: Target<'_>, dropping: &Dropping) -> Vec<String> {
+    let literal = Literal(dropping.name.as_str());
     let has_row = format!("EXISTS (SELECT FROM public.schema_tracker WHERE name = {literal})");
     let not = if dropping.tracked { "NOT " } else { "" };
     let oid = dropping.schema.map_or("NULL".to_owned(), |contents| contents.oid.to_string());
@@ -222,32 +373,7 @@ fn drop_one(session: &mut Session, tenancy: &Tenancy, dropping: &Dropping, commi
              THEN RAISE EXCEPTION '{CHANGED}'; END IF;"
         ));
     }
-    let mut batch = Batch::default();
-    batch.push("BEGIN ISOLATION LEVEL READ COMMITTED;");
-    if commit == Commit::Deferred {
-        batch.push("SET LOCAL synchronous_commit TO off;");
-    }
-    batch.push(&statement_timeout("SET LOCAL", tenancy));
-    batch.guard(&conditions);
-    if dropping.schema.is_some() {
-        batch.push(&format!("DROP SCHEMA {} CASCADE;", Identifier::from(name)));
-    }
-    batch.push(&format!("DELETE FROM public.schema_tracker WHERE name = {literal};"));
-    session.batch_execute(batch.commit().sql()).map_err(|error| {
-        let server = ServerMessage::from(&error);
-        if ServerMessage::is_connection_lost(&error) {
-            session.spend();
-            return TenantError::ConnectionLost(server);
-        }
-        if session.batch_execute("ROLLBACK").is_err() {
-            session.spend();
-        }
-        match Objection::in_message(&server.message) {
-            Some(Objection::Busy) => TenantError::Busy,
-            Some(_) => TenantError::ChangedSincePlan,
-            None => TenantError::Server(server),
-        }
-    })
+    conditions
 }
 
 #[derive(QueryableByName)]

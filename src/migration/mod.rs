@@ -16,8 +16,9 @@ use diesel::connection::BoxableConnection;
 use diesel::migration::{MigrationMetadata, MigrationName, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel_migrations::MigrationError;
+use sha2::{Digest, Sha256};
 
-use crate::sql::statement::{Statement, identifiers, split};
+use crate::sql::statement::{Statement, identifiers, split, tokens};
 
 pub use check::{InvalidMigrations, Problem};
 pub use load::{Embedded, LoadError};
@@ -46,6 +47,26 @@ pub enum Mode {
 pub struct Script {
     text: String,
     traits: Traits,
+    checksum: String,
+}
+
+/// Which script of a migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// `up.sql`, which applies it.
+    Up,
+    /// `down.sql`, which reverts it.
+    Down,
+}
+
+impl Direction {
+    /// The name of the file.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Up => "up.sql",
+            Self::Down => "down.sql",
+        }
+    }
 }
 
 /// What a script may do that others must know of, by its words and statements. Found once: a set is run in thousands of
@@ -95,6 +116,14 @@ impl Migration {
         self.down.as_ref()
     }
 
+    /// One of its scripts.
+    pub fn script(&self, direction: Direction) -> Option<&Script> {
+        match direction {
+            Direction::Up => Some(&self.up),
+            Direction::Down => self.down.as_ref(),
+        }
+    }
+
     /// Whether its statements take effect together.
     pub fn mode(&self) -> Mode {
         self.mode
@@ -115,12 +144,18 @@ impl Script {
             may_defer: has(&DEFERS),
             adds_enum_value: split(&text).is_ok_and(|all| all.iter().any(Statement::adds_enum_value)),
         };
-        Self { text, traits }
+        let checksum = checksum(&text);
+        Self { text, traits, checksum }
     }
 
     /// The file's text.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// SHA-256 over its tokens, in hexadecimal digits: white space and comments don't count.
+    pub fn checksum(&self) -> &str {
+        &self.checksum
     }
 
     /// What was found in it when it was loaded.
@@ -132,6 +167,16 @@ impl Script {
     pub fn statements(&self) -> Vec<Statement<'_>> {
         split(&self.text).expect("a script was split when it was loaded")
     }
+}
+
+fn checksum(text: &str) -> String {
+    let mut hash = Sha256::new();
+    for token in tokens(text) {
+        hash.update(token);
+        // No token has it: it is refused in a migration.
+        hash.update([0]);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl MigrationSet {

@@ -142,7 +142,7 @@ fn sets_merge_unless_a_version_means_two_migrations() {
 #[test]
 fn the_migrations_of_this_repository_load() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
-    assert_eq!(MigrationSet::from_dir(&root.join("public")).unwrap().len(), 2);
+    assert_eq!(MigrationSet::from_dir(&root.join("public")).unwrap().len(), 4);
     let tenant = MigrationSet::from_dir(&root.join("tenant")).unwrap();
     assert_eq!(tenant.len(), 5);
     assert!(tenant.iter().all(|migration| migration.down().is_some()));

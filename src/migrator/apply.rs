@@ -1,6 +1,7 @@
-//! One tenant's pending migrations: one message where all are transactional.
+//! One tenant's migrations, applied or reverted: one message where all are transactional.
 
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
@@ -8,23 +9,41 @@ use diesel::result::Error as DieselError;
 
 use super::batch::{Batch, Commit, Kind, Objection, Opening, Target, set_state};
 use super::{explain, non_transactional};
-use crate::failure::{MigrationFailure, TenantError};
-use crate::migration::{MigrationSet, Mode};
-use crate::postgres::{ServerMessage, Session};
+use crate::error::Error;
+use crate::failure::{Contention, MigrationFailure, TenantError};
+use crate::migration::{Direction, MigrationSet, Mode};
+use crate::postgres::{Condition, ServerMessage, Session};
+use crate::runs::Done;
 use crate::tracker::{State, Unfinished};
 
 /// What is to be done in one schema.
 pub(crate) struct Work<'a> {
     pub(crate) target: Target<'a>,
     pub(crate) opening: Opening,
-    /// The places in the set of the migrations to run, in order.
-    pub(crate) pending: &'a [usize],
+    pub(crate) direction: Direction,
+    /// The places in the set of the migrations to apply or to revert, in the order in which that is done.
+    pub(crate) migrations: &'a [usize],
     /// The tenant's state before.
     pub(crate) state: State,
     pub(crate) unfinished: Option<&'a Unfinished>,
     pub(crate) commit: Commit,
     /// Whether the server is behind a transaction pooler, where what is not transactional cannot run.
     pub(crate) pooler: bool,
+    /// What the record of the run is to tell when it is done.
+    pub(crate) record: Record<'a>,
+}
+
+/// What the record of the run is to tell.
+#[derive(Clone, Copy)]
+pub(crate) struct Record<'a> {
+    /// The newest version in the ledger before.
+    pub(crate) from: Option<&'a str>,
+    /// The newest version when all is done.
+    pub(crate) to: Option<&'a str>,
+    /// When the tenant was first tried.
+    pub(crate) began: Instant,
+    /// How often, this time included.
+    pub(crate) attempts: u32,
 }
 
 /// Why the work was not done.
@@ -35,8 +54,18 @@ pub(crate) enum Setback {
     Changed,
     /// A migration that is not transactional was begun, and is another one now.
     Edited,
+    /// A migration is not as it is recorded.
+    NotRecorded,
+    /// Other sessions were in the way, and it was rolled back.
+    Contention(Contention, ServerMessage),
+    /// It was cancelled, and rolled back.
+    Canceled(ServerMessage),
     /// The connection is gone; the tenant must be read again through another.
     Lost(ServerMessage),
+    /// The server takes no writes.
+    ReadOnly,
+    /// The server can do no work.
+    Fault(Error),
     /// It cannot be done.
     Failed(TenantError),
 }
@@ -44,7 +73,10 @@ pub(crate) enum Setback {
 /// Does the work. On return the session is as it was found, or spent.
 pub(crate) fn apply(session: &mut Session, work: &Work<'_>) -> Result<(), Setback> {
     let mut applied = 0;
-    let result = in_order(session, work, &mut applied);
+    let result = match work.direction {
+        Direction::Up => in_order(session, work, &mut applied),
+        Direction::Down => send(session, work, &work.opening, work.migrations, true),
+    };
     if result.is_err() {
         // The message that failed left its transaction open.
         if session.batch_execute("ROLLBACK").is_err() {
@@ -86,7 +118,7 @@ fn in_order(session: &mut Session, work: &Work<'_>, applied: &mut usize) -> Resu
         return Err(Setback::Failed(TenantError::Pooler { folder }));
     }
     let mut opening = work.opening.clone();
-    let mut rest = work.pending;
+    let mut rest = work.migrations;
     loop {
         let together = first_transaction(target.migrations(), rest);
         // A tenant that exists and goes on with what is not transactional has nothing to do in a transaction first.
@@ -110,7 +142,7 @@ fn in_order(session: &mut Session, work: &Work<'_>, applied: &mut usize) -> Resu
 }
 
 fn first_non_transactional(work: &Work<'_>) -> Option<usize> {
-    work.pending.iter().copied().find(|index| work.target.migration(*index).mode() == Mode::NonTransactional)
+    work.migrations.iter().copied().find(|index| work.target.migration(*index).mode() == Mode::NonTransactional)
 }
 
 /// Sends transactional migrations as one message.
@@ -121,20 +153,50 @@ fn send(
     migrations: &[usize],
     last: bool,
 ) -> Result<(), Setback> {
-    let mut batch = Batch::open(work.target, opening, work.commit);
-    for index in migrations {
-        batch.migration(work.target, *index);
+    let target = work.target;
+    let mut batch = match work.direction {
+        Direction::Up => {
+            let mut batch = Batch::open(target, opening, migrations, work.commit);
+            migrations.iter().for_each(|index| batch.migration(target, *index));
+            batch
+        }
+        Direction::Down => {
+            let mut batch = Batch::open(target, opening, &[], work.commit);
+            for index in migrations {
+                let migration = target.migration(*index);
+                let down = migration
+                    .down()
+                    .ok_or_else(|| Setback::Failed(TenantError::NoDown { folder: migration.folder().to_owned() }))?;
+                batch.revert(target, *index, down);
+            }
+            batch
+        }
+    };
+    if last {
+        batch.as_oneself();
     }
     if last && becomes_active(work) {
-        batch.push(&set_state(work.target.schema, State::Active));
+        batch.push(&set_state(target.schema, State::Active));
+    }
+    if last {
+        batch.push(&record(work));
     }
     let batch = batch.commit();
     session.batch_execute(batch.sql()).map_err(|error| match setback(&error) {
         ControlFlow::Break(setback) => setback,
         ControlFlow::Continue(server) => {
-            Setback::Failed(explain::failure(session, work.target, opening, migrations, &batch, server))
+            let what = (work.direction, migrations);
+            Setback::Failed(explain::failure(session, target, opening, what, &batch, server))
         }
     })
+}
+
+/// SQL that records what is done for a tenant; nothing where no run is recorded.
+pub(super) fn record(work: &Work<'_>) -> String {
+    let Record { from, to, began, attempts } = work.record;
+    let before = if attempts > 1 { began.elapsed() } else { Duration::ZERO };
+    let run = work.target.run.filter(|_| work.target.kind == Kind::Tenant);
+    run.map(|run| run.record(work.target.schema, &Done { from, to, before, attempts })).unwrap_or_default()
 }
 
 /// Whether the last message of the work is to make the tenant active.
@@ -158,18 +220,26 @@ fn advance(opening: Opening, target: Target<'_>, migrations: &[usize]) -> Openin
 }
 
 /// Tells what an error calls for, or hands over the server's message where it must be explained.
-pub(super) fn setback(error: &DieselError) -> ControlFlow<Setback, ServerMessage> {
+pub(crate) fn setback(error: &DieselError) -> ControlFlow<Setback, ServerMessage> {
     let server = ServerMessage::from(error);
-    if ServerMessage::is_connection_lost(error) {
-        return ControlFlow::Break(Setback::Lost(server));
-    }
     match Objection::in_message(&server.message) {
-        Some(Objection::Busy) => ControlFlow::Break(Setback::Busy),
+        Some(Objection::Busy) => return ControlFlow::Break(Setback::Busy),
         // The path led elsewhere because the schema is gone; reading it again tells.
-        Some(Objection::Changed | Objection::WrongSchema) => ControlFlow::Break(Setback::Changed),
-        Some(Objection::Edited) => ControlFlow::Break(Setback::Edited),
-        None => ControlFlow::Continue(server),
+        Some(Objection::Changed | Objection::WrongSchema) => return ControlFlow::Break(Setback::Changed),
+        Some(Objection::Edited) => return ControlFlow::Break(Setback::Edited),
+        Some(Objection::NotRecorded) => return ControlFlow::Break(Setback::NotRecorded),
+        None => {}
     }
+    ControlFlow::Break(match Condition::of(error) {
+        None => return ControlFlow::Continue(server),
+        Some(Condition::ConnectionLost) => Setback::Lost(server),
+        Some(Condition::LockTimeout) => Setback::Contention(Contention::LockTimeout, server),
+        Some(Condition::Deadlock) => Setback::Contention(Contention::Deadlock, server),
+        Some(Condition::Serialization) => Setback::Contention(Contention::Serialization, server),
+        Some(Condition::Canceled) => Setback::Canceled(server),
+        Some(Condition::ReadOnly) => Setback::ReadOnly,
+        Some(Condition::DiskFull) => Setback::Fault(Error::ServerFault { message: server }),
+    })
 }
 
 impl From<MigrationFailure> for Setback {

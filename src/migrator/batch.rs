@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
+use crate::integrity;
 use crate::ledger;
-use crate::migration::{Migration, MigrationSet};
+use crate::migration::{Migration, MigrationSet, Mode, Script};
 use crate::name::SchemaName;
 use crate::postgres::path;
+use crate::runs::Run;
 use crate::sql::quote::{Identifier, Literal};
 use crate::tenancy::Tenancy;
 use crate::tracker::State;
@@ -16,6 +18,8 @@ pub(crate) struct Target<'a> {
     pub(crate) tenancy: &'a Tenancy,
     pub(crate) schema: &'a SchemaName,
     pub(crate) kind: Kind,
+    /// The run that it is done in; none before it is recorded.
+    pub(crate) run: Option<Run>,
 }
 
 /// Whose schema it is.
@@ -67,13 +71,15 @@ pub(crate) enum Objection {
     WrongSchema,
     /// A migration that is under way is not the one that was begun.
     Edited,
+    /// A migration is not as it was recorded when it was first applied.
+    NotRecorded,
 }
 
 /// The text of [`Objection::Changed`].
 pub(crate) const CHANGED: &str = Objection::Changed.message();
 
 impl Objection {
-    const ALL: [Self; 4] = [Self::Busy, Self::Changed, Self::WrongSchema, Self::Edited];
+    const ALL: [Self; 5] = [Self::Busy, Self::Changed, Self::WrongSchema, Self::Edited, Self::NotRecorded];
 
     pub(crate) const fn message(self) -> &'static str {
         match self {
@@ -81,6 +87,7 @@ impl Objection {
             Self::Changed => "tenantry: the schema or the tracker is not as it was read",
             Self::WrongSchema => path::WRONG_SCHEMA,
             Self::Edited => "tenantry: the statements that have taken effect are not those of the migration",
+            Self::NotRecorded => "tenantry: the migrations are not as they were recorded",
         }
     }
 
@@ -90,25 +97,45 @@ impl Objection {
     }
 }
 
+/// A piece of a script in a message.
+#[derive(Debug)]
+struct Piece {
+    /// The migration's place in the set.
+    migration: usize,
+    /// Where it is in the message.
+    range: Range<usize>,
+    /// Where it begins in its script.
+    offset: usize,
+}
+
 /// A message in the making. It remembers where in it the scripts are, so that an error's position leads to a line.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     sql: String,
-    scripts: Vec<(usize, Range<usize>)>,
+    scripts: Vec<Piece>,
     /// Whether the session is to be put right behind the transaction, for the next tenant.
     may_leave_state: bool,
 }
 
 impl Batch {
-    /// A transaction in `target`, from BEGIN to the last guard.
-    pub(crate) fn open(target: Target<'_>, opening: &Opening, commit: Commit) -> Self {
+    /// The beginning of a transaction for a schema: its limits, and its name in `pg_stat_activity`.
+    pub(crate) fn begin(target: Target<'_>, commit: Commit) -> Self {
         let mut batch = Self::default();
         // Under a stricter level the guards would look at the time before the lock was had.
         batch.push("BEGIN ISOLATION LEVEL READ COMMITTED;");
         if commit == Commit::Deferred {
             batch.push("SET LOCAL synchronous_commit TO off;");
         }
-        batch.push(&statement_timeout("SET LOCAL", target.tenancy));
+        batch.push(&limits("SET LOCAL", target, LockTimeout::OfTheLimits));
+        batch
+    }
+
+    /// A transaction in `target`, from BEGIN to the last guard. `migrations` are those that will be applied in it.
+    pub(crate) fn open(target: Target<'_>, opening: &Opening, migrations: &[usize], commit: Commit) -> Self {
+        let mut batch = Self::begin(target, commit);
+        if target.kind == Kind::Tenant && !migrations.is_empty() {
+            batch.guard(&[integrity::guard(target.migrations(), migrations)]);
+        }
         let path = target.tenancy.path(target.schema);
         let schema = target.schema;
         match opening {
@@ -187,13 +214,41 @@ impl Batch {
         self.push(&ledger::insert(target.schema, [migration.version().as_str()]));
     }
 
+    /// Adds the script that reverts a migration, and takes its ledger row away. What the script would do concurrently, and
+    /// so in no transaction, is done in this one: the lock timeout keeps it from being in anybody's way.
+    pub(crate) fn revert(&mut self, target: Target<'_>, index: usize, down: &Script) {
+        let migration = target.migration(index);
+        self.push(&target.tenancy.path(target.schema).set_for_transaction());
+        self.may_leave_state |= down.traits().may_leave_state;
+        match migration.mode() {
+            Mode::Transactional => self.script(index, down.text()),
+            Mode::NonTransactional => {
+                for statement in down.statements() {
+                    self.piece(index, statement.offset(), &statement.transactional_form().unwrap_or_default());
+                }
+            }
+        }
+        self.push(&ledger::delete(target.schema, migration.version().as_str()));
+    }
+
     /// Adds a script as it is.
     pub(crate) fn script(&mut self, index: usize, text: &str) {
+        self.piece(index, 0, text);
+    }
+
+    fn piece(&mut self, migration: usize, offset: usize, text: &str) {
         let start = self.sql.len();
         self.sql.push_str(text);
-        self.scripts.push((index, start..self.sql.len()));
+        self.scripts.push(Piece { migration, range: start..self.sql.len(), offset });
         // The script may end in a comment, and without a semicolon.
         self.sql.push_str("\n;\n");
+    }
+
+    /// Goes back to the role that the session has, before SQL of tenantry's own: a migration may have set another.
+    pub(crate) fn as_oneself(&mut self) {
+        if self.may_leave_state {
+            self.push("RESET SESSION AUTHORIZATION; RESET ROLE;");
+        }
     }
 
     /// Ends the transaction; the message is ready.
@@ -214,14 +269,20 @@ impl Batch {
     /// the byte in its script.
     pub(crate) fn locate(&self, position: usize) -> Option<(usize, usize)> {
         let (byte, _) = self.sql.char_indices().nth(position.checked_sub(1)?)?;
-        self.scripts.iter().find(|(_, range)| range.contains(&byte)).map(|(index, range)| (*index, byte - range.start))
+        let piece = self.scripts.iter().find(|piece| piece.range.contains(&byte))?;
+        Some((piece.migration, piece.offset + byte - piece.range.start))
     }
 }
 
 impl<'a> Target<'a> {
     /// A tenant's schema.
-    pub(crate) fn tenant(tenancy: &'a Tenancy, schema: &'a SchemaName) -> Self {
-        Self { tenancy, schema, kind: Kind::Tenant }
+    pub(crate) fn tenant(tenancy: &'a Tenancy, schema: &'a SchemaName, run: Option<Run>) -> Self {
+        Self { tenancy, schema, kind: Kind::Tenant, run }
+    }
+
+    /// The schema `public`.
+    pub(crate) fn public(tenancy: &'a Tenancy, schema: &'a SchemaName) -> Self {
+        Self { tenancy, schema, kind: Kind::Public, run: None }
     }
 
     /// The migrations that are run in it.
@@ -274,13 +335,44 @@ pub(crate) fn set_state(schema: &SchemaName, state: State) -> String {
     )
 }
 
-/// The statement timeout, where there is one: `SET LOCAL` for the transaction, `SET` for the session.
-pub(crate) fn statement_timeout(set: &str, tenancy: &Tenancy) -> String {
-    tenancy
-        .statement_timeout()
-        .map(|timeout| format!("{set} statement_timeout TO {};", timeout.as_millis()))
-        .unwrap_or_default()
+/// How long a lock is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LockTimeout {
+    /// As long as the limits say.
+    OfTheLimits,
+    /// For what nobody else waits behind, as `CREATE INDEX CONCURRENTLY`, which waits for older transactions to end: 60
+    /// times as long.
+    OfTheConcurrent,
 }
+
+/// Limits for a schema's work, and its name in `pg_stat_activity`: `SET LOCAL` for the transaction, `SET` for the session.
+pub(crate) fn limits(set: &str, target: Target<'_>, lock_timeout: LockTimeout) -> String {
+    let limits = target.tenancy.limits();
+    let patience = match lock_timeout {
+        LockTimeout::OfTheLimits => 1,
+        LockTimeout::OfTheConcurrent => 60,
+    };
+    let longest = i32::MAX as u128;
+    let lock_timeout = (limits.lock_timeout.as_millis() * patience).clamp(1, longest);
+    let mut sql = format!("{set} lock_timeout TO {lock_timeout};");
+    if let Some(timeout) = limits.statement_timeout {
+        sql.push_str(&format!(" {set} statement_timeout TO {};", timeout.as_millis()));
+    }
+    if let Some(run) = target.run {
+        sql.push_str(&format!(" {set} application_name TO {};", Literal(&run.application_name(target.schema))));
+    }
+    // So that the server notices when this process is gone. It knows how on Linux, and refuses the setting elsewhere.
+    sql.push_str(&format!(
+        " SELECT pg_catalog.set_config('client_connection_check_interval', '1s', {}) \
+         WHERE pg_catalog.strpos(pg_catalog.version(), 'linux') > 0;",
+        set == "SET LOCAL"
+    ));
+    sql
+}
+
+/// Takes back what [`limits`] set for the session.
+pub(crate) const RESET_LIMITS: &str = "RESET lock_timeout; RESET statement_timeout; RESET application_name; \
+                                       RESET client_connection_check_interval;";
 
 /// A condition on the tenant's row in the tracker.
 pub(crate) fn tracker_guard(schema: &SchemaName, row: TrackerRow) -> String {

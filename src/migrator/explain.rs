@@ -10,7 +10,7 @@ use diesel::result::Error as DieselError;
 use super::batch::{Batch, Commit, Opening, Target};
 use crate::failure::{Effect, FailedStatement, MigrationFailure, TenantError};
 use crate::ledger;
-use crate::migration::{Migration, Script};
+use crate::migration::{Direction, Migration, Mode, Script};
 use crate::postgres::ServerMessage;
 use crate::sql::statement::{Statement, line_at};
 
@@ -19,15 +19,17 @@ pub(super) fn failure(
     conn: &mut PgConnection,
     target: Target<'_>,
     opening: &Opening,
-    migrations: &[usize],
+    (direction, migrations): (Direction, &[usize]),
     batch: &Batch,
     server: ServerMessage,
 ) -> TenantError {
+    let rolled_back = |migration, at, server| rolled_back(migration, direction, at, server);
     if let Some((index, byte)) = server.position.and_then(|position| batch.locate(position)) {
         let migration = target.migration(index);
-        return rolled_back(migration, statement_at(migration.up(), byte), server);
+        let at = migration.script(direction).and_then(|script| statement_at(script, byte));
+        return rolled_back(migration, at, server);
     }
-    match replay(conn, target, opening, migrations) {
+    match replay(conn, target, opening, direction, migrations) {
         // The same again, and now it is known where.
         Some(Found { index: Some(index), at, server: again, .. }) if again.message == server.message => {
             rolled_back(target.migration(index), at, again)
@@ -82,11 +84,18 @@ struct Found {
     at_commit: bool,
 }
 
-fn replay(conn: &mut PgConnection, target: Target<'_>, opening: &Opening, migrations: &[usize]) -> Option<Found> {
+fn replay(
+    conn: &mut PgConnection,
+    target: Target<'_>,
+    opening: &Opening,
+    direction: Direction,
+    migrations: &[usize],
+) -> Option<Found> {
     conn.batch_execute("ROLLBACK").ok()?;
     let own =
         |error: DieselError| Found { index: None, at: None, server: ServerMessage::from(&error), at_commit: false };
-    if let Err(error) = conn.batch_execute(Batch::open(target, opening, Commit::Deferred).sql()) {
+    let applied = if direction == Direction::Up { migrations } else { &[] };
+    if let Err(error) = conn.batch_execute(Batch::open(target, opening, applied, Commit::Deferred).sql()) {
         return Some(own(error));
     }
     for index in migrations {
@@ -95,16 +104,25 @@ fn replay(conn: &mut PgConnection, target: Target<'_>, opening: &Opening, migrat
         if let Err(error) = conn.batch_execute(&path) {
             return Some(own(error));
         }
-        let script = migration.up().text();
-        for statement in migration.up().statements() {
-            if let Err(error) = conn.batch_execute(statement.sql()) {
+        let script = migration.script(direction)?;
+        for statement in script.statements() {
+            let sql = match (direction, migration.mode()) {
+                (Direction::Down, Mode::NonTransactional) => statement.transactional_form().unwrap_or_default(),
+                _ => statement.sql().into(),
+            };
+            if let Err(error) = conn.batch_execute(&sql) {
                 let server = ServerMessage::from(&error);
-                let line = line_in(script, &statement, &server);
+                let line = line_in(script.text(), &statement, &server);
                 let at = Some(FailedStatement { line, sql: statement.sql().to_owned() });
                 return Some(Found { index: Some(*index), at, server, at_commit: false });
             }
         }
-        if let Err(error) = conn.batch_execute(&ledger::insert(target.schema, [migration.version().as_str()])) {
+        let version = migration.version().as_str();
+        let row = match direction {
+            Direction::Up => ledger::insert(target.schema, [version]),
+            Direction::Down => ledger::delete(target.schema, version),
+        };
+        if let Err(error) = conn.batch_execute(&row) {
             return Some(own(error));
         }
     }
@@ -114,11 +132,16 @@ fn replay(conn: &mut PgConnection, target: Target<'_>, opening: &Opening, migrat
     Some(Found { index, at: None, server: ServerMessage::from(&error), at_commit: true })
 }
 
-fn rolled_back(migration: &Migration, at: Option<FailedStatement>, server: ServerMessage) -> TenantError {
+pub(super) fn rolled_back(
+    migration: &Migration,
+    direction: Direction,
+    at: Option<FailedStatement>,
+    server: ServerMessage,
+) -> TenantError {
     TenantError::Migration(Box::new(MigrationFailure {
         version: migration.version().clone(),
         folder: migration.folder().to_owned(),
-        file: "up.sql",
+        file: direction.file(),
         at,
         server,
         effect: Effect::RolledBack,

@@ -1,36 +1,30 @@
 //! A tenant in the queue of a run.
 
-use std::time::{Duration, Instant};
-
 use diesel::pg::PgConnection;
 
 use super::Done;
-use super::apply::{self, Setback, Work};
+use super::apply::{self, Record, Setback, Work};
 use super::batch::{Commit, Opening, Target, TrackerRow};
+use super::setbacks::Setbacks;
 use crate::error::Error;
 use crate::failure::TenantError;
 use crate::fleet::{Schema, Tenant};
-use crate::migration::{MigrationSet, Mode};
+use crate::ledger::Ledger;
+use crate::migration::{Direction, MigrationSet, Mode};
 use crate::name::TenantName;
 use crate::postgres::Session;
+use crate::runs::Run;
 use crate::tenancy::Tenancy;
 use crate::tracker::State;
-use crate::workers::Attempt;
-
-/// How long a run waits for another that is working on a tenant.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How often a tenant is read again after it was found changed, or after the connection was lost.
-const READS: u32 = 5;
+use crate::watch::Watch;
+use crate::workers::{Attempt, Stop};
 
 /// One tenant's work, and what became of it so far.
 pub(crate) struct Job {
     task: Task,
     /// Read the tenant again before the next try.
     stale: bool,
-    reads: u32,
-    busy_since: Option<Instant>,
-    began: Option<Instant>,
+    setbacks: Setbacks,
     /// What the ledger recorded at first.
     from: Option<Option<String>>,
     /// How many migrations were under way when the connection was lost.
@@ -40,6 +34,8 @@ pub(crate) struct Job {
 enum Task {
     Create(TenantName, TrackerRow),
     Migrate(Tenant),
+    /// The places in the set of the migrations to revert, newest first.
+    Revert(Tenant, Vec<usize>),
 }
 
 /// What is left to do for a tenant that was read again.
@@ -50,13 +46,25 @@ pub(crate) enum Next {
 }
 
 /// Reads a tenant again.
-pub(crate) type Reread = dyn Fn(&mut PgConnection, &Tenancy, &TenantName) -> Result<Next, Error> + Sync;
+pub(crate) type Reread<'a> = dyn Fn(&mut PgConnection, &Tenancy, &TenantName) -> Result<Next, Error> + Sync + 'a;
 
 /// What became of a tenant.
 pub(crate) enum Outcome {
     Applied(Done),
     Nothing,
     Failed(TenantError),
+}
+
+/// What is the same for all jobs of a run.
+pub(crate) struct Orders<'a> {
+    pub(crate) tenancy: &'a Tenancy,
+    pub(crate) run: Run,
+    pub(crate) commit: Commit,
+    /// Whether the server is behind a transaction pooler.
+    pub(crate) pooler: bool,
+    pub(crate) reread: &'a Reread<'a>,
+    pub(crate) watch: &'a Watch,
+    pub(crate) stop: &'a Stop,
 }
 
 impl Job {
@@ -70,52 +78,82 @@ impl Job {
         Self::new(Task::Migrate(tenant))
     }
 
+    /// Reverts migrations of a tenant, given by their places in the set, newest first.
+    pub(crate) fn revert(tenant: Tenant, migrations: Vec<usize>) -> Self {
+        Self::new(Task::Revert(tenant, migrations))
+    }
+
     fn new(task: Task) -> Self {
-        Self { task, stale: false, reads: 0, busy_since: None, began: None, from: None, in_doubt: None }
+        Self { task, stale: false, setbacks: Setbacks::default(), from: None, in_doubt: None }
     }
 
     /// The tenant.
     pub(crate) fn name(&self) -> &TenantName {
         match &self.task {
             Task::Create(name, _) => name,
-            Task::Migrate(tenant) => &tenant.name,
+            Task::Migrate(tenant) | Task::Revert(tenant, _) => &tenant.name,
         }
     }
 
     pub(crate) fn into_name(self) -> TenantName {
         match self.task {
             Task::Create(name, _) => name,
-            Task::Migrate(tenant) => tenant.name,
+            Task::Migrate(tenant) | Task::Revert(tenant, _) => tenant.name,
         }
     }
 
-    /// Whether some of its migrations are not transactional.
+    /// Whether some of its migrations are not transactional, and are applied in a session of their own.
     pub(crate) fn needs_a_session(&self, tenancy: &Tenancy) -> bool {
         let set = tenancy.tenant_migrations();
-        self.pending(set).iter().any(|index| set.at(*index).mode() == Mode::NonTransactional)
+        let up = !matches!(self.task, Task::Revert(..));
+        up && self.migrations(set).iter().any(|index| set.at(*index).mode() == Mode::NonTransactional)
+    }
+
+    /// The newest version in its ledger when it was first tried.
+    pub(crate) fn from(&self) -> Option<&str> {
+        self.from.as_ref().and_then(Option::as_deref)
+    }
+
+    /// What it has met so far.
+    pub(crate) fn setbacks(&self) -> &Setbacks {
+        &self.setbacks
+    }
+
+    /// Has it read again before the next try.
+    pub(crate) fn is_stale(&mut self) {
+        self.stale = true;
+    }
+
+    /// The tables and versions that a tenant has when the job is done: what its ledger records then.
+    pub(crate) fn goal(&self, set: &MigrationSet) -> Vec<String> {
+        let migrations = self.migrations(set);
+        let mut applied: Vec<String> = self.ledger().map(|ledger| ledger.applied.clone()).unwrap_or_default();
+        let version = |index: &usize| set.at(*index).version().as_str();
+        match self.direction() {
+            Direction::Up => applied.extend(migrations.iter().map(|index| version(index).to_owned())),
+            Direction::Down => applied.retain(|applied| !migrations.iter().any(|index| version(index) == applied)),
+        }
+        applied.sort_unstable();
+        applied
     }
 
     /// Tries to do it.
-    pub(crate) fn attempt(
-        &mut self,
-        session: &mut Session,
-        tenancy: &Tenancy,
-        commit: Commit,
-        pooler: bool,
-        reread: &Reread,
-    ) -> Attempt<Outcome> {
-        let began = *self.began.get_or_insert_with(Instant::now);
+    pub(crate) fn attempt(&mut self, session: &mut Session, orders: &Orders<'_>) -> Attempt<Outcome> {
+        let tenancy = orders.tenancy;
+        let set = tenancy.tenant_migrations();
+        let began = self.setbacks.begin();
         if self.stale {
-            match reread(session, tenancy, self.name()) {
+            match self.read_again(session, orders) {
                 Ok(Next::Work(next)) => self.task = next.task,
                 // The connection was lost, and the commit had come through.
                 Ok(Next::Nothing | Next::Blocked(TenantError::AlreadyTracked { .. })) if self.in_doubt.is_some() => {
-                    let applied = self.in_doubt.unwrap_or_default();
-                    return Attempt::Done(Outcome::Applied(self.done(tenancy, applied, began.elapsed())));
+                    return Attempt::Done(Outcome::Applied(self.done(set, self.in_doubt.unwrap_or_default())));
                 }
                 Ok(Next::Nothing) => return Attempt::Done(Outcome::Nothing),
                 Ok(Next::Blocked(error)) => return Attempt::Done(Outcome::Failed(error)),
-                Err(Error::Query { message, lost: true, .. }) => return self.again(session, Setback::Lost(message)),
+                Err(Error::Query { message, lost: true, .. }) => {
+                    return self.again(session, Setback::Lost(message), orders);
+                }
                 Err(Error::Query { message, .. }) => {
                     return Attempt::Done(Outcome::Failed(TenantError::Server(message)));
                 }
@@ -123,76 +161,88 @@ impl Job {
             }
             self.stale = false;
         }
-        let pending = self.pending(tenancy.tenant_migrations());
-        self.from.get_or_insert_with(|| match &self.task {
-            Task::Create(..) => None,
-            Task::Migrate(tenant) => tenant.ledger().and_then(|ledger| ledger.version().map(str::to_owned)),
-        });
-        let work = self.work(tenancy, &pending, commit, pooler);
+        let migrations = self.migrations(set);
+        if self.from.is_none() {
+            self.from = Some(self.ledger().and_then(|ledger| ledger.version().map(str::to_owned)));
+        }
+        let goal = self.goal(set);
+        let record = Record {
+            from: self.from(),
+            to: goal.last().map(String::as_str),
+            began,
+            attempts: self.setbacks.attempts(),
+        };
+        let work = self.work(orders, &migrations, record);
         match apply::apply(session, &work) {
-            Ok(()) => Attempt::Done(Outcome::Applied(self.done(tenancy, pending.len(), began.elapsed()))),
+            Ok(()) => Attempt::Done(Outcome::Applied(self.done(set, migrations.len()))),
             Err(setback) => {
                 if matches!(setback, Setback::Lost(_)) {
-                    self.in_doubt = Some(pending.len());
+                    self.in_doubt = Some(migrations.len());
                 }
-                self.again(session, setback)
+                self.again(session, setback, orders)
             }
         }
     }
 
-    /// Decides whether there is another try.
-    fn again(&mut self, session: &mut Session, setback: Setback) -> Attempt<Outcome> {
-        let error = match setback {
-            Setback::Failed(error) => return Attempt::Done(Outcome::Failed(error)),
-            Setback::Busy => {
-                let since = *self.busy_since.get_or_insert_with(Instant::now);
-                // It is read again before: the other session may have done it.
-                self.stale = true;
-                match since.elapsed() < PATIENCE {
-                    true => return Attempt::Later,
-                    false => TenantError::Busy,
-                }
-            }
-            Setback::Changed | Setback::Edited => TenantError::Unsettled,
-            Setback::Lost(message) => {
-                session.spend();
-                TenantError::ConnectionLost(message)
-            }
+    fn read_again(&self, session: &mut Session, orders: &Orders<'_>) -> Result<Next, Error> {
+        let Task::Revert(_, migrations) = &self.task else {
+            return (orders.reread)(session, orders.tenancy, self.name());
         };
-        self.stale = true;
-        self.reads += 1;
-        match self.reads <= READS && !matches!(error, TenantError::Busy) {
-            true => Attempt::Later,
-            false => Attempt::Done(Outcome::Failed(error)),
-        }
+        // What was to be reverted at first, and nothing older.
+        super::revert::reread(session, orders.tenancy, self.name(), migrations)
     }
 
-    fn done(&self, tenancy: &Tenancy, applied: usize, took: Duration) -> Done {
+    /// Decides whether there is another try. It is read again before: another session may have done it.
+    fn again(&mut self, session: &mut Session, setback: Setback, orders: &Orders<'_>) -> Attempt<Outcome> {
+        self.stale = true;
+        let Orders { tenancy, watch, stop, .. } = *orders;
+        let name = self.name().clone();
+        self.setbacks.next(session, setback, name.schema(), tenancy, watch, stop).map(Outcome::Failed)
+    }
+
+    fn done(&self, set: &MigrationSet, applied: usize) -> Done {
         Done {
             tenant: self.name().clone(),
-            from: self.from.clone().flatten(),
-            to: tenancy.tenant_migrations().iter().next_back().map(|last| last.version().as_str().to_owned()),
+            from: self.from().map(str::to_owned),
+            to: self.goal(set).pop(),
             applied,
-            took,
+            attempts: self.setbacks.attempts(),
+            took: self.setbacks.took(),
         }
     }
 
-    fn pending(&self, set: &MigrationSet) -> Vec<usize> {
+    fn direction(&self) -> Direction {
+        match self.task {
+            Task::Create(..) | Task::Migrate(_) => Direction::Up,
+            Task::Revert(..) => Direction::Down,
+        }
+    }
+
+    fn ledger(&self) -> Option<&Ledger> {
+        match &self.task {
+            Task::Create(..) => None,
+            Task::Migrate(tenant) | Task::Revert(tenant, _) => tenant.ledger(),
+        }
+    }
+
+    /// The places in the set of the migrations to apply or to revert.
+    fn migrations(&self, set: &MigrationSet) -> Vec<usize> {
         match &self.task {
             Task::Migrate(Tenant { schema: Schema::Ledger { ledger, .. }, .. }) => ledger.pending.clone(),
-            _ => (0..set.len()).collect(),
+            Task::Create(..) | Task::Migrate(_) => (0..set.len()).collect(),
+            Task::Revert(_, migrations) => migrations.clone(),
         }
     }
 
-    fn work<'a>(&'a self, tenancy: &'a Tenancy, pending: &'a [usize], commit: Commit, pooler: bool) -> Work<'a> {
-        let set = tenancy.tenant_migrations();
+    fn work<'a>(&'a self, orders: &'a Orders<'_>, migrations: &'a [usize], record: Record<'a>) -> Work<'a> {
+        let set = orders.tenancy.tenant_migrations();
         let (opening, state, unfinished) = match &self.task {
             Task::Create(_, row) => {
-                let at_once = apply::is_one_transaction(set, pending);
+                let at_once = apply::is_one_transaction(set, migrations);
                 let state = if at_once { State::Active } else { State::Creating };
                 (Opening::Create { row: *row, state }, State::Creating, None)
             }
-            Task::Migrate(tenant) => {
+            Task::Migrate(tenant) | Task::Revert(tenant, _) => {
                 let opening = match tenant.ledger() {
                     Some(ledger) => Opening::Continue { applied: ledger.applied.clone() },
                     None => Opening::Begin,
@@ -200,7 +250,8 @@ impl Job {
                 (opening, tenant.state, tenant.unfinished.as_ref())
             }
         };
-        let target = Target::tenant(tenancy, self.name().schema());
-        Work { target, opening, pending, state, unfinished, commit, pooler }
+        let target = Target::tenant(orders.tenancy, self.name().schema(), Some(orders.run));
+        let Orders { commit, pooler, .. } = *orders;
+        Work { target, opening, direction: self.direction(), migrations, state, unfinished, commit, pooler, record }
     }
 }

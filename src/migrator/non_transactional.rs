@@ -14,12 +14,14 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Bool, Text};
 
-use super::apply::{Setback, Work, becomes_active, own, setback};
+use super::apply::{Setback, Work, becomes_active, own, record, setback};
 use super::batch::{
-    Batch, CHANGED, Commit, Kind, Objection, Opening, Target, TrackerRow, statement_timeout, tracker_guard,
+    Batch, CHANGED, Commit, Kind, LockTimeout, Objection, Opening, RESET_LIMITS, Target, TrackerRow, limits,
+    tracker_guard,
 };
 use super::explain;
 use crate::failure::{Effect, TenantError};
+use crate::integrity;
 use crate::ledger;
 use crate::migration::Migration;
 use crate::postgres::{ServerMessage, Session, path};
@@ -36,7 +38,7 @@ pub(super) fn run(
 ) -> Result<(), Setback> {
     let migration = work.target.migration(index);
     let statements = migration.up().statements();
-    let under_way = UnderWay { target: work.target, migration, statements: &statements, commit: work.commit };
+    let under_way = UnderWay { target: work.target, index, migration, statements: &statements, commit: work.commit };
     let result = under_way.all(session, work, opening).and_then(|()| under_way.close(session, work, last));
     let leaves_settings = statements.iter().any(Statement::sets_for_session) || migration.up().traits().may_leave_state;
     if result.is_err() || leaves_settings {
@@ -48,6 +50,8 @@ pub(super) fn run(
 
 struct UnderWay<'a> {
     target: Target<'a>,
+    /// The migration's place in the set.
+    index: usize,
     migration: &'a Migration,
     statements: &'a [Statement<'a>],
     commit: Commit,
@@ -111,7 +115,6 @@ impl UnderWay<'_> {
         statement: &Statement<'_>,
     ) -> Result<(), Setback> {
         let mut batch = self.begin(entry);
-        batch.push(&statement_timeout("SET LOCAL", self.target.tenancy));
         batch.script(number, statement.sql());
         batch.push(&self.progress(number + 1, Doubt::None));
         let batch = batch.commit();
@@ -136,7 +139,7 @@ impl UnderWay<'_> {
         // Set in the transaction whose guard looks at it, the path stays when that commits.
         let mut batch = self.begin_on(PathOf::Session, entry);
         batch.push(&self.progress(number, Doubt::InDoubt));
-        batch.push(&statement_timeout("SET", self.target.tenancy));
+        batch.push(&limits("SET", self.target, LockTimeout::OfTheConcurrent));
         if self.commit == Commit::Deferred {
             batch.push("SET synchronous_commit TO off;");
         }
@@ -160,11 +163,7 @@ impl UnderWay<'_> {
 
     fn begin_on(&self, path_of: PathOf, entry: Option<Entry<'_>>) -> Batch {
         let path = self.target.tenancy.path(self.target.schema);
-        let mut batch = Batch::default();
-        batch.push("BEGIN ISOLATION LEVEL READ COMMITTED;");
-        if self.commit == Commit::Deferred {
-            batch.push("SET LOCAL synchronous_commit TO off;");
-        }
+        let mut batch = Batch::begin(self.target, self.commit);
         batch.push(&match path_of {
             PathOf::Transaction => path.set_for_transaction(),
             PathOf::Session => path.set_for_session(),
@@ -181,6 +180,9 @@ impl UnderWay<'_> {
             batch.push(&ledger::create(self.target.schema));
         }
         conditions.insert(0, self.target.lock_for_session());
+        if self.target.kind == Kind::Tenant {
+            conditions.insert(1, integrity::guard(self.target.migrations(), &[self.index]));
+        }
         if let Opening::Continue { applied } | Opening::Public { applied } = opening {
             conditions.push(ledger::guard(self.target.schema, applied, CHANGED));
         }
@@ -212,9 +214,13 @@ impl UnderWay<'_> {
                 Literal(self.target.schema.as_str())
             ));
         }
+        if last {
+            batch.push(&record(work));
+        }
         let mut batch = batch.commit();
         batch.push(path::RESET);
-        batch.push("RESET statement_timeout; RESET synchronous_commit;");
+        batch.push(RESET_LIMITS);
+        batch.push("RESET synchronous_commit;");
         batch.push(&format!("SELECT pg_catalog.pg_advisory_unlock({});", self.target.lock_key()));
         own(session, batch.sql())
     }
@@ -264,6 +270,7 @@ impl UnderWay<'_> {
             Some(Index { valid: true }) => Ok(in_doubt),
             Some(Index { valid: false }) => {
                 let index = Identifier::of_object(&name);
+                own(session, &limits("SET", self.target, LockTimeout::OfTheConcurrent))?;
                 own(session, &format!("DROP INDEX CONCURRENTLY {}.{index}", Identifier::from(self.target.schema)))?;
                 Ok(false)
             }

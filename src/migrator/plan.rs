@@ -52,8 +52,8 @@ impl Planned {
             None => Opening::Begin,
         };
         apply::is_one_transaction(set, &pending).then(|| {
-            let target = Target::tenant(tenancy, self.tenant.name.schema());
-            let mut batch = Batch::open(target, &opening, Commit::Deferred);
+            let target = Target::tenant(tenancy, self.tenant.name.schema(), None);
+            let mut batch = Batch::open(target, &opening, &pending, Commit::Deferred);
             for index in pending {
                 batch.migration(target, index);
             }

@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 
-use super::apply::{Setback, Work, apply};
-use super::batch::{Batch, CHANGED, Commit, Kind, Objection, Opening, Target};
+use super::apply::{Record, Setback, Work, apply};
+use super::batch::{Batch, CHANGED, Commit, Objection, Opening, Target};
 use super::{Effect, MigrationFailure, explain};
 use crate::database::Database;
 use crate::error::Error;
 use crate::failure::TenantError;
+use crate::integrity;
 use crate::ledger::{self, Ledger, TABLE};
-use crate::migration::Mode;
+use crate::migration::{Direction, Mode};
 use crate::name::SchemaName;
 use crate::postgres::ServerMessage;
 use crate::tenancy::Tenancy;
@@ -43,6 +44,9 @@ pub fn migrate_public(db: &mut Database, tenancy: &Tenancy, stop: &Stop) -> Resu
     }
     let public = SchemaName::public();
     let set = tenancy.public_migrations();
+    if db.server().has_recorded_migrations {
+        integrity::check_public(db, tenancy)?;
+    }
     let pool = db.pool(1)?;
     let began = Instant::now();
     loop {
@@ -50,22 +54,26 @@ pub fn migrate_public(db: &mut Database, tenancy: &Tenancy, stop: &Stop) -> Resu
         let ledger = Ledger::new(applied, set);
         let version = |ledger: &Ledger| ledger.version().map(str::to_owned);
         if ledger.pending.is_empty() {
+            integrity::record_public(db, tenancy)?;
             return Ok(PublicReport { applied: Vec::new(), version: version(&ledger) });
         }
         let needs_session = ledger.pending.iter().any(|index| !is_transactional(tenancy, *index));
         let work = Work {
-            target: Target { tenancy, schema: &public, kind: Kind::Public },
+            target: Target::public(tenancy, &public),
             opening: Opening::Public { applied: ledger.applied.clone() },
-            pending: &ledger.pending,
+            direction: Direction::Up,
+            migrations: &ledger.pending,
             state: State::Active,
             unfinished: None,
             commit: Commit::Durable,
             pooler: needs_session && !db.connector().reaches_a_session_of_its_own()?,
+            record: Record { from: None, to: None, began, attempts: 1 },
         };
         let mut session = pool.get().map_err(|error| Error::ConnectionsLost { message: error.to_string() })?;
         match apply(&mut session, &work) {
             Ok(()) => {
                 let applied = ledger.pending.iter().map(|index| set.at(*index).folder().to_owned()).collect();
+                integrity::record_public(db, tenancy)?;
                 let newest = set.iter().next_back().map(|last| last.version().as_str().to_owned());
                 return Ok(PublicReport { applied, version: newest.max(version(&ledger)) });
             }
@@ -73,11 +81,22 @@ pub fn migrate_public(db: &mut Database, tenancy: &Tenancy, stop: &Stop) -> Resu
             Err(Setback::Failed(TenantError::Server(message))) => {
                 return Err(Error::Query { doing: "apply the public migrations", message, lost: false });
             }
-            Err(Setback::Edited) => return Err(Error::Busy { what: "the schema public".to_owned() }),
+            Err(Setback::Edited | Setback::NotRecorded) => {
+                return Err(Error::Busy { what: "the schema public".to_owned() });
+            }
             Err(Setback::Failed(other)) => return Err(Error::Public(Box::new(other))),
+            Err(Setback::ReadOnly) => return Err(Error::Standby),
+            Err(Setback::Fault(error)) => return Err(error),
+            Err(Setback::Canceled(message)) => {
+                return Err(Error::Query { doing: "apply the public migrations", message, lost: false });
+            }
+            Err(Setback::Contention(_, message)) if began.elapsed() >= PATIENCE || stop.is_requested() => {
+                return Err(Error::Query { doing: "apply the public migrations", message, lost: false });
+            }
             Err(Setback::Lost(message)) => {
                 return Err(Error::Query { doing: "apply the public migrations", message, lost: true });
             }
+            Err(Setback::Contention(..)) => thread::sleep(Duration::from_millis(500)),
             Err(Setback::Busy | Setback::Changed) if began.elapsed() < PATIENCE && !stop.is_requested() => {
                 thread::sleep(Duration::from_millis(100));
             }
@@ -100,25 +119,15 @@ pub(crate) fn revert_public(db: &mut Database, tenancy: &Tenancy, reverted: &mut
     let ledger = Ledger::new(public_applied(db.connection())?, set);
     for index in (0..set.len()).rev().filter(|index| !ledger.pending.contains(index)) {
         let migration = set.at(index);
-        let down = migration.down().ok_or_else(|| Error::NoDown { folder: migration.folder().to_owned() })?;
-        let target = Target { tenancy, schema: &public, kind: Kind::Public };
+        let down =
+            migration.down().ok_or_else(|| Error::NoDown { kind: "public", folder: migration.folder().to_owned() })?;
+        let target = Target::public(tenancy, &public);
         let path = tenancy.path(&public);
-        let mut batch = Batch::default();
-        batch.push("BEGIN ISOLATION LEVEL READ COMMITTED;");
-        batch.push(&super::batch::statement_timeout("SET LOCAL", tenancy));
+        let mut batch = Batch::begin(target, Commit::Durable);
         batch.push(&path.set_for_transaction());
         batch.guard(&[target.lock_for_transaction(), path.guard(), no_tenants()]);
-        match migration.mode() {
-            Mode::Transactional => batch.script(index, down.text()),
-            Mode::NonTransactional => {
-                // Nothing uses the schema any more: what is there to be concurrent with?
-                for statement in down.statements() {
-                    batch.push(&statement.transactional_form().unwrap_or_default());
-                    batch.push(";");
-                }
-            }
-        }
-        batch.push(&ledger::delete(&public, migration.version().as_str()));
+        // Nothing uses the schema any more: what is there to be concurrent with?
+        batch.revert(target, index, down);
         let batch = batch.commit();
         if let Err(error) = db.connection().batch_execute(batch.sql()) {
             let server = ServerMessage::from(&error);

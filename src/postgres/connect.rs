@@ -2,6 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use diesel::RunQueryDsl;
@@ -23,12 +24,16 @@ pub struct Connector {
     place: String,
     /// Passwords that are not in the URL, to be kept out of messages.
     secrets: Vec<String>,
+    /// Raised when a session is lost; see [`Session::is_current`].
+    generation: Arc<AtomicU64>,
 }
 
 /// A connection of a [`Pool`].
 pub struct Session {
     conn: PgConnection,
     spent: bool,
+    generation: u64,
+    latest: Arc<AtomicU64>,
 }
 
 /// Connections that workers share.
@@ -44,7 +49,7 @@ impl Connector {
         let place = url.place(&env);
         let seconds = timeout.as_secs_f64().ceil().max(1.0).to_string();
         let url = url.with_default("connect_timeout", &seconds).with_default("fallback_application_name", "tenantry");
-        Self { url, timeout, place, secrets: env("PGPASSWORD").into_iter().collect() }
+        Self { url, timeout, place, secrets: env("PGPASSWORD").into_iter().collect(), generation: Arc::default() }
     }
 
     /// The host and port, or the folder of the socket.
@@ -111,6 +116,18 @@ impl Session {
     pub fn spend(&mut self) {
         self.spent = true;
     }
+
+    /// Notes that the connection is gone. Those that were open with it are likely to be gone, too: a server that goes away
+    /// takes all with it.
+    pub(crate) fn lose(&mut self) {
+        self.spent = true;
+        self.latest.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether no session was lost since this one was opened.
+    pub(crate) fn is_current(&self) -> bool {
+        self.generation == self.latest.load(Ordering::Acquire)
+    }
 }
 
 impl r2d2::ManageConnection for Connector {
@@ -118,7 +135,9 @@ impl r2d2::ManageConnection for Connector {
     type Error = Error;
 
     fn connect(&self) -> Result<Session, Error> {
-        self.connect().map(|conn| Session { conn, spent: false })
+        let generation = self.generation.load(Ordering::Acquire);
+        let latest = Arc::clone(&self.generation);
+        self.connect().map(|conn| Session { conn, spent: false, generation, latest })
     }
 
     fn is_valid(&self, _: &mut Session) -> Result<(), Error> {

@@ -1,11 +1,13 @@
 //! The server: where it is, how to reach it, what it says when it refuses, and the one place that sets `search_path`.
 
+pub(crate) mod condition;
 pub mod connect;
 pub mod message;
 pub mod path;
 pub mod server;
 pub mod url;
 
+pub(crate) use condition::Condition;
 pub use connect::{Connector, Session};
 pub use message::ServerMessage;
 pub use path::SchemaPath;

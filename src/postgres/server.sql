@@ -17,6 +17,7 @@ SELECT
     to_regclass('public.schema_tracker') IS NOT NULL AS has_tracker,
     coalesce(row_security_active(to_regclass('public.schema_tracker')), false) AS tracker_is_hidden,
     coalesce(has_schema_privilege(to_regnamespace('public'), 'USAGE'), false) AS has_public_schema,
-    to_regclass('public.__diesel_schema_migrations') IS NOT NULL AS has_public_ledger
+    to_regclass('public.__diesel_schema_migrations') IS NOT NULL AS has_public_ledger,
+    to_regclass('public.schema_migration') IS NOT NULL AS has_recorded_migrations
 FROM pg_roles, pg_database
 WHERE rolname = current_user AND datname = current_database()

@@ -247,6 +247,12 @@ pub fn identifiers(script: &str) -> impl Iterator<Item = String> + '_ {
     Lexer::new(script).map_while(Result::ok).filter_map(|token| token.identifier())
 }
 
+/// The tokens of a script as they stand in it, without the white space and comments between them. Ends where the script
+/// leaves something open.
+pub fn tokens(script: &str) -> impl Iterator<Item = &str> {
+    Lexer::new(script).map_while(Result::ok).map(|token| token.text)
+}
+
 /// The line, counted from 1, of a byte offset in a script; the last line for an offset beyond its end.
 pub fn line_at(script: &str, offset: usize) -> usize {
     1 + line_ends(&script.as_bytes()[..offset.min(script.len())])

@@ -12,7 +12,7 @@ fn public_tables(db: &Database) -> String {
         .join(" ")
 }
 
-const UNTOUCHED: &str = "__diesel_schema_migrations schema_stamp schema_tracker";
+const UNTOUCHED: &str = "__diesel_schema_migrations schema_acceptance schema_migration schema_run schema_run_tenant schema_stamp schema_tracker";
 
 #[test]
 fn a_dry_run_shows_what_would_go() {
@@ -137,7 +137,10 @@ fn one_that_was_interrupted_is_run_again() {
 
     // The tracker is reverted and the public ledger is still there.
     let db = fleet(&[]);
-    db.execute("DROP TABLE schema_stamp, schema_tracker; DELETE FROM public.__diesel_schema_migrations");
+    db.execute(
+        "DROP TABLE schema_acceptance, schema_migration, schema_run, schema_run_tenant, schema_stamp, schema_tracker; \
+         DELETE FROM public.__diesel_schema_migrations",
+    );
     db.tenantry(["cleanup", "--yes"]).run().assert_code(0);
     assert_eq!(public_tables(&db), "");
 }
@@ -169,7 +172,10 @@ fn a_public_migration_without_down_sql_stops_it_before_anything() {
         (schemas(&db), public_tables(&db)),
         (
             "acme public".to_owned(),
-            format!("{} plans schema_stamp schema_tracker", UNTOUCHED.split(' ').next().unwrap_or_default())
+            format!(
+                "{} plans schema_acceptance schema_migration schema_run schema_run_tenant schema_stamp schema_tracker",
+                UNTOUCHED.split(' ').next().unwrap_or_default()
+            )
         )
     );
     assert_eq!(db.tenantry(["list", "--names"]).run().stdout, "acme\n");
@@ -185,7 +191,7 @@ fn a_down_sql_that_fails() {
     assert_snapshot!(db.tenantry(["cleanup", "--yes", "--public-migrations"]).arg(dir.path()).run());
     assert_eq!(
         public_tables(&db),
-        "__diesel_schema_migrations plans schema_stamp schema_tracker",
+        "__diesel_schema_migrations plans schema_acceptance schema_migration schema_run schema_run_tenant schema_stamp schema_tracker",
         "it was rolled back"
     );
     dir.write("20990101000000_plans/down.sql", "DROP TABLE plans;");

@@ -42,7 +42,15 @@ fn a_tenant_has_schema_ledger_structure_and_tracker_row() {
         db.strings(
             "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 1"
         ),
-        ["__diesel_schema_migrations", "schema_stamp", "schema_tracker"],
+        [
+            "__diesel_schema_migrations",
+            "schema_acceptance",
+            "schema_migration",
+            "schema_run",
+            "schema_run_tenant",
+            "schema_stamp",
+            "schema_tracker"
+        ],
         "nothing of the tenants is in public"
     );
 }

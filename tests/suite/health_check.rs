@@ -237,6 +237,11 @@ fn out_of_order() {
     let dir = Dir::copy_of_tenant().add("20260110000000_between", "CREATE TABLE between_two(i int);");
     let with_dir = |command: &str| db.tenantry([command, "--tenant-migrations"]).arg(dir.path()).run();
     assert_snapshot!(with_dir("health-check"));
+    assert_snapshot!(with_dir("migrate-all"));
+    db.tenantry(["repair", "--accept", "20260110000000", "--reason", "merged late", "--tenant-migrations"])
+        .arg(dir.path())
+        .run()
+        .assert_code(0);
     with_dir("migrate-all").assert_code(0);
     with_dir("health-check").assert_code(0);
 }

@@ -25,6 +25,11 @@ helps! {
     help_of_list: "list";
     help_of_migrate_one: "migrate-one";
     help_of_migrate_all: "migrate-all";
+    help_of_revert_one: "revert-one";
+    help_of_revert_all: "revert-all";
+    help_of_runs: "runs";
+    help_of_runs_show: "runs" "show";
+    help_of_repair: "repair";
     help_of_health_check: "health-check";
     help_of_diff: "diff";
     help_of_repair_plan: "repair-plan";
@@ -58,6 +63,10 @@ fn every_command_is_tried_here() {
         "list",
         "migrate-one",
         "migrate-all",
+        "revert-one",
+        "revert-all",
+        "runs",
+        "repair",
         "health-check",
         "diff",
         "repair-plan",

@@ -1,7 +1,7 @@
 //! `migrate-one` and `migrate-all`: only what is behind, whole or not at all, and exact about what failed.
 
 use diesel::connection::SimpleConnection;
-use tenantry::migrator::{OnFailure, Plan, migrate};
+use tenantry::migrator::{Plan, Rollout, migrate};
 
 use crate::assert_snapshot;
 use crate::create::{schemas, set_up};
@@ -151,7 +151,7 @@ fn a_schema_that_goes_between_plan_and_message_stops_the_message() {
     let set = tenancy.tenant_migrations();
     let plan = Plan::of(tenantry::Fleet::read(connected.connection(), set).unwrap(), set, |_| true);
     db.execute("DROP SCHEMA acme CASCADE");
-    let report = migrate(&mut connected, &tenancy, plan, OnFailure::Continue, &tenantry::Stop::default(), &mut ());
+    let report = migrate(&mut connected, &tenancy, plan, &Rollout::default(), &tenantry::Stop::default(), &mut ());
     let report = report.unwrap();
     assert_eq!(report.failed[0].error.code(), "schema-missing");
     assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE relname = 'notes'"), 0);
@@ -238,7 +238,7 @@ fn a_migration_that_moves_the_path_from_within_a_function_harms_no_ledger() {
         .add("20270101000000_sneaky", sneaky)
         .add("20270102000000_next", "CREATE TABLE next (i int);");
     with(&db, &migrations, &["migrate-one", "acme"]);
-    assert_eq!(db.count("SELECT count(*) FROM public.__diesel_schema_migrations"), 2, "the tracker's own");
+    assert_eq!(db.count("SELECT count(*) FROM public.__diesel_schema_migrations"), 4, "the tracker's own");
     assert_eq!(
         db.string("SELECT to_regclass('public.next') IS NULL"),
         "true",

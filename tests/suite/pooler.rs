@@ -40,6 +40,7 @@ fn the_whole_story_passes_through_it() {
     assert!(first.stderr.contains("59 tenants migrated, 1 failed"), "{}", first.stderr);
     assert!(first.stderr.contains("tenant t07: migration 20270101000000_notes/up.sql:1 failed"), "{}", first.stderr);
     migrations.write("20270101000000_notes/up.sql", "CREATE TABLE notes (i int);");
+    run(&["repair", "--accept", "20270101000000", "--reason", "it failed in one tenant"]).assert_code(0);
     run(&["migrate-all", "--jobs", "12"]).assert_code(0);
     assert_eq!(db.count("SELECT count(DISTINCT relnamespace) FROM pg_class WHERE relname = 'notes'"), 60);
     assert_eq!(db.string("SELECT to_regclass('public.notes') IS NULL"), "true");

@@ -95,7 +95,7 @@ fn every_setting_has_a_variable() {
         assert!(whole.contains("[env: "), "{flag} has no variable: {whole}");
         seen += 1;
     }
-    assert_eq!(seen, 11, "{settings}");
+    assert_eq!(seen, 15, "{settings}");
 }
 
 #[test]

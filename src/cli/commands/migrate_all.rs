@@ -5,19 +5,21 @@ use regex::Regex;
 use serde::Serialize;
 
 use crate::cli::arguments::Matching;
-use crate::cli::context::{Context, exit_of, shell_word};
+use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::Progress;
-use crate::cli::report::{self, FailedDocument, failures, only};
+use crate::cli::report::{self, FailedDocument, failures};
+use crate::cli::steps::{Steps, again};
 use crate::fleet::Fleet;
-use crate::migration::MigrationSet;
-use crate::migrator::{self, OnFailure, Plan};
+use crate::migration::{MigrationSet, Version};
+use crate::migrator::{self, Plan, Report, Rollout};
 use crate::name::TenantName;
 
 /// Bring all tenants up to date; those that are, are not touched
 ///
-/// It goes on after a failure, and ends with what failed and the command that tries again.
+/// It goes on after a failure, and ends with what failed and the command that tries again. It stops by itself when the
+/// first tenants all fail in the same way. One such run works on a fleet at a time, or one for each shard.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -31,38 +33,57 @@ pub(crate) struct Args {
     #[arg(long)]
     dry_run: bool,
 
-    /// Begin no other tenant once one has failed
+    #[command(flatten)]
+    steps: Steps,
+
+    /// Only up to this version
+    #[arg(long, value_name = "VERSION")]
+    to: Option<Version>,
+
+    /// Hold the structure of each tenant against the reference before it counts as done
     #[arg(long)]
-    fail_fast: bool,
+    verify: bool,
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let (tenancy, mut db) = context.fleet(args.dry_run)?;
+    let (mut tenancy, mut db) = context.fleet(args.dry_run)?;
+    if let Some(to) = &args.to {
+        tenancy = tenancy.up_to(to)?;
+    }
     let set = tenancy.tenant_migrations();
-    let picks =
-        |name: &str| args.matching.picks(name) && !args.except.as_ref().is_some_and(|except| except.is_match(name));
-    let plan = Plan::of(Fleet::read(db.connection(), set)?, set, picks);
+    let stop = context.stop();
+    if !args.dry_run {
+        args.steps.lock_fleet(context, &mut db)?;
+    }
+    let steps = args.steps.picks(&mut db)?;
+    let picks = |name: &str| {
+        steps(name) && args.matching.picks(name) && !args.except.as_ref().is_some_and(|except| except.is_match(name))
+    };
+    let mut plan = Plan::of(Fleet::read(db.connection(), set)?, set, picks);
+    args.steps.sort(&mut db, &mut plan.migrate, |planned| &planned.tenant)?;
+    args.steps.require_canary(plan.migrate.iter().map(|planned| &planned.tenant.name))?;
     if args.dry_run {
         return show(context, &plan, set);
     }
-    let on_failure = if args.fail_fast { OnFailure::Stop } else { OnFailure::Continue };
+    let rollout = Rollout { verify: args.verify, ..args.steps.rollout()? };
     let mut progress = Progress::new(context.output(), "migrated");
-    let report = migrator::migrate(&mut db, &tenancy, plan, on_failure, &context.stop(), &mut progress)?;
+    let report = migrator::migrate(&mut db, &tenancy, plan, &rollout, &stop, &mut progress)?;
     std::mem::drop(progress);
-    let left = report.to_try_again();
-    let again = match only(&left) {
-        Some(regex) => format!("migrate-all --match {regex}"),
-        None => {
-            let mut again = "migrate-all".to_owned();
-            for (flag, regex) in [("match", &args.matching.matching), ("except", &args.except)] {
-                if let Some(regex) = regex {
-                    again.push_str(&format!(" --{flag} {}", shell_word(regex.as_str())));
-                }
-            }
-            again
+    report::run(context, &report, "migrated", &args.again(&report))
+}
+
+impl Args {
+    /// The command that tries again what was not done.
+    fn again(&self, report: &Report) -> String {
+        let mut flags = String::new();
+        if let Some(to) = &self.to {
+            flags.push_str(&format!(" --to {to}"));
         }
-    };
-    report::run(context, &report, "migrated", &again)
+        if self.verify {
+            flags.push_str(" --verify");
+        }
+        again("migrate-all", report, &self.matching, self.except.as_ref(), &flags)
+    }
 }
 
 /// Shows a plan.
@@ -79,6 +100,9 @@ pub(super) fn show(context: &Context, plan: &Plan, set: &MigrationSet) -> Result
         output.table(&["tenant", "version", "pending"], rows)?;
     }
     failures(context, &plan.blocked);
+    for version in Behind::of(plan, set) {
+        output.status(format_args!("{}: {} behind", version.folder, count(version.tenants, "tenant")));
+    }
     let mut summary = format!(
         "{} would be migrated, {} up to date",
         count(plan.migrate.len(), "tenant"),
@@ -95,8 +119,31 @@ fn from(planned: &migrator::Planned) -> Option<&str> {
     planned.tenant.ledger().and_then(|ledger| ledger.version())
 }
 
+/// How many tenants a version is pending for.
+#[derive(Serialize)]
+struct Behind {
+    version: String,
+    folder: String,
+    tenants: usize,
+}
+
+impl Behind {
+    /// Of each version that is pending, oldest first.
+    fn of(plan: &Plan, set: &MigrationSet) -> Vec<Self> {
+        let mut tenants = vec![0; set.len()];
+        plan.migrate.iter().flat_map(|planned| planned.pending(set)).for_each(|index| tenants[index] += 1);
+        let behind = |(index, tenants)| {
+            let migration = set.at(index);
+            Self { version: migration.version().to_string(), folder: migration.folder().to_owned(), tenants }
+        };
+        tenants.into_iter().enumerate().filter(|(_, tenants)| *tenants > 0).map(behind).collect()
+    }
+}
+
 #[derive(Serialize)]
 struct Document {
+    /// What is pending, oldest first.
+    versions: Vec<Behind>,
     migrate: Vec<PlannedDocument>,
     up_to_date: Vec<String>,
     blocked: Vec<FailedDocument>,
@@ -117,6 +164,7 @@ impl Document {
             pending: planned.pending(set).iter().map(|index| set.at(*index).version().to_string()).collect(),
         };
         Self {
+            versions: Behind::of(plan, set),
             migrate: plan.migrate.iter().map(planned).collect(),
             up_to_date: plan.up_to_date.iter().map(TenantName::to_string).collect(),
             blocked: FailedDocument::all(&plan.blocked, context),

@@ -8,7 +8,8 @@ use crate::cli::progress::Progress;
 use crate::cli::report;
 use crate::failure::{Failed, TenantError};
 use crate::fleet::Fleet;
-use crate::migrator::{self, OnFailure, Plan};
+use crate::migration::Version;
+use crate::migrator::{self, Plan, Rollout};
 use crate::name::TenantName;
 
 use super::migrate_all::show;
@@ -22,10 +23,21 @@ pub(crate) struct Args {
     /// Show what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
+
+    /// Only up to this version
+    #[arg(long, value_name = "VERSION")]
+    to: Option<Version>,
+
+    /// Hold the structure of the tenant against the reference before it counts as done
+    #[arg(long)]
+    verify: bool,
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let (tenancy, mut db) = context.fleet(args.dry_run)?;
+    let (mut tenancy, mut db) = context.fleet(args.dry_run)?;
+    if let Some(to) = &args.to {
+        tenancy = tenancy.up_to(to)?;
+    }
     let set = tenancy.tenant_migrations();
     let name = &args.name;
     let fleet = Fleet::read_some(db.connection(), set, std::slice::from_ref(name))?;
@@ -40,7 +52,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         return show(context, &plan, set);
     }
     let mut progress = Progress::new(context.output(), "migrated");
-    let report = migrator::migrate(&mut db, &tenancy, plan, OnFailure::Continue, &context.stop(), &mut progress)?;
+    let rollout = Rollout { verify: args.verify, ..Rollout::default() };
+    let report = migrator::migrate(&mut db, &tenancy, plan, &rollout, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
     report::run(context, &report, "migrated", &if tracked { format!("migrate-one {name}") } else { String::new() })
 }

@@ -15,7 +15,11 @@ mod migrate_one;
 mod migrate_public;
 mod new_migration;
 mod reference;
+mod repair;
 mod repair_plan;
+mod revert_all;
+mod revert_one;
+mod runs;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -32,6 +36,10 @@ pub(crate) enum Command {
     List(list::Args),
     MigrateOne(migrate_one::Args),
     MigrateAll(migrate_all::Args),
+    RevertOne(revert_one::Args),
+    RevertAll(revert_all::Args),
+    Runs(runs::Args),
+    Repair(repair::Args),
     HealthCheck(health_check::Args),
     Diff(diff::Args),
     RepairPlan(repair_plan::Args),
@@ -53,6 +61,10 @@ impl Command {
             Self::List(args) => list::run(args, context),
             Self::MigrateOne(args) => migrate_one::run(args, context),
             Self::MigrateAll(args) => migrate_all::run(args, context),
+            Self::RevertOne(args) => revert_one::run(args, context),
+            Self::RevertAll(args) => revert_all::run(args, context),
+            Self::Runs(args) => runs::run(args, context),
+            Self::Repair(args) => repair::run(args, context),
             Self::HealthCheck(args) => health_check::run(args, context),
             Self::Diff(args) => diff::run(args, context),
             Self::RepairPlan(args) => repair_plan::run(args, context),

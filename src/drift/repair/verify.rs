@@ -89,7 +89,7 @@ fn in_transaction(
         let why = "it was changed meanwhile".to_owned();
         return Err(Error::CannotCompare { name: trial.name.clone(), why });
     }
-    let timeout = trial.tenancy.statement_timeout().unwrap_or(STATEMENT_TIMEOUT);
+    let timeout = trial.tenancy.limits().statement_timeout.unwrap_or(STATEMENT_TIMEOUT);
     let path = trial.tenancy.path(trial.name.schema());
     let settings = format!(
         "SET LOCAL lock_timeout TO '2s'; SET LOCAL statement_timeout TO {}; SET LOCAL check_function_bodies TO off; \

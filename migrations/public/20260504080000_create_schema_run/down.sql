@@ -1,0 +1,2 @@
+DROP TABLE public.schema_run_tenant;
+DROP TABLE public.schema_run;

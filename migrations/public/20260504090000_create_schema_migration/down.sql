@@ -1,0 +1,2 @@
+DROP TABLE public.schema_acceptance;
+DROP TABLE public.schema_migration;

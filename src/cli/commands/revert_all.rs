@@ -1,0 +1,205 @@
+//! `revert-all`
+
+use std::num::NonZeroUsize;
+
+use anyhow::Result;
+use regex::Regex;
+use serde::Serialize;
+
+use crate::cli::arguments::Matching;
+use crate::cli::confirm::{Answer, confirm};
+use crate::cli::context::{Context, exit_of};
+use crate::cli::exit::Exit;
+use crate::cli::output::{Output, count, thousands};
+use crate::cli::progress::Progress;
+use crate::cli::report::{self, FailedDocument, failures};
+use crate::cli::steps::{Steps, again};
+use crate::fleet::Fleet;
+use crate::migration::{MigrationSet, Version};
+use crate::migrator::{self, Back, RevertPlan, Reverting};
+use crate::name::TenantName;
+
+/// Revert the newest migrations of all tenants with their down.sql, each tenant's in one transaction
+///
+/// What the migrations made is lost, with the rows in it. A migration without down.sql is refused before anything runs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    matching: Matching,
+
+    /// Not the tenants whose names match, anywhere in the name
+    #[arg(long, value_name = "REGEX")]
+    except: Option<Regex>,
+
+    #[command(flatten)]
+    back: BackArgs,
+
+    /// Revert without asking
+    #[arg(long)]
+    yes: bool,
+
+    /// Show what would be reverted, tenant by tenant, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    #[command(flatten)]
+    steps: Steps,
+}
+
+/// How far back.
+#[derive(Debug, Clone, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct BackArgs {
+    /// Until this version is the newest
+    #[arg(long, value_name = "VERSION")]
+    to: Option<Version>,
+
+    /// By so many migrations
+    #[arg(long, value_name = "N")]
+    steps: Option<NonZeroUsize>,
+}
+
+impl BackArgs {
+    pub(super) fn back(&self) -> Back {
+        match (&self.to, self.steps) {
+            (Some(version), _) => Back::To(version.clone()),
+            // One of the two is required.
+            (None, steps) => Back::Steps(steps.unwrap_or(NonZeroUsize::MIN)),
+        }
+    }
+
+    /// As it is given. Steps are counted from where a tenant is, so that they cannot be given again.
+    pub(super) fn again(&self) -> Option<String> {
+        self.to.as_ref().map(|version| format!(" --to {version}"))
+    }
+}
+
+pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
+    let (tenancy, mut db) = context.fleet(args.dry_run)?;
+    let set = tenancy.tenant_migrations();
+    let stop = context.stop();
+    if !args.dry_run {
+        args.steps.lock_fleet(context, &mut db)?;
+    }
+    let steps = args.steps.picks(&mut db)?;
+    let picks = |name: &str| {
+        steps(name) && args.matching.picks(name) && !args.except.as_ref().is_some_and(|except| except.is_match(name))
+    };
+    let mut plan = RevertPlan::of(Fleet::read(db.connection(), set)?, set, &args.back.back(), picks)?;
+    args.steps.sort(&mut db, &mut plan.revert, |reverting| &reverting.tenant)?;
+    args.steps.require_canary(plan.revert.iter().map(|reverting| &reverting.tenant.name))?;
+    if args.dry_run {
+        return show(context, &plan, set);
+    }
+    ask(context.output(), &plan, set, args.yes)?;
+    let rollout = args.steps.rollout()?;
+    let mut progress = Progress::new(context.output(), "reverted");
+    let report = migrator::revert(&mut db, &tenancy, plan, &rollout, &stop, &mut progress)?;
+    std::mem::drop(progress);
+    let again = match args.back.again() {
+        Some(flags) => again("revert-all", &report, &args.matching, args.except.as_ref(), &flags),
+        None => String::new(),
+    };
+    report::run(context, &report, "reverted", &again)
+}
+
+/// Asks whether it is meant, and says what is lost.
+pub(super) fn ask(output: &Output, plan: &RevertPlan, set: &MigrationSet, yes: bool) -> Result<()> {
+    if plan.revert.is_empty() {
+        return Ok(());
+    }
+    if !yes {
+        for reverted in Reverted::of(plan, set) {
+            output.status(format_args!("{}: {}", reverted.folder, count(reverted.tenants, "tenant")));
+        }
+    }
+    let question = format!("Revert {}? What these migrations made is lost. [y/N]", count(plan.revert.len(), "tenant"));
+    confirm(yes, &question, Answer::Yes)
+}
+
+/// Shows a plan.
+pub(super) fn show(context: &Context, plan: &RevertPlan, set: &MigrationSet) -> Result<Exit> {
+    let output = context.output();
+    if output.is_json() {
+        output.json(&Document::new(plan, set, context))?;
+    } else if !plan.revert.is_empty() {
+        let rows = plan.revert.iter().map(|reverting| {
+            let folders: Vec<&str> = reverting.migrations.iter().map(|index| set.at(*index).folder()).collect();
+            vec![reverting.tenant.name.to_string(), from(reverting).unwrap_or("-").to_owned(), folders.join(", ")]
+        });
+        output.table(&["tenant", "version", "reverted"], rows)?;
+    }
+    failures(context, &plan.blocked);
+    for reverted in Reverted::of(plan, set) {
+        output.status(format_args!("{}: {}", reverted.folder, count(reverted.tenants, "tenant")));
+    }
+    let mut summary = format!(
+        "{} would be reverted, {} unchanged",
+        count(plan.revert.len(), "tenant"),
+        thousands(plan.unchanged.len())
+    );
+    if !plan.blocked.is_empty() {
+        summary.push_str(&format!(", {} cannot be", thousands(plan.blocked.len())));
+    }
+    output.status(summary);
+    Ok(exit_of(plan.blocked.is_empty(), false))
+}
+
+fn from(reverting: &Reverting) -> Option<&str> {
+    reverting.tenant.ledger().and_then(|ledger| ledger.version())
+}
+
+/// How many tenants a migration is reverted for.
+#[derive(Serialize)]
+struct Reverted {
+    version: String,
+    folder: String,
+    tenants: usize,
+}
+
+impl Reverted {
+    /// Of each migration that is, newest first.
+    fn of(plan: &RevertPlan, set: &MigrationSet) -> Vec<Self> {
+        let mut tenants = vec![0; set.len()];
+        plan.revert.iter().flat_map(|reverting| &reverting.migrations).for_each(|index| tenants[*index] += 1);
+        let reverted = |(index, tenants)| {
+            let migration = set.at(index);
+            Self { version: migration.version().to_string(), folder: migration.folder().to_owned(), tenants }
+        };
+        tenants.into_iter().enumerate().rev().filter(|(_, tenants)| *tenants > 0).map(reverted).collect()
+    }
+}
+
+/// The JSON of a plan.
+#[derive(Serialize)]
+struct Document {
+    /// What is reverted, newest first.
+    versions: Vec<Reverted>,
+    revert: Vec<RevertingDocument>,
+    unchanged: Vec<String>,
+    blocked: Vec<FailedDocument>,
+}
+
+#[derive(Serialize)]
+struct RevertingDocument {
+    tenant: String,
+    version: Option<String>,
+    /// The versions that are reverted, newest first.
+    reverted: Vec<String>,
+}
+
+impl Document {
+    fn new(plan: &RevertPlan, set: &MigrationSet, context: &Context) -> Self {
+        let reverting = |reverting: &Reverting| RevertingDocument {
+            tenant: reverting.tenant.name.to_string(),
+            version: from(reverting).map(str::to_owned),
+            reverted: reverting.migrations.iter().map(|index| set.at(*index).version().to_string()).collect(),
+        };
+        Self {
+            versions: Reverted::of(plan, set),
+            revert: plan.revert.iter().map(reverting).collect(),
+            unchanged: plan.unchanged.iter().map(TenantName::to_string).collect(),
+            blocked: FailedDocument::all(&plan.blocked, context),
+        }
+    }
+}

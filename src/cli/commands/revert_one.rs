@@ -1,0 +1,55 @@
+//! `revert-one`
+
+use anyhow::Result;
+
+use super::revert_all::{BackArgs, ask, show};
+use crate::cli::context::Context;
+use crate::cli::exit::Exit;
+use crate::cli::progress::Progress;
+use crate::cli::report;
+use crate::failure::{Failed, TenantError};
+use crate::fleet::Fleet;
+use crate::migrator::{self, RevertPlan, Rollout};
+use crate::name::TenantName;
+
+/// Revert the newest migrations of one tenant with their down.sql, in one transaction
+///
+/// What the migrations made is lost, with the rows in it. A migration without down.sql is refused before anything runs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The tenant
+    name: TenantName,
+
+    #[command(flatten)]
+    back: BackArgs,
+
+    /// Revert without asking
+    #[arg(long)]
+    yes: bool,
+
+    /// Show what would be reverted, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
+    let (tenancy, mut db) = context.fleet(args.dry_run)?;
+    let set = tenancy.tenant_migrations();
+    let name = &args.name;
+    let fleet = Fleet::read_some(db.connection(), set, std::slice::from_ref(name))?;
+    let tracked = !fleet.tenants.is_empty();
+    let mut plan = RevertPlan::of(fleet, set, &args.back.back(), |_| true)?;
+    if !tracked {
+        let schema_exists = crate::lifecycle::schema_exists(&mut db, name)?;
+        plan.blocked.push(Failed { tenant: name.to_string(), error: TenantError::NotTracked { schema_exists } });
+    }
+    if args.dry_run {
+        return show(context, &plan, set);
+    }
+    ask(context.output(), &plan, set, args.yes)?;
+    let mut progress = Progress::new(context.output(), "reverted");
+    let report = migrator::revert(&mut db, &tenancy, plan, &Rollout::default(), &context.stop(), &mut progress)?;
+    std::mem::drop(progress);
+    let again = args.back.again().filter(|_| tracked).map(|flags| format!("revert-one {name}{flags}"));
+    report::run(context, &report, "reverted", &again.unwrap_or_default())
+}

@@ -1,0 +1,175 @@
+//! `runs`
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Subcommand;
+use serde::Serialize;
+
+use crate::cli::context::{Context, Usage, shell_word};
+use crate::cli::exit::Exit;
+use crate::cli::output::{count, thousands};
+use crate::cli::progress::milliseconds;
+use crate::runs::{self, Recorded, RecordedTenant};
+
+/// List the runs that changed tenants, the newest first
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Runs>,
+
+    /// So many
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    last: usize,
+}
+
+#[derive(Debug, Subcommand)]
+enum Runs {
+    /// Tell all of one run: who ran what, and what it did for each tenant
+    Show {
+        /// The id of the run
+        #[arg(value_name = "RUN")]
+        id: i64,
+
+        /// Only the tenants that are not done
+        #[arg(long)]
+        failed: bool,
+    },
+}
+
+pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
+    let tenancy = context.tenancy()?;
+    let mut db = context.database()?;
+    db.require_tracker(&tenancy)?;
+    match args.command {
+        None => list(context, &runs::newest(db.connection(), args.last)?),
+        Some(Runs::Show { id, failed }) => {
+            let Some((run, mut tenants)) = runs::one(db.connection(), id)? else {
+                let hint = format!("'{}' lists those that are remembered", context.command("runs"));
+                return Err(Usage::with_hint(format!("there is no run {id}"), hint).into());
+            };
+            tenants.retain(|tenant| !failed || tenant.outcome != "done");
+            show(context, &run, &tenants)
+        }
+    }
+}
+
+fn list(context: &Context, runs: &[Recorded]) -> Result<Exit> {
+    let output = context.output();
+    if output.is_json() {
+        output.json(&ListDocument { runs })?;
+        return Ok(Exit::Done);
+    }
+    if !runs.is_empty() {
+        let head = ["run", "began", "took", "command", "by", "outcome", "done", "failed", "deferred", "not reached"];
+        let rows = runs.iter().map(|run| {
+            vec![
+                run.id.to_string(),
+                time(run.started_at),
+                took(run),
+                run.command.clone(),
+                by(run),
+                outcome(run).to_owned(),
+                thousands(run.done),
+                thousands(run.failed),
+                thousands(run.deferred),
+                thousands(run.not_reached),
+            ]
+        });
+        output.table(&head, rows)?;
+    }
+    output.status(count(runs.len(), "run"));
+    Ok(Exit::Done)
+}
+
+fn show(context: &Context, run: &Recorded, tenants: &[RecordedTenant]) -> Result<Exit> {
+    let output = context.output();
+    if output.is_json() {
+        output.json(&ShowDocument { run, tenants })?;
+        return Ok(Exit::Done);
+    }
+    if !tenants.is_empty() {
+        let head = ["tenant", "outcome", "from", "to", "took", "attempts", "error"];
+        let rows = tenants.iter().map(|tenant| {
+            vec![
+                tenant.tenant.clone(),
+                tenant.outcome.clone(),
+                tenant.from_version.clone().unwrap_or_else(|| "-".to_owned()),
+                tenant.to_version.clone().unwrap_or_else(|| "-".to_owned()),
+                milliseconds(Duration::from_millis(u64::try_from(tenant.milliseconds).unwrap_or(0))),
+                tenant.attempts.to_string(),
+                tenant.error.as_deref().map(one_line).unwrap_or_default(),
+            ]
+        });
+        output.table(&head, rows)?;
+    }
+    let arguments: Vec<String> = run.arguments.iter().map(|argument| shell_word(argument)).collect();
+    output.status(format_args!(
+        "run {}: {} {}, version {}, by {}, process {}",
+        run.id,
+        run.command,
+        arguments.join(" "),
+        run.version,
+        by(run),
+        run.pid.map_or("unknown".to_owned(), |pid| pid.to_string())
+    ));
+    output.status(format_args!("began {}, took {}: {}", time(run.started_at), took(run), outcome(run)));
+    match run.ended_at {
+        Some(_) => output.status(format_args!(
+            "{} done, {} unchanged, {} failed, {} deferred, {} not reached",
+            count(usize::try_from(run.done).unwrap_or(0), "tenant"),
+            thousands(run.unchanged),
+            thousands(run.failed),
+            thousands(run.deferred),
+            thousands(run.not_reached)
+        )),
+        None if run.at_work => {}
+        None => output.status("it was cut off; the tenants above are those that it was done with"),
+    }
+    if run.failed + run.deferred > 0 && run.command == "migrate-all" {
+        output.next(format_args!(
+            "to try those again: {}",
+            context.command(&format!("migrate-all --retry-failed {}", run.id))
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+fn time(time: chrono::DateTime<chrono::Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+fn took(run: &Recorded) -> String {
+    let took = run.ended_at.and_then(|ended| (ended - run.started_at).to_std().ok());
+    took.map_or("-".to_owned(), milliseconds)
+}
+
+fn by(run: &Recorded) -> String {
+    let user = run.os_user.as_deref().unwrap_or(&run.role);
+    run.host.as_deref().map_or(user.to_owned(), |host| format!("{user}@{host}"))
+}
+
+fn outcome(run: &Recorded) -> &str {
+    match &run.outcome {
+        Some(outcome) => outcome,
+        None if run.at_work => "at work",
+        None => "cut off",
+    }
+}
+
+fn one_line(error: &str) -> String {
+    error.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[derive(Serialize)]
+struct ListDocument<'a> {
+    runs: &'a [Recorded],
+}
+
+#[derive(Serialize)]
+struct ShowDocument<'a> {
+    #[serde(flatten)]
+    run: &'a Recorded,
+    tenants: &'a [RecordedTenant],
+}

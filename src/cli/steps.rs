@@ -1,0 +1,175 @@
+//! How a command goes through the fleet: the arguments that say so.
+
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::ValueEnum;
+use regex::Regex;
+
+use super::arguments::Matching;
+use super::comparing::accepted_by_file;
+use super::context::{Context, Usage, shell_word};
+use super::report::only;
+use crate::database::Database;
+use crate::fleet::Tenant;
+use crate::fleet_lock::Shard;
+use crate::migrator::{Canary, MaxFailures, Report, Rollout};
+use crate::name::TenantName;
+use crate::runs;
+
+/// How a command goes through the fleet.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Rollout")]
+pub(crate) struct Steps {
+    /// These first, so many or those whose names match, and checked for drift; the others when all is well with them
+    #[arg(long, value_name = "N|REGEX", value_parser = canary)]
+    canary: Option<Canary>,
+
+    /// Begin so many tenants together, and the next when all of them are through
+    #[arg(long, value_name = "N")]
+    batch: Option<NonZeroUsize>,
+
+    /// Wait between two batches
+    #[arg(long, value_name = "TIME", requires = "batch")]
+    pause: Option<humantime::Duration>,
+
+    /// Begin no other tenant once more than so many have failed, or more than so many in a hundred
+    #[arg(long, value_name = "N|N%", conflicts_with = "fail_fast")]
+    max_failures: Option<MaxFailures>,
+
+    /// Begin no other tenant once one has failed
+    #[arg(long)]
+    fail_fast: bool,
+
+    /// Only one part of the fleet, split by a hash of the names, so that several machines share the work
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+
+    /// In which order: by name, the oldest first, or the smallest first
+    #[arg(long, value_enum, default_value_t = Order::Name)]
+    order: Order,
+
+    /// Only the tenants that failed in this run, or were deferred; see `runs`
+    #[arg(long, value_name = "RUN")]
+    retry_failed: Option<i64>,
+
+    /// Wait for another run that works on the fleet, for so long at most
+    #[arg(long, value_name = "TIME")]
+    lock_wait: Option<humantime::Duration>,
+}
+
+/// In which order tenants are begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Order {
+    Name,
+    Created,
+    Size,
+}
+
+fn canary(text: &str) -> Result<Canary, String> {
+    match text.parse::<usize>() {
+        Ok(n) => NonZeroUsize::new(n).map(Canary::First).ok_or_else(|| "at least 1".to_owned()),
+        Err(_) => Regex::new(text).map(Canary::Matching).map_err(|error| error.to_string()),
+    }
+}
+
+/// The command that tries again what was not done in a run over the fleet. `flags` are those that it must have.
+pub(crate) fn again(
+    command: &str,
+    report: &Report,
+    matching: &Matching,
+    except: Option<&Regex>,
+    flags: &str,
+) -> String {
+    let left = report.to_try_again();
+    if let Some(regex) = only(&left) {
+        return format!("{command} --match {regex}{flags}");
+    }
+    if let (Some(run), true) = (report.run, report.not_reached.is_empty()) {
+        return format!("{command} --retry-failed {run}{flags}");
+    }
+    let mut again = command.to_owned();
+    for (flag, regex) in [("match", matching.matching.as_ref()), ("except", except)] {
+        if let Some(regex) = regex {
+            again.push_str(&format!(" --{flag} {}", shell_word(regex.as_str())));
+        }
+    }
+    again + flags
+}
+
+impl Steps {
+    /// Takes the lock of the fleet, and tells whom it waits for.
+    pub(crate) fn lock_fleet(&self, context: &Context, db: &mut Database) -> Result<()> {
+        let wait = self.lock_wait.map_or(Duration::ZERO, Duration::from);
+        let output = context.output();
+        db.lock_fleet(self.shard, wait, &context.stop(), &mut |holder| {
+            output.status(format_args!("waiting for {holder}"))
+        })?;
+        Ok(())
+    }
+
+    /// Which tenants are in the run, by their names.
+    pub(crate) fn picks(&self, db: &mut Database) -> Result<impl Fn(&str) -> bool + use<>> {
+        let failed: Option<HashSet<String>> = match self.retry_failed {
+            None => None,
+            Some(run) => match runs::failed_in(db.connection(), run)? {
+                Some(failed) => Some(failed.into_iter().collect()),
+                None => {
+                    let hint = "'runs' lists those that are remembered";
+                    return Err(Usage::with_hint(format!("there is no run {run}"), hint).into());
+                }
+            },
+        };
+        let shard = self.shard;
+        Ok(move |name: &str| {
+            shard.is_none_or(|shard| shard.has(name)) && failed.as_ref().is_none_or(|failed| failed.contains(name))
+        })
+    }
+
+    /// Puts a plan into the order that was asked for.
+    pub(crate) fn sort<T>(&self, db: &mut Database, plan: &mut [T], tenant: impl Fn(&T) -> &Tenant) -> Result<()> {
+        match self.order {
+            Order::Name => {}
+            Order::Created => plan.sort_by_key(|planned| tenant(planned).created_at),
+            Order::Size => {
+                let sizes = crate::fleet::sizes(db.connection())?;
+                let size = |oid: Option<u32>| oid.and_then(|oid| sizes.get(&oid)).copied().unwrap_or(0);
+                plan.sort_by_key(|planned| size(tenant(planned).schema_oid()));
+            }
+        }
+        Ok(())
+    }
+
+    /// A canary that is in none of the mines warns of nothing.
+    pub(crate) fn require_canary<'a>(&self, mut names: impl Iterator<Item = &'a TenantName>) -> Result<()> {
+        let Some(Canary::Matching(regex)) = &self.canary else { return Ok(()) };
+        let mut any = false;
+        if names.any(|name| {
+            any = true;
+            regex.is_match(name.as_str())
+        }) || !any
+        {
+            return Ok(());
+        }
+        Err(Usage::new(format!(
+            "--canary {} matches none of the tenants that there is something to do for",
+            shell_word(regex.as_str())
+        ))
+        .into())
+    }
+
+    pub(crate) fn rollout(&self) -> Result<Rollout> {
+        let rollout = Rollout {
+            canary: self.canary.clone(),
+            batch: self.batch,
+            pause: self.pause.map_or(Duration::ZERO, Duration::from),
+            max_failures: self.max_failures,
+            breaker: true,
+            accepted: accepted_by_file()?,
+            ..Rollout::default()
+        };
+        Ok(if self.fail_fast { rollout.stopping_at_failure() } else { rollout })
+    }
+}

@@ -1,0 +1,81 @@
+//! Migrations are recorded before they are applied for the first time.
+
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::result::Error as DieselError;
+
+use super::{Findings, Kind, LOCK, find, refuse, schema_migration as m};
+use crate::database::Database;
+use crate::error::Error;
+use crate::migration::MigrationSet;
+use crate::migrator::Objection;
+use crate::postgres::ServerMessage;
+use crate::sql::quote::Literal;
+use crate::tenancy::Tenancy;
+
+/// Makes sure of what [`check`](super::check) does, and records the tenant migrations that are not recorded yet, all of
+/// them: a run may apply any.
+///
+/// # Errors
+/// [`Error::MigrationsChanged`]; [`Error::Busy`] while another run applies a migration that is recorded otherwise.
+pub fn record(db: &mut Database, tenancy: &Tenancy) -> Result<(), Error> {
+    let found = find(db, tenancy, &[Kind::Public, Kind::Tenant])?;
+    refuse(found.iter().flat_map(|(_, findings)| findings.changes.iter().cloned()).collect())?;
+    let tenants = found.into_iter().filter(|(kind, _)| *kind == Kind::Tenant);
+    tenants.into_iter().try_for_each(|(kind, findings)| write(db.connection(), kind, kind.set(tenancy), findings))
+}
+
+/// Records the public migrations, which are applied.
+///
+/// # Errors
+/// [`Error::MigrationsChanged`].
+pub(crate) fn record_public(db: &mut Database, tenancy: &Tenancy) -> Result<(), Error> {
+    find(db, tenancy, &[Kind::Public])?.into_iter().try_for_each(|(kind, findings)| {
+        refuse(findings.changes.clone())?;
+        write(db.connection(), kind, kind.set(tenancy), findings)
+    })
+}
+
+fn write(conn: &mut PgConnection, kind: Kind, set: &MigrationSet, findings: Findings) -> Result<(), Error> {
+    if findings.unrecorded.is_empty() && findings.moot.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = findings
+        .unrecorded
+        .iter()
+        .map(|index| {
+            let migration = set.at(*index);
+            (
+                m::kind.eq(kind.as_str()),
+                m::version.eq(migration.version().as_str()),
+                m::folder.eq(migration.folder()),
+                m::checksum.eq(migration.up().checksum()),
+                m::script.eq(migration.up().text()),
+            )
+        })
+        .collect();
+    let written = conn.transaction(|conn| {
+        if !findings.moot.is_empty() {
+            // Nobody is applying what this changes.
+            let guard = format!(
+                "BEGIN IF NOT pg_catalog.pg_try_advisory_xact_lock({LOCK}) THEN RAISE EXCEPTION '{}'; END IF; END",
+                Objection::Busy.message()
+            );
+            conn.batch_execute(&format!("DO {}", Literal(&guard)))?;
+            diesel::delete(m::table.filter(m::kind.eq(kind.as_str())).filter(m::version.eq_any(&findings.moot)))
+                .execute(conn)?;
+        }
+        // Two runs may find the same unrecorded; where they differ, the guard of each message tells.
+        diesel::insert_into(m::table).values(&rows).on_conflict((m::kind, m::version)).do_nothing().execute(conn)
+    });
+    match written {
+        Ok(_) => Ok(()),
+        Err(error) if is_busy(&error) => Err(Error::Busy { what: "the migrations that are recorded".to_owned() }),
+        Err(error) => Err(Error::doing("record the migrations in public.schema_migration")(error)),
+    }
+}
+
+fn is_busy(error: &DieselError) -> bool {
+    Objection::in_message(&ServerMessage::from(error).message) == Some(Objection::Busy)
+}

@@ -1,0 +1,222 @@
+//! How a run goes through a fleet: who comes first, in what steps, and what ends it early.
+
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use regex::Regex;
+
+use super::{Ended, Job, Outcome};
+use crate::drift::Accepted;
+use crate::failure::{TenantError, without_name};
+
+/// How a run goes through a fleet. The default: all at once, and on after failures.
+#[derive(Debug, Clone, Default)]
+pub struct Rollout {
+    /// Those that come first. Unless all of them are done, and without drift, the others are not begun.
+    pub canary: Option<Canary>,
+    /// How many tenants are begun together; the next are begun when all of them are through.
+    pub batch: Option<NonZeroUsize>,
+    /// The time between two batches.
+    pub pause: Duration,
+    /// How many tenants may fail. Once more have, no other is begun.
+    pub max_failures: Option<MaxFailures>,
+    /// Whether to begin no other tenant when the first ones all fail in the same way.
+    pub breaker: bool,
+    /// Whether the structure of each tenant is held against the reference before it counts as done.
+    pub verify: bool,
+    /// What is accepted of the differences that canaries and verified tenants have.
+    pub accepted: Accepted,
+}
+
+/// Which tenants come first.
+#[derive(Debug, Clone)]
+pub enum Canary {
+    /// So many, in the order of the run.
+    First(NonZeroUsize),
+    /// Those whose names match.
+    Matching(Regex),
+}
+
+/// How many tenants may fail.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MaxFailures {
+    /// So many.
+    Count(usize),
+    /// So many of a hundred of the tenants of the run.
+    Percent(f64),
+}
+
+impl MaxFailures {
+    fn of(self, tenants: usize) -> usize {
+        match self {
+            Self::Count(count) => count,
+            Self::Percent(percent) => (tenants as f64 * percent / 100.0).floor() as usize,
+        }
+    }
+}
+
+/// A text that is no [`MaxFailures`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("give a number of tenants, or a part of them, as in 5 or 2%")]
+pub struct NoMaxFailures;
+
+impl std::str::FromStr for MaxFailures {
+    type Err = NoMaxFailures;
+
+    fn from_str(text: &str) -> Result<Self, NoMaxFailures> {
+        match text.strip_suffix('%') {
+            None => text.parse().map(Self::Count).map_err(|_| NoMaxFailures),
+            Some(percent) => match percent.parse() {
+                Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(Self::Percent(percent)),
+                _ => Err(NoMaxFailures),
+            },
+        }
+    }
+}
+
+/// Jobs that are begun together.
+pub(super) struct Stage {
+    pub(super) jobs: Vec<Job>,
+    pub(super) canary: bool,
+}
+
+impl Rollout {
+    /// Begins no other tenant once one has failed.
+    #[must_use]
+    pub fn stopping_at_failure(self) -> Self {
+        Self { max_failures: Some(MaxFailures::Count(0)), ..self }
+    }
+
+    /// Whether the run needs the reference.
+    pub(super) fn needs_reference(&self) -> bool {
+        self.verify || self.canary.is_some()
+    }
+
+    /// The jobs, in steps.
+    pub(super) fn stages(&self, jobs: Vec<Job>) -> Vec<Stage> {
+        let (canaries, others) = match &self.canary {
+            None => (Vec::new(), jobs),
+            Some(Canary::First(n)) => {
+                let mut jobs = jobs;
+                let others = jobs.split_off(n.get().min(jobs.len()));
+                (jobs, others)
+            }
+            Some(Canary::Matching(regex)) => jobs.into_iter().partition(|job| regex.is_match(job.name().as_str())),
+        };
+        let mut stages = vec![Stage { jobs: canaries, canary: true }];
+        let mut others = others.into_iter();
+        let size = self.batch.map_or(usize::MAX, NonZeroUsize::get);
+        loop {
+            let jobs: Vec<Job> = others.by_ref().take(size).collect();
+            if jobs.is_empty() {
+                break;
+            }
+            stages.push(Stage { jobs, canary: false });
+        }
+        stages.retain(|stage| !stage.jobs.is_empty());
+        stages
+    }
+}
+
+/// When so many tenants have all failed in the same way, and none was done, the others would, too.
+const BREAKER: usize = 10;
+
+/// Counts failures, and says when they are too many.
+pub(super) struct Budget {
+    allowed: Option<usize>,
+    breaker: bool,
+    state: Mutex<Counted>,
+}
+
+#[derive(Default)]
+struct Counted {
+    done: usize,
+    failed: usize,
+    ways: HashSet<String>,
+    ended: Option<Ended>,
+}
+
+impl Budget {
+    /// For a run of so many tenants, of which some have failed before it begins.
+    pub(super) fn new(rollout: &Rollout, tenants: usize, failed: usize) -> Self {
+        let allowed = rollout.max_failures.map(|max| max.of(tenants + failed));
+        let ended = allowed.filter(|allowed| failed > *allowed).map(|_| Ended::Failure);
+        // Who says how many may fail has thought of it.
+        let breaker = rollout.breaker && allowed.is_none();
+        Self { allowed, breaker, state: Mutex::new(Counted { failed, ended, ..Counted::default() }) }
+    }
+
+    /// Counts an outcome. Whether no other tenant is to be begun.
+    pub(super) fn counts(&self, tenant: &str, outcome: &Outcome) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Outcome::Nothing => {}
+            Outcome::Applied(_) => state.done += 1,
+            Outcome::Failed(error) => {
+                state.failed += 1;
+                if state.ways.len() < 2 {
+                    state.ways.insert(way(tenant, error));
+                }
+            }
+        }
+        if state.ended.is_none() {
+            if self.allowed.is_some_and(|allowed| state.failed > allowed) {
+                state.ended = Some(Ended::Failure);
+            } else if self.breaker && state.done == 0 && state.failed >= BREAKER && state.ways.len() == 1 {
+                state.ended = Some(Ended::Breaker);
+            }
+        }
+        state.ended.is_some()
+    }
+
+    /// Why no other tenant is to be begun, where that is so.
+    pub(super) fn ended(&self) -> Option<Ended> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).ended.take()
+    }
+}
+
+/// The error without what is the tenant's own in it.
+fn way(tenant: &str, error: &TenantError) -> String {
+    let text = match error {
+        TenantError::Migration(failure) => format!("{} {}", failure.version, failure.server.message),
+        TenantError::Deferred { contention, .. } => contention.to_string(),
+        other => other.to_string(),
+    };
+    format!("{} {}", error.code(), without_name(&text, tenant))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_a_number_or_a_part() {
+        assert_eq!("5".parse(), Ok(MaxFailures::Count(5)));
+        assert_eq!("2.5%".parse(), Ok(MaxFailures::Percent(2.5)));
+        for text in ["", "%", "-1", "101%", "five", "5 %"] {
+            assert_eq!(text.parse::<MaxFailures>(), Err(NoMaxFailures), "{text}");
+        }
+        assert_eq!(MaxFailures::Percent(2.5).of(199), 4);
+        assert_eq!(MaxFailures::Percent(0.0).of(199), 0);
+    }
+
+    #[test]
+    fn the_breaker_opens_when_the_first_fail_in_one_way_only() {
+        let rollout = Rollout { breaker: true, ..Rollout::default() };
+        let busy = |_| Outcome::Failed(TenantError::Busy);
+        let same = Budget::new(&rollout, 100, 0);
+        assert_eq!((0..BREAKER).filter(|n| same.counts(&format!("t{n}"), &busy(()))).count(), 1);
+        assert!(matches!(same.ended(), Some(Ended::Breaker)));
+
+        let two_ways = Budget::new(&rollout, 100, 0);
+        two_ways.counts("a", &Outcome::Failed(TenantError::Unsettled));
+        assert!(!(0..50).any(|n| two_ways.counts(&format!("t{n}"), &busy(()))));
+
+        let allowed = Rollout { max_failures: Some(MaxFailures::Count(20)), ..rollout };
+        let budget = Budget::new(&allowed, 100, 1);
+        assert_eq!((0..20).filter(|n| budget.counts(&format!("t{n}"), &busy(()))).count(), 1);
+        assert!(matches!(budget.ended(), Some(Ended::Failure)));
+    }
+}

@@ -1,0 +1,298 @@
+//! One run over tenants: recorded, watched, in the steps of its rollout, and each outcome made certain.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::job::Orders;
+use super::rollout::{Budget, Stage};
+use super::{Commit, Ended, Job, Outcome, Report, Reread, Rollout};
+use crate::database::Database;
+use crate::drift::{self, Stamps};
+use crate::error::Error;
+use crate::failure::{Failed, TenantError};
+use crate::fleet::Fleet;
+use crate::integrity;
+use crate::ledger;
+use crate::name::{SchemaName, TenantName};
+use crate::postgres::{CHUNK, Session};
+use crate::reference::Reference;
+use crate::runs::{self, Counts, Failure, Run};
+use crate::tenancy::Tenancy;
+use crate::watch::{self, Watch};
+use crate::workers::{self, Attempt, Listener, Observer, Stop, Work};
+
+/// What [`run_jobs`] is to do.
+pub(crate) struct RunJobs<'a> {
+    /// What the record calls it, unless the actor has arguments.
+    pub(crate) command: &'static str,
+    pub(crate) jobs: Vec<Job>,
+    /// Tells what is left to do for a tenant that was found changed.
+    pub(crate) reread: &'a Reread<'a>,
+    pub(crate) rollout: &'a Rollout,
+    pub(crate) stop: &'a Stop,
+    /// What is known before it begins.
+    pub(crate) report: Report,
+}
+
+/// Runs jobs into a report.
+pub(crate) fn run_jobs(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    what: RunJobs<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Report, Error> {
+    let RunJobs { command, jobs, reread, rollout, stop, mut report } = what;
+    let budget = Budget::new(rollout, jobs.len(), report.failed.len());
+    if let Some(ended) = budget.ended() {
+        report.not_reached = jobs.into_iter().map(Job::into_name).collect();
+        report.ended = Some(ended);
+    } else if !jobs.is_empty() {
+        db.require_free_connection()?;
+        integrity::record(db, tenancy)?;
+        let reference = reference(db, tenancy, rollout, &jobs)?;
+        let pooler = match jobs.iter().any(|job| job.needs_a_session(tenancy)) {
+            true => !db.connector().reaches_a_session_of_its_own()?,
+            false => false,
+        };
+        let run = Run::begin(db, command)?;
+        report.run = Some(run.id());
+        let watch = Watch::new(run);
+        let commit = if jobs.len() == 1 { Commit::Durable } else { Commit::Deferred };
+        let orders = Orders { tenancy, run, commit, pooler, reread, watch: &watch, stop };
+        observer.begin(jobs.len());
+        for failed in &report.failed {
+            observer.failed(&failed.tenant, &failed.error);
+        }
+        let names = jobs.iter().map(|job| job.name().as_str().to_owned()).collect();
+        let crew = Crew { orders, budget };
+        let mut teller = Teller { tenancy, run, rollout, reference: reference.as_ref(), names, report, observer };
+        let result = stages(db, &crew, &mut teller, rollout.stages(jobs));
+        report = teller.report;
+        report.sort();
+        end(db, run, &report);
+        result?;
+    }
+    report.sort();
+    Ok(report)
+}
+
+/// The reference for what the jobs are to come to, where the rollout needs it.
+fn reference(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    rollout: &Rollout,
+    jobs: &[Job],
+) -> Result<Option<Reference>, Error> {
+    if !rollout.needs_reference() {
+        return Ok(None);
+    }
+    let wanted: BTreeSet<Vec<String>> = jobs.iter().map(|job| job.goal(tenancy.tenant_migrations())).collect();
+    Reference::make(db, tenancy, &wanted)?.map(Some).map_err(Error::NoReference)
+}
+
+/// Goes through the stages until one of them ends the run.
+fn stages(db: &mut Database, crew: &Crew<'_>, teller: &mut Teller<'_>, stages: Vec<Stage>) -> Result<(), Error> {
+    let stop = crew.orders.stop;
+    let mut after_canary = false;
+    let mut stages = stages.into_iter();
+    let mut first = true;
+    while teller.report.ended.is_none()
+        && let Some(Stage { jobs, canary }) = stages.next()
+    {
+        if !first && !after_canary && !teller.rollout.pause.is_zero() {
+            teller.observer.pause(teller.rollout.pause);
+            stop.pause(teller.rollout.pause);
+        }
+        first = false;
+        after_canary = canary;
+        let failed_before = teller.report.failed.len();
+        let Orders { watch, tenancy, .. } = crew.orders;
+        let rest = watch::over(db, watch, tenancy, stop, |db| {
+            workers::run(db, jobs, crew, teller, stop, tenancy.limits().reconnect_for)
+        })?;
+        teller.report.not_reached.extend(rest.not_reached.into_iter().map(Job::into_name));
+        teller.report.ended = match rest.lost {
+            Some(error) => Some(Ended::Lost(error)),
+            None => crew.budget.ended(),
+        };
+        if teller.report.ended.is_none() && stop.is_requested() && !teller.report.not_reached.is_empty() {
+            teller.report.ended = Some(Ended::Interrupted);
+        }
+        if canary && teller.report.ended.is_none() && teller.report.failed.len() > failed_before {
+            teller.report.ended = Some(Ended::Canary);
+        }
+    }
+    let rest = stages.flat_map(|stage| stage.jobs).map(Job::into_name);
+    teller.report.not_reached.extend(rest);
+    if teller.report.not_reached.is_empty() && !matches!(teller.report.ended, Some(Ended::Lost(_))) {
+        // It was asked to end when there was nothing left to begin.
+        teller.report.ended = None;
+    }
+    Ok(())
+}
+
+/// Records how a run ended. That it could not be recorded is no reason to fail what was done.
+fn end(db: &mut Database, run: Run, report: &Report) {
+    let deferred = report.deferred();
+    let counts = Counts {
+        done: report.done.len(),
+        unchanged: report.unchanged.len(),
+        failed: report.failed.len() - deferred,
+        deferred,
+        not_reached: report.not_reached.len(),
+    };
+    let outcome = match &report.ended {
+        Some(Ended::Interrupted) => runs::Outcome::Interrupted,
+        Some(Ended::Failure | Ended::Breaker | Ended::Canary) => runs::Outcome::Stopped,
+        Some(Ended::Lost(_)) => runs::Outcome::Lost,
+        None if report.is_success() => runs::Outcome::Done,
+        None => runs::Outcome::Failed,
+    };
+    run.end(db, outcome, counts);
+}
+
+/// What the workers do.
+struct Crew<'a> {
+    orders: Orders<'a>,
+    budget: Budget,
+}
+
+impl Work for Crew<'_> {
+    type Job = Job;
+    type Outcome = Outcome;
+
+    fn attempt(&self, session: &mut Session, job: &mut Job) -> Attempt<Outcome> {
+        job.attempt(session, &self.orders)
+    }
+
+    fn ends(&self, job: &Job, outcome: &Outcome) -> bool {
+        self.budget.counts(job.name().as_str(), outcome)
+    }
+}
+
+/// Makes outcomes certain, and puts them into the report.
+struct Teller<'a> {
+    tenancy: &'a Tenancy,
+    run: Run,
+    rollout: &'a Rollout,
+    reference: Option<&'a Reference>,
+    /// The tenants of the run.
+    names: HashSet<String>,
+    report: Report,
+    observer: &'a mut dyn Observer,
+}
+
+impl Listener<Job, Outcome> for Teller<'_> {
+    /// After its commit each tenant's ledger is read again, by another session than the one that wrote it: a server that
+    /// went down may have lost what was not durable, and a standby that took its place may never have had it.
+    fn verify(&mut self, db: &mut Database, outcomes: &mut Vec<(Job, Outcome)>) -> Result<Vec<Job>, Error> {
+        let set = self.tenancy.tenant_migrations();
+        let done = |(job, outcome): &(Job, Outcome)| matches!(outcome, Outcome::Applied(_)).then(|| job.name().clone());
+        let names: Vec<TenantName> = outcomes.iter().filter_map(done).collect();
+        let mut drifted = HashMap::new();
+        let mut found: HashMap<TenantName, Vec<String>> = HashMap::new();
+        for chunk in names.chunks(CHUNK) {
+            let schemas: Vec<&SchemaName> = chunk.iter().map(TenantName::schema).collect();
+            if self.reference.is_none()
+                && let Ok(ledgers) = ledger::read_chunk(db.connection(), &schemas)
+            {
+                found.extend(chunk.iter().cloned().zip(ledgers));
+                continue;
+            }
+            // One that is gone meanwhile fails the statement for all.
+            let fleet = Fleet::read_some(db.connection(), set, chunk)?;
+            if let Some(reference) = self.reference {
+                drifted.extend(self.drifted(db, &fleet, reference)?);
+            }
+            found.extend(fleet.tenants.into_iter().filter_map(|tenant| {
+                let applied = tenant.ledger()?.applied.clone();
+                Some((tenant.name, applied))
+            }));
+        }
+        let mut again = Vec::new();
+        for (mut job, outcome) in std::mem::take(outcomes) {
+            let is_so = found.get(job.name()).is_some_and(|applied| *applied == job.goal(set));
+            match outcome {
+                Outcome::Applied(_) if !is_so => {
+                    job.is_stale();
+                    again.push(job);
+                }
+                Outcome::Applied(done) => match drifted.remove(job.name()) {
+                    Some(error) => outcomes.push((job, Outcome::Failed(error))),
+                    None => outcomes.push((job, Outcome::Applied(done))),
+                },
+                other => outcomes.push((job, other)),
+            }
+        }
+        self.record(db, outcomes)?;
+        Ok(again)
+    }
+
+    fn tell(&mut self, job: Job, outcome: Outcome) {
+        match outcome {
+            Outcome::Applied(done) => {
+                self.observer.done(done.tenant.as_str(), done.took);
+                self.report.done.push(done);
+            }
+            Outcome::Nothing => self.report.unchanged.push(job.into_name()),
+            Outcome::Failed(error) => {
+                let failed = Failed::new(&job.into_name(), error);
+                self.observer.failed(&failed.tenant, &failed.error);
+                self.report.failed.push(failed);
+            }
+        }
+    }
+}
+
+impl Teller<'_> {
+    fn record(&self, db: &mut Database, outcomes: &[(Job, Outcome)]) -> Result<(), Error> {
+        let failures: Vec<Failure<'_>> = outcomes
+            .iter()
+            .filter_map(|(job, outcome)| match outcome {
+                Outcome::Failed(error) => Some(Failure {
+                    tenant: job.name().as_str(),
+                    deferred: error.is_deferred(),
+                    from: job.from(),
+                    took: job.setbacks().took(),
+                    attempts: job.setbacks().attempts(),
+                    code: error.code(),
+                    error: error.to_string(),
+                }),
+                Outcome::Applied(_) | Outcome::Nothing => None,
+            })
+            .collect();
+        self.run.record_failures(db.connection(), &failures)
+    }
+
+    /// The tenants whose structure is not the reference's, with what is told of them.
+    fn drifted(
+        &self,
+        db: &mut Database,
+        fleet: &Fleet,
+        reference: &Reference,
+    ) -> Result<Vec<(TenantName, TenantError)>, Error> {
+        let tenants: Vec<_> = fleet.tenants.iter().collect();
+        let found = drift::check(db, self.tenancy, &tenants, reference, &self.names, Stamps::Ignore)?;
+        let mut drifted = Vec::new();
+        for group in found.groups {
+            for member in group.members {
+                let own_name = &member.own_name;
+                let differences: Vec<String> = group
+                    .differences
+                    .iter()
+                    .filter(|difference| difference.level.fails_by_default())
+                    .filter(|difference| !self.rollout.accepted.accepts(member.name.as_str(), own_name, difference))
+                    .map(|difference| format!("{} {}", difference.code(), difference.name(own_name)))
+                    .collect();
+                if !differences.is_empty() {
+                    drifted.push((member.name, TenantError::Drifted { differences }));
+                }
+            }
+        }
+        for not_compared in found.not_compared {
+            let why = not_compared.why;
+            let error = |name| (name, TenantError::NotCompared { why: why.clone() });
+            drifted.extend(not_compared.tenants.into_iter().map(error));
+        }
+        Ok(drifted)
+    }
+}

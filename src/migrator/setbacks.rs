@@ -1,0 +1,112 @@
+//! What follows when a tenant's work was not done: another try, and when, or its failure.
+
+use std::time::{Duration, Instant};
+
+use super::apply::Setback;
+use crate::failure::TenantError;
+use crate::name::SchemaName;
+use crate::postgres::Session;
+use crate::tenancy::Tenancy;
+use crate::watch::Watch;
+use crate::workers::{Attempt, Stop, growing};
+
+/// How long a run waits for another that is working on a tenant.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a tenant is read again after it was found changed, and how often its connection may be lost: a migration may
+/// be what brings the server down.
+const READS: u32 = 5;
+
+/// The pauses before a tenant is tried again that other sessions were in the way of: the first, and the longest.
+const CONTENTION_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// The pauses before a tenant is tried again that another run is working on.
+const BUSY_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// What one tenant's work has met so far.
+#[derive(Debug, Default)]
+pub(crate) struct Setbacks {
+    attempts: u32,
+    began: Option<Instant>,
+    busy: Option<(Instant, u32)>,
+    contentions: u32,
+    losses: u32,
+    reads: u32,
+}
+
+impl Setbacks {
+    /// Counts a try, and returns when the first began.
+    pub(crate) fn begin(&mut self) -> Instant {
+        self.attempts += 1;
+        *self.began.get_or_insert_with(Instant::now)
+    }
+
+    /// How often it was tried.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// The time since it was first tried.
+    pub(crate) fn took(&self) -> Duration {
+        self.began.map_or(Duration::ZERO, |began| began.elapsed())
+    }
+
+    /// Decides whether there is another try. [`Attempt::Done`] is the error that it fails with.
+    pub(crate) fn next(
+        &mut self,
+        session: &mut Session,
+        setback: Setback,
+        schema: &SchemaName,
+        tenancy: &Tenancy,
+        watch: &Watch,
+        stop: &Stop,
+    ) -> Attempt<TenantError> {
+        let (tries, (first, longest)) = match setback {
+            Setback::Failed(error) => return Attempt::Done(error),
+            Setback::Fault(error) => return Attempt::Fault(error),
+            Setback::ReadOnly => {
+                // Another server may have taken its place.
+                session.spend();
+                return Attempt::ReadOnly;
+            }
+            Setback::Canceled(_) if stop.is_cancel() => return Attempt::Canceled,
+            Setback::Canceled(server) => return Attempt::Done(TenantError::Canceled(server)),
+            Setback::Lost(server) => {
+                session.lose();
+                self.losses += 1;
+                return match self.losses <= READS {
+                    true => Attempt::Lost(server),
+                    false => Attempt::Done(TenantError::ConnectionLost(server)),
+                };
+            }
+            Setback::Busy => {
+                let (since, tries) = self.busy.map_or((Instant::now(), 1), |(since, tries)| (since, tries + 1));
+                self.busy = Some((since, tries));
+                if since.elapsed() >= PATIENCE {
+                    return Attempt::Done(TenantError::Busy);
+                }
+                (tries, BUSY_PAUSE)
+            }
+            Setback::Contention(contention, server) => {
+                self.contentions += 1;
+                if self.contentions > tenancy.limits().retries {
+                    let holders = watch.holders(schema);
+                    let attempts = self.attempts;
+                    return Attempt::Done(TenantError::Deferred { contention, attempts, server, holders });
+                }
+                (self.contentions, CONTENTION_PAUSE)
+            }
+            Setback::Changed | Setback::Edited | Setback::NotRecorded => {
+                self.reads += 1;
+                if self.reads > READS {
+                    return Attempt::Done(match setback {
+                        Setback::NotRecorded => TenantError::NotRecorded,
+                        _ => TenantError::Unsettled,
+                    });
+                }
+                (self.reads, BUSY_PAUSE)
+            }
+        };
+        Attempt::Later(growing(first, tries, longest))
+    }
+}

@@ -1,0 +1,128 @@
+//! What kind of trouble a server's message tells of.
+//!
+//! Diesel hands over no SQLSTATE but for a few kinds, so that the rest is known by its text: the server's own in English,
+//! and for what decides whether a tenant is tried again also in the languages of its message catalogs.
+
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
+use super::ServerMessage;
+
+/// A kind of trouble that calls for something else than to report it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// The connection is gone, or the server is on its way down or up.
+    ConnectionLost,
+    /// A lock did not come free within the lock timeout (55P03).
+    LockTimeout,
+    /// The server broke a circle of waiting sessions (40P01).
+    Deadlock,
+    /// The transaction cannot be put in an order with others (40001).
+    Serialization,
+    /// Somebody cancelled the statement (57014).
+    Canceled,
+    /// The server takes no writes: it is a standby now (25006).
+    ReadOnly,
+    /// The server's disk is full (53100).
+    DiskFull,
+}
+
+impl Condition {
+    /// What an error tells of, where it calls for something.
+    pub(crate) fn of(error: &DieselError) -> Option<Self> {
+        if ServerMessage::is_connection_lost(error) {
+            return Some(Self::ConnectionLost);
+        }
+        let DieselError::DatabaseError(kind, info) = error else { return None };
+        match kind {
+            DatabaseErrorKind::SerializationFailure => Some(Self::Serialization),
+            DatabaseErrorKind::ReadOnlyTransaction => Some(Self::ReadOnly),
+            _ => Self::of_text(info.message().trim_end()),
+        }
+    }
+
+    fn of_text(message: &str) -> Option<Self> {
+        if message.ends_with("No space left on device") || message.ends_with("Disk quota exceeded") {
+            return Some(Self::DiskFull);
+        }
+        if SHUTDOWN.iter().any(|text| message.ends_with(text)) {
+            return Some(Self::ConnectionLost);
+        }
+        let is = |texts: &[&str]| texts.contains(&message);
+        [(Self::LockTimeout, LOCK_TIMEOUT), (Self::Deadlock, DEADLOCK), (Self::Canceled, CANCELED)]
+            .into_iter()
+            .find_map(|(condition, texts)| is(texts).then_some(condition))
+    }
+}
+
+/// 57P01, 57P02 and 57P03: the connection is gone with them.
+const SHUTDOWN: &[&str] = &[
+    "terminating connection due to administrator command",
+    "terminating connection because of crash of another server process",
+    "the database system is shutting down",
+    "the database system is starting up",
+    "the database system is in recovery mode",
+];
+
+// From the server's message catalogs (en, de, es, fr, it, ja, ka, ko, ru, sv, uk).
+
+const LOCK_TIMEOUT: &[&str] = &[
+    "canceling statement due to lock timeout",
+    "storniere Anfrage wegen Zeitüberschreitung einer Sperre",
+    "cancelando la sentencia debido a que se agotó el tiempo de espera de candados (locks)",
+    "annulation de la requête à cause du délai écoulé pour l'obtention des verrous",
+    "annullamento dell'istruzione a causa di timeout di lock",
+    "ロックのタイムアウトのためステートメントをキャンセルしています",
+    "გამოსახულება გაუქმდება ბლოკის მოლოდინის ვადის ამოწურვის გამო",
+    "잠금 대기 시간 초과로 작업을 취소합니다.",
+    "выполнение оператора отменено из-за тайм-аута блокировки",
+    "avbryter sats på grund av lås-timeout",
+    "виконання оператора скасовано через тайм-аут блокування",
+];
+
+const DEADLOCK: &[&str] = &[
+    "deadlock detected",
+    "Verklemmung (Deadlock) entdeckt",
+    "se ha detectado un deadlock",
+    "interblocage (deadlock) détecté",
+    "rilevato deadlock",
+    "デッドロックを検出しました",
+    "ნაპოვნია ურთიერთბლოკირება",
+    "deadlock 발생했음",
+    "обнаружена взаимоблокировка",
+    "deadlock upptäckt",
+    "виявлено взаємне блокування",
+];
+
+const CANCELED: &[&str] = &[
+    "canceling statement due to user request",
+    "storniere Anfrage wegen Benutzeraufforderung",
+    "cancelando la sentencia debido a una petición del usuario",
+    "annulation de la requête à la demande de l'utilisateur",
+    "annullamento dell'istruzione su richiesta dell'utente",
+    "ユーザーからの要求により文をキャンセルしています",
+    "사용자 요청에 의해 작업을 취소합니다.",
+    "выполнение оператора отменено по запросу пользователя",
+    "avbryter sats på användares begäran",
+    "виконання оператора скасовано по запиту користувача",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_known_by_its_text() {
+        let cases = [
+            ("canceling statement due to lock timeout", Some(Condition::LockTimeout)),
+            ("Verklemmung (Deadlock) entdeckt", Some(Condition::Deadlock)),
+            ("canceling statement due to user request", Some(Condition::Canceled)),
+            ("canceling statement due to statement timeout", None),
+            ("could not extend file \"base/5/16404\": No space left on device", Some(Condition::DiskFull)),
+            ("FATAL:  the database system is starting up", Some(Condition::ConnectionLost)),
+            ("relation \"deadlock detected\" does not exist", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(Condition::of_text(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What is recorded of runs.
+
+use chrono::{DateTime, Utc};
+use diesel::dsl::{exists, sql};
+use diesel::expression::SqlLiteral;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+use serde::Serialize;
+
+use super::schema::{schema_run as r, schema_run_tenant as t};
+use crate::error::Error;
+
+/// A run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Queryable, Selectable)]
+#[diesel(table_name = r)]
+pub struct Recorded {
+    /// Its id.
+    pub id: i64,
+    /// The command.
+    pub command: String,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// The version of the tool.
+    pub version: String,
+    /// The role that it connected as.
+    pub role: String,
+    /// The user of the operating system.
+    pub os_user: Option<String>,
+    /// The machine.
+    pub host: Option<String>,
+    /// The process on it.
+    pub pid: Option<i32>,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// When it ended. None: it goes on, or was cut off.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// `done`, `failed`, `stopped`, `interrupted` or `lost`; none where it has no end.
+    pub outcome: Option<String>,
+    /// How many tenants were done.
+    pub done: i32,
+    /// How many were as they should be.
+    pub unchanged: i32,
+    /// How many failed.
+    pub failed: i32,
+    /// How many were put off.
+    pub deferred: i32,
+    /// How many were not reached.
+    pub not_reached: i32,
+    /// Whether a session of it is at work. Of a run without an end that has none, the tenants tell how far it came.
+    #[diesel(select_expression = at_work())]
+    #[diesel(select_expression_type = SqlLiteral<Bool>)]
+    pub at_work: bool,
+}
+
+/// What a run did for a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Queryable)]
+pub struct RecordedTenant {
+    /// Its name.
+    pub tenant: String,
+    /// `done`, `failed` or `deferred`.
+    pub outcome: String,
+    /// The newest version in the ledger before.
+    pub from_version: Option<String>,
+    /// The newest version after; none where it is not done, or had none.
+    pub to_version: Option<String>,
+    /// When it was first tried.
+    pub started_at: DateTime<Utc>,
+    /// How long it took, in milliseconds.
+    pub milliseconds: i64,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// The kind of the error.
+    pub code: Option<String>,
+    /// The error.
+    pub error: Option<String>,
+}
+
+/// The newest runs, the newest first.
+///
+/// # Errors
+/// What the server answered.
+pub fn newest(conn: &mut PgConnection, many: usize) -> Result<Vec<Recorded>, Error> {
+    let many = i64::try_from(many).unwrap_or(i64::MAX);
+    r::table
+        .order(r::id.desc())
+        .limit(many)
+        .select(Recorded::as_select())
+        .load(conn)
+        .map_err(Error::doing("read public.schema_run"))
+}
+
+/// One run with its tenants, by name; none where there is none of the id.
+///
+/// # Errors
+/// What the server answered.
+pub fn one(conn: &mut PgConnection, run: i64) -> Result<Option<(Recorded, Vec<RecordedTenant>)>, Error> {
+    let found: Option<Recorded> = r::table
+        .find(run)
+        .select(Recorded::as_select())
+        .first(conn)
+        .optional()
+        .map_err(Error::doing("read public.schema_run"))?;
+    let Some(found) = found else { return Ok(None) };
+    let tenants = t::table
+        .filter(t::run.eq(run))
+        .order(t::tenant)
+        .select((
+            t::tenant,
+            t::outcome,
+            t::from_version,
+            t::to_version,
+            t::started_at,
+            t::milliseconds,
+            t::attempts,
+            t::code,
+            t::error,
+        ))
+        .load(conn)
+        .map_err(Error::doing("read public.schema_run_tenant"))?;
+    Ok(Some((found, tenants)))
+}
+
+/// The tenants that a run failed to bring where they should be, or deferred, in order. None: there is no such run.
+///
+/// # Errors
+/// What the server answered.
+pub fn failed_in(conn: &mut PgConnection, run: i64) -> Result<Option<Vec<String>>, Error> {
+    let doing = Error::doing("read public.schema_run_tenant");
+    let known: bool = diesel::select(exists(r::table.find(run))).get_result(conn).map_err(&doing)?;
+    if !known {
+        return Ok(None);
+    }
+    t::table
+        .filter(t::run.eq(run))
+        .filter(t::outcome.ne("done"))
+        .select(t::tenant)
+        .order(t::tenant)
+        .load(conn)
+        .map(Some)
+        .map_err(doing)
+}
+
+/// Whether one of a run's sessions is there: they are known by their `application_name`.
+fn at_work() -> SqlLiteral<Bool> {
+    sql("(ended_at IS NULL AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS activity \
+         WHERE pg_catalog.starts_with(activity.application_name, 'tenantry/' || schema_run.id || ' ')))")
+}

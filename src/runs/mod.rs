@@ -1,0 +1,302 @@
+//! The record of the runs that change tenants: `public.schema_run`, and `public.schema_run_tenant` for what each did.
+//!
+//! What a run did for a tenant is written in the transaction that did it; what failed is written with the bundle of
+//! outcomes that it is told in. The end of a run that is cut off is not written.
+
+mod history;
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_types::{Double, Timestamptz};
+use diesel::upsert::excluded;
+
+use crate::database::Database;
+use crate::error::Error;
+use crate::fleet_lock::FleetLock;
+use crate::name::SchemaName;
+use crate::sql::quote::Literal;
+
+pub use history::{Recorded, RecordedTenant, failed_in, newest, one};
+pub use schema::{schema_run, schema_run_tenant};
+
+/// The tables as Diesel sees them.
+#[allow(missing_docs)]
+mod schema {
+    diesel::table! {
+        /// One row for each run.
+        public.schema_run (id) {
+            id -> BigInt,
+            command -> Text,
+            arguments -> Array<Text>,
+            version -> Text,
+            role -> Text,
+            os_user -> Nullable<Text>,
+            host -> Nullable<Text>,
+            pid -> Nullable<Integer>,
+            backend -> Nullable<Integer>,
+            started_at -> Timestamptz,
+            ended_at -> Nullable<Timestamptz>,
+            outcome -> Nullable<Text>,
+            done -> Integer,
+            unchanged -> Integer,
+            failed -> Integer,
+            deferred -> Integer,
+            not_reached -> Integer,
+        }
+    }
+    diesel::table! {
+        /// One row for each tenant that a run did something for, or failed to.
+        public.schema_run_tenant (run, tenant) {
+            run -> BigInt,
+            tenant -> Text,
+            outcome -> Text,
+            from_version -> Nullable<Text>,
+            to_version -> Nullable<Text>,
+            started_at -> Timestamptz,
+            milliseconds -> BigInt,
+            attempts -> Integer,
+            code -> Nullable<Text>,
+            error -> Nullable<Text>,
+        }
+    }
+    diesel::allow_tables_to_appear_in_same_query!(schema_run, schema_run_tenant);
+}
+
+/// How long runs are remembered unless told otherwise: 90 days.
+pub const KEEP: Duration = Duration::from_secs(90 * 86_400);
+
+/// Who runs a command, for the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// The command; of a library's user, what was done.
+    pub command: Option<String>,
+    /// The arguments of the command, without passwords.
+    pub arguments: Vec<String>,
+    /// The user of the operating system.
+    pub os_user: Option<String>,
+    /// The machine.
+    pub host: Option<String>,
+    /// The process.
+    pub pid: Option<u32>,
+    /// How long runs are remembered; [`KEEP`] by default.
+    pub keep: Duration,
+}
+
+impl Default for Actor {
+    fn default() -> Self {
+        Self { command: None, arguments: Vec::new(), os_user: None, host: None, pid: None, keep: KEEP }
+    }
+}
+
+/// A recorded run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    id: i64,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Every tenant is as it should be.
+    Done,
+    /// Some tenants failed, or were deferred.
+    Failed,
+    /// It ended by itself before all tenants were reached: too many failed.
+    Stopped,
+    /// It was interrupted.
+    Interrupted,
+    /// The server was lost, or could do no more work.
+    Lost,
+}
+
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+            Self::Interrupted => "interrupted",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// How many tenants a run came to which end with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) done: usize,
+    pub(crate) unchanged: usize,
+    pub(crate) failed: usize,
+    pub(crate) deferred: usize,
+    pub(crate) not_reached: usize,
+}
+
+/// A tenant that a run failed to bring where it should be.
+pub(crate) struct Failure<'a> {
+    pub(crate) tenant: &'a str,
+    pub(crate) deferred: bool,
+    pub(crate) from: Option<&'a str>,
+    pub(crate) took: Duration,
+    pub(crate) attempts: u32,
+    pub(crate) code: &'a str,
+    pub(crate) error: String,
+}
+
+/// What a run did for a tenant, for the row that is written in the transaction that does it.
+pub(crate) struct Done<'a> {
+    pub(crate) from: Option<&'a str>,
+    pub(crate) to: Option<&'a str>,
+    /// The time before the transaction began.
+    pub(crate) before: Duration,
+    pub(crate) attempts: u32,
+}
+
+impl Run {
+    /// Records that a run begins; `command` where the actor has none.
+    pub(crate) fn begin(db: &mut Database, command: &str) -> Result<Self, Error> {
+        let actor = db.actor().clone();
+        let backend = db.fleet_lock.as_ref().map(FleetLock::backend);
+        let id = diesel::insert_into(schema_run::table)
+            .values((
+                schema_run::command.eq(actor.command.as_deref().unwrap_or(command)),
+                schema_run::arguments.eq(&actor.arguments),
+                schema_run::version.eq(env!("CARGO_PKG_VERSION")),
+                schema_run::os_user.eq(actor.os_user.as_deref()),
+                schema_run::host.eq(actor.host.as_deref()),
+                schema_run::pid.eq(actor.pid.and_then(|pid| i32::try_from(pid).ok())),
+                schema_run::backend.eq(backend),
+            ))
+            .returning(schema_run::id)
+            .get_result(db.connection())
+            .map_err(Error::doing("record the run in public.schema_run"))?;
+        Ok(Self { id })
+    }
+
+    /// What `application_name` is while the run works on a schema: `tenantry/12 acme`, cut off where the server would.
+    pub(crate) fn application_name(self, schema: &SchemaName) -> String {
+        const LONGEST: usize = 63;
+        // A schema's name may be any text.
+        let name = self.application_prefix() + schema.as_str();
+        let end = (0..=LONGEST.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+        name[..end].to_owned()
+    }
+
+    /// What the names of all its sessions begin with.
+    pub(crate) fn application_prefix(self) -> String {
+        format!("tenantry/{} ", self.id)
+    }
+
+    /// Its id.
+    pub(crate) fn id(self) -> i64 {
+        self.id
+    }
+
+    /// SQL that records what is done for a tenant.
+    pub(crate) fn record(self, tenant: &SchemaName, done: &Done<'_>) -> String {
+        let version = |version: Option<&str>| version.map_or("NULL".to_owned(), |version| Literal(version).to_string());
+        let before = done.before.as_millis();
+        format!(
+            "INSERT INTO public.schema_run_tenant \
+             (run, tenant, outcome, from_version, to_version, started_at, milliseconds, attempts) \
+             VALUES ({}, {}, 'done', {}, {}, pg_catalog.now() - {before} * interval '1 millisecond', \
+             {before} + extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.now()) * 1000, {}) \
+             ON CONFLICT (run, tenant) DO UPDATE SET to_version = excluded.to_version, attempts = excluded.attempts, \
+             milliseconds = excluded.milliseconds;",
+            self.id,
+            Literal(tenant.as_str()),
+            version(done.from),
+            version(done.to),
+            done.attempts
+        )
+    }
+
+    /// Records tenants that failed.
+    pub(crate) fn record_failures(self, conn: &mut PgConnection, failures: &[Failure<'_>]) -> Result<(), Error> {
+        let now = Utc::now();
+        for chunk in failures.chunks(crate::postgres::CHUNK) {
+            let rows: Vec<_> = chunk
+                .iter()
+                .map(|failure| {
+                    (
+                        schema_run_tenant::run.eq(self.id),
+                        schema_run_tenant::tenant.eq(failure.tenant),
+                        schema_run_tenant::outcome.eq(if failure.deferred { "deferred" } else { "failed" }),
+                        schema_run_tenant::from_version.eq(failure.from),
+                        schema_run_tenant::started_at.eq(before(now, failure.took)),
+                        schema_run_tenant::milliseconds.eq(i64::try_from(failure.took.as_millis()).unwrap_or(i64::MAX)),
+                        schema_run_tenant::attempts.eq(i32::try_from(failure.attempts).unwrap_or(i32::MAX)),
+                        schema_run_tenant::code.eq(failure.code),
+                        schema_run_tenant::error.eq(&failure.error),
+                    )
+                })
+                .collect();
+            diesel::insert_into(schema_run_tenant::table)
+                .values(rows)
+                .on_conflict((schema_run_tenant::run, schema_run_tenant::tenant))
+                .do_update()
+                .set((
+                    schema_run_tenant::outcome.eq(excluded(schema_run_tenant::outcome)),
+                    schema_run_tenant::code.eq(excluded(schema_run_tenant::code)),
+                    schema_run_tenant::error.eq(excluded(schema_run_tenant::error)),
+                ))
+                .execute(conn)
+                .map_err(Error::doing("record what failed in public.schema_run_tenant"))?;
+        }
+        Ok(())
+    }
+
+    /// Records how the run ended, and forgets those that began longer ago than they are kept. That it cannot be recorded is
+    /// no reason to fail what was done: the record then tells of no end.
+    pub(crate) fn end(self, db: &mut Database, outcome: Outcome, counts: Counts) {
+        let keep = db.actor().keep;
+        if self.try_end(db.connection(), outcome, counts, keep).is_err() && db.reconnect().is_ok() {
+            let _ = self.try_end(db.connection(), outcome, counts, keep);
+        }
+    }
+
+    fn try_end(self, conn: &mut PgConnection, outcome: Outcome, counts: Counts, keep: Duration) -> Result<(), Error> {
+        let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+        diesel::update(schema_run::table.find(self.id))
+            .set((
+                schema_run::ended_at.eq(diesel::dsl::now.into_sql::<Timestamptz>().nullable()),
+                schema_run::outcome.eq(outcome.as_str()),
+                schema_run::done.eq(number(counts.done)),
+                schema_run::unchanged.eq(number(counts.unchanged)),
+                schema_run::failed.eq(number(counts.failed)),
+                schema_run::deferred.eq(number(counts.deferred)),
+                schema_run::not_reached.eq(number(counts.not_reached)),
+            ))
+            .execute(conn)
+            .map_err(Error::doing("record the end of the run in public.schema_run"))?;
+        diesel::sql_query(
+            "WITH old AS (DELETE FROM public.schema_run WHERE id IN (SELECT id FROM public.schema_run \
+             WHERE started_at < now() - $1 * interval '1 second' ORDER BY started_at LIMIT 100) RETURNING id) \
+             DELETE FROM public.schema_run_tenant WHERE run IN (SELECT id FROM old)",
+        )
+        .bind::<Double, _>(keep.as_secs_f64())
+        .execute(conn)
+        .map_err(Error::doing("forget old runs"))?;
+        Ok(())
+    }
+}
+
+fn before(now: DateTime<Utc>, took: Duration) -> DateTime<Utc> {
+    chrono::TimeDelta::from_std(took).ok().and_then(|took| now.checked_sub_signed(took)).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_application_tells_the_run_and_the_tenant() {
+        let run = Run { id: 12 };
+        assert_eq!(run.application_name(&"acme".parse().unwrap()), "tenantry/12 acme");
+        let long = "x".repeat(63);
+        let name = run.application_name(&long.parse().unwrap());
+        assert_eq!((name.len(), name.starts_with("tenantry/12 xxx")), (63, true));
+    }
+}

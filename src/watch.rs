@@ -1,0 +1,199 @@
+//! Who watches over a run from a connection of its own: it sees who holds the locks that tenants wait for, and cancels
+//! what is under way when that is asked for.
+//!
+//! The sessions of a run are known by their `application_name`, so that this works behind a pooler, too. The connection is
+//! opened when there is something to look at: a run that is over at once has none.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Integer, Nullable, Text, Timestamptz};
+use serde::Serialize;
+
+use crate::database::Database;
+use crate::fleet_lock::FleetLock;
+use crate::name::SchemaName;
+use crate::postgres::Connector;
+use crate::runs::Run;
+use crate::tenancy::Tenancy;
+use crate::workers::Stop;
+
+/// A session that held a lock which a tenant waited for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, QueryableByName)]
+pub struct Holder {
+    /// The table that was waited for, or another kind of lock.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub lock: Option<String>,
+    /// The server's process.
+    #[diesel(sql_type = Integer)]
+    pub pid: i32,
+    /// Its role.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub user: Option<String>,
+    /// Its `application_name`.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub application: Option<String>,
+    /// When its transaction began: it has had the lock for no longer.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub since: Option<DateTime<Utc>>,
+    /// When its statement of the moment began, or its last one.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub query_start: Option<DateTime<Utc>>,
+    /// What it does: `active`, `idle in transaction` and so on.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub state: Option<String>,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(lock) = &self.lock {
+            write!(f, "{lock}: ")?;
+        }
+        write!(f, "process {}", self.pid)?;
+        let known = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        if let Some(user) = known(&self.user) {
+            write!(f, " of {user}")?;
+        }
+        if let Some(application) = known(&self.application) {
+            write!(f, " ({application})")?;
+        }
+        if let Some(state) = known(&self.state) {
+            write!(f, ", {state}")?;
+        }
+        let time = |time: DateTime<Utc>| time.format("%Y-%m-%d %H:%M:%S UTC");
+        if let Some(since) = self.since {
+            write!(f, ", in a transaction since {}", time(since))?;
+        }
+        if let Some(query_start) = self.query_start {
+            write!(f, ", its query began {}", time(query_start))?;
+        }
+        Ok(())
+    }
+}
+
+/// Does `work`, while a thread of its own watches over it.
+pub(crate) fn over<T>(
+    db: &mut Database,
+    watch: &Watch,
+    tenancy: &Tenancy,
+    stop: &Stop,
+    work: impl FnOnce(&mut Database) -> T,
+) -> T {
+    let lock_timeout = tenancy.limits().lock_timeout;
+    let mut lock = db.fleet_lock.take();
+    let connector = db.connector().clone();
+    let (end, over) = mpsc::channel();
+    let done = thread::scope(|scope| {
+        let lock = lock.as_mut();
+        let connector = &connector;
+        scope.spawn(move || watch.run(connector, lock_timeout, stop, &over, lock));
+        let done = work(db);
+        std::mem::drop(end);
+        done
+    });
+    db.fleet_lock = lock;
+    done
+}
+
+/// What was seen of a run.
+pub(crate) struct Watch {
+    run: Run,
+    /// By `application_name`.
+    seen: Mutex<HashMap<String, Vec<Holder>>>,
+}
+
+/// How often it looks whether there is something to do.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How often it looks for waiting sessions at most.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often it makes sure of the lock of the fleet.
+const KEEP_EVERY: Duration = Duration::from_secs(3);
+
+impl Watch {
+    pub(crate) fn new(run: Run) -> Self {
+        Self { run, seen: Mutex::default() }
+    }
+
+    /// Who held the lock that a tenant waited for, as it was seen last.
+    pub(crate) fn holders(&self, schema: &SchemaName) -> Vec<Holder> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.get(&self.run.application_name(schema)).cloned().unwrap_or_default()
+    }
+
+    /// Watches until the other end of `over` is dropped, and keeps the lock of the fleet.
+    pub(crate) fn run(
+        &self,
+        connector: &Connector,
+        lock_timeout: Duration,
+        stop: &Stop,
+        over: &Receiver<()>,
+        mut lock: Option<&mut FleetLock>,
+    ) {
+        let interval = (lock_timeout / 3).clamp(TICK, LONGEST_INTERVAL);
+        let mut conn: Option<PgConnection> = None;
+        let mut next = Instant::now() + interval;
+        let mut keep = Instant::now() + KEEP_EVERY;
+        while over.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+            let cancel = stop.is_cancel();
+            if !cancel && Instant::now() < next {
+                continue;
+            }
+            next = Instant::now() + interval;
+            if let Some(lock) = &mut lock
+                && Instant::now() >= keep
+            {
+                lock.keep(connector);
+                keep = Instant::now() + KEEP_EVERY;
+            }
+            if conn.is_none() {
+                // Without a connection nothing is seen; the run goes on without it.
+                conn = connector.connect().ok();
+            }
+            let Some(open) = &mut conn else { continue };
+            let done = if cancel { self.cancel(open) } else { self.look(open) };
+            if done.is_err() {
+                conn = None;
+            }
+        }
+    }
+
+    fn look(&self, conn: &mut PgConnection) -> QueryResult<()> {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = Text)]
+            waiting: String,
+            #[diesel(embed)]
+            holder: Holder,
+        }
+        let rows: Vec<Row> =
+            sql_query(include_str!("watch.sql")).bind::<Text, _>(self.run.application_prefix()).load(conn)?;
+        let mut found: HashMap<String, Vec<Holder>> = HashMap::new();
+        for row in rows {
+            found.entry(row.waiting).or_default().push(row.holder);
+        }
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+        Ok(())
+    }
+
+    /// Cancels what the run's sessions do. Repeated until they are gone: a message has more than one statement.
+    fn cancel(&self, conn: &mut PgConnection) -> QueryResult<()> {
+        sql_query(
+            "SELECT pg_catalog.pg_cancel_backend(pid) FROM pg_catalog.pg_stat_activity \
+             WHERE datname = pg_catalog.current_database() AND state = 'active' \
+             AND pg_catalog.starts_with(application_name, $1) AND pid <> pg_catalog.pg_backend_pid()",
+        )
+        .bind::<Text, _>(self.run.application_prefix())
+        .execute(conn)
+        .map(|_| ())
+    }
+}
