@@ -32,6 +32,7 @@ pub mod health;
 pub mod integrity;
 pub mod ledger;
 pub mod lifecycle;
+pub mod lint;
 pub mod local;
 pub mod migration;
 pub mod migrator;

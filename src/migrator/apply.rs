@@ -93,7 +93,7 @@ pub(crate) fn apply(session: &mut Session, work: &Work<'_>) -> Result<(), Setbac
 }
 
 /// Whether migrations can be one transaction: all are transactional, and none needs the commit of another before it.
-pub(super) fn is_one_transaction(set: &MigrationSet, migrations: &[usize]) -> bool {
+pub(crate) fn is_one_transaction(set: &MigrationSet, migrations: &[usize]) -> bool {
     first_transaction(set, migrations).len() == migrations.len()
 }
 

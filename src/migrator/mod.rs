@@ -30,7 +30,7 @@ use crate::tracker::{State, schema_tracker};
 use crate::workers::{Observer, Stop};
 
 pub use crate::failure::{Contention, Effect, FailedStatement, MigrationFailure};
-pub(crate) use apply::{Setback, setback};
+pub(crate) use apply::{Setback, is_one_transaction, setback};
 pub(crate) use batch::{Batch, CHANGED, Commit, Objection, Target, TrackerRow, lock_key, set_state, tracker_guard};
 pub(crate) use job::{Job, Next, Outcome, Reread};
 pub(crate) use plan::reread;

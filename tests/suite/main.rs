@@ -14,6 +14,7 @@ mod example;
 mod faults;
 mod health_check;
 mod help;
+mod lint;
 mod list;
 mod local;
 mod messages;

@@ -153,7 +153,7 @@ pub(super) fn connect(url: &str) -> PgConnection {
 
 /// The first column of a query's rows as text.
 #[track_caller]
-pub(super) fn strings(conn: &mut PgConnection, sql: &str) -> Vec<String> {
+pub fn strings(conn: &mut PgConnection, sql: &str) -> Vec<String> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Nullable<Text>)]

@@ -25,7 +25,7 @@ use std::time::Duration;
 use tenantry::local::{Binaries, Ephemeral, LocalError};
 
 pub use command::{Running, Signal, Tenantry};
-pub use database::Database;
+pub use database::{Database, strings};
 pub use output::Output;
 pub use terminal::Terminal;
 pub use tls::tls;

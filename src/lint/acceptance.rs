@@ -1,0 +1,135 @@
+//! Comments that accept a finding: `-- tenantry: accept RULE: reason`.
+
+use squawk_syntax::{SourceFile, SyntaxKind};
+
+use super::rule::Rule;
+use crate::sql::statement::{Statement, line_at};
+
+/// A comment that is meant as an acceptance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Acceptance {
+    pub(super) line: usize,
+    /// As it is written, without the marks of the comment.
+    pub(super) text: String,
+    /// The statement that it stands before or in, by its place in the script.
+    pub(super) statement: Option<usize>,
+    pub(super) meaning: Result<Meaning, String>,
+}
+
+/// What an acceptance says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Meaning {
+    pub(super) rule: Rule,
+    pub(super) reason: String,
+}
+
+impl Acceptance {
+    /// Whether it is for what a rule finds in a statement.
+    pub(super) fn accepts(&self, statement: usize, rule: Rule) -> bool {
+        self.statement == Some(statement) && self.meaning.as_ref().is_ok_and(|meaning| meaning.rule == rule)
+    }
+}
+
+/// Finds the acceptances of a script. What only looks like a comment, in a string, is none.
+pub(super) fn acceptances(script: &str, statements: &[Statement<'_>]) -> Vec<Acceptance> {
+    // The tokens are right even where the tree is not.
+    let tree = SourceFile::parse(script).syntax_node();
+    let tokens = tree.descendants_with_tokens().filter_map(|element| element.into_token());
+    tokens
+        .filter(|token| token.kind() == SyntaxKind::COMMENT)
+        .filter_map(|comment| {
+            let text = content(comment.text());
+            let meaning = meaning(text.strip_prefix("tenantry:")?.trim());
+            let start: usize = comment.text_range().start().into();
+            let statement = statements.iter().position(|it| start < it.offset() + it.sql().len());
+            Some(Acceptance { line: line_at(script, start), text: text.to_owned(), statement, meaning })
+        })
+        .collect()
+}
+
+fn content(comment: &str) -> &str {
+    let comment = comment.strip_prefix("--").unwrap_or(comment);
+    comment.trim_start_matches("/*").trim_end_matches("*/").trim()
+}
+
+fn meaning(text: &str) -> Result<Meaning, String> {
+    let accepted = text.strip_prefix("accept").filter(|rest| rest.starts_with(char::is_whitespace));
+    let accepted = accepted.ok_or("it does not say accept RULE: reason")?;
+    let (rule, reason) = accepted.split_once(':').unwrap_or((accepted, ""));
+    let name = rule.trim();
+    let rule: Rule = name.parse().map_err(|_| format!("{name:?} is no rule"))?;
+    if rule.is_about_acceptances() {
+        return Err(format!("{rule} cannot be accepted"));
+    }
+    match reason.trim() {
+        "" => Err("it gives no reason".to_owned()),
+        reason => Ok(Meaning { rule, reason: reason.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::statement::split;
+
+    /// For each acceptance its line, its statement, and its rule or what is wrong with it.
+    fn read(script: &str) -> Vec<(usize, Option<usize>, String)> {
+        let statements = split(script).expect("a script");
+        let meaning = |it: &Acceptance| match &it.meaning {
+            Ok(meaning) => format!("{}: {}", meaning.rule, meaning.reason),
+            Err(why) => why.clone(),
+        };
+        acceptances(script, &statements).iter().map(|it| (it.line, it.statement, meaning(it))).collect()
+    }
+
+    #[test]
+    fn they_are_for_the_statement_that_they_stand_before_or_in() {
+        let script = "
+            -- tenantry: accept drop-table: nobody uses it
+            /* tenantry: accept truncate: nor this: really */
+            DROP TABLE a;
+            DROP TABLE b -- tenantry:accept   drop-table :  nor that
+            ; -- tenantry: accept drop-column: too late";
+        let told = |text: &str| text.to_owned();
+        assert_eq!(
+            read(script),
+            [
+                (2, Some(0), told("drop-table: nobody uses it")),
+                (3, Some(0), told("truncate: nor this: really")),
+                (5, None, told("drop-table: nor that")),
+                (6, None, told("drop-column: too late")),
+            ]
+        );
+        let inside = "ALTER TABLE a -- tenantry: accept drop-column: x\n DROP COLUMN b, DROP COLUMN c";
+        assert_eq!(read(inside), [(1, Some(0), told("drop-column: x"))]);
+    }
+
+    #[test]
+    fn what_is_no_comment_is_none() {
+        for script in [
+            "SELECT '-- tenantry: accept drop-table: x'",
+            "SELECT $$\n-- tenantry: accept drop-table: x\n$$",
+            "SELECT \"/* tenantry: accept drop-table: x */\" FROM a",
+            "-- the tool tenantry: accept drop-table: x\nSELECT 1",
+            "-- accept drop-table: x\nSELECT 1",
+        ] {
+            assert_eq!(read(script), [], "{script}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        for (comment, wrong) in [
+            ("tenantry: accept drop-tabel: x", "\"drop-tabel\" is no rule"),
+            ("tenantry: accept", "it does not say accept RULE: reason"),
+            ("tenantry: accepts drop-table: x", "it does not say accept RULE: reason"),
+            ("tenantry: accept drop-table", "it gives no reason"),
+            ("tenantry: accept drop-table: ", "it gives no reason"),
+            ("tenantry: accept unused-acceptance: x", "unused-acceptance cannot be accepted"),
+            ("tenantry: ignore drop-table: x", "it does not say accept RULE: reason"),
+        ] {
+            let told = read(&format!("-- {comment}\nDROP TABLE a"));
+            assert_eq!(told, [(1, Some(0), wrong.to_owned())], "{comment}");
+        }
+    }
+}

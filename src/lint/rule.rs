@@ -1,0 +1,384 @@
+//! The rules: their names, what each finds, and what to write instead.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What is wrong with a statement.
+///
+/// A table is live when an earlier migration made it, or when no migration that was read did: what a migration has made
+/// itself is new, and nobody waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Rule {
+    /// `CREATE INDEX` without `CONCURRENTLY`.
+    IndexNotConcurrently,
+    /// `DROP INDEX` without `CONCURRENTLY`.
+    DropIndexNotConcurrently,
+    /// `REINDEX` without `CONCURRENTLY`.
+    ReindexNotConcurrently,
+    /// `SET NOT NULL` that reads the table.
+    SetNotNull,
+    /// A new column that the rows there are have no value for.
+    AddColumnNotNull,
+    /// `PRIMARY KEY` or `UNIQUE` that builds its index.
+    ConstraintBuildsIndex,
+    /// `EXCLUDE`, whose index cannot be built before.
+    ExclusionConstraint,
+    /// `CHECK` without `NOT VALID`.
+    CheckValidatedAtOnce,
+    /// `FOREIGN KEY` without `NOT VALID`.
+    ForeignKeyValidatedAtOnce,
+    /// A constraint of a domain that reads every table with the domain.
+    DomainValidatedAtOnce,
+    /// `VALIDATE CONSTRAINT` under the lock of its `NOT VALID`.
+    ValidatedInSameTransaction,
+    /// A new column whose default differs from row to row.
+    VolatileDefault,
+    /// A new column that is computed and stored.
+    GeneratedColumn,
+    /// A new column with numbers of a sequence.
+    SerialColumn,
+    /// Another type for a column.
+    ColumnType,
+    /// A command that writes a table anew.
+    TableRewritten,
+    /// `REFRESH MATERIALIZED VIEW` without `CONCURRENTLY`.
+    RefreshNotConcurrently,
+    /// `ATTACH PARTITION` that reads the partition.
+    AttachReadsPartition,
+    /// `CREATE TABLE … PARTITION OF` a live table.
+    PartitionOfLiveTable,
+    /// `DETACH PARTITION` without `CONCURRENTLY`.
+    DetachNotConcurrently,
+    /// `LOCK TABLE`.
+    LockTable,
+    /// Locks on several tables in one transaction.
+    LocksSeveralTables,
+    /// `UPDATE` of every row.
+    UpdateWithoutWhere,
+    /// `DELETE` of every row.
+    DeleteWithoutWhere,
+    /// `DROP TABLE`.
+    DropTable,
+    /// `DROP COLUMN`.
+    DropColumn,
+    /// `DROP SCHEMA`.
+    DropSchema,
+    /// `TRUNCATE`.
+    Truncate,
+    /// `CASCADE`.
+    DropCascade,
+    /// Another name for a table or a view.
+    RenameTable,
+    /// Another name for a column.
+    RenameColumn,
+    /// A name that leads to another schema than the tenant's.
+    NamesOtherSchema,
+    /// An object that is of the database or the server, and of no schema.
+    ObjectOutsideTenant,
+    /// A statement that the parser does not understand.
+    NotUnderstood,
+    /// An acceptance that accepts nothing.
+    UnusedAcceptance,
+    /// An acceptance without a rule or a reason.
+    MalformedAcceptance,
+}
+
+/// A text that is no rule's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no rule")]
+pub struct UnknownRule(String);
+
+impl Rule {
+    /// Every rule.
+    pub const ALL: &[Self] = &[
+        Self::IndexNotConcurrently,
+        Self::DropIndexNotConcurrently,
+        Self::ReindexNotConcurrently,
+        Self::SetNotNull,
+        Self::AddColumnNotNull,
+        Self::ConstraintBuildsIndex,
+        Self::ExclusionConstraint,
+        Self::CheckValidatedAtOnce,
+        Self::ForeignKeyValidatedAtOnce,
+        Self::DomainValidatedAtOnce,
+        Self::ValidatedInSameTransaction,
+        Self::VolatileDefault,
+        Self::GeneratedColumn,
+        Self::SerialColumn,
+        Self::ColumnType,
+        Self::TableRewritten,
+        Self::RefreshNotConcurrently,
+        Self::AttachReadsPartition,
+        Self::PartitionOfLiveTable,
+        Self::DetachNotConcurrently,
+        Self::LockTable,
+        Self::LocksSeveralTables,
+        Self::UpdateWithoutWhere,
+        Self::DeleteWithoutWhere,
+        Self::DropTable,
+        Self::DropColumn,
+        Self::DropSchema,
+        Self::Truncate,
+        Self::DropCascade,
+        Self::RenameTable,
+        Self::RenameColumn,
+        Self::NamesOtherSchema,
+        Self::ObjectOutsideTenant,
+        Self::NotUnderstood,
+        Self::UnusedAcceptance,
+        Self::MalformedAcceptance,
+    ];
+
+    /// Its name, which stays as it is.
+    pub fn name(self) -> &'static str {
+        self.described().0
+    }
+
+    /// What it finds.
+    pub fn what(self) -> &'static str {
+        self.described().1
+    }
+
+    /// What to write instead.
+    pub fn remedy(self) -> &'static str {
+        self.described().2
+    }
+
+    /// Whether it is about acceptances, and cannot be accepted itself.
+    pub fn is_about_acceptances(self) -> bool {
+        matches!(self, Self::UnusedAcceptance | Self::MalformedAcceptance)
+    }
+
+    fn described(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::IndexNotConcurrently => (
+                "index-not-concurrently",
+                "an index is built on a live table without CONCURRENTLY",
+                "write CREATE INDEX CONCURRENTLY in a migration of its own with run_in_transaction = false; on a \
+                 partitioned table, CREATE INDEX ON ONLY it, build each partition's CONCURRENTLY, and ALTER INDEX … \
+                 ATTACH PARTITION",
+            ),
+            Self::DropIndexNotConcurrently => (
+                "drop-index-not-concurrently",
+                "an index of a live table is dropped without CONCURRENTLY",
+                "write DROP INDEX CONCURRENTLY in a migration of its own with run_in_transaction = false",
+            ),
+            Self::ReindexNotConcurrently => (
+                "reindex-not-concurrently",
+                "an index of a live table is rebuilt without CONCURRENTLY",
+                "write REINDEX (CONCURRENTLY) in a migration of its own with run_in_transaction = false",
+            ),
+            Self::SetNotNull => (
+                "set-not-null",
+                "a column is made NOT NULL and no validated CHECK says so already",
+                "first ADD CONSTRAINT … CHECK (column IS NOT NULL) NOT VALID, then VALIDATE CONSTRAINT in a migration \
+                 with run_in_transaction = false, then SET NOT NULL, which believes it, and DROP CONSTRAINT",
+            ),
+            Self::AddColumnNotNull => (
+                "add-column-not-null",
+                "a NOT NULL column without a default is added to a live table",
+                "give it a constant DEFAULT, or add it nullable, fill it, and make it NOT NULL as set-not-null says",
+            ),
+            Self::ConstraintBuildsIndex => (
+                "constraint-builds-index",
+                "a PRIMARY KEY or UNIQUE constraint on a live table builds its index",
+                "CREATE UNIQUE INDEX CONCURRENTLY in a migration with run_in_transaction = false, then ADD CONSTRAINT \
+                 … USING INDEX; a PRIMARY KEY wants its columns NOT NULL before",
+            ),
+            Self::ExclusionConstraint => (
+                "exclusion-constraint",
+                "an EXCLUDE constraint is added to a live table",
+                "PostgreSQL has no way to build its index beforehand: add it where the tables are small, or to a new \
+                 table into which the rows are moved",
+            ),
+            Self::CheckValidatedAtOnce => (
+                "check-validated-at-once",
+                "a CHECK constraint is added to a live table without NOT VALID",
+                "ADD CONSTRAINT … NOT VALID, then VALIDATE CONSTRAINT in a migration with run_in_transaction = false; \
+                 a new column is added first, and its CHECK after it",
+            ),
+            Self::ForeignKeyValidatedAtOnce => (
+                "foreign-key-validated-at-once",
+                "a FOREIGN KEY is added to a live table without NOT VALID",
+                "ADD CONSTRAINT … NOT VALID, then VALIDATE CONSTRAINT in a migration with run_in_transaction = false",
+            ),
+            Self::DomainValidatedAtOnce => (
+                "domain-validated-at-once",
+                "a domain's constraint is checked in every table that has the domain",
+                "ALTER DOMAIN … ADD CONSTRAINT … CHECK (…) NOT VALID, then VALIDATE CONSTRAINT in a migration with \
+                 run_in_transaction = false",
+            ),
+            Self::ValidatedInSameTransaction => (
+                "validated-in-same-transaction",
+                "a constraint is validated in the transaction that added it NOT VALID",
+                "put VALIDATE CONSTRAINT into a later migration with run_in_transaction = false",
+            ),
+            Self::VolatileDefault => (
+                "volatile-default",
+                "a column with a volatile default is added to a live table",
+                "add the column without a default, ALTER COLUMN … SET DEFAULT for the rows to come, and fill those \
+                 that are there in batches",
+            ),
+            Self::GeneratedColumn => (
+                "generated-column",
+                "a GENERATED … STORED column is added to a live table",
+                "add a plain column that a trigger keeps and fill it in batches, or compute the value in a view",
+            ),
+            Self::SerialColumn => (
+                "serial-column",
+                "a serial or identity column is added to a live table",
+                "add a plain column, give it the numbers in batches, and then its sequence as the default",
+            ),
+            Self::ColumnType => (
+                "column-type",
+                "the type of a live table's column is changed so that the table is written or read",
+                "add a column of the new type that a trigger keeps, fill it in batches, and let the application \
+                 change over",
+            ),
+            Self::TableRewritten => (
+                "table-rewritten",
+                "a command writes a live table anew",
+                "do it by itself when nobody is at work, in a migration with run_in_transaction = false, or with a \
+                 tool that does it online, such as pg_repack",
+            ),
+            Self::RefreshNotConcurrently => (
+                "refresh-not-concurrently",
+                "a materialized view is refreshed without CONCURRENTLY",
+                "give it a unique index and write REFRESH MATERIALIZED VIEW CONCURRENTLY, better not in a migration",
+            ),
+            Self::AttachReadsPartition => (
+                "attach-reads-partition",
+                "a live table is attached as a partition, and no validated CHECK says that its rows belong there",
+                "ADD CONSTRAINT … CHECK (the partition's bounds) NOT VALID and VALIDATE it in a migration with \
+                 run_in_transaction = false, then ATTACH PARTITION, and drop the CHECK",
+            ),
+            Self::PartitionOfLiveTable => (
+                "partition-of-live-table",
+                "a partition is created in a live partitioned table",
+                "CREATE TABLE … (LIKE the parent INCLUDING ALL), then ATTACH PARTITION",
+            ),
+            Self::DetachNotConcurrently => (
+                "detach-not-concurrently",
+                "a partition is detached without CONCURRENTLY",
+                "write DETACH PARTITION … CONCURRENTLY in a migration of its own with run_in_transaction = false",
+            ),
+            Self::LockTable => (
+                "lock-table",
+                "a live table is locked by LOCK TABLE",
+                "leave it out: each statement takes the lock that it needs",
+            ),
+            Self::LocksSeveralTables => (
+                "locks-several-tables",
+                "several live tables are locked against readers in one transaction",
+                "give each table a migration of its own; with run_in_transaction = false they are never one \
+                 transaction, not even for a tenant that is behind by both",
+            ),
+            Self::UpdateWithoutWhere => (
+                "update-without-where",
+                "every row of a live table is updated",
+                "update in batches by WHERE, outside of migrations or in one with run_in_transaction = false",
+            ),
+            Self::DeleteWithoutWhere => (
+                "delete-without-where",
+                "every row of a live table is deleted",
+                "delete in batches by WHERE, outside of migrations or in one with run_in_transaction = false",
+            ),
+            Self::DropTable => (
+                "drop-table",
+                "a live table is dropped",
+                "release an application that no longer uses it first, and accept this finding then",
+            ),
+            Self::DropColumn => (
+                "drop-column",
+                "a live table's column is dropped",
+                "release an application that no longer uses it first, and accept this finding then",
+            ),
+            Self::DropSchema => (
+                "drop-schema",
+                "a schema is dropped",
+                "a tenant's schema goes with its row in the tracker: use the command drop",
+            ),
+            Self::Truncate => (
+                "truncate",
+                "a live table is emptied",
+                "release an application that no longer needs the rows first, and accept this finding then",
+            ),
+            Self::DropCascade => (
+                "drop-cascade",
+                "CASCADE drops or empties what is not named",
+                "name all that is to go, what depends on it first, and leave CASCADE out",
+            ),
+            Self::RenameTable => (
+                "rename-table",
+                "a live table or view is renamed",
+                "make a view of the new name, let the application change over, and rename when nothing uses the old \
+                 name",
+            ),
+            Self::RenameColumn => (
+                "rename-column",
+                "a live table's column is renamed",
+                "add a column of the new name that a trigger keeps, let the application change over, and drop the old \
+                 one",
+            ),
+            Self::NamesOtherSchema => (
+                "names-other-schema",
+                "a name leads to a schema that is not the tenant's",
+                "leave the schema out, for the search path leads to the tenant's; what tenants share belongs in a \
+                 public migration, and extensions in a schema that --extension-schema names",
+            ),
+            Self::ObjectOutsideTenant => (
+                "object-outside-tenant",
+                "an object is made or changed that is of the database or the server, and of no schema",
+                "do it once, in a public migration or by the administrator, and not for each tenant",
+            ),
+            Self::NotUnderstood => (
+                "not-understood",
+                "the parser does not understand a statement, so that nothing is known of it",
+                "see whether PostgreSQL takes it, then look it over by hand and accept this finding",
+            ),
+            Self::UnusedAcceptance => (
+                "unused-acceptance",
+                "an acceptance accepts nothing",
+                "take it out, or put it before the statement that it is for",
+            ),
+            Self::MalformedAcceptance => (
+                "malformed-acceptance",
+                "an acceptance names no rule, or has no reason",
+                "write -- tenantry: accept RULE: reason",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Rule {
+    type Err = UnknownRule;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRule> {
+        Self::ALL.iter().copied().find(|rule| rule.name() == text).ok_or_else(|| UnknownRule(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_their_own_and_lead_back() {
+        let names: HashSet<&str> = Rule::ALL.iter().map(|rule| rule.name()).collect();
+        assert_eq!(names.len(), Rule::ALL.len());
+        for rule in Rule::ALL {
+            assert_eq!(rule.name().parse(), Ok(*rule));
+            assert!(rule.name().bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{rule}");
+        }
+        assert!("nonsense".parse::<Rule>().is_err());
+    }
+}

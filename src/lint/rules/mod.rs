@@ -1,0 +1,106 @@
+//! What each rule looks at. A statement is held against the structure before it.
+
+mod columns;
+mod constraints;
+mod indexes;
+mod locks;
+mod outside;
+mod rows;
+mod tables;
+
+pub(super) mod volatility;
+
+use squawk_syntax::SyntaxNode;
+use squawk_syntax::ast::{AlterMaterializedViewAction, AstNode, Stmt};
+
+use super::code::{Code, name_of};
+use super::history::History;
+use super::rule::Rule;
+use crate::migration::{Migration, MigrationSet, Mode};
+
+pub(super) use locks::Held;
+pub(super) use outside::Borders;
+
+/// What the rules are told of the place that they look at, and what they have found there.
+pub(super) struct Look<'a> {
+    pub(super) set: &'a MigrationSet,
+    /// The place of the migration in the set.
+    pub(super) migration: usize,
+    pub(super) history: &'a History,
+    pub(super) code: &'a Code,
+    pub(super) found: &'a mut Vec<Found>,
+}
+
+/// Something that a rule found.
+pub(super) struct Found {
+    pub(super) rule: Rule,
+    pub(super) line: usize,
+    pub(super) object: Option<String>,
+    pub(super) message: String,
+}
+
+impl Look<'_> {
+    fn find(&mut self, rule: Rule, at: &SyntaxNode, object: impl Into<String>, message: impl Into<String>) {
+        let line = self.code.line(at);
+        self.found.push(Found { rule, line, object: Some(object.into()), message: message.into() });
+    }
+
+    /// How long a lock is held, to be put behind what is done under it.
+    fn until(&self) -> &'static str {
+        match self.looked_at().mode() {
+            Mode::Transactional => ", and until the tenant's transaction commits",
+            Mode::NonTransactional => "",
+        }
+    }
+
+    fn looked_at(&self) -> &Migration {
+        self.set.at(self.migration)
+    }
+
+    fn is_live(&self, relation: &str) -> bool {
+        self.history.is_live(relation)
+    }
+}
+
+/// Looks for what hurts a live table.
+pub(super) fn hurts(look: &mut Look<'_>, stmt: &Stmt) {
+    match stmt {
+        Stmt::CreateIndex(it) => indexes::create(look, it),
+        Stmt::DropIndex(it) => indexes::drop(look, it),
+        Stmt::Reindex(it) => indexes::reindex(look, it),
+        Stmt::AlterIndex(it) => indexes::alter(look, it),
+        Stmt::AlterTable(it) => {
+            let Some(table) = name_of(it.table_relation_name()) else { return };
+            if look.is_live(&table) {
+                for action in it.actions() {
+                    tables::alter(look, &table, &action);
+                    columns::alter(look, &table, &action);
+                    constraints::alter(look, &table, &action);
+                }
+            }
+        }
+        Stmt::AlterMaterializedView(it) => {
+            let Some(view) = name_of(it.view_ref()).filter(|view| look.is_live(view)) else { return };
+            for action in it.action() {
+                match action {
+                    AlterMaterializedViewAction::AlterTableAction(it) => tables::alter(look, &view, &it),
+                    AlterMaterializedViewAction::ViewRenameTo(it) => tables::renamed(look, &view, it.syntax()),
+                    AlterMaterializedViewAction::RenameColumn(it) => columns::renamed(look, &view, &it),
+                    _ => {}
+                }
+            }
+        }
+        Stmt::AlterView(it) => tables::alter_view(look, it),
+        Stmt::AlterDomain(it) => constraints::alter_domain(look, it),
+        Stmt::CreateTable(it) => tables::create(look, it),
+        Stmt::Cluster(it) => tables::cluster(look, it),
+        Stmt::Vacuum(it) => tables::vacuum(look, it),
+        Stmt::Refresh(it) => tables::refresh(look, it),
+        Stmt::Lock(it) => tables::lock(look, it),
+        Stmt::Truncate(it) => tables::truncate(look, it),
+        Stmt::Update(it) => rows::update(look, it),
+        Stmt::Delete(it) => rows::delete(look, it),
+        other => tables::drop(look, other),
+    }
+    tables::cascade(look, stmt);
+}

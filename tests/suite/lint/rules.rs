@@ -1,0 +1,149 @@
+//! The rules, by the examples of `cases.rs`.
+
+use diesel::connection::SimpleConnection;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use tenantry::lint::{Finding, Rule, lint};
+use tenantry::{MigrationSet, Tenancy};
+
+use super::cases::{BASE, CASES, OUTSIDE};
+use crate::support::migrations::Dir;
+use crate::support::{Database, binaries};
+
+/// What no transaction takes.
+const ALONE: [&str; 6] = ["CONCURRENTLY", "VACUUM", "ALTER SYSTEM", "DATABASE IF", "CLUSTER;", "REINDEX SCHEMA"];
+
+fn is_alone(sql: &str) -> bool {
+    ALONE.iter().any(|word| sql.contains(word))
+}
+
+fn add(dir: Dir, name: &str, sql: &str) -> Dir {
+    let dir = dir.add(name, sql);
+    if is_alone(sql) { dir.metadata("run_in_transaction = false") } else { dir }
+}
+
+pub fn tenancy(dir: &Dir) -> Tenancy {
+    let set = MigrationSet::from_dir(dir.path()).unwrap_or_else(|error| panic!("{error}"));
+    let extensions = vec!["extensions".parse().expect("a name")];
+    Tenancy::new(set).expect("migrations").with_extension_schemas(extensions)
+}
+
+/// What is found in SQL after the base.
+fn findings(sql: &str) -> Vec<Finding> {
+    let dir = add(Dir::new().add("1_base", BASE), "2_change", sql);
+    lint(&tenancy(&dir)).into_iter().filter(|finding| finding.migration == 1).collect()
+}
+
+#[test]
+fn each_rule_finds_what_it_is_for_and_nothing_else() {
+    let mut wrong = Vec::new();
+    for case in CASES {
+        for sql in case.found {
+            let rules: Vec<Rule> = findings(sql).iter().map(|finding| finding.rule).collect();
+            if !rules.contains(&case.rule) {
+                wrong.push(format!("{} is not found, but {rules:?}, in: {sql}", case.rule));
+            }
+        }
+        for sql in case.missed {
+            let found = findings(sql).into_iter().find(|finding| finding.rule == case.rule);
+            wrong.extend(found.map(|found| format!("{} is found: {}, in: {sql}", case.rule, found.message)));
+        }
+        // What is not understood is on purpose only there.
+        for sql in case.found.iter().chain(case.missed).filter(|_| case.rule != Rule::NotUnderstood) {
+            let found = findings(sql).into_iter().find(|finding| finding.rule == Rule::NotUnderstood);
+            wrong.extend(found.map(|found| format!("{}, in: {sql}", found.message)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_rule_has_examples() {
+    for rule in Rule::ALL.iter().filter(|rule| !rule.is_about_acceptances()) {
+        let case = CASES.iter().find(|case| case.rule == *rule).unwrap_or_else(|| panic!("{rule}"));
+        assert!(case.found.len() >= 2 && case.missed.len() >= 2, "{rule}");
+    }
+}
+
+/// An example that no server takes says nothing.
+#[test]
+fn the_examples_are_sql_that_the_server_takes() {
+    /// Newer syntax, and the first version that has it.
+    const NEWER: [(&str, u32); 6] = [
+        ("VIRTUAL", 18),
+        (" NOT NULL note", 18),
+        ("SET EXPRESSION", 17),
+        ("ACCESS METHOD", 15),
+        ("MERGE INTO", 15),
+        ("FROBNICATE", 99),
+    ];
+    let db = Database::new();
+    let mut conn = db.connect();
+    conn.batch_execute("CREATE SCHEMA extensions; CREATE DOMAIN extensions.citext AS text").expect("extensions");
+    conn.batch_execute("CREATE FUNCTION extensions.made() RETURNS text LANGUAGE sql AS 'SELECT 1'")
+        .expect("extensions");
+    let mut wrong = Vec::new();
+    for case in CASES.iter().filter(|case| case.rule != Rule::NotUnderstood) {
+        for sql in case.found.iter().chain(case.missed) {
+            let known = |(word, major): &(&str, u32)| !sql.contains(word) || binaries().major() >= *major;
+            if !NEWER.iter().all(known) || is_alone(sql) || REFUSED.contains(sql) {
+                continue;
+            }
+            let setup = format!("BEGIN; CREATE SCHEMA acme; SET LOCAL search_path = acme; {BASE}; {OUTSIDE};");
+            let result = conn.batch_execute(&setup).and_then(|()| conn.batch_execute(sql));
+            conn.batch_execute("ROLLBACK").expect("rolled back");
+            wrong.extend(result.err().map(|error| format!("{error}, from: {sql}")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What the server refuses its own superuser.
+const REFUSED: &[&str] = &["DROP OWNED BY CURRENT_USER"];
+
+/// Every function of the server's own that may give another value with each call is taken for one.
+#[test]
+fn volatile_functions_are_known() {
+    let volatile = Database::new().strings(
+        "SELECT DISTINCT proname FROM pg_proc
+         WHERE pronamespace = 'pg_catalog'::regnamespace AND provolatile = 'v' AND prokind = 'f' ORDER BY 1",
+    );
+    assert!(volatile.len() > 100);
+    for function in volatile {
+        let found = findings(&format!("ALTER TABLE users ADD COLUMN x text DEFAULT \"{function}\"()"));
+        assert!(found.iter().any(|it| it.rule == Rule::VolatileDefault), "{function}");
+    }
+}
+
+/// The examples, each with some of its words left out, said twice or in place of others.
+fn mutilated() -> impl Strategy<Value = String> {
+    let all: Vec<&str> = CASES.iter().flat_map(|case| case.found.iter().chain(case.missed)).copied().collect();
+    let words: Vec<&str> = all.iter().flat_map(|sql| sql.split_inclusive(' ')).collect();
+    let change = (any::<Index>(), 0..3_u8, select(words));
+    (select(all), prop::collection::vec(change, 1..4)).prop_map(|(sql, changes)| {
+        let mut words: Vec<&str> = sql.split_inclusive(' ').collect();
+        for (at, what, other) in &changes {
+            let at = at.index(words.len());
+            match what {
+                0 if words.len() > 1 => drop(words.remove(at)),
+                1 => words.insert(at, other),
+                _ => words[at] = other,
+            }
+        }
+        words.concat()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever loads is told something of, and each finding is in its file.
+    #[test]
+    fn nothing_makes_it_break_off(sql in mutilated()) {
+        let dir = add(Dir::new(), "1_a", &sql);
+        let Ok(set) = MigrationSet::from_dir(dir.path()) else { return Ok(()) };
+        for finding in lint(&Tenancy::new(set).expect("migrations")) {
+            prop_assert!((1..=sql.lines().count()).contains(&finding.line), "{} in {sql}", finding.line);
+        }
+    }
+}
