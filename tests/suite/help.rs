@@ -34,6 +34,7 @@ helps! {
     help_of_diff: "diff";
     help_of_repair_plan: "repair-plan";
     help_of_reference: "reference";
+    help_of_lint: "lint";
     help_of_drop: "drop";
     help_of_cleanup: "cleanup";
     help_of_new_migration: "new-migration";
@@ -71,6 +72,7 @@ fn every_command_is_tried_here() {
         "diff",
         "repair-plan",
         "reference",
+        "lint",
         "drop",
         "cleanup",
         "new-migration",

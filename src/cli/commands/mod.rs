@@ -8,6 +8,7 @@ mod demo;
 mod diff;
 mod drop;
 mod health_check;
+mod lint;
 mod list;
 mod local;
 mod migrate_all;
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     Diff(diff::Args),
     RepairPlan(repair_plan::Args),
     Reference(reference::Args),
+    Lint(lint::Args),
     Drop(drop::Args),
     Cleanup(cleanup::Args),
     NewMigration(new_migration::Args),
@@ -69,6 +71,7 @@ impl Command {
             Self::Diff(args) => diff::run(args, context),
             Self::RepairPlan(args) => repair_plan::run(args, context),
             Self::Reference(args) => reference::run(args, context),
+            Self::Lint(args) => lint::run(args, context),
             Self::Drop(args) => drop::run(args, context),
             Self::Cleanup(args) => cleanup::run(args, context),
             Self::NewMigration(args) => new_migration::run(args, context),

@@ -6,8 +6,107 @@ mod rules;
 
 use tenantry::lint::{File, lint};
 
+use crate::assert_snapshot;
+use crate::support::Tenantry;
 use crate::support::migrations::Dir;
 use rules::tenancy;
+
+/// Migrations with something of everything: findings in both files, accepted ones, and acceptances that are amiss.
+fn shop() -> Dir {
+    Dir::new()
+        .add("20260101000000_create", "CREATE TABLE users (id bigint PRIMARY KEY, email text, age int);\n")
+        .down("DROP TABLE users;\nDROP TABLE public.plans;\n")
+        .add(
+            "20260102000000_orders",
+            "CREATE TABLE orders (\n    id bigint,\n    plan_id int REFERENCES public.plans\n);\n\n\
+             CREATE INDEX orders_plan_id_idx ON orders (plan_id);\nCREATE INDEX users_email_idx ON users (email);\n",
+        )
+        .add(
+            "20260103000000_columns",
+            "-- tenantry: accept drop-column: not used since release 7\n\
+             ALTER TABLE users\n    DROP COLUMN age,\n    ADD COLUMN key uuid DEFAULT gen_random_uuid();\n\
+             -- tenantry: accept drop-tabel: a typing error\n-- tenantry: accept truncate: nothing is truncated\n\
+             DROP TABLE IF EXISTS legacy;\n",
+        )
+        .add("20260104000000_beside", "CREATE INDEX CONCURRENTLY i ON orders (id);\n")
+        .metadata("run_in_transaction = false")
+}
+
+fn run(dir: &Dir, args: &[&str]) -> Tenantry {
+    Tenantry::new()
+        .arg("lint")
+        .args(args)
+        .arg("--tenant-migrations")
+        .arg(dir.path())
+        .hide(dir.path().to_string_lossy(), "DIR")
+}
+
+#[test]
+fn findings_for_people() {
+    assert_snapshot!(run(&shop(), &[]).run());
+}
+
+#[test]
+fn findings_for_programs() {
+    assert_snapshot!(run(&shop(), &["--format", "json"]).run());
+}
+
+#[test]
+fn what_is_accepted_is_told_with_verbose() {
+    let dir = Dir::new().add("1_a", "CREATE TABLE a (id int);").add(
+        "2_b",
+        "-- tenantry: accept truncate: it only caches\nTRUNCATE a;\n\
+         -- tenantry: accept update-without-where: it is small\nDO $$ BEGIN UPDATE a SET id = 1; END $$;",
+    );
+    assert_snapshot!(run(&dir, &[]).run());
+    assert_snapshot!(run(&dir, &["--verbose"]).run());
+    assert_snapshot!(run(&dir, &["--quiet", "--format", "json"]).run());
+}
+
+#[test]
+fn nothing_is_found() {
+    let dir = Dir::new().add("1_a", "CREATE TABLE a (id int);").add("2_b", "ALTER TABLE a ADD COLUMN name text;");
+    assert_snapshot!(run(&dir, &[]).run());
+    assert_snapshot!(run(&dir, &["--format", "json"]).run());
+    assert_eq!(run(&dir, &["--quiet"]).run().assert_code(0).stderr, "");
+}
+
+#[test]
+fn only_migrations_after_one() {
+    assert_snapshot!(run(&shop(), &["--since", "20260102000000"]).run());
+    assert_snapshot!(run(&shop(), &["--since", "2026-01-04-000000"]).run());
+    assert_snapshot!(run(&shop(), &["--since", "20250101000000"]).run());
+}
+
+#[test]
+fn the_rules() {
+    assert_snapshot!(run(&shop(), &["--rules"]).run());
+    let listed = run(&shop(), &["--rules", "--format", "json"]).run().json();
+    let rules = listed["rules"].as_array().expect("a list");
+    assert_eq!(rules.len(), tenantry::lint::Rule::ALL.len());
+    let keys: Vec<&String> = rules[0].as_object().expect("a rule").keys().collect();
+    assert_eq!(keys, ["remedy", "rule", "what"]);
+    run(&shop(), &["--rules", "--since", "20260102000000"]).run().assert_code(2);
+}
+
+#[test]
+fn migrations_that_cannot_be_used() {
+    assert_snapshot!(run(&Dir::new().add("1_a", "COMMIT;"), &[]).run());
+}
+
+/// The project's own migrations, as they are in the binary, without a database.
+#[test]
+fn the_migrations_of_this_repository() {
+    assert_snapshot!(Tenantry::new().arg("lint").run());
+}
+
+/// `--extension-schema` is inside.
+#[test]
+fn extension_schemas_are_not_other_schemas() {
+    let dir = Dir::new().add("1_a", "CREATE TABLE a (name extensions.citext);");
+    run(&dir, &[]).run().assert_code(1);
+    run(&dir, &["--extension-schema", "extensions"]).run().assert_code(0);
+}
 
 #[test]
 fn lines_are_those_of_the_file() {
