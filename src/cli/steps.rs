@@ -111,13 +111,13 @@ impl Steps {
     }
 
     /// Which tenants are in the run, by their names.
-    pub(crate) fn picks(&self, db: &mut Database) -> Result<impl Fn(&str) -> bool + use<>> {
+    pub(crate) fn picks(&self, context: &Context, db: &mut Database) -> Result<impl Fn(&str) -> bool + use<>> {
         let failed: Option<HashSet<String>> = match self.retry_failed {
             None => None,
             Some(run) => match runs::failed_in(db.connection(), run)? {
                 Some(failed) => Some(failed.into_iter().collect()),
                 None => {
-                    let hint = "'runs' lists those that are remembered";
+                    let hint = format!("'{}' lists those that are remembered", context.command("runs"));
                     return Err(Usage::with_hint(format!("there is no run {run}"), hint).into());
                 }
             },

@@ -152,7 +152,7 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, folder, what, .. } = self;
         write!(f, "the {} migration {folder} ", kind.as_str())?;
-        let on = |time: &DateTime<Utc>| time.format("%Y-%m-%d");
+        let on = |time: &DateTime<Utc>| time.format("%Y-%m-%d %H:%M UTC");
         match what {
             What::Edited { recorded_at, difference } => {
                 write!(f, "was edited since it was first applied, on {}:", on(recorded_at))?;

@@ -104,19 +104,19 @@ struct Document<'a> {
 }
 
 #[derive(Serialize)]
-struct FindingDocument<'a> {
-    rule: &'static str,
+pub(super) struct FindingDocument<'a> {
+    pub(super) rule: &'static str,
     /// The folder.
     migration: &'a str,
     version: &'a str,
     /// `up.sql` or `down.sql`
-    file: &'static str,
-    line: usize,
+    pub(super) file: &'static str,
+    pub(super) line: usize,
     /// For `unused-acceptance` and `malformed-acceptance`, the comment.
     statement: &'a str,
     /// Null where it is about no object.
     object: Option<&'a str>,
-    message: &'a str,
+    pub(super) message: &'a str,
     remedy: &'static str,
 }
 
@@ -128,7 +128,7 @@ struct AcceptedDocument<'a> {
 }
 
 impl<'a> FindingDocument<'a> {
-    fn new(finding: &'a Finding) -> Self {
+    pub(super) fn new(finding: &'a Finding) -> Self {
         Self {
             rule: finding.rule.name(),
             migration: &finding.folder,

@@ -4,6 +4,7 @@ use anyhow::Result;
 use regex::Regex;
 use serde::Serialize;
 
+use super::lint::FindingDocument;
 use crate::cli::arguments::Matching;
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
@@ -12,9 +13,11 @@ use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, failures};
 use crate::cli::steps::{Steps, again};
 use crate::fleet::Fleet;
+use crate::lint::{File, Finding, lint};
 use crate::migration::{MigrationSet, Version};
 use crate::migrator::{self, Plan, Report, Rollout};
 use crate::name::TenantName;
+use crate::tenancy::Tenancy;
 
 /// Bring all tenants up to date; those that are, are not touched
 ///
@@ -55,7 +58,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if !args.dry_run {
         args.steps.lock_fleet(context, &mut db)?;
     }
-    let steps = args.steps.picks(&mut db)?;
+    let steps = args.steps.picks(context, &mut db)?;
     let picks = |name: &str| {
         steps(name) && args.matching.picks(name) && !args.except.as_ref().is_some_and(|except| except.is_match(name))
     };
@@ -63,7 +66,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     args.steps.sort(&mut db, &mut plan.migrate, |planned| &planned.tenant)?;
     args.steps.require_canary(plan.migrate.iter().map(|planned| &planned.tenant.name))?;
     if args.dry_run {
-        return show(context, &plan, set);
+        return show(context, &plan, &tenancy);
     }
     let rollout = Rollout { verify: args.verify, ..args.steps.rollout()? };
     let mut progress = Progress::new(context.output(), "migrated");
@@ -87,10 +90,13 @@ impl Args {
 }
 
 /// Shows a plan.
-pub(super) fn show(context: &Context, plan: &Plan, set: &MigrationSet) -> Result<Exit> {
+pub(super) fn show(context: &Context, plan: &Plan, tenancy: &Tenancy) -> Result<Exit> {
     let output = context.output();
+    let set = tenancy.tenant_migrations();
+    let findings: Vec<Finding> =
+        lint(tenancy).into_iter().filter(|finding| finding.file == File::Up && finding.accepted.is_none()).collect();
     if output.is_json() {
-        output.json(&Document::new(plan, set, context))?;
+        output.json(&Document::new(plan, set, &findings, context))?;
     } else if !plan.migrate.is_empty() {
         let rows = plan.migrate.iter().map(|planned| {
             let pending = planned.pending(set);
@@ -100,8 +106,11 @@ pub(super) fn show(context: &Context, plan: &Plan, set: &MigrationSet) -> Result
         output.table(&["tenant", "version", "pending"], rows)?;
     }
     failures(context, &plan.blocked);
-    for version in Behind::of(plan, set) {
+    for version in Behind::of(plan, set, &findings) {
         output.status(format_args!("{}: {} behind", version.folder, count(version.tenants, "tenant")));
+        for finding in version.findings {
+            output.warning(format_args!("{}:{}: {}: {}", finding.file, finding.line, finding.rule, finding.message));
+        }
     }
     let mut summary = format!(
         "{} would be migrated, {} up to date",
@@ -121,29 +130,37 @@ fn from(planned: &migrator::Planned) -> Option<&str> {
 
 /// How many tenants a version is pending for.
 #[derive(Serialize)]
-struct Behind {
+struct Behind<'a> {
     version: String,
     folder: String,
     tenants: usize,
+    /// What of it is known to hurt live tables, or reaches outside the tenant.
+    findings: Vec<FindingDocument<'a>>,
 }
 
-impl Behind {
+impl<'a> Behind<'a> {
     /// Of each version that is pending, oldest first.
-    fn of(plan: &Plan, set: &MigrationSet) -> Vec<Self> {
+    fn of(plan: &Plan, set: &MigrationSet, findings: &'a [Finding]) -> Vec<Self> {
         let mut tenants = vec![0; set.len()];
         plan.migrate.iter().flat_map(|planned| planned.pending(set)).for_each(|index| tenants[index] += 1);
         let behind = |(index, tenants)| {
             let migration = set.at(index);
-            Self { version: migration.version().to_string(), folder: migration.folder().to_owned(), tenants }
+            let findings = findings.iter().filter(|finding| finding.migration == index);
+            Self {
+                version: migration.version().to_string(),
+                folder: migration.folder().to_owned(),
+                tenants,
+                findings: findings.map(FindingDocument::new).collect(),
+            }
         };
         tenants.into_iter().enumerate().filter(|(_, tenants)| *tenants > 0).map(behind).collect()
     }
 }
 
 #[derive(Serialize)]
-struct Document {
+struct Document<'a> {
     /// What is pending, oldest first.
-    versions: Vec<Behind>,
+    versions: Vec<Behind<'a>>,
     migrate: Vec<PlannedDocument>,
     up_to_date: Vec<String>,
     blocked: Vec<FailedDocument>,
@@ -156,15 +173,15 @@ struct PlannedDocument {
     pending: Vec<String>,
 }
 
-impl Document {
-    fn new(plan: &Plan, set: &MigrationSet, context: &Context) -> Self {
+impl<'a> Document<'a> {
+    fn new(plan: &Plan, set: &MigrationSet, findings: &'a [Finding], context: &Context) -> Self {
         let planned = |planned: &migrator::Planned| PlannedDocument {
             tenant: planned.tenant.name.to_string(),
             version: from(planned).map(str::to_owned),
             pending: planned.pending(set).iter().map(|index| set.at(*index).version().to_string()).collect(),
         };
         Self {
-            versions: Behind::of(plan, set),
+            versions: Behind::of(plan, set, findings),
             migrate: plan.migrate.iter().map(planned).collect(),
             up_to_date: plan.up_to_date.iter().map(TenantName::to_string).collect(),
             blocked: FailedDocument::all(&plan.blocked, context),

@@ -49,7 +49,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         plan.blocked.push(Failed { tenant: name.to_string(), error });
     }
     if args.dry_run {
-        return show(context, &plan, set);
+        return show(context, &plan, &tenancy);
     }
     let mut progress = Progress::new(context.output(), "migrated");
     let rollout = Rollout { verify: args.verify, ..Rollout::default() };

@@ -81,7 +81,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if !args.dry_run {
         args.steps.lock_fleet(context, &mut db)?;
     }
-    let steps = args.steps.picks(&mut db)?;
+    let steps = args.steps.picks(context, &mut db)?;
     let picks = |name: &str| {
         steps(name) && args.matching.picks(name) && !args.except.as_ref().is_some_and(|except| except.is_match(name))
     };

@@ -1,0 +1,169 @@
+//! Migrations stay what they were when they were first applied.
+
+use crate::assert_snapshot;
+use crate::create::set_up;
+use crate::support::migrations::Dir;
+use crate::support::{Database, Output};
+
+/// Runs a command with migrations of its own.
+fn with(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
+    let path = migrations.path().to_str().unwrap();
+    db.tenantry(args).args(["--tenant-migrations", path]).hide(path, "MIGRATIONS").run()
+}
+
+/// Two migrations, applied in one tenant.
+fn applied() -> (Database, Dir) {
+    let db = set_up();
+    let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int);\n").add("2_b", "CREATE TABLE b (i int);\n");
+    with(&db, &migrations, &["create", "acme"]).assert_code(0);
+    (db, migrations)
+}
+
+#[test]
+fn an_edited_migration_stops_every_writing_command_before_it_begins() {
+    let (db, migrations) = applied();
+    let migrations = migrations.add("3_c", "CREATE TABLE c (i int);");
+    migrations.write("1_a/up.sql", "CREATE TABLE a (i int);\nCREATE TABLE more (i int);\n");
+    assert_snapshot!(with(&db, &migrations, &["migrate-all"]));
+    db.execute("CREATE SCHEMA stray");
+    for command in [
+        &["create", "globex"][..],
+        &["migrate-one", "acme"],
+        &["migrate-all", "--dry-run"],
+        &["adopt", "stray"],
+        &["revert-one", "acme", "--steps", "1", "--yes"],
+        &["revert-all", "--steps", "1", "--yes"],
+    ] {
+        let output = with(&db, &migrations, command);
+        output.assert_code(3);
+        assert!(output.stderr.contains("1_a was edited since it was first applied"), "{command:?}: {}", output.stderr);
+    }
+    assert_eq!(db.strings("SELECT name FROM schema_tracker"), ["acme"]);
+    assert_eq!(db.strings("SELECT version FROM acme.__diesel_schema_migrations ORDER BY 1"), ["1", "2"]);
+    // What only reads goes on.
+    with(&db, &migrations, &["list"]).assert_code(0);
+}
+
+#[test]
+fn white_space_and_comments_are_no_edit() {
+    let (db, migrations) = applied();
+    migrations.write("1_a/up.sql", "-- The first table.\nCREATE  TABLE a (\n    i int -- a number\n);   \n\n");
+    with(&db, &migrations, &["migrate-all"]).assert_code(0);
+    migrations.write("1_a/up.sql", "CREATE TABLE a (i int DEFAULT '  ');\n");
+    with(&db, &migrations, &["migrate-all"]).assert_code(3);
+}
+
+#[test]
+fn who_accepted_an_edit_and_why_is_recorded() {
+    let (db, migrations) = applied();
+    migrations.write("1_a/up.sql", "CREATE TABLE IF NOT EXISTS a (i int);\n");
+    assert_snapshot!(with(&db, &migrations, &["repair", "--accept", "1", "--reason", "  "]));
+    assert_snapshot!(with(&db, &migrations, &["repair", "--accept", "2", "--reason", "why not"]));
+    let reason = "it failed where the table was there";
+    assert_snapshot!(with(&db, &migrations, &["repair", "--accept", "1", "--reason", reason]));
+    with(&db, &migrations, &["migrate-all"]).assert_code(0);
+    assert_eq!(
+        db.strings(
+            "SELECT concat_ws('|', kind, version, change, reason, role = session_user, old_script) FROM schema_acceptance"
+        ),
+        [format!("tenant|1|edited|{reason}|t|CREATE TABLE a (i int);\n")]
+    );
+    // Back to what it was: that is an edit again.
+    migrations.write("1_a/up.sql", "CREATE TABLE a (i int);\n");
+    with(&db, &migrations, &["migrate-all"]).assert_code(3);
+}
+
+#[test]
+fn as_json() {
+    let (db, migrations) = applied();
+    migrations.write("1_a/up.sql", "SELECT 1;");
+    assert_snapshot!(with(&db, &migrations, &["repair", "--accept", "1", "--reason", "a test", "--format", "json"]));
+}
+
+#[test]
+fn a_removed_migration() {
+    let (db, _) = applied();
+    let without = Dir::new().add("2_b", "CREATE TABLE b (i int);\n");
+    assert_snapshot!(with(&db, &without, &["migrate-all"]));
+    with(&db, &without, &["repair", "--accept", "1", "--reason", "squashed"]).assert_code(0);
+    with(&db, &without, &["migrate-all"]).assert_code(0);
+    with(&db, &without, &["create", "globex"]).assert_code(0);
+}
+
+#[test]
+fn an_older_release_goes_on() {
+    let (db, _) = applied();
+    let older = Dir::new().add("1_a", "CREATE TABLE a (i int);\n");
+    with(&db, &older, &["create", "globex"]).assert_code(0);
+    assert_eq!(db.strings("SELECT version FROM globex.__diesel_schema_migrations"), ["1"]);
+}
+
+#[test]
+fn a_migration_that_comes_late() {
+    let db = set_up();
+    let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int);").add("3_c", "CREATE TABLE c (i int);");
+    with(&db, &migrations, &["create", "acme"]).assert_code(0);
+    let migrations = migrations.add("2_b", "CREATE TABLE b (i int);");
+    assert_snapshot!(with(&db, &migrations, &["create", "globex"]));
+    with(&db, &migrations, &["migrate-all"]).assert_code(3);
+    with(&db, &migrations, &["repair", "--accept", "2", "--reason", "independent"]).assert_code(0);
+    with(&db, &migrations, &["create", "globex"]).assert_code(0);
+    with(&db, &migrations, &["migrate-all"]).assert_code(0);
+    assert_eq!(db.strings("SELECT version FROM acme.__diesel_schema_migrations ORDER BY 1"), ["1", "2", "3"]);
+}
+
+#[test]
+fn what_was_applied_nowhere_may_be_mended() {
+    let (db, migrations) = applied();
+    let migrations = migrations.add("3_c", "CREATE TABLE c (i int); SELECT 1/0;");
+    with(&db, &migrations, &["migrate-all"]).assert_code(1);
+    assert_eq!(db.count("SELECT count(*) FROM schema_migration WHERE version = '3'"), 1);
+    migrations.write("3_c/up.sql", "CREATE TABLE c (i int);");
+    with(&db, &migrations, &["migrate-all"]).assert_code(0);
+    // It was taken out of all tenants again.
+    db.execute("DROP TABLE acme.c; DELETE FROM acme.__diesel_schema_migrations WHERE version = '3'");
+    migrations.write("3_c/up.sql", "CREATE TABLE c (i bigint);");
+    with(&db, &migrations, &["migrate-all"]).assert_code(0);
+    assert_eq!(
+        db.string("SELECT script FROM schema_migration WHERE kind = 'tenant' AND version = '3'"),
+        "CREATE TABLE c (i bigint);"
+    );
+}
+
+#[test]
+fn a_fleet_that_was_there_before_is_recorded_at_the_first_run() {
+    let (db, migrations) = applied();
+    db.execute("DELETE FROM schema_migration WHERE kind = 'tenant'");
+    with(&db, &migrations, &["migrate-all"]).assert_code(0);
+    assert_eq!(db.strings("SELECT version FROM schema_migration WHERE kind = 'tenant' ORDER BY 1"), ["1", "2"]);
+    migrations.write("2_b/up.sql", "CREATE TABLE b (i bigint);");
+    with(&db, &migrations, &["migrate-all"]).assert_code(3);
+}
+
+#[test]
+fn an_edited_public_migration() {
+    let db = Database::new();
+    let public = Dir::new().add("20990101000000_plans", "CREATE TABLE plans (i int);").down("DROP TABLE plans;");
+    let path = public.path().to_str().unwrap().to_owned();
+    let run = |args: &[&str]| db.tenantry(args).args(["--public-migrations", &path]).hide(&path, "MIGRATIONS").run();
+    run(&["migrate-public"]).assert_code(0);
+    public.write("20990101000000_plans/up.sql", "CREATE TABLE plans (i bigint);");
+    assert_snapshot!(run(&["migrate-public"]));
+    run(&["create", "acme"]).assert_code(3);
+    run(&["repair", "--accept", "20990101000000", "--reason", "a test"]).assert_code(0);
+    run(&["create", "acme"]).assert_code(0);
+}
+
+#[test]
+fn a_run_that_meets_another_recording_gives_way() {
+    let (db, migrations) = applied();
+    let migrations = migrations.add("3_c", "CREATE TABLE c (i int);");
+    // As if another release had recorded it meanwhile: after this run looked, and before its message.
+    db.execute(
+        "CREATE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.checksum := 'other'; RETURN NEW; END $$; \
+         CREATE TRIGGER other BEFORE INSERT ON schema_migration FOR EACH ROW WHEN (NEW.version = '3') \
+         EXECUTE FUNCTION other()",
+    );
+    assert_snapshot!(with(&db, &migrations, &["migrate-all"]));
+    assert_eq!(db.strings("SELECT version FROM acme.__diesel_schema_migrations ORDER BY 1"), ["1", "2"]);
+}

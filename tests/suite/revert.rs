@@ -1,0 +1,100 @@
+//! `revert-one` and `revert-all`.
+
+use crate::assert_snapshot;
+use crate::create::set_up;
+use crate::support::migrations::Dir;
+use crate::support::{Database, Output};
+
+fn with(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
+    let path = migrations.path().to_str().unwrap();
+    db.tenantry(args).args(["--tenant-migrations", path]).hide(path, "MIGRATIONS").run()
+}
+
+/// Three tenants with three migrations, the last of which is not transactional.
+fn fleet() -> (Database, Dir) {
+    let db = set_up();
+    let migrations = Dir::new()
+        .add("1_a", "CREATE TABLE a (i int);")
+        .down("DROP TABLE a;")
+        .add("2_b", "CREATE TABLE b (i int);")
+        .down("DROP TABLE b;\n")
+        .add("3_c", "CREATE INDEX CONCURRENTLY a_i_idx ON a (i);")
+        .metadata("run_in_transaction = false")
+        .down("DROP INDEX CONCURRENTLY a_i_idx;");
+    with(&db, &migrations, &["create", "acme", "globex", "initech"]).assert_code(0);
+    (db, migrations)
+}
+
+fn versions(db: &Database, tenant: &str) -> String {
+    db.strings(&format!("SELECT version FROM {tenant}.__diesel_schema_migrations ORDER BY 1")).join(" ")
+}
+
+#[test]
+fn one_tenant_goes_back_by_steps() {
+    let (db, migrations) = fleet();
+    assert_snapshot!(with(&db, &migrations, &["revert-one", "acme", "--steps", "2", "--dry-run"]));
+    assert_snapshot!(with(&db, &migrations, &["revert-one", "acme", "--steps", "2"]));
+    assert_eq!(versions(&db, "acme"), "1 2 3", "not without a confirmation");
+    assert_snapshot!(with(&db, &migrations, &["revert-one", "acme", "--steps", "2", "--yes"]));
+    assert_eq!(versions(&db, "acme"), "1");
+    assert_eq!(
+        db.count(
+            "SELECT count(*) FROM pg_class WHERE relnamespace = 'acme'::regnamespace AND relname IN ('b', 'a_i_idx')"
+        ),
+        0
+    );
+    assert_eq!(versions(&db, "globex"), "1 2 3");
+    with(&db, &migrations, &["migrate-one", "acme"]).assert_code(0);
+    with(&db, &migrations, &["health-check"]).assert_code(0);
+}
+
+#[test]
+fn all_go_back_to_a_version_and_those_that_are_there_are_not_touched() {
+    let (db, migrations) = fleet();
+    with(&db, &migrations, &["revert-one", "acme", "--to", "1", "--yes"]).assert_code(0);
+    assert_snapshot!(with(&db, &migrations, &["revert-all", "--to", "1", "--dry-run"]));
+    assert_snapshot!(with(&db, &migrations, &["revert-all", "--to", "1", "--dry-run", "--format", "json"]));
+    assert_snapshot!(with(&db, &migrations, &["revert-all", "--to", "1", "--yes"]));
+    assert_eq!(["acme", "globex", "initech"].map(|tenant| versions(&db, tenant)), ["1", "1", "1"]);
+    assert_snapshot!(with(&db, &migrations, &["revert-all", "--to", "1", "--yes"]));
+    assert_eq!(
+        db.strings("SELECT concat_ws(' ', command, outcome, done, unchanged) FROM schema_run ORDER BY id DESC LIMIT 1"),
+        ["revert-all done 2 1"]
+    );
+}
+
+#[test]
+fn what_has_no_down_sql_is_refused_before_anything_runs() {
+    let (db, migrations) = fleet();
+    let migrations = migrations.add("4_d", "CREATE TABLE d (i int);");
+    with(&db, &migrations, &["migrate-one", "globex"]).assert_code(0);
+    assert_snapshot!(with(&db, &migrations, &["revert-all", "--steps", "1", "--yes"]));
+    assert_eq!(["acme", "globex", "initech"].map(|tenant| versions(&db, tenant)), ["1 2 3", "1 2 3 4", "1 2 3"]);
+    // Those that need it not may go back.
+    with(&db, &migrations, &["revert-all", "--steps", "1", "--yes", "--except", "globex"]).assert_code(0);
+    assert_eq!(versions(&db, "acme"), "1 2");
+}
+
+#[test]
+fn one_that_fails_is_rolled_back_whole_and_told_exactly() {
+    let (db, migrations) = fleet();
+    db.execute("CREATE VIEW initech.on_b AS SELECT * FROM initech.b");
+    assert_snapshot!(with(&db, &migrations, &["revert-all", "--to", "1", "--yes"]));
+    assert_eq!(["acme", "globex", "initech"].map(|tenant| versions(&db, tenant)), ["1", "1", "1 2 3"]);
+    assert_eq!(db.string("SELECT to_regclass('initech.a_i_idx')"), "initech.a_i_idx");
+}
+
+#[test]
+fn what_cannot_go_back() {
+    let (db, migrations) = fleet();
+    db.execute(
+        "INSERT INTO acme.__diesel_schema_migrations (version) VALUES ('9'); \
+         UPDATE schema_tracker SET state = 'dropping' WHERE name = 'globex'; \
+         UPDATE schema_tracker SET unfinished_version = '4', unfinished_statements = 0, unfinished_digest = '', \
+         unfinished_in_doubt = false WHERE name = 'initech'",
+    );
+    assert_snapshot!(with(&db, &migrations, &["revert-all", "--steps", "1", "--yes"]));
+    assert_snapshot!(with(&db, &migrations, &["revert-one", "nobody", "--steps", "1", "--yes"]));
+    assert_snapshot!(with(&db, &migrations, &["revert-all", "--to", "7", "--yes"]));
+    assert_snapshot!(with(&db, &migrations, &["revert-all", "--yes"]));
+}

@@ -1,0 +1,109 @@
+//! The record of runs.
+
+use crate::assert_snapshot;
+use crate::create::set_up;
+use crate::support::migrations::Dir;
+use crate::support::{Database, Output};
+
+fn with(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
+    let path = migrations.path().to_str().unwrap();
+    db.tenantry(args).env("USER", "ops").args(["--tenant-migrations", path]).hide(path, "MIGRATIONS").run()
+}
+
+/// A run that created three, and one that failed for one of them.
+fn runs() -> (Database, Dir) {
+    let db = set_up();
+    let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int);");
+    with(&db, &migrations, &["create", "acme", "globex", "initech"]).assert_code(0);
+    let up = "CREATE TABLE b (i int);\nSELECT 1 / (current_schema() <> 'globex')::int;";
+    let migrations = migrations.add("2_b", up);
+    with(&db, &migrations, &["migrate-all", "--jobs", "2"]).assert_code(1);
+    (db, migrations)
+}
+
+/// Makes what differs from run to run the same.
+fn still(db: &Database) {
+    db.execute(
+        "UPDATE schema_run SET started_at = '2026-01-01 12:00', ended_at = '2026-01-01 12:00:01.5', host = 'db1', \
+         pid = 4711, role = 'tenants', version = '1.2.3', \
+         arguments = array(SELECT CASE WHEN starts_with(a, '/') THEN 'DIR' ELSE a END FROM unnest(arguments) AS a); \
+         UPDATE schema_run_tenant SET started_at = '2026-01-01 12:00', milliseconds = 12",
+    );
+}
+
+#[test]
+fn are_listed_and_told_in_full() {
+    let (db, _) = runs();
+    still(&db);
+    assert_snapshot!(db.tenantry(["runs"]).run());
+    assert_snapshot!(db.tenantry(["runs", "show", "2"]).run());
+    assert_snapshot!(db.tenantry(["runs", "show", "2", "--failed"]).run());
+    assert_snapshot!(db.tenantry(["runs", "show", "99"]).run());
+    assert_snapshot!(db.tenantry(["runs", "--last", "1"]).run());
+}
+
+#[test]
+fn as_json() {
+    let (db, _) = runs();
+    still(&db);
+    assert_snapshot!(db.tenantry(["runs", "--format", "json"]).run());
+    assert_snapshot!(db.tenantry(["runs", "show", "2", "--format", "json"]).run());
+}
+
+#[test]
+fn those_that_failed_are_tried_again() {
+    let (db, migrations) = runs();
+    db.execute("CREATE TABLE globex.kept AS SELECT 1 AS i");
+    migrations.write("2_b/up.sql", "CREATE TABLE b (i int);");
+    with(&db, &migrations, &["repair", "--accept", "2", "--reason", "globex"]).assert_code(0);
+    assert_snapshot!(with(&db, &migrations, &["migrate-all", "--retry-failed", "7"]));
+    let again = with(&db, &migrations, &["migrate-all", "--retry-failed", "2"]);
+    again.assert_code(0);
+    assert!(again.stderr.contains("1 tenant migrated"), "{}", again.stderr);
+    assert_eq!(
+        db.strings("SELECT concat_ws(' ', tenant, outcome, from_version, to_version, attempts) FROM schema_run_tenant WHERE run = 3"),
+        ["globex done 1 2 1"]
+    );
+}
+
+#[test]
+fn every_writing_command_is_recorded_and_no_other() {
+    let (db, migrations) = runs();
+    db.execute("CREATE SCHEMA stray");
+    for command in [
+        &["list"][..],
+        &["health-check"],
+        &["migrate-all", "--dry-run"],
+        &["drop", "acme", "--dry-run"],
+        &["runs"],
+        &["adopt", "stray"],
+        &["drop", "acme", "--yes"],
+    ] {
+        with(&db, &migrations, command);
+    }
+    assert_eq!(
+        db.strings("SELECT command || ' ' || outcome || ' ' || done FROM schema_run ORDER BY id"),
+        ["create done 3", "migrate-all failed 2", "adopt done 1", "drop done 1"]
+    );
+}
+
+#[test]
+fn no_password_is_recorded() {
+    let db = set_up();
+    let url = format!("{}&password=s3cret", db.url());
+    db.tenantry(["create", "acme", "--database-url", &url]).run().assert_code(0);
+    db.tenantry(["create", &format!("--database-url={url}"), "globex"]).run().assert_code(0);
+    assert_eq!(db.strings("SELECT arguments::text FROM schema_run ORDER BY id"), ["{acme}", "{globex}"]);
+}
+
+#[test]
+fn old_ones_are_forgotten() {
+    let (db, migrations) = runs();
+    db.execute("UPDATE schema_run SET started_at = now() - interval '10 days' WHERE id = 1");
+    with(&db, &migrations, &["create", "hooli"]);
+    assert_eq!(db.count("SELECT count(*) FROM schema_run WHERE id = 1"), 1);
+    with(&db, &migrations, &["create", "umbrella", "--keep", "9days"]);
+    assert_eq!(db.count("SELECT count(*) FROM schema_run WHERE id = 1"), 0);
+    assert_eq!(db.count("SELECT count(*) FROM schema_run_tenant WHERE run = 1"), 0);
+    assert_eq!(db.count("SELECT count(*) FROM schema_run_tenant WHERE run = 2"), 3);
+}
