@@ -415,7 +415,7 @@ struct InTheWay<'a>(&'a ServerMessage, &'a [Holder]);
 impl fmt::Display for InTheWay<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
-        self.1.iter().try_for_each(|holder| write!(f, "; held by {holder}"))
+        self.1.iter().try_for_each(|holder| write!(f, "; held: {holder}"))
     }
 }
 

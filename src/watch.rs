@@ -55,9 +55,9 @@ pub struct Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(lock) = &self.lock {
-            write!(f, "{lock}: ")?;
+            write!(f, "{lock} ")?;
         }
-        write!(f, "process {}", self.pid)?;
+        write!(f, "by process {}", self.pid)?;
         let known = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         if let Some(user) = known(&self.user) {
             write!(f, " of {user}")?;

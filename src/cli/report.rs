@@ -105,6 +105,11 @@ pub(crate) fn failures(context: &Context, failed: &[Failed]) {
             migration(output, failure);
         } else if let TenantError::Server(server) | TenantError::ConnectionLost(server) = &first.error {
             server_says(output, server);
+        } else if let TenantError::Deferred { server, holders, .. } = &first.error {
+            output.more("at last", &server.message);
+            server_says(output, server);
+            holders.iter().for_each(|holder| output.more("held", &holder.to_string()));
+            output.more("effect", "rolled back, nothing is changed");
         }
         if group.len() > 1 {
             let shown = if output.verbosity() == Verbosity::Verbose { group.len() } else { NAMED };
@@ -133,6 +138,9 @@ fn headline(error: &TenantError) -> String {
     match error {
         TenantError::Migration(failure) => headline_of(failure),
         TenantError::Server(server) => server.message.clone(),
+        TenantError::Deferred { contention, attempts, .. } => {
+            format!("deferred: {contention} stopped it each of {attempts} times")
+        }
         other => other.to_string(),
     }
 }
