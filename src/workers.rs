@@ -446,7 +446,9 @@ fn make_certain<J, T>(
         // A job that is alone commits durably by itself.
         let flushed = if alone { Ok(()) } else { db.flush() };
         match flushed.and_then(|()| listener.verify(db, bundle)) {
-            Err(error) if error.is_connection_lost() && began.elapsed() < shared.reconnect_for => {
+            Err(error)
+                if error.is_connection_lost() && began.elapsed() < shared.reconnect_for && !shared.stop.is_cancel() =>
+            {
                 tries += 1;
                 thread::sleep(growing(Duration::from_millis(50), tries, LONGEST_PAUSE));
                 // What it meets is met again by the next try.

@@ -8,9 +8,16 @@
 //! `cargo bench --bench fleet` measures, `cargo bench --bench fleet -- --help` tells the options. Anything that runs the
 //! program without Cargo's `--bench`, such as `cargo test --benches`, gets a round with five tenants.
 
+#[path = "../../tests/suite/support/address.rs"]
+mod address;
 mod floor;
+mod link;
 mod memory;
 mod ours;
+// The tests' own; they use more of it.
+#[allow(dead_code)]
+#[path = "../../tests/suite/support/proxy/mod.rs"]
+mod proxy;
 mod report;
 mod sets;
 mod structure;
@@ -19,6 +26,7 @@ mod world;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 
+use address::{percent_encoded, socket_of};
 use report::{Goal, Report};
 use sets::Sets;
 use world::World;
@@ -46,6 +54,10 @@ pub struct Args {
     /// How many such schemas the peak of memory is measured with; 0 leaves this part out.
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     memory: usize,
+
+    /// How many tenants are migrated over a link that takes 20 ms for a round trip; 0 leaves this part out.
+    #[arg(long, default_value_t = 400, value_name = "N")]
+    link: usize,
 
     /// How many tenants with 13 tables each are held against the reference; 0 leaves this part out.
     #[arg(long, default_value_t = 1_000, value_name = "N")]
@@ -79,7 +91,17 @@ impl Args {
         let measure = std::env::args_os().any(|arg| arg == "--bench");
         let args = if measure { Self::parse() } else { Self::parse_from(["fleet", "--test"]) };
         match args.test {
-            true => Self { tenants: 5, jobs: 2, rounds: 1, light: 5, memory: 10, structure: 10, fsync: false, ..args },
+            true => Self {
+                tenants: 5,
+                jobs: 2,
+                rounds: 1,
+                light: 5,
+                memory: 10,
+                structure: 10,
+                link: 5,
+                fsync: false,
+                ..args
+            },
             false => args,
         }
     }
@@ -116,8 +138,16 @@ fn main() -> Result<()> {
         eprintln!("{} light schemas", args.light);
         light_round(&world, &sets, &args, &mut report).context("the light schemas were not read")?;
     }
+    let mut link = String::new();
+    if args.link > 0 {
+        eprintln!("{} tenants over a slow link", args.link);
+        link = link::measure(&world, &sets, &args, &mut report).context("the slow link was not measured")?;
+    }
     println!("{}", world.describe(&args));
     print!("{report}");
+    if !link.is_empty() {
+        println!("{link}");
+    }
     if args.structure > 0 {
         eprintln!("the structure of {} tenants", args.structure);
         print!("{}", structure::measure(&world, &sets.thirteen, &args).context("the structures were not compared")?);

@@ -33,6 +33,8 @@ pub fn roll_out(url: &str, jobs: usize, tenancy: &Tenancy, tenants: usize) -> Re
 /// The messages that a roll-out sends.
 pub fn messages(url: &str, tenancy: &Tenancy) -> Result<Vec<String>> {
     let mut db = connect(url, 1)?;
+    // The messages make sure that what they apply is recorded.
+    tenantry::integrity::record(&mut db, tenancy)?;
     let fleet = Fleet::read(db.connection(), tenancy.tenant_migrations())?;
     let plan = Plan::of(fleet, tenancy.tenant_migrations(), |_| true);
     plan.migrate.iter().map(|planned| planned.message(tenancy).context("not one transaction")).collect()

@@ -21,6 +21,8 @@ pub struct Sets {
     pub full: Tenancy,
     /// Those of them that are transactional.
     pub transactional: Tenancy,
+    /// Those, and the first one that is rolled out.
+    pub transactional_next: Tenancy,
     /// All, and the first one that is rolled out.
     pub next: Tenancy,
     /// All, and both.
@@ -42,6 +44,7 @@ impl Sets {
         let one_more = next.merge(&set_of([ONE_MORE])?)?;
         Ok(Self {
             full: Tenancy::new(full)?,
+            transactional_next: Tenancy::new(transactional.merge(&set_of([NEXT])?)?)?,
             transactional: Tenancy::new(transactional)?,
             next: Tenancy::new(next)?,
             one_more: Tenancy::new(one_more)?,

@@ -50,6 +50,11 @@ impl World {
         Ok(Self { server, version: binaries.version().to_owned(), programs: binaries.folder().to_owned() })
     }
 
+    /// The server.
+    pub fn server(&self) -> &Ephemeral {
+        &self.server
+    }
+
     /// What was measured on, in a line.
     pub fn describe(&self, args: &Args) -> String {
         let processors = std::thread::available_parallelism().map_or(0, |count| count.get());
@@ -123,6 +128,11 @@ impl World {
 }
 
 impl Scratch<'_> {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its libpq URI.
     pub fn url(&self) -> &str {
         &self.url

@@ -64,7 +64,9 @@ pub(crate) fn run_jobs(
         }
         let names = jobs.iter().map(|job| job.name().as_str().to_owned()).collect();
         let crew = Crew { orders, budget };
-        let mut teller = Teller { tenancy, run, rollout, reference: reference.as_ref(), names, report, observer };
+        let reference = reference.as_ref();
+        let budget = &crew.budget;
+        let mut teller = Teller { tenancy, run, rollout, reference, compares: false, names, budget, report, observer };
         let result = stages(db, &crew, &mut teller, rollout.stages(jobs));
         report = teller.report;
         report.sort();
@@ -104,6 +106,7 @@ fn stages(db: &mut Database, crew: &Crew<'_>, teller: &mut Teller<'_>, stages: V
         }
         first = false;
         after_canary = canary;
+        teller.compares = canary || teller.rollout.verify;
         let failed_before = teller.report.failed.len();
         let Orders { watch, tenancy, .. } = crew.orders;
         let rest = watch::over(db, watch, tenancy, stop, |db| {
@@ -175,8 +178,11 @@ struct Teller<'a> {
     run: Run,
     rollout: &'a Rollout,
     reference: Option<&'a Reference>,
+    /// Whether the tenants of this stage are held against it.
+    compares: bool,
     /// The tenants of the run.
     names: HashSet<String>,
+    budget: &'a Budget,
     report: Report,
     observer: &'a mut dyn Observer,
 }
@@ -186,13 +192,14 @@ impl Listener<Job, Outcome> for Teller<'_> {
     /// went down may have lost what was not durable, and a standby that took its place may never have had it.
     fn verify(&mut self, db: &mut Database, outcomes: &mut Vec<(Job, Outcome)>) -> Result<Vec<Job>, Error> {
         let set = self.tenancy.tenant_migrations();
+        let reference = self.reference.filter(|_| self.compares);
         let done = |(job, outcome): &(Job, Outcome)| matches!(outcome, Outcome::Applied(_)).then(|| job.name().clone());
         let names: Vec<TenantName> = outcomes.iter().filter_map(done).collect();
         let mut drifted = HashMap::new();
         let mut found: HashMap<TenantName, Vec<String>> = HashMap::new();
         for chunk in names.chunks(CHUNK) {
             let schemas: Vec<&SchemaName> = chunk.iter().map(TenantName::schema).collect();
-            if self.reference.is_none()
+            if reference.is_none()
                 && let Ok(ledgers) = ledger::read_chunk(db.connection(), &schemas)
             {
                 found.extend(chunk.iter().cloned().zip(ledgers));
@@ -200,7 +207,7 @@ impl Listener<Job, Outcome> for Teller<'_> {
             }
             // One that is gone meanwhile fails the statement for all.
             let fleet = Fleet::read_some(db.connection(), set, chunk)?;
-            if let Some(reference) = self.reference {
+            if let Some(reference) = reference {
                 drifted.extend(self.drifted(db, &fleet, reference)?);
             }
             found.extend(fleet.tenants.into_iter().filter_map(|tenant| {
@@ -217,7 +224,11 @@ impl Listener<Job, Outcome> for Teller<'_> {
                     again.push(job);
                 }
                 Outcome::Applied(done) => match drifted.remove(job.name()) {
-                    Some(error) => outcomes.push((job, Outcome::Failed(error))),
+                    Some(error) => {
+                        let outcome = Outcome::Failed(error);
+                        self.budget.counts(job.name().as_str(), &outcome);
+                        outcomes.push((job, outcome));
+                    }
                     None => outcomes.push((job, Outcome::Applied(done))),
                 },
                 other => outcomes.push((job, other)),

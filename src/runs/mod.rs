@@ -10,7 +10,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{Double, Timestamptz};
+use diesel::sql_query;
+use diesel::sql_types::{Array, BigInt, Double, Integer, Nullable, Text};
 use diesel::upsert::excluded;
 
 use crate::database::Database;
@@ -159,20 +160,17 @@ impl Run {
     pub(crate) fn begin(db: &mut Database, command: &str) -> Result<Self, Error> {
         let actor = db.actor().clone();
         let backend = db.fleet_lock.as_ref().map(FleetLock::backend);
-        let id = diesel::insert_into(schema_run::table)
-            .values((
-                schema_run::command.eq(actor.command.as_deref().unwrap_or(command)),
-                schema_run::arguments.eq(&actor.arguments),
-                schema_run::version.eq(env!("CARGO_PKG_VERSION")),
-                schema_run::os_user.eq(actor.os_user.as_deref()),
-                schema_run::host.eq(actor.host.as_deref()),
-                schema_run::pid.eq(actor.pid.and_then(|pid| i32::try_from(pid).ok())),
-                schema_run::backend.eq(backend),
-            ))
-            .returning(schema_run::id)
+        let row: Id = sql_query(include_str!("begin.sql"))
+            .bind::<Text, _>(actor.command.as_deref().unwrap_or(command))
+            .bind::<Array<Text>, _>(&actor.arguments)
+            .bind::<Text, _>(env!("CARGO_PKG_VERSION"))
+            .bind::<Nullable<Text>, _>(actor.os_user.as_deref())
+            .bind::<Nullable<Text>, _>(actor.host.as_deref())
+            .bind::<Nullable<Integer>, _>(actor.pid.and_then(|pid| i32::try_from(pid).ok()))
+            .bind::<Nullable<Integer>, _>(backend)
             .get_result(db.connection())
             .map_err(Error::doing("record the run in public.schema_run"))?;
-        Ok(Self { id })
+        Ok(Self { id: row.id })
     }
 
     /// What `application_name` is while the run works on a schema: `tenantry/12 acme`, cut off where the server would.
@@ -259,28 +257,25 @@ impl Run {
 
     fn try_end(self, conn: &mut PgConnection, outcome: Outcome, counts: Counts, keep: Duration) -> Result<(), Error> {
         let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
-        diesel::update(schema_run::table.find(self.id))
-            .set((
-                schema_run::ended_at.eq(diesel::dsl::now.into_sql::<Timestamptz>().nullable()),
-                schema_run::outcome.eq(outcome.as_str()),
-                schema_run::done.eq(number(counts.done)),
-                schema_run::unchanged.eq(number(counts.unchanged)),
-                schema_run::failed.eq(number(counts.failed)),
-                schema_run::deferred.eq(number(counts.deferred)),
-                schema_run::not_reached.eq(number(counts.not_reached)),
-            ))
+        sql_query(include_str!("end.sql"))
+            .bind::<BigInt, _>(self.id)
+            .bind::<Text, _>(outcome.as_str())
+            .bind::<Integer, _>(number(counts.done))
+            .bind::<Integer, _>(number(counts.unchanged))
+            .bind::<Integer, _>(number(counts.failed))
+            .bind::<Integer, _>(number(counts.deferred))
+            .bind::<Integer, _>(number(counts.not_reached))
+            .bind::<Double, _>(keep.as_secs_f64())
             .execute(conn)
             .map_err(Error::doing("record the end of the run in public.schema_run"))?;
-        diesel::sql_query(
-            "WITH old AS (DELETE FROM public.schema_run WHERE id IN (SELECT id FROM public.schema_run \
-             WHERE started_at < now() - $1 * interval '1 second' ORDER BY started_at LIMIT 100) RETURNING id) \
-             DELETE FROM public.schema_run_tenant WHERE run IN (SELECT id FROM old)",
-        )
-        .bind::<Double, _>(keep.as_secs_f64())
-        .execute(conn)
-        .map_err(Error::doing("forget old runs"))?;
         Ok(())
     }
+}
+
+#[derive(QueryableByName)]
+struct Id {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
 }
 
 fn before(now: DateTime<Utc>, took: Duration) -> DateTime<Utc> {

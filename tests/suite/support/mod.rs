@@ -3,6 +3,7 @@
 //!
 //! What is missing on the machine fails the test with a hint. Nothing is skipped.
 
+mod address;
 mod capture;
 mod command;
 mod database;
@@ -22,6 +23,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use address::{percent_encoded, socket_of};
 use tenantry::local::{Binaries, Ephemeral, LocalError};
 
 pub use command::{Running, Signal, Tenantry};
@@ -84,23 +86,4 @@ fn explained(error: &LocalError) -> String {
         text += &format!("\nhint: {hint}");
     }
     text
-}
-
-/// The folder and the port of a server's socket, as libpq is told them.
-fn socket_of(server: &Ephemeral) -> (String, String) {
-    let url: tenantry::DatabaseUrl = server.url("postgres").parse().expect("the URL of our own server");
-    let part = |key| url.get(key).expect("a socket's URL has a folder and a port").to_owned();
-    (part("host"), part("port"))
-}
-
-/// Percent-encoding, for the parts of a URL.
-fn percent_encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded += &format!("%{byte:02X}");
-        }
-        encoded
-    })
 }

@@ -1,0 +1,5 @@
+-- Not waited for: what the run does becomes durable after this, and this with it.
+WITH later AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
+INSERT INTO public.schema_run (command, arguments, version, os_user, host, pid, backend)
+SELECT $1, $2, $3, $4, $5, $6, $7 FROM later
+RETURNING id
