@@ -403,12 +403,10 @@ pub(crate) fn guard(set: &MigrationSet, migrations: &[usize]) -> String {
         })
         .collect();
     format!(
-        "IF NOT pg_catalog.pg_try_advisory_xact_lock_shared({LOCK}) OR EXISTS (\
-         SELECT FROM (VALUES {}) AS migration (version, checksum) WHERE NOT EXISTS (\
-         SELECT FROM public.schema_migration AS recorded WHERE recorded.kind = 'tenant' \
-         AND recorded.version = migration.version AND recorded.checksum = migration.checksum)) \
-         THEN RAISE EXCEPTION '{}'; END IF;",
+        "IF NOT pg_catalog.pg_try_advisory_xact_lock_shared({LOCK}) OR (SELECT count(*) FROM public.schema_migration \
+         WHERE kind = 'tenant' AND (version, checksum) IN ({})) <> {} THEN RAISE EXCEPTION '{}'; END IF;",
         rows.join(", "),
+        rows.len(),
         Objection::NotRecorded.message()
     )
 }

@@ -133,9 +133,10 @@ impl Batch {
     /// A transaction in `target`, from BEGIN to the last guard. `migrations` are those that will be applied in it.
     pub(crate) fn open(target: Target<'_>, opening: &Opening, migrations: &[usize], commit: Commit) -> Self {
         let mut batch = Self::begin(target, commit);
-        if target.kind == Kind::Tenant && !migrations.is_empty() {
-            batch.guard(&[integrity::guard(target.migrations(), migrations)]);
-        }
+        let recorded = match migrations {
+            [] => None,
+            migrations => Some(integrity::guard(target.migrations(), migrations)),
+        };
         let path = target.tenancy.path(target.schema);
         let schema = target.schema;
         match opening {
@@ -144,7 +145,8 @@ impl Batch {
                     "IF pg_catalog.to_regnamespace({}::text) IS NOT NULL THEN RAISE EXCEPTION '{CHANGED}'; END IF;",
                     Literal(&Identifier::from(schema).to_string())
                 );
-                batch.guard(&[target.lock_for_transaction(), absent, tracker_guard(schema, *row)]);
+                let guards = [target.lock_for_transaction(), absent, tracker_guard(schema, *row)];
+                batch.guard(&guards.into_iter().chain(recorded).collect::<Vec<_>>());
                 batch.push(&format!("CREATE SCHEMA {};", Identifier::from(schema)));
                 batch.push(&match row {
                     TrackerRow::Missing => format!(
@@ -160,16 +162,17 @@ impl Batch {
             }
             Opening::Continue { applied } => {
                 batch.push(&path.set_for_transaction());
-                batch.guard(&[
+                let guards = [
                     target.lock_for_transaction(),
                     path.guard(),
                     tracker_guard(schema, TrackerRow::Known),
                     ledger::guard(schema, applied, CHANGED),
-                ]);
+                ];
+                batch.guard(&guards.into_iter().chain(recorded).collect::<Vec<_>>());
             }
             Opening::Begin => {
                 batch.push(&path.set_for_transaction());
-                batch.guard(&[
+                let guards = [
                     target.lock_for_transaction(),
                     path.guard(),
                     tracker_guard(schema, TrackerRow::Known),
@@ -178,7 +181,8 @@ impl Batch {
                          THEN RAISE EXCEPTION '{CHANGED}'; END IF;",
                         Literal(&Identifier::from(schema).to_string())
                     ),
-                ]);
+                ];
+                batch.guard(&guards.into_iter().chain(recorded).collect::<Vec<_>>());
                 batch.push(&ledger::create(schema));
             }
             Opening::Public { applied } => {
@@ -361,12 +365,9 @@ pub(crate) fn limits(set: &str, target: Target<'_>, lock_timeout: LockTimeout) -
     if let Some(run) = target.run {
         sql.push_str(&format!(" {set} application_name TO {};", Literal(&run.application_name(target.schema))));
     }
-    // So that the server notices when this process is gone. It knows how on Linux, and refuses the setting elsewhere.
-    sql.push_str(&format!(
-        " SELECT pg_catalog.set_config('client_connection_check_interval', '1s', {}) \
-         WHERE pg_catalog.strpos(pg_catalog.version(), 'linux') > 0;",
-        set == "SET LOCAL"
-    ));
+    if target.run.is_some_and(Run::notices_clients) {
+        sql.push_str(&format!(" {set} client_connection_check_interval TO 1000;"));
+    }
     sql
 }
 

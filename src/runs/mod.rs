@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Double, Integer, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text};
 use diesel::upsert::excluded;
 
 use crate::database::Database;
@@ -96,6 +96,8 @@ impl Default for Actor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Run {
     id: i64,
+    /// Whether the server notices that a client is gone.
+    notices_clients: bool,
 }
 
 /// How a run ended.
@@ -170,7 +172,7 @@ impl Run {
             .bind::<Nullable<Integer>, _>(backend)
             .get_result(db.connection())
             .map_err(Error::doing("record the run in public.schema_run"))?;
-        Ok(Self { id: row.id })
+        Ok(Self { id: row.id, notices_clients: row.notices_clients })
     }
 
     /// What `application_name` is while the run works on a schema: `tenantry/12 acme`, cut off where the server would.
@@ -190,6 +192,11 @@ impl Run {
     /// Its id.
     pub(crate) fn id(self) -> i64 {
         self.id
+    }
+
+    /// Whether the server can be asked to notice that a client is gone.
+    pub(crate) fn notices_clients(self) -> bool {
+        self.notices_clients
     }
 
     /// SQL that records what is done for a tenant.
@@ -276,6 +283,8 @@ impl Run {
 struct Id {
     #[diesel(sql_type = BigInt)]
     id: i64,
+    #[diesel(sql_type = Bool)]
+    notices_clients: bool,
 }
 
 fn before(now: DateTime<Utc>, took: Duration) -> DateTime<Utc> {
@@ -288,7 +297,7 @@ mod tests {
 
     #[test]
     fn the_application_tells_the_run_and_the_tenant() {
-        let run = Run { id: 12 };
+        let run = Run { id: 12, notices_clients: true };
         assert_eq!(run.application_name(&"acme".parse().unwrap()), "tenantry/12 acme");
         let long = "x".repeat(63);
         let name = run.application_name(&long.parse().unwrap());

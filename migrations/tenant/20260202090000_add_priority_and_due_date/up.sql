@@ -1,7 +1,9 @@
+-- tenantry: accept check-validated-at-once: the default keeps it, and tasks are few
 ALTER TABLE tasks
     ADD COLUMN priority smallint NOT NULL DEFAULT 3 CONSTRAINT tasks_priority_check CHECK (priority BETWEEN 1 AND 5),
     ADD COLUMN due_on date;
 
+-- tenantry: accept locks-several-tables: both are held for a moment only
 ALTER TABLE projects ADD COLUMN description text NOT NULL DEFAULT '';
 
 -- New columns of a view go to its end.

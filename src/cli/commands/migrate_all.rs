@@ -8,7 +8,7 @@ use super::lint::FindingDocument;
 use crate::cli::arguments::Matching;
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
-use crate::cli::output::{count, thousands};
+use crate::cli::output::{Verbosity, count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, failures};
 use crate::cli::steps::{Steps, again};
@@ -108,7 +108,7 @@ pub(super) fn show(context: &Context, plan: &Plan, tenancy: &Tenancy) -> Result<
     failures(context, &plan.blocked);
     for version in Behind::of(plan, set, &findings) {
         output.status(format_args!("{}: {} behind", version.folder, count(version.tenants, "tenant")));
-        for finding in version.findings {
+        for finding in version.findings.iter().filter(|_| output.verbosity() >= Verbosity::Normal) {
             output.warning(format_args!("{}:{}: {}: {}", finding.file, finding.line, finding.rule, finding.message));
         }
     }
