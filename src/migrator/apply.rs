@@ -182,11 +182,12 @@ fn send(
         batch.push(&record(work));
     }
     let batch = batch.commit();
+    let sent = Instant::now();
     session.batch_execute(batch.sql()).map_err(|error| match setback(&error) {
         ControlFlow::Break(setback) => setback,
         ControlFlow::Continue(server) => {
             let what = (work.direction, migrations);
-            Setback::Failed(explain::failure(session, target, opening, what, &batch, server))
+            Setback::Failed(explain::failure(session, target, opening, what, &batch, server, sent.elapsed()))
         }
     })
 }
@@ -201,8 +202,9 @@ pub(super) fn record(work: &Work<'_>) -> String {
 
 /// Whether the last message of the work is to make the tenant active.
 pub(super) fn becomes_active(work: &Work<'_>) -> bool {
+    let up = work.direction == Direction::Up;
     let created_so = matches!(work.opening, Opening::Create { state: State::Active, .. });
-    work.target.kind == Kind::Tenant && work.state != State::Active && !created_so
+    up && work.target.kind == Kind::Tenant && work.state != State::Active && !created_so
 }
 
 /// What the next message expects after `migrations` were applied.

@@ -3,6 +3,8 @@
 //! An error that the server's parser finds has a position in the message. For any other, the message's statements are
 //! sent one by one in a transaction that is rolled back, until the one that fails.
 
+use std::time::Duration;
+
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::result::Error as DieselError;
@@ -14,6 +16,9 @@ use crate::migration::{Direction, Migration, Mode, Script};
 use crate::postgres::ServerMessage;
 use crate::sql::statement::{Statement, line_at};
 
+/// What took longer than this is not run again to find out where it failed.
+const REPLAYED: Duration = Duration::from_secs(10);
+
 /// Explains the failure of a message that ran `migrations`. The session is in the failed transaction, and stays in one.
 pub(super) fn failure(
     conn: &mut PgConnection,
@@ -22,6 +27,7 @@ pub(super) fn failure(
     (direction, migrations): (Direction, &[usize]),
     batch: &Batch,
     server: ServerMessage,
+    took: Duration,
 ) -> TenantError {
     let rolled_back = |migration, at, server| rolled_back(migration, direction, at, server);
     if let Some((index, byte)) = server.position.and_then(|position| batch.locate(position)) {
@@ -29,7 +35,12 @@ pub(super) fn failure(
         let at = migration.script(direction).and_then(|script| statement_at(script, byte));
         return rolled_back(migration, at, server);
     }
-    match replay(conn, target, opening, direction, migrations) {
+    // What took long would keep the tenant's tables locked as long again.
+    let found = match took <= REPLAYED {
+        true => replay(conn, target, opening, direction, migrations),
+        false => None,
+    };
+    match found {
         // The same again, and now it is known where.
         Some(Found { index: Some(index), at, server: again, .. }) if again.message == server.message => {
             rolled_back(target.migration(index), at, again)

@@ -137,6 +137,16 @@ impl Job {
         applied
     }
 
+    /// Whether a ledger that records `applied` is as the job would have it, whatever another run has done since.
+    pub(crate) fn is_reached(&self, applied: &[String], set: &MigrationSet) -> bool {
+        let has = |index: usize| applied.iter().any(|version| version == set.at(index).version().as_str());
+        let mut migrations = self.migrations(set).into_iter();
+        match self.direction() {
+            Direction::Up => migrations.all(has),
+            Direction::Down => !migrations.any(has),
+        }
+    }
+
     /// Tries to do it.
     pub(crate) fn attempt(&mut self, session: &mut Session, orders: &Orders<'_>) -> Attempt<Outcome> {
         let tenancy = orders.tenancy;

@@ -62,7 +62,10 @@ pub(crate) fn run_jobs(
         for failed in &report.failed {
             observer.failed(&failed.tenant, &failed.error);
         }
-        let names = jobs.iter().map(|job| job.name().as_str().to_owned()).collect();
+        let names = match reference {
+            Some(_) => jobs.iter().map(|job| job.name().as_str().to_owned()).collect(),
+            None => HashSet::new(),
+        };
         let crew = Crew { orders, budget };
         let reference = reference.as_ref();
         let budget = &crew.budget;
@@ -180,7 +183,7 @@ struct Teller<'a> {
     reference: Option<&'a Reference>,
     /// Whether the tenants of this stage are held against it.
     compares: bool,
-    /// The tenants of the run.
+    /// The tenants of the run, where they are held against it.
     names: HashSet<String>,
     budget: &'a Budget,
     report: Report,
@@ -217,7 +220,7 @@ impl Listener<Job, Outcome> for Teller<'_> {
         }
         let mut again = Vec::new();
         for (mut job, outcome) in std::mem::take(outcomes) {
-            let is_so = found.get(job.name()).is_some_and(|applied| *applied == job.goal(set));
+            let is_so = found.get(job.name()).is_some_and(|applied| job.is_reached(applied, set));
             match outcome {
                 Outcome::Applied(_) if !is_so => {
                     job.is_stale();
