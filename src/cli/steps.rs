@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use regex::Regex;
 
-use super::arguments::Matching;
+use super::arguments::Selection;
 use super::comparing::accepted_by_file;
 use super::context::{Context, Usage, shell_word};
 use super::report::only;
@@ -76,13 +76,7 @@ fn canary(text: &str) -> Result<Canary, String> {
 }
 
 /// The command that tries again what was not done in a run over the fleet. `flags` are those that it must have.
-pub(crate) fn again(
-    command: &str,
-    report: &Report,
-    matching: &Matching,
-    except: Option<&Regex>,
-    flags: &str,
-) -> String {
+pub(crate) fn again(command: &str, report: &Report, selection: &Selection, flags: &str) -> String {
     let left = report.to_try_again();
     if let Some(regex) = only(&left) {
         return format!("{command} --match {regex}{flags}");
@@ -90,13 +84,7 @@ pub(crate) fn again(
     if let (Some(run), true) = (report.run, report.not_reached.is_empty()) {
         return format!("{command} --retry-failed {run}{flags}");
     }
-    let mut again = command.to_owned();
-    for (flag, regex) in [("match", matching.matching.as_ref()), ("except", except)] {
-        if let Some(regex) = regex {
-            again.push_str(&format!(" --{flag} {}", shell_word(regex.as_str())));
-        }
-    }
-    again + flags
+    format!("{command}{}{flags}", selection.flags())
 }
 
 impl Steps {

@@ -1,11 +1,10 @@
 //! `migrate-all`
 
 use anyhow::Result;
-use regex::Regex;
 use serde::Serialize;
 
 use super::lint::FindingDocument;
-use crate::cli::arguments::Matching;
+use crate::cli::arguments::Selection;
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
 use crate::cli::output::{Verbosity, count, thousands};
@@ -26,11 +25,7 @@ use crate::tenancy::Tenancy;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    matching: Matching,
-
-    /// Not the tenants whose names match, anywhere in the name
-    #[arg(long, value_name = "REGEX")]
-    except: Option<Regex>,
+    selection: Selection,
 
     /// Show what would be done, tenant by tenant, and do nothing
     #[arg(long)]
@@ -59,9 +54,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         args.steps.lock_fleet(context, &mut db)?;
     }
     let steps = args.steps.picks(context, &mut db)?;
-    let picks = |name: &str| {
-        steps(name) && args.matching.picks(name) && !args.except.as_ref().is_some_and(|except| except.is_match(name))
-    };
+    let picks = |name: &str| steps(name) && args.selection.picks(name);
     let mut plan = Plan::of(Fleet::read(db.connection(), set)?, set, picks);
     args.steps.sort(&mut db, &mut plan.migrate, |planned| &planned.tenant)?;
     args.steps.require_canary(plan.migrate.iter().map(|planned| &planned.tenant.name))?;
@@ -85,7 +78,7 @@ impl Args {
         if self.verify {
             flags.push_str(" --verify");
         }
-        again("migrate-all", report, &self.matching, self.except.as_ref(), &flags)
+        again("migrate-all", report, &self.selection, &flags)
     }
 }
 

@@ -3,10 +3,9 @@
 use std::num::NonZeroUsize;
 
 use anyhow::Result;
-use regex::Regex;
 use serde::Serialize;
 
-use crate::cli::arguments::Matching;
+use crate::cli::arguments::Selection;
 use crate::cli::confirm::{Answer, confirm};
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
@@ -25,11 +24,7 @@ use crate::name::TenantName;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    matching: Matching,
-
-    /// Not the tenants whose names match, anywhere in the name
-    #[arg(long, value_name = "REGEX")]
-    except: Option<Regex>,
+    selection: Selection,
 
     #[command(flatten)]
     back: BackArgs,
@@ -82,9 +77,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         args.steps.lock_fleet(context, &mut db)?;
     }
     let steps = args.steps.picks(context, &mut db)?;
-    let picks = |name: &str| {
-        steps(name) && args.matching.picks(name) && !args.except.as_ref().is_some_and(|except| except.is_match(name))
-    };
+    let picks = |name: &str| steps(name) && args.selection.picks(name);
     let mut plan = RevertPlan::of(Fleet::read(db.connection(), set)?, set, &args.back.back(), picks)?;
     args.steps.sort(&mut db, &mut plan.revert, |reverting| &reverting.tenant)?;
     args.steps.require_canary(plan.revert.iter().map(|reverting| &reverting.tenant.name))?;
@@ -97,7 +90,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let report = migrator::revert(&mut db, &tenancy, plan, &rollout, &stop, &mut progress)?;
     std::mem::drop(progress);
     let again = match args.back.again() {
-        Some(flags) => again("revert-all", &report, &args.matching, args.except.as_ref(), &flags),
+        Some(flags) => again("revert-all", &report, &args.selection, &flags),
         None => String::new(),
     };
     report::run(context, &report, "reverted", &again)
