@@ -132,9 +132,11 @@ impl Database {
     /// this commit is waited for.
     ///
     /// # Errors
-    /// When the server does not answer, also through a new connection.
+    /// When the server does not answer, also through a new connection; [`Error::ReadOnly`] when it is a standby now.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        // What a standby says of its own accord is not known to be that.
         const FLUSH: &str = "BEGIN; SET LOCAL synchronous_commit TO on; \
+                             DO 'BEGIN IF pg_catalog.pg_is_in_recovery() THEN RAISE read_only_sql_transaction; END IF; END'; \
                              SELECT pg_catalog.pg_logical_emit_message(true, 'tenantry'::text, ''::text); COMMIT";
         if self.conn.batch_execute(FLUSH).is_ok() {
             return Ok(());

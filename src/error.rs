@@ -27,8 +27,8 @@ pub enum Error {
     /// The server, the database or the role has no connection left but the command's own.
     #[error("the server has no more connection free for this role")]
     NoFreeConnection,
-    /// Connections were had before, and can no longer be made.
-    #[error("connections to the server can no longer be made: {message}")]
+    /// Connections were had before, and could no longer be made for as long as the server was waited for.
+    #[error("the server is gone, and did not come back in time: {message}")]
     ConnectionsLost {
         /// Why the last try failed, without passwords.
         message: String,
@@ -52,6 +52,9 @@ pub enum Error {
     /// A standby can only be read.
     #[error("the server is a standby, which can only be read")]
     Standby,
+    /// The server took writes before, and does no more.
+    #[error("the server takes no writes: it is a standby now, or default_transaction_read_only is set")]
+    ReadOnly,
     /// `public.schema_tracker` does not exist.
     #[error("the database {database:?} has no tracker (public.schema_tracker)")]
     TrackerMissing {
@@ -175,16 +178,24 @@ pub enum Error {
 impl Error {
     /// For `map_err`: what a query was for.
     pub(crate) fn doing(doing: &'static str) -> impl Fn(DieselError) -> Self {
-        move |error| Self::Query {
-            doing,
-            message: ServerMessage::from(&error),
-            lost: Condition::of(&error) == Some(Condition::ConnectionLost),
+        move |error| match Condition::of(&error) {
+            Some(Condition::ReadOnly) => Self::ReadOnly,
+            condition => Self::Query {
+                doing,
+                message: ServerMessage::from(&error),
+                lost: condition == Some(Condition::ConnectionLost),
+            },
         }
     }
 
-    /// Whether the connection is gone, or none could be made.
-    pub(crate) fn is_connection_lost(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::ConnectionsLost { .. } | Self::Query { lost: true, .. })
+    /// Whether it may be over when the server is back, or another has taken its place: the connection is gone, none could
+    /// be made, or the server takes no writes.
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::ConnectionsLost { .. } | Self::ReadOnly => true,
+            Self::Query { lost, .. } => *lost,
+            _ => false,
+        }
     }
 
     /// What to do about it, where that is known. `command` completes a command of the command line: `migrate-public`
@@ -200,6 +211,9 @@ impl Error {
             }
             Self::Query { .. } => None,
             Self::ServerTooOld { .. } => None,
+            Self::ReadOnly => {
+                Some("run the command again when it does, or give --database-url of the primary".to_owned())
+            }
             Self::Standby => Some("give --database-url of the primary server".to_owned()),
             Self::TrackerMissing { .. } | Self::TrackerBehind { .. } => {
                 Some(format!("run '{}'", command("migrate-public")))

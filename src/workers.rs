@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::database::Database;
 use crate::error::Error;
-use crate::postgres::connect::Pool;
+use crate::postgres::connect::{self, Pool};
 use crate::postgres::{ServerMessage, Session};
 
 /// A request to begin nothing new. Clones share it.
@@ -235,7 +235,8 @@ pub(crate) fn run<W: Work>(
 fn worker<W: Work>(pool: &Pool, shared: &Shared<'_, W::Job>, work: &W, outcomes: &mpsc::Sender<(W::Job, W::Outcome)>) {
     while let Some(mut job) = shared.take() {
         // Held for one job only: a session that broke in it is replaced.
-        let mut session = match pool.get() {
+        let most = shared.reconnect_for.max(Duration::from_secs(1));
+        let mut session = match connect::session(pool, most, || !shared.stop.is_requested()) {
             Ok(session) if session.is_current() => {
                 shared.is_reached();
                 session
@@ -246,9 +247,9 @@ fn worker<W: Work>(pool: &Pool, shared: &Shared<'_, W::Job>, work: &W, outcomes:
                 shared.put_back(job);
                 continue;
             }
-            Err(error) => {
+            Err(message) => {
                 shared.put_back(job);
-                shared.wait_for_server(Why::Unreachable, || Error::ConnectionsLost { message: error.to_string() });
+                shared.wait_for_server(Why::Unreachable, || Error::ConnectionsLost { message });
                 continue;
             }
         };
@@ -283,7 +284,7 @@ fn worker<W: Work>(pool: &Pool, shared: &Shared<'_, W::Job>, work: &W, outcomes:
             Attempt::ReadOnly => {
                 queue.ready.push_front(job);
                 drop(queue);
-                shared.wait_for_server(Why::ReadOnly, || Error::Standby);
+                shared.wait_for_server(Why::ReadOnly, || Error::ReadOnly);
             }
         }
         shared.changed.notify_all();
@@ -446,11 +447,14 @@ fn make_certain<J, T>(
         // A job that is alone commits durably by itself.
         let flushed = if alone { Ok(()) } else { db.flush() };
         match flushed.and_then(|()| listener.verify(db, bundle)) {
+            // Who wants it to end does not wait for a server that is not there; but a connection may have been idle.
             Err(error)
-                if error.is_connection_lost() && began.elapsed() < shared.reconnect_for && !shared.stop.is_cancel() =>
+                if error.is_outage()
+                    && began.elapsed() < shared.reconnect_for
+                    && (tries == 0 || !shared.stop.is_requested()) =>
             {
                 tries += 1;
-                thread::sleep(growing(Duration::from_millis(50), tries, LONGEST_PAUSE));
+                shared.stop.pause(growing(Duration::from_millis(50), tries, LONGEST_PAUSE));
                 // What it meets is met again by the next try.
                 let _ = db.reconnect();
             }

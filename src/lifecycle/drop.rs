@@ -170,6 +170,7 @@ pub fn drop_tenants(
     }
     let rest = rest?;
     report.ended = match rest.lost {
+        Some(error) if stop.is_requested() && error.is_outage() => Some(Ended::Interrupted),
         Some(error) => Some(Ended::Lost(error)),
         None if report.not_reached.is_empty() => None,
         None => Some(Ended::Interrupted),

@@ -16,7 +16,7 @@ use crate::integrity;
 use crate::ledger::{self, Ledger, TABLE};
 use crate::migration::{Direction, Mode};
 use crate::name::SchemaName;
-use crate::postgres::ServerMessage;
+use crate::postgres::{ServerMessage, connect};
 use crate::tenancy::Tenancy;
 use crate::tracker::State;
 use crate::workers::Stop;
@@ -69,7 +69,8 @@ pub fn migrate_public(db: &mut Database, tenancy: &Tenancy, stop: &Stop) -> Resu
             pooler: needs_session && !db.connector().reaches_a_session_of_its_own()?,
             record: Record { from: None, to: None, began, attempts: 1 },
         };
-        let mut session = pool.get().map_err(|error| Error::ConnectionsLost { message: error.to_string() })?;
+        let mut session =
+            connect::session(&pool, Duration::MAX, || true).map_err(|message| Error::ConnectionsLost { message })?;
         match apply(&mut session, &work) {
             Ok(()) => {
                 let applied = ledger.pending.iter().map(|index| set.at(*index).folder().to_owned()).collect();
@@ -85,7 +86,7 @@ pub fn migrate_public(db: &mut Database, tenancy: &Tenancy, stop: &Stop) -> Resu
                 return Err(Error::Busy { what: "the schema public".to_owned() });
             }
             Err(Setback::Failed(other)) => return Err(Error::Public(Box::new(other))),
-            Err(Setback::ReadOnly) => return Err(Error::Standby),
+            Err(Setback::ReadOnly) => return Err(Error::ReadOnly),
             Err(Setback::Fault(error)) => return Err(error),
             Err(Setback::Canceled(message)) => {
                 return Err(Error::Query { doing: "apply the public migrations", message, lost: false });

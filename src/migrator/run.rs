@@ -117,6 +117,8 @@ fn stages(db: &mut Database, crew: &Crew<'_>, teller: &mut Teller<'_>, stages: V
         })?;
         teller.report.not_reached.extend(rest.not_reached.into_iter().map(Job::into_name));
         teller.report.ended = match rest.lost {
+            // Who interrupts while the server is away does not want to wait for it.
+            Some(error) if stop.is_requested() && error.is_outage() => Some(Ended::Interrupted),
             Some(error) => Some(Ended::Lost(error)),
             None => crew.budget.ended(),
         };

@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::RunQueryDsl;
 use diesel::connection::{CacheSize, Connection, TransactionManager};
@@ -38,6 +38,31 @@ pub struct Session {
 
 /// Connections that workers share.
 pub type Pool = r2d2::Pool<Connector>;
+
+/// How often who waits for a session looks whether it still wants one.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A session of a pool, waited for as long as the pool does, and `most`, unless it is not wanted any more. The error is why
+/// none could be opened.
+pub(crate) fn session(
+    pool: &Pool,
+    most: Duration,
+    is_wanted: impl Fn() -> bool,
+) -> Result<r2d2::PooledConnection<Connector>, String> {
+    let until = Instant::now() + pool.connection_timeout().min(most);
+    let mut why = None;
+    loop {
+        let error = match pool.get_timeout(TICK) {
+            Ok(session) => return Ok(session),
+            Err(error) => error.to_string(),
+        };
+        // What it says of itself is only that it waited.
+        why = error.strip_prefix("timed out waiting for connection: ").map(str::to_owned).or(why);
+        if Instant::now() >= until || !is_wanted() {
+            return Err(why.unwrap_or(error));
+        }
+    }
+}
 
 impl Connector {
     /// A connector for `url`; a try to connect takes `timeout` at most (libpq rounds it up to whole seconds, and takes it
