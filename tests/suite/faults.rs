@@ -14,7 +14,7 @@ fn with(db: &Database, migrations: &Dir, args: &[&str]) -> crate::support::Tenan
 }
 
 /// Makes sure that each tenant has all of the tables and the ledger row, or none of them.
-fn assert_whole(db: &Database, tables: &[&str], version: &str) {
+pub fn assert_whole(db: &Database, tables: &[&str], version: &str) {
     for tenant in db.strings("SELECT name FROM schema_tracker WHERE to_regnamespace(quote_ident(name)) IS NOT NULL") {
         // In one statement, because the session of a process that was killed may commit at any moment; and from the
         // catalog's rows, which are of the statement's moment as the ledger's are: `to_regclass` tells of its own.

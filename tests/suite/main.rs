@@ -23,6 +23,7 @@ mod migrate;
 mod names;
 mod new_migration;
 mod pooler;
+mod production;
 mod races;
 mod repair_plan;
 mod revert;

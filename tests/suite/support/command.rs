@@ -189,6 +189,11 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).expect("the process can be signalled");
     }
 
+    /// What it said on stderr until now.
+    pub fn stderr(&self) -> String {
+        self.stderr.text()
+    }
+
     /// Waits for a line on stderr that contains a text, and returns the line.
     #[track_caller]
     pub fn wait_for_stderr_line(&self, text: &str) -> String {

@@ -1,0 +1,109 @@
+//! The tool is killed at any moment, by SIGKILL.
+
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+
+use super::{having, seed, with};
+use crate::create::set_up;
+use crate::messages::small_fleet;
+use crate::support::migrations::Dir;
+use crate::support::{Database, Running, strings};
+
+const TENANTS: i64 = 40;
+const KILLS: i64 = 50;
+
+/// All rows of all tenants as one checksum, but for what the migrations are to change.
+fn rows(db: &Database) -> String {
+    let tenants = (0..TENANTS).map(|n| format!("SELECT {n} AS tenant, id, payload FROM t{n:05}.data"));
+    let all = tenants.collect::<Vec<_>>().join(" UNION ALL ");
+    db.string(&format!("SELECT count(*) || ' ' || md5(string_agg(tenant || ' ' || id || ' ' || payload, ',' ORDER BY tenant, id)) FROM ({all}) AS all_rows"))
+}
+
+/// Adds the migration of a round. Each counts up every row, so that one that was run twice, or never, shows.
+fn add(migrations: Dir, round: i64) -> Dir {
+    let count = "UPDATE data SET n = n + 1;";
+    match round % 3 {
+        // What no transaction takes, before and behind what one does.
+        0 => migrations
+            .add(
+                &format!("{:03}_alone", round + 1),
+                &format!(
+                    "CREATE INDEX CONCURRENTLY i{round} ON data (n);\n{count}\nDROP INDEX CONCURRENTLY i{round};\n\
+                     CREATE INDEX CONCURRENTLY j{round} ON data (id);"
+                ),
+            )
+            .metadata("run_in_transaction = false"),
+        1 => migrations.add(&format!("{:03}_table", round + 1), &format!("CREATE TABLE t{round} (i int);\n{count}")),
+        _ => migrations.add(
+            &format!("{:03}_column", round + 1),
+            &format!("{count}\nALTER TABLE data ADD COLUMN c{round} int DEFAULT 7;"),
+        ),
+    }
+}
+
+/// Kills the run after the `last` one when so many tenants are done, and a little later. Whether it still ran.
+fn kill(conn: &mut PgConnection, run: Running, last: i64, done: i64, later: Duration) -> bool {
+    let begun = Instant::now();
+    let number = |conn: &mut PgConnection, sql: String| strings(conn, &sql)[0].parse::<i64>().unwrap();
+    while done > 0 && begun.elapsed() < Duration::from_secs(20) {
+        let reached = format!("SELECT count(*) FROM public.schema_run_tenant WHERE run > {last}");
+        let ended = format!("SELECT count(*) FROM public.schema_run WHERE id > {last} AND ended_at IS NOT NULL");
+        if number(conn, reached) >= done || number(conn, ended) > 0 {
+            break;
+        }
+    }
+    std::thread::sleep(later);
+    run.kill();
+    run.wait().code.is_none()
+}
+
+#[test]
+fn fifty_killed_runs_lose_no_tenant_and_no_row() {
+    let mut random = fastrand::Rng::with_seed(seed());
+    let db = set_up();
+    small_fleet(&db, TENANTS as usize, &["001"]);
+    let fill: String = (0..TENANTS)
+        .map(|n| {
+            format!(
+                "CREATE TABLE t{n:05}.data (id int PRIMARY KEY, payload text NOT NULL, n int NOT NULL); \
+                 INSERT INTO t{n:05}.data SELECT i, md5(i::text || {n}), 0 FROM generate_series(1, 25) AS i;"
+            )
+        })
+        .collect();
+    db.execute(&fill);
+    let before = rows(&db);
+    let mut conn = db.connect();
+    conn.batch_execute("SET application_name TO 'onlooker'").unwrap();
+    let mut migrations =
+        Dir::new().add("001_data", "CREATE TABLE data (id int PRIMARY KEY, payload text NOT NULL, n int NOT NULL);");
+    let (mut killed, mut halfway) = (0, 0);
+    for round in 1..=KILLS {
+        migrations = add(migrations, round);
+        let jobs = random.choice(["1", "3", "8"]).unwrap();
+        let last = db.count("SELECT coalesce(max(id), 0) FROM schema_run");
+        let run = with(&db, &migrations, &["migrate-all", "--jobs", jobs, "--lock-wait", "10s"]).spawn();
+        let (done, later) = (random.i64(0..TENANTS), Duration::from_micros(random.u64(0..15_000)));
+        killed += i64::from(kill(&mut conn, run, last, done, later));
+        let version = format!("{:03}", round + 1);
+        let reached = super::at(&db, &version).len() as i64;
+        halfway += i64::from((1..TENANTS).contains(&reached));
+        with(&db, &migrations, &["migrate-all", "--lock-wait", "10s"]).run().assert_code(0);
+        assert_eq!(super::at(&db, &version).len() as i64, TENANTS, "round {round}");
+    }
+    eprintln!("{killed} of {KILLS} runs were killed, {halfway} with some tenants done and others not");
+    assert!(killed > KILLS / 2 && halfway > KILLS / 4, "{killed} killed, {halfway} halfway");
+    assert_eq!(rows(&db), before, "no row is lost or changed");
+    for n in 0..TENANTS {
+        let counted = db.strings(&format!("SELECT DISTINCT n FROM t{n:05}.data"));
+        assert_eq!(counted, [KILLS.to_string()], "each migration was run once in t{n:05}");
+    }
+    assert_eq!(having(&db, "t1").len() as i64, TENANTS);
+    assert_eq!(db.count("SELECT count(*) FROM pg_index WHERE NOT indisvalid"), 0);
+    assert_eq!(
+        db.count("SELECT count(*) FROM schema_tracker WHERE state <> 'active' OR unfinished_version IS NOT NULL"),
+        0
+    );
+    with(&db, &migrations, &["health-check"]).run().assert_code(0);
+}

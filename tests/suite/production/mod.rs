@@ -1,0 +1,70 @@
+//! Runs over fleets that are at work, with what production has in store: locks that others hold, servers that go away,
+//! processes that are killed. Real processes against real servers; whatever happens, no tenant and no row is lost.
+
+mod kills;
+mod outages;
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::support::migrations::Dir;
+use crate::support::{Database, Output, Tenantry};
+
+/// A command with a directory of migrations.
+fn with(db: &Database, migrations: &Dir, args: &[&str]) -> Tenantry {
+    db.tenantry(args).args(["--tenant-migrations", path(migrations)])
+}
+
+fn path(migrations: &Dir) -> &str {
+    migrations.path().to_str().unwrap()
+}
+
+/// The names of `t00000` and so on.
+fn names(many: usize) -> Vec<String> {
+    (0..many).map(|n| format!("t{n:05}")).collect()
+}
+
+/// The tenants in a list of a command's JSON.
+fn listed(output: &Output, list: &str) -> BTreeSet<String> {
+    let json = output.json();
+    let name = |entry: &Value| entry.as_str().or(entry["tenant"].as_str()).unwrap().to_owned();
+    json[list].as_array().unwrap_or_else(|| panic!("no list {list}: {json}")).iter().map(name).collect()
+}
+
+/// The tenants that `--verbose` has told to be done.
+fn told(stderr: &str, verb: &str) -> BTreeSet<String> {
+    let name = |line: &str| line.strip_prefix(verb)?.trim_start().split_once(" in ").map(|(name, _)| name.to_owned());
+    stderr.lines().filter_map(name).collect()
+}
+
+/// The tenants whose ledgers record a version.
+fn at(db: &Database, version: &str) -> BTreeSet<String> {
+    let ledger =
+        |name: &String| format!("SELECT '{name}' FROM {name}.__diesel_schema_migrations WHERE version = '{version}'");
+    let schemas = db.strings(
+        "SELECT nspname FROM pg_namespace WHERE to_regclass(quote_ident(nspname) || '.__diesel_schema_migrations') \
+         IS NOT NULL AND nspname <> 'public'",
+    );
+    match schemas.is_empty() {
+        true => BTreeSet::new(),
+        false => {
+            let ledgers: Vec<String> = schemas.iter().map(ledger).collect();
+            db.strings(&ledgers.join(" UNION ALL ")).into_iter().collect()
+        }
+    }
+}
+
+/// The tenants that have a table.
+fn having(db: &Database, table: &str) -> BTreeSet<String> {
+    let sql = format!("SELECT relnamespace::regnamespace FROM pg_class WHERE relname = '{table}' AND relkind = 'r'");
+    db.strings(&sql).into_iter().collect()
+}
+
+/// A number that is another in each run of the tests unless `TENANTRY_SEED` gives it; it is shown when a test fails.
+fn seed() -> u64 {
+    let seed =
+        std::env::var("TENANTRY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    eprintln!("TENANTRY_SEED={seed}");
+    seed
+}

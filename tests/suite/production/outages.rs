@@ -1,0 +1,253 @@
+//! The server goes away in the middle of a run, and comes back, or does not.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::time::Duration;
+
+use tenantry::local::Ephemeral;
+
+use super::{at, having, listed, names, told, with};
+use crate::faults::assert_whole;
+use crate::messages::small_fleet;
+use crate::support::migrations::Dir;
+use crate::support::{Database, Running, Signal, Tenantry, binaries};
+
+/// A server of a test's own, whose commits are as durable as in production. What is not made durable is lost with it: the
+/// server itself writes such commits every 10 seconds only.
+pub(super) struct OwnServer(pub(super) &'static Ephemeral);
+
+impl OwnServer {
+    pub(super) fn start() -> Self {
+        let options = ["fsync", "synchronous_commit", "full_page_writes"]
+            .into_iter()
+            .fold(Ephemeral::options(), |options, setting| options.setting(setting, "on"));
+        let options = options.setting("wal_writer_delay", "10s").setting("wal_writer_flush_after", "1GB");
+        let server = options.setting("autovacuum", "off").setting("timezone", "UTC").start(binaries()).unwrap();
+        Self(Box::leak(Box::new(server)))
+    }
+
+    /// A database with a tracker and small tenants.
+    pub(super) fn fleet(&self, tenants: usize) -> Database {
+        let db = Database::on(self.0);
+        db.tenantry(["migrate-public"]).run().assert_code(0);
+        small_fleet(&db, tenants, &["1"]);
+        db
+    }
+
+    /// Takes it away as a crash does.
+    pub(super) fn crash(&self) {
+        self.0.stop_immediate().unwrap();
+    }
+
+    pub(super) fn start_again(&self) {
+        self.0.restart().unwrap();
+    }
+
+    /// Starts it again as a standby, which takes no writes until it is promoted.
+    fn start_as_standby(&self) {
+        let (folder, signal) = (self.0.data_folder(), self.0.data_folder().join("standby.signal"));
+        std::fs::write(&signal, "").unwrap();
+        let owner = std::fs::metadata(folder).unwrap();
+        // As root, else it is the owner's already.
+        let _ = chown(&signal, Some(owner.uid()), Some(owner.gid()));
+        self.start_again();
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        let _ = self.0.stop_immediate();
+    }
+}
+
+/// Migrations that take a while for each tenant.
+fn slow() -> Dir {
+    Dir::new()
+        .add("1_a", "SELECT 1")
+        .add("2_b", "CREATE TABLE b (i int); INSERT INTO b VALUES (1); SELECT pg_sleep(0.02); CREATE TABLE c (i int);")
+        .down("SELECT pg_sleep(0.02); DROP TABLE b; DROP TABLE c;")
+}
+
+/// Waits until some tenants are told to be done, and so many more are than that, and takes the server away.
+fn crash_after_some(db: &Database, server: &OwnServer, run: &Running, verb: &str, done: &str) {
+    run.wait_for_stderr_line(verb);
+    let more = told(&run.stderr(), verb).len() + 15;
+    db.wait_for(done, more as i64);
+    server.crash();
+}
+
+const DONE: &str = "SELECT count(*) FROM public.schema_run_tenant";
+
+fn verbose(db: &Database, migrations: &Dir, args: &[&str]) -> Tenantry {
+    with(db, migrations, args).args(["-v", "--jobs", "4"])
+}
+
+#[test]
+fn a_server_that_crashes_and_comes_back_costs_a_run_nothing() {
+    let server = OwnServer::start();
+    let db = server.fleet(200);
+    let migrations = slow();
+    let run = verbose(&db, &migrations, &["migrate-all"]).spawn();
+    crash_after_some(&db, &server, &run, "migrated", DONE);
+    // What the server has now is what outlived it: the run is held while that is looked at.
+    run.signal(Signal::STOP);
+    let told = told(&run.stderr(), "migrated");
+    std::thread::sleep(Duration::from_secs(1));
+    server.start_again();
+    let durable = at(&db, "2");
+    assert!(told.is_subset(&durable), "told and lost: {:?}", told.difference(&durable));
+    run.signal(Signal::CONT);
+    let output = run.wait();
+    output.assert_code(0);
+    eprintln!("{} told before the crash, {} durable\n{}", told.len(), durable.len(), last_lines(&output.stderr));
+    assert!(output.stderr.contains("200 tenants migrated"), "{}", output.stderr);
+    assert_eq!(at(&db, "2"), names(200).into_iter().collect());
+    assert_whole(&db, &["b", "c"], "2");
+    with(&db, &migrations, &["health-check"]).run().assert_code(0);
+}
+
+/// What is no line for each tenant.
+fn last_lines(stderr: &str) -> String {
+    stderr.lines().filter(|line| !line.ends_with("ms")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_server_that_stays_away_ends_the_run_and_all_is_told_as_it_is() {
+    let server = OwnServer::start();
+    let db = server.fleet(200);
+    let migrations = slow();
+    let run = verbose(&db, &migrations, &["migrate-all", "--reconnect-for", "2s", "--format", "json"]).spawn();
+    crash_after_some(&db, &server, &run, "migrated", DONE);
+    let output = run.wait();
+    output.assert_code(3);
+    eprintln!("{}", last_lines(&output.stderr));
+    let (done, left) = (listed(&output, "done"), listed(&output, "not_reached"));
+    assert_eq!(output.json()["ended"], "lost");
+    assert!(output.json()["failed"].as_array().unwrap().is_empty(), "{}", output.stdout);
+    assert!(done.is_disjoint(&left) && done.len() + left.len() == 200, "{} and {}", done.len(), left.len());
+    assert!(output.stderr.contains("not reached (run 1)"), "{}", output.stderr);
+    assert!(output.stderr.contains("to try again: tenantry migrate-all"), "{}", output.stderr);
+    server.start_again();
+    let durable = at(&db, "2");
+    assert!(done.is_subset(&durable), "told and lost: {:?}", done.difference(&durable));
+    assert_whole(&db, &["b", "c"], "2");
+    let second = with(&db, &migrations, &["migrate-all", "--format", "json"]).run();
+    second.assert_code(0);
+    // Those that were done unheard are not touched again.
+    assert_eq!(listed(&second, "unchanged"), durable);
+    assert_eq!(at(&db, "2").len(), 200);
+    with(&db, &migrations, &["health-check"]).run().assert_code(0);
+}
+
+#[test]
+fn what_is_not_transactional_is_finished_after_a_crash() {
+    let server = OwnServer::start();
+    let db = server.fleet(60);
+    let migrations = Dir::new()
+        .add("1_a", "SELECT 1")
+        .add("2_b", "CREATE TABLE b (i int); INSERT INTO b SELECT generate_series(1, 1000);")
+        .add("3_i", "UPDATE b SET i = i + 1;\nCREATE INDEX CONCURRENTLY b_i ON b (i);\nUPDATE b SET i = i + 1;")
+        .metadata("run_in_transaction = false")
+        .add("4_d", "CREATE TABLE d (i int);");
+    let run = verbose(&db, &migrations, &["migrate-all"]).spawn();
+    for _ in 0..2 {
+        db.wait_for(DONE, having(&db, "d").len() as i64 + 10);
+        server.crash();
+        server.start_again();
+    }
+    let output = run.wait();
+    output.assert_code(0);
+    eprintln!("{}", last_lines(&output.stderr));
+    assert_eq!(at(&db, "4").len(), 60);
+    // 1 to 1,000, and each counted up twice and no more than that.
+    let sums: BTreeSet<String> =
+        names(60).iter().map(|name| db.string(&format!("SELECT sum(i) FROM {name}.b"))).collect();
+    assert_eq!(sums, BTreeSet::from([(500_500 + 2_000).to_string()]));
+    assert_eq!(db.count("SELECT count(*) FROM pg_index WHERE NOT indisvalid"), 0);
+    with(&db, &migrations, &["health-check"]).run().assert_code(0);
+}
+
+#[test]
+fn creating_reverting_and_dropping_go_on_after_a_crash() {
+    let server = OwnServer::start();
+    let db = server.fleet(0);
+    let migrations = slow();
+    let all = names(120);
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let run = |args: &[&str], verb| {
+        let last = db.count("SELECT coalesce(max(id), 0) FROM public.schema_run");
+        let run = verbose(&db, &migrations, args).spawn();
+        crash_after_some(&db, &server, &run, verb, &format!("{DONE} WHERE run > {last}"));
+        run.signal(Signal::STOP);
+        let told = told(&run.stderr(), verb);
+        server.start_again();
+        (run, told)
+    };
+    let create = [&["create"][..], &all].concat();
+    let (created, told) = run(&create, "created");
+    assert!(told.is_subset(&having(&db, "c")), "told and lost: {:?}", told.difference(&having(&db, "c")));
+    created.signal(Signal::CONT);
+    let output = created.wait();
+    output.assert_code(0);
+    assert!(output.stderr.contains("120 tenants created"), "{}", last_lines(&output.stderr));
+    with(&db, &migrations, &["health-check"]).run().assert_code(0);
+
+    let (run_, told) = run(&["revert-all", "--to", "1", "--yes"], "reverted");
+    assert!(told.is_disjoint(&having(&db, "c")), "told and lost: {:?}", told.intersection(&having(&db, "c")));
+    run_.signal(Signal::CONT);
+    let output = run_.wait();
+    output.assert_code(0);
+    assert!(output.stderr.contains("120 tenants reverted"), "{}", last_lines(&output.stderr));
+    assert_eq!((having(&db, "b").len(), at(&db, "2").len(), at(&db, "1").len()), (0, 0, 120));
+
+    with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
+    let drop = [&["drop", "--yes"][..], &all].concat();
+    let (run_, told) = run(&drop, "dropped");
+    assert!(told.is_disjoint(&having(&db, "c")), "told and lost: {:?}", told.intersection(&having(&db, "c")));
+    run_.signal(Signal::CONT);
+    let output = run_.wait();
+    output.assert_code(0);
+    assert!(output.stderr.contains("120 tenants dropped"), "{}", last_lines(&output.stderr));
+    assert_eq!(db.count("SELECT count(*) FROM schema_tracker"), 0);
+    assert_eq!(crate::create::schemas(&db), Vec::<String>::new());
+}
+
+#[test]
+fn a_standby_that_is_met_in_the_middle_is_waited_for_until_it_is_promoted() {
+    let server = OwnServer::start();
+    let db = server.fleet(100);
+    let migrations = slow();
+    let run = verbose(&db, &migrations, &["migrate-all"]).spawn();
+    crash_after_some(&db, &server, &run, "migrated", DONE);
+    server.start_as_standby();
+    // It has met the standby, and looks again.
+    db.wait_for(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        2,
+    );
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(db.string("SELECT pg_is_in_recovery()"), "true");
+    db.strings("SELECT pg_promote()");
+    let output = run.wait();
+    eprintln!("{}", last_lines(&output.stderr));
+    output.assert_code(0);
+    assert_eq!(at(&db, "2").len(), 100);
+    assert_whole(&db, &["b", "c"], "2");
+}
+
+#[test]
+fn a_standby_that_stays_one_ends_the_run() {
+    let server = OwnServer::start();
+    let db = server.fleet(100);
+    let migrations = slow();
+    let run = verbose(&db, &migrations, &["migrate-all", "--reconnect-for", "3s"]).spawn();
+    crash_after_some(&db, &server, &run, "migrated", DONE);
+    server.start_as_standby();
+    let output = run.wait();
+    eprintln!("{}", last_lines(&output.stderr));
+    output.assert_code(3);
+    assert!(output.stderr.contains("the server takes no writes: it is a standby now"), "{}", output.stderr);
+    db.strings("SELECT pg_promote()");
+    with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
+    assert_eq!(at(&db, "2").len(), 100);
+}
