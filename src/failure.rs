@@ -59,7 +59,7 @@ pub enum TenantError {
         new: bool,
     },
     /// Its schema cannot be read by this role.
-    #[error("its ledger cannot be read: this role may not, or it is none of Diesel's")]
+    #[error("its ledger cannot be read: this role may not, it is none of Diesel's, or somebody has it locked")]
     Unreadable,
     /// Its schema has objects and no ledger.
     #[error("its schema has objects in it but no ledger, so that nothing tells which migrations they come from")]
@@ -331,7 +331,11 @@ impl TenantError {
                 Some("move the extensions out of it: ALTER EXTENSION … SET SCHEMA …".to_owned())
             }
             Self::Unreadable => {
-                Some("connect as the schema's owner, or grant USAGE on the schema and SELECT on its ledger".to_owned())
+                Some(
+                    "connect as the schema's owner, grant USAGE on the schema and SELECT on its ledger, or end the session \
+                     that has it locked"
+                        .to_owned(),
+                )
             }
             Self::LedgerMissing => Some(format!(
                 "'{}' records the migrations up to that one as applied",
@@ -341,7 +345,10 @@ impl TenantError {
             Self::Dropping => run("drop", "completes it"),
             Self::ChangedSincePlan => run("drop --dry-run", "shows what it is now"),
             Self::Busy => Some("run the command again when the other run has ended".to_owned()),
-            Self::Deferred { .. } => Some(
+            Self::Deferred { contention: Contention::Deadlock | Contention::Serialization, .. } => {
+                Some("run the command again, or give more --retries".to_owned())
+            }
+            Self::Deferred { contention: Contention::LockTimeout, .. } => Some(
                 "run the command again when the lock is free, end the session that holds it, or give more --retries"
                     .to_owned(),
             ),

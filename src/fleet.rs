@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::ledger::{self, Ledger};
 use crate::migration::MigrationSet;
 use crate::name::{NameError, SchemaName, TenantName};
-use crate::postgres::{CHUNK, ServerMessage};
+use crate::postgres::{CHUNK, Condition, ServerMessage, impatient};
 use crate::tracker::{State, Unfinished};
 
 /// What the tracker tracks, sorted by name.
@@ -225,7 +225,7 @@ impl Shared<'_> {
 /// Reads a ledger that may be what fails the statement for all.
 fn read_alone(conn: &mut PgConnection, shared: &mut Shared<'_>, tenant: &mut Tenant) -> Result<(), Error> {
     let Some(oid) = tenant.schema_oid() else { return Ok(()) };
-    tenant.schema = match ledger::read_one(conn, tenant.name.schema()) {
+    tenant.schema = match impatient(conn, |conn| ledger::read_one(conn, tenant.name.schema())) {
         Ok(applied) => Schema::Ledger { oid, ledger: shared.ledger(applied) },
         Err(error) if ServerMessage::is_connection_lost(&error) => {
             return Err(Error::doing("read the tenants' ledgers")(error));
@@ -250,7 +250,7 @@ fn read_ledgers(
     let mut indexes = indexes.to_vec();
     for tries_left in (0..TRIES).rev() {
         let schemas: Vec<&SchemaName> = indexes.iter().map(|index| tenants[*index].name.schema()).collect();
-        match ledger::read_chunk(conn, &schemas) {
+        match impatient(conn, |conn| ledger::read_chunk(conn, &schemas)) {
             Ok(ledgers) => {
                 for (index, applied) in indexes.iter().zip(ledgers) {
                     if let Some(oid) = tenants[*index].schema_oid() {
@@ -259,7 +259,7 @@ fn read_ledgers(
                 }
                 return Ok(gone);
             }
-            Err(_) if tries_left == 0 => {
+            Err(error) if tries_left == 0 || Condition::of(&error) == Some(Condition::LockTimeout) => {
                 for index in indexes {
                     read_alone(conn, shared, &mut tenants[index])?;
                 }

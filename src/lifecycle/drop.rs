@@ -15,8 +15,7 @@ use crate::error::Error;
 use crate::failure::{Failed, TenantError};
 use crate::migrator::{Batch, CHANGED, Commit, Ended, Setback, Setbacks, Target, setback};
 use crate::name::SchemaName;
-use crate::postgres::CHUNK;
-use crate::postgres::Session;
+use crate::postgres::{CHUNK, Condition, Session, impatient};
 use crate::runs::{self, Counts, Done, Failure, Run};
 use crate::sql::quote::{Identifier, Literal};
 use crate::tenancy::Tenancy;
@@ -418,19 +417,33 @@ fn find(conn: &mut PgConnection, names: &[&SchemaName]) -> Result<Vec<SchemaRow>
     .map_err(Error::doing("look for the schemas"))
 }
 
+#[derive(QueryableByName)]
+struct Size {
+    #[diesel(sql_type = Oid)]
+    oid: u32,
+    #[diesel(sql_type = BigInt)]
+    tables: i64,
+    #[diesel(sql_type = BigInt)]
+    estimated_rows: i64,
+    #[diesel(sql_type = BigInt)]
+    bytes: i64,
+}
+
+/// How much is in schemas. Where somebody has a table locked, its size is what the server took it to be last.
+fn measure(conn: &mut PgConnection, schemas: &[u32]) -> QueryResult<Vec<Size>> {
+    const EXACT: &str = include_str!("sizes.sql");
+    let load = |conn: &mut PgConnection, sql: &str| sql_query(sql).bind::<Array<Oid>, _>(schemas).load(conn);
+    match impatient(conn, |conn| load(conn, EXACT)) {
+        Err(error) if Condition::of(&error) == Some(Condition::LockTimeout) => {
+            const ESTIMATE: &str = "c.relpages * pg_catalog.current_setting('block_size')::bigint";
+            load(conn, &EXACT.replace("pg_total_relation_size(c.oid)", ESTIMATE))
+        }
+        sizes => sizes,
+    }
+}
+
 /// Adds to a plan how much goes, and takes out of it what others depend on.
 fn weigh(conn: &mut PgConnection, plan: &mut DropPlan) -> Result<(), Error> {
-    #[derive(QueryableByName)]
-    struct Size {
-        #[diesel(sql_type = Oid)]
-        oid: u32,
-        #[diesel(sql_type = BigInt)]
-        tables: i64,
-        #[diesel(sql_type = BigInt)]
-        estimated_rows: i64,
-        #[diesel(sql_type = BigInt)]
-        bytes: i64,
-    }
     #[derive(QueryableByName)]
     struct Dependent {
         #[diesel(sql_type = Oid)]
@@ -442,10 +455,7 @@ fn weigh(conn: &mut PgConnection, plan: &mut DropPlan) -> Result<(), Error> {
     let mut sizes: HashMap<u32, Contents> = HashMap::new();
     let mut dependents: HashMap<u32, Vec<String>> = HashMap::new();
     for chunk in oids.chunks(CHUNK) {
-        let rows: Vec<Size> = sql_query(include_str!("sizes.sql"))
-            .bind::<Array<Oid>, _>(chunk)
-            .load(conn)
-            .map_err(Error::doing("measure the schemas"))?;
+        let rows: Vec<Size> = measure(conn, chunk).map_err(Error::doing("measure the schemas"))?;
         sizes.extend(
             rows.into_iter().map(|Size { oid, tables, estimated_rows, bytes }| {
                 (oid, Contents { oid, tables, estimated_rows, bytes })

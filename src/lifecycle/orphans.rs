@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::ledger;
 use crate::migration::MigrationSet;
 use crate::name::SchemaName;
-use crate::postgres::CHUNK;
+use crate::postgres::{CHUNK, impatient};
 
 /// An untracked schema that looks like a tenant's: its ledger records a tenant migration, or it has all tables of the
 /// reference.
@@ -49,7 +49,7 @@ pub fn orphans(conn: &mut PgConnection, set: &MigrationSet, tables: &[String]) -
         let names: Vec<SchemaName> = chunk.iter().filter_map(|row| row.name.parse().ok()).collect();
         let with_ledger: Vec<&SchemaName> =
             names.iter().zip(chunk).filter(|(_, row)| row.readable_ledger).map(|(name, _)| name).collect();
-        let mut ledgers = ledger::read_chunk(conn, &with_ledger)
+        let mut ledgers = impatient(conn, |conn| ledger::read_chunk(conn, &with_ledger))
             .map_err(Error::doing("read the ledgers of untracked schemas"))?
             .into_iter();
         for (name, row) in names.iter().zip(chunk) {

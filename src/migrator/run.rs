@@ -13,7 +13,7 @@ use crate::fleet::Fleet;
 use crate::integrity;
 use crate::ledger;
 use crate::name::{SchemaName, TenantName};
-use crate::postgres::{CHUNK, Session};
+use crate::postgres::{CHUNK, Session, impatient};
 use crate::reference::Reference;
 use crate::runs::{self, Counts, Failure, Run};
 use crate::tenancy::Tenancy;
@@ -205,7 +205,7 @@ impl Listener<Job, Outcome> for Teller<'_> {
         for chunk in names.chunks(CHUNK) {
             let schemas: Vec<&SchemaName> = chunk.iter().map(TenantName::schema).collect();
             if reference.is_none()
-                && let Ok(ledgers) = ledger::read_chunk(db.connection(), &schemas)
+                && let Ok(ledgers) = impatient(db.connection(), |conn| ledger::read_chunk(conn, &schemas))
             {
                 found.extend(chunk.iter().cloned().zip(ledgers));
                 continue;

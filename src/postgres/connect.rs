@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use diesel::RunQueryDsl;
-use diesel::connection::{CacheSize, Connection, TransactionManager};
+use diesel::connection::{CacheSize, Connection, SimpleConnection, TransactionManager};
 use diesel::dsl::sql;
 use diesel::pg::PgConnection;
 use diesel::sql_types::{Bool, Text};
+use diesel::{QueryResult, RunQueryDsl};
 use scheduled_thread_pool::ScheduledThreadPool;
 
 use super::url::DatabaseUrl;
@@ -62,6 +62,19 @@ pub(crate) fn session(
             return Err(why.unwrap_or(error));
         }
     }
+}
+
+/// Does a query that locks tables of tenants to look at them. Somebody who has one locked is not waited for without end,
+/// as a whole fleet would be. Not in a transaction.
+pub(crate) fn impatient<T>(
+    conn: &mut PgConnection,
+    query: impl FnOnce(&mut PgConnection) -> QueryResult<T>,
+) -> QueryResult<T> {
+    conn.batch_execute("BEGIN READ ONLY; SET LOCAL lock_timeout TO '2s'")?;
+    let result = query(conn);
+    let ended = conn.batch_execute("ROLLBACK");
+    let result = result?;
+    ended.map(|()| result)
 }
 
 impl Connector {

@@ -8,6 +8,7 @@ pub mod server;
 pub mod url;
 
 pub(crate) use condition::Condition;
+pub(crate) use connect::impatient;
 pub use connect::{Connector, Session};
 pub use message::ServerMessage;
 pub use path::SchemaPath;
