@@ -109,7 +109,8 @@ pub(crate) fn failures(context: &Context, failed: &[Failed]) {
             output.more("at last", &server.message);
             server_says(output, server);
             holders.iter().for_each(|holder| output.more("held", &holder.to_string()));
-            output.more("effect", "rolled back, nothing is changed");
+            // Migrations before it may have been committed.
+            output.more("effect", "what was under way was rolled back; the next run goes on from there");
         }
         if group.len() > 1 {
             let shown = if output.verbosity() == Verbosity::Verbose { group.len() } else { NAMED };

@@ -2,6 +2,7 @@
 //! processes that are killed. Real processes against real servers; whatever happens, no tenant and no row is lost.
 
 mod kills;
+mod locks;
 mod outages;
 
 use std::collections::BTreeSet;

@@ -120,7 +120,6 @@ fn a_server_that_stays_away_ends_the_run_and_all_is_told_as_it_is() {
     crash_after_some(&db, &server, &run, "migrated", DONE);
     let output = run.wait();
     output.assert_code(3);
-    eprintln!("{}", last_lines(&output.stderr));
     let (done, left) = (listed(&output, "done"), listed(&output, "not_reached"));
     assert_eq!(output.json()["ended"], "lost");
     assert!(output.json()["failed"].as_array().unwrap().is_empty(), "{}", output.stdout);
@@ -157,7 +156,6 @@ fn what_is_not_transactional_is_finished_after_a_crash() {
     }
     let output = run.wait();
     output.assert_code(0);
-    eprintln!("{}", last_lines(&output.stderr));
     assert_eq!(at(&db, "4").len(), 60);
     // 1 to 1,000, and each counted up twice and no more than that.
     let sums: BTreeSet<String> =
@@ -229,7 +227,6 @@ fn a_standby_that_is_met_in_the_middle_is_waited_for_until_it_is_promoted() {
     assert_eq!(db.string("SELECT pg_is_in_recovery()"), "true");
     db.strings("SELECT pg_promote()");
     let output = run.wait();
-    eprintln!("{}", last_lines(&output.stderr));
     output.assert_code(0);
     assert_eq!(at(&db, "2").len(), 100);
     assert_whole(&db, &["b", "c"], "2");
@@ -244,7 +241,6 @@ fn a_standby_that_stays_one_ends_the_run() {
     crash_after_some(&db, &server, &run, "migrated", DONE);
     server.start_as_standby();
     let output = run.wait();
-    eprintln!("{}", last_lines(&output.stderr));
     output.assert_code(3);
     assert!(output.stderr.contains("the server takes no writes: it is a standby now"), "{}", output.stderr);
     db.strings("SELECT pg_promote()");
