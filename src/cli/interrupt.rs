@@ -21,6 +21,11 @@ pub(super) fn graceful() -> Stop {
     stop().clone()
 }
 
+/// Whether a signal has asked to begin nothing new.
+pub(super) fn is_requested() -> bool {
+    stop().is_requested()
+}
+
 /// Has something said when the process leaves at once: how far the work has come.
 pub(super) fn last_words(words: Option<String>) {
     *LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner) = words;

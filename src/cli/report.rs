@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::confirm::Unconfirmed;
 use super::context::{Context, Usage, exit_of};
 use super::exit::Exit;
+use super::interrupt;
 use super::output::{Output, Verbosity, count, thousands};
 use crate::error::Error;
 use crate::failure::{Effect, Failed, MigrationFailure, TenantError, without_name};
@@ -51,7 +52,10 @@ pub(crate) fn error(context: &Context, error: &anyhow::Error) -> Exit {
             break;
         }
     }
-    if error.chain().any(|cause| cause.is::<Unconfirmed>()) {
+    let waited = error.chain().any(|cause| matches!(cause.downcast_ref(), Some(Error::FleetLocked(_))));
+    if waited && interrupt::is_requested() {
+        Exit::Interrupted
+    } else if error.chain().any(|cause| cause.is::<Unconfirmed>()) {
         Exit::Unconfirmed
     } else if error.chain().any(is_usage) {
         Exit::Usage
