@@ -1,6 +1,7 @@
 //! Runs over fleets that are at work, with what production has in store: locks that others hold, servers that go away,
 //! processes that are killed. Real processes against real servers; whatever happens, no tenant and no row is lost.
 
+mod interrupts;
 mod kills;
 mod locks;
 mod outages;

@@ -1,0 +1,227 @@
+//! Ctrl-C and SIGTERM: once, twice and three times, and wherever a run may be waiting.
+
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+
+use super::outages::OwnServer;
+use super::{at, having, listed, names, with};
+use crate::assert_snapshot;
+use crate::create::set_up;
+use crate::messages::small_fleet;
+use crate::support::migrations::Dir;
+use crate::support::{Database, Running, Signal};
+
+const BOTH: [Signal; 2] = [Signal::INT, Signal::TERM];
+
+/// Who interrupts does not want to wait: an upper bound that only something that hangs comes near.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Tenants whose migration waits at a gate that the returned session holds.
+fn gated(tenants: usize) -> (Database, PgConnection, Dir) {
+    let db = set_up();
+    small_fleet(&db, tenants, &["1"]);
+    db.execute("CREATE TABLE public.gate (i int)");
+    let mut holder = db.connect();
+    holder.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
+    let up = "CREATE TABLE b (i int);\nLOCK TABLE public.gate;\nCREATE TABLE c (i int);";
+    let down = "DROP TABLE b; LOCK TABLE public.gate; DROP TABLE c;";
+    (db, holder, Dir::new().add("1_a", "SELECT 1").add("2_b", up).down(down))
+}
+
+/// A run with two tenants at the gate.
+fn at_the_gate(db: &Database, migrations: &Dir, args: &[&str]) -> Running {
+    let run = with(db, migrations, args)
+        .args(["--jobs", "2", "--lock-timeout", "1min"])
+        .hide(super::path(migrations), "MIGRATIONS")
+        .spawn();
+    db.wait_for_waiters(2);
+    run
+}
+
+/// Sessions of a run.
+fn sessions(db: &Database) -> i64 {
+    db.count("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tenantry%'")
+}
+
+#[test]
+fn once_what_is_under_way_is_finished_and_no_more_begun() {
+    for signal in BOTH {
+        let (db, mut holder, migrations) = gated(20);
+        let run = at_the_gate(&db, &migrations, &["migrate-all"]);
+        run.signal(signal);
+        run.wait_for_stderr_line("interrupted");
+        holder.batch_execute("COMMIT").unwrap();
+        let output = run.wait();
+        if signal == Signal::INT {
+            assert_snapshot!(output);
+        }
+        output.assert_code(130);
+        assert_eq!((having(&db, "b").len(), having(&db, "c").len(), at(&db, "2").len()), (2, 2, 2));
+        assert_eq!(
+            db.string("SELECT outcome || ' ' || done || ' ' || not_reached FROM schema_run"),
+            "interrupted 2 18"
+        );
+        let rest = with(&db, &migrations, &["migrate-all", "--format", "json"]).run();
+        rest.assert_code(0);
+        assert_eq!((listed(&rest, "done").len(), listed(&rest, "unchanged").len()), (18, 2));
+    }
+}
+
+#[test]
+fn twice_what_is_under_way_is_cancelled_and_rolled_back() {
+    for (signal, command) in [(Signal::INT, "migrate-all"), (Signal::TERM, "migrate-all"), (Signal::INT, "revert-all")]
+    {
+        let (db, mut holder, migrations) = gated(20);
+        if command == "revert-all" {
+            holder.batch_execute("ROLLBACK").unwrap();
+            with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
+            holder.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
+        }
+        let revert: &[&str] = &["revert-all", "--to", "1", "--yes"];
+        let run = at_the_gate(&db, &migrations, if command == "revert-all" { revert } else { &["migrate-all"] });
+        let before = (having(&db, "b"), having(&db, "c"), at(&db, "2"));
+        run.signal(signal);
+        run.wait_for_stderr_line("interrupted");
+        run.signal(signal);
+        // The gate stays closed all the while: only a cancellation ends what waits for it.
+        let output = run.wait();
+        if (signal, command) == (Signal::INT, "migrate-all") {
+            assert_snapshot!(output);
+        }
+        output.assert_code(130);
+        assert_eq!((having(&db, "b"), having(&db, "c"), at(&db, "2")), before, "rolled back");
+        let begun = Instant::now();
+        while sessions(&db) > 0 {
+            assert!(begun.elapsed() < SOON, "sessions of the run are left");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(2), "they were there for {:?}", begun.elapsed());
+        assert!(output.stderr.contains("20 not reached"), "{}", output.stderr);
+        holder.batch_execute("COMMIT").unwrap();
+        with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
+        assert_eq!((having(&db, "c").len(), at(&db, "2").len()), (20, 20));
+    }
+}
+
+#[test]
+fn three_times_it_leaves_at_once_and_tells_how_far_it_came() {
+    for signal in BOTH {
+        let (db, mut holder, _) = gated(20);
+        // Code that no cancellation stops.
+        let stubborn = "CREATE TABLE b (i int);\nDO $$ BEGIN LOOP BEGIN LOCK TABLE public.gate; EXIT; \
+                        EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$;\nCREATE TABLE c (i int);";
+        let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", stubborn);
+        let run = at_the_gate(&db, &migrations, &["migrate-all"]);
+        run.signal(signal);
+        run.wait_for_stderr_line("interrupted:");
+        run.signal(signal);
+        run.wait_for_stderr_line("interrupted again");
+        run.signal(signal);
+        let output = run.wait();
+        if signal == Signal::INT {
+            assert_snapshot!(output);
+        }
+        output.assert_code(130);
+        // The server notices that nobody is there any more, and takes back what its sessions had done.
+        let begun = Instant::now();
+        while sessions(&db) > 0 {
+            assert!(begun.elapsed() < SOON, "sessions of the run are left");
+        }
+        assert_eq!((having(&db, "b").len(), at(&db, "2").len()), (0, 0));
+        holder.batch_execute("COMMIT").unwrap();
+        with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
+        assert_eq!((having(&db, "b").len(), having(&db, "c").len(), at(&db, "2").len()), (20, 20, 20));
+    }
+}
+
+#[test]
+fn twice_what_is_not_transactional_is_cancelled_and_finished_by_the_next_run() {
+    let db = set_up();
+    small_fleet(&db, 3, &["1"]);
+    // An old snapshot holds the concurrent build up.
+    let mut holder = db.connect();
+    holder.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").unwrap();
+    let migrations = Dir::new()
+        .add("1_a", "SELECT 1")
+        .add("2_b", "CREATE TABLE b (i int);\nCREATE INDEX CONCURRENTLY b_i ON b (i);")
+        .metadata("run_in_transaction = false");
+    let run =
+        with(&db, &migrations, &["migrate-all", "--jobs", "1"]).hide(super::path(&migrations), "MIGRATIONS").spawn();
+    db.wait_for_concurrent_build();
+    run.signal(Signal::INT);
+    run.wait_for_stderr_line("interrupted");
+    run.signal(Signal::INT);
+    let output = run.wait();
+    output.assert_code(130);
+    assert_snapshot!(output);
+    holder.batch_execute("ROLLBACK").unwrap();
+    with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
+    assert_eq!(
+        db.count(
+            "SELECT count(*) FROM pg_index JOIN pg_class ON oid = indexrelid WHERE relname = 'b_i' AND indisvalid"
+        ),
+        3
+    );
+    assert_eq!(db.count("SELECT count(*) FROM pg_index WHERE NOT indisvalid"), 0);
+}
+
+#[test]
+fn a_pause_between_batches_is_left_at_once() {
+    for signal in BOTH {
+        let db = set_up();
+        small_fleet(&db, 9, &["1"]);
+        let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "CREATE TABLE b (i int);");
+        let args = ["migrate-all", "--batch", "3", "--pause", "10min"];
+        let run = with(&db, &migrations, &args).hide(super::path(&migrations), "MIGRATIONS").spawn();
+        run.wait_for_stderr_line("the next after a pause of 10m");
+        let begun = Instant::now();
+        run.signal(signal);
+        let output = run.wait();
+        assert!(begun.elapsed() < SOON, "it took {:?}", begun.elapsed());
+        if signal == Signal::INT {
+            assert_snapshot!(output);
+        }
+        output.assert_code(130);
+        assert_eq!(at(&db, "2"), names(3).into_iter().collect());
+    }
+}
+
+#[test]
+fn the_wait_for_the_lock_of_the_fleet_is_left_at_once() {
+    let (db, mut holder, migrations) = gated(6);
+    let first = at_the_gate(&db, &migrations, &["migrate-all"]);
+    let args = ["migrate-all", "--lock-wait", "10min"];
+    let second = with(&db, &migrations, &args).hide(super::path(&migrations), "MIGRATIONS").spawn();
+    let told = second.wait_for_stderr_line("waiting for run 1 (migrate-all)");
+    assert!(told.contains(&format!("process {}", first.pid())), "{told}");
+    let begun = Instant::now();
+    second.signal(Signal::INT);
+    let output = second.wait();
+    assert!(begun.elapsed() < SOON, "it took {:?}", begun.elapsed());
+    output.assert_code(130);
+    holder.batch_execute("COMMIT").unwrap();
+    first.wait().assert_code(0);
+    assert_eq!(at(&db, "2").len(), 6);
+}
+
+#[test]
+fn an_outage_is_left_at_once() {
+    let server = OwnServer::start();
+    let db = server.fleet(30);
+    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "CREATE TABLE b (i int); SELECT pg_sleep(0.05);");
+    let args = ["migrate-all", "--jobs", "2", "--reconnect-for", "10min"];
+    let run = with(&db, &migrations, &args).hide(super::path(&migrations), "MIGRATIONS").spawn();
+    db.wait_for("SELECT count(*) FROM public.schema_run_tenant", 3);
+    server.crash();
+    let begun = Instant::now();
+    run.signal(Signal::INT);
+    run.wait_for_stderr_line("interrupted");
+    let output = run.wait();
+    assert!(begun.elapsed() < SOON, "it took {:?}", begun.elapsed());
+    output.assert_code(130);
+    assert!(output.stderr.contains("not reached (run 1)"), "{}", output.stderr);
+    server.start_again();
+    with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
+    assert_eq!(at(&db, "2").len(), 30);
+}
