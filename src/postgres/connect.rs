@@ -111,14 +111,21 @@ impl Connector {
     /// # Errors
     /// [`Error::Unreachable`] when a connection without the setting cannot be made either.
     pub fn reaches_a_session_of_its_own(&self) -> Result<bool, Error> {
+        // What is refused twice was not a link that broke just then.
+        match self.has_its_mark().or_else(|_| self.has_its_mark()) {
+            Ok(answer) => Ok(answer),
+            Err(_) => self.connect().map(|_| false),
+        }
+    }
+
+    fn has_its_mark(&self) -> Result<bool, Error> {
         let mark = uuid::Uuid::new_v4().simple().to_string();
         let options = format!("{} -c tenantry.mark={mark}", self.url.get("options").unwrap_or_default());
-        let url = self.url.clone().with("options", options.trim_start());
-        let Ok(mut conn) = self.connect_with(&url) else {
-            return self.connect().map(|_| false);
-        };
-        let seen = sql::<Bool>("SELECT coalesce(current_setting('tenantry.mark', true), '') = ").bind::<Text, _>(mark);
-        Ok(seen.get_result(&mut conn).unwrap_or(false))
+        let mut conn = self.connect_with(&self.url.clone().with("options", options.trim_start()))?;
+        sql::<Bool>("SELECT coalesce(current_setting('tenantry.mark', true), '') = ")
+            .bind::<Text, _>(mark)
+            .get_result(&mut conn)
+            .map_err(Error::doing("find out whether there is a pooler before the server"))
     }
 
     /// A pool of exactly `size` connections, opened all at once and kept.
