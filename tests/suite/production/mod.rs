@@ -3,6 +3,7 @@
 
 mod interrupts;
 mod kills;
+mod links;
 mod locks;
 mod outages;
 
