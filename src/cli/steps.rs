@@ -148,6 +148,42 @@ impl Steps {
         .into())
     }
 
+    /// The flags that what is left is gone on with: what was to be done in steps is not done at once the next time.
+    pub(crate) fn flags(&self, report: &Report) -> String {
+        let left = report.to_try_again();
+        let canary = match &self.canary {
+            Some(Canary::First(n)) => Some(n.to_string()),
+            // Where those are done, it would match none.
+            Some(Canary::Matching(regex)) => {
+                left.iter().any(|name| regex.is_match(name)).then(|| shell_word(regex.as_str()))
+            }
+            None => None,
+        };
+        let order = match self.order {
+            Order::Name => None,
+            Order::Created => Some("created".to_owned()),
+            Order::Size => Some("size".to_owned()),
+        };
+        let max_failures = self.max_failures.map(|max| match max {
+            MaxFailures::Count(count) => count.to_string(),
+            MaxFailures::Percent(percent) => format!("{percent}%"),
+        });
+        let given = [
+            ("canary", canary),
+            ("batch", self.batch.map(|batch| batch.to_string())),
+            ("pause", self.pause.map(|pause| shell_word(&pause.to_string()))),
+            ("max-failures", max_failures),
+            ("shard", self.shard.map(|shard| shard.to_string())),
+            ("order", order),
+        ];
+        let mut flags: String =
+            given.into_iter().filter_map(|(flag, value)| Some(format!(" --{flag} {}", value?))).collect();
+        if self.fail_fast {
+            flags.push_str(" --fail-fast");
+        }
+        flags
+    }
+
     pub(crate) fn rollout(&self) -> Result<Rollout> {
         let rollout = Rollout {
             canary: self.canary.clone(),

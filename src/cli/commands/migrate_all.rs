@@ -71,7 +71,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 impl Args {
     /// The command that tries again what was not done.
     fn again(&self, report: &Report) -> String {
-        let mut flags = String::new();
+        let mut flags = self.steps.flags(report);
         if let Some(to) = &self.to {
             flags.push_str(&format!(" --to {to}"));
         }

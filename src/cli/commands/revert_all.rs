@@ -90,7 +90,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let report = migrator::revert(&mut db, &tenancy, plan, &rollout, &stop, &mut progress)?;
     std::mem::drop(progress);
     let again = match args.back.again() {
-        Some(flags) => again("revert-all", &report, &args.selection, &flags),
+        Some(to) => {
+            let flags = args.steps.flags(&report) + &to;
+            again("revert-all", &report, &args.selection, &flags)
+        }
         None => String::new(),
     };
     report::run(context, &report, "reverted", &again)
