@@ -1,0 +1,255 @@
+//! A fleet in steps: who comes first, what ends a run early, and how the rest is gone on with.
+
+use std::collections::BTreeSet;
+
+use super::{at, having, listed, names, path, with};
+use crate::assert_snapshot;
+use crate::create::set_up;
+use crate::messages::small_fleet;
+use crate::support::migrations::Dir;
+use crate::support::{Database, Output};
+
+fn fleet(tenants: usize) -> Database {
+    let db = set_up();
+    small_fleet(&db, tenants, &["1"]);
+    db.execute(&names(tenants).into_iter().map(|name| format!("CREATE TABLE {name}.a (i int);")).collect::<String>());
+    db
+}
+
+/// Migrations whose last fails where the condition does not hold.
+fn migrations(holds: &str) -> Dir {
+    // The tenant's name is the one thing in which they differ.
+    let check = format!("SELECT 1 / ({holds})::int FROM current_schema() AS name;");
+    Dir::new().add("1_a", "CREATE TABLE a (i int);").add("2_b", &format!("CREATE TABLE b (i int);\n{check}"))
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// The order in which tenants were done in the newest run.
+fn order(db: &Database) -> Vec<String> {
+    db.strings(
+        "SELECT tenant FROM schema_run_tenant WHERE run = (SELECT max(id) FROM schema_run) ORDER BY started_at, tenant",
+    )
+}
+
+fn json(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
+    with(db, migrations, &["migrate-all", "--format", "json"]).args(args).run()
+}
+
+fn ended(output: &Output) -> Option<String> {
+    output.json()["ended"].as_str().map(str::to_owned)
+}
+
+#[test]
+fn canaries_that_fail_keep_the_others_from_being_begun() {
+    let db = fleet(12);
+    let migrations = migrations("name <> 't00001'");
+    let first = with(&db, &migrations, &["migrate-all", "--canary", "3"]).hide(path(&migrations), "MIGRATIONS").run();
+    assert_snapshot!(first);
+    first.assert_code(1);
+    assert_eq!(having(&db, "b"), set(&["t00000", "t00002"]));
+    // By name: those come first wherever they stand.
+    let second = json(&db, &migrations, &["--canary", "^t0000[17]$"]);
+    second.assert_code(1);
+    assert_eq!(ended(&second).as_deref(), Some("canary"));
+    assert_eq!((listed(&second, "done"), listed(&second, "failed")), (set(&["t00007"]), set(&["t00001"])));
+    assert_eq!(listed(&second, "not_reached").len(), 9 - 1);
+    let none = with(&db, &migrations, &["migrate-all", "--canary", "^x"]).run();
+    none.assert_code(2);
+    assert!(none.stderr.contains("matches none of the tenants"), "{}", none.stderr);
+    let fine = json(&db, &migrations, &["--canary", "^t00003$", "--except", "^t00001$"]);
+    fine.assert_code(0);
+    assert_eq!(order(&db)[0], "t00003");
+    assert_eq!(at(&db, "2").len(), 11);
+}
+
+#[test]
+fn a_canary_with_drift_keeps_the_others_from_being_begun() {
+    let db = fleet(8);
+    db.execute("ALTER TABLE t00000.a ADD COLUMN by_hand text");
+    let migrations = migrations("true");
+    let run = with(&db, &migrations, &["migrate-all", "--canary", "2"]).hide(path(&migrations), "MIGRATIONS").run();
+    assert_snapshot!(run);
+    run.assert_code(1);
+    // It is migrated all the same, and its drift is not hidden.
+    assert_eq!(at(&db, "2"), set(&["t00000", "t00001"]));
+    db.execute("ALTER TABLE t00000.a DROP COLUMN by_hand");
+    json(&db, &migrations, &["--canary", "2"]).assert_code(0);
+    assert_eq!(at(&db, "2").len(), 8);
+}
+
+#[test]
+fn drift_of_any_tenant_is_told_where_each_is_verified() {
+    let db = fleet(8);
+    db.execute("ALTER TABLE t00005.a ADD COLUMN by_hand text");
+    let migrations = migrations("true");
+    let run = json(&db, &migrations, &["--verify"]);
+    run.assert_code(1);
+    assert_eq!(listed(&run, "failed"), set(&["t00005"]));
+    assert_eq!(run.json()["failed"][0]["code"], "drifted");
+    assert!(run.stderr.contains("column by_hand") || run.stderr.contains("by_hand"), "{}", run.stderr);
+    assert_eq!((listed(&run, "done").len(), at(&db, "2").len()), (7, 8));
+}
+
+#[test]
+fn batches_are_begun_one_after_the_other() {
+    let db = fleet(7);
+    let migrations = migrations("true");
+    let run = with(&db, &migrations, &["migrate-all", "--batch", "3", "--pause", "300ms", "--jobs", "3"]).run();
+    run.assert_code(0);
+    let pauses: Vec<&str> = run.stderr.lines().filter(|line| line.contains("after a pause")).collect();
+    assert_eq!(
+        pauses,
+        [
+            "3 of 7 tenants migrated; the next after a pause of 300ms",
+            "6 of 7 tenants migrated; the next after a pause of 300ms"
+        ]
+    );
+    let at_least_apart = "SELECT min(later.started_at) - max(earlier.started_at) >= interval '300 ms' \
+                          FROM schema_run_tenant AS earlier, schema_run_tenant AS later WHERE earlier.tenant = ANY ($1) AND later.tenant = ANY ($2)";
+    for (earlier, later) in
+        [("{t00000,t00001,t00002}", "{t00003,t00004,t00005}"), ("{t00003,t00004,t00005}", "{t00006}")]
+    {
+        let sql = at_least_apart.replace("$1", &format!("'{earlier}'")).replace("$2", &format!("'{later}'"));
+        assert_eq!(db.string(&sql), "true", "{earlier} and {later}");
+    }
+}
+
+#[test]
+fn so_many_failures_and_no_more() {
+    let migrations = migrations("right(name, 1) NOT IN ('1', '2', '4', '7')");
+    // One at a time, so that what is under way is one tenant.
+    let cases: [(&[&str], usize, usize, Option<&str>); 5] = [
+        (&["--max-failures", "2"], 3, 2, Some("failure")),
+        (&["--max-failures", "25%"], 4, 4, Some("failure")),
+        (&["--fail-fast"], 1, 1, Some("failure")),
+        (&["--max-failures", "5"], 5, 7, None),
+        (&["--max-failures", "100%"], 5, 7, None),
+    ];
+    let template = fleet(12);
+    for (flags, failed, done, why) in cases {
+        let db = template.copy();
+        let run = json(&db, &migrations, &[flags, &["--jobs", "1"]].concat());
+        run.assert_code(1);
+        assert_eq!(ended(&run).as_deref(), why, "{flags:?}: {}", run.stderr);
+        assert_eq!((listed(&run, "failed").len(), listed(&run, "done").len()), (failed, done), "{flags:?}");
+        assert_eq!(listed(&run, "not_reached").len(), 12 - failed - done, "{flags:?}");
+        assert_eq!(at(&db, "2"), listed(&run, "done"));
+    }
+}
+
+#[test]
+fn the_breaker_ends_what_fails_in_one_way_and_nothing_else() {
+    let template = fleet(40);
+    let all = migrations("false");
+    let db = template.copy();
+    let run = with(&db, &all, &["migrate-all", "--jobs", "1"]).hide(path(&all), "MIGRATIONS").run();
+    assert_snapshot!(run);
+    run.assert_code(1);
+    let failed = db.count("SELECT count(*) FROM schema_run_tenant WHERE outcome = 'failed'");
+    assert_eq!(failed, 10);
+    // Who says how many may fail is believed.
+    let db = template.copy();
+    assert_eq!(listed(&json(&db, &all, &["--max-failures", "100%"]), "failed").len(), 40);
+    // In two ways.
+    let two_ways = Dir::new().add("1_a", "CREATE TABLE a (i int);").add(
+        "2_b",
+        "DO $$ BEGIN IF right(current_schema(), 1) < '5' THEN RAISE 'one way'; ELSE RAISE 'another'; END IF; END $$;",
+    );
+    let db = template.copy();
+    let run = json(&db, &two_ways, &[]);
+    run.assert_code(1);
+    assert_eq!((ended(&run), listed(&run, "failed").len()), (None, 40));
+    // One that is done shows that it is not the migration.
+    let most = migrations("name = 't00000'");
+    let db = template.copy();
+    let run = json(&db, &most, &["--jobs", "1"]);
+    run.assert_code(1);
+    assert_eq!((ended(&run), listed(&run, "failed").len()), (None, 39));
+}
+
+#[test]
+fn shards_are_disjoint_and_complete() {
+    let db = fleet(60);
+    let migrations = migrations("true");
+    let shards = ["1/3", "2/3", "3/3"];
+    let runs: Vec<_> = shards
+        .iter()
+        .map(|shard| with(&db, &migrations, &["migrate-all", "--format", "json", "--shard", shard]).spawn())
+        .collect();
+    let outputs: Vec<Output> = runs.into_iter().map(|run| run.wait()).collect();
+    let done: Vec<BTreeSet<String>> = outputs.iter().map(|output| listed(output.assert_code(0), "done")).collect();
+    assert!(done.iter().all(|part| (8..=32).contains(&part.len())), "{done:?}");
+    assert_eq!(done.iter().map(BTreeSet::len).sum::<usize>(), 60);
+    assert_eq!(done.into_iter().flatten().collect::<BTreeSet<_>>(), names(60).into_iter().collect());
+    assert_eq!(at(&db, "2").len(), 60);
+    with(&db, &migrations, &["migrate-all", "--shard", "4/3"]).run().assert_code(2);
+}
+
+#[test]
+fn the_oldest_or_the_smallest_come_first() {
+    let template = fleet(6);
+    template.execute(
+        "UPDATE schema_tracker SET created_at = now() - interval '1 day' * right(name, 1)::int; \
+         INSERT INTO t00000.a SELECT generate_series(1, 30000); INSERT INTO t00001.a SELECT generate_series(1, 3000); \
+         INSERT INTO t00003.a SELECT generate_series(1, 10000); ANALYZE",
+    );
+    let migrations = migrations("true");
+    let run = |flags: &[&str]| {
+        let db = template.copy();
+        json(&db, &migrations, &[flags, &["--jobs", "1"]].concat()).assert_code(0);
+        order(&db)
+    };
+    assert_eq!(run(&[]), names(6));
+    assert_eq!(run(&["--order", "created"]), names(6).into_iter().rev().collect::<Vec<_>>());
+    assert_eq!(run(&["--order", "size"])[3..], ["t00001", "t00003", "t00000"]);
+}
+
+#[test]
+fn up_to_a_version_and_no_further() {
+    let db = fleet(5);
+    let migrations = Dir::new()
+        .add("1_a", "CREATE TABLE a (i int);")
+        .add("2_b", "CREATE TABLE b (i int);")
+        .add("3_c", "CREATE TABLE c (i int);");
+    let run = json(&db, &migrations, &["--to", "2"]);
+    run.assert_code(0);
+    assert_eq!((having(&db, "b").len(), having(&db, "c").len(), at(&db, "3").len()), (5, 0, 0));
+    // Those that are further are left there.
+    json(&db, &migrations, &["--match", "t00000"]).assert_code(0);
+    assert_eq!(listed(json(&db, &migrations, &["--to", "2"]).assert_code(0), "unchanged").len(), 5);
+    with(&db, &migrations, &["migrate-all", "--to", "9"]).run().assert_code(2);
+    json(&db, &migrations, &[]).assert_code(0);
+    assert_eq!(at(&db, "3").len(), 5);
+}
+
+#[test]
+fn those_that_failed_in_a_run_are_tried_again_and_no_others() {
+    let db = fleet(20);
+    let failing = "right(name, 1) NOT IN ('1', '2', '3', '4', '5', '6')";
+    let migrations = migrations(failing);
+    let first = with(&db, &migrations, &["migrate-all"]).run();
+    first.assert_code(1);
+    assert!(first.stderr.contains("to try again: tenantry migrate-all --retry-failed 1"), "{}", first.stderr);
+    // What was wrong with them is mended, and a tenant that was not in the run is new.
+    migrations.write("2_b/up.sql", "CREATE TABLE b (i int);");
+    with(&db, &migrations, &["repair", "--accept", "2", "--reason", "mended"]).run().assert_code(0);
+    small_fleet_of_one(&db);
+    let again = json(&db, &migrations, &["--retry-failed", "1"]);
+    again.assert_code(0);
+    assert_eq!(listed(&again, "done").len(), 12);
+    assert!(!at(&db, "2").contains("t00099"));
+    let unknown = with(&db, &migrations, &["migrate-all", "--retry-failed", "77"]).run();
+    unknown.assert_code(2);
+    assert!(unknown.stderr.contains("there is no run 77"), "{}", unknown.stderr);
+}
+
+fn small_fleet_of_one(db: &Database) {
+    db.execute(
+        "CREATE SCHEMA t00099; CREATE TABLE t00099.a (i int); CREATE TABLE t00099.__diesel_schema_migrations AS TABLE \
+         t00000.__diesel_schema_migrations; DELETE FROM t00099.__diesel_schema_migrations WHERE version = '2'; \
+         INSERT INTO schema_tracker (name, state) VALUES ('t00099', 'active')",
+    );
+}
