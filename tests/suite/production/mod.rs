@@ -6,6 +6,7 @@ mod kills;
 mod links;
 mod locks;
 mod outages;
+mod races;
 mod rollout;
 
 use std::collections::BTreeSet;

@@ -1,0 +1,149 @@
+//! Several operators at one fleet.
+
+use diesel::connection::SimpleConnection;
+
+use super::{at, having, listed, names, path, with};
+use crate::assert_snapshot;
+use crate::create::{schemas, set_up};
+use crate::messages::small_fleet;
+use crate::support::migrations::Dir;
+
+fn migrations() -> Dir {
+    Dir::new()
+        .add("1_a", "CREATE TABLE a (i int);")
+        .add("2_b", "CREATE TABLE b (i int); INSERT INTO b VALUES (1);")
+        .add("3_i", "CREATE INDEX CONCURRENTLY b_i ON b (i);\nUPDATE b SET i = i + 1;")
+        .metadata("run_in_transaction = false")
+}
+
+#[test]
+fn runners_creators_and_droppers_at_once_leave_every_tenant_whole() {
+    let db = set_up();
+    small_fleet(&db, 60, &["1"]);
+    db.execute(&names(60).iter().map(|name| format!("CREATE TABLE {name}.a (i int);")).collect::<String>());
+    let migrations = migrations();
+    let new: Vec<String> = (0..20).map(|n| format!("n{n:05}")).collect();
+    let old: Vec<String> = names(60).into_iter().step_by(3).collect();
+    let run = |args: &[&str]| with(&db, &migrations, args).args(["--format", "json", "--jobs", "3"]).spawn();
+    let words = |first: &[&str], names: &[String]| -> Vec<String> {
+        first.iter().map(|word| (*word).to_owned()).chain(names.iter().cloned()).collect()
+    };
+    fn borrowed(words: &[String]) -> Vec<&str> {
+        words.iter().map(String::as_str).collect()
+    }
+    let create = words(&["create"], &new);
+    let drop = words(&["drop", "--yes"], &old);
+    let whole = ["migrate-all", "--lock-wait", "1min"];
+    let runs = [
+        run(&["migrate-all", "--lock-wait", "1min", "--shard", "1/2"]),
+        run(&["migrate-all", "--lock-wait", "1min", "--shard", "2/2"]),
+        run(&borrowed(&create)),
+        run(&whole),
+        run(&borrowed(&drop)),
+        run(&whole),
+    ];
+    let outputs = runs.map(|run| run.wait());
+    let [one, two, created, third, dropped, fourth] = &outputs;
+    created.assert_code(0);
+    dropped.assert_code(0);
+    for runner in [one, two, third, fourth] {
+        // A tenant that was dropped meanwhile is told, and is no other's failure.
+        assert!(matches!(runner.code, Some(0 | 1)), "{}", runner.stderr);
+        let failed = listed(runner, "failed");
+        assert!(failed.iter().all(|name| old.contains(name)), "{failed:?}: {}", runner.stderr);
+    }
+    let mut left: Vec<String> = names(60).into_iter().filter(|name| !old.contains(name)).chain(new).collect();
+    left.sort();
+    assert_eq!(schemas(&db), left);
+    assert_eq!(db.strings("SELECT name FROM schema_tracker WHERE state = 'active' ORDER BY 1"), left);
+    assert_eq!(at(&db, "3"), left.iter().cloned().collect());
+    let rows: Vec<String> = left.iter().map(|name| format!("SELECT i FROM {name}.b")).collect();
+    assert_eq!(db.strings(&rows.join(" UNION ALL ")), vec!["2"; left.len()], "each migration was run once");
+    with(&db, &migrations, &["health-check"]).run().assert_code(0);
+}
+
+#[test]
+fn a_second_runner_is_refused_and_told_who_the_first_is() {
+    let db = set_up();
+    small_fleet(&db, 4, &["1"]);
+    db.execute("CREATE TABLE public.gate (i int)");
+    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "LOCK TABLE public.gate; CREATE TABLE b (i int);");
+    let mut holder = db.connect();
+    holder.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
+    let args = ["migrate-all", "--lock-timeout", "1min"];
+    let first = with(&db, &migrations, &args).env("USER", "ada").env("LOGNAME", "ada").spawn();
+    db.wait_for_waiters(4);
+    let second = with(&db, &migrations, &["migrate-all"]).hide(path(&migrations), "MIGRATIONS").run();
+    second.assert_code(3);
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let who = format!("run 1 (migrate-all) by ada on {host}, process {}, since 20", first.pid());
+    assert!(second.stderr.contains(&who), "{who}: {}", second.stderr);
+    for refused in [&["revert-all", "--steps", "1", "--yes"][..], &["migrate-all", "--shard", "1/2"]] {
+        let output = with(&db, &migrations, refused).run();
+        output.assert_code(3);
+        assert!(output.stderr.contains(&who), "{}", output.stderr);
+    }
+    // Who only looks, and who works on one tenant, is not in its way.
+    with(&db, &migrations, &["migrate-all", "--dry-run"]).run().assert_code(0);
+    with(&db, &migrations, &["list"]).run().assert_code(0);
+    let runs = with(&db, &migrations, &["runs"]).run();
+    assert!(runs.stdout.contains("at work"), "{}", runs.stdout);
+
+    // The lock of one that was killed is free, though the server's sessions may be at work yet.
+    first.kill();
+    assert_eq!(first.wait().code, None);
+    holder.batch_execute("COMMIT").unwrap();
+    with(&db, &migrations, &["migrate-all", "--lock-wait", "10s"]).run().assert_code(0);
+    assert_eq!((at(&db, "2").len(), having(&db, "b").len()), (4, 4));
+    let runs = with(&db, &migrations, &["runs"]).run();
+    assert!(runs.stdout.contains("cut off"), "{}", runs.stdout);
+}
+
+#[test]
+fn a_shard_has_its_own_lock_and_the_whole_fleet_waits_for_all() {
+    let db = set_up();
+    small_fleet(&db, 8, &["1"]);
+    db.execute("CREATE TABLE public.gate (i int)");
+    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "LOCK TABLE public.gate; CREATE TABLE b (i int);");
+    let mut holder = db.connect();
+    holder.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
+    let run = |args: &[&str]| {
+        let args = [&["migrate-all", "--jobs", "1", "--lock-timeout", "1min"], args].concat();
+        with(&db, &migrations, &args).hide(path(&migrations), "MIGRATIONS")
+    };
+    let first = run(&["--shard", "1/2"]).spawn();
+    db.wait_for_waiters(1);
+    let second = run(&["--shard", "2/2"]).spawn();
+    db.wait_for_waiters(2);
+    let same = run(&["--shard", "1/2"]).hide(first.pid().to_string(), "FIRST").run();
+    same.assert_code(3);
+    assert!(same.stderr.contains("another run works on the fleet: run 1"), "{}", same.stderr);
+    let whole = run(&[]).run();
+    whole.assert_code(3);
+    let waiting = run(&["--lock-wait", "1min"]).spawn();
+    waiting.wait_for_stderr_line("waiting for run");
+    holder.batch_execute("COMMIT").unwrap();
+    for run in [first, second, waiting] {
+        run.wait().assert_code(0);
+    }
+    assert_eq!(at(&db, "2").len(), 8);
+}
+
+#[test]
+fn a_run_that_is_planned_has_the_lock_already() {
+    let db = set_up();
+    small_fleet(&db, 2, &["1"]);
+    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "CREATE TABLE b (i int);").down("DROP TABLE b;");
+    with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
+    // It waits for an answer.
+    let command = with(&db, &migrations, &["revert-all", "--steps", "1"]).env("USER", "ada");
+    let mut first = crate::support::Terminal::spawn(command);
+    first.expect("[y/N]");
+    let host = format!("on {}", rustix::system::uname().nodename().to_string_lossy());
+    let second = with(&db, &migrations, &["migrate-all"]).hide(host, "on HOST").run();
+    second.assert_code(3);
+    assert_snapshot!(second);
+    first.type_line("n");
+    first.wait();
+    with(&db, &migrations, &["migrate-all", "--lock-wait", "10s"]).run().assert_code(0);
+}
