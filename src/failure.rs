@@ -92,7 +92,7 @@ pub enum TenantError {
         holders: Vec<Holder>,
     },
     /// Another session cancelled it, and it was rolled back.
-    #[error("another session cancelled it: {0}")]
+    #[error("another session cancelled it, and what was under way was rolled back: {0}")]
     Canceled(ServerMessage),
     /// Another run recorded a migration otherwise.
     #[error("another run applies a migration of the same version with other statements")]
@@ -164,8 +164,10 @@ pub enum TenantError {
     /// The server refused a statement of tenantry's own; nothing was changed.
     #[error("{0}")]
     Server(ServerMessage),
-    /// The connection was lost, and the tenant could not be looked at again.
-    #[error("the connection was lost: {0}; it is as before, or its transaction was committed")]
+    /// The connection was lost each time that it was tried.
+    #[error(
+        "the connection was lost each time that it was tried: {0}; it is as before, or its transaction was committed"
+    )]
     ConnectionLost(ServerMessage),
 }
 
@@ -358,9 +360,11 @@ impl TenantError {
             Self::UnknownMigrations { .. } => Some("use the release that has them".to_owned()),
             Self::Drifted { .. } | Self::NotCompared { .. } => run("diff", "tells more"),
             Self::Canceled(_) => Some("run the command again".to_owned()),
-            Self::Unsettled | Self::MigrationsOnce { .. } | Self::ConnectionLost(_) => {
-                Some("run the command again".to_owned())
-            }
+            Self::Unsettled | Self::MigrationsOnce { .. } => Some("run the command again".to_owned()),
+            Self::ConnectionLost(_) => Some(
+                "a migration of it may be what ends the session: the server's log tells; else run the command again"
+                    .to_owned(),
+            ),
             Self::Migration(failure) => failure.hint(),
             Self::Pooler { .. } => Some("give --database-url of the server itself".to_owned()),
             Self::EditedMigration { .. } => {

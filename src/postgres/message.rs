@@ -47,6 +47,11 @@ pub(crate) fn telling(sql: &str, told: &[(&str, &str)]) -> String {
 impl From<&DieselError> for ServerMessage {
     fn from(error: &DieselError) -> Self {
         match error {
+            // What follows is libpq's guess at the cause.
+            DieselError::DatabaseError(_, info) if Self::is_connection_lost(error) => {
+                let first = info.message().lines().next().unwrap_or_default();
+                Self { message: first.to_owned(), detail: None, hint: None, position: None }
+            }
             DieselError::DatabaseError(_, info) => Self {
                 message: info.message().trim_end().to_owned(),
                 detail: info.details().map(str::to_owned),
