@@ -8,6 +8,7 @@ mod locks;
 mod outages;
 mod races;
 mod rollout;
+mod sessions;
 
 use std::collections::BTreeSet;
 

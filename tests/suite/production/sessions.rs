@@ -1,0 +1,157 @@
+//! Somebody ends or cancels a session of a run, or a migration brings its own down.
+
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::outages::OwnServer;
+use super::{at, having, listed, names, path, with};
+use crate::assert_snapshot;
+use crate::create::set_up;
+use crate::faults::assert_whole;
+use crate::messages::small_fleet;
+use crate::support::Database;
+use crate::support::migrations::Dir;
+
+/// Tenants whose migration waits at a gate that the returned session holds.
+fn gated(tenants: usize) -> (Database, PgConnection, Dir) {
+    let db = set_up();
+    small_fleet(&db, tenants, &["1"]);
+    db.execute("CREATE TABLE public.gate (i int)");
+    let mut holder = db.connect();
+    holder.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
+    let up = "CREATE TABLE b (i int);\nLOCK TABLE public.gate;\nCREATE TABLE c (i int);";
+    (db, holder, Dir::new().add("1_a", "SELECT 1").add("2_b", up))
+}
+
+/// A session of the run that works on a tenant.
+fn of_tenant(what: &str, tenant: &str) -> String {
+    format!(
+        "SELECT {what}(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tenantry/% {tenant}'"
+    )
+}
+
+#[test]
+fn a_session_that_is_ended_by_an_administrator_is_replaced() {
+    let (db, mut holder, migrations) = gated(6);
+    let run =
+        with(&db, &migrations, &["migrate-all", "--jobs", "3", "--lock-timeout", "1min", "--format", "json"]).spawn();
+    db.wait_for_waiters(3);
+    assert_eq!(db.strings(&of_tenant("pg_terminate_backend", "t00001")), ["true"]);
+    // It is there again, for it has been looked at and tried anew.
+    db.wait_for_waiters(3);
+    holder.batch_execute("COMMIT").unwrap();
+    let output = run.wait();
+    output.assert_code(0);
+    let json = output.json();
+    let tried: Vec<u64> =
+        json["done"].as_array().unwrap().iter().map(|done| done["attempts"].as_u64().unwrap()).collect();
+    assert_eq!(tried, [1, 2, 1, 1, 1, 1]);
+    assert_whole(&db, &["b", "c"], "2");
+}
+
+#[test]
+fn a_run_outlives_the_end_of_all_its_sessions() {
+    let db = set_up();
+    small_fleet(&db, 100, &["1"]);
+    let migrations = Dir::new()
+        .add("1_a", "SELECT 1")
+        .add("2_b", "CREATE TABLE b (i int); SELECT pg_sleep(0.02); CREATE TABLE c (i int);");
+    let run = with(&db, &migrations, &["migrate-all", "--jobs", "4"]).spawn();
+    for done in [5, 30, 60] {
+        db.wait_for("SELECT count(*) FROM public.schema_run_tenant", done);
+        // Those at work, the one that has the lock of the fleet, and the command's own.
+        db.strings("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()");
+    }
+    let output = run.wait();
+    output.assert_code(0);
+    assert!(output.stderr.contains("100 tenants migrated"), "{}", output.stderr);
+    assert_eq!(at(&db, "2").len(), 100);
+    assert_whole(&db, &["b", "c"], "2");
+    assert_eq!(db.string("SELECT outcome || ' ' || done FROM schema_run"), "done 100");
+}
+
+#[test]
+fn a_statement_that_somebody_else_cancels_is_told_so_and_rolled_back() {
+    let (db, mut holder, migrations) = gated(4);
+    let run = with(&db, &migrations, &["migrate-all", "--lock-timeout", "1min"])
+        .hide(path(&migrations), "MIGRATIONS")
+        .spawn();
+    db.wait_for_waiters(4);
+    assert_eq!(db.strings(&of_tenant("pg_cancel_backend", "t00001")), ["true"]);
+    db.wait_for("SELECT count(*) FROM public.schema_run_tenant WHERE outcome = 'failed'", 1);
+    holder.batch_execute("COMMIT").unwrap();
+    let output = run.wait();
+    assert_snapshot!(output);
+    output.assert_code(1);
+    assert_eq!((having(&db, "b").len(), at(&db, "2").len()), (3, 3));
+    let again = with(&db, &migrations, &["migrate-all", "--format", "json"]).run();
+    again.assert_code(0);
+    assert_eq!(listed(&again, "done"), ["t00001".to_owned()].into());
+}
+
+#[test]
+fn a_server_whose_session_is_killed_recovers_and_the_run_goes_on() {
+    let server = OwnServer::start();
+    let db = server.fleet(60);
+    let up = "CREATE TABLE b (i int); SELECT pg_sleep(0.02); CREATE TABLE c (i int);";
+    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", up);
+    let run = with(&db, &migrations, &["migrate-all", "--jobs", "3"]).spawn();
+    let working = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'tenantry/%' LIMIT 1";
+    db.wait_for("SELECT count(*) FROM public.schema_run_tenant", 10);
+    db.wait_for(&format!("SELECT count(*) FROM ({working}) AS working"), 1);
+    // As the kernel does when memory is short: the server ends all sessions and recovers.
+    if let [pid] = db.strings(working).as_slice() {
+        let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
+    }
+    let output = run.wait();
+    output.assert_code(0);
+    assert_eq!(at(&db, "2"), names(60).into_iter().collect());
+    assert_whole(&db, &["b", "c"], "2");
+}
+
+#[test]
+fn a_migration_that_brings_its_session_down_fails_after_some_tries() {
+    let db = set_up();
+    small_fleet(&db, 12, &["1"]);
+    let up =
+        "CREATE TABLE b (i int);\nSELECT pg_terminate_backend(pg_backend_pid()) WHERE current_schema() = 't00003';";
+    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", up);
+    let output = with(&db, &migrations, &["migrate-all", "--jobs", "3"]).hide(path(&migrations), "MIGRATIONS").run();
+    assert_snapshot!(output);
+    output.assert_code(1);
+    let left = names(12).into_iter().filter(|name| name != "t00003").collect();
+    assert_eq!(
+        (having(&db, "b"), at(&db, "2")),
+        (left, names(12).into_iter().filter(|name| name != "t00003").collect())
+    );
+    let (tries, code) = (
+        db.count("SELECT attempts FROM schema_run_tenant WHERE tenant = 't00003'"),
+        db.string("SELECT code FROM schema_run_tenant WHERE tenant = 't00003'"),
+    );
+    assert!((2..=10).contains(&tries) && code == "connection-lost", "{code} after {tries} tries");
+}
+
+#[test]
+fn a_migration_that_brings_every_session_down_ends_the_run() {
+    let db = set_up();
+    small_fleet(&db, 30, &["1"]);
+    let up = "CREATE TABLE b (i int);\nSELECT pg_terminate_backend(pg_backend_pid());";
+    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", up);
+    let output = with(&db, &migrations, &["migrate-all", "--jobs", "1"]).hide(path(&migrations), "MIGRATIONS").run();
+    assert_snapshot!(output);
+    output.assert_code(1);
+    assert_eq!((having(&db, "b").len(), at(&db, "2").len()), (0, 0));
+    // And one that is not transactional, at whatever it takes down with it.
+    let up = "CREATE TABLE b (i int);\nDO $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); END $$;";
+    let db = set_up();
+    small_fleet(&db, 2, &["1"]);
+    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", up).metadata("run_in_transaction = false");
+    let output = with(&db, &migrations, &["migrate-all", "--jobs", "1"]).hide(path(&migrations), "MIGRATIONS").run();
+    assert_snapshot!(output);
+    output.assert_code(1);
+    migrations.write("2_b/up.sql", "CREATE TABLE b (i int);\nCREATE TABLE c (i int);");
+    with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
+    assert_whole(&db, &["b", "c"], "2");
+}
