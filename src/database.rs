@@ -8,7 +8,7 @@ use diesel::sql_types::{Array, Text};
 
 use crate::error::Error;
 use crate::fleet_lock::FleetLock;
-use crate::postgres::{Connector, Server, connect::Pool};
+use crate::postgres::{Connector, Server, Session, connect::Pool};
 use crate::runs::Actor;
 use crate::tenancy::Tenancy;
 use crate::tracker;
@@ -150,6 +150,14 @@ impl Database {
     pub(crate) fn hold(&mut self, lock: FleetLock) {
         self.server.free_connections -= 1;
         self.fleet_lock = Some(lock);
+    }
+
+    /// Takes the connection of a worker's session for the command's own.
+    pub(crate) fn take_over(&mut self, session: &mut Session) {
+        if session.is_current() {
+            std::mem::swap(&mut self.conn, session);
+        }
+        session.spend();
     }
 
     /// Replaces the command's own connection.

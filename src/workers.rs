@@ -164,6 +164,8 @@ struct Queue<J> {
     aside: Vec<Item<J>>,
     canceled: Vec<J>,
     in_hand: usize,
+    /// How many of those have a session.
+    at_work: usize,
     /// How many outcomes are not certain yet.
     uncertain: usize,
     outage: Option<Outage>,
@@ -210,6 +212,7 @@ pub(crate) fn run<W: Work>(
         aside: Vec::new(),
         canceled: Vec::new(),
         in_hand: 0,
+        at_work: 0,
         uncertain: 0,
         outage: None,
         lost: None,
@@ -223,7 +226,7 @@ pub(crate) fn run<W: Work>(
             scope.spawn(move || worker(pool, shared, work, &outcomes));
         }
         drop(outcomes);
-        listen(db, &heard, &shared, listener, alone)
+        listen(db, &pool, &heard, &shared, listener, alone)
     });
     let queue = shared.queue.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     let aside = queue.aside.into_iter().map(|item| item.job);
@@ -257,6 +260,7 @@ fn worker<W: Work>(pool: &Pool, shared: &Shared<'_, W::Job>, work: &W, outcomes:
         drop(session);
         let mut queue = shared.lock();
         queue.in_hand -= 1;
+        queue.at_work -= 1;
         match attempt {
             Attempt::Done(outcome) => {
                 queue.outage = None;
@@ -332,21 +336,30 @@ impl<J> Shared<'_, J> {
         queue.ready.push_front(job);
     }
 
-    /// Notes that the server lets sessions in.
+    /// Notes that a session was had: the server lets sessions in.
     fn is_reached(&self) {
         let mut queue = self.lock();
+        queue.at_work += 1;
         if queue.outage.as_ref().is_some_and(|outage| outage.why == Why::Unreachable) {
             queue.outage = None;
         }
     }
 
+    /// Whether any worker has a session: then it is not the server that is missing, but connections.
+    fn is_at_work(&self) -> bool {
+        self.lock().at_work > 0
+    }
+
     /// Waits a while for a server that cannot be reached. When it has been away for too long, the work is over.
     fn wait_for_server(&self, why: Why, error: impl FnOnce() -> Error) {
         let mut queue = self.lock();
+        let at_work = queue.at_work > 0;
         let outage = queue.outage.get_or_insert_with(|| Outage { since: Instant::now(), tries: 0, why });
         outage.tries += 1;
         let tries = outage.tries;
-        if outage.since.elapsed() >= self.reconnect_for {
+        if at_work {
+            outage.since = Instant::now();
+        } else if outage.since.elapsed() >= self.reconnect_for {
             queue.lost.get_or_insert_with(error);
             self.changed.notify_all();
             return;
@@ -372,6 +385,7 @@ struct Told<J> {
 /// Hears outcomes until the workers are gone, and tells them in bundles, each after it was made certain.
 fn listen<J, T>(
     db: &mut Database,
+    pool: &Pool,
     heard: &mpsc::Receiver<(J, T)>,
     shared: &Shared<'_, J>,
     listener: &mut dyn Listener<J, T>,
@@ -386,7 +400,7 @@ fn listen<J, T>(
         bundle.extend(message.ok());
         if over || Instant::now() >= due || shared.is_idle() {
             if !bundle.is_empty() {
-                tell(db, shared, listener, alone, &mut bundle, &mut told);
+                tell(db, pool, shared, listener, alone, &mut bundle, &mut told);
             }
             due = Instant::now() + TELL_EVERY;
         }
@@ -399,6 +413,7 @@ fn listen<J, T>(
 /// Makes a bundle of outcomes certain, and tells them.
 fn tell<J, T>(
     db: &mut Database,
+    pool: &Pool,
     shared: &Shared<'_, J>,
     listener: &mut dyn Listener<J, T>,
     alone: bool,
@@ -408,7 +423,7 @@ fn tell<J, T>(
     let many = bundle.len();
     let certain = match told.error {
         Some(_) => None,
-        None => match make_certain(db, shared, listener, alone, bundle) {
+        None => match make_certain(db, pool, shared, listener, alone, bundle) {
             Ok(again) => Some(again),
             Err(error) => {
                 shared.halt.store(true, Ordering::Release);
@@ -436,6 +451,7 @@ fn tell<J, T>(
 /// Makes outcomes durable and has them verified, also through a new connection.
 fn make_certain<J, T>(
     db: &mut Database,
+    pool: &Pool,
     shared: &Shared<'_, J>,
     listener: &mut dyn Listener<J, T>,
     alone: bool,
@@ -450,13 +466,18 @@ fn make_certain<J, T>(
             // Who wants it to end does not wait for a server that is not there; but a connection may have been idle.
             Err(error)
                 if error.is_outage()
-                    && began.elapsed() < shared.reconnect_for
+                    && (began.elapsed() < shared.reconnect_for || shared.is_at_work())
                     && (tries == 0 || !shared.stop.is_requested()) =>
             {
                 tries += 1;
                 shared.stop.pause(growing(Duration::from_millis(50), tries, LONGEST_PAUSE));
                 // What it meets is met again by the next try.
-                let _ = db.reconnect();
+                if db.reconnect().is_err()
+                    && let Ok(mut session) = pool.get_timeout(TICK)
+                {
+                    // The workers may have all that there are.
+                    db.take_over(&mut session);
+                }
             }
             other => return other,
         }
