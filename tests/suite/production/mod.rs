@@ -9,6 +9,7 @@ mod outages;
 mod races;
 mod rollout;
 mod sessions;
+mod shortages;
 
 use std::collections::BTreeSet;
 

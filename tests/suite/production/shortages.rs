@@ -1,0 +1,207 @@
+//! The server has no room, no connections or no rights left, or takes no writes.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+
+use super::outages::OwnServer;
+use super::{at, having, listed, names, path, with};
+use crate::assert_snapshot;
+use crate::create::set_up;
+use crate::faults::assert_whole;
+use crate::messages::small_fleet;
+use crate::support::Database;
+use crate::support::migrations::Dir;
+
+/// A file system of a few megabytes.
+struct Tiny(PathBuf);
+
+impl Tiny {
+    /// None where this user may not mount one.
+    fn mount(server: &OwnServer) -> Option<Self> {
+        let data = server.0.data_folder();
+        let folder = data.parent().unwrap().join("tiny");
+        fs::create_dir(&folder).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=10m", "tmpfs"]).arg(&folder).output();
+        if !mounted.is_ok_and(|output| output.status.success()) {
+            return None;
+        }
+        let tiny = Self(folder);
+        let owner = fs::metadata(data).unwrap();
+        chown(&tiny.0, Some(owner.uid()), Some(owner.gid())).unwrap();
+        fs::set_permissions(&tiny.0, Permissions::from_mode(0o700)).unwrap();
+        Some(tiny)
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Tiny {
+    fn drop(&mut self) {
+        // The server may have files open in it.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
+    }
+}
+
+#[test]
+fn a_full_disk_ends_the_run_and_is_told_once() {
+    let server = OwnServer::start();
+    let db = server.fleet(30);
+    let tiny = Tiny::mount(&server);
+    let up = match &tiny {
+        Some(tiny) => {
+            let mut conn = db.connect();
+            conn.batch_execute(&format!("CREATE TABLESPACE tiny LOCATION '{}'", tiny.path().display())).unwrap();
+            db.execute(&format!("ALTER DATABASE {} SET default_tablespace TO tiny", db.name()));
+            "CREATE TABLE b AS SELECT repeat('x', 1000) AS x FROM generate_series(1, 1000);".to_owned()
+        }
+        // Where nothing can be mounted: only how it is told.
+        None => "CREATE TABLE b (i int); DO $$ BEGIN IF current_schema() > 't00006' THEN RAISE EXCEPTION \
+                 'could not extend file \"base/1/2\": No space left on device' USING ERRCODE = 'disk_full', \
+                 HINT = 'Check free disk space.'; END IF; END $$;"
+            .to_owned(),
+    };
+    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", &up);
+    let run = with(&db, &migrations, &["migrate-all", "--jobs", "3", "--format", "json"]).run();
+    run.assert_code(3);
+    assert_eq!(run.json()["ended"], "lost");
+    let (done, left) = (listed(&run, "done"), listed(&run, "not_reached"));
+    assert!(!done.is_empty() && done.len() + left.len() == 30, "{} and {}", done.len(), left.len());
+    assert_eq!(run.stderr.matches("No space left on device").count(), 1, "{}", run.stderr);
+    assert!(run.stderr.contains("error: the server can do no more work: could not extend file"), "{}", run.stderr);
+    assert_eq!((having(&db, "b"), at(&db, "2")), (done.clone(), done));
+    match tiny {
+        Some(_) => db.execute(&format!("ALTER DATABASE {} RESET default_tablespace", db.name())),
+        None => migrations.write("2_b/up.sql", "CREATE TABLE b (i int);"),
+    }
+    if let [edited] = db.strings("SELECT count(*) FROM pg_tablespace WHERE spcname = 'tiny'").as_slice()
+        && edited == "0"
+    {
+        with(&db, &migrations, &["repair", "--accept", "2", "--reason", "no room"]).run().assert_code(0);
+    }
+    with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
+    assert_eq!(at(&db, "2").len(), 30);
+}
+
+/// Migrations that take a while for each tenant.
+fn slow() -> Dir {
+    let up = "CREATE TABLE b (i int); SELECT pg_sleep(0.02); CREATE TABLE c (i int);";
+    Dir::new().add("1_a", "SELECT 1").add("2_b", up)
+}
+
+fn set_read_only(db: &Database, to: &str) {
+    // What is set for the database does not hold for who changes it.
+    let mut conn = db.connect();
+    conn.batch_execute("SET default_transaction_read_only TO off").unwrap();
+    conn.batch_execute(&format!("ALTER DATABASE {} SET default_transaction_read_only TO {to}", db.name())).unwrap();
+    conn.batch_execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+    .unwrap();
+}
+
+#[test]
+fn a_database_that_takes_no_writes_for_a_while_is_waited_for() {
+    let db = set_up();
+    small_fleet(&db, 60, &["1"]);
+    let migrations = slow();
+    let run = with(&db, &migrations, &["migrate-all", "--jobs", "3"]).spawn();
+    db.wait_for("SELECT count(*) FROM public.schema_run_tenant", 10);
+    set_read_only(&db, "on");
+    let there = at(&db, "2");
+    // So long it is read-only; nothing more comes.
+    std::thread::sleep(Duration::from_millis(700));
+    assert_eq!(at(&db, "2"), there);
+    set_read_only(&db, "off");
+    let output = run.wait();
+    output.assert_code(0);
+    assert_eq!(at(&db, "2"), names(60).into_iter().collect());
+    assert_whole(&db, &["b", "c"], "2");
+}
+
+#[test]
+fn a_database_that_takes_no_writes_any_more_ends_the_run() {
+    let db = set_up();
+    small_fleet(&db, 60, &["1"]);
+    let migrations = slow();
+    let args = ["migrate-all", "--jobs", "3", "--reconnect-for", "1s", "--format", "json"];
+    let run = with(&db, &migrations, &args).spawn();
+    db.wait_for("SELECT count(*) FROM public.schema_run_tenant", 10);
+    set_read_only(&db, "on");
+    let output = run.wait();
+    output.assert_code(3);
+    assert!(output.stderr.contains("error: the server takes no writes"), "{}", output.stderr);
+    assert_eq!(output.json()["ended"], "lost");
+    assert!(listed(&output, "done").is_subset(&at(&db, "2")));
+    // Before anything is begun it is told as well.
+    let refused = with(&db, &migrations, &["migrate-all"]).run();
+    refused.assert_code(3);
+    assert!(refused.stderr.contains("the server takes no writes"), "{}", refused.stderr);
+    set_read_only(&db, "off");
+    with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
+    assert_eq!(at(&db, "2").len(), 60);
+}
+
+/// A role that may do anything in the tenants, but is no superuser.
+fn role(db: &Database, name: &str, tenants: usize) -> String {
+    let role = format!("{name}_{}", db.name());
+    let schemas: String = names(tenants)
+        .iter()
+        .map(|tenant| {
+            format!("GRANT ALL ON SCHEMA {tenant} TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA {tenant} TO {role};")
+        })
+        .collect();
+    db.execute(&format!(
+        "CREATE ROLE {role} LOGIN; GRANT CREATE ON DATABASE {} TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; \
+         GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}; {schemas}",
+        db.name()
+    ));
+    role
+}
+
+#[test]
+fn a_run_that_loses_most_of_its_connections_goes_on_with_the_rest() {
+    let db = set_up();
+    small_fleet(&db, 60, &["1"]);
+    let role = role(&db, "few", 60);
+    let url = db.url().replace("postgres@", &format!("{role}@"));
+    // Some take longer than a server that is gone is waited for: those who have no connection meanwhile are patient.
+    let up = "CREATE TABLE b (i int); SELECT pg_sleep(CASE WHEN right(current_schema(), 2) IN ('27', '47') THEN 3 ELSE 0.02 END); \
+              CREATE TABLE c (i int);";
+    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", up);
+    let args = ["migrate-all", "--jobs", "6", "--reconnect-for", "1s"];
+    let run = with(&db, &migrations, &args).env("DATABASE_URL", &url).spawn();
+    db.wait_for("SELECT count(*) FROM public.schema_run_tenant", 10);
+    // The command's own, the lock's, the watching one's, and one to work with.
+    db.execute(&format!("ALTER ROLE {role} CONNECTION LIMIT 4"));
+    db.strings(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"));
+    let output = run.wait();
+    output.assert_code(0);
+    assert_eq!(at(&db, "2").len(), 60);
+    assert_whole(&db, &["b", "c"], "2");
+    db.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
+}
+
+#[test]
+fn rights_that_are_missing_everywhere_are_told_once() {
+    let db = set_up();
+    small_fleet(&db, 30, &["1"]);
+    let role = role(&db, "weak", 30);
+    let revoke: String = names(30).iter().map(|name| format!("REVOKE CREATE ON SCHEMA {name} FROM {role};")).collect();
+    db.execute(&revoke);
+    let url = db.url().replace("postgres@", &format!("{role}@"));
+    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "CREATE TABLE b (i int);");
+    let run = |args: &[&str]| {
+        with(&db, &migrations, args).hide(path(&migrations), "MIGRATIONS").env("DATABASE_URL", &url).run()
+    };
+    assert_snapshot!(run(&["migrate-all", "--jobs", "1"]));
+    assert_snapshot!(run(&["migrate-all", "--max-failures", "100%"]));
+    assert_eq!((having(&db, "b").len(), at(&db, "2").len()), (0, 0));
+    db.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
+}
