@@ -17,7 +17,7 @@ use crate::name::TenantName;
 use crate::reference::{Reference, Source};
 use crate::structure::{self, Structure};
 use crate::tenancy::Tenancy;
-use crate::tracker::schema_tracker;
+use crate::tracker::{State, schema_tracker};
 
 /// In what one tenant differs.
 #[derive(Debug, Clone)]
@@ -114,6 +114,9 @@ fn read(db: &mut Database, tenancy: &Tenancy, name: &TenantName) -> Result<(Stru
         let schema_exists = lifecycle::schema_exists(db, name)?;
         return Err(amiss(name, TenantError::NotTracked { schema_exists }));
     };
+    if tenant.state == State::Dropping {
+        return Err(amiss(name, TenantError::Dropping));
+    }
     let oid = match tenant.schema {
         Schema::Missing => return Err(amiss(name, TenantError::SchemaMissing { state: Some(tenant.state) })),
         Schema::Unreadable => return Err(amiss(name, TenantError::Unreadable)),

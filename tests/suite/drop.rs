@@ -156,6 +156,18 @@ fn every_state_can_be_dropped() {
 }
 
 #[test]
+fn one_that_is_being_dropped_is_compared_with_nothing() {
+    let db = fleet(&["acme", "globex"]);
+    db.execute("UPDATE schema_tracker SET state = 'dropping' WHERE name = 'acme'");
+    for args in [&["diff", "acme"][..], &["diff", "globex", "acme"], &["repair-plan", "acme"]] {
+        let output = db.tenantry(args).run();
+        output.assert_code(3);
+        assert!(output.stderr.contains("error: tenant acme: it is being dropped"), "{}", output.stderr);
+        assert!(output.stderr.contains("hint: 'tenantry drop acme' completes it"), "{}", output.stderr);
+    }
+}
+
+#[test]
 fn objects_outside_that_depend_on_it() {
     let db = fleet(&["acme", "globex", "initech"]);
     db.execute(
