@@ -233,7 +233,7 @@ pub(crate) fn setback(error: &DieselError) -> ControlFlow<Setback, ServerMessage
         None => {}
     }
     ControlFlow::Break(match Condition::of(error) {
-        None => return ControlFlow::Continue(server),
+        None | Some(Condition::OutOfSharedMemory) => return ControlFlow::Continue(server),
         Some(Condition::ConnectionLost) => Setback::Lost(server),
         Some(Condition::LockTimeout) => Setback::Contention(Contention::LockTimeout, server),
         Some(Condition::Deadlock) => Setback::Contention(Contention::Deadlock, server),

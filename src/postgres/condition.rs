@@ -24,6 +24,8 @@ pub(crate) enum Condition {
     ReadOnly,
     /// The server's disk is full (53100).
     DiskFull,
+    /// The server's lock table is full (53200).
+    OutOfSharedMemory,
 }
 
 impl Condition {
@@ -48,9 +50,14 @@ impl Condition {
             return Some(Self::ConnectionLost);
         }
         let is = |texts: &[&str]| texts.contains(&message);
-        [(Self::LockTimeout, LOCK_TIMEOUT), (Self::Deadlock, DEADLOCK), (Self::Canceled, CANCELED)]
-            .into_iter()
-            .find_map(|(condition, texts)| is(texts).then_some(condition))
+        [
+            (Self::LockTimeout, LOCK_TIMEOUT),
+            (Self::Deadlock, DEADLOCK),
+            (Self::Canceled, CANCELED),
+            (Self::OutOfSharedMemory, OUT_OF_SHARED_MEMORY),
+        ]
+        .into_iter()
+        .find_map(|(condition, texts)| is(texts).then_some(condition))
     }
 }
 
@@ -106,6 +113,20 @@ const CANCELED: &[&str] = &[
     "виконання оператора скасовано по запиту користувача",
 ];
 
+const OUT_OF_SHARED_MEMORY: &[&str] = &[
+    "out of shared memory",
+    "Shared Memory aufgebraucht",
+    "memoria compartida agotada",
+    "mémoire partagée épuisée",
+    "memoria condivisa esaurita",
+    "共有メモリが足りません",
+    "არასაკმარისი გაზიარებული მეხსიერება",
+    "공유 메모리 부족",
+    "нехватка разделяемой памяти",
+    "slut på delat minne",
+    "нестача спільної пам'яті",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +138,8 @@ mod tests {
             ("Verklemmung (Deadlock) entdeckt", Some(Condition::Deadlock)),
             ("canceling statement due to user request", Some(Condition::Canceled)),
             ("canceling statement due to statement timeout", None),
+            ("out of shared memory", Some(Condition::OutOfSharedMemory)),
+            ("out of shared memory (24 bytes requested)", None),
             ("could not extend file \"base/5/16404\": No space left on device", Some(Condition::DiskFull)),
             ("FATAL:  the database system is starting up", Some(Condition::ConnectionLost)),
             ("relation \"deadlock detected\" does not exist", None),
