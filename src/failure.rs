@@ -79,6 +79,27 @@ pub enum TenantError {
     /// It is not what was shown before the confirmation: another schema of its name, or others depend on it now.
     #[error("it was changed after it was shown, and nothing of it was dropped")]
     ChangedSincePlan,
+    /// It is not what it was when its drop began: another schema of its name, or another state.
+    #[error("others changed it meanwhile")]
+    ChangedMeanwhile,
+    /// It is dropped in several transactions, and one of them failed.
+    #[error("its drop has begun, and some of it may be gone: {error}")]
+    DroppedInPart {
+        /// Whether the tracker has it, with the state `dropping`.
+        tracked: bool,
+        /// What went wrong.
+        error: Box<TenantError>,
+    },
+    /// The server's lock table has no room for the locks of what cannot be dropped in smaller parts.
+    #[error("the server's lock table had no room for {what}, about {locks} locks at once: {}", .server.message)]
+    LockTableFull {
+        /// What was to be dropped, as PostgreSQL describes it.
+        what: String,
+        /// How many locks that takes.
+        locks: i64,
+        /// What the server said.
+        server: Box<ServerMessage>,
+    },
     /// Other sessions were in its way each time that it was tried, and it was rolled back.
     #[error("{contention} stopped it each of {attempts} times: {}", InTheWay(server, holders))]
     Deferred {
@@ -249,12 +270,22 @@ impl TenantError {
                 | Self::Canceled(_)
                 | Self::NotRecorded
                 | Self::ConnectionLost(_)
+                | Self::LockTableFull { .. }
+                | Self::DroppedInPart { .. }
         )
     }
 
     /// Whether it was put off: other sessions were in the way.
     pub fn is_deferred(&self) -> bool {
-        matches!(self, Self::Deferred { .. })
+        matches!(self.cause(), Self::Deferred { .. })
+    }
+
+    /// What went wrong, whatever is left behind.
+    pub(crate) fn cause(&self) -> &Self {
+        match self {
+            Self::DroppedInPart { error, .. } => error.cause(),
+            other => other,
+        }
     }
 
     /// A stable name of the kind, for programs.
@@ -275,7 +306,9 @@ impl TenantError {
             Self::LedgerExists { .. } => "ledger-exists",
             Self::Dropping => "dropping",
             Self::Busy => "busy",
-            Self::ChangedSincePlan => "changed-since-plan",
+            Self::ChangedSincePlan | Self::ChangedMeanwhile => "changed-since-plan",
+            Self::DroppedInPart { error, .. } => error.code(),
+            Self::LockTableFull { .. } => "lock-table-full",
             Self::Unsettled => "unsettled",
             Self::Deferred { .. } => "deferred",
             Self::Canceled(_) => "canceled",
@@ -345,7 +378,16 @@ impl TenantError {
             )),
             Self::LedgerExists { .. } => Some("leave out --baseline".to_owned()),
             Self::Dropping => run("drop", "completes it"),
-            Self::ChangedSincePlan => run("drop --dry-run", "shows what it is now"),
+            Self::ChangedSincePlan | Self::ChangedMeanwhile => run("drop --dry-run", "shows what it is now"),
+            Self::DroppedInPart { tracked, error } => {
+                let drop = if *tracked { "drop" } else { "drop --untracked" };
+                let again = format!("'{}' goes on", command(&format!("{drop} {tenant}")));
+                Some(error.hint(tenant, command).map_or(again.clone(), |hint| format!("{hint}; {again}")))
+            }
+            Self::LockTableFull { .. } => Some(
+                "raise max_locks_per_transaction and restart the server, or try again when fewer sessions are at work"
+                    .to_owned(),
+            ),
             Self::Busy => Some("run the command again when the other run has ended".to_owned()),
             Self::Deferred { contention: Contention::Deadlock | Contention::Serialization, .. } => {
                 Some("run the command again, or give more --retries".to_owned())

@@ -20,6 +20,8 @@ pub(crate) struct Progress {
     done: usize,
     failed: usize,
     next_line: Instant,
+    /// Whether some tenants are too large for one transaction.
+    in_steps: bool,
 }
 
 /// How often a line is written where there is no terminal.
@@ -31,15 +33,31 @@ const SMALL: usize = 5;
 impl Progress {
     pub(crate) fn new(output: &Output, verb: &'static str) -> Self {
         let next_line = Instant::now() + LINE_EVERY;
-        Self { output: *output, verb, bar: ProgressBar::hidden(), total: 0, done: 0, failed: 0, next_line }
+        Self {
+            output: *output,
+            verb,
+            bar: ProgressBar::hidden(),
+            total: 0,
+            done: 0,
+            failed: 0,
+            next_line,
+            in_steps: false,
+        }
+    }
+
+    /// Says that some tenants are worked on in several transactions, and may be left in between.
+    pub(crate) fn in_steps(mut self, in_steps: bool) -> Self {
+        self.in_steps = in_steps;
+        self
     }
 
     /// What is said when the process leaves in the middle.
     fn words(&self) -> String {
         let left = self.total.saturating_sub(self.done + self.failed);
+        let how = if self.in_steps { ", or in part where it is large" } else { "" };
         format!(
-            "left at once: {} {}, {} failed, {} not known to be done; what was under way is done whole or not at all, and the \
-             same command goes on from there",
+            "left at once: {} {}, {} failed, {} not known to be done; what was under way is done whole or not at all{how}, and \
+             the same command goes on from there",
             count(self.done, "tenant"),
             self.verb,
             thousands(self.failed),

@@ -335,14 +335,15 @@ impl FailedDocument {
     }
 
     fn new(failed: &Failed, context: &Context) -> Self {
-        let (migration, server) = match &failed.error {
+        let (migration, server) = match failed.error.cause() {
             TenantError::Migration(failure) => (Some(MigrationDocument::new(failure)), Some(failure.server.clone())),
             TenantError::Server(server)
             | TenantError::ConnectionLost(server)
             | TenantError::Deferred { server, .. } => (None, Some(server.clone())),
+            TenantError::LockTableFull { server, .. } => (None, Some(ServerMessage::clone(server))),
             _ => (None, None),
         };
-        let holders = match &failed.error {
+        let holders = match failed.error.cause() {
             TenantError::Deferred { holders, .. } => holders.clone(),
             _ => Vec::new(),
         };

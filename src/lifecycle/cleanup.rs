@@ -112,7 +112,8 @@ pub fn cleanup(
     if stop.is_requested() {
         tenants.ended.get_or_insert(Ended::Interrupted);
     }
-    let all_gone = tenants.failed.is_empty() && tenants.not_reached.is_empty() && !stop.is_requested();
+    let reached = tenants.unfinished.is_empty() && tenants.not_reached.is_empty();
+    let all_gone = tenants.failed.is_empty() && reached && !stop.is_requested();
     if !all_gone {
         return Ok(CleanupReport { tenants, reverted: Vec::new(), ledger_dropped: false, failed: None });
     }

@@ -1,27 +1,29 @@
 //! The end of tenants: a plan that tells what goes, and its execution, schema and tracker row together.
+//!
+//! `DROP SCHEMA` takes a lock for every object of a schema, and the server's lock table is small. A schema that would fill
+//! more than its part of it goes in several transactions: the first puts the tenant into the state `dropping`, in which
+//! nothing else works on it, then its objects go, those that others use last, and at the end the schema with the row.
 
-use std::collections::{HashMap, HashSet};
-use std::ops::ControlFlow;
-use std::time::Duration;
+mod crew;
+mod look;
+mod message;
+mod order;
+mod room;
 
-use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
-use diesel::prelude::*;
-use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Oid, Text};
+use std::collections::HashSet;
 
+use self::crew::{Crew, Gone, Job};
+use self::look::{look, weigh};
+use self::room::Room;
 use crate::database::Database;
 use crate::error::Error;
 use crate::failure::{Failed, TenantError};
-use crate::migrator::{Batch, CHANGED, Commit, Ended, Setback, Setbacks, Target, setback};
+use crate::migrator::{Commit, Ended};
 use crate::name::SchemaName;
-use crate::postgres::{CHUNK, Condition, Session, impatient};
-use crate::runs::{self, Counts, Done, Failure, Run};
-use crate::sql::quote::{Identifier, Literal};
+use crate::runs::{self, Counts, Failure, Run};
 use crate::tenancy::Tenancy;
-use crate::tracker::schema_tracker;
 use crate::watch::{self, Watch};
-use crate::workers::{self, Attempt, Listener, Observer, Stop, Work};
+use crate::workers::{self, Listener, Observer, Stop};
 
 /// What [`drop_tenants`] does. Showing it is a dry run.
 #[derive(Debug, Default)]
@@ -32,6 +34,15 @@ pub struct DropPlan {
     pub failed: Vec<Failed>,
     /// What is not there, where that is no failure.
     pub missing: Vec<String>,
+    /// How many of the server's locks one transaction takes at most: a part of those that its lock table has room for.
+    pub most_locks: i64,
+}
+
+impl DropPlan {
+    /// Whether something is too large for one transaction. Broken off, its drop leaves a part of it.
+    pub fn goes_in_steps(&self, dropping: &Dropping) -> bool {
+        dropping.schema.is_some_and(|schema| schema.locks > self.most_locks)
+    }
 }
 
 /// A tenant, or an untracked schema, that goes.
@@ -56,6 +67,14 @@ pub struct Contents {
     pub estimated_rows: i64,
     /// What they take on disk with their indexes, in bytes.
     pub bytes: i64,
+    /// How many of the server's locks it takes to drop all of it at once: one for each object.
+    pub locks: i64,
+}
+
+impl Contents {
+    fn of(oid: u32) -> Self {
+        Self { oid, tables: 0, estimated_rows: 0, bytes: 0, locks: 0 }
+    }
 }
 
 /// What [`drop_tenants`] did, each list sorted by name.
@@ -67,10 +86,23 @@ pub struct DropReport {
     pub failed: Vec<Failed>,
     /// What was not there.
     pub missing: Vec<String>,
+    /// What of the dropped was too large for one transaction.
+    pub in_steps: Vec<InSteps>,
+    /// What was begun in steps and not finished, because the run was ended before: another drop goes on.
+    pub unfinished: Vec<SchemaName>,
     /// What was not begun, because the run was ended before.
     pub not_reached: Vec<SchemaName>,
     /// Why it was ended.
     pub ended: Option<Ended>,
+}
+
+/// A schema that was dropped in steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InSteps {
+    /// Its name.
+    pub name: SchemaName,
+    /// How many transactions they were.
+    pub transactions: u32,
 }
 
 /// What follows when there is nothing of the name.
@@ -107,7 +139,7 @@ pub(super) fn plan(
     let mut seen = HashSet::new();
     let names: Vec<&SchemaName> = names.iter().filter(|name| seen.insert(*name)).collect();
     let (tracked, schemas) = look(db.connection(), &names)?;
-    let mut plan = DropPlan::default();
+    let mut plan = DropPlan { most_locks: room::share_of(db.server().lock_table), ..DropPlan::default() };
     for name in names {
         let is_tracked = tracked.contains(name.as_str());
         let schema = schemas.get(name.as_str());
@@ -127,7 +159,7 @@ pub(super) fn plan(
             None => plan.drops.push(Dropping {
                 name: name.clone(),
                 tracked: is_tracked,
-                schema: schema.map(|schema| Contents { oid: schema.oid, tables: 0, estimated_rows: 0, bytes: 0 }),
+                schema: schema.map(|schema| Contents::of(schema.oid)),
             }),
         }
     }
@@ -135,8 +167,8 @@ pub(super) fn plan(
     Ok(plan)
 }
 
-/// Carries out a plan: each schema and its row in one transaction. A schema that is not the one that was looked at is
-/// left alone.
+/// Carries out a plan: each schema and its row in one transaction, or in steps where that would take too many locks. A
+/// schema that is not the one that was looked at is left alone.
 ///
 /// # Errors
 /// When the commits could not be made durable. What one tenant meets is in the report.
@@ -157,24 +189,30 @@ pub fn drop_tenants(
     let watch = Watch::new(run);
     let commit = if plan.drops.len() == 1 { Commit::Durable } else { Commit::Deferred };
     observer.begin(plan.drops.len());
-    let jobs: Vec<Drop> = plan.drops.into_iter().map(Drop::new).collect();
-    let crew = Crew { tenancy, run, commit, watch: &watch, stop };
+    // Two large ones have half of the room each; what is small finds some beside one of them.
+    let at_once = plan.drops.len().min(2) as i64;
+    let jobs: Vec<Job> = plan.drops.into_iter().map(Job::new).collect();
+    let crew = Crew { tenancy, run, commit, watch: &watch, stop, room: Room::new(plan.most_locks), at_once };
     let mut teller = Teller { run, report, observer };
     let rest = watch::over(db, &watch, tenancy, stop, |db| {
         workers::run(db, jobs, &crew, &mut teller, stop, tenancy.limits().reconnect_for)
     });
     let mut report = teller.report;
     if let Ok(rest) = &rest {
-        report.not_reached = rest.not_reached.iter().map(|job| job.dropping.name.clone()).collect();
+        let (begun, not_begun): (Vec<&Job>, Vec<&Job>) = rest.not_reached.iter().partition(|job| job.has_begun());
+        report.unfinished = begun.iter().map(|job| job.dropping.name.clone()).collect();
+        report.not_reached = not_begun.iter().map(|job| job.dropping.name.clone()).collect();
     }
     let rest = rest?;
     report.ended = match rest.lost {
         Some(error) if stop.is_requested() && error.is_outage() => Some(Ended::Interrupted),
         Some(error) => Some(Ended::Lost(error)),
-        None if report.not_reached.is_empty() => None,
+        None if report.unfinished.is_empty() && report.not_reached.is_empty() => None,
         None => Some(Ended::Interrupted),
     };
     report.dropped.sort();
+    report.in_steps.sort_by(|a, b| a.name.cmp(&b.name));
+    report.unfinished.sort();
     report.failed.sort_by(|a, b| a.tenant.cmp(&b.tenant));
     report.not_reached.sort();
     end(db, run, &report);
@@ -189,7 +227,7 @@ fn end(db: &mut Database, run: Run, report: &DropReport) {
         unchanged: report.missing.len(),
         failed: report.failed.len() - deferred,
         deferred,
-        not_reached: report.not_reached.len(),
+        not_reached: report.unfinished.len() + report.not_reached.len(),
     };
     let outcome = match &report.ended {
         Some(Ended::Lost(_)) => runs::Outcome::Lost,
@@ -200,50 +238,6 @@ fn end(db: &mut Database, run: Run, report: &DropReport) {
     run.end(db, outcome, counts);
 }
 
-/// A schema in the queue of a run.
-struct Drop {
-    dropping: Dropping,
-    setbacks: Setbacks,
-    /// Whether the connection was lost while it was under way: it may be gone.
-    in_doubt: bool,
-}
-
-impl Drop {
-    fn new(dropping: Dropping) -> Self {
-        Self { dropping, setbacks: Setbacks::default(), in_doubt: false }
-    }
-}
-
-/// What the workers do.
-struct Crew<'a> {
-    tenancy: &'a Tenancy,
-    run: Run,
-    commit: Commit,
-    watch: &'a Watch,
-    stop: &'a Stop,
-}
-
-impl Work for Crew<'_> {
-    type Job = Drop;
-    type Outcome = Result<Duration, TenantError>;
-
-    fn attempt(&self, session: &mut Session, job: &mut Drop) -> Attempt<Self::Outcome> {
-        let began = job.setbacks.begin();
-        match self.drop_one(session, &job.dropping, job.setbacks.attempts()) {
-            Ok(()) => Attempt::Done(Ok(began.elapsed())),
-            // The connection was lost, and the commit had come through.
-            Err(Setback::Changed) if job.in_doubt && is_gone(session, &job.dropping) => {
-                Attempt::Done(Ok(began.elapsed()))
-            }
-            Err(Setback::Changed) => Attempt::Done(Err(TenantError::ChangedSincePlan)),
-            Err(setback) => {
-                job.in_doubt |= matches!(setback, Setback::Lost(_));
-                job.setbacks.next(session, setback, &job.dropping.name, self.tenancy, self.watch, self.stop).map(Err)
-            }
-        }
-    }
-}
-
 /// Makes outcomes certain, and puts them into the report.
 struct Teller<'a> {
     run: Run,
@@ -251,12 +245,12 @@ struct Teller<'a> {
     observer: &'a mut dyn Observer,
 }
 
-impl Listener<Drop, Result<Duration, TenantError>> for Teller<'_> {
+impl Listener<Job, Result<Gone, TenantError>> for Teller<'_> {
     fn verify(
         &mut self,
         db: &mut Database,
-        outcomes: &mut Vec<(Drop, Result<Duration, TenantError>)>,
-    ) -> Result<Vec<Drop>, Error> {
+        outcomes: &mut Vec<(Job, Result<Gone, TenantError>)>,
+    ) -> Result<Vec<Job>, Error> {
         let names: Vec<&SchemaName> =
             outcomes.iter().filter(|(_, result)| result.is_ok()).map(|(job, _)| &job.dropping.name).collect();
         let (tracked, schemas) = look(db.connection(), &names)?;
@@ -267,9 +261,12 @@ impl Listener<Drop, Result<Duration, TenantError>> for Teller<'_> {
                 && oid == dropping.schema.map(|schema| schema.oid)
         };
         let mut again = Vec::new();
-        for (job, result) in std::mem::take(outcomes) {
+        for (mut job, result) in std::mem::take(outcomes) {
             match result.is_ok() && is_there(&job.dropping) {
-                true => again.push(job),
+                true => {
+                    job.start_over();
+                    again.push(job);
+                }
                 false => outcomes.push((job, result)),
             }
         }
@@ -292,11 +289,14 @@ impl Listener<Drop, Result<Duration, TenantError>> for Teller<'_> {
         Ok(again)
     }
 
-    fn tell(&mut self, job: Drop, result: Result<Duration, TenantError>) {
+    fn tell(&mut self, job: Job, result: Result<Gone, TenantError>) {
         let name = job.dropping.name;
         match result {
-            Ok(took) => {
+            Ok(Gone { took, transactions }) => {
                 self.observer.done(name.as_str(), took);
+                if transactions > 1 {
+                    self.report.in_steps.push(InSteps { name: name.clone(), transactions });
+                }
                 self.report.dropped.push(name);
             }
             Err(error) => {
@@ -307,178 +307,13 @@ impl Listener<Drop, Result<Duration, TenantError>> for Teller<'_> {
     }
 }
 
-/// Whether a schema that was looked at is there no more, nor its row.
-fn is_gone(session: &mut Session, dropping: &Dropping) -> bool {
-    look(session, &[&dropping.name]).is_ok_and(|(tracked, schemas)| {
-        let oid = schemas.get(dropping.name.as_str()).map(|schema| schema.oid);
-        !tracked.contains(dropping.name.as_str()) && oid.is_none_or(|oid| Some(oid) != dropping.schema.map(|s| s.oid))
-    })
-}
-
 /// Whether there is a schema of any of the names.
 pub(crate) fn any_exists(db: &mut Database, names: &[SchemaName]) -> Result<bool, Error> {
-    let rows: Vec<SchemaRow> = find(db.connection(), &names.iter().collect::<Vec<_>>())?;
-    Ok(!rows.is_empty())
+    Ok(!look::find(db.connection(), &names.iter().collect::<Vec<_>>())?.is_empty())
 }
 
 /// `public`, `information_schema` and PostgreSQL's own are never dropped, whatever the tracker says.
 fn is_the_databases_own(name: &SchemaName) -> bool {
     let name = name.as_str().to_ascii_lowercase();
     name == "public" || name == "information_schema" || name.starts_with("pg_")
-}
-
-impl Crew<'_> {
-    fn drop_one(&self, session: &mut Session, dropping: &Dropping, attempts: u32) -> Result<(), Setback> {
-        let name = &dropping.name;
-        let target = Target::tenant(self.tenancy, name, Some(self.run));
-        let literal = Literal(name.as_str());
-        let mut batch = Batch::begin(target, self.commit);
-        batch.guard(&unchanged(target, dropping));
-        if dropping.schema.is_some() {
-            batch.push(&format!("DROP SCHEMA {} CASCADE;", Identifier::from(name)));
-        }
-        batch.push(&format!("DELETE FROM public.schema_tracker WHERE name = {literal};"));
-        batch.push(&self.run.record(name, &Done { from: None, to: None, before: Duration::ZERO, attempts }));
-        session.batch_execute(batch.commit().sql()).map_err(|error| {
-            if session.batch_execute("ROLLBACK").is_err() {
-                session.spend();
-            }
-            match setback(&error) {
-                ControlFlow::Break(setback) => setback,
-                ControlFlow::Continue(server) => Setback::Failed(TenantError::Server(server)),
-            }
-        })
-    }
-}
-
-/// Conditions that nobody works on a schema, and that it is as it was looked at.
-fn unchanged(target: Target<'_>, dropping: &Dropping) -> Vec<String> {
-    let literal = Literal(dropping.name.as_str());
-    let has_row = format!("EXISTS (SELECT FROM public.schema_tracker WHERE name = {literal})");
-    let not = if dropping.tracked { "NOT " } else { "" };
-    let oid = dropping.schema.map_or("NULL".to_owned(), |contents| contents.oid.to_string());
-    let mut conditions = vec![
-        target.lock_for_transaction(),
-        format!("IF {not}{has_row} THEN RAISE EXCEPTION '{CHANGED}'; END IF;"),
-        format!(
-            "IF (SELECT oid FROM pg_namespace WHERE nspname = {literal}) IS DISTINCT FROM {oid}::oid \
-             THEN RAISE EXCEPTION '{CHANGED}'; END IF;"
-        ),
-    ];
-    if dropping.schema.is_some() {
-        let dependents = include_str!("dependents.sql").replace("$1", &format!("ARRAY[{oid}]::oid[]"));
-        conditions.push(format!("IF EXISTS ({dependents}) THEN RAISE EXCEPTION '{CHANGED}'; END IF;"));
-        conditions.push(format!(
-            "IF EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extnamespace = {oid}::oid) \
-             THEN RAISE EXCEPTION '{CHANGED}'; END IF;"
-        ));
-    }
-    conditions
-}
-
-#[derive(QueryableByName)]
-struct SchemaRow {
-    #[diesel(sql_type = Text)]
-    name: String,
-    #[diesel(sql_type = Oid)]
-    oid: u32,
-    #[diesel(sql_type = diesel::sql_types::Bool)]
-    holds_extensions: bool,
-}
-
-fn look(
-    conn: &mut PgConnection,
-    names: &[&SchemaName],
-) -> Result<(HashSet<String>, HashMap<String, SchemaRow>), Error> {
-    let mut tracked = HashSet::new();
-    let mut schemas = HashMap::new();
-    for chunk in names.chunks(CHUNK) {
-        let names: Vec<&str> = chunk.iter().map(|name| name.as_str()).collect();
-        let rows: Vec<String> = schema_tracker::table
-            .select(schema_tracker::name)
-            .filter(schema_tracker::name.eq_any(&names))
-            .load(conn)
-            .map_err(Error::doing("read the tracker"))?;
-        tracked.extend(rows);
-        schemas.extend(find(conn, chunk)?.into_iter().map(|row| (row.name.clone(), row)));
-    }
-    Ok((tracked, schemas))
-}
-
-fn find(conn: &mut PgConnection, names: &[&SchemaName]) -> Result<Vec<SchemaRow>, Error> {
-    let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
-    sql_query(
-        "SELECT nspname::text AS name, oid, \
-         EXISTS (SELECT FROM pg_extension WHERE extnamespace = pg_namespace.oid) AS holds_extensions \
-         FROM pg_namespace WHERE nspname = ANY($1)",
-    )
-    .bind::<Array<Text>, _>(names)
-    .load(conn)
-    .map_err(Error::doing("look for the schemas"))
-}
-
-#[derive(QueryableByName)]
-struct Size {
-    #[diesel(sql_type = Oid)]
-    oid: u32,
-    #[diesel(sql_type = BigInt)]
-    tables: i64,
-    #[diesel(sql_type = BigInt)]
-    estimated_rows: i64,
-    #[diesel(sql_type = BigInt)]
-    bytes: i64,
-}
-
-/// How much is in schemas. Where somebody has a table locked, its size is what the server took it to be last.
-fn measure(conn: &mut PgConnection, schemas: &[u32]) -> QueryResult<Vec<Size>> {
-    const EXACT: &str = include_str!("sizes.sql");
-    let load = |conn: &mut PgConnection, sql: &str| sql_query(sql).bind::<Array<Oid>, _>(schemas).load(conn);
-    match impatient(conn, |conn| load(conn, EXACT)) {
-        Err(error) if Condition::of(&error) == Some(Condition::LockTimeout) => {
-            const ESTIMATE: &str = "c.relpages * pg_catalog.current_setting('block_size')::bigint";
-            load(conn, &EXACT.replace("pg_total_relation_size(c.oid)", ESTIMATE))
-        }
-        sizes => sizes,
-    }
-}
-
-/// Adds to a plan how much goes, and takes out of it what others depend on.
-fn weigh(conn: &mut PgConnection, plan: &mut DropPlan) -> Result<(), Error> {
-    #[derive(QueryableByName)]
-    struct Dependent {
-        #[diesel(sql_type = Oid)]
-        schema_oid: u32,
-        #[diesel(sql_type = Text)]
-        description: String,
-    }
-    let oids: Vec<u32> = plan.drops.iter().filter_map(|dropping| dropping.schema.map(|schema| schema.oid)).collect();
-    let mut sizes: HashMap<u32, Contents> = HashMap::new();
-    let mut dependents: HashMap<u32, Vec<String>> = HashMap::new();
-    for chunk in oids.chunks(CHUNK) {
-        let rows: Vec<Size> = measure(conn, chunk).map_err(Error::doing("measure the schemas"))?;
-        sizes.extend(
-            rows.into_iter().map(|Size { oid, tables, estimated_rows, bytes }| {
-                (oid, Contents { oid, tables, estimated_rows, bytes })
-            }),
-        );
-        let rows: Vec<Dependent> = sql_query(include_str!("dependents.sql"))
-            .bind::<Array<Oid>, _>(chunk)
-            .load(conn)
-            .map_err(Error::doing("look for what depends on the schemas"))?;
-        for row in rows {
-            dependents.entry(row.schema_oid).or_default().push(row.description);
-        }
-    }
-    for mut dropping in std::mem::take(&mut plan.drops) {
-        if let Some(schema) = &mut dropping.schema {
-            if let Some(objects) = dependents.remove(&schema.oid) {
-                let tenant = dropping.name.as_str().to_owned();
-                plan.failed.push(Failed { tenant, error: TenantError::Dependents { objects } });
-                continue;
-            }
-            *schema = sizes.get(&schema.oid).copied().unwrap_or(*schema);
-        }
-        plan.drops.push(dropping);
-    }
-    Ok(())
 }

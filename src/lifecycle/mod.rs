@@ -24,7 +24,7 @@ pub use adopt::{Adopted, adopt};
 pub use cleanup::{CleanupPlan, CleanupReport, cleanup, plan_cleanup};
 pub use create::{CreateError, CreatePlan, IfExists, create, create_tenant, plan_create};
 pub(crate) use drop::any_exists;
-pub use drop::{DropPlan, DropReport, Dropping, IfMissing, drop_tenants, plan_drop};
+pub use drop::{Contents, DropPlan, DropReport, Dropping, IfMissing, InSteps, drop_tenants, plan_drop};
 pub use orphans::{Orphan, orphans};
 
 /// What the database has under a name.

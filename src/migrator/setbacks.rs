@@ -51,6 +51,18 @@ impl Setbacks {
         self.began.map_or(Duration::ZERO, |began| began.elapsed())
     }
 
+    /// Notes that some of the work is done: what was met before counts no more.
+    pub(crate) fn progress(&mut self) {
+        *self = Self { attempts: self.attempts, began: self.began, ..Self::default() };
+    }
+
+    /// Counts that other sessions were in the way, and returns how long to wait before another try, where there is one.
+    pub(crate) fn contention(&mut self, tenancy: &Tenancy) -> Option<Duration> {
+        self.contentions += 1;
+        let (first, longest) = CONTENTION_PAUSE;
+        (self.contentions <= tenancy.limits().retries).then(|| growing(first, self.contentions, longest))
+    }
+
     /// Decides whether there is another try. [`Attempt::Done`] is the error that it fails with.
     pub(crate) fn next(
         &mut self,
@@ -88,13 +100,13 @@ impl Setbacks {
                 (tries, BUSY_PAUSE)
             }
             Setback::Contention(contention, server) => {
-                self.contentions += 1;
-                if self.contentions > tenancy.limits().retries {
-                    let holders = watch.holders(schema);
-                    let attempts = self.attempts;
-                    return Attempt::Done(TenantError::Deferred { contention, attempts, server, holders });
-                }
-                (self.contentions, CONTENTION_PAUSE)
+                return match self.contention(tenancy) {
+                    Some(pause) => Attempt::Later(pause),
+                    None => {
+                        let (attempts, holders) = (self.attempts, watch.holders(schema));
+                        Attempt::Done(TenantError::Deferred { contention, attempts, server, holders })
+                    }
+                };
             }
             Setback::Changed | Setback::Edited | Setback::NotRecorded => {
                 self.reads += 1;

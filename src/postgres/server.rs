@@ -1,7 +1,7 @@
 //! What one query tells about the server and the database.
 
 use diesel::pg::PgConnection;
-use diesel::sql_types::{Bool, Integer, Text};
+use diesel::sql_types::{BigInt, Bool, Integer, Text};
 use diesel::{QueryableByName, RunQueryDsl, sql_query};
 
 use crate::error::Error;
@@ -28,6 +28,9 @@ pub struct Server {
     /// How many more connections this role may open.
     #[diesel(sql_type = Integer)]
     pub free_connections: i32,
+    /// How many locks of all sessions together the server's lock table has room for.
+    #[diesel(sql_type = BigInt)]
+    pub lock_table: i64,
     /// Whether `public.schema_tracker` exists.
     #[diesel(sql_type = Bool)]
     pub has_tracker: bool,

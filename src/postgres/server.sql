@@ -14,6 +14,9 @@ SELECT
         CASE WHEN datconnlimit >= 0 AND NOT rolsuper THEN datconnlimit - (SELECT numbackends FROM pg_stat_database WHERE datname = current_database()) END,
         CASE WHEN rolconnlimit >= 0 AND NOT rolsuper THEN rolconnlimit - (SELECT count(*) FROM pg_stat_activity WHERE usename = current_user) END
     ))::integer AS free_connections,
+    current_setting('max_locks_per_transaction')::bigint
+        * (current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint)
+        AS lock_table,
     to_regclass('public.schema_tracker') IS NOT NULL AS has_tracker,
     coalesce(row_security_active(to_regclass('public.schema_tracker')), false) AS tracker_is_hidden,
     coalesce(has_schema_privilege(to_regnamespace('public'), 'USAGE'), false) AS has_public_schema,

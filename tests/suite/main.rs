@@ -15,6 +15,7 @@ mod faults;
 mod health_check;
 mod help;
 mod integrity;
+mod large_drops;
 mod lint;
 mod list;
 mod local;

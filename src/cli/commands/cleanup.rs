@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::drop::{HEAD, PlanDocument, ReportDocument, cells, told};
+use super::drop::{HEAD, PlanDocument, ReportDocument, cells, goes_in_steps, in_steps, told};
 use crate::cli::confirm::{Answer, confirm};
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
@@ -42,6 +42,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         } else if !plan.tenants.drops.is_empty() {
             output.table(&HEAD, plan.tenants.drops.iter().map(cells))?;
         }
+        in_steps(output, &plan.tenants);
         report::failures(context, &plan.tenants.failed);
         output.status(would(&plan));
         return Ok(exit_of(!blocked, false));
@@ -60,7 +61,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let database = plan.database.clone();
     confirm(args.yes, "Type the database's name to go on:", Answer::Text(&database))?;
     let foreign_versions = plan.foreign_versions;
-    let mut progress = Progress::new(output, "dropped");
+    let mut progress = Progress::new(output, "dropped").in_steps(goes_in_steps(&plan.tenants));
     let report = lifecycle::cleanup(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
     if output.is_json() {

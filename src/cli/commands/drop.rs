@@ -9,7 +9,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{Output, count, size, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, ended};
-use crate::lifecycle::{self, DropPlan, DropReport, Dropping, IfMissing};
+use crate::lifecycle::{self, DropPlan, DropReport, Dropping, IfMissing, InSteps};
 use crate::migrator::Ended;
 use crate::name::SchemaName;
 
@@ -49,6 +49,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         } else if !plan.drops.is_empty() {
             output.table(&HEAD, plan.drops.iter().map(cells))?;
         }
+        in_steps(output, &plan);
         report::failures(context, &plan.failed);
         output.status(format_args!("{} would be dropped", count(plan.drops.len(), "tenant")));
         return Ok(exit_of(plan.failed.is_empty(), false));
@@ -59,7 +60,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         }
         confirm(args.yes, &format!("Drop {}? [y/N]", count(plan.drops.len(), "tenant")), Answer::Yes)?;
     }
-    let mut progress = Progress::new(output, "dropped");
+    let mut progress = Progress::new(output, "dropped").in_steps(goes_in_steps(&plan));
     let report = lifecycle::drop_tenants(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
     if output.is_json() {
@@ -73,10 +74,32 @@ pub(super) fn show(output: &Output, plan: &DropPlan) {
     if !plan.drops.is_empty() {
         output.table_aside(&HEAD, plan.drops.iter().map(cells));
     }
+    in_steps(output, plan);
     if !plan.failed.is_empty() {
         let names: Vec<&str> = plan.failed.iter().map(|failed| failed.tenant.as_str()).collect();
         output.warning(format_args!("cannot be dropped: {}", names.join(", ")));
     }
+}
+
+/// Tells what is too large to be dropped whole or not at all.
+pub(super) fn in_steps(output: &Output, plan: &DropPlan) {
+    let large: Vec<&str> = plan
+        .drops
+        .iter()
+        .filter(|dropping| plan.goes_in_steps(dropping))
+        .map(|dropping| dropping.name.as_str())
+        .collect();
+    if !large.is_empty() {
+        output.warning(format_args!(
+            "too large for one transaction, and dropped in several, so that another drop goes on where one is broken off: {}",
+            large.join(", ")
+        ));
+    }
+}
+
+/// Whether something is too large to be dropped whole or not at all.
+pub(super) fn goes_in_steps(plan: &DropPlan) -> bool {
+    plan.drops.iter().any(|dropping| plan.goes_in_steps(dropping))
 }
 
 pub(super) const HEAD: [&str; 5] = ["name", "tracked", "tables", "rows (estimated)", "size"];
@@ -105,9 +128,18 @@ pub(super) fn told(context: &Context, report: &DropReport) -> Result<Exit> {
     if let Some(Ended::Lost(error)) = &report.ended {
         output.error(error);
     }
+    for InSteps { name, transactions } in &report.in_steps {
+        output.status(format_args!("{name} was dropped in {}", count(*transactions as usize, "transaction")));
+    }
+    for name in &report.unfinished {
+        output.warning(format_args!("{name} is dropped in part: another drop goes on"));
+    }
     let mut summary = format!("{} dropped", count(report.dropped.len(), "tenant"));
     if !report.failed.is_empty() {
         summary.push_str(&format!(", {} failed", thousands(report.failed.len())));
+    }
+    if !report.unfinished.is_empty() {
+        summary.push_str(&format!(", {} in part", thousands(report.unfinished.len())));
     }
     if !report.not_reached.is_empty() {
         summary.push_str(&format!(", {} not reached", thousands(report.not_reached.len())));
@@ -137,6 +169,8 @@ struct DroppingDocument {
     tables: i64,
     estimated_rows: i64,
     bytes: i64,
+    /// Whether it is too large for one transaction, and is dropped in several.
+    in_steps: bool,
 }
 
 impl PlanDocument {
@@ -148,6 +182,7 @@ impl PlanDocument {
             tables: dropping.schema.map_or(0, |schema| schema.tables),
             estimated_rows: dropping.schema.map_or(0, |schema| schema.estimated_rows),
             bytes: dropping.schema.map_or(0, |schema| schema.bytes),
+            in_steps: plan.goes_in_steps(dropping),
         };
         Self {
             drops: plan.drops.iter().map(dropping).collect(),
@@ -161,18 +196,34 @@ impl PlanDocument {
 #[derive(Serialize)]
 pub(super) struct ReportDocument {
     dropped: Vec<String>,
+    /// What of the dropped was too large for one transaction.
+    in_steps: Vec<InStepsDocument>,
     missing: Vec<String>,
     failed: Vec<FailedDocument>,
+    /// What was begun in steps, and is there in part.
+    unfinished: Vec<String>,
     not_reached: Vec<String>,
     ended: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct InStepsDocument {
+    name: String,
+    transactions: u32,
 }
 
 impl ReportDocument {
     pub(super) fn new(report: &DropReport, context: &Context) -> Self {
         Self {
             dropped: report.dropped.iter().map(SchemaName::to_string).collect(),
+            in_steps: report
+                .in_steps
+                .iter()
+                .map(|it| InStepsDocument { name: it.name.to_string(), transactions: it.transactions })
+                .collect(),
             missing: report.missing.clone(),
             failed: FailedDocument::all(&report.failed, context),
+            unfinished: report.unfinished.iter().map(SchemaName::to_string).collect(),
             not_reached: report.not_reached.iter().map(SchemaName::to_string).collect(),
             ended: report.ended.as_ref().map(ended),
         }

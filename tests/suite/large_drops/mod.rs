@@ -1,0 +1,538 @@
+//! Schemas that are too large for the server's lock table, and are dropped in steps.
+
+use std::sync::LazyLock;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use tenantry::local::Ephemeral;
+
+use crate::support::proxy::{CutPoint, Proxy};
+use crate::support::{Database, Output, Running, Signal, binaries};
+
+/// A server with a small lock table, of which a run takes 100 locks.
+fn small_server() -> &'static Ephemeral {
+    static SERVER: LazyLock<&'static Ephemeral> = LazyLock::new(|| server_with("20", "20"));
+    &SERVER
+}
+
+/// A server with a lock table of a size.
+fn server_with(connections: &str, locks: &str) -> &'static Ephemeral {
+    let settings = [
+        ("max_connections", connections),
+        ("max_locks_per_transaction", locks),
+        ("autovacuum", "off"),
+        ("max_wal_senders", "0"),
+        ("max_worker_processes", "0"),
+    ];
+    Box::leak(Box::new(Ephemeral::start(binaries(), &settings).unwrap()))
+}
+
+/// A fleet on a server.
+fn fleet(server: &'static Ephemeral, tenants: &[&str]) -> Database {
+    let db = Database::on(server);
+    db.tenantry(["migrate-public"]).run().assert_code(0);
+    for tenant in tenants {
+        db.tenantry(["create", tenant]).run().assert_code(0);
+    }
+    db
+}
+
+/// Adds tables `t1`, `t2` and so on to a schema, each with an index, a sequence and foreign keys to the one before and to
+/// the first; and, for each ten of them, a view of a view, a function and a type. A transaction for each, for its locks.
+fn enlarge(db: &Database, schema: &str, tables: usize) {
+    db.execute(&format!(
+        "DO $do$ BEGIN \
+         FOR i IN 1..{tables} LOOP \
+           EXECUTE format('CREATE TABLE {schema}.t%s (id serial PRIMARY KEY, name text DEFAULT ''x'')', i); \
+           EXECUTE format('CREATE INDEX ON {schema}.t%s (name)', i); \
+           IF i > 1 THEN \
+             EXECUTE format('ALTER TABLE {schema}.t%s ADD a int REFERENCES {schema}.t%s, ADD b int REFERENCES {schema}.t1', i, i - 1); \
+           END IF; \
+           IF i % 10 = 0 THEN \
+             EXECUTE format('CREATE VIEW {schema}.v%s AS SELECT * FROM {schema}.t%s', i, i); \
+             EXECUTE format('CREATE VIEW {schema}.w%s AS SELECT id FROM {schema}.v%s', i, i); \
+             EXECUTE format('CREATE TYPE {schema}.e%s AS ENUM (''a'')', i); \
+             EXECUTE format('CREATE FUNCTION {schema}.f%s({schema}.t%s) RETURNS {schema}.e%s LANGUAGE sql AS ''SELECT NULL::{schema}.e%s''', i, i, i, i); \
+             EXECUTE format('ALTER TABLE {schema}.t%s ADD c {schema}.e%s', i, i); \
+           END IF; \
+           COMMIT; \
+         END LOOP; END $do$"
+    ));
+}
+
+/// A tenant `acme` that is too large, beside `globex`.
+fn large() -> Database {
+    let db = fleet(small_server(), &["acme", "globex"]);
+    enlarge(&db, "acme", 40);
+    db.execute("INSERT INTO globex.users (email, full_name) SELECT i || '@x', 'x' FROM generate_series(1, 100) AS i");
+    db
+}
+
+/// All that a schema has, and its rows.
+fn contents(db: &Database, schema: &str) -> Vec<String> {
+    let mut contents = db.strings(&format!(
+        "SELECT format('%s %s %s', relname, relkind, pg_relation_filenode(oid)) FROM pg_class \
+         WHERE relnamespace = '{schema}'::regnamespace AND relkind IN ('r', 'i', 'S') ORDER BY relname"
+    ));
+    contents.extend(db.strings(&format!("SELECT count(*) FROM pg_depend WHERE refobjid = '{schema}'::regnamespace")));
+    contents.extend(db.strings(&format!("SELECT md5(string_agg(u::text, ',' ORDER BY id)) FROM {schema}.users AS u")));
+    contents
+}
+
+fn tables_of(db: &Database, schema: &str) -> i64 {
+    db.count(&format!(
+        "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = '{schema}')"
+    ))
+}
+
+fn state(db: &Database, tenant: &str) -> String {
+    db.strings(&format!("SELECT state FROM schema_tracker WHERE name = '{tenant}'")).join(" ")
+}
+
+fn exists(db: &Database, schema: &str) -> bool {
+    db.count(&format!("SELECT count(*) FROM pg_namespace WHERE nspname = '{schema}'")) == 1
+}
+
+/// A session that has a table locked, so that whatever drops it waits.
+fn holder(db: &Database, table: &str) -> PgConnection {
+    let mut conn = db.connect();
+    conn.batch_execute(&format!("BEGIN; LOCK TABLE {table} IN ACCESS SHARE MODE")).unwrap();
+    conn
+}
+
+/// A drop of `acme` that waits for a lock, which the returned session holds.
+fn held_up(db: &Database, table: &str, args: &[&str]) -> (Running, PgConnection) {
+    let holder = holder(db, table);
+    let run = db.tenantry(["drop", "--yes", "--lock-timeout", "50s", "acme"]).args(args).spawn();
+    db.wait_for_waiters(1);
+    (run, holder)
+}
+
+fn wait_for_quiet(db: &Database) {
+    let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                  AND state <> 'idle' AND pid <> pg_backend_pid()";
+    while db.count(others) > 0 {
+        std::thread::yield_now();
+    }
+}
+
+#[track_caller]
+fn assert_gone(db: &Database, schema: &str) {
+    assert!(!exists(db, schema), "{schema} is there");
+    assert_eq!(state(db, schema), "");
+}
+
+#[track_caller]
+fn assert_says(output: &Output, texts: &[&str]) {
+    for text in texts {
+        assert!(output.stderr.contains(text), "no `{text}` in:\n{}", output.stderr);
+    }
+}
+
+/// A test of its own has a server of its own: a full lock table is full for everybody.
+#[test]
+fn thousands_of_tables_are_dropped_where_one_statement_cannot() {
+    let db = fleet(server_with("50", "64"), &["acme", "globex"]);
+    enlarge(&db, "acme", 3_000);
+    db.execute(
+        "CREATE TABLE acme.parts (id int PRIMARY KEY, parent int) PARTITION BY RANGE (id); \
+         ALTER TABLE acme.parts ADD FOREIGN KEY (parent) REFERENCES acme.parts",
+    );
+    db.execute(
+        "DO $$ BEGIN FOR i IN 1..200 LOOP \
+         EXECUTE format('CREATE TABLE acme.part%s PARTITION OF acme.parts FOR VALUES FROM (%s) TO (%s)', i, i, i + 1); \
+         COMMIT; END LOOP; END $$",
+    );
+    let before = contents(&db, "globex");
+    let refused = db.connect().batch_execute("DROP SCHEMA acme CASCADE").unwrap_err();
+    assert!(refused.to_string().contains("out of shared memory"), "{refused}");
+
+    let plan = db.tenantry(["drop", "acme", "globex", "--dry-run", "--format", "json"]).run();
+    let plan = plan.json();
+    assert_eq!((&plan["drops"][0]["in_steps"], &plan["drops"][1]["in_steps"]), (&true.into(), &false.into()));
+    let output = db.tenantry(["drop", "acme", "--yes", "--format", "json"]).run();
+    output.assert_code(0);
+    let report = output.json();
+    assert_eq!((&report["dropped"][0], &report["in_steps"][0]["name"]), (&"acme".into(), &"acme".into()));
+    let transactions = report["in_steps"][0]["transactions"].as_u64().unwrap();
+    assert!((20..1_000).contains(&transactions), "{transactions}");
+    assert_gone(&db, "acme");
+    assert_eq!(contents(&db, "globex"), before);
+    assert_eq!(db.strings("SELECT outcome FROM schema_run_tenant WHERE tenant = 'acme' AND run = 3"), ["done"]);
+}
+
+#[test]
+fn what_goes_in_steps_is_told_before_and_after() {
+    let db = large();
+    let plan = db.tenantry(["drop", "acme", "globex", "--dry-run"]).run();
+    plan.assert_code(0);
+    assert_says(
+        &plan,
+        &["warning: too large for one transaction", "is broken off: acme\n", "2 tenants would be dropped"],
+    );
+    let plan = db.tenantry(["cleanup", "--dry-run"]).run();
+    assert_says(&plan, &["warning: too large for one transaction"]);
+    assert_eq!(state(&db, "acme"), "active", "a dry run changes nothing");
+    let done = db.tenantry(["drop", "acme", "globex", "--yes"]).run();
+    done.assert_code(0);
+    assert_says(&done, &["acme was dropped in ", " transactions\n", "\n2 tenants dropped"]);
+    assert!(!done.stderr.contains("globex was dropped in"), "{}", done.stderr);
+    assert_gone(&db, "acme");
+    assert_gone(&db, "globex");
+}
+
+#[test]
+fn a_drop_that_is_killed_at_any_step_is_completed_by_another() {
+    let db = large();
+    let before = contents(&db, "globex");
+    let mut left = tables_of(&db, "acme");
+    for table in ["acme.t35", "acme.t20", "acme.t3"] {
+        let (run, mut holder) = held_up(&db, table, &[]);
+        assert_eq!(state(&db, "acme"), "dropping");
+        run.kill();
+        assert_eq!(run.wait().code, None);
+        holder.batch_execute("ROLLBACK").unwrap();
+        wait_for_quiet(&db);
+        let now = tables_of(&db, "acme");
+        assert!(now < left && now > 1, "{now} tables of {left} are left, with {table}");
+        left = now;
+        assert_eq!(db.count("SELECT count(*) FROM acme.__diesel_schema_migrations"), 5, "the ledger is the last to go");
+        assert_eq!(state(&db, "acme"), "dropping");
+    }
+    db.tenantry(["drop", "acme", "--yes"]).run().assert_code(0);
+    assert_gone(&db, "acme");
+    assert_eq!(contents(&db, "globex"), before);
+    db.tenantry(["health-check"]).run().assert_code(0);
+}
+
+#[test]
+fn every_command_knows_a_tenant_that_is_dropped_in_part() {
+    let db = large();
+    let (run, mut holder) = held_up(&db, "acme.t20", &[]);
+    // It is under way, and no finding.
+    let health = db.tenantry(["health-check"]).run();
+    assert!(!health.stdout.contains("stuck-dropping"), "{}", health.stdout);
+    run.kill();
+    run.wait();
+    holder.batch_execute("ROLLBACK").unwrap();
+    wait_for_quiet(&db);
+    for args in [
+        &["create", "acme"][..],
+        &["create", "--if-not-exists", "acme"],
+        &["adopt", "acme"],
+        &["migrate-one", "acme"],
+        &["migrate-all"],
+        &["revert-one", "--steps", "1", "acme"],
+        &["diff", "acme"],
+        &["diff", "globex", "acme"],
+        &["repair-plan", "acme"],
+    ] {
+        let output = db.tenantry(args).run();
+        assert_ne!(output.code, Some(0), "{args:?}: {}", output.stderr);
+        assert_says(&output, &["tenant acme: it is being dropped", "'tenantry drop acme' completes it"]);
+    }
+    assert_eq!(db.tenantry(["list", "--format", "json"]).run().json()["tenants"][0]["state"], "dropping");
+    let health = db.tenantry(["health-check"]).run();
+    health.assert_code(1);
+    assert!(
+        health.stdout.contains("stuck-dropping") && health.stdout.contains("tenantry drop acme"),
+        "{}",
+        health.stdout
+    );
+    assert!(!health.stdout.contains("index.missing"), "it is not compared: {}", health.stdout);
+    assert_eq!(state(&db, "acme"), "dropping");
+    db.tenantry(["cleanup", "--yes"]).run().assert_code(0);
+    assert!(!exists(&db, "acme") && !exists(&db, "globex"));
+}
+
+#[test]
+fn an_interrupt_ends_it_after_the_step_that_is_under_way() {
+    let db = large();
+    let (run, mut holder) = held_up(&db, "acme.t20", &["--format", "json"]);
+    run.signal(Signal::INT);
+    run.wait_for_stderr_line("interrupted");
+    holder.batch_execute("ROLLBACK").unwrap();
+    let output = run.wait();
+    output.assert_code(130);
+    assert_says(&output, &["warning: acme is dropped in part: another drop goes on", "0 tenants dropped, 1 in part"]);
+    let report = output.json();
+    assert_eq!((&report["unfinished"][0], &report["ended"]), (&"acme".into(), &"interrupted".into()));
+    assert_eq!(report["not_reached"].as_array().map(Vec::len), Some(0));
+    assert_eq!(state(&db, "acme"), "dropping");
+    assert_eq!(db.strings("SELECT outcome FROM schema_run ORDER BY id DESC LIMIT 1"), ["interrupted"]);
+    db.tenantry(["drop", "acme", "--yes"]).run().assert_code(0);
+    assert_gone(&db, "acme");
+}
+
+#[test]
+fn a_second_interrupt_cancels_the_step_and_a_third_leaves() {
+    let db = large();
+    let (run, mut holder) = held_up(&db, "acme.t20", &[]);
+    run.signal(Signal::INT);
+    run.wait_for_stderr_line("interrupted");
+    run.signal(Signal::INT);
+    let output = run.wait();
+    output.assert_code(130);
+    assert_says(&output, &["interrupted again", "acme is dropped in part"]);
+    assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE oid = 'acme.t20'::regclass"), 1, "it was rolled back");
+    holder.batch_execute("ROLLBACK").unwrap();
+
+    // While nobody can cancel anything: the server's process waits for a lock that it does not get.
+    let (run, mut holder) = held_up(&db, "acme.t3", &[]);
+    for said in ["interrupted: ", "interrupted again"] {
+        run.signal(Signal::INT);
+        run.wait_for_stderr_line(said);
+    }
+    run.signal(Signal::INT);
+    let output = run.wait();
+    output.assert_code(130);
+    holder.batch_execute("ROLLBACK").unwrap();
+    wait_for_quiet(&db);
+    assert_eq!(state(&db, "acme"), "dropping");
+    db.tenantry(["drop", "acme", "--yes"]).run().assert_code(0);
+    assert_gone(&db, "acme");
+}
+
+#[test]
+fn others_that_come_to_depend_on_it_stop_it() {
+    let db = large();
+    let (run, mut holder) = held_up(&db, "acme.t20", &[]);
+    db.execute(
+        "CREATE VIEW public.of_acme AS SELECT id FROM acme.t1; CREATE TABLE public.keys (t int REFERENCES acme.t2)",
+    );
+    holder.batch_execute("ROLLBACK").unwrap();
+    let output = run.wait();
+    output.assert_code(1);
+    assert_says(
+        &output,
+        &[
+            "tenant acme: its drop has begun, and some of it may be gone: objects outside its schema depend on it: \
+             constraint keys_t_fkey on table keys, view of_acme",
+            "hint: drop those first, or move them into the schema; 'tenantry drop acme --lock-timeout 50s' goes on",
+        ],
+    );
+    let again = db.tenantry(["drop", "acme", "--yes", "--format", "json"]).run();
+    again.assert_code(1);
+    assert_eq!(again.json()["failed"][0]["code"], "dependents");
+    assert_eq!(db.count("SELECT count(*) FROM public.of_acme"), 0);
+    assert_eq!(db.count("SELECT count(*) FROM pg_constraint WHERE conname = 'keys_t_fkey'"), 1);
+    db.execute("DROP VIEW public.of_acme; DROP TABLE public.keys");
+    db.tenantry(["drop", "acme", "--yes"]).run().assert_code(0);
+    assert_gone(&db, "acme");
+}
+
+#[test]
+fn a_tenant_whose_state_is_changed_in_the_middle_is_left_alone() {
+    let db = large();
+    let (run, mut holder) = held_up(&db, "acme.t20", &["--format", "json"]);
+    db.execute("UPDATE schema_tracker SET state = 'active' WHERE name = 'acme'");
+    holder.batch_execute("ROLLBACK").unwrap();
+    let output = run.wait();
+    output.assert_code(1);
+    assert_says(&output, &["its drop has begun, and some of it may be gone: others changed it meanwhile"]);
+    assert_eq!(output.json()["failed"][0]["code"], "changed-since-plan");
+    assert!(exists(&db, "acme"));
+    db.tenantry(["drop", "acme", "--yes"]).run().assert_code(0);
+}
+
+#[test]
+fn a_lock_that_is_not_had_in_time_is_tried_again_and_told() {
+    let db = large();
+    let mut holder = holder(&db, "acme.t20");
+    let deferred =
+        db.tenantry(["drop", "--yes", "acme", "--lock-timeout", "200ms", "--retries", "1", "--format", "json"]).run();
+    deferred.assert_code(1);
+    assert_eq!(deferred.json()["failed"][0]["code"], "deferred");
+    assert_says(&deferred, &["its drop has begun, and some of it may be gone: a lock that others held stopped it"]);
+    assert_eq!(db.strings("SELECT outcome FROM schema_run_tenant WHERE run = 3"), ["deferred"]);
+    holder.batch_execute("ROLLBACK").unwrap();
+    db.tenantry(["drop", "--yes", "acme"]).run().assert_code(0);
+    assert_gone(&db, "acme");
+}
+
+#[test]
+fn a_session_that_is_terminated_is_replaced() {
+    let db = large();
+    let (run, mut holder) = held_up(&db, "acme.t20", &[]);
+    db.strings(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() \
+         AND wait_event_type = 'Lock'",
+    );
+    holder.batch_execute("ROLLBACK").unwrap();
+    run.wait().assert_code(0);
+    assert_gone(&db, "acme");
+}
+
+#[test]
+fn the_link_is_cut_at_one_message_after_the_other() {
+    let proxy = Proxy::start(small_server());
+    let mut survived = 0;
+    for n in (1..).step_by(2) {
+        let db = fleet(small_server(), &["acme"]);
+        enlarge(&db, "acme", 8);
+        proxy.reset();
+        proxy.cut_at(n, if n % 4 == 1 { CutPoint::Before } else { CutPoint::After });
+        let drop =
+            || db.tenantry(["drop", "--yes", "--if-exists", "acme"]).env("DATABASE_URL", proxy.url(db.name())).run();
+        let first = drop();
+        let reached = proxy.messages();
+        match first.code {
+            Some(0) => assert_gone(&db, "acme"),
+            Some(1 | 3) => {}
+            other => panic!("{other:?}: {}", first.stderr),
+        }
+        survived += usize::from(first.code == Some(0));
+        let is_whole = tables_of(&db, "acme") == 13;
+        assert!(
+            is_whole || ["dropping", ""].contains(&state(&db, "acme").as_str()),
+            "cut at {n}: {}",
+            state(&db, "acme")
+        );
+        proxy.reset();
+        drop().assert_code(0);
+        assert_gone(&db, "acme");
+        // The run was over before the message that would have been cut.
+        if reached < n {
+            assert!(n > 15, "{n} messages are fewer than such a run has");
+            break;
+        }
+    }
+    assert!(survived > 5, "a lost link is come back from: {survived}");
+}
+
+/// Who owns a schema may drop what others have in it, and may not lock it.
+#[test]
+fn the_owner_of_the_schema_drops_the_tables_of_others_in_steps() {
+    let db = large();
+    let role = format!("owner_{}", db.name());
+    db.execute(&format!(
+        "CREATE ROLE {role} LOGIN; ALTER SCHEMA acme OWNER TO {role}; GRANT USAGE ON SCHEMA public TO {role}; \
+         GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}"
+    ));
+    let output = db.tenantry(["drop", "--yes", "acme"]).env("DATABASE_URL", format!("{}&user={role}", db.url())).run();
+    db.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
+    output.assert_code(0);
+    assert_says(&output, &["acme was dropped in "]);
+    assert_gone(&db, "acme");
+}
+
+#[test]
+fn two_drops_of_one_tenant_end() {
+    let db = large();
+    let before = contents(&db, "globex");
+    let runs: Vec<Running> = (0..2).map(|_| db.tenantry(["drop", "--yes", "acme"]).spawn()).collect();
+    let outputs: Vec<Output> = runs.into_iter().map(Running::wait).collect();
+    assert!(outputs.iter().any(|output| output.code == Some(0)), "{}", outputs[0].stderr);
+    for output in &outputs {
+        assert!(matches!(output.code, Some(0 | 1)), "{}", output.stderr);
+        assert!(!output.stderr.contains("does not exist"), "{}", output.stderr);
+    }
+    assert_gone(&db, "acme");
+    assert_eq!(contents(&db, "globex"), before);
+}
+
+#[test]
+fn several_large_ones_at_once() {
+    let db = fleet(small_server(), &["a", "b", "c", "d", "e"]);
+    ["a", "b", "c"].into_iter().for_each(|schema| enlarge(&db, schema, 15));
+    let output = db.tenantry(["drop", "--yes", "a", "b", "c", "d", "e"]).run();
+    output.assert_code(0);
+    assert_says(&output, &["5 tenants dropped"]);
+    assert_eq!(db.count("SELECT count(*) FROM schema_tracker"), 0);
+}
+
+#[test]
+fn a_schema_without_a_row_is_dropped_in_steps_too() {
+    let db = large();
+    db.execute("DELETE FROM schema_tracker WHERE name = 'acme'");
+    let (run, mut holder) = held_up(&db, "acme.t20", &["--untracked"]);
+    run.signal(Signal::INT);
+    run.wait_for_stderr_line("interrupted");
+    holder.batch_execute("ROLLBACK").unwrap();
+    run.wait().assert_code(130);
+    assert!(exists(&db, "acme"));
+    // By its ledger it is known as a tenant's.
+    db.tenantry(["cleanup", "--include-orphans", "--yes"]).run().assert_code(0);
+    assert!(!exists(&db, "acme"));
+}
+
+/// Fills the server's lock table, but for so many locks. They are the session's.
+fn fill_lock_table(conn: &mut PgConnection, but: i64) {
+    conn.batch_execute(&format!(
+        "DO $$ DECLARE i int := 0; BEGIN \
+           BEGIN WHILE i < 100000 LOOP PERFORM pg_advisory_lock(4711, i); i := i + 1; END LOOP; \
+           EXCEPTION WHEN out_of_memory THEN NULL; END; \
+           IF i = 100000 THEN RAISE EXCEPTION 'it is never full'; END IF; \
+           FOR j IN 1..{but} LOOP PERFORM pg_advisory_unlock(4711, i - j); END LOOP; \
+         END $$"
+    ))
+    .unwrap();
+}
+
+#[test]
+fn where_others_have_filled_the_lock_table_the_steps_are_smaller() {
+    let db = fleet(server_with("20", "64"), &["acme", "globex"]);
+    enlarge(&db, "acme", 8);
+    let plan = db.tenantry(["drop", "acme", "--dry-run", "--format", "json"]).run().json();
+    assert_eq!(plan["drops"][0]["in_steps"], false, "it would fit");
+    let mut others = db.connect();
+    fill_lock_table(&mut others, 150);
+    let output = db.tenantry(["drop", "acme", "--yes"]).run();
+    output.assert_code(0);
+    assert_says(&output, &["acme was dropped in "]);
+    assert_gone(&db, "acme");
+}
+
+#[test]
+fn one_table_that_is_too_large_by_itself_is_told_with_the_setting_to_raise() {
+    let db = fleet(server_with("20", "64"), &["acme"]);
+    db.execute("CREATE TABLE acme.wide (i int)");
+    (0..300).for_each(|_| db.execute("CREATE INDEX ON acme.wide (i)"));
+    let mut others = db.connect();
+    fill_lock_table(&mut others, 200);
+    let output = db.tenantry(["drop", "acme", "--yes", "--retries", "1"]).run();
+    output.assert_code(1);
+    assert_says(
+        &output,
+        &[
+            "the server's lock table had no room for table acme.wide, about 303 locks at once: out of shared memory",
+            "hint: raise max_locks_per_transaction and restart the server",
+            "'tenantry drop acme --retries 1' goes on",
+        ],
+    );
+    assert_eq!(state(&db, "acme"), "dropping");
+    let again = db.tenantry(["drop", "acme", "--yes", "--retries", "0", "--format", "json"]).run();
+    again.assert_code(1);
+    let failed = &again.json()["failed"][0];
+    assert_eq!(
+        (&failed["code"], &failed["server"]["message"]),
+        (&"lock-table-full".into(), &"out of shared memory".into())
+    );
+    others.batch_execute("SELECT pg_advisory_unlock_all()").unwrap();
+    db.tenantry(["drop", "acme", "--yes"]).run().assert_code(0);
+    assert_gone(&db, "acme");
+}
+
+#[test]
+fn everything_that_a_schema_can_hold_is_counted_and_dropped() {
+    let db = fleet(small_server(), &[]);
+    for statement in include_str!("everything.sql").split(";\n") {
+        db.execute(&format!("SET search_path TO rich; {statement}"));
+    }
+    let counted = format!(
+        "{} SELECT count(*) FROM part",
+        include_str!("../../../src/lifecycle/drop/parts.sql").replace("$1", "ARRAY['rich'::regnamespace]::oid[]")
+    );
+    let mut conn = db.connect();
+    let counted: i64 = crate::support::strings(&mut conn, &counted)[0].parse().unwrap();
+    conn.batch_execute("BEGIN; DROP SCHEMA rich CASCADE").unwrap();
+    let taken = "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND mode = 'AccessExclusiveLock'";
+    let taken: i64 = crate::support::strings(&mut conn, taken)[0].parse().unwrap();
+    conn.batch_execute("ROLLBACK").unwrap();
+    // The schema itself, and a catalog or two.
+    assert!((0..=6).contains(&(taken - counted)), "{counted} were counted, and {taken} taken");
+    let output = db.tenantry(["drop", "--untracked", "--yes", "rich"]).run();
+    output.assert_code(0);
+    assert_says(&output, &["rich was dropped in "]);
+    assert!(!exists(&db, "rich"));
+}
