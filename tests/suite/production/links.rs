@@ -84,7 +84,7 @@ fn cut_everywhere(prepare: &[&str], command: &[&str], step: usize, after: impl F
 
 #[test]
 fn a_roll_out_is_cut_at_each_message() {
-    let (cuts, survived) = cut_everywhere(&[], &["migrate-all"], 3, |story| {
+    let (cuts, survived) = cut_everywhere(&[], &["migrate-all"], 5, |story| {
         story.run(&["migrate-all"]).assert_code(0);
         assert_eq!((at(story.db, "4").len(), having(story.db, "d").len()), (TENANTS, TENANTS));
         assert_eq!(story.counted(), vec!["8"; TENANTS], "an update was made twice, or never");
@@ -92,18 +92,18 @@ fn a_roll_out_is_cut_at_each_message() {
         story.run(&["health-check"]).assert_code(0);
     });
     eprintln!("{cuts} cuts, {survived} survived");
-    assert!(cuts > 30 && survived > cuts / 2, "{cuts} cuts, {survived} survived");
+    assert!(cuts > 20 && survived > cuts / 2, "{cuts} cuts, {survived} survived");
 }
 
 #[test]
 fn a_revert_is_cut_at_each_message() {
     let revert = ["revert-all", "--to", "1", "--yes"];
-    let (cuts, survived) = cut_everywhere(&["migrate-all"], &revert, 2, |story| {
+    let (cuts, survived) = cut_everywhere(&["migrate-all"], &revert, 3, |story| {
         story.run(&revert).assert_code(0);
         assert_eq!((at(story.db, "1").len(), at(story.db, "2").len(), having(story.db, "b").len()), (TENANTS, 0, 0));
         assert_eq!(story.counted(), vec!["7"; TENANTS], "an update was taken back twice, or never");
         story.run(&["health-check"]).assert_code(1);
     });
     eprintln!("{cuts} cuts, {survived} survived");
-    assert!(cuts > 15 && survived > cuts / 2, "{cuts} cuts, {survived} survived");
+    assert!(cuts > 12 && survived > cuts / 2, "{cuts} cuts, {survived} survived");
 }

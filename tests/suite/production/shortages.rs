@@ -171,10 +171,7 @@ fn a_run_that_loses_most_of_its_connections_goes_on_with_the_rest() {
     small_fleet(&db, 60, &["1"]);
     let role = role(&db, "few", 60);
     let url = db.url().replace("postgres@", &format!("{role}@"));
-    // Some take longer than a server that is gone is waited for: those who have no connection meanwhile are patient.
-    let up = "CREATE TABLE b (i int); SELECT pg_sleep(CASE WHEN right(current_schema(), 2) IN ('27', '47') THEN 3 ELSE 0.02 END); \
-              CREATE TABLE c (i int);";
-    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", up);
+    let migrations = slow();
     let args = ["migrate-all", "--jobs", "6", "--reconnect-for", "1s"];
     let run = with(&db, &migrations, &args).env("DATABASE_URL", &url).spawn();
     db.wait_for("SELECT count(*) FROM public.schema_run_tenant", 10);
@@ -184,6 +181,30 @@ fn a_run_that_loses_most_of_its_connections_goes_on_with_the_rest() {
     let output = run.wait();
     output.assert_code(0);
     assert_eq!(at(&db, "2").len(), 60);
+    assert_whole(&db, &["b", "c"], "2");
+    db.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
+}
+
+#[test]
+fn who_has_no_connection_waits_for_those_that_have_one() {
+    let db = set_up();
+    small_fleet(&db, 4, &["1"]);
+    let role = role(&db, "long", 4);
+    let url = db.url().replace("postgres@", &format!("{role}@"));
+    // It takes longer than a server that is gone is waited for.
+    let up = "CREATE TABLE b (i int); SELECT pg_sleep(3); CREATE TABLE c (i int);";
+    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", up);
+    let args = ["migrate-all", "--jobs", "4", "--reconnect-for", "1s"];
+    let run = with(&db, &migrations, &args).env("DATABASE_URL", &url).spawn();
+    db.wait_for(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()",
+        4,
+    );
+    db.execute(&format!("ALTER ROLE {role} CONNECTION LIMIT 3"));
+    db.strings(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"));
+    let output = run.wait();
+    output.assert_code(0);
+    assert_eq!(at(&db, "2").len(), 4);
     assert_whole(&db, &["b", "c"], "2");
     db.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
 }
