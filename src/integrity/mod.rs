@@ -5,25 +5,21 @@
 //! that it is recorded as it is.
 
 mod accept;
+mod find;
 mod record;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use diesel::pg::PgConnection;
-use diesel::prelude::*;
-use diesel::sql_query;
-use diesel::sql_types::{Nullable, Text, Timestamptz};
-use similar::TextDiff;
 
 use crate::database::Database;
 use crate::error::Error;
-use crate::fleet::Fleet;
-use crate::migration::{Migration, MigrationSet, Version};
-use crate::migrator::{Objection, public_applied};
+use crate::migration::{MigrationSet, Version};
+use crate::migrator::Objection;
 use crate::sql::quote::Literal;
 use crate::tenancy::Tenancy;
+
+use find::{Findings, find};
 
 pub use accept::accept;
 pub use record::record;
@@ -180,34 +176,6 @@ impl fmt::Display for Changes {
     }
 }
 
-/// What is recorded of a migration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Recorded {
-    version: String,
-    folder: String,
-    checksum: String,
-    recorded_at: DateTime<Utc>,
-}
-
-/// What is recorded of a set, and what was accepted.
-#[derive(Debug, Default)]
-struct Record {
-    migrations: BTreeMap<String, Recorded>,
-    /// Versions, and how they differ.
-    accepted: BTreeSet<(String, String)>,
-}
-
-/// What is to be done about what is recorded before migrations are applied.
-#[derive(Debug, Default)]
-struct Findings {
-    changes: Vec<Change>,
-    /// The versions that are recorded as they are no longer, or are gone, and that no ledger has: what was recorded is of no
-    /// use to anybody.
-    moot: Vec<String>,
-    /// The places in the set of the migrations that are not recorded.
-    unrecorded: Vec<usize>,
-}
-
 /// Makes sure that every migration that was applied is as it was then, and that none comes before one that was. Those whose
 /// difference was accepted are. Writes nothing.
 ///
@@ -230,163 +198,6 @@ fn refuse(changes: Vec<Change>) -> Result<(), Error> {
         true => Ok(()),
         false => Err(Error::MigrationsChanged(Changes(changes))),
     }
-}
-
-/// Holds sets of migrations against what is recorded. The ledgers are read only where something is amiss.
-fn find(db: &mut Database, tenancy: &Tenancy, kinds: &[Kind]) -> Result<Vec<(Kind, Findings)>, Error> {
-    let mut records = read(db.connection())?;
-    kinds
-        .iter()
-        .map(|kind| {
-            let record = records.remove(kind.as_str()).unwrap_or_default();
-            Ok((*kind, judge(db, tenancy, *kind, &record)?))
-        })
-        .collect()
-}
-
-fn judge(db: &mut Database, tenancy: &Tenancy, kind: Kind, record: &Record) -> Result<Findings, Error> {
-    let set = kind.set(tenancy);
-    let recorded = &record.migrations;
-    let is_accepted = |version: &str, change: &str| record.accepted.contains(&(version.to_owned(), change.to_owned()));
-
-    let unrecorded: Vec<usize> =
-        (0..set.len()).filter(|index| !recorded.contains_key(set.at(*index).version().as_str())).collect();
-    let edited: Vec<&Recorded> = recorded
-        .values()
-        .filter(|was| set.position(&was.version).is_some_and(|index| set.at(index).up().checksum() != was.checksum))
-        .collect();
-    // What is newer than all of the set is of a newer release, and is none of this one's business.
-    let newest_of_set = set.iter().next_back().map(|last| last.version().as_str());
-    let removed: Vec<&Recorded> = recorded
-        .values()
-        .filter(|was| set.position(&was.version).is_none() && !is_accepted(&was.version, "removed"))
-        .filter(|was| newest_of_set.is_some_and(|newest| was.version.as_str() < newest))
-        .collect();
-    let newest = recorded.keys().next_back();
-    // The public migrations come from two sides, the tracker's own and the project's, each with an order of its own.
-    let late: Vec<usize> = unrecorded
-        .iter()
-        .copied()
-        .filter(|_| kind == Kind::Tenant)
-        .filter(|index| newest.is_none_or(|newest| set.at(*index).version().as_str() < newest.as_str()))
-        .filter(|index| !is_accepted(set.at(*index).version().as_str(), "out-of-order"))
-        .collect();
-    let mut findings = Findings { unrecorded, ..Findings::default() };
-    if edited.is_empty() && removed.is_empty() && late.is_empty() {
-        return Ok(findings);
-    }
-
-    let applied = applied_anywhere(db, tenancy, kind)?;
-    for was in edited {
-        if !applied.contains(&was.version) {
-            findings.moot.push(was.version.clone());
-            findings.unrecorded.extend(set.position(&was.version));
-        } else if let Some(index) = set.position(&was.version) {
-            let difference = difference(db.connection(), kind, set.at(index))?;
-            let what = What::Edited { recorded_at: was.recorded_at, difference };
-            findings.changes.extend(change(kind, &was.version, &was.folder, what));
-        }
-    }
-    for was in removed {
-        match applied.contains(&was.version) {
-            true => {
-                let what = What::Removed { recorded_at: was.recorded_at };
-                findings.changes.extend(change(kind, &was.version, &was.folder, what));
-            }
-            false => findings.moot.push(was.version.clone()),
-        }
-    }
-    // Only what the set has: a ledger may record what others have applied.
-    let newest = applied.iter().rev().find(|version| set.position(version).is_some());
-    for index in late {
-        let migration = set.at(index);
-        let version = migration.version().as_str();
-        if let Some(newest) = newest.filter(|newest| version < newest.as_str() && !applied.contains(version)) {
-            let what = What::OutOfOrder { applied: newest.clone() };
-            findings.changes.extend(change(kind, version, migration.folder(), what));
-        }
-    }
-    findings.unrecorded.sort_unstable();
-    Ok(findings)
-}
-
-fn change(kind: Kind, version: &str, folder: &str, what: What) -> Option<Change> {
-    Some(Change { kind, version: version.parse().ok()?, folder: folder.to_owned(), what })
-}
-
-/// All that is recorded, by the kind of the set, in one statement.
-fn read(conn: &mut PgConnection) -> Result<BTreeMap<String, Record>, Error> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Text)]
-        kind: String,
-        #[diesel(sql_type = Text)]
-        version: String,
-        #[diesel(sql_type = Text)]
-        folder: String,
-        #[diesel(sql_type = Text)]
-        checksum: String,
-        #[diesel(sql_type = Timestamptz)]
-        at: DateTime<Utc>,
-        /// Of what was accepted.
-        #[diesel(sql_type = Nullable<Text>)]
-        change: Option<String>,
-    }
-    let rows: Vec<Row> = sql_query(
-        "SELECT kind, version::text, folder, checksum, recorded_at AS at, NULL AS change FROM public.schema_migration \
-         UNION ALL SELECT kind, version::text, '', '', accepted_at, change FROM public.schema_acceptance",
-    )
-    .load(conn)
-    .map_err(Error::doing("read public.schema_migration"))?;
-    let mut records: BTreeMap<String, Record> = BTreeMap::new();
-    for Row { kind, version, folder, checksum, at, change } in rows {
-        let record = records.entry(kind).or_default();
-        match change {
-            Some(change) => {
-                record.accepted.insert((version, change));
-            }
-            None => {
-                let recorded = Recorded { version: version.clone(), folder, checksum, recorded_at: at };
-                record.migrations.insert(version, recorded);
-            }
-        }
-    }
-    Ok(records)
-}
-
-/// The versions that some ledger has.
-fn applied_anywhere(db: &mut Database, tenancy: &Tenancy, kind: Kind) -> Result<BTreeSet<String>, Error> {
-    match kind {
-        Kind::Public => Ok(public_applied(db.connection())?.into_iter().collect()),
-        Kind::Tenant => {
-            let fleet = Fleet::read(db.connection(), tenancy.tenant_migrations())?;
-            let ledgers = fleet.tenants.iter().filter_map(|tenant| tenant.ledger());
-            Ok(ledgers.flat_map(|ledger| ledger.applied.iter().cloned()).collect())
-        }
-    }
-}
-
-/// The lines that differ between what was recorded and what is.
-fn difference(conn: &mut PgConnection, kind: Kind, migration: &Migration) -> Result<String, Error> {
-    /// More lines than this tell no more.
-    const LINES: usize = 20;
-    use schema_migration as m;
-    let was: String = m::table
-        .filter(m::kind.eq(kind.as_str()))
-        .filter(m::version.eq(migration.version().as_str()))
-        .select(m::script)
-        .first(conn)
-        .map_err(Error::doing("read public.schema_migration"))?;
-    let diff = TextDiff::from_lines(was.as_str(), migration.up().text());
-    let text = diff.unified_diff().context_radius(1).to_string();
-    let mut lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('\\')).collect();
-    let more = lines.len().saturating_sub(LINES);
-    lines.truncate(LINES);
-    let rest = format!("… and {more} lines more");
-    if more > 0 {
-        lines.push(&rest);
-    }
-    Ok(lines.join("\n"))
 }
 
 /// The key of the lock that is shared by who applies migrations, and had alone by who changes what is recorded.

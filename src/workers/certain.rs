@@ -1,0 +1,123 @@
+//! Outcomes are made certain before they are told.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::queue::Shared;
+use super::{LONGEST_PAUSE, Listener, TICK, growing};
+use crate::database::Database;
+use crate::error::Error;
+use crate::postgres::connect::Pool;
+
+/// How often results are made durable and told.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+
+/// What became of the outcomes.
+pub(super) struct Told<J> {
+    /// Jobs whose outcomes are not certain.
+    pub(super) uncertain: Vec<J>,
+    pub(super) error: Option<Error>,
+}
+
+/// Hears outcomes until the workers are gone, and tells them in bundles, each after it was made certain.
+pub(super) fn listen<J, T>(
+    db: &mut Database,
+    pool: &Pool,
+    heard: &mpsc::Receiver<(J, T)>,
+    shared: &Shared<'_, J>,
+    listener: &mut dyn Listener<J, T>,
+    alone: bool,
+) -> Told<J> {
+    let mut told = Told { uncertain: Vec::new(), error: None };
+    let mut bundle = Vec::new();
+    let mut due = Instant::now() + TELL_EVERY;
+    loop {
+        let message = heard.recv_timeout(due.saturating_duration_since(Instant::now()));
+        let over = matches!(message, Err(mpsc::RecvTimeoutError::Disconnected));
+        bundle.extend(message.ok());
+        if over || Instant::now() >= due || shared.is_idle() {
+            if !bundle.is_empty() {
+                tell(db, pool, shared, listener, alone, &mut bundle, &mut told);
+            }
+            due = Instant::now() + TELL_EVERY;
+        }
+        if over {
+            return told;
+        }
+    }
+}
+
+/// Makes a bundle of outcomes certain, and tells them.
+fn tell<J, T>(
+    db: &mut Database,
+    pool: &Pool,
+    shared: &Shared<'_, J>,
+    listener: &mut dyn Listener<J, T>,
+    alone: bool,
+    bundle: &mut Vec<(J, T)>,
+    told: &mut Told<J>,
+) {
+    let many = bundle.len();
+    let certain = match told.error {
+        Some(_) => None,
+        None => match make_certain(db, pool, shared, listener, alone, bundle) {
+            Ok(again) => Some(again),
+            Err(error) => {
+                shared.halt.store(true, Ordering::Release);
+                told.error = Some(error);
+                None
+            }
+        },
+    };
+    let again = match certain {
+        None => {
+            told.uncertain.extend(bundle.drain(..).map(|(job, _)| job));
+            Vec::new()
+        }
+        Some(again) => {
+            bundle.drain(..).for_each(|(job, outcome)| listener.tell(job, outcome));
+            again
+        }
+    };
+    let mut queue = shared.lock();
+    queue.uncertain -= many;
+    queue.ready.extend(again);
+    shared.changed.notify_all();
+}
+
+/// Makes outcomes durable and has them verified, also through a new connection.
+fn make_certain<J, T>(
+    db: &mut Database,
+    pool: &Pool,
+    shared: &Shared<'_, J>,
+    listener: &mut dyn Listener<J, T>,
+    alone: bool,
+    bundle: &mut Vec<(J, T)>,
+) -> Result<Vec<J>, Error> {
+    let began = Instant::now();
+    let mut tries = 0;
+    loop {
+        // A job that is alone commits durably by itself.
+        let flushed = if alone { Ok(()) } else { db.flush() };
+        match flushed.and_then(|()| listener.verify(db, bundle)) {
+            // Who wants it to end does not wait for a server that is not there; but a connection may have been idle.
+            Err(error)
+                if error.is_outage()
+                    && (began.elapsed() < shared.reconnect_for || shared.is_at_work())
+                    && (tries == 0 || !shared.stop.is_requested()) =>
+            {
+                tries += 1;
+                shared.stop.pause(growing(Duration::from_millis(50), tries, LONGEST_PAUSE));
+                // What it meets is met again by the next try.
+                if db.reconnect().is_err()
+                    && let Ok(mut session) = pool.get_timeout(TICK)
+                {
+                    // The workers may have all that there are.
+                    db.take_over(&mut session);
+                }
+            }
+            other => return other,
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The request to stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::TICK;
+
+/// A request to begin nothing new. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicU8>);
+
+impl Stop {
+    const FINISH: u8 = 1;
+    const CANCEL: u8 = 2;
+
+    /// Asks to begin nothing new, and to finish what is under way.
+    pub fn request(&self) {
+        self.0.fetch_max(Self::FINISH, Ordering::AcqRel);
+    }
+
+    /// Asks to begin nothing new, and to cancel on the server what is under way: it is rolled back.
+    pub fn cancel(&self) {
+        self.0.fetch_max(Self::CANCEL, Ordering::AcqRel);
+    }
+
+    /// Whether nothing new is to begin.
+    pub fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Acquire) >= Self::FINISH
+    }
+
+    /// Whether what is under way is to be cancelled.
+    pub fn is_cancel(&self) -> bool {
+        self.0.load(Ordering::Acquire) >= Self::CANCEL
+    }
+
+    /// Waits, unless it is requested before. Returns whether the whole time has passed.
+    pub(crate) fn pause(&self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        while !self.is_requested() {
+            match until.checked_duration_since(Instant::now()) {
+                None => return true,
+                Some(left) => thread::sleep(left.min(TICK)),
+            }
+        }
+        false
+    }
+}
