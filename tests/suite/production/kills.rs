@@ -107,3 +107,52 @@ fn fifty_killed_runs_lose_no_tenant_and_no_row() {
     );
     with(&db, &migrations, &["health-check"]).run().assert_code(0);
 }
+
+#[test]
+fn whatever_was_killed_is_completed_by_the_same_command() {
+    let mut random = fastrand::Rng::with_seed(seed());
+    let db = set_up();
+    let mut conn = db.connect();
+    let migrations = Dir::new()
+        .add("1_a", "CREATE TABLE a (i int); INSERT INTO a VALUES (1);")
+        .add("2_b", "CREATE TABLE b (i int);")
+        .down("DROP TABLE b;")
+        .add("3_i", "CREATE INDEX CONCURRENTLY a_i ON a (i);\nUPDATE a SET i = i + 1;")
+        .metadata("run_in_transaction = false")
+        .down("DROP INDEX CONCURRENTLY a_i; UPDATE a SET i = i - 1;");
+    let names = super::names(20);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let values = |expected: &str| {
+        let rows: Vec<String> = names.iter().map(|name| format!("SELECT i FROM {name}.a")).collect();
+        assert_eq!(db.strings(&rows.join(" UNION ALL ")), vec![expected; names.len()], "done twice, or never");
+    };
+    let mut killed = 0;
+    for _ in 0..4 {
+        let create = [&["create", "--if-not-exists"][..], &names].concat();
+        let drop = [&["drop", "--yes", "--if-exists"][..], &names].concat();
+        let commands = [
+            (create, "2"),
+            (vec!["revert-all", "--to", "1", "--yes", "--lock-wait", "10s"], "1"),
+            (vec!["migrate-all", "--lock-wait", "10s"], "2"),
+            (drop, ""),
+        ];
+        for (command, expected) in commands {
+            let last = db.count("SELECT coalesce(max(id), 0) FROM schema_run");
+            let run = with(&db, &migrations, &command).args(["--jobs", "3"]).spawn();
+            let (done, later) = (random.i64(0..20), Duration::from_micros(random.u64(0..10_000)));
+            killed += i64::from(kill(&mut conn, run, last, done, later));
+            with(&db, &migrations, &command).run().assert_code(0);
+            if expected.is_empty() {
+                assert_eq!(crate::create::schemas(&db), Vec::<String>::new());
+                assert_eq!(db.count("SELECT count(*) FROM schema_tracker"), 0);
+            } else {
+                values(expected);
+            }
+            if command[0] == "migrate-all" {
+                with(&db, &migrations, &["health-check"]).run().assert_code(0);
+            }
+        }
+    }
+    eprintln!("{killed} of 16 commands were killed");
+    assert!(killed > 5, "{killed} were killed");
+}
