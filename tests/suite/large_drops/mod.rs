@@ -9,9 +9,9 @@ use tenantry::local::Ephemeral;
 use crate::support::proxy::{CutPoint, Proxy};
 use crate::support::{Database, Output, Running, Signal, binaries};
 
-/// A server with a small lock table, of which a run takes 100 locks.
+/// A server with a small lock table, of which a run takes 150 locks.
 fn small_server() -> &'static Ephemeral {
-    static SERVER: LazyLock<&'static Ephemeral> = LazyLock::new(|| server_with("20", "20"));
+    static SERVER: LazyLock<&'static Ephemeral> = LazyLock::new(|| server_with("20", "30"));
     &SERVER
 }
 
@@ -186,7 +186,7 @@ fn a_drop_that_is_killed_at_any_step_is_completed_by_another() {
     let db = large();
     let before = contents(&db, "globex");
     let mut left = tables_of(&db, "acme");
-    for table in ["acme.t35", "acme.t20", "acme.t3"] {
+    for table in ["acme.t35", "acme.t20", "acme.t8"] {
         let (run, mut holder) = held_up(&db, table, &[]);
         assert_eq!(state(&db, "acme"), "dropping");
         run.kill();
@@ -278,7 +278,7 @@ fn a_second_interrupt_cancels_the_step_and_a_third_leaves() {
     holder.batch_execute("ROLLBACK").unwrap();
 
     // While nobody can cancel anything: the server's process waits for a lock that it does not get.
-    let (run, mut holder) = held_up(&db, "acme.t3", &[]);
+    let (run, mut holder) = held_up(&db, "acme.t8", &[]);
     for said in ["interrupted: ", "interrupted again"] {
         run.signal(Signal::INT);
         run.wait_for_stderr_line(said);
