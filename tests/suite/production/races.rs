@@ -95,6 +95,14 @@ fn a_second_runner_is_refused_and_told_who_the_first_is() {
     holder.batch_execute("COMMIT").unwrap();
     with(&db, &migrations, &["migrate-all", "--lock-wait", "10s"]).run().assert_code(0);
     assert_eq!((at(&db, "2").len(), having(&db, "b").len()), (4, 4));
+    db.wait_for(
+        "SELECT (count(*) = 0)::int FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tenantry/1 %'",
+        1,
+    );
+    // A run of the same number in another database is no concern of this one's.
+    let other = set_up();
+    let mut elsewhere = other.connect();
+    elsewhere.batch_execute("SET application_name TO 'tenantry/1 t00000'").unwrap();
     let runs = with(&db, &migrations, &["runs"]).run();
     assert!(runs.stdout.contains("cut off"), "{}", runs.stdout);
 }
