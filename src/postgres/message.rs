@@ -27,10 +27,18 @@ pub struct ServerMessage {
 impl ServerMessage {
     /// Whether the error says that the connection is gone.
     pub fn is_connection_lost(error: &DieselError) -> bool {
-        matches!(
-            error,
-            DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand, _)
-        )
+        /// What libpq says, which Diesel does not always know for what it is.
+        const LOST: [&str; 6] = [
+            "server closed the connection unexpectedly",
+            "could not receive data from server",
+            "could not send data to server",
+            "SSL connection has been closed unexpectedly",
+            "SSL SYSCALL error",
+            "no connection to the server",
+        ];
+        let DieselError::DatabaseError(kind, info) = error else { return false };
+        matches!(kind, DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand)
+            || LOST.iter().any(|text| info.message().starts_with(text))
     }
 }
 
