@@ -107,16 +107,14 @@ fn end(db: &mut Database, run: Run, report: &Adopted) -> Result<(), Error> {
         .iter()
         .map(|failed| Failure {
             tenant: &failed.tenant,
-            deferred: failed.error.is_deferred(),
             from: None,
             took: Duration::ZERO,
             attempts: 1,
-            code: failed.error.code(),
-            error: failed.error.to_string(),
+            error: &failed.error,
         })
         .collect();
     run.record_failures(db.connection(), &failures)?;
-    let outcome = if failures.is_empty() { runs::Outcome::Done } else { runs::Outcome::Failed };
+    let outcome = runs::Outcome::of(None, failures.is_empty());
     let counts = Counts { done: report.adopted.len(), failed: failures.len(), ..Counts::default() };
     run.end(db, outcome, counts);
     Ok(())

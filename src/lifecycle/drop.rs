@@ -229,13 +229,7 @@ fn end(db: &mut Database, run: Run, report: &DropReport) {
         deferred,
         not_reached: report.unfinished.len() + report.not_reached.len(),
     };
-    let outcome = match &report.ended {
-        Some(Ended::Lost(_)) => runs::Outcome::Lost,
-        Some(_) => runs::Outcome::Interrupted,
-        None if report.failed.is_empty() => runs::Outcome::Done,
-        None => runs::Outcome::Failed,
-    };
-    run.end(db, outcome, counts);
+    run.end(db, runs::Outcome::of(report.ended.as_ref(), report.failed.is_empty()), counts);
 }
 
 /// Makes outcomes certain, and puts them into the report.
@@ -276,12 +270,10 @@ impl Listener<Job, Result<Gone, TenantError>> for Teller<'_> {
                 let error = result.as_ref().err()?;
                 Some(Failure {
                     tenant: job.dropping.name.as_str(),
-                    deferred: error.is_deferred(),
                     from: None,
                     took: job.setbacks.took(),
                     attempts: job.setbacks.attempts(),
-                    code: error.code(),
-                    error: error.to_string(),
+                    error,
                 })
             })
             .collect();

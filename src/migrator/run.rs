@@ -72,7 +72,6 @@ pub(crate) fn run_jobs(
         let mut teller = Teller { tenancy, run, rollout, reference, compares: false, names, budget, report, observer };
         let result = stages(db, &crew, &mut teller, rollout.stages(jobs));
         report = teller.report;
-        report.sort();
         end(db, run, &report);
         result?;
     }
@@ -148,14 +147,7 @@ fn end(db: &mut Database, run: Run, report: &Report) {
         deferred,
         not_reached: report.not_reached.len(),
     };
-    let outcome = match &report.ended {
-        Some(Ended::Interrupted) => runs::Outcome::Interrupted,
-        Some(Ended::Failure | Ended::Breaker | Ended::Canary) => runs::Outcome::Stopped,
-        Some(Ended::Lost(_)) => runs::Outcome::Lost,
-        None if report.is_success() => runs::Outcome::Done,
-        None => runs::Outcome::Failed,
-    };
-    run.end(db, outcome, counts);
+    run.end(db, runs::Outcome::of(report.ended.as_ref(), report.is_success()), counts);
 }
 
 /// What the workers do.
@@ -266,12 +258,10 @@ impl Teller<'_> {
             .filter_map(|(job, outcome)| match outcome {
                 Outcome::Failed(error) => Some(Failure {
                     tenant: job.name().as_str(),
-                    deferred: error.is_deferred(),
                     from: job.from(),
                     took: job.setbacks().took(),
                     attempts: job.setbacks().attempts(),
-                    code: error.code(),
-                    error: error.to_string(),
+                    error,
                 }),
                 Outcome::Applied(_) | Outcome::Nothing => None,
             })

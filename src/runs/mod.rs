@@ -16,7 +16,9 @@ use diesel::upsert::excluded;
 
 use crate::database::Database;
 use crate::error::Error;
+use crate::failure::TenantError;
 use crate::fleet_lock::FleetLock;
+use crate::migrator::Ended;
 use crate::name::SchemaName;
 use crate::sql::quote::Literal;
 
@@ -116,6 +118,17 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
+    /// Of a run that was ended early or not, with all tenants as they should be or not.
+    pub(crate) fn of(ended: Option<&Ended>, is_success: bool) -> Self {
+        match ended {
+            Some(Ended::Interrupted) => Self::Interrupted,
+            Some(Ended::Failure | Ended::Breaker | Ended::Canary) => Self::Stopped,
+            Some(Ended::Lost(_)) => Self::Lost,
+            None if is_success => Self::Done,
+            None => Self::Failed,
+        }
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -140,12 +153,10 @@ pub(crate) struct Counts {
 /// A tenant that a run failed to bring where it should be.
 pub(crate) struct Failure<'a> {
     pub(crate) tenant: &'a str,
-    pub(crate) deferred: bool,
     pub(crate) from: Option<&'a str>,
     pub(crate) took: Duration,
     pub(crate) attempts: u32,
-    pub(crate) code: &'a str,
-    pub(crate) error: String,
+    pub(crate) error: &'a TenantError,
 }
 
 /// What a run did for a tenant, for the row that is written in the transaction that does it.
@@ -228,13 +239,13 @@ impl Run {
                     (
                         schema_run_tenant::run.eq(self.id),
                         schema_run_tenant::tenant.eq(failure.tenant),
-                        schema_run_tenant::outcome.eq(if failure.deferred { "deferred" } else { "failed" }),
+                        schema_run_tenant::outcome.eq(if failure.error.is_deferred() { "deferred" } else { "failed" }),
                         schema_run_tenant::from_version.eq(failure.from),
                         schema_run_tenant::started_at.eq(before(now, failure.took)),
                         schema_run_tenant::milliseconds.eq(i64::try_from(failure.took.as_millis()).unwrap_or(i64::MAX)),
                         schema_run_tenant::attempts.eq(i32::try_from(failure.attempts).unwrap_or(i32::MAX)),
-                        schema_run_tenant::code.eq(failure.code),
-                        schema_run_tenant::error.eq(&failure.error),
+                        schema_run_tenant::code.eq(failure.error.code()),
+                        schema_run_tenant::error.eq(failure.error.to_string()),
                     )
                 })
                 .collect();
