@@ -17,9 +17,7 @@ use crate::lint::{self, Finding, Rule};
 /// Of down.sql only what reaches outside the tenant is told. Code in DO blocks is looked at, and in the bodies of functions
 /// for what reaches outside; what is put together at run time, such as EXECUTE format(…), is not seen.
 ///
-/// A comment accepts what a rule finds in the statement that it stands before or in:
-///
-///     -- tenantry: accept RULE: reason
+/// The comment `-- tenantry: accept RULE: reason` accepts what that rule finds in the statement that it stands before or in.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only migrations after this one, where older ones are in all tenants already
