@@ -223,10 +223,9 @@ impl Error {
             Self::Public(error) => error.hint("public", command),
             Self::Busy { .. } => Some("run the command again when the other run has ended".to_owned()),
             Self::FleetLocked(_) => Some("wait for it to end, with --lock-wait 10m for up to ten minutes".to_owned()),
-            Self::MigrationsChanged(Changes(changes)) => changes.first().map(|change| {
-                let accept = command(&format!("repair --accept {} --reason TEXT", change.version));
-                format!("{}; or '{accept}' accepts it", change.hint())
-            }),
+            Self::MigrationsChanged(Changes(changes)) => changes
+                .first()
+                .map(|change| format!("{}; or '{}' accepts it", change.hint(), command(&change.accept()))),
             Self::NothingToAccept { .. } => None,
             Self::ServerFault { .. } => Some("mend the server, and run the command again".to_owned()),
             Self::UnknownVersion { .. } => Some("give the digits before the _ of a migration's folder".to_owned()),

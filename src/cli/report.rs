@@ -1,10 +1,12 @@
 //! What is said when something went wrong, and the report of a run over a fleet.
 
+mod documents;
+mod summary;
+
 use std::collections::BTreeMap;
 use std::io;
 
 use anyhow::Result;
-use serde::Serialize;
 
 use super::confirm::Unconfirmed;
 use super::context::{Context, Usage, exit_of};
@@ -16,9 +18,12 @@ use crate::failure::{Effect, Failed, MigrationFailure, TenantError, without_name
 use crate::local::LocalError;
 use crate::migration::LoadError;
 use crate::migrator::{Ended, Report};
-use crate::name::{NameError, TenantName};
+use crate::name::NameError;
 use crate::postgres::{ParseUrlError, ServerMessage};
-use crate::watch::Holder;
+
+use documents::RunDocument;
+pub(crate) use documents::{FailedDocument, ended};
+pub(crate) use summary::Summary;
 
 /// Tells of an error that ends the command, and how it ends.
 pub(crate) fn error(context: &Context, error: &anyhow::Error) -> Exit {
@@ -190,33 +195,18 @@ pub(crate) fn run(context: &Context, report: &Report, verb: &str, again: &str) -
     if let Some(Ended::Lost(error)) = &report.ended {
         output.error(error);
     }
-    let mut parts = vec![format!("{} {verb}", count(report.done.len(), "tenant"))];
-    if !report.unchanged.is_empty() {
-        parts.push(format!("{} unchanged", thousands(report.unchanged.len())));
-    }
-    let deferred = report.deferred();
-    if report.failed.len() > deferred {
-        parts.push(format!("{} failed", thousands(report.failed.len() - deferred)));
-    }
-    if deferred > 0 {
-        parts.push(format!("{} deferred", thousands(deferred)));
-    }
-    if !report.not_reached.is_empty() {
-        parts.push(format!("{} not reached", thousands(report.not_reached.len())));
-    }
-    let mut summary = parts.join(", ");
-    if let Some(run) = report.run.filter(|_| !report.is_success()) {
-        summary.push_str(&format!(" (run {run})"));
-    }
     if let Some(why) = report.ended.as_ref().and_then(why) {
         output.error(why);
     }
-    match report.is_success() {
-        true => output.status(summary),
-        // A failure is told also when it is to be quiet.
-        false => anstream::eprintln!("{summary}"),
+    let mut summary = Summary::of(format!("{} {verb}", count(report.done.len(), "tenant")))
+        .with(report.unchanged.len(), "unchanged")
+        .with_failed(&report.failed)
+        .with(report.not_reached.len(), "not reached");
+    if !report.is_success() {
+        summary = summary.of_run(report.run);
     }
-    let worth_it = report.failed.iter().any(|failed| failed.error.is_worth_another_try()) || report.ended.is_some();
+    summary.tell(output, report.is_success());
+    let worth_it = !report.to_try_again().is_empty() || report.ended.is_some();
     if worth_it && !again.is_empty() {
         output.hint(format_args!("to try again: {}", context.command(again)));
     }
@@ -243,135 +233,4 @@ pub(crate) fn only(names: &[&str]) -> Option<String> {
         [one] => format!("'^{one}$'"),
         many => format!("'^({})$'", many.join("|")),
     })
-}
-
-/// The JSON of a run.
-#[derive(Serialize)]
-pub(crate) struct RunDocument {
-    /// The id of the run, as `runs` knows it; null where there was nothing to do.
-    run: Option<i64>,
-    done: Vec<DoneDocument>,
-    unchanged: Vec<String>,
-    failed: Vec<FailedDocument>,
-    not_reached: Vec<String>,
-    /// Why the run ended early: `interrupted`, `failure`, `breaker`, `canary`, `lost`, or null.
-    ended: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-struct DoneDocument {
-    tenant: String,
-    from: Option<String>,
-    to: Option<String>,
-    applied: usize,
-    attempts: u32,
-    milliseconds: u128,
-}
-
-/// The JSON of a tenant that failed.
-#[derive(Serialize)]
-pub(crate) struct FailedDocument {
-    tenant: String,
-    code: &'static str,
-    message: String,
-    migration: Option<MigrationDocument>,
-    server: Option<ServerMessage>,
-    /// Of one that is deferred: who held the lock.
-    holders: Vec<Holder>,
-    hint: Option<String>,
-}
-
-#[derive(Serialize)]
-struct MigrationDocument {
-    version: String,
-    folder: String,
-    file: &'static str,
-    line: Option<usize>,
-    statement: Option<String>,
-    /// How many migrations were applied before it in this run, and stay.
-    applied_before: usize,
-    /// How many statements are in effect though the migration failed; 0 when it was rolled back.
-    statements_in_effect: usize,
-}
-
-impl RunDocument {
-    pub(crate) fn new(report: &Report, context: &Context) -> Self {
-        Self {
-            run: report.run,
-            done: report
-                .done
-                .iter()
-                .map(|done| DoneDocument {
-                    tenant: done.tenant.to_string(),
-                    from: done.from.clone(),
-                    to: done.to.clone(),
-                    applied: done.applied,
-                    attempts: done.attempts,
-                    milliseconds: done.took.as_millis(),
-                })
-                .collect(),
-            unchanged: report.unchanged.iter().map(TenantName::to_string).collect(),
-            failed: FailedDocument::all(&report.failed, context),
-            not_reached: report.not_reached.iter().map(TenantName::to_string).collect(),
-            ended: report.ended.as_ref().map(ended),
-        }
-    }
-}
-
-/// The word for why a run ended early.
-pub(crate) fn ended(ended: &Ended) -> &'static str {
-    match ended {
-        Ended::Interrupted => "interrupted",
-        Ended::Failure => "failure",
-        Ended::Breaker => "breaker",
-        Ended::Canary => "canary",
-        Ended::Lost(_) => "lost",
-    }
-}
-
-impl FailedDocument {
-    pub(crate) fn all(failed: &[Failed], context: &Context) -> Vec<Self> {
-        failed.iter().map(|failed| Self::new(failed, context)).collect()
-    }
-
-    fn new(failed: &Failed, context: &Context) -> Self {
-        let (migration, server) = match failed.error.cause() {
-            TenantError::Migration(failure) => (Some(MigrationDocument::new(failure)), Some(failure.server.clone())),
-            TenantError::Server(server)
-            | TenantError::ConnectionLost(server)
-            | TenantError::Deferred { server, .. } => (None, Some(server.clone())),
-            TenantError::LockTableFull { server, .. } => (None, Some(ServerMessage::clone(server))),
-            _ => (None, None),
-        };
-        let holders = match failed.error.cause() {
-            TenantError::Deferred { holders, .. } => holders.clone(),
-            _ => Vec::new(),
-        };
-        Self {
-            tenant: failed.tenant.clone(),
-            code: failed.error.code(),
-            message: failed.error.to_string(),
-            migration,
-            server,
-            holders,
-            hint: failed.error.hint(&failed.tenant, &|line| context.command(line)),
-        }
-    }
-}
-
-impl MigrationDocument {
-    fn new(failure: &MigrationFailure) -> Self {
-        Self {
-            version: failure.version.to_string(),
-            folder: failure.folder.clone(),
-            file: failure.file,
-            line: failure.at.as_ref().map(|at| at.line),
-            statement: failure.at.as_ref().map(|at| at.sql.clone()),
-            applied_before: failure.applied_before,
-            statements_in_effect: match failure.effect {
-                Effect::RolledBack => 0,
-                Effect::InEffect { statements, .. } => statements,
-            },
-        }
-    }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::failure::TenantError;
 use crate::fleet::Misnamed;
+use crate::integrity::Change;
 use crate::lifecycle::Orphan;
 use crate::name::TenantName;
 use crate::sql::quote::{Identifier, Literal};
@@ -15,6 +16,8 @@ use crate::tracker::State;
 pub enum Kind {
     /// Public migrations are pending.
     TrackerBehind,
+    /// A migration is not as it was when it was first applied, or comes late.
+    MigrationChanged,
     /// A tenant migration fails in an empty schema.
     ReferenceFailed,
     /// A table of the tenants is in `public`.
@@ -73,8 +76,9 @@ enum Mend {
 
 impl Kind {
     /// Every kind, in the order in which findings are told.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::TrackerBehind,
+        Self::MigrationChanged,
         Self::ReferenceFailed,
         Self::TableInPublic,
         Self::LedgerInPublic,
@@ -94,6 +98,7 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::TrackerBehind => "tracker-behind",
+            Self::MigrationChanged => "migration-changed",
             Self::ReferenceFailed => "reference-failed",
             Self::TableInPublic => "table-in-public",
             Self::LedgerInPublic => "ledger-in-public",
@@ -138,6 +143,11 @@ impl Finding {
     pub(super) fn tracker_behind(pending: usize) -> Self {
         let message = format!("{} pending", count(pending, "public migration is", "public migrations are"));
         Self::of_database(Kind::TrackerBehind, message, Vec::new(), Mend::Command("migrate-public".to_owned(), ""))
+    }
+
+    pub(super) fn migration_changed(change: &Change) -> Self {
+        let mend = Mend::Command(change.accept(), change.hint());
+        Self::of_database(Kind::MigrationChanged, change.summary(), vec![change.version.to_string()], mend)
     }
 
     pub(super) fn reference_failed(folder: &str, message: String) -> Self {

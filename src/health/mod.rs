@@ -16,7 +16,7 @@ use crate::name::TenantName;
 use crate::reference::{self, Reference, Source, Unavailable};
 use crate::tenancy::Tenancy;
 use crate::tracker::State;
-use crate::{lifecycle, migrator, tracker};
+use crate::{integrity, lifecycle, migrator, tracker};
 
 pub use finding::{Finding, Kind, UnknownKind};
 
@@ -63,6 +63,14 @@ pub fn check(
     let pending = tracker::pending_public(db.connection(), &server, tenancy)?;
     if pending > 0 {
         health.findings.push(Finding::tracker_behind(pending));
+    }
+    match server.has_recorded_migrations && !server.may_read_recorded_migrations {
+        true => health.unchecked.push(
+            "whether the migrations are as they were first applied: this role may not read public.schema_migration and \
+             public.schema_acceptance"
+                .to_owned(),
+        ),
+        false => health.findings.extend(integrity::changes(db, tenancy)?.iter().map(Finding::migration_changed)),
     }
     let set = tenancy.tenant_migrations();
     let mut fleet = Fleet::read(db.connection(), set)?;

@@ -134,6 +134,26 @@ impl What {
 }
 
 impl Change {
+    /// What is different, in a line.
+    pub fn summary(&self) -> String {
+        let on = |time: &DateTime<Utc>| time.format("%Y-%m-%d %H:%M UTC");
+        let what = match &self.what {
+            What::Edited { recorded_at, .. } => {
+                format!("was edited since it was first applied, on {}", on(recorded_at))
+            }
+            What::Removed { recorded_at } => {
+                format!("was applied, first on {}, and is none of the migrations any more", on(recorded_at))
+            }
+            What::OutOfOrder { applied } => format!("is applied nowhere, and comes before {applied}, which is"),
+        };
+        format!("the {} migration {} {what}", self.kind.as_str(), self.folder)
+    }
+
+    /// The command that accepts it, to be completed.
+    pub(crate) fn accept(&self) -> String {
+        format!("repair --accept {} --reason TEXT", self.version)
+    }
+
     /// What to do about it, but to accept it.
     pub fn hint(&self) -> &'static str {
         match self.what {
@@ -146,20 +166,13 @@ impl Change {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, folder, what, .. } = self;
-        write!(f, "the {} migration {folder} ", kind.as_str())?;
-        let on = |time: &DateTime<Utc>| time.format("%Y-%m-%d %H:%M UTC");
-        match what {
-            What::Edited { recorded_at, difference } => {
-                write!(f, "was edited since it was first applied, on {}:", on(recorded_at))?;
+        f.write_str(&self.summary())?;
+        match &self.what {
+            What::Edited { difference, .. } => {
+                f.write_str(":")?;
                 difference.lines().try_for_each(|line| write!(f, "\n    {line}"))
             }
-            What::Removed { recorded_at } => {
-                write!(f, "was applied, first on {}, and is none of the migrations any more", on(recorded_at))
-            }
-            What::OutOfOrder { applied } => {
-                write!(f, "is applied nowhere, and comes before {applied}, which is")
-            }
+            What::Removed { .. } | What::OutOfOrder { .. } => Ok(()),
         }
     }
 }
@@ -176,13 +189,21 @@ impl fmt::Display for Changes {
     }
 }
 
-/// Makes sure that every migration that was applied is as it was then, and that none comes before one that was. Those whose
-/// difference was accepted are. Writes nothing.
+/// The migrations that are not as they were when they were first applied, and those that come before one that was. Those
+/// whose difference was accepted are not among them. Writes nothing.
+///
+/// # Errors
+/// What the server answered.
+pub fn changes(db: &mut Database, tenancy: &Tenancy) -> Result<Vec<Change>, Error> {
+    changes_of(db, tenancy, &[Kind::Public, Kind::Tenant])
+}
+
+/// Makes sure that there are none: what each command does before it changes a tenant. Writes nothing.
 ///
 /// # Errors
 /// [`Error::MigrationsChanged`], or what the server answered.
 pub fn check(db: &mut Database, tenancy: &Tenancy) -> Result<(), Error> {
-    refuse(find(db, tenancy, &[Kind::Public, Kind::Tenant])?.into_iter().flat_map(|(_, found)| found.changes).collect())
+    refuse(changes(db, tenancy)?)
 }
 
 /// The same for the public migrations alone.
@@ -190,7 +211,15 @@ pub fn check(db: &mut Database, tenancy: &Tenancy) -> Result<(), Error> {
 /// # Errors
 /// As [`check`].
 pub(crate) fn check_public(db: &mut Database, tenancy: &Tenancy) -> Result<(), Error> {
-    refuse(find(db, tenancy, &[Kind::Public])?.into_iter().flat_map(|(_, found)| found.changes).collect())
+    refuse(changes_of(db, tenancy, &[Kind::Public])?)
+}
+
+fn changes_of(db: &mut Database, tenancy: &Tenancy, kinds: &[Kind]) -> Result<Vec<Change>, Error> {
+    // An older release's public migrations, or a cleanup that was broken off.
+    if !db.server().has_recorded_migrations {
+        return Ok(Vec::new());
+    }
+    Ok(find(db, tenancy, kinds)?.into_iter().flat_map(|(_, found)| found.changes).collect())
 }
 
 fn refuse(changes: Vec<Change>) -> Result<(), Error> {

@@ -4,6 +4,7 @@ use super::drop::{self, DropPlan, DropReport, IfMissing, drop_tenants};
 use super::orphans;
 use crate::database::Database;
 use crate::error::Error;
+use crate::integrity;
 use crate::ledger::Ledger;
 use crate::migrator::{self, Ended};
 use crate::name::SchemaName;
@@ -53,9 +54,10 @@ pub struct CleanupReport {
 /// Looks at what goes: nothing that was never tracked, unless `include_orphans`.
 ///
 /// # Errors
-/// [`Error::NoDown`], [`Error::Standby`], or what the server answered.
+/// [`Error::NoDown`], [`Error::Standby`], [`Error::MigrationsChanged`], or what the server answered.
 pub fn plan_cleanup(db: &mut Database, tenancy: &Tenancy, include_orphans: bool) -> Result<CleanupPlan, Error> {
     db.require_primary(tenancy)?;
+    integrity::check(db, tenancy)?;
     let set = tenancy.public_migrations();
     let ledger = Ledger::new(migrator::public_applied(db.connection())?, set);
     let mut public = Vec::new();

@@ -18,6 +18,7 @@ use self::room::Room;
 use crate::database::Database;
 use crate::error::Error;
 use crate::failure::{Failed, TenantError};
+use crate::integrity;
 use crate::migrator::{Commit, Ended};
 use crate::name::SchemaName;
 use crate::runs::{self, Counts, Failure, Run};
@@ -80,6 +81,8 @@ impl Contents {
 /// What [`drop_tenants`] did, each list sorted by name.
 #[derive(Debug, Default)]
 pub struct DropReport {
+    /// The id of the run in `public.schema_run`; none where there was nothing to drop.
+    pub run: Option<i64>,
     /// What is gone.
     pub dropped: Vec<SchemaName>,
     /// What is still there, and why.
@@ -94,6 +97,15 @@ pub struct DropReport {
     pub not_reached: Vec<SchemaName>,
     /// Why it was ended.
     pub ended: Option<Ended>,
+}
+
+impl DropReport {
+    /// Those for which another drop may well succeed.
+    pub fn to_try_again(&self) -> Vec<&str> {
+        let failed = self.failed.iter().filter(|failed| failed.error.is_worth_another_try());
+        let names = self.unfinished.iter().chain(&self.not_reached).map(SchemaName::as_str);
+        failed.map(|failed| failed.tenant.as_str()).chain(names).collect()
+    }
 }
 
 /// A schema that was dropped in steps.
@@ -117,7 +129,7 @@ pub enum IfMissing {
 /// Looks at what is to go. With `untracked`, schemas that the tracker does not have may go, too.
 ///
 /// # Errors
-/// What [`Database::require_writable`] says, and what the server answered. What is wrong with one name is in the plan.
+/// What [`Database::require_writable`] and [`integrity::check`] say, and what the server answered. What is wrong with one name is in the plan.
 pub fn plan_drop(
     db: &mut Database,
     tenancy: &Tenancy,
@@ -126,6 +138,7 @@ pub fn plan_drop(
     if_missing: IfMissing,
 ) -> Result<DropPlan, Error> {
     db.require_writable(tenancy)?;
+    integrity::check(db, tenancy)?;
     plan(db, names, untracked, if_missing)
 }
 
@@ -186,6 +199,7 @@ pub fn drop_tenants(
     }
     db.require_free_connection()?;
     let run = Run::begin(db, "drop")?;
+    report.run = Some(run.id());
     let watch = Watch::new(run);
     let commit = if plan.drops.len() == 1 { Commit::Durable } else { Commit::Deferred };
     observer.begin(plan.drops.len());

@@ -44,9 +44,7 @@ pub fn migrate_public(db: &mut Database, tenancy: &Tenancy, stop: &Stop) -> Resu
     }
     let public = SchemaName::public();
     let set = tenancy.public_migrations();
-    if db.server().has_recorded_migrations {
-        integrity::check_public(db, tenancy)?;
-    }
+    integrity::check_public(db, tenancy)?;
     let pool = db.pool(1)?;
     let began = Instant::now();
     loop {

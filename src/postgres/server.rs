@@ -46,6 +46,9 @@ pub struct Server {
     /// Whether `public.schema_migration` exists.
     #[diesel(sql_type = Bool)]
     pub has_recorded_migrations: bool,
+    /// Whether this role may read it, and what was accepted.
+    #[diesel(sql_type = Bool)]
+    pub may_read_recorded_migrations: bool,
 }
 
 impl Server {

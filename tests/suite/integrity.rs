@@ -33,6 +33,9 @@ fn an_edited_migration_stops_every_writing_command_before_it_begins() {
         &["adopt", "stray"],
         &["revert-one", "acme", "--steps", "1", "--yes"],
         &["revert-all", "--steps", "1", "--yes"],
+        &["drop", "acme", "--yes"],
+        &["drop", "acme", "--dry-run"],
+        &["cleanup", "--yes"],
     ] {
         let output = with(&db, &migrations, command);
         output.assert_code(3);
@@ -42,6 +45,21 @@ fn an_edited_migration_stops_every_writing_command_before_it_begins() {
     assert_eq!(db.strings("SELECT version FROM acme.__diesel_schema_migrations ORDER BY 1"), ["1", "2"]);
     // What only reads goes on.
     with(&db, &migrations, &["list"]).assert_code(0);
+}
+
+#[test]
+fn the_health_check_finds_what_is_not_as_it_was_applied() {
+    let db = set_up();
+    let migrations = Dir::new().add("10_a", "CREATE TABLE a (i int);\n").add("20_b", "CREATE TABLE b (i int);\n");
+    with(&db, &migrations, &["create", "acme"]).assert_code(0);
+    let changed = Dir::new().add("15_late", "CREATE TABLE late (i int);\n").add("20_b", "CREATE TABLE b (i bigint);\n");
+    let check = ["health-check", "--match", "^nobody$"];
+    with(&db, &migrations, &check).assert_code(0);
+    assert_snapshot!(with(&db, &changed, &check));
+    for version in ["10", "15", "20"] {
+        with(&db, &changed, &["repair", "--accept", version, "--reason", "a test"]).assert_code(0);
+    }
+    with(&db, &changed, &check).assert_code(0);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, count, size, thousands};
 use crate::cli::progress::Progress;
-use crate::cli::report::{self, FailedDocument, ended};
+use crate::cli::report::{self, FailedDocument, Summary, ended};
 use crate::lifecycle::{self, DropPlan, DropReport, Dropping, IfMissing, InSteps};
 use crate::migrator::Ended;
 use crate::name::SchemaName;
@@ -66,7 +66,23 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if output.is_json() {
         output.json(&ReportDocument::new(&report, context))?;
     }
-    told(context, &report)
+    let exit = told(context, &report)?;
+    if let Some(again) = again(&report, args.untracked) {
+        output.hint(format_args!("to go on: {}", context.command(&again)));
+    }
+    Ok(exit)
+}
+
+/// The command that goes on with what is left, where that may help.
+fn again(report: &DropReport, untracked: bool) -> Option<String> {
+    /// A command with more names is not typed again.
+    const NAMED: usize = 10;
+    let left = report.to_try_again();
+    if left.is_empty() {
+        return None;
+    }
+    let names = if left.len() <= NAMED { left.join(" ") } else { "NAME… --if-exists".to_owned() };
+    Some(format!("drop {names}{}", if untracked { " --untracked" } else { "" }))
 }
 
 /// Shows on standard error what a question is about.
@@ -134,17 +150,15 @@ pub(super) fn told(context: &Context, report: &DropReport) -> Result<Exit> {
     for name in &report.unfinished {
         output.warning(format_args!("{name} is dropped in part: another drop goes on"));
     }
-    let mut summary = format!("{} dropped", count(report.dropped.len(), "tenant"));
-    if !report.failed.is_empty() {
-        summary.push_str(&format!(", {} failed", thousands(report.failed.len())));
+    let success = report.failed.is_empty() && report.ended.is_none();
+    let mut summary = Summary::of(format!("{} dropped", count(report.dropped.len(), "tenant")))
+        .with_failed(&report.failed)
+        .with(report.unfinished.len(), "in part")
+        .with(report.not_reached.len(), "not reached");
+    if !success {
+        summary = summary.of_run(report.run);
     }
-    if !report.unfinished.is_empty() {
-        summary.push_str(&format!(", {} in part", thousands(report.unfinished.len())));
-    }
-    if !report.not_reached.is_empty() {
-        summary.push_str(&format!(", {} not reached", thousands(report.not_reached.len())));
-    }
-    output.status(summary);
+    summary.tell(output, success);
     Ok(match &report.ended {
         Some(Ended::Lost(_)) => Exit::Refused,
         Some(_) => Exit::Interrupted,
@@ -195,6 +209,8 @@ impl PlanDocument {
 /// The JSON of what was dropped.
 #[derive(Serialize)]
 pub(super) struct ReportDocument {
+    /// The id of the run, as `runs` knows it; null where there was nothing to drop.
+    run: Option<i64>,
     dropped: Vec<String>,
     /// What of the dropped was too large for one transaction.
     in_steps: Vec<InStepsDocument>,
@@ -215,6 +231,7 @@ struct InStepsDocument {
 impl ReportDocument {
     pub(super) fn new(report: &DropReport, context: &Context) -> Self {
         Self {
+            run: report.run,
             dropped: report.dropped.iter().map(SchemaName::to_string).collect(),
             in_steps: report
                 .in_steps

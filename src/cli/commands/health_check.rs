@@ -22,9 +22,9 @@ use told::{Group, Item, Told};
 ///
 /// Checked are, for each tenant, its schema, its ledger, the migrations in it, its state in the tracker, and its
 /// structure, which is held against what the tenant migrations produce; for the database, orphaned schemas, the tracker,
-/// and tenants' tables that ended up in public. Nothing is changed.
+/// migrations that are not as they were first applied, and tenants' tables that ended up in public. Nothing is changed.
 ///
-/// The kinds of findings: tracker-behind, reference-failed, table-in-public, ledger-in-public, orphaned-schema, bad-name,
+/// The kinds of findings: tracker-behind, migration-changed, reference-failed, table-in-public, ledger-in-public, orphaned-schema, bad-name,
 /// schema-missing, unreadable, ledger-missing, stuck-creating, stuck-dropping, missing-migrations, out-of-order,
 /// unknown-migrations.
 ///

@@ -1,0 +1,141 @@
+//! The JSON of a run over a fleet, and of what failed in it.
+
+use serde::Serialize;
+
+use crate::cli::context::Context;
+use crate::failure::{Effect, Failed, MigrationFailure, TenantError};
+use crate::migrator::{Ended, Report};
+use crate::name::TenantName;
+use crate::postgres::ServerMessage;
+use crate::watch::Holder;
+
+/// The JSON of a run.
+#[derive(Serialize)]
+pub(crate) struct RunDocument {
+    /// The id of the run, as `runs` knows it; null where there was nothing to do.
+    run: Option<i64>,
+    done: Vec<DoneDocument>,
+    unchanged: Vec<String>,
+    failed: Vec<FailedDocument>,
+    not_reached: Vec<String>,
+    /// Why the run ended early: `interrupted`, `failure`, `breaker`, `canary`, `lost`, or null.
+    ended: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct DoneDocument {
+    tenant: String,
+    from: Option<String>,
+    to: Option<String>,
+    applied: usize,
+    attempts: u32,
+    milliseconds: u128,
+}
+
+/// The JSON of a tenant that failed.
+#[derive(Serialize)]
+pub(crate) struct FailedDocument {
+    tenant: String,
+    code: &'static str,
+    message: String,
+    migration: Option<MigrationDocument>,
+    server: Option<ServerMessage>,
+    /// Of one that is deferred: who held the lock.
+    holders: Vec<Holder>,
+    hint: Option<String>,
+}
+
+#[derive(Serialize)]
+struct MigrationDocument {
+    version: String,
+    folder: String,
+    file: &'static str,
+    line: Option<usize>,
+    statement: Option<String>,
+    /// How many migrations were applied before it in this run, and stay.
+    applied_before: usize,
+    /// How many statements are in effect though the migration failed; 0 when it was rolled back.
+    statements_in_effect: usize,
+}
+
+impl RunDocument {
+    pub(crate) fn new(report: &Report, context: &Context) -> Self {
+        Self {
+            run: report.run,
+            done: report
+                .done
+                .iter()
+                .map(|done| DoneDocument {
+                    tenant: done.tenant.to_string(),
+                    from: done.from.clone(),
+                    to: done.to.clone(),
+                    applied: done.applied,
+                    attempts: done.attempts,
+                    milliseconds: done.took.as_millis(),
+                })
+                .collect(),
+            unchanged: report.unchanged.iter().map(TenantName::to_string).collect(),
+            failed: FailedDocument::all(&report.failed, context),
+            not_reached: report.not_reached.iter().map(TenantName::to_string).collect(),
+            ended: report.ended.as_ref().map(ended),
+        }
+    }
+}
+
+/// The word for why a run ended early.
+pub(crate) fn ended(ended: &Ended) -> &'static str {
+    match ended {
+        Ended::Interrupted => "interrupted",
+        Ended::Failure => "failure",
+        Ended::Breaker => "breaker",
+        Ended::Canary => "canary",
+        Ended::Lost(_) => "lost",
+    }
+}
+
+impl FailedDocument {
+    pub(crate) fn all(failed: &[Failed], context: &Context) -> Vec<Self> {
+        failed.iter().map(|failed| Self::new(failed, context)).collect()
+    }
+
+    fn new(failed: &Failed, context: &Context) -> Self {
+        let (migration, server) = match failed.error.cause() {
+            TenantError::Migration(failure) => (Some(MigrationDocument::new(failure)), Some(failure.server.clone())),
+            TenantError::Server(server)
+            | TenantError::ConnectionLost(server)
+            | TenantError::Deferred { server, .. } => (None, Some(server.clone())),
+            TenantError::LockTableFull { server, .. } => (None, Some(ServerMessage::clone(server))),
+            _ => (None, None),
+        };
+        let holders = match failed.error.cause() {
+            TenantError::Deferred { holders, .. } => holders.clone(),
+            _ => Vec::new(),
+        };
+        Self {
+            tenant: failed.tenant.clone(),
+            code: failed.error.code(),
+            message: failed.error.to_string(),
+            migration,
+            server,
+            holders,
+            hint: failed.error.hint(&failed.tenant, &|line| context.command(line)),
+        }
+    }
+}
+
+impl MigrationDocument {
+    fn new(failure: &MigrationFailure) -> Self {
+        Self {
+            version: failure.version.to_string(),
+            folder: failure.folder.clone(),
+            file: failure.file,
+            line: failure.at.as_ref().map(|at| at.line),
+            statement: failure.at.as_ref().map(|at| at.sql.clone()),
+            applied_before: failure.applied_before,
+            statements_in_effect: match failure.effect {
+                Effect::RolledBack => 0,
+                Effect::InEffect { statements, .. } => statements,
+            },
+        }
+    }
+}
