@@ -89,6 +89,9 @@ pub enum Error {
         /// What.
         what: String,
     },
+    /// Another run applies migrations as they are recorded, and they would be recorded otherwise.
+    #[error("another run is applying migrations that would be recorded otherwise")]
+    MigrationsInUse,
     /// Another run works on the whole fleet.
     #[error("another run works on the fleet: {0}")]
     FleetLocked(Box<FleetHolder>),
@@ -207,13 +210,11 @@ impl Error {
             }
             Self::NoFreeConnection => Some("close others, or raise max_connections or the role's limit".to_owned()),
             Self::ConnectionsLost { .. } | Self::Query { lost: true, .. } => {
-                Some("run the command again when the server is back".to_owned())
+                Some("try again when the server is back".to_owned())
             }
             Self::Query { .. } => None,
             Self::ServerTooOld { .. } => None,
-            Self::ReadOnly => {
-                Some("run the command again when it does, or give --database-url of the primary".to_owned())
-            }
+            Self::ReadOnly => Some("try again when it does, or give --database-url of the primary".to_owned()),
             Self::Standby => Some("give --database-url of the primary server".to_owned()),
             Self::TrackerMissing { .. } | Self::TrackerBehind { .. } => {
                 Some(format!("run '{}'", command("migrate-public")))
@@ -221,13 +222,16 @@ impl Error {
             Self::UnknownState { .. } => Some("use the version of the tool that last wrote to the tracker".to_owned()),
             Self::PublicMigration(failure) => failure.hint(),
             Self::Public(error) => error.hint("public", command),
-            Self::Busy { .. } => Some("run the command again when the other run has ended".to_owned()),
+            Self::Busy { .. } => Some("try again when the other run has ended".to_owned()),
+            Self::MigrationsInUse => {
+                Some("have all runs use the same release, or try again when it has ended".to_owned())
+            }
             Self::FleetLocked(_) => Some("wait for it to end, with --lock-wait 10m for up to ten minutes".to_owned()),
             Self::MigrationsChanged(Changes(changes)) => changes
                 .first()
                 .map(|change| format!("{}; or '{}' accepts it", change.hint(), command(&change.accept()))),
             Self::NothingToAccept { .. } => None,
-            Self::ServerFault { .. } => Some("mend the server, and run the command again".to_owned()),
+            Self::ServerFault { .. } => Some("mend the server, and try again".to_owned()),
             Self::UnknownVersion { .. } => Some("give the digits before the _ of a migration's folder".to_owned()),
             Self::TenantsMeanwhile => Some("run the cleanup again to drop them, too".to_owned()),
             Self::NoPublicSchema { .. } => Some("CREATE SCHEMA public, or GRANT USAGE ON SCHEMA public".to_owned()),

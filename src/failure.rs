@@ -124,6 +124,12 @@ pub enum TenantError {
         /// The migration's folder.
         folder: String,
     },
+    /// Migrations of it were to be reverted, and others were applied meanwhile.
+    #[error("another run has applied {version} meanwhile, and nothing of it was reverted")]
+    Ahead {
+        /// The newest that was.
+        version: String,
+    },
     /// A migration that is not transactional is under way.
     #[error("its migration {version} is unfinished")]
     Unfinished {
@@ -306,7 +312,7 @@ impl TenantError {
             Self::LedgerExists { .. } => "ledger-exists",
             Self::Dropping => "dropping",
             Self::Busy => "busy",
-            Self::ChangedSincePlan | Self::ChangedMeanwhile => "changed-since-plan",
+            Self::ChangedSincePlan | Self::ChangedMeanwhile | Self::Ahead { .. } => "changed-since-plan",
             Self::DroppedInPart { error, .. } => error.code(),
             Self::LockTableFull { .. } => "lock-table-full",
             Self::Unsettled => "unsettled",
@@ -388,12 +394,12 @@ impl TenantError {
                 "raise max_locks_per_transaction and restart the server, or try again when fewer sessions are at work"
                     .to_owned(),
             ),
-            Self::Busy => Some("run the command again when the other run has ended".to_owned()),
+            Self::Busy => Some("try again when the other run has ended".to_owned()),
             Self::Deferred { contention: Contention::Deadlock | Contention::Serialization, .. } => {
-                Some("run the command again, or give more --retries".to_owned())
+                Some("try again, or give more --retries".to_owned())
             }
             Self::Deferred { contention: Contention::LockTimeout, .. } => Some(
-                "run the command again when the lock is free, end the session that holds it, or give more --retries"
+                "try again when the lock is free, end the session that holds it, or give more --retries"
                     .to_owned(),
             ),
             Self::NotRecorded => Some("have all runs use the same release".to_owned()),
@@ -401,10 +407,11 @@ impl TenantError {
             Self::Unfinished { .. } => run("migrate-one", "finishes it"),
             Self::UnknownMigrations { .. } => Some("use the release that has them".to_owned()),
             Self::Drifted { .. } | Self::NotCompared { .. } => run("diff", "tells more"),
-            Self::Canceled(_) => Some("run the command again".to_owned()),
-            Self::Unsettled | Self::MigrationsOnce { .. } => Some("run the command again".to_owned()),
+            Self::Canceled(_) => Some("try again".to_owned()),
+            Self::Ahead { .. } => Some("look whether that one is to go, too, and try again".to_owned()),
+            Self::Unsettled | Self::MigrationsOnce { .. } => Some("try again".to_owned()),
             Self::ConnectionLost(_) => Some(
-                "a migration of it may be what ends the session: the server's log tells; else run the command again"
+                "a migration of it may be what ends the session: the server's log tells; else try again"
                     .to_owned(),
             ),
             Self::Migration(failure) => failure.hint(),

@@ -13,6 +13,9 @@ pub(crate) enum Unconfirmed {
     /// The answer was another.
     #[error("not confirmed; nothing was changed")]
     Declined,
+    /// What was shown is no longer so.
+    #[error("tenants were changed after they were shown; nothing was done")]
+    Changed,
 }
 
 impl Unconfirmed {
@@ -21,6 +24,7 @@ impl Unconfirmed {
         match self {
             Self::NoTerminal => Some("look at it with --dry-run, then give --yes"),
             Self::Declined => None,
+            Self::Changed => Some("run the command again to see what it would do now"),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! What a command works with: the settings, resolved when they are needed.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -13,7 +12,6 @@ use super::settings::Settings;
 use crate::database::Database;
 use crate::integrity;
 use crate::migration::MigrationSet;
-use crate::name::SchemaName;
 use crate::postgres::{Connector, DatabaseUrl};
 use crate::runs::Actor;
 use crate::tenancy::{Limits, Tenancy};
@@ -79,34 +77,7 @@ impl Context {
 
     /// A command to be typed, with the settings that were given as flags and not by the environment.
     pub(crate) fn command(&self, line: &str) -> String {
-        let mut command = format!("{} {line}", self.program());
-        let mut add = |flag: &str, variable: &str, value: String| {
-            if std::env::var(variable).as_ref() != Ok(&value) {
-                command.push_str(&format!(" --{flag} {}", shell_word(&value)));
-            }
-        };
-        let shown = |path: &PathBuf| path.display().to_string();
-        if let Some(dir) = &self.settings.tenant_migrations {
-            add("tenant-migrations", "TENANTRY_TENANT_MIGRATIONS", shown(dir));
-        }
-        if let Some(dir) = &self.settings.public_migrations {
-            add("public-migrations", "TENANTRY_PUBLIC_MIGRATIONS", shown(dir));
-        }
-        let schemas: Vec<&str> = self.settings.extension_schemas.iter().map(SchemaName::as_str).collect();
-        if !schemas.is_empty() {
-            add("extension-schema", "TENANTRY_EXTENSION_SCHEMA", schemas.join(","));
-        }
-        if let Some(timeout) = self.settings.statement_timeout {
-            add("statement-timeout", "TENANTRY_STATEMENT_TIMEOUT", timeout.to_string());
-        }
-        let standard = Limits::default();
-        if Duration::from(self.settings.lock_timeout) != standard.lock_timeout {
-            add("lock-timeout", "TENANTRY_LOCK_TIMEOUT", self.settings.lock_timeout.to_string());
-        }
-        if self.settings.retries != standard.retries {
-            add("retries", "TENANTRY_RETRIES", self.settings.retries.to_string());
-        }
-        command
+        format!("{} {line}{}", self.program(), self.settings.given)
     }
 
     /// The migrations and how they are run.

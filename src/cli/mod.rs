@@ -24,6 +24,7 @@ mod interrupt;
 mod output;
 mod progress;
 mod report;
+mod resume;
 mod settings;
 mod steps;
 

@@ -22,6 +22,8 @@ pub(crate) struct Progress {
     next_line: Instant,
     /// Whether some tenants are too large for one transaction.
     in_steps: bool,
+    /// What goes on with what is left.
+    resumed_by: String,
 }
 
 /// How often a line is written where there is no terminal.
@@ -42,7 +44,14 @@ impl Progress {
             failed: 0,
             next_line,
             in_steps: false,
+            resumed_by: "the same command goes on from there".to_owned(),
         }
+    }
+
+    /// Says what goes on with what is left, where it is not the same command.
+    pub(crate) fn resumed_by(mut self, words: impl Into<String>) -> Self {
+        self.resumed_by = words.into();
+        self
     }
 
     /// Says that some tenants are worked on in several transactions, and may be left in between.
@@ -56,12 +65,12 @@ impl Progress {
         let left = self.total.saturating_sub(self.done + self.failed);
         let how = if self.in_steps { ", or in part where it is large" } else { "" };
         format!(
-            "left at once: {} {}, {} failed, {} not known to be done; what was under way is done whole or not at all{how}, and \
-             the same command goes on from there",
+            "left at once: {} {}, {} failed, {} not known to be done; what was under way is done whole or not at all{how}; {}",
             count(self.done, "tenant"),
             self.verb,
             thousands(self.failed),
-            thousands(left)
+            thousands(left),
+            self.resumed_by
         )
     }
 

@@ -192,9 +192,7 @@ pub(crate) fn run(context: &Context, report: &Report, verb: &str, again: &str) -
         output.json(&RunDocument::new(report, context))?;
     }
     failures(context, &report.failed);
-    if let Some(Ended::Lost(error)) = &report.ended {
-        output.error(error);
-    }
+    lost(context, report.ended.as_ref());
     if let Some(why) = report.ended.as_ref().and_then(why) {
         output.error(why);
     }
@@ -216,6 +214,16 @@ pub(crate) fn run(context: &Context, report: &Report, verb: &str, again: &str) -
     })
 }
 
+/// Tells of a server that was lost, or can do no work.
+pub(crate) fn lost(context: &Context, ended: Option<&Ended>) {
+    if let Some(Ended::Lost(error)) = ended {
+        context.output().error(error);
+        if let Some(hint) = error.hint(&|line| context.command(line)) {
+            context.output().hint(hint);
+        }
+    }
+}
+
 /// What is said of a run that ended early by itself.
 fn why(ended: &Ended) -> Option<&'static str> {
     match ended {
@@ -224,13 +232,4 @@ fn why(ended: &Ended) -> Option<&'static str> {
         Ended::Breaker => Some("no other tenant was begun: the first all failed in the same way"),
         Ended::Canary => Some("no other tenant was begun: not all is well with those that came first"),
     }
-}
-
-/// A regular expression for just these tenants, while it is short enough to be read.
-pub(crate) fn only(names: &[&str]) -> Option<String> {
-    const SHORT: usize = 10;
-    (!names.is_empty() && names.len() <= SHORT).then(|| match names {
-        [one] => format!("'^{one}$'"),
-        many => format!("'^({})$'", many.join("|")),
-    })
 }

@@ -7,6 +7,7 @@ use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
 
+use super::context::shell_word;
 use crate::database::DEFAULT_JOBS;
 use crate::name::SchemaName;
 
@@ -118,11 +119,36 @@ pub(crate) struct Settings {
     /// How long a statement of a migration, of create or of drop may take [default: the server's setting]
     #[arg(long, global = true, env = "TENANTRY_STATEMENT_TIMEOUT", hide_env_values = true, value_parser = statement_timeout, value_name = "TIME")]
     pub(crate) statement_timeout: Option<humantime::Duration>,
+
+    /// Those that came as flags and that a command to be typed must have, as they are written behind it.
+    #[arg(skip)]
+    pub(crate) given: String,
 }
 
+/// The settings without which a command would do something else, or in another way. Not the database: its URL may have a
+/// password.
+const REPEATED: [(&str, &str); 10] = [
+    ("tenant_migrations", "tenant-migrations"),
+    ("public_migrations", "public-migrations"),
+    ("extension_schemas", "extension-schema"),
+    ("jobs", "jobs"),
+    ("connect_timeout", "connect-timeout"),
+    ("lock_timeout", "lock-timeout"),
+    ("statement_timeout", "statement-timeout"),
+    ("retries", "retries"),
+    ("reconnect_for", "reconnect-for"),
+    ("keep", "keep"),
+];
+
 impl Settings {
-    /// Decides between --quiet and --verbose where both are set: a flag wins over a variable, and else silence.
+    /// Decides between --quiet and --verbose where both are set: a flag wins over a variable, and else silence. Notes what
+    /// came as flags.
     pub(crate) fn resolve(&mut self, matches: &ArgMatches) {
+        for (id, flag) in REPEATED {
+            if let Some(value) = given(matches, id) {
+                self.given.push_str(&format!(" --{flag} {}", shell_word(&value)));
+            }
+        }
         if self.quiet && self.verbose {
             let by_flag = |id| source(matches, id) == Some(ValueSource::CommandLine);
             self.quiet = by_flag("quiet") || !by_flag("verbose");
@@ -135,6 +161,16 @@ impl Settings {
 fn source(matches: &ArgMatches, id: &str) -> Option<ValueSource> {
     let below = matches.subcommand().and_then(|(_, matches)| source(matches, id));
     below.max(matches.try_contains_id(id).ok().and_then(|_| matches.value_source(id)))
+}
+
+/// What a flag was given, where it was.
+fn given(matches: &ArgMatches, id: &str) -> Option<String> {
+    let below = matches.subcommand().and_then(|(_, matches)| given(matches, id));
+    below.or_else(|| {
+        matches.try_contains_id(id).ok().filter(|_| matches.value_source(id) == Some(ValueSource::CommandLine))?;
+        let values: Vec<_> = matches.get_raw(id)?.map(|value| value.to_string_lossy()).collect();
+        Some(values.join(","))
+    })
 }
 
 /// A time of at most an hour, which libpq takes in whole seconds.

@@ -8,14 +8,13 @@ use anyhow::Result;
 use clap::ValueEnum;
 use regex::Regex;
 
-use super::arguments::Selection;
 use super::comparing::accepted_by_file;
 use super::context::{Context, Usage, shell_word};
-use super::report::only;
+use super::resume::only;
 use crate::database::Database;
 use crate::fleet::Tenant;
 use crate::fleet_lock::Shard;
-use crate::migrator::{Canary, MaxFailures, Report, Rollout};
+use crate::migrator::{Canary, Ended, MaxFailures, Report, Rollout};
 use crate::name::TenantName;
 use crate::runs;
 
@@ -75,18 +74,6 @@ fn canary(text: &str) -> Result<Canary, String> {
     }
 }
 
-/// The command that tries again what was not done in a run over the fleet. `flags` are those that it must have.
-pub(crate) fn again(command: &str, report: &Report, selection: &Selection, flags: &str) -> String {
-    let left = report.to_try_again();
-    if let Some(regex) = only(&left) {
-        return format!("{command} --match {regex}{flags}");
-    }
-    if let (Some(run), true) = (report.run, report.not_reached.is_empty()) {
-        return format!("{command} --retry-failed {run}{flags}");
-    }
-    format!("{command}{}{flags}", selection.flags())
-}
-
 impl Steps {
     /// Takes the lock of the fleet, and tells whom it waits for.
     pub(crate) fn lock_fleet(&self, context: &Context, db: &mut Database) -> Result<()> {
@@ -141,23 +128,31 @@ impl Steps {
         {
             return Ok(());
         }
-        Err(Usage::new(format!(
-            "--canary {} matches none of the tenants that there is something to do for",
-            shell_word(regex.as_str())
-        ))
-        .into())
+        Err(Usage::new(format!("--canary {} matches none of the tenants of the run", shell_word(regex.as_str())))
+            .into())
+    }
+
+    /// The run whose tenants are taken, as a flag.
+    pub(crate) fn retried(&self) -> String {
+        self.retry_failed.map_or_else(String::new, |run| format!(" --retry-failed {run}"))
     }
 
     /// The flags that what is left is gone on with: what was to be done in steps is not done at once the next time.
     pub(crate) fn flags(&self, report: &Report) -> String {
-        let left = report.to_try_again();
-        let canary = match &self.canary {
-            Some(Canary::First(n)) => Some(n.to_string()),
-            // Where those are done, it would match none.
-            Some(Canary::Matching(regex)) => {
+        let canary = match (&self.canary, &report.ended) {
+            (None, _) => None,
+            // Those that are not well are held against the reference again, also when they are migrated by now.
+            (Some(Canary::First(n)), Some(Ended::Canary)) => {
+                let failed: Vec<&str> = report.failed.iter().map(|failed| failed.tenant.as_str()).collect();
+                only(&failed).or_else(|| Some(n.to_string()))
+            }
+            (Some(Canary::Matching(regex)), Some(Ended::Canary)) => Some(shell_word(regex.as_str())),
+            (Some(Canary::First(n)), _) => Some(n.to_string()),
+            // Where those are done, it would match none of those that are left.
+            (Some(Canary::Matching(regex)), _) => {
+                let left = report.to_try_again();
                 left.iter().any(|name| regex.is_match(name)).then(|| shell_word(regex.as_str()))
             }
-            None => None,
         };
         let order = match self.order {
             Order::Name => None,

@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use super::{Change, Kind, What, find, schema_acceptance as a, schema_migration as m};
+use super::{Change, Kind, What, changing, find, keep_others_out, schema_acceptance as a, schema_migration as m};
 use crate::database::Database;
 use crate::error::Error;
 use crate::migration::Version;
@@ -13,7 +13,7 @@ use crate::tenancy::Tenancy;
 ///
 /// # Errors
 /// [`Error::NothingToAccept`] when the migration is as it was; what [`Database::require_writable`] says; what the server
-/// answered.
+/// answered; [`Error::MigrationsInUse`].
 pub fn accept(db: &mut Database, tenancy: &Tenancy, version: &Version, reason: &str) -> Result<Change, Error> {
     db.require_writable(tenancy)?;
     let change = find(db, tenancy, &[Kind::Tenant, Kind::Public])?
@@ -26,6 +26,7 @@ pub fn accept(db: &mut Database, tenancy: &Tenancy, version: &Version, reason: &
     let (kind, version) = (change.kind.as_str(), version.as_str());
     db.connection()
         .transaction(|conn| {
+            keep_others_out(conn)?;
             let was: Option<(String, String)> =
                 m::table.find((kind, version)).select((m::checksum, m::script)).for_update().first(conn).optional()?;
             let (old_checksum, old_script) = was.unzip();
@@ -53,6 +54,6 @@ pub fn accept(db: &mut Database, tenancy: &Tenancy, version: &Version, reason: &
             }
             Ok(())
         })
-        .map_err(Error::doing("record what is accepted in public.schema_acceptance"))?;
+        .map_err(changing("record what is accepted in public.schema_acceptance"))?;
     Ok(change)
 }

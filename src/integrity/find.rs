@@ -12,9 +12,10 @@ use similar::TextDiff;
 use super::{Change, Kind, What, schema_migration};
 use crate::database::Database;
 use crate::error::Error;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Schema, Tenant};
 use crate::migration::Migration;
 use crate::migrator::public_applied;
+use crate::name::TenantName;
 use crate::tenancy::Tenancy;
 
 /// What is recorded of a migration.
@@ -89,42 +90,56 @@ fn judge(db: &mut Database, tenancy: &Tenancy, kind: Kind, record: &Record) -> R
         return Ok(findings);
     }
 
-    let applied = applied_anywhere(db, tenancy, kind)?;
+    let Applied { versions: applied, unread } = Applied::anywhere(db, tenancy, kind)?;
+    // None: it is applied nowhere. Else whether only a ledger that cannot be read may have it.
+    let in_doubt = |version: &str| match applied.contains(version) {
+        true => Some(None),
+        false => unread.clone().map(Some),
+    };
     for was in edited {
-        if !applied.contains(&was.version) {
-            findings.moot.push(was.version.clone());
-            findings.unrecorded.extend(set.position(&was.version));
-        } else if let Some(index) = set.position(&was.version) {
-            let difference = difference(db.connection(), kind, set.at(index))?;
-            let what = What::Edited { recorded_at: was.recorded_at, difference };
-            findings.changes.extend(change(kind, &was.version, &was.folder, what));
+        let Some(index) = set.position(&was.version) else { continue };
+        match in_doubt(&was.version) {
+            None => {
+                findings.moot.push(was.version.clone());
+                findings.unrecorded.push(index);
+            }
+            Some(in_doubt) => {
+                let difference = difference(db.connection(), kind, set.at(index))?;
+                let what = What::Edited { recorded_at: was.recorded_at, difference };
+                findings.changes.extend(change(kind, &was.version, &was.folder, what, in_doubt));
+            }
         }
     }
     for was in removed {
-        match applied.contains(&was.version) {
-            true => {
+        match in_doubt(&was.version) {
+            None => findings.moot.push(was.version.clone()),
+            Some(in_doubt) => {
                 let what = What::Removed { recorded_at: was.recorded_at };
-                findings.changes.extend(change(kind, &was.version, &was.folder, what));
+                findings.changes.extend(change(kind, &was.version, &was.folder, what, in_doubt));
             }
-            false => findings.moot.push(was.version.clone()),
         }
     }
     // Only what the set has: a ledger may record what others have applied.
-    let newest = applied.iter().rev().find(|version| set.position(version).is_some());
+    let newest_applied = applied.iter().rev().find(|version| set.position(version).is_some());
     for index in late {
         let migration = set.at(index);
         let version = migration.version().as_str();
-        if let Some(newest) = newest.filter(|newest| version < newest.as_str() && !applied.contains(version)) {
+        let is_before = |newest: &&String| version < newest.as_str() && !applied.contains(version);
+        let (newest, in_doubt) = match newest_applied.filter(is_before) {
+            Some(newest) => (Some(newest), None),
+            None => (newest.filter(is_before).filter(|_| unread.is_some()), unread.clone()),
+        };
+        if let Some(newest) = newest {
             let what = What::OutOfOrder { applied: newest.clone() };
-            findings.changes.extend(change(kind, version, migration.folder(), what));
+            findings.changes.extend(change(kind, version, migration.folder(), what, in_doubt));
         }
     }
     findings.unrecorded.sort_unstable();
     Ok(findings)
 }
 
-fn change(kind: Kind, version: &str, folder: &str, what: What) -> Option<Change> {
-    Some(Change { kind, version: version.parse().ok()?, folder: folder.to_owned(), what })
+fn change(kind: Kind, version: &str, folder: &str, what: What, in_doubt: Option<TenantName>) -> Option<Change> {
+    Some(Change { kind, version: version.parse().ok()?, folder: folder.to_owned(), what, in_doubt })
 }
 
 /// All that is recorded, by the kind of the set, in one statement.
@@ -167,15 +182,23 @@ fn read(conn: &mut PgConnection) -> Result<BTreeMap<String, Record>, Error> {
     Ok(records)
 }
 
-/// The versions that some ledger has.
-fn applied_anywhere(db: &mut Database, tenancy: &Tenancy, kind: Kind) -> Result<BTreeSet<String>, Error> {
-    match kind {
-        Kind::Public => Ok(public_applied(db.connection())?.into_iter().collect()),
-        Kind::Tenant => {
-            let fleet = Fleet::read(db.connection(), tenancy.tenant_migrations())?;
-            let ledgers = fleet.tenants.iter().filter_map(|tenant| tenant.ledger());
-            Ok(ledgers.flat_map(|ledger| ledger.applied.iter().cloned()).collect())
+/// What the ledgers tell.
+struct Applied {
+    /// The versions that some ledger has.
+    versions: BTreeSet<String>,
+    /// A tenant whose ledger cannot be read.
+    unread: Option<TenantName>,
+}
+
+impl Applied {
+    fn anywhere(db: &mut Database, tenancy: &Tenancy, kind: Kind) -> Result<Self, Error> {
+        if kind == Kind::Public {
+            return Ok(Self { versions: public_applied(db.connection())?.into_iter().collect(), unread: None });
         }
+        let fleet = Fleet::read(db.connection(), tenancy.tenant_migrations())?;
+        let unread = fleet.tenants.iter().find(|tenant| matches!(tenant.schema, Schema::Unreadable));
+        let versions = fleet.tenants.iter().filter_map(Tenant::ledger).flat_map(|ledger| &ledger.applied);
+        Ok(Self { versions: versions.cloned().collect(), unread: unread.map(|tenant| tenant.name.clone()) })
     }
 }
 

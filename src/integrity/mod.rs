@@ -11,11 +11,16 @@ mod record;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+use diesel::result::{Error as DieselError, QueryResult};
 
 use crate::database::Database;
 use crate::error::Error;
 use crate::migration::{MigrationSet, Version};
 use crate::migrator::Objection;
+use crate::name::TenantName;
+use crate::postgres::ServerMessage;
 use crate::sql::quote::Literal;
 use crate::tenancy::Tenancy;
 
@@ -78,6 +83,8 @@ pub struct Change {
     pub folder: String,
     /// What is different.
     pub what: What,
+    /// A tenant whose ledger cannot be read, where that alone may have the version.
+    pub in_doubt: Option<TenantName>,
 }
 
 /// In what a migration is not as it was.
@@ -136,17 +143,24 @@ impl What {
 impl Change {
     /// What is different, in a line.
     pub fn summary(&self) -> String {
-        let on = |time: &DateTime<Utc>| time.format("%Y-%m-%d %H:%M UTC");
-        let what = match &self.what {
-            What::Edited { recorded_at, .. } => {
-                format!("was edited since it was first applied, on {}", on(recorded_at))
+        let since = |time: &DateTime<Utc>| {
+            let time = time.format("%Y-%m-%d %H:%M UTC");
+            match self.in_doubt {
+                None => format!("applied (recorded on {time})"),
+                Some(_) => format!("recorded on {time}"),
             }
+        };
+        let what = match &self.what {
+            What::Edited { recorded_at, .. } => format!("was edited since it was {}", since(recorded_at)),
             What::Removed { recorded_at } => {
-                format!("was applied, first on {}, and is none of the migrations any more", on(recorded_at))
+                format!("was {}, and is none of the migrations any more", since(recorded_at))
             }
             What::OutOfOrder { applied } => format!("is applied nowhere, and comes before {applied}, which is"),
         };
-        format!("the {} migration {} {what}", self.kind.as_str(), self.folder)
+        let doubt = self.in_doubt.as_ref().map_or_else(String::new, |tenant| {
+            format!("; whether it is applied in {tenant} cannot be told, for its ledger cannot be read")
+        });
+        format!("the {} migration {} {what}{doubt}", self.kind.as_str(), self.folder)
     }
 
     /// The command that accepts it, to be completed.
@@ -232,9 +246,40 @@ fn refuse(changes: Vec<Change>) -> Result<(), Error> {
 /// The key of the lock that is shared by who applies migrations, and had alone by who changes what is recorded.
 const LOCK: &str = "pg_catalog.hashtextextended('tenantry: the recorded migrations', 0::bigint)";
 
+/// Makes sure that nobody applies what is about to be recorded otherwise, until the transaction ends.
+fn keep_others_out(conn: &mut PgConnection) -> QueryResult<()> {
+    let guard = format!(
+        "BEGIN IF NOT pg_catalog.pg_try_advisory_xact_lock({LOCK}) THEN RAISE EXCEPTION '{}'; END IF; END",
+        Objection::Busy.message()
+    );
+    conn.batch_execute(&format!("DO {}", Literal(&guard)))
+}
+
+/// For `map_err`: what a transaction was for that [keeps others out](keep_others_out).
+fn changing(doing: &'static str) -> impl Fn(DieselError) -> Error {
+    move |error| match Objection::in_message(&ServerMessage::from(&error).message) {
+        Some(Objection::Busy) => Error::MigrationsInUse,
+        _ => Error::doing(doing)(error),
+    }
+}
+
+/// How long what is recorded is kept as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeptFor {
+    /// Until the transaction ends.
+    Transaction,
+    /// Until it is [let go](let_go), or the session ends.
+    Session,
+}
+
+/// SQL that lets others change what is recorded again.
+pub(crate) fn let_go() -> String {
+    format!("SELECT pg_catalog.pg_advisory_unlock_shared({LOCK});")
+}
+
 /// A condition that raises [`Objection::NotRecorded`] unless the migrations are recorded as they are, and keeps what is
-/// recorded of them so until the transaction ends.
-pub(crate) fn guard(set: &MigrationSet, migrations: &[usize]) -> String {
+/// recorded of them so.
+pub(crate) fn guard(set: &MigrationSet, migrations: &[usize], kept_for: KeptFor) -> String {
     let rows: Vec<String> = migrations
         .iter()
         .map(|index| {
@@ -242,8 +287,12 @@ pub(crate) fn guard(set: &MigrationSet, migrations: &[usize]) -> String {
             format!("({}, {})", Literal(migration.version().as_str()), Literal(migration.up().checksum()))
         })
         .collect();
+    let lock = match kept_for {
+        KeptFor::Transaction => "pg_try_advisory_xact_lock_shared",
+        KeptFor::Session => "pg_try_advisory_lock_shared",
+    };
     format!(
-        "IF NOT pg_catalog.pg_try_advisory_xact_lock_shared({LOCK}) OR (SELECT count(*) FROM public.schema_migration \
+        "IF NOT pg_catalog.{lock}({LOCK}) OR (SELECT count(*) FROM public.schema_migration \
          WHERE kind = 'tenant' AND (version, checksum) IN ({})) <> {} THEN RAISE EXCEPTION '{}'; END IF;",
         rows.join(", "),
         rows.len(),

@@ -1,24 +1,19 @@
 //! Migrations are recorded before they are applied for the first time.
 
-use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::result::Error as DieselError;
 
-use super::{Findings, Kind, LOCK, find, refuse, schema_migration as m};
+use super::{Findings, Kind, changing, find, keep_others_out, refuse, schema_migration as m};
 use crate::database::Database;
 use crate::error::Error;
 use crate::migration::MigrationSet;
-use crate::migrator::Objection;
-use crate::postgres::ServerMessage;
-use crate::sql::quote::Literal;
 use crate::tenancy::Tenancy;
 
 /// Makes sure of what [`check`](super::check) does, and records the tenant migrations that are not recorded yet, all of
 /// them: a run may apply any.
 ///
 /// # Errors
-/// [`Error::MigrationsChanged`]; [`Error::Busy`] while another run applies a migration that is recorded otherwise.
+/// [`Error::MigrationsChanged`]; [`Error::MigrationsInUse`].
 pub fn record(db: &mut Database, tenancy: &Tenancy) -> Result<(), Error> {
     let found = find(db, tenancy, &[Kind::Public, Kind::Tenant])?;
     refuse(found.iter().flat_map(|(_, findings)| findings.changes.iter().cloned()).collect())?;
@@ -55,27 +50,15 @@ fn write(conn: &mut PgConnection, kind: Kind, set: &MigrationSet, findings: Find
             )
         })
         .collect();
-    let written = conn.transaction(|conn| {
+    conn.transaction(|conn| {
         if !findings.moot.is_empty() {
-            // Nobody is applying what this changes.
-            let guard = format!(
-                "BEGIN IF NOT pg_catalog.pg_try_advisory_xact_lock({LOCK}) THEN RAISE EXCEPTION '{}'; END IF; END",
-                Objection::Busy.message()
-            );
-            conn.batch_execute(&format!("DO {}", Literal(&guard)))?;
+            keep_others_out(conn)?;
             diesel::delete(m::table.filter(m::kind.eq(kind.as_str())).filter(m::version.eq_any(&findings.moot)))
                 .execute(conn)?;
         }
         // Two runs may find the same unrecorded; where they differ, the guard of each message tells.
         diesel::insert_into(m::table).values(&rows).on_conflict((m::kind, m::version)).do_nothing().execute(conn)
-    });
-    match written {
-        Ok(_) => Ok(()),
-        Err(error) if is_busy(&error) => Err(Error::Busy { what: "the migrations that are recorded".to_owned() }),
-        Err(error) => Err(Error::doing("record the migrations in public.schema_migration")(error)),
-    }
-}
-
-fn is_busy(error: &DieselError) -> bool {
-    Objection::in_message(&ServerMessage::from(error).message) == Some(Objection::Busy)
+    })
+    .map(|_| ())
+    .map_err(changing("record the migrations in public.schema_migration"))
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::integrity;
+use crate::integrity::{self, KeptFor};
 use crate::ledger;
 use crate::migration::{Migration, MigrationSet, Mode, Script};
 use crate::name::SchemaName;
@@ -135,7 +135,7 @@ impl Batch {
         let mut batch = Self::begin(target, commit);
         let recorded = match migrations {
             [] => None,
-            migrations => Some(integrity::guard(target.migrations(), migrations)),
+            migrations => Some(integrity::guard(target.migrations(), migrations, KeptFor::Transaction)),
         };
         let path = target.tenancy.path(target.schema);
         let schema = target.schema;

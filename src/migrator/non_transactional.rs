@@ -21,7 +21,7 @@ use super::batch::{
 };
 use super::explain;
 use crate::failure::{Effect, TenantError};
-use crate::integrity;
+use crate::integrity::{self, KeptFor};
 use crate::ledger;
 use crate::migration::Migration;
 use crate::postgres::{ServerMessage, Session, path};
@@ -181,7 +181,7 @@ impl UnderWay<'_> {
         }
         conditions.insert(0, self.target.lock_for_session());
         if self.target.kind == Kind::Tenant {
-            conditions.insert(1, integrity::guard(self.target.migrations(), &[self.index]));
+            conditions.insert(1, integrity::guard(self.target.migrations(), &[self.index], KeptFor::Session));
         }
         if let Opening::Continue { applied } | Opening::Public { applied } = opening {
             conditions.push(ledger::guard(self.target.schema, applied, CHANGED));
@@ -222,6 +222,9 @@ impl UnderWay<'_> {
         batch.push(RESET_LIMITS);
         batch.push("RESET synchronous_commit;");
         batch.push(&format!("SELECT pg_catalog.pg_advisory_unlock({});", self.target.lock_key()));
+        if self.target.kind == Kind::Tenant {
+            batch.push(&integrity::let_go());
+        }
         own(session, batch.sql())
     }
 

@@ -1,5 +1,6 @@
 //! Migrations reverted: a tenant's newest ones, in one transaction with their ledger rows.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use diesel::pg::PgConnection;
@@ -84,6 +85,31 @@ impl RevertPlan {
     }
 }
 
+impl RevertPlan {
+    /// The version that is the newest of every tenant that goes back once it has, where it is the same for all of them.
+    pub fn common_version(&self) -> Option<&str> {
+        let mut versions = self.revert.iter().map(Reverting::version);
+        let first = versions.next()?;
+        versions.all(|version| version == first).then_some(first)?
+    }
+
+    /// Whether another plan has the same tenants go back by the same migrations.
+    pub fn is_same(&self, other: &Self) -> bool {
+        fn by_name(plan: &RevertPlan) -> BTreeMap<&TenantName, &[usize]> {
+            plan.revert.iter().map(|it| (&it.tenant.name, it.migrations.as_slice())).collect()
+        }
+        by_name(self) == by_name(other)
+    }
+}
+
+impl Reverting {
+    /// The newest version that the tenant is left with.
+    fn version(&self) -> Option<&str> {
+        let applied = &self.tenant.ledger()?.applied;
+        applied.iter().rev().nth(self.migrations.len()).map(String::as_str)
+    }
+}
+
 /// Which migrations a tenant is to lose, newest first.
 fn judge(tenant: &Tenant, set: &MigrationSet, back: &Back) -> Result<Vec<usize>, TenantError> {
     if tenant.state == State::Dropping {
@@ -145,9 +171,14 @@ pub(super) fn reread(
     if tenant.state == State::Dropping {
         return Ok(Next::Blocked(TenantError::Dropping));
     }
-    Ok(match tenant.ledger().map(still) {
-        None => Next::Blocked(TenantError::Unreadable),
-        Some(migrations) if migrations.is_empty() => Next::Nothing,
-        Some(migrations) => Next::Work(Box::new(Job::revert(tenant, migrations))),
+    let Some(ledger) = tenant.ledger() else { return Ok(Next::Blocked(TenantError::Unreadable)) };
+    let migrations = still(ledger);
+    let is_to_go = |version: &String| migrations.iter().any(|index| set.at(*index).version().as_str() == version);
+    // What was applied meanwhile may need what is to go.
+    let newer = ledger.applied.last().filter(|newest| !is_to_go(newest)).cloned();
+    Ok(match (migrations.is_empty(), newer) {
+        (true, _) => Next::Nothing,
+        (false, Some(version)) => Next::Blocked(TenantError::Ahead { version }),
+        (false, None) => Next::Work(Box::new(Job::revert(tenant, migrations))),
     })
 }

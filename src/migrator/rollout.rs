@@ -10,6 +10,7 @@ use regex::Regex;
 use super::{Ended, Job, Outcome};
 use crate::drift::Accepted;
 use crate::failure::{TenantError, without_name};
+use crate::name::TenantName;
 
 /// How a run goes through a fleet. The default: all at once, and on after failures.
 #[derive(Debug, Clone, Default)]
@@ -33,9 +34,9 @@ pub struct Rollout {
 /// Which tenants come first.
 #[derive(Debug, Clone)]
 pub enum Canary {
-    /// So many, in the order of the run.
+    /// So many of those that there is something to do for, in the order of the run.
     First(NonZeroUsize),
-    /// Those whose names match.
+    /// Those whose names match; of those that there is nothing to do for, the structures are looked at.
     Matching(Regex),
 }
 
@@ -94,6 +95,14 @@ impl Rollout {
         self.verify || self.canary.is_some()
     }
 
+    /// The canaries among tenants that there is nothing to do for.
+    pub(super) fn canaries<'a>(&self, unchanged: &'a [TenantName]) -> Vec<&'a TenantName> {
+        match &self.canary {
+            Some(Canary::Matching(regex)) => unchanged.iter().filter(|name| regex.is_match(name.as_str())).collect(),
+            Some(Canary::First(_)) | None => Vec::new(),
+        }
+    }
+
     /// The jobs, in steps.
     pub(super) fn stages(&self, jobs: Vec<Job>) -> Vec<Stage> {
         let (canaries, others) = match &self.canary {
@@ -134,6 +143,9 @@ pub(super) struct Budget {
 struct Counted {
     done: usize,
     failed: usize,
+    /// How many of those failed before the run began.
+    failed_before: usize,
+    /// In how many ways the others have; two are as good as more.
     ways: HashSet<String>,
     ended: Option<Ended>,
 }
@@ -145,7 +157,8 @@ impl Budget {
         let ended = allowed.filter(|allowed| failed > *allowed).map(|_| Ended::Failure);
         // Who says how many may fail has thought of it.
         let breaker = rollout.breaker && allowed.is_none();
-        Self { allowed, breaker, state: Mutex::new(Counted { failed, ended, ..Counted::default() }) }
+        let counted = Counted { failed, failed_before: failed, ended, ..Counted::default() };
+        Self { allowed, breaker, state: Mutex::new(counted) }
     }
 
     /// Counts an outcome. Whether no other tenant is to be begun.
@@ -164,11 +177,20 @@ impl Budget {
         if state.ended.is_none() {
             if self.allowed.is_some_and(|allowed| state.failed > allowed) {
                 state.ended = Some(Ended::Failure);
-            } else if self.breaker && state.done == 0 && state.failed >= BREAKER && state.ways.len() == 1 {
+            } else if self.breaker
+                && state.done == 0
+                && state.failed - state.failed_before >= BREAKER
+                && state.ways.len() == 1
+            {
                 state.ended = Some(Ended::Breaker);
             }
         }
         state.ended.is_some()
+    }
+
+    /// Whether no other tenant is to be begun.
+    pub(super) fn is_spent(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).ended.is_some()
     }
 
     /// Why no other tenant is to be begun, where that is so.
@@ -209,6 +231,9 @@ mod tests {
         let same = Budget::new(&rollout, 100, 0);
         assert_eq!((0..BREAKER).filter(|n| same.counts(&format!("t{n}"), &busy(()))).count(), 1);
         assert!(matches!(same.ended(), Some(Ended::Breaker)));
+
+        let some_blocked = Budget::new(&rollout, 100, BREAKER - 1);
+        assert_eq!((0..BREAKER).filter(|n| some_blocked.counts(&format!("t{n}"), &busy(()))).count(), 1);
 
         let two_ways = Budget::new(&rollout, 100, 0);
         two_ways.counts("a", &Outcome::Failed(TenantError::Unsettled));

@@ -1,6 +1,7 @@
 //! One run over tenants: recorded, watched, in the steps of its rollout, and each outcome made certain.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 use super::job::Orders;
 use super::rollout::{Budget, Stage};
@@ -48,7 +49,12 @@ pub(crate) fn run_jobs(
     } else if !jobs.is_empty() {
         db.require_free_connection()?;
         integrity::record(db, tenancy)?;
-        let reference = reference(db, tenancy, rollout, &jobs)?;
+        let canaries: Vec<TenantName> = rollout.canaries(&report.unchanged).into_iter().cloned().collect();
+        let canaries = match canaries.is_empty() {
+            true => Fleet::default(),
+            false => Fleet::read_some(db.connection(), tenancy.tenant_migrations(), &canaries)?,
+        };
+        let reference = reference(db, tenancy, rollout, &jobs, &canaries)?;
         let pooler = match jobs.iter().any(|job| job.needs_a_session(tenancy)) {
             true => !db.connector().reaches_a_session_of_its_own()?,
             false => false,
@@ -63,14 +69,16 @@ pub(crate) fn run_jobs(
             observer.failed(&failed.tenant, &failed.error);
         }
         let names = match reference {
-            Some(_) => jobs.iter().map(|job| job.name().as_str().to_owned()).collect(),
+            Some(_) => {
+                jobs.iter().map(Job::name).chain(&report.unchanged).map(|name| name.as_str().to_owned()).collect()
+            }
             None => HashSet::new(),
         };
-        let crew = Crew { orders, budget };
         let reference = reference.as_ref();
-        let budget = &crew.budget;
+        let budget = &budget;
         let mut teller = Teller { tenancy, run, rollout, reference, compares: false, names, budget, report, observer };
-        let result = stages(db, &crew, &mut teller, rollout.stages(jobs));
+        let looked_at = teller.look_at(db, &canaries);
+        let result = looked_at.and_then(|()| stages(db, &orders, &mut teller, rollout.stages(jobs)));
         report = teller.report;
         end(db, run, &report);
         result?;
@@ -85,17 +93,21 @@ fn reference(
     tenancy: &Tenancy,
     rollout: &Rollout,
     jobs: &[Job],
+    canaries: &Fleet,
 ) -> Result<Option<Reference>, Error> {
     if !rollout.needs_reference() {
         return Ok(None);
     }
-    let wanted: BTreeSet<Vec<String>> = jobs.iter().map(|job| job.goal(tenancy.tenant_migrations())).collect();
+    let goals = jobs.iter().map(|job| job.goal(tenancy.tenant_migrations()));
+    let reached = canaries.tenants.iter().filter_map(|tenant| Some(tenant.ledger()?.applied.clone()));
+    let wanted: BTreeSet<Vec<String>> = goals.chain(reached).collect();
     Reference::make(db, tenancy, &wanted)?.map(Some).map_err(Error::NoReference)
 }
 
 /// Goes through the stages until one of them ends the run.
-fn stages(db: &mut Database, crew: &Crew<'_>, teller: &mut Teller<'_>, stages: Vec<Stage>) -> Result<(), Error> {
-    let stop = crew.orders.stop;
+fn stages(db: &mut Database, orders: &Orders<'_>, teller: &mut Teller<'_>, stages: Vec<Stage>) -> Result<(), Error> {
+    let Orders { stop, watch, tenancy, .. } = *orders;
+    let budget = teller.budget;
     let mut after_canary = false;
     let mut stages = stages.into_iter();
     let mut first = true;
@@ -110,16 +122,16 @@ fn stages(db: &mut Database, crew: &Crew<'_>, teller: &mut Teller<'_>, stages: V
         after_canary = canary;
         teller.compares = canary || teller.rollout.verify;
         let failed_before = teller.report.failed.len();
-        let Orders { watch, tenancy, .. } = crew.orders;
+        let crew = Crew { orders, budget, compares: teller.compares };
         let rest = watch::over(db, watch, tenancy, stop, |db| {
-            workers::run(db, jobs, crew, teller, stop, tenancy.limits().reconnect_for)
+            workers::run(db, jobs, &crew, teller, stop, tenancy.limits().reconnect_for)
         })?;
         teller.report.not_reached.extend(rest.not_reached.into_iter().map(Job::into_name));
         teller.report.ended = match rest.lost {
             // Who interrupts while the server is away does not want to wait for it.
             Some(error) if stop.is_requested() && error.is_outage() => Some(Ended::Interrupted),
             Some(error) => Some(Ended::Lost(error)),
-            None => crew.budget.ended(),
+            None => budget.ended(),
         };
         if teller.report.ended.is_none() && stop.is_requested() && !teller.report.not_reached.is_empty() {
             teller.report.ended = Some(Ended::Interrupted);
@@ -152,8 +164,10 @@ fn end(db: &mut Database, run: Run, report: &Report) {
 
 /// What the workers do.
 struct Crew<'a> {
-    orders: Orders<'a>,
-    budget: Budget,
+    orders: &'a Orders<'a>,
+    budget: &'a Budget,
+    /// Whether a tenant counts as done only when its structure was held against the reference.
+    compares: bool,
 }
 
 impl Work for Crew<'_> {
@@ -161,11 +175,16 @@ impl Work for Crew<'_> {
     type Outcome = Outcome;
 
     fn attempt(&self, session: &mut Session, job: &mut Job) -> Attempt<Outcome> {
-        job.attempt(session, &self.orders)
+        job.attempt(session, self.orders)
+    }
+
+    fn is_durable(&self) -> bool {
+        self.orders.commit == Commit::Durable
     }
 
     fn ends(&self, job: &Job, outcome: &Outcome) -> bool {
-        self.budget.counts(job.name().as_str(), outcome)
+        let to_compare = self.compares && matches!(outcome, Outcome::Applied(_));
+        !to_compare && self.budget.counts(job.name().as_str(), outcome)
     }
 }
 
@@ -220,19 +239,22 @@ impl Listener<Job, Outcome> for Teller<'_> {
                     job.is_stale();
                     again.push(job);
                 }
-                Outcome::Applied(done) => match drifted.remove(job.name()) {
-                    Some(error) => {
-                        let outcome = Outcome::Failed(error);
+                Outcome::Applied(done) => {
+                    let outcome = drifted.remove(job.name()).map_or(Outcome::Applied(done), Outcome::Failed);
+                    if self.compares {
                         self.budget.counts(job.name().as_str(), &outcome);
-                        outcomes.push((job, outcome));
                     }
-                    None => outcomes.push((job, Outcome::Applied(done))),
-                },
+                    outcomes.push((job, outcome));
+                }
                 other => outcomes.push((job, other)),
             }
         }
         self.record(db, outcomes)?;
         Ok(again)
+    }
+
+    fn ends(&self) -> bool {
+        self.budget.is_spent()
     }
 
     fn tell(&mut self, job: Job, outcome: Outcome) {
@@ -252,6 +274,30 @@ impl Listener<Job, Outcome> for Teller<'_> {
 }
 
 impl Teller<'_> {
+    /// Looks at canaries that there is nothing to do for: they may have been migrated by a run that found drift in them.
+    fn look_at(&mut self, db: &mut Database, canaries: &Fleet) -> Result<(), Error> {
+        let Some(reference) = self.reference.filter(|_| !canaries.tenants.is_empty()) else { return Ok(()) };
+        let drifted = self.drifted(db, canaries, reference)?;
+        if drifted.is_empty() {
+            return Ok(());
+        }
+        let took = Duration::ZERO;
+        let failures: Vec<Failure<'_>> = drifted
+            .iter()
+            .map(|(name, error)| Failure { tenant: name.as_str(), from: None, took, attempts: 0, error })
+            .collect();
+        self.run.record_failures(db.connection(), &failures)?;
+        let names: HashSet<&TenantName> = drifted.iter().map(|(name, _)| name).collect();
+        self.report.unchanged.retain(|unchanged| !names.contains(unchanged));
+        for (name, error) in drifted {
+            let failed = Failed::new(&name, error);
+            self.observer.failed(&failed.tenant, &failed.error);
+            self.report.failed.push(failed);
+        }
+        self.report.ended = Some(Ended::Canary);
+        Ok(())
+    }
+
     fn record(&self, db: &mut Database, outcomes: &[(Job, Outcome)]) -> Result<(), Error> {
         let failures: Vec<Failure<'_>> = outcomes
             .iter()

@@ -27,7 +27,7 @@ pub(super) fn listen<J, T>(
     heard: &mpsc::Receiver<(J, T)>,
     shared: &Shared<'_, J>,
     listener: &mut dyn Listener<J, T>,
-    alone: bool,
+    is_durable: bool,
 ) -> Told<J> {
     let mut told = Told { uncertain: Vec::new(), error: None };
     let mut bundle = Vec::new();
@@ -38,7 +38,7 @@ pub(super) fn listen<J, T>(
         bundle.extend(message.ok());
         if over || Instant::now() >= due || shared.is_idle() {
             if !bundle.is_empty() {
-                tell(db, pool, shared, listener, alone, &mut bundle, &mut told);
+                tell(db, pool, shared, listener, is_durable, &mut bundle, &mut told);
             }
             due = Instant::now() + TELL_EVERY;
         }
@@ -54,14 +54,14 @@ fn tell<J, T>(
     pool: &Pool,
     shared: &Shared<'_, J>,
     listener: &mut dyn Listener<J, T>,
-    alone: bool,
+    is_durable: bool,
     bundle: &mut Vec<(J, T)>,
     told: &mut Told<J>,
 ) {
     let many = bundle.len();
     let certain = match told.error {
         Some(_) => None,
-        None => match make_certain(db, pool, shared, listener, alone, bundle) {
+        None => match make_certain(db, pool, shared, listener, is_durable, bundle) {
             Ok(again) => Some(again),
             Err(error) => {
                 shared.halt.store(true, Ordering::Release);
@@ -77,6 +77,9 @@ fn tell<J, T>(
         }
         Some(again) => {
             bundle.drain(..).for_each(|(job, outcome)| listener.tell(job, outcome));
+            if listener.ends() {
+                shared.halt.store(true, Ordering::Release);
+            }
             again
         }
     };
@@ -92,14 +95,13 @@ fn make_certain<J, T>(
     pool: &Pool,
     shared: &Shared<'_, J>,
     listener: &mut dyn Listener<J, T>,
-    alone: bool,
+    is_durable: bool,
     bundle: &mut Vec<(J, T)>,
 ) -> Result<Vec<J>, Error> {
     let began = Instant::now();
     let mut tries = 0;
     loop {
-        // A job that is alone commits durably by itself.
-        let flushed = if alone { Ok(()) } else { db.flush() };
+        let flushed = if is_durable { Ok(()) } else { db.flush() };
         match flushed.and_then(|()| listener.verify(db, bundle)) {
             // Who wants it to end does not wait for a server that is not there; but a connection may have been idle.
             Err(error)

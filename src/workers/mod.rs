@@ -55,6 +55,11 @@ pub(crate) trait Work: Sync {
     /// Tries a job.
     fn attempt(&self, session: &mut Session, job: &mut Self::Job) -> Attempt<Self::Outcome>;
 
+    /// Whether a job's own commit is durable when it returns, so that nothing is left to be made so.
+    fn is_durable(&self) -> bool {
+        false
+    }
+
     /// Whether nothing new is to begin after this outcome.
     fn ends(&self, job: &Self::Job, outcome: &Self::Outcome) -> bool {
         let _ = (job, outcome);
@@ -72,6 +77,11 @@ pub(crate) trait Listener<J, T> {
 
     /// Hears of an outcome that is certain.
     fn tell(&mut self, job: J, outcome: T);
+
+    /// Whether nothing new is to begin after what was verified.
+    fn ends(&self) -> bool {
+        false
+    }
 }
 
 /// What a try at a job led to.
@@ -129,9 +139,8 @@ pub(crate) fn run<W: Work>(
     if jobs.is_empty() {
         return Ok(Rest { not_reached: Vec::new(), lost: None });
     }
-    let alone = jobs.len() == 1;
     let pool = db.pool(jobs.len())?;
-    let shared = Shared::new(jobs, stop, reconnect_for);
+    let shared = Shared::new(jobs, pool.max_size() as usize, stop, reconnect_for);
     let (outcomes, heard) = mpsc::channel();
     let told = thread::scope(|scope| {
         for _ in 0..pool.max_size() {
@@ -139,7 +148,7 @@ pub(crate) fn run<W: Work>(
             scope.spawn(move || worker(pool, shared, work, &outcomes));
         }
         drop(outcomes);
-        certain::listen(db, &pool, &heard, &shared, listener, alone)
+        certain::listen(db, &pool, &heard, &shared, listener, work.is_durable())
     });
     let (mut not_reached, lost) = shared.left();
     not_reached.extend(told.uncertain);
@@ -147,7 +156,7 @@ pub(crate) fn run<W: Work>(
 }
 
 fn worker<W: Work>(pool: &Pool, shared: &Shared<'_, W::Job>, work: &W, outcomes: &mpsc::Sender<(W::Job, W::Outcome)>) {
-    while let Some(mut job) = shared.take() {
+    while let Some(mut in_hand) = shared.take() {
         // Held for one job only: a session that broke in it is replaced.
         let most = shared.reconnect_for.max(Duration::from_secs(1));
         let mut session = match connect::session(pool, most, || !shared.stop.is_requested()) {
@@ -158,20 +167,21 @@ fn worker<W: Work>(pool: &Pool, shared: &Shared<'_, W::Job>, work: &W, outcomes:
             Ok(mut older) => {
                 // It was open when another was lost, and is likely to be lost as well.
                 older.spend();
-                shared.put_back(job);
+                shared.put_back(in_hand);
                 continue;
             }
             Err(message) => {
-                shared.put_back(job);
+                shared.put_back(in_hand);
                 shared.wait_for_server(Why::Unreachable, || Error::ConnectionsLost { message });
                 continue;
             }
         };
-        let attempt = work.attempt(&mut session, &mut job);
+        let attempt = work.attempt(&mut session, &mut in_hand.job);
         drop(session);
         let mut queue = shared.lock();
-        queue.in_hand -= 1;
+        queue.leaves_hand(&in_hand);
         queue.at_work -= 1;
+        let job = in_hand.job;
         match attempt {
             Attempt::Done(outcome) => {
                 queue.outage = None;

@@ -18,6 +18,8 @@ pub(super) struct Item<J> {
 pub(super) struct Queue<J> {
     pub(super) ready: VecDeque<J>,
     pub(super) aside: Vec<Item<J>>,
+    /// How many of those in hand were put aside before.
+    pub(super) in_hand_again: usize,
     pub(super) canceled: Vec<J>,
     pub(super) in_hand: usize,
     /// How many of those have a session.
@@ -26,6 +28,21 @@ pub(super) struct Queue<J> {
     pub(super) uncertain: usize,
     pub(super) outage: Option<Outage>,
     pub(super) lost: Option<Error>,
+}
+
+/// A job that a worker has in hand.
+pub(super) struct InHand<J> {
+    pub(super) job: J,
+    /// Whether it was put aside before.
+    again: bool,
+}
+
+impl<J> Queue<J> {
+    /// Notes that a worker has a job in hand no more.
+    pub(super) fn leaves_hand<T>(&mut self, in_hand: &InHand<T>) {
+        self.in_hand -= 1;
+        self.in_hand_again -= usize::from(in_hand.again);
+    }
 }
 
 /// The server cannot be reached, or takes no writes.
@@ -49,13 +66,15 @@ pub(super) struct Shared<'a, J> {
     pub(super) halt: AtomicBool,
     pub(super) stop: &'a Stop,
     pub(super) reconnect_for: Duration,
+    workers: usize,
 }
 
 impl<'a, J> Shared<'a, J> {
-    pub(super) fn new(jobs: Vec<J>, stop: &'a Stop, reconnect_for: Duration) -> Self {
+    pub(super) fn new(jobs: Vec<J>, workers: usize, stop: &'a Stop, reconnect_for: Duration) -> Self {
         let queue = Queue {
             ready: jobs.into(),
             aside: Vec::new(),
+            in_hand_again: 0,
             canceled: Vec::new(),
             in_hand: 0,
             at_work: 0,
@@ -63,7 +82,8 @@ impl<'a, J> Shared<'a, J> {
             outage: None,
             lost: None,
         };
-        Self { queue: Mutex::new(queue), changed: Condvar::new(), halt: AtomicBool::new(false), stop, reconnect_for }
+        let (queue, changed, halt) = (Mutex::new(queue), Condvar::new(), AtomicBool::new(false));
+        Self { queue, changed, halt, stop, reconnect_for, workers }
     }
 
     /// The jobs that are left when the workers are gone, and why they are, where the server is.
@@ -82,23 +102,29 @@ impl<'a, J> Shared<'a, J> {
     }
 
     /// The next job, waited for where all that is left is put aside or may yet be. None: the work is over.
-    pub(super) fn take(&self) -> Option<J> {
+    ///
+    /// What was put aside and is due goes before what was not begun, so that it is known early when nothing gets through;
+    /// but half of the workers stay with the others.
+    pub(super) fn take(&self) -> Option<InHand<J>> {
         let mut queue = self.lock();
         loop {
             if self.halted() || queue.lost.is_some() {
                 return None;
             }
+            let now = Instant::now();
+            let next = (0..queue.aside.len()).min_by_key(|index| queue.aside[*index].not_before);
+            let due = next.filter(|index| queue.aside[*index].not_before <= now);
+            let may_try_again = queue.ready.is_empty() || queue.in_hand_again * 2 < self.workers;
+            if let Some(index) = due.filter(|_| may_try_again) {
+                queue.in_hand += 1;
+                queue.in_hand_again += 1;
+                return Some(InHand { job: queue.aside.swap_remove(index).job, again: true });
+            }
             if let Some(job) = queue.ready.pop_front() {
                 queue.in_hand += 1;
-                return Some(job);
+                return Some(InHand { job, again: false });
             }
-            let now = Instant::now();
-            let due = (0..queue.aside.len()).min_by_key(|index| queue.aside[*index].not_before);
-            let wait = match due {
-                Some(index) if queue.aside[index].not_before <= now => {
-                    queue.in_hand += 1;
-                    return Some(queue.aside.swap_remove(index).job);
-                }
+            let wait = match next {
                 Some(index) => queue.aside[index].not_before - now,
                 None if queue.in_hand + queue.uncertain == 0 => return None,
                 None => TICK,
@@ -107,10 +133,10 @@ impl<'a, J> Shared<'a, J> {
         }
     }
 
-    pub(super) fn put_back(&self, job: J) {
+    pub(super) fn put_back(&self, in_hand: InHand<J>) {
         let mut queue = self.lock();
-        queue.in_hand -= 1;
-        queue.ready.push_front(job);
+        queue.leaves_hand(&in_hand);
+        queue.ready.push_front(in_hand.job);
     }
 
     /// Notes that a session was had: the server lets sessions in.
@@ -149,5 +175,45 @@ impl<'a, J> Shared<'a, J> {
     pub(super) fn is_idle(&self) -> bool {
         let queue = self.lock();
         queue.ready.is_empty() && queue.aside.is_empty() && queue.in_hand == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn aside(shared: &Shared<'_, &'static str>, job: &'static str, not_before: Instant) {
+        shared.lock().aside.push(Item { job, not_before });
+    }
+
+    #[test]
+    fn what_is_due_again_goes_first_and_leaves_half_of_the_workers_to_the_others() {
+        let stop = Stop::default();
+        let shared = Shared::new(vec!["a", "b", "c"], 4, &stop, Duration::ZERO);
+        let now = Instant::now();
+        aside(&shared, "y", now - Duration::from_secs(1));
+        aside(&shared, "x", now - Duration::from_secs(2));
+        aside(&shared, "z", now);
+        aside(&shared, "later", now + Duration::from_secs(3_600));
+        let taken: Vec<InHand<&str>> = (0..4).filter_map(|_| shared.take()).collect();
+        assert_eq!(taken.iter().map(|in_hand| in_hand.job).collect::<Vec<_>>(), ["x", "y", "a", "b"]);
+        shared.lock().leaves_hand(&taken[0]);
+        assert_eq!(shared.take().map(|in_hand| in_hand.job), Some("z"));
+        // Nothing else is left to be begun: all workers may try again.
+        assert_eq!(shared.take().map(|in_hand| in_hand.job), Some("c"));
+        aside(&shared, "w", now);
+        assert_eq!(shared.take().map(|in_hand| in_hand.job), Some("w"));
+        let (left, lost) = shared.left();
+        assert_eq!((left, lost.is_none()), (vec!["later"], true));
+    }
+
+    #[test]
+    fn one_worker_does_both() {
+        let stop = Stop::default();
+        let shared = Shared::new(vec!["a"], 1, &stop, Duration::ZERO);
+        aside(&shared, "x", Instant::now());
+        let first = shared.take().map(|in_hand| (in_hand.job, shared.lock().leaves_hand(&in_hand)));
+        assert_eq!(first, Some(("x", ())));
+        assert_eq!(shared.take().map(|in_hand| in_hand.job), Some("a"));
     }
 }

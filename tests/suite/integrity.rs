@@ -1,5 +1,7 @@
 //! Migrations stay what they were when they were first applied.
 
+use diesel::connection::SimpleConnection;
+
 use crate::assert_snapshot;
 use crate::create::set_up;
 use crate::support::migrations::Dir;
@@ -39,7 +41,7 @@ fn an_edited_migration_stops_every_writing_command_before_it_begins() {
     ] {
         let output = with(&db, &migrations, command);
         output.assert_code(3);
-        assert!(output.stderr.contains("1_a was edited since it was first applied"), "{command:?}: {}", output.stderr);
+        assert!(output.stderr.contains("1_a was edited since it was applied"), "{command:?}: {}", output.stderr);
     }
     assert_eq!(db.strings("SELECT name FROM schema_tracker"), ["acme"]);
     assert_eq!(db.strings("SELECT version FROM acme.__diesel_schema_migrations ORDER BY 1"), ["1", "2"]);
@@ -60,6 +62,42 @@ fn the_health_check_finds_what_is_not_as_it_was_applied() {
         with(&db, &changed, &["repair", "--accept", version, "--reason", "a test"]).assert_code(0);
     }
     with(&db, &changed, &check).assert_code(0);
+}
+
+#[test]
+fn a_ledger_that_cannot_be_read_may_have_it() {
+    let (db, migrations) = applied();
+    let migrations = migrations.add("3_c", "CREATE TABLE c (i int);");
+    with(&db, &migrations, &["create", "globex"]).assert_code(0);
+    migrations.write("3_c/up.sql", "CREATE TABLE c (i bigint);");
+    let mut holder = db.connect();
+    holder.batch_execute("BEGIN; LOCK TABLE globex.__diesel_schema_migrations IN ACCESS EXCLUSIVE MODE").unwrap();
+    assert_snapshot!(with(&db, &migrations, &["migrate-one", "acme"]));
+    drop(holder);
+    with(&db, &migrations, &["migrate-one", "acme"]).assert_code(3);
+    assert_eq!(db.string("SELECT script FROM schema_migration WHERE version = '3'"), "CREATE TABLE c (i int);");
+}
+
+#[test]
+fn what_is_being_applied_is_not_recorded_otherwise_meanwhile() {
+    let (db, migrations) = applied();
+    let migrations =
+        migrations.add("3_c", "CREATE INDEX CONCURRENTLY c_idx ON a (i);").metadata("run_in_transaction = false");
+    // The build waits for whoever may still see the table as it was.
+    let mut reader = db.connect();
+    reader.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM acme.a").unwrap();
+    let path = migrations.path().to_str().unwrap();
+    let build = db.tenantry(["migrate-one", "acme", "--tenant-migrations", path]).spawn();
+    db.wait_for_concurrent_build();
+    let edited = Dir::new()
+        .add("1_a", "CREATE TABLE a (i int);\n")
+        .add("2_b", "CREATE TABLE b (i int);\n")
+        .add("3_c", "CREATE INDEX CONCURRENTLY c_idx ON b (i);")
+        .metadata("run_in_transaction = false");
+    assert_snapshot!(with(&db, &edited, &["create", "globex"]));
+    drop(reader);
+    build.wait().assert_code(0);
+    with(&db, &edited, &["create", "globex"]).assert_code(3);
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn a_drop_and_a_migration_do_not_mix() {
     let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "CREATE TABLE b (i int);");
     let migrate = with(&db, &migrations, &["migrate-all"]).spawn();
     let names: Vec<String> = (0..30).step_by(2).map(|n| format!("t{n:05}")).collect();
-    let drop = db.tenantry(["drop", "--yes"]).args(&names).spawn();
+    let drop = with(&db, &migrations, &["drop", "--yes"]).args(&names).spawn();
     let (migrated, dropped) = (migrate.wait(), drop.wait());
     dropped.assert_code(0);
     assert!(matches!(migrated.code, Some(0 | 1)), "{}", migrated.stderr);

@@ -2,8 +2,9 @@
 
 use crate::assert_snapshot;
 use crate::create::set_up;
+use crate::drop::Screen;
 use crate::support::migrations::Dir;
-use crate::support::{Database, Output};
+use crate::support::{Database, Output, Terminal};
 
 fn with(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
     let path = migrations.path().to_str().unwrap();
@@ -82,6 +83,51 @@ fn one_that_fails_is_rolled_back_whole_and_told_exactly() {
     assert_snapshot!(with(&db, &migrations, &["revert-all", "--to", "1", "--yes"]));
     assert_eq!(["acme", "globex", "initech"].map(|tenant| versions(&db, tenant)), ["1", "1", "1 2 3"]);
     assert_eq!(db.string("SELECT to_regclass('initech.a_i_idx')"), "initech.a_i_idx");
+}
+
+#[test]
+fn steps_are_gone_on_with_by_the_version_that_they_lead_to() {
+    let (db, migrations) = fleet();
+    db.execute("CREATE VIEW globex.of_b AS SELECT i FROM globex.b");
+    let output = with(&db, &migrations, &["revert-all", "--steps", "2", "--yes"]);
+    assert_snapshot!(output);
+    assert_eq!(["acme", "globex", "initech"].map(|tenant| versions(&db, tenant)), ["1", "1 2 3", "1"]);
+    db.execute("DROP VIEW globex.of_b");
+    with(&db, &migrations, &["revert-all", "--match", "^globex$", "--to", "1", "--yes"]).assert_code(0);
+    // Where they lead to several versions, there is none to be told.
+    with(&db, &migrations, &["migrate-one", "acme"]).assert_code(0);
+    db.execute("CREATE VIEW acme.of_a AS SELECT i FROM acme.a; DROP INDEX acme.a_i_idx");
+    let output = with(&db, &migrations, &["revert-all", "--steps", "1", "--yes"]);
+    output.assert_code(1);
+    assert!(!output.stderr.contains("to try again"), "{}", output.stderr);
+}
+
+#[test]
+fn while_somebody_thinks_others_may_work_and_what_they_change_is_not_lost() {
+    let (db, migrations) = fleet();
+    let path = migrations.path().to_str().unwrap();
+    let asked = |args: &[&str]| {
+        let mut terminal = Terminal::spawn(db.tenantry(args).args(["--tenant-migrations", path]));
+        terminal.expect("[y/N]");
+        terminal
+    };
+    let mut left = asked(&["revert-all", "--steps", "1"]);
+    left.type_text("\u{3}");
+    Screen::of(&mut left).assert_code(130);
+
+    let mut all = asked(&["revert-all", "--steps", "1"]);
+    let mut one = asked(&["revert-one", "acme", "--steps", "1"]);
+    let migrations = migrations.add("4_d", "CREATE TABLE d (i int);").down("DROP TABLE d;");
+    with(&db, &migrations, &["migrate-all"]).assert_code(0);
+    for terminal in [&mut all, &mut one] {
+        terminal.type_line("y");
+    }
+    let (all, one) = (Screen::of(&mut all), Screen::of(&mut one));
+    all.assert_code(4);
+    assert_snapshot!(all);
+    one.assert_code(1);
+    assert_snapshot!(one);
+    assert_eq!(["acme", "globex", "initech"].map(|tenant| versions(&db, tenant)), ["1 2 3 4"; 3]);
 }
 
 #[test]

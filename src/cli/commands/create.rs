@@ -42,6 +42,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut db = context.database()?;
     let plan = lifecycle::plan_create(&mut db, &tenancy, &names, if_exists)?;
     let mut progress = Progress::new(context.output(), "created");
+    if !args.if_not_exists {
+        progress = progress.resumed_by("the same command with --if-not-exists goes on from there");
+    }
     let report = lifecycle::create(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
     let left = report.to_try_again();

@@ -60,29 +60,27 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         }
         confirm(args.yes, &format!("Drop {}? [y/N]", count(plan.drops.len(), "tenant")), Answer::Yes)?;
     }
-    let mut progress = Progress::new(output, "dropped").in_steps(goes_in_steps(&plan));
+    let mut progress = Progress::new(output, "dropped")
+        .in_steps(goes_in_steps(&plan))
+        .resumed_by("the same command with --if-exists goes on from there");
     let report = lifecycle::drop_tenants(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
     if output.is_json() {
         output.json(&ReportDocument::new(&report, context))?;
     }
     let exit = told(context, &report)?;
-    if let Some(again) = again(&report, args.untracked) {
-        output.hint(format_args!("to go on: {}", context.command(&again)));
-    }
-    Ok(exit)
-}
-
-/// The command that goes on with what is left, where that may help.
-fn again(report: &DropReport, untracked: bool) -> Option<String> {
     /// A command with more names is not typed again.
     const NAMED: usize = 10;
     let left = report.to_try_again();
-    if left.is_empty() {
-        return None;
+    match left.len() {
+        0 => {}
+        1..=NAMED => {
+            let untracked = if args.untracked { " --untracked" } else { "" };
+            output.hint(format_args!("to go on: {}", context.command(&format!("drop {}{untracked}", left.join(" ")))));
+        }
+        _ => output.hint("to go on: the same command, with --if-exists for those that are gone"),
     }
-    let names = if left.len() <= NAMED { left.join(" ") } else { "NAME… --if-exists".to_owned() };
-    Some(format!("drop {names}{}", if untracked { " --untracked" } else { "" }))
+    Ok(exit)
 }
 
 /// Shows on standard error what a question is about.
@@ -141,9 +139,7 @@ pub(super) fn told(context: &Context, report: &DropReport) -> Result<Exit> {
     for name in &report.missing {
         output.status(format_args!("{name} is not there"));
     }
-    if let Some(Ended::Lost(error)) = &report.ended {
-        output.error(error);
-    }
+    report::lost(context, report.ended.as_ref());
     for InSteps { name, transactions } in &report.in_steps {
         output.status(format_args!("{name} was dropped in {}", count(*transactions as usize, "transaction")));
     }

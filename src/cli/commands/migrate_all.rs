@@ -10,7 +10,8 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{Verbosity, count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, failures};
-use crate::cli::steps::{Steps, again};
+use crate::cli::resume::Resume;
+use crate::cli::steps::Steps;
 use crate::fleet::Fleet;
 use crate::lint::{File, Finding, lint};
 use crate::migration::{MigrationSet, Version};
@@ -57,7 +58,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let picks = |name: &str| steps(name) && args.selection.picks(name);
     let mut plan = Plan::of(Fleet::read(db.connection(), set)?, set, picks);
     args.steps.sort(&mut db, &mut plan.migrate, |planned| &planned.tenant)?;
-    args.steps.require_canary(plan.migrate.iter().map(|planned| &planned.tenant.name))?;
+    args.steps.require_canary(plan.migrate.iter().map(|planned| &planned.tenant.name).chain(&plan.up_to_date))?;
     if args.dry_run {
         return show(context, &plan, &tenancy);
     }
@@ -71,15 +72,15 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 impl Args {
     /// The command that tries again what was not done.
     fn again(&self, report: &Report) -> String {
-        let mut flags = self.steps.flags(report);
-        if let Some(to) = &self.to {
-            flags.push_str(&format!(" --to {to}"));
-        }
-        if self.verify {
-            flags.push_str(" --verify");
-        }
-        again("migrate-all", report, &self.selection, &flags)
+        let what = what(self.to.as_ref(), self.verify);
+        Resume { command: "migrate-all", selection: &self.selection, steps: &self.steps, what }.after(report)
     }
+}
+
+/// The flags that say what is done to each tenant.
+pub(super) fn what(to: Option<&Version>, verify: bool) -> String {
+    let to = to.map_or_else(String::new, |to| format!(" --to {to}"));
+    to + if verify { " --verify" } else { "" }
 }
 
 /// Shows a plan.

@@ -12,7 +12,7 @@ use crate::migration::Version;
 use crate::migrator::{self, Plan, Rollout};
 use crate::name::TenantName;
 
-use super::migrate_all::show;
+use super::migrate_all::{show, what};
 
 /// Bring one tenant up to date
 #[derive(Debug, clap::Args)]
@@ -55,5 +55,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let rollout = Rollout { verify: args.verify, ..Rollout::default() };
     let report = migrator::migrate(&mut db, &tenancy, plan, &rollout, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
-    report::run(context, &report, "migrated", &if tracked { format!("migrate-one {name}") } else { String::new() })
+    let again = match tracked {
+        true => format!("migrate-one {name}{}", what(args.to.as_ref(), args.verify)),
+        false => String::new(),
+    };
+    report::run(context, &report, "migrated", &again)
 }

@@ -6,13 +6,15 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::cli::arguments::Selection;
-use crate::cli::confirm::{Answer, confirm};
+use crate::cli::confirm::{Answer, Unconfirmed, confirm};
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, failures};
-use crate::cli::steps::{Steps, again};
+use crate::cli::resume::Resume;
+use crate::cli::steps::Steps;
+use crate::database::Database;
 use crate::fleet::Fleet;
 use crate::migration::{MigrationSet, Version};
 use crate::migrator::{self, Back, RevertPlan, Reverting};
@@ -63,40 +65,64 @@ impl BackArgs {
         }
     }
 
-    /// As it is given. Steps are counted from where a tenant is, so that they cannot be given again.
-    pub(super) fn again(&self) -> Option<String> {
-        self.to.as_ref().map(|version| format!(" --to {version}"))
+    /// The flags that go on with what a plan leaves. Steps are counted from where a tenant is, so that those that are done
+    /// would go back further: where all come to one version, that is given instead.
+    pub(super) fn resumed(&self, plan: &RevertPlan) -> Option<String> {
+        let to = match &self.to {
+            Some(version) => Some(version.as_str()),
+            None => plan.common_version(),
+        };
+        to.map(|version| format!(" --to {version}"))
     }
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let (tenancy, mut db) = context.fleet(args.dry_run)?;
     let set = tenancy.tenant_migrations();
-    let stop = context.stop();
-    if !args.dry_run {
-        args.steps.lock_fleet(context, &mut db)?;
-    }
-    let steps = args.steps.picks(context, &mut db)?;
-    let picks = |name: &str| steps(name) && args.selection.picks(name);
-    let mut plan = RevertPlan::of(Fleet::read(db.connection(), set)?, set, &args.back.back(), picks)?;
-    args.steps.sort(&mut db, &mut plan.revert, |reverting| &reverting.tenant)?;
-    args.steps.require_canary(plan.revert.iter().map(|reverting| &reverting.tenant.name))?;
     if args.dry_run {
-        return show(context, &plan, set);
+        return show(context, &args.plan(context, &mut db, set)?, set);
     }
-    ask(context.output(), &plan, set, args.yes)?;
+    // The lock is not held while somebody thinks.
+    let shown = match args.yes {
+        true => None,
+        false => {
+            let plan = args.plan(context, &mut db, set)?;
+            ask(context.output(), &plan, set, args.yes)?;
+            Some(plan)
+        }
+    };
+    let stop = context.stop();
+    args.steps.lock_fleet(context, &mut db)?;
+    let plan = args.plan(context, &mut db, set)?;
+    if shown.is_some_and(|shown| !shown.is_same(&plan)) {
+        return Err(Unconfirmed::Changed.into());
+    }
     let rollout = args.steps.rollout()?;
-    let mut progress = Progress::new(context.output(), "reverted");
+    let resumed = args.back.resumed(&plan);
+    let mut progress = Progress::new(context.output(), "reverted").resumed_by(match &resumed {
+        Some(to) => format!("the same command with{to} goes on from there"),
+        None => "the same --steps would take those that are done further back".to_owned(),
+    });
     let report = migrator::revert(&mut db, &tenancy, plan, &rollout, &stop, &mut progress)?;
     std::mem::drop(progress);
-    let again = match args.back.again() {
-        Some(to) => {
-            let flags = args.steps.flags(&report) + &to;
-            again("revert-all", &report, &args.selection, &flags)
+    let again = match resumed {
+        Some(what) => {
+            Resume { command: "revert-all", selection: &args.selection, steps: &args.steps, what }.after(&report)
         }
         None => String::new(),
     };
     report::run(context, &report, "reverted", &again)
+}
+
+impl Args {
+    fn plan(&self, context: &Context, db: &mut Database, set: &MigrationSet) -> Result<RevertPlan> {
+        let steps = self.steps.picks(context, db)?;
+        let picks = |name: &str| steps(name) && self.selection.picks(name);
+        let mut plan = RevertPlan::of(Fleet::read(db.connection(), set)?, set, &self.back.back(), picks)?;
+        self.steps.sort(db, &mut plan.revert, |reverting| &reverting.tenant)?;
+        self.steps.require_canary(plan.revert.iter().map(|reverting| &reverting.tenant.name).chain(&plan.unchanged))?;
+        Ok(plan)
+    }
 }
 
 /// Asks whether it is meant, and says what is lost.

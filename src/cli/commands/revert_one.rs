@@ -47,9 +47,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         return show(context, &plan, set);
     }
     ask(context.output(), &plan, set, args.yes)?;
+    let resumed = args.back.resumed(&plan);
     let mut progress = Progress::new(context.output(), "reverted");
     let report = migrator::revert(&mut db, &tenancy, plan, &Rollout::default(), &context.stop(), &mut progress)?;
     std::mem::drop(progress);
-    let again = args.back.again().filter(|_| tracked).map(|flags| format!("revert-one {name}{flags}"));
+    let again = resumed.filter(|_| tracked).map(|to| format!("revert-one {name}{to}"));
     report::run(context, &report, "reverted", &again.unwrap_or_default())
 }

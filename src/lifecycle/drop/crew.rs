@@ -108,6 +108,11 @@ impl Work for Crew<'_> {
     type Job = Job;
     type Outcome = Result<Gone, TenantError>;
 
+    /// In steps, only what is left at the end commits so; the steps before are made durable by it.
+    fn is_durable(&self) -> bool {
+        self.commit == Commit::Durable
+    }
+
     fn attempt(&self, session: &mut Session, job: &mut Job) -> Attempt<Self::Outcome> {
         job.setbacks.begin();
         let trouble = match self.drop_one(session, job) {

@@ -75,9 +75,57 @@ fn a_canary_with_drift_keeps_the_others_from_being_begun() {
     run.assert_code(1);
     // It is migrated all the same, and its drift is not hidden.
     assert_eq!(at(&db, "2"), set(&["t00000", "t00001"]));
+    // What it says goes on looks at that tenant again, though there is nothing to do for it.
+    assert!(run.stderr.contains("migrate-all --canary '^t00000$'"), "{}", run.stderr);
+    for _ in 0..2 {
+        let again = json(&db, &migrations, &["--canary", "^t00000$"]);
+        again.assert_code(1);
+        assert_eq!((ended(&again).as_deref(), listed(&again, "failed")), (Some("canary"), set(&["t00000"])));
+        assert_eq!((listed(&again, "done").len(), listed(&again, "not_reached").len()), (0, 6));
+        assert!(again.stderr.contains("--canary '^t00000$'"), "{}", again.stderr);
+    }
+    assert_eq!(at(&db, "2").len(), 2);
     db.execute("ALTER TABLE t00000.a DROP COLUMN by_hand");
-    json(&db, &migrations, &["--canary", "2"]).assert_code(0);
+    json(&db, &migrations, &["--canary", "^t00000$"]).assert_code(0);
     assert_eq!(at(&db, "2").len(), 8);
+}
+
+#[test]
+fn drift_counts_as_a_failure_when_it_is_found() {
+    let template = fleet(40);
+    let tables = names(40).into_iter().map(|name| format!("ALTER TABLE {name}.a ADD COLUMN by_hand text;"));
+    template.execute(&tables.collect::<String>());
+    let migrations = migrations("true");
+    for (flags, why, many) in
+        [(&[][..], "breaker", 10), (&["--fail-fast"], "failure", 5), (&["--max-failures", "7"], "failure", 10)]
+    {
+        let db = template.copy();
+        let batch = if flags.is_empty() { "10" } else { "5" };
+        let run = json(&db, &migrations, &[flags, &["--verify", "--batch", batch]].concat());
+        run.assert_code(1);
+        assert_eq!((ended(&run).as_deref(), listed(&run, "failed").len()), (Some(why), many), "{}", run.stderr);
+        assert_eq!(at(&db, "2").len(), many, "no other was begun");
+    }
+}
+
+#[test]
+fn what_goes_on_is_told_with_all_that_it_must_have() {
+    let db = fleet(14);
+    let migrations = migrations("name <> 't00001'");
+    // Of those of an earlier run, some are not reached.
+    json(&db, &self::migrations("false"), &["--max-failures", "100%"]).assert_code(1);
+    let run = json(&db, &migrations, &["--retry-failed", "1", "--batch", "2", "--fail-fast", "--to", "2", "--verify"]);
+    run.assert_code(1);
+    let again = "migrate-all --retry-failed 1 --batch 2 --fail-fast --to 2 --verify";
+    assert!(run.stderr.contains(&format!("to try again: tenantry {again}")), "{}", run.stderr);
+    let one = with(&db, &migrations, &["migrate-one", "t00001", "--to", "2", "--verify", "--jobs", "1"]).run();
+    one.assert_code(1);
+    assert!(
+        one.stderr.contains("to try again: tenantry migrate-one t00001 --to 2 --verify --tenant"),
+        "{}",
+        one.stderr
+    );
+    assert!(one.stderr.contains("--jobs 1"), "{}", one.stderr);
 }
 
 #[test]
