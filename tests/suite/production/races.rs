@@ -143,15 +143,16 @@ fn a_run_that_is_planned_has_the_lock_already() {
     small_fleet(&db, 2, &["1"]);
     let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "CREATE TABLE b (i int);").down("DROP TABLE b;");
     with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
-    // It waits for an answer.
-    let command = with(&db, &migrations, &["revert-all", "--steps", "1"]).env("USER", "ada");
-    let mut first = crate::support::Terminal::spawn(command);
-    first.expect("[y/N]");
+    // It waits for the tracker.
+    let mut holder = db.connect();
+    holder.batch_execute("BEGIN; LOCK TABLE schema_tracker").unwrap();
+    let first = with(&db, &migrations, &["migrate-all"]).env("USER", "ada").spawn();
+    db.wait_for_waiters(1);
     let host = format!("on {}", rustix::system::uname().nodename().to_string_lossy());
     let second = with(&db, &migrations, &["migrate-all"]).hide(host, "on HOST").run();
     second.assert_code(3);
     assert_snapshot!(second);
-    first.type_line("n");
-    first.wait();
+    drop(holder);
+    first.wait().assert_code(0);
     with(&db, &migrations, &["migrate-all", "--lock-wait", "10s"]).run().assert_code(0);
 }
