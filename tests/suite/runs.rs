@@ -107,3 +107,24 @@ fn old_ones_are_forgotten() {
     assert_eq!(db.count("SELECT count(*) FROM schema_run_tenant WHERE run = 1"), 0);
     assert_eq!(db.count("SELECT count(*) FROM schema_run_tenant WHERE run = 2"), 3);
 }
+
+/// The end of a run does not wait until all that is too old is gone.
+#[test]
+fn those_that_are_many_are_forgotten_some_at_a_time() {
+    let db = set_up();
+    db.execute(
+        "INSERT INTO schema_run (command, version, started_at, ended_at, outcome) \
+         SELECT 'create', '1', now() - interval '1 day' * (100 + n), now(), 'done' FROM generate_series(1, 250) AS n; \
+         INSERT INTO schema_run_tenant (run, tenant, outcome, started_at, milliseconds, attempts) \
+         SELECT id, 'gone', 'done', started_at, 1, 1 FROM schema_run",
+    );
+    let old = "SELECT count(*) FROM schema_run WHERE version = '1'";
+    let tenants = "SELECT count(*) FROM schema_run_tenant WHERE tenant = 'gone'";
+    for (name, left) in [("acme", 150), ("globex", 50), ("initech", 0)] {
+        db.tenantry(["create", name]).run().assert_code(0);
+        assert_eq!((db.count(old), db.count(tenants)), (left, left), "after {name}");
+        // The oldest go first.
+        assert_eq!(db.count(&format!("{old} AND started_at < now() - interval '1 day' * ({left} + 101)")), 0);
+    }
+    assert_eq!(db.count("SELECT count(*) FROM schema_run"), 3);
+}
