@@ -25,6 +25,7 @@ mod output;
 mod progress;
 mod report;
 mod resume;
+mod retry;
 mod settings;
 mod steps;
 

@@ -1,6 +1,5 @@
 //! How a command goes through the fleet: the arguments that say so.
 
-use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -11,12 +10,13 @@ use regex::Regex;
 use super::comparing::accepted_by_file;
 use super::context::{Context, Usage, shell_word};
 use super::resume::only;
+use super::retry;
 use crate::database::Database;
 use crate::fleet::Tenant;
 use crate::fleet_lock::Shard;
 use crate::migrator::{Canary, Ended, MaxFailures, Report, Rollout};
 use crate::name::TenantName;
-use crate::runs;
+use crate::runs::Retry;
 
 /// How a command goes through the fleet.
 #[derive(Debug, clap::Args)]
@@ -86,17 +86,13 @@ impl Steps {
     }
 
     /// Which tenants are in the run, by their names.
-    pub(crate) fn picks(&self, context: &Context, db: &mut Database) -> Result<impl Fn(&str) -> bool + use<>> {
-        let failed: Option<HashSet<String>> = match self.retry_failed {
-            None => None,
-            Some(run) => match runs::failed_in(db.connection(), run)? {
-                Some(failed) => Some(failed.into_iter().collect()),
-                None => {
-                    let hint = format!("'{}' lists those that are remembered", context.command("runs"));
-                    return Err(Usage::with_hint(format!("there is no run {run}"), hint).into());
-                }
-            },
-        };
+    pub(crate) fn picks(
+        &self,
+        context: &Context,
+        db: &mut Database,
+        retry: Retry,
+    ) -> Result<impl Fn(&str) -> bool + use<>> {
+        let failed = self.retry_failed.map(|run| retry::failed_in(context, db, run, retry)).transpose()?;
         let shard = self.shard;
         Ok(move |name: &str| {
             shard.is_none_or(|shard| shard.has(name)) && failed.as_ref().is_none_or(|failed| failed.contains(name))

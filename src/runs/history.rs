@@ -1,7 +1,7 @@
 //! What is recorded of runs.
 
 use chrono::{DateTime, Utc};
-use diesel::dsl::{exists, sql};
+use diesel::dsl::sql;
 use diesel::expression::SqlLiteral;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -51,6 +51,35 @@ pub struct Recorded {
     #[diesel(select_expression = at_work())]
     #[diesel(select_expression_type = SqlLiteral<Bool>)]
     pub at_work: bool,
+}
+
+/// The commands that try again what runs failed to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// What `migrate-one` or `migrate-all` failed to do.
+    MigrateAll,
+    /// What `revert-one` or `revert-all` failed to do.
+    RevertAll,
+}
+
+impl Retry {
+    /// The one for the runs of a command; none for those that nothing is tried again of by their id, such as `drop`.
+    pub fn of(command: &str) -> Option<Self> {
+        match command {
+            // The last is what a library's user is recorded with.
+            "migrate-one" | "migrate-all" | "migrate" => Some(Self::MigrateAll),
+            "revert-one" | "revert-all" | "revert" => Some(Self::RevertAll),
+            _ => None,
+        }
+    }
+
+    /// Its name.
+    pub fn command(self) -> &'static str {
+        match self {
+            Self::MigrateAll => "migrate-all",
+            Self::RevertAll => "revert-all",
+        }
+    }
 }
 
 /// What a run did for a tenant.
@@ -121,24 +150,23 @@ pub fn one(conn: &mut PgConnection, run: i64) -> Result<Option<(Recorded, Vec<Re
     Ok(Some((found, tenants)))
 }
 
-/// The tenants that a run failed to bring where they should be, or deferred, in order. None: there is no such run.
+/// The command of a run, and the tenants that it failed to bring where they should be, or deferred, in order. None: there is
+/// no such run.
 ///
 /// # Errors
 /// What the server answered.
-pub fn failed_in(conn: &mut PgConnection, run: i64) -> Result<Option<Vec<String>>, Error> {
-    let doing = Error::doing("read public.schema_run_tenant");
-    let known: bool = diesel::select(exists(r::table.find(run))).get_result(conn).map_err(&doing)?;
-    if !known {
-        return Ok(None);
-    }
-    t::table
+pub fn failed_in(conn: &mut PgConnection, run: i64) -> Result<Option<(String, Vec<String>)>, Error> {
+    let command: Option<String> =
+        r::table.find(run).select(r::command).first(conn).optional().map_err(Error::doing("read public.schema_run"))?;
+    let Some(command) = command else { return Ok(None) };
+    let failed = t::table
         .filter(t::run.eq(run))
         .filter(t::outcome.ne("done"))
         .select(t::tenant)
         .order(t::tenant)
         .load(conn)
-        .map(Some)
-        .map_err(doing)
+        .map_err(Error::doing("read public.schema_run_tenant"))?;
+    Ok(Some((command, failed)))
 }
 
 /// Whether one of a run's sessions is there: they are known by their `application_name`. Another database has runs of the

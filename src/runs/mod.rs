@@ -22,7 +22,7 @@ use crate::migrator::Ended;
 use crate::name::SchemaName;
 use crate::sql::quote::Literal;
 
-pub use history::{Recorded, RecordedTenant, failed_in, newest, one};
+pub use history::{Recorded, RecordedTenant, Retry, failed_in, newest, one};
 pub use schema::{schema_run, schema_run_tenant};
 
 /// The tables as Diesel sees them.

@@ -128,3 +128,34 @@ fn those_that_are_many_are_forgotten_some_at_a_time() {
     }
     assert_eq!(db.count("SELECT count(*) FROM schema_run"), 3);
 }
+
+#[test]
+fn one_is_tried_again_by_the_commands_of_its_kind_only() {
+    let (db, migrations) = runs();
+    migrations.write("1_a/down.sql", "DROP TABLE a;");
+    migrations.write("2_b/down.sql", "DROP TABLE b;");
+    with(&db, &migrations, &["migrate-one", "globex"]).assert_code(1);
+    with(&db, &migrations, &["adopt", "nowhere"]).assert_code(1);
+    // What the migration never reached is not to be reverted.
+    assert_snapshot!(with(&db, &migrations, &["revert-all", "--steps", "1", "--yes", "--retry-failed", "2"]));
+    assert_snapshot!(with(&db, &migrations, &["migrate-all", "--retry-failed", "1"]));
+    let version = "SELECT max(version) FROM globex.__diesel_schema_migrations";
+    assert_eq!(db.string(version), "1");
+    for (run, other) in [("2", "revert-all"), ("3", "revert-all"), ("4", "revert-all"), ("4", "migrate-all")] {
+        let steps: &[&str] = if other == "revert-all" { &["--to", "1", "--dry-run"] } else { &[] };
+        let output = with(&db, &migrations, &[&[other, "--retry-failed", run], steps].concat());
+        output.assert_code(2);
+        assert!(output.stderr.contains(&format!("run {run} was '")), "{}", output.stderr);
+    }
+    // One tenant's run is tried again by that over the fleet.
+    let again = with(&db, &migrations, &["migrate-all", "--retry-failed", "3", "--dry-run"]);
+    assert!(again.assert_code(0).stderr.contains("1 tenant would be migrated"), "{}", again.stderr);
+    // A run that reverts is taken up by another that does.
+    migrations.write("2_b/down.sql", "DROP TABLE b;\nSELECT 1 / (current_schema() <> 'acme')::int;");
+    let revert = ["revert-all", "--to", "1", "--yes"];
+    with(&db, &migrations, &revert).assert_code(1);
+    with(&db, &migrations, &["migrate-all", "--retry-failed", "5"]).assert_code(2);
+    migrations.write("2_b/down.sql", "DROP TABLE b;");
+    let again = with(&db, &migrations, &[&revert[..], &["--retry-failed", "5"]].concat());
+    assert!(again.assert_code(0).stderr.contains("1 tenant reverted"), "{}", again.stderr);
+}

@@ -17,6 +17,7 @@ use crate::lint::{File, Finding, lint};
 use crate::migration::{MigrationSet, Version};
 use crate::migrator::{self, Plan, Report, Rollout};
 use crate::name::TenantName;
+use crate::runs::Retry;
 use crate::tenancy::Tenancy;
 
 /// Bring all tenants up to date; those that are, are not touched
@@ -54,7 +55,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if !args.dry_run {
         args.steps.lock_fleet(context, &mut db)?;
     }
-    let steps = args.steps.picks(context, &mut db)?;
+    let steps = args.steps.picks(context, &mut db, Retry::MigrateAll)?;
     let picks = |name: &str| steps(name) && args.selection.picks(name);
     let mut plan = Plan::of(Fleet::read(db.connection(), set)?, set, picks);
     args.steps.sort(&mut db, &mut plan.migrate, |planned| &planned.tenant)?;

@@ -19,6 +19,7 @@ use crate::fleet::Fleet;
 use crate::migration::{MigrationSet, Version};
 use crate::migrator::{self, Back, RevertPlan, Reverting};
 use crate::name::TenantName;
+use crate::runs::Retry;
 
 /// Revert the newest migrations of all tenants with their down.sql, each tenant's in one transaction
 ///
@@ -116,7 +117,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 
 impl Args {
     fn plan(&self, context: &Context, db: &mut Database, set: &MigrationSet) -> Result<RevertPlan> {
-        let steps = self.steps.picks(context, db)?;
+        let steps = self.steps.picks(context, db, Retry::RevertAll)?;
         let picks = |name: &str| steps(name) && self.selection.picks(name);
         let mut plan = RevertPlan::of(Fleet::read(db.connection(), set)?, set, &self.back.back(), picks)?;
         self.steps.sort(db, &mut plan.revert, |reverting| &reverting.tenant)?;
