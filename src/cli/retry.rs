@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 
 use anyhow::Result;
+use regex::Regex;
 
-use super::context::{Context, Usage};
+use super::context::{Context, Usage, shell_word};
 use crate::database::Database;
-use crate::runs::{self, Retry};
+use crate::runs::{self, Recorded, Retry};
 
 /// The tenants that a run failed for, or deferred, for the command that is to try them again. Of a run that did something
 /// else they are not where this command would begin: what a migration never reached is not to be reverted.
@@ -36,4 +37,53 @@ pub(super) fn failed_in(context: &Context, db: &mut Database, run: i64, retry: R
         None => format!("'{}' tells what it did", context.command(&format!("runs show {run}"))),
     };
     Err(Usage::with_hint(message, hint).into())
+}
+
+/// The command that tries again what failed in a run over the fleet, as that was given; `failed` are its tenants. None where
+/// it would try nothing, or something else.
+pub(super) fn again(context: &Context, run: &Recorded, failed: &[&str]) -> Option<String> {
+    let retry = Retry::of(&run.command).filter(|retry| retry.command() == run.command)?;
+    if failed.is_empty() || run.at_work {
+        return None;
+    }
+    let mut flags = String::new();
+    let mut to = false;
+    let mut given = run.arguments.iter();
+    while let Some(argument) = given.next() {
+        let (flag, value) = match argument.split_once('=') {
+            Some((flag, value)) => (flag, Some(value)),
+            None => (argument.as_str(), None),
+        };
+        let mut add = |word: &str| flags.push_str(&format!(" {}", shell_word(word)));
+        match flag {
+            "--retry-failed" | "--lock-wait" => {
+                if value.is_none() {
+                    given.next();
+                }
+            }
+            // It asks, as it did.
+            "--yes" => {}
+            "--canary" => {
+                let value = value.or_else(|| given.next().map(String::as_str)).unwrap_or_default();
+                if is_canary(value, failed) {
+                    add(flag);
+                    add(value);
+                }
+            }
+            _ => {
+                to |= flag == "--to";
+                add(argument);
+            }
+        }
+    }
+    // Steps are counted from where a tenant is, so that they cannot be given again.
+    if retry == Retry::RevertAll && !to {
+        return None;
+    }
+    Some(format!("{} {}{flags} --retry-failed {}", context.program(), retry.command(), run.id))
+}
+
+/// Whether what was given as canaries finds any among those that are left; where it finds none, it is refused.
+fn is_canary(value: &str, left: &[&str]) -> bool {
+    value.parse::<usize>().is_ok() || Regex::new(value).is_ok_and(|regex| left.iter().any(|name| regex.is_match(name)))
 }

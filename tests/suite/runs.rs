@@ -129,6 +129,13 @@ fn those_that_are_many_are_forgotten_some_at_a_time() {
     assert_eq!(db.count("SELECT count(*) FROM schema_run"), 3);
 }
 
+/// The hint of `runs show` that tries a run again.
+fn hint(db: &Database, run: &str) -> Option<String> {
+    let output = db.tenantry(["runs", "show", run]).run();
+    let hint = output.stderr.lines().find_map(|line| line.strip_prefix("hint: to try those again: "))?;
+    Some(hint.to_owned())
+}
+
 #[test]
 fn one_is_tried_again_by_the_commands_of_its_kind_only() {
     let (db, migrations) = runs();
@@ -158,4 +165,43 @@ fn one_is_tried_again_by_the_commands_of_its_kind_only() {
     migrations.write("2_b/down.sql", "DROP TABLE b;");
     let again = with(&db, &migrations, &[&revert[..], &["--retry-failed", "5"]].concat());
     assert!(again.assert_code(0).stderr.contains("1 tenant reverted"), "{}", again.stderr);
+}
+
+#[test]
+fn the_hint_tries_again_with_what_the_run_was_given() {
+    let (db, migrations) = runs();
+    let path = migrations.path().to_str().unwrap();
+    let given = ["migrate-all", "--to", "2", "--verify", "--shard=1/1", "--canary", "^g", "--lock-wait", "1s"];
+    with(&db, &migrations, &given).assert_code(1);
+    let rest = format!("--tenant-migrations {path} --retry-failed 3");
+    let flags = "--to 2 --verify --shard=1/1 --canary '^g'";
+    assert_eq!(hint(&db, "3"), Some(format!("tenantry migrate-all {flags} {rest}")));
+    // What it says can be typed: it finds the one that failed, and no flag twice.
+    with(&db, &migrations, &["migrate-all", "--to", "2", "--retry-failed", "3", "--canary=^x|^g"]).assert_code(1);
+    let rest = format!("--tenant-migrations {path} --retry-failed 4");
+    assert_eq!(hint(&db, "4"), Some(format!("tenantry migrate-all --to 2 --canary '^x|^g' {rest}")));
+    let again = with(&db, &migrations, &["migrate-all", "--to", "2", "--canary", "^g", "--retry-failed", "4"]);
+    assert!(again.assert_code(1).stderr.contains("globex"), "{}", again.stderr);
+    // A canary that is not left would be refused.
+    db.execute("UPDATE schema_run SET arguments = array['--canary', '^acme$', '--jobs', '2'] WHERE id = 4");
+    assert_eq!(hint(&db, "4").as_deref(), Some("tenantry migrate-all --jobs 2 --retry-failed 4"));
+}
+
+#[test]
+fn there_is_no_hint_where_nothing_would_be_tried_again() {
+    let (db, migrations) = runs();
+    migrations.write("2_b/down.sql", "DROP TABLE b;\nSELECT 1 / 0;");
+    with(&db, &migrations, &["migrate-one", "globex"]).assert_code(1);
+    with(&db, &migrations, &["adopt", "nowhere"]).assert_code(1);
+    with(&db, &migrations, &["revert-all", "--steps", "1", "--yes", "--match", "acme"]).assert_code(1);
+    for (run, command) in [("1", "create"), ("3", "migrate-one"), ("4", "adopt"), ("5", "revert-all --steps")] {
+        assert_eq!(hint(&db, run), None, "{command}");
+    }
+    with(&db, &migrations, &["revert-all", "--to", "1", "--yes", "--match", "acme"]).assert_code(1);
+    assert!(
+        hint(&db, "6").is_some_and(|hint| hint.contains("revert-all --to 1 --match acme") && !hint.contains("--yes"))
+    );
+    // What could not even be begun is in the counts of a run, and is not taken by its id.
+    db.execute("DELETE FROM schema_run_tenant WHERE run = 2 AND outcome <> 'done'");
+    assert_eq!((hint(&db, "2"), db.count("SELECT failed FROM schema_run WHERE id = 2")), (None, 1));
 }

@@ -10,6 +10,7 @@ use crate::cli::context::{Context, Usage, shell_word};
 use crate::cli::exit::Exit;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::milliseconds;
+use crate::cli::retry;
 use crate::runs::{self, Recorded, RecordedTenant};
 
 /// List the runs that changed tenants, the newest first
@@ -127,11 +128,10 @@ fn show(context: &Context, run: &Recorded, tenants: &[RecordedTenant]) -> Result
         None if run.at_work => {}
         None => output.status("it was cut off; the tenants above are those that it was done with"),
     }
-    if run.failed + run.deferred > 0 && run.command == "migrate-all" {
-        output.next(format_args!(
-            "to try those again: {}",
-            context.command(&format!("migrate-all --retry-failed {}", run.id))
-        ));
+    let failed: Vec<&str> =
+        tenants.iter().filter(|tenant| tenant.outcome != "done").map(|tenant| tenant.tenant.as_str()).collect();
+    if let Some(command) = retry::again(context, run, &failed) {
+        output.next(format_args!("to try those again: {command}"));
     }
     Ok(Exit::Done)
 }
