@@ -226,7 +226,11 @@ impl Error {
             Self::MigrationsInUse => {
                 Some("have all runs use the same release, or try again when it has ended".to_owned())
             }
-            Self::FleetLocked(_) => Some("wait for it to end, with --lock-wait 10m for up to ten minutes".to_owned()),
+            Self::FleetLocked(holder) => Some(format!(
+                "wait for it to end, with --lock-wait 10m for up to ten minutes; if its machine is gone, \
+                 SELECT pg_terminate_backend({}) frees the lock",
+                holder.backend
+            )),
             Self::MigrationsChanged(Changes(changes)) => changes
                 .first()
                 .map(|change| format!("{}; or '{}' accepts it", change.hint(), command(&change.accept()))),

@@ -3,6 +3,11 @@
 //! It is an advisory lock in a transaction that does nothing else, on a connection of its own: so it holds behind a
 //! transaction pooler, and is gone with the process. It holds no snapshot. What keeps two sessions from one tenant is the
 //! tenant's own lock; this one keeps two operators from doing the same work.
+//!
+//! When the process dies, however it does, its machine closes the connection, and the server rolls back at once. When the
+//! machine dies, or the network between, nobody tells the server, whose session waits for the next message: it asks the
+//! machine over TCP whether it is still there, and gives the lock up after two minutes without an answer. Behind a pooler
+//! the pooler is asked, and whether it notices is its own matter; whoever is refused is told which session to end.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -107,10 +112,10 @@ impl fmt::Display for FleetHolder {
         if let Some(host) = &self.host {
             write!(f, " on {host}")?;
         }
-        match self.pid {
-            Some(pid) => write!(f, ", process {pid}")?,
-            None => write!(f, ", the server's process {}", self.backend)?,
+        if let Some(pid) = self.pid {
+            write!(f, ", process {pid}")?;
         }
+        write!(f, ", the server's process {}", self.backend)?;
         match self.started_at {
             Some(started_at) => write!(f, ", since {}", started_at.format("%Y-%m-%d %H:%M:%S UTC")),
             None => Ok(()),
@@ -166,6 +171,11 @@ impl Database {
 /// The keys: all runs have the first, shared where they take a shard only; no two have the same shard.
 const FLEET: &str = "pg_catalog.hashtextextended('tenantry: the fleet', 0::bigint)";
 
+/// The session is idle for as long as the run lasts, and notices when the client's machine is gone. The server has no use
+/// for the last three where the connection is no TCP, and leaves out what its system cannot do.
+const WATCHFUL: &str = "SET LOCAL idle_in_transaction_session_timeout TO 0; SET LOCAL tcp_keepalives_idle TO 60; \
+                        SET LOCAL tcp_keepalives_interval TO 10; SET LOCAL tcp_keepalives_count TO 6;";
+
 impl FleetLock {
     fn try_take(&mut self) -> Result<bool, Error> {
         let doing = Error::doing("take the lock of the fleet");
@@ -187,13 +197,10 @@ impl FleetLock {
         let row: Row = sql_query(format!("SELECT {condition} AS taken, pg_catalog.pg_backend_pid() AS backend"))
             .get_result(&mut self.conn)
             .map_err(&doing)?;
-        // It is idle for as long as the run lasts. This message also closes the query's portal, which has a snapshot for as
-        // long as it is open, and CREATE INDEX CONCURRENTLY waits for those.
+        // This message also closes the query's portal, which has a snapshot for as long as it is open, and CREATE INDEX
+        // CONCURRENTLY waits for those.
         let then = match row.taken {
-            true => format!(
-                "SET LOCAL idle_in_transaction_session_timeout TO 0; SET LOCAL application_name TO {}",
-                Literal(&self.name)
-            ),
+            true => format!("{WATCHFUL} SET LOCAL application_name TO {}", Literal(&self.name)),
             false => "ROLLBACK".to_owned(),
         };
         self.conn.batch_execute(&then).map_err(doing)?;

@@ -76,7 +76,9 @@ fn a_second_runner_is_refused_and_told_who_the_first_is() {
     let second = with(&db, &migrations, &["migrate-all"]).hide(path(&migrations), "MIGRATIONS").run();
     second.assert_code(3);
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let who = format!("run 1 (migrate-all) by ada on {host}, process {}, since 20", first.pid());
+    let backend = db.count("SELECT backend FROM schema_run");
+    let pid = first.pid();
+    let who = format!("run 1 (migrate-all) by ada on {host}, process {pid}, the server's process {backend}, since 20");
     assert!(second.stderr.contains(&who), "{who}: {}", second.stderr);
     for refused in [&["revert-all", "--steps", "1", "--yes"][..], &["migrate-all", "--shard", "1/2"]] {
         let output = with(&db, &migrations, refused).run();
@@ -149,9 +151,15 @@ fn a_run_that_is_planned_has_the_lock_already() {
     let first = with(&db, &migrations, &["migrate-all"]).env("USER", "ada").spawn();
     db.wait_for_waiters(1);
     let host = format!("on {}", rustix::system::uname().nodename().to_string_lossy());
-    let second = with(&db, &migrations, &["migrate-all"]).hide(host, "on HOST").run();
+    let session = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tenantry fleet %'";
+    let backend = db.string(session);
+    let second = with(&db, &migrations, &["migrate-all"]).hide(host, "on HOST").hide(&backend, "BACKEND").run();
     second.assert_code(3);
     assert_snapshot!(second);
+    // Its server looks after it, should its machine go away without a word; or an operator does as the hint says.
+    let query = format!("SELECT query FROM pg_stat_activity WHERE pid = {backend}");
+    assert!(db.string(&query).contains("SET LOCAL tcp_keepalives_idle TO 60"), "{}", db.string(&query));
+    db.execute(&format!("SELECT pg_terminate_backend({backend})"));
     drop(holder);
     first.wait().assert_code(0);
     with(&db, &migrations, &["migrate-all", "--lock-wait", "10s"]).run().assert_code(0);
