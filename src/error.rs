@@ -226,11 +226,15 @@ impl Error {
             Self::MigrationsInUse => {
                 Some("have all runs use the same release, or try again when it has ended".to_owned())
             }
-            Self::FleetLocked(holder) => Some(format!(
-                "wait for it to end, with --lock-wait 10m for up to ten minutes; if its machine is gone, \
-                 SELECT pg_terminate_backend({}) frees the lock",
-                holder.backend
-            )),
+            Self::FleetLocked(holder) => {
+                let alike = holder.shards.map(|shards| format!("split it alike, with --shard I/{shards}, or "));
+                Some(format!(
+                    "{}wait for it to end, with --lock-wait 10m for up to ten minutes; if its machine is gone, \
+                     SELECT pg_terminate_backend({}) frees the lock",
+                    alike.unwrap_or_default(),
+                    holder.backend
+                ))
+            }
             Self::MigrationsChanged(Changes(changes)) => changes
                 .first()
                 .map(|change| format!("{}; or '{}' accepts it", change.hint(), command(&change.accept()))),

@@ -14,16 +14,17 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Bool, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 use sha2::{Digest, Sha256};
 
 use crate::database::Database;
 use crate::error::Error;
 use crate::postgres::Connector;
-use crate::runs::Actor;
+use crate::runs::{Actor, Run};
 use crate::sql::quote::Literal;
 use crate::workers::Stop;
 
@@ -54,7 +55,8 @@ impl std::str::FromStr for Shard {
     fn from_str(text: &str) -> Result<Self, NoShard> {
         let (number, of) = text.split_once('/').ok_or(NoShard)?;
         let (number, of) = (number.parse().map_err(|_| NoShard)?, of.parse().map_err(|_| NoShard)?);
-        if (1..=of).contains(&number) { Ok(Self { number, of }) } else { Err(NoShard) }
+        // How many is part of a lock's key, which is an integer of the server.
+        if (1..=of).contains(&number) && i32::try_from(of).is_ok() { Ok(Self { number, of }) } else { Err(NoShard) }
     }
 }
 
@@ -78,7 +80,7 @@ pub(crate) struct FleetLock {
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct FleetHolder {
     /// The id of its run, where it has begun to change something.
-    #[diesel(sql_type = Nullable<diesel::sql_types::BigInt>)]
+    #[diesel(sql_type = Nullable<BigInt>)]
     pub run: Option<i64>,
     /// The command that it runs.
     #[diesel(sql_type = Nullable<Text>)]
@@ -98,6 +100,9 @@ pub struct FleetHolder {
     /// The server's process for it.
     #[diesel(sql_type = Integer)]
     pub backend: i32,
+    /// Into how many shards its operator split the fleet, where that is what keeps this run out.
+    #[diesel(sql_type = Nullable<Integer>)]
+    pub shards: Option<i32>,
 }
 
 impl fmt::Display for FleetHolder {
@@ -105,6 +110,9 @@ impl fmt::Display for FleetHolder {
         match (self.run, &self.command) {
             (Some(run), Some(command)) => write!(f, "run {run} ({command})")?,
             _ => write!(f, "a run that is being planned")?,
+        }
+        if let Some(shards) = self.shards {
+            write!(f, " of a fleet in {shards} shards")?;
         }
         if let Some(user) = &self.user {
             write!(f, " by {user}")?;
@@ -151,7 +159,7 @@ impl Database {
                 self.hold(lock);
                 return Ok(());
             }
-            let holder = holder(self.connection())?;
+            let holder = holder(self.connection(), shard)?;
             match holder {
                 Some(holder) if began.elapsed() >= wait || stop.is_requested() => {
                     return Err(Error::FleetLocked(Box::new(holder)));
@@ -168,8 +176,10 @@ impl Database {
     }
 }
 
-/// The keys: all runs have the first, shared where they take a shard only; no two have the same shard.
+/// The keys: all runs have the first, shared where they take a shard only; no two have the same shard. Those with shards
+/// have the last, shared, with the number of shards behind it.
 const FLEET: &str = "pg_catalog.hashtextextended('tenantry: the fleet', 0::bigint)";
+const SPLIT: &str = "pg_catalog.hashtext('tenantry: shards')";
 
 /// The session is idle for as long as the run lasts, and notices when the client's machine is gone. The server has no use
 /// for the last three where the connection is no TCP, and leaves out what its system cannot do.
@@ -182,8 +192,11 @@ impl FleetLock {
         let condition = match self.shard {
             None => format!("pg_catalog.pg_try_advisory_xact_lock({FLEET})"),
             Some(shard) => format!(
-                "pg_catalog.pg_try_advisory_xact_lock_shared({FLEET}) AND pg_catalog.pg_try_advisory_xact_lock(\
-                 pg_catalog.hashtextextended('tenantry: shard {shard}', 0::bigint))"
+                "pg_catalog.pg_try_advisory_xact_lock_shared({FLEET}) \
+                 AND pg_catalog.pg_try_advisory_xact_lock_shared({SPLIT}, {of}) \
+                 AND pg_catalog.pg_try_advisory_xact_lock(\
+                 pg_catalog.hashtextextended('tenantry: shard {shard}', 0::bigint))",
+                of = shard.of
             ),
         };
         self.conn.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").map_err(&doing)?;
@@ -197,30 +210,52 @@ impl FleetLock {
         let row: Row = sql_query(format!("SELECT {condition} AS taken, pg_catalog.pg_backend_pid() AS backend"))
             .get_result(&mut self.conn)
             .map_err(&doing)?;
+        let taken = row.taken && self.is_split_alike().map_err(&doing)?;
         // This message also closes the query's portal, which has a snapshot for as long as it is open, and CREATE INDEX
         // CONCURRENTLY waits for those.
-        let then = match row.taken {
+        let then = match taken {
             true => format!("{WATCHFUL} SET LOCAL application_name TO {}", Literal(&self.name)),
             false => "ROLLBACK".to_owned(),
         };
         self.conn.batch_execute(&then).map_err(doing)?;
         self.backend = row.backend;
-        self.taken = row.taken;
-        Ok(row.taken)
+        self.taken = taken;
+        Ok(taken)
+    }
+
+    /// Whether all runs with shards have as many: tenants of one shard of 2 are in several of 3. Each run takes its lock
+    /// before it looks for those of others, so that of two at once the later one sees the earlier; both may see each other.
+    fn is_split_alike(&mut self) -> QueryResult<bool> {
+        let Some(shard) = self.shard else { return Ok(true) };
+        let others = format!(
+            "NOT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 \
+             AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
+             AND classid::bigint = {SPLIT}::bigint & 4294967295 AND objid::bigint <> {})",
+            shard.of
+        );
+        diesel::select(sql::<Bool>(&others)).get_result(&mut self.conn)
     }
 
     /// Takes the lock again after its connection was lost. Another run may have it by then: what both work on is guarded
     /// by the tenants' own locks.
-    pub(crate) fn keep(&mut self, connector: &Connector) {
+    ///
+    /// Whether it was taken again, and so has another process of the server.
+    pub(crate) fn keep(&mut self, connector: &Connector) -> bool {
         if self.taken && self.conn.batch_execute("SELECT 1").is_ok() {
-            return;
+            return false;
         }
         self.taken = false;
-        if let Ok(conn) = connector.connect() {
-            self.conn = conn;
-            // Tried again the next time.
-            let _ = self.try_take();
-        }
+        let Ok(conn) = connector.connect() else { return false };
+        self.conn = conn;
+        // Tried again the next time.
+        self.try_take().unwrap_or(false)
+    }
+
+    /// Has the session tell whose lock it is, now that the run is recorded. Where its connection is lost, it does when the
+    /// lock is taken again.
+    pub(crate) fn belongs_to(&mut self, run: Run) {
+        self.name = run.session_name("fleet");
+        let _ = self.conn.batch_execute(&format!("SET LOCAL application_name TO {}", Literal(&self.name)));
     }
 
     /// The server's process that holds it.
@@ -236,9 +271,11 @@ fn session_name(actor: &Actor) -> String {
     format!("tenantry fleet {pid} {}@{}", known(&actor.os_user), known(&actor.host))
 }
 
-/// Who has the lock.
-fn holder(conn: &mut PgConnection) -> Result<Option<FleetHolder>, Error> {
+/// Who has the lock that a run over the whole fleet or over a shard is refused for.
+fn holder(conn: &mut PgConnection, shard: Option<Shard>) -> Result<Option<FleetHolder>, Error> {
     let rows: Vec<FleetHolder> = sql_query(include_str!("fleet_lock.sql"))
+        .bind::<Nullable<Text>, _>(shard.map(|shard| shard.to_string()))
+        .bind::<Nullable<BigInt>, _>(shard.map(|shard| i64::from(shard.of)))
         .load(conn)
         .map_err(Error::doing("find out who has the lock of the fleet"))?;
     Ok(rows.into_iter().next())
@@ -272,7 +309,11 @@ mod tests {
 
     #[test]
     fn a_shard_is_a_number_of_how_many() {
-        assert!(["0/8", "9/8", "1", "1/", "/2", "a/b", "1/0"].iter().all(|text| text.parse::<Shard>().is_err()));
+        assert!(
+            ["0/8", "9/8", "1", "1/", "/2", "a/b", "1/0", "1/2147483648"]
+                .iter()
+                .all(|text| text.parse::<Shard>().is_err())
+        );
         assert_eq!("2/8".parse::<Shard>().unwrap().to_string(), "2/8");
     }
 }

@@ -143,6 +143,7 @@ impl Watch {
         let mut conn: Option<PgConnection> = None;
         let mut next = Instant::now() + interval;
         let mut keep = Instant::now() + KEEP_EVERY;
+        let mut backend = None;
         while over.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
             let cancel = stop.is_cancel();
             if !cancel && Instant::now() < next {
@@ -152,7 +153,9 @@ impl Watch {
             if let Some(lock) = &mut lock
                 && Instant::now() >= keep
             {
-                lock.keep(connector);
+                if lock.keep(connector) {
+                    backend = Some(lock.backend());
+                }
                 keep = Instant::now() + KEEP_EVERY;
             }
             if conn.is_none() {
@@ -160,6 +163,11 @@ impl Watch {
                 conn = connector.connect().ok();
             }
             let Some(open) = &mut conn else { continue };
+            if let Some(taken) = backend
+                && self.run.is_locked_by(open, taken).is_ok()
+            {
+                backend = None;
+            }
             let done = if cancel { self.cancel(open) } else { self.look(open) };
             if done.is_err() {
                 conn = None;

@@ -183,7 +183,11 @@ impl Run {
             .bind::<Nullable<Integer>, _>(backend)
             .get_result(db.connection())
             .map_err(Error::doing("record the run in public.schema_run"))?;
-        Ok(Self { id: row.id, notices_clients: row.notices_clients })
+        let run = Self { id: row.id, notices_clients: row.notices_clients };
+        if let Some(lock) = &mut db.fleet_lock {
+            lock.belongs_to(run);
+        }
+        Ok(run)
     }
 
     /// What `application_name` is while the run works on a schema: `tenantry/12 acme`, cut off where the server would.
@@ -195,9 +199,19 @@ impl Run {
         name[..end].to_owned()
     }
 
-    /// What the names of all its sessions begin with.
+    /// What the names of all its sessions that work on a schema begin with.
     pub(crate) fn application_prefix(self) -> String {
         format!("tenantry/{} ", self.id)
+    }
+
+    /// The name of a session that works for the run, but on no schema: `tenantry/12: fleet`.
+    pub(crate) fn session_name(self, what: &str) -> String {
+        format!("tenantry/{}: {what}", self.id)
+    }
+
+    /// Records that another process of the server holds the lock of the fleet for it.
+    pub(crate) fn is_locked_by(self, conn: &mut PgConnection, backend: i32) -> QueryResult<()> {
+        diesel::update(schema_run::table.find(self.id)).set(schema_run::backend.eq(backend)).execute(conn).map(|_| ())
     }
 
     /// Its id.

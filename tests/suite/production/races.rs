@@ -140,6 +140,73 @@ fn a_shard_has_its_own_lock_and_the_whole_fleet_waits_for_all() {
 }
 
 #[test]
+fn a_shard_that_is_refused_is_told_who_has_it_and_not_who_has_another() {
+    let db = set_up();
+    small_fleet(&db, 40, &["1"]);
+    db.execute("CREATE TABLE public.gate (i int)");
+    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "LOCK TABLE public.gate; CREATE TABLE b (i int);");
+    let mut holder = db.connect();
+    holder.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
+    let run = |shard: &str| {
+        let args = ["migrate-all", "--jobs", "1", "--lock-timeout", "1min", "--shard", shard];
+        with(&db, &migrations, &args)
+    };
+    // The one that began first has another shard.
+    let first = run("1/8").spawn();
+    db.wait_for_waiters(1);
+    let second = run("2/8").spawn();
+    db.wait_for_waiters(2);
+    for (shard, id, pid) in [("2/8", 2, second.pid()), ("1/8", 1, first.pid())] {
+        let refused = run(shard).run();
+        refused.assert_code(3);
+        assert!(refused.stderr.contains(&format!("run {id} (migrate-all)")), "{shard}: {}", refused.stderr);
+        assert!(refused.stderr.contains(&format!("process {pid},")), "{shard}: {}", refused.stderr);
+    }
+    // Another number of shards would have some tenants in two hands.
+    let refused = run("2/3").env("USER", "ada").hide(path(&migrations), "MIGRATIONS");
+    let host = format!("on {}", rustix::system::uname().nodename().to_string_lossy());
+    let backend = db.string("SELECT backend FROM schema_run WHERE id = 1");
+    let user = db.string("SELECT coalesce(os_user, role) FROM schema_run WHERE id = 1");
+    let refused =
+        refused.hide(host, "on HOST").hide(backend, "BACKEND").hide(format!(" by {user} "), " by USER ").run();
+    refused.assert_code(3);
+    assert_snapshot!(refused);
+    let third = run("3/8").spawn();
+    db.wait_for_waiters(3);
+    let waiting = run("2/2").args(["--lock-wait", "1min"]).spawn();
+    waiting.wait_for_stderr_line("waiting for run 1 (migrate-all) of a fleet in 8 shards");
+    holder.batch_execute("COMMIT").unwrap();
+    for run in [first, second, third, waiting] {
+        run.wait().assert_code(0);
+    }
+}
+
+#[test]
+fn a_lock_that_was_lost_is_taken_again_and_its_run_is_told() {
+    let db = set_up();
+    small_fleet(&db, 4, &["1"]);
+    db.execute("CREATE TABLE public.gate (i int)");
+    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "LOCK TABLE public.gate; CREATE TABLE b (i int);");
+    let mut holder = db.connect();
+    holder.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
+    let first = with(&db, &migrations, &["migrate-all", "--lock-timeout", "1min"]).spawn();
+    db.wait_for_waiters(4);
+    let lost = db.string("SELECT backend FROM schema_run");
+    db.execute(&format!("SELECT pg_terminate_backend({lost})"));
+    // The record follows.
+    db.wait_for(&format!("SELECT count(*) FROM schema_run WHERE backend <> {lost}"), 1);
+    let backend = db.string("SELECT backend FROM schema_run");
+    let name = format!("SELECT application_name FROM pg_stat_activity WHERE pid = {backend}");
+    assert_eq!(db.string(&name), "tenantry/1: fleet");
+    let second = with(&db, &migrations, &["migrate-all"]).run();
+    second.assert_code(3);
+    assert!(second.stderr.contains("run 1 (migrate-all)"), "{}", second.stderr);
+    assert!(second.stderr.contains(&format!("process {}, the server's process {backend}", first.pid())));
+    holder.batch_execute("COMMIT").unwrap();
+    first.wait().assert_code(0);
+}
+
+#[test]
 fn a_run_that_is_planned_has_the_lock_already() {
     let db = set_up();
     small_fleet(&db, 2, &["1"]);
