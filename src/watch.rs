@@ -2,7 +2,8 @@
 //! what is under way when that is asked for.
 //!
 //! The sessions of a run are known by their `application_name`, so that this works behind a pooler, too. The connection is
-//! opened when there is something to look at: a run that is over at once has none.
+//! opened when there is something to look at: a run that is over at once has none. Of a run without the lock of the fleet it
+//! also tells that it is at work, by its name, while no tenant is: all of them may be waited for, or the server.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,6 +20,7 @@ use diesel::sql_types::{Integer, Nullable, Text, Timestamptz};
 use serde::Serialize;
 
 use crate::database::Database;
+use crate::error::Error;
 use crate::fleet_lock::FleetLock;
 use crate::name::SchemaName;
 use crate::postgres::Connector;
@@ -160,7 +162,7 @@ impl Watch {
             }
             if conn.is_none() {
                 // Without a connection nothing is seen; the run goes on without it.
-                conn = connector.connect().ok();
+                conn = self.connect(connector, lock.is_some()).ok();
             }
             let Some(open) = &mut conn else { continue };
             if let Some(taken) = backend
@@ -172,6 +174,14 @@ impl Watch {
             if done.is_err() {
                 conn = None;
             }
+        }
+    }
+
+    /// Behind a pooler the session would keep the name when the run is gone.
+    fn connect(&self, connector: &Connector, locked: bool) -> Result<PgConnection, Error> {
+        match !locked && connector.reaches_a_session_of_its_own()? {
+            true => connector.connect_as(&self.run.session_name("watch")),
+            false => connector.connect(),
         }
     }
 

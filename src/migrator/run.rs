@@ -115,8 +115,10 @@ fn stages(db: &mut Database, orders: &Orders<'_>, teller: &mut Teller<'_>, stage
         && let Some(Stage { jobs, canary }) = stages.next()
     {
         if !first && !after_canary && !teller.rollout.pause.is_zero() {
-            teller.observer.pause(teller.rollout.pause);
-            stop.pause(teller.rollout.pause);
+            let pause = teller.rollout.pause;
+            teller.observer.pause(pause);
+            // The lock of the fleet is kept meanwhile.
+            watch::over(db, watch, tenancy, stop, |_| stop.pause(pause));
         }
         first = false;
         after_canary = canary;

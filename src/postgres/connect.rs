@@ -103,6 +103,14 @@ impl Connector {
         self.connect_with(&self.url)
     }
 
+    /// Opens a connection whose session has this name in `pg_stat_activity` from its beginning to its end.
+    ///
+    /// # Errors
+    /// As those of [`connect`](Self::connect).
+    pub(crate) fn connect_as(&self, name: &str) -> Result<PgConnection, Error> {
+        self.connect_with(&self.url.clone().with("application_name", name))
+    }
+
     /// Whether a connection reaches the server itself, and not a pooler that hands each transaction to any session.
     ///
     /// A setting goes along in the startup packet: a server's session has it, while a pooler refuses the packet, drops the

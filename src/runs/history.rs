@@ -169,10 +169,10 @@ pub fn failed_in(conn: &mut PgConnection, run: i64) -> Result<Option<(String, Ve
     Ok(Some((command, failed)))
 }
 
-/// Whether one of a run's sessions is there: they are known by their `application_name`. Another database has runs of the
-/// same numbers.
+/// Whether one of a run's sessions is there: they are known by their `application_name`, those that work on a schema and
+/// those that lock or watch. Another database has runs of the same numbers.
 fn at_work() -> SqlLiteral<Bool> {
     sql("(ended_at IS NULL AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS activity \
          WHERE activity.datname = pg_catalog.current_database() \
-         AND pg_catalog.starts_with(activity.application_name, 'tenantry/' || schema_run.id || ' ')))")
+         AND activity.application_name ~ ('^tenantry/' || schema_run.id || '[ :]')))")
 }

@@ -1,9 +1,13 @@
 //! The record of runs.
 
+use diesel::connection::SimpleConnection;
+
 use crate::assert_snapshot;
 use crate::create::set_up;
+use crate::messages::small_fleet;
 use crate::support::migrations::Dir;
-use crate::support::{Database, Output};
+use crate::support::pgbouncer::PgBouncer;
+use crate::support::{Database, Output, Running, server};
 
 fn with(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
     let path = migrations.path().to_str().unwrap();
@@ -204,4 +208,72 @@ fn there_is_no_hint_where_nothing_would_be_tried_again() {
     // What could not even be begun is in the counts of a run, and is not taken by its id.
     db.execute("DELETE FROM schema_run_tenant WHERE run = 2 AND outcome <> 'done'");
     assert_eq!((hint(&db, "2"), db.count("SELECT failed FROM schema_run WHERE id = 2")), (None, 1));
+}
+
+/// What `runs` says became of the newest run, and its JSON whether it is at work.
+fn state(db: &Database) -> (bool, bool) {
+    let table = db.tenantry(["runs", "--last", "1"]).run();
+    let json = db.tenantry(["runs", "--last", "1", "--format", "json"]).run();
+    (table.stdout.contains("at work"), json.json()["runs"][0]["at_work"].as_bool().unwrap())
+}
+
+/// Kills a run, and makes sure that it is told as cut off.
+fn is_cut_off_when_killed(db: &Database, run: Running) {
+    run.kill();
+    run.wait();
+    let none = "SELECT (count(*) = 0)::int FROM pg_stat_activity WHERE datname = current_database() \
+                AND application_name LIKE 'tenantry/%'";
+    db.wait_for(none, 1);
+    assert_eq!(state(db), (false, false));
+    let table = db.tenantry(["runs", "--last", "1"]).run();
+    assert!(table.stdout.contains("cut off"), "{}", table.stdout);
+}
+
+#[test]
+fn one_that_pauses_is_at_work() {
+    let db = set_up();
+    small_fleet(&db, 7, &["1"]);
+    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "CREATE TABLE b (i int);");
+    let path = migrations.path().to_str().unwrap();
+    let args = ["migrate-all", "--batch", "3", "--pause", "10min", "--tenant-migrations", path];
+    let run = db.tenantry(args).spawn();
+    run.wait_for_stderr_line("after a pause");
+    (0..5).for_each(|_| assert_eq!(state(&db), (true, true)));
+    let show = db.tenantry(["runs", "show", "1"]).run();
+    assert!(show.stderr.contains("at work") && !show.stderr.contains("cut off"), "{}", show.stderr);
+    // The lock of the fleet is kept in the pause, too, and with it who is at work.
+    let lost = db.string("SELECT backend FROM schema_run");
+    db.execute(&format!("SELECT pg_terminate_backend({lost})"));
+    db.wait_for(&format!("SELECT count(*) FROM schema_run WHERE backend <> {lost}"), 1);
+    assert_eq!(state(&db), (true, true));
+    is_cut_off_when_killed(&db, run);
+}
+
+#[test]
+fn one_whose_tenants_are_all_waited_for_is_at_work() {
+    let db = set_up();
+    let mut holder = db.connect();
+    holder.batch_execute("SELECT pg_advisory_lock(hashtextextended('tenantry:' || name, 0)) FROM unnest(array['acme', 'globex']) AS name").unwrap();
+    // It has not the lock of the fleet, and no session of it is in a tenant.
+    let run = db.tenantry(["create", "acme", "globex"]).spawn();
+    db.wait_for("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tenantry/1: watch'", 1);
+    (0..5).for_each(|_| assert_eq!(state(&db), (true, true)));
+    is_cut_off_when_killed(&db, run);
+}
+
+#[test]
+fn no_name_stays_with_a_poolers_session() {
+    let db = set_up();
+    let pooler = PgBouncer::start(server());
+    db.tenantry(["create", "acme"]).run().assert_code(0);
+    let mut holder = db.connect();
+    holder.batch_execute("SELECT pg_advisory_lock(hashtextextended('tenantry:acme', 0))").unwrap();
+    let migrations = Dir::copy_of_tenant().add("20270101000000_notes", "CREATE TABLE notes (i int);");
+    let path = migrations.path().to_str().unwrap();
+    let args = ["migrate-one", "acme", "--tenant-migrations", path];
+    let run = db.tenantry(args).env("DATABASE_URL", pooler.url(db.name())).spawn();
+    let watched = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                   AND query LIKE '%pg_blocking_pids%' AND pid <> pg_backend_pid()";
+    db.wait_for(watched, 1);
+    is_cut_off_when_killed(&db, run);
 }

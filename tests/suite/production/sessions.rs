@@ -97,7 +97,7 @@ fn a_server_whose_session_is_killed_recovers_and_the_run_goes_on() {
     let up = "CREATE TABLE b (i int); SELECT pg_sleep(0.02); CREATE TABLE c (i int);";
     let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", up);
     let run = with(&db, &migrations, &["migrate-all", "--jobs", "3"]).spawn();
-    let working = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'tenantry/%' LIMIT 1";
+    let working = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'tenantry/% t%' LIMIT 1";
     db.wait_for("SELECT count(*) FROM public.schema_run_tenant", 10);
     db.wait_for(&format!("SELECT count(*) FROM ({working}) AS working"), 1);
     // As the kernel does when memory is short: the server ends all sessions and recovers.
