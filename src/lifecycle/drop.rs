@@ -12,19 +12,20 @@ mod room;
 
 use std::collections::HashSet;
 
-use self::crew::{Crew, Gone, Job};
+use self::crew::{Crew, Job};
 use self::look::{look, weigh};
 use self::room::Room;
+use super::run::{self, Finished, Orders, Told};
 use crate::database::Database;
 use crate::error::Error;
 use crate::failure::{Failed, TenantError};
 use crate::integrity;
 use crate::migrator::{Commit, Ended};
 use crate::name::SchemaName;
-use crate::runs::{self, Counts, Failure, Run};
+use crate::runs::{Counts, Run};
 use crate::tenancy::Tenancy;
-use crate::watch::{self, Watch};
-use crate::workers::{self, Listener, Observer, Stop};
+use crate::watch::Watch;
+use crate::workers::{Observer, Stop};
 
 /// What [`drop_tenants`] does. Showing it is a dry run.
 #[derive(Debug, Default)]
@@ -184,7 +185,7 @@ pub(super) fn plan(
 /// schema that is not the one that was looked at is left alone.
 ///
 /// # Errors
-/// When the commits could not be made durable. What one tenant meets is in the report.
+/// [`Error::NoFreeConnection`], or that the run could not be recorded. What one tenant meets is in the report.
 pub fn drop_tenants(
     db: &mut Database,
     tenancy: &Tenancy,
@@ -200,117 +201,39 @@ pub fn drop_tenants(
     db.require_free_connection()?;
     let run = Run::begin(db, "drop")?;
     report.run = Some(run.id());
-    let watch = Watch::new(run);
+    let orders = Orders { tenancy, run, watch: &Watch::new(run), stop };
     let commit = if plan.drops.len() == 1 { Commit::Durable } else { Commit::Deferred };
     observer.begin(plan.drops.len());
     // Two large ones have half of the room each; what is small finds some beside one of them.
     let at_once = plan.drops.len().min(2) as i64;
     let jobs: Vec<Job> = plan.drops.into_iter().map(Job::new).collect();
-    let crew = Crew { tenancy, run, commit, watch: &watch, stop, room: Room::new(plan.most_locks), at_once };
-    let mut teller = Teller { run, report, observer };
-    let rest = watch::over(db, &watch, tenancy, stop, |db| {
-        workers::run(db, jobs, &crew, &mut teller, stop, tenancy.limits().reconnect_for)
-    });
-    let mut report = teller.report;
-    if let Ok(rest) = &rest {
-        let (begun, not_begun): (Vec<&Job>, Vec<&Job>) = rest.not_reached.iter().partition(|job| job.has_begun());
-        report.unfinished = begun.iter().map(|job| job.dropping.name.clone()).collect();
-        report.not_reached = not_begun.iter().map(|job| job.dropping.name.clone()).collect();
+    let crew = Crew { orders, commit, room: Room::new(plan.most_locks), at_once };
+    let Told { done, failed, left, ended } = run::over(db, orders, &crew, jobs, observer)?;
+    for (job, Finished { transactions, .. }) in done {
+        let name = job.dropping.name;
+        if transactions > 1 {
+            report.in_steps.push(InSteps { name: name.clone(), transactions });
+        }
+        report.dropped.push(name);
     }
-    let rest = rest?;
-    report.ended = match rest.lost {
-        Some(error) if stop.is_requested() && error.is_outage() => Some(Ended::Interrupted),
-        Some(error) => Some(Ended::Lost(error)),
-        None if report.unfinished.is_empty() && report.not_reached.is_empty() => None,
-        None => Some(Ended::Interrupted),
-    };
+    report.failed.extend(failed);
+    let (begun, not_begun): (Vec<Job>, Vec<Job>) = left.into_iter().partition(Job::has_begun);
+    report.unfinished = begun.into_iter().map(|job| job.dropping.name).collect();
+    report.not_reached = not_begun.into_iter().map(|job| job.dropping.name).collect();
+    report.ended = ended;
     report.dropped.sort();
     report.in_steps.sort_by(|a, b| a.name.cmp(&b.name));
     report.unfinished.sort();
     report.failed.sort_by(|a, b| a.tenant.cmp(&b.tenant));
     report.not_reached.sort();
-    end(db, run, &report);
-    Ok(report)
-}
-
-/// Records how a run ended.
-fn end(db: &mut Database, run: Run, report: &DropReport) {
-    let deferred = report.failed.iter().filter(|failed| failed.error.is_deferred()).count();
     let counts = Counts {
         done: report.dropped.len(),
         unchanged: report.missing.len(),
-        failed: report.failed.len() - deferred,
-        deferred,
         not_reached: report.unfinished.len() + report.not_reached.len(),
+        ..Counts::default()
     };
-    run.end(db, runs::Outcome::of(report.ended.as_ref(), report.failed.is_empty()), counts);
-}
-
-/// Makes outcomes certain, and puts them into the report.
-struct Teller<'a> {
-    run: Run,
-    report: DropReport,
-    observer: &'a mut dyn Observer,
-}
-
-impl Listener<Job, Result<Gone, TenantError>> for Teller<'_> {
-    fn verify(
-        &mut self,
-        db: &mut Database,
-        outcomes: &mut Vec<(Job, Result<Gone, TenantError>)>,
-    ) -> Result<Vec<Job>, Error> {
-        let names: Vec<&SchemaName> =
-            outcomes.iter().filter(|(_, result)| result.is_ok()).map(|(job, _)| &job.dropping.name).collect();
-        let (tracked, schemas) = look(db.connection(), &names)?;
-        // As before: a server that went down has lost the commit.
-        let is_there = |dropping: &Dropping| {
-            let oid = schemas.get(dropping.name.as_str()).map(|schema| schema.oid);
-            tracked.contains(dropping.name.as_str()) == dropping.tracked
-                && oid == dropping.schema.map(|schema| schema.oid)
-        };
-        let mut again = Vec::new();
-        for (mut job, result) in std::mem::take(outcomes) {
-            match result.is_ok() && is_there(&job.dropping) {
-                true => {
-                    job.start_over();
-                    again.push(job);
-                }
-                false => outcomes.push((job, result)),
-            }
-        }
-        let failures: Vec<Failure<'_>> = outcomes
-            .iter()
-            .filter_map(|(job, result)| {
-                let error = result.as_ref().err()?;
-                Some(Failure {
-                    tenant: job.dropping.name.as_str(),
-                    from: None,
-                    took: job.setbacks.took(),
-                    attempts: job.setbacks.attempts(),
-                    error,
-                })
-            })
-            .collect();
-        self.run.record_failures(db.connection(), &failures)?;
-        Ok(again)
-    }
-
-    fn tell(&mut self, job: Job, result: Result<Gone, TenantError>) {
-        let name = job.dropping.name;
-        match result {
-            Ok(Gone { took, transactions }) => {
-                self.observer.done(name.as_str(), took);
-                if transactions > 1 {
-                    self.report.in_steps.push(InSteps { name: name.clone(), transactions });
-                }
-                self.report.dropped.push(name);
-            }
-            Err(error) => {
-                self.observer.failed(name.as_str(), &error);
-                self.report.failed.push(Failed { tenant: name.as_str().to_owned(), error });
-            }
-        }
-    }
+    run::end(db, run, report.ended.as_ref(), &report.failed, counts);
+    Ok(report)
 }
 
 /// Whether there is a schema of any of the names.

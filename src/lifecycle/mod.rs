@@ -5,6 +5,7 @@ mod cleanup;
 mod create;
 mod drop;
 mod orphans;
+mod run;
 
 use std::collections::{HashMap, HashSet};
 

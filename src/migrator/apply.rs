@@ -244,6 +244,17 @@ pub(crate) fn setback(error: &DieselError) -> ControlFlow<Setback, ServerMessage
     })
 }
 
+/// What follows when a tenant cannot be read again.
+impl From<Error> for Setback {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Query { message, lost: true, .. } => Self::Lost(message),
+            Error::Query { message, .. } => Self::Failed(TenantError::Server(message)),
+            _ => Self::Failed(TenantError::Unsettled),
+        }
+    }
+}
+
 impl From<MigrationFailure> for Setback {
     fn from(failure: MigrationFailure) -> Self {
         Self::Failed(TenantError::Migration(Box::new(failure)))

@@ -3,6 +3,7 @@
 //! What a run did for a tenant is written in the transaction that did it; what failed is written with the bundle of
 //! outcomes that it is told in. The end of a run that is cut off is not written.
 
+mod done;
 mod history;
 
 use std::time::Duration;

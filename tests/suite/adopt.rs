@@ -1,8 +1,14 @@
 //! `adopt`
 
+use std::collections::BTreeSet;
+
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+
 use crate::assert_snapshot;
 use crate::list::{create_older, fleet};
-use crate::support::{Database, Tenantry};
+use crate::support::proxy::{CutPoint, Proxy};
+use crate::support::{Database, Output, Signal, Tenantry, server, strings};
 
 /// All that is in a schema, and which transaction made it what it is.
 fn contents(db: &Database, schema: &str) -> Vec<String> {
@@ -206,4 +212,142 @@ fn names_of_the_databases_own_schemas() {
 fn without_a_tracker_or_a_name() {
     assert_snapshot!(Database::new().tenantry(["adopt", "acme"]).run());
     assert_snapshot!(Tenantry::new().arg("adopt").run());
+}
+
+const STRAY: [&str; 6] = ["s0", "s1", "s2", "s3", "s4", "s5"];
+
+/// A tracker, and schemas with a table that nobody tracks.
+fn strays() -> Database {
+    let db = fleet(&[]);
+    db.execute(&STRAY.map(|name| format!("CREATE SCHEMA {name}; CREATE TABLE {name}.t (i int);")).concat());
+    db
+}
+
+fn adopt_strays(db: &Database, args: &[&str]) -> Tenantry {
+    db.tenantry(["adopt", "--baseline", "20260119090000"]).args(args).args(STRAY)
+}
+
+/// A session in whose way the tracker can only be read.
+fn reader(db: &Database) -> (PgConnection, String) {
+    let mut conn = db.connect();
+    conn.batch_execute("SET application_name TO 'nightly report'; BEGIN; LOCK TABLE schema_tracker IN SHARE MODE")
+        .unwrap();
+    let pid = strings(&mut conn, "SELECT pg_backend_pid()").remove(0);
+    (conn, pid)
+}
+
+fn told(output: &Output, list: &str) -> BTreeSet<String> {
+    let json = output.json();
+    let name = |entry: &serde_json::Value| entry.as_str().or(entry["tenant"].as_str()).unwrap().to_owned();
+    json[list].as_array().unwrap().iter().map(name).collect()
+}
+
+#[test]
+fn the_link_is_cut_at_each_message_and_what_is_told_is_so() {
+    let template = strays();
+    let proxy = Proxy::start(server());
+    let (mut cuts, mut survived) = (0, 0);
+    for point in [CutPoint::Before, CutPoint::After] {
+        for n in 1.. {
+            let db = template.copy();
+            proxy.reset();
+            proxy.cut_at(n, point);
+            let run = adopt_strays(&db, &["--jobs", "2", "--format", "json"]);
+            let output = run.env("DATABASE_URL", proxy.url(db.name())).run();
+            let reached = proxy.messages();
+            proxy.reset();
+            let there: BTreeSet<String> = db.strings("SELECT name FROM schema_tracker").into_iter().collect();
+            match output.code {
+                Some(0) => {
+                    assert_eq!((told(&output, "adopted"), there.len()), (there.clone(), STRAY.len()), "cut at {n}");
+                    survived += 1;
+                }
+                // Before the first of them was begun.
+                code => assert_eq!((code, output.stdout.as_str(), there.len()), (Some(3), "", 0), "{}", output.stderr),
+            }
+            for name in &there {
+                assert_eq!(db.count(&format!("SELECT count(*) FROM {name}.__diesel_schema_migrations")), 3);
+            }
+            if reached < n {
+                break;
+            }
+            cuts += 1;
+        }
+    }
+    eprintln!("{cuts} cuts, {survived} survived");
+    assert!(cuts > 20 && survived > cuts / 2, "{cuts} cuts, {survived} survived");
+}
+
+#[test]
+fn who_is_in_the_way_is_waited_for_and_told() {
+    let db = strays();
+    let (mut reader, pid) = reader(&db);
+    let impatient = ["--lock-timeout", "200ms", "--retries", "1"];
+    let output = adopt_strays(&db, &impatient).args(["--format", "json"]).run();
+    output.assert_code(1);
+    assert_eq!((told(&output, "failed").len(), told(&output, "adopted").len()), (6, 0));
+    for failed in output.json()["failed"].as_array().unwrap() {
+        assert_eq!(failed["code"], "deferred");
+        let message = failed["message"].as_str().unwrap();
+        assert!(message.starts_with("a lock that others held stopped it each of 2 times"), "{message}");
+        assert_eq!(failed["holders"][0]["pid"].to_string(), pid);
+    }
+    assert!(output.stderr.contains("0 tenants adopted, 6 deferred (run 1)"), "{}", output.stderr);
+    assert!(output.stderr.contains("to try again: tenantry adopt s0 s1 s2 s3 s4 s5 --baseline"), "{}", output.stderr);
+    assert_eq!(db.string("SELECT outcome || ' ' || deferred FROM schema_run"), "failed 6");
+
+    // Who goes away meanwhile has not been in the way.
+    let run = adopt_strays(&db, &["--lock-timeout", "200ms", "-v"]).spawn();
+    db.wait_for_waiters(1);
+    db.wait_for(
+        "SELECT (count(*) = 0)::int FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        1,
+    );
+    reader.batch_execute("COMMIT").unwrap();
+    run.wait().assert_code(0);
+    assert_eq!(tracked(&db), "s0\ns1\ns2\ns3\ns4\ns5\n");
+    assert_eq!(
+        db.count("SELECT count(*) FROM schema_run_tenant WHERE run = 2 AND attempts > 1 AND outcome = 'done'"),
+        6
+    );
+}
+
+#[test]
+fn an_interrupt_finishes_what_is_under_way_and_tells_the_rest() {
+    for signals in [1, 2] {
+        let db = strays();
+        let (mut reader, _) = reader(&db);
+        let run = adopt_strays(&db, &["--jobs", "2", "--lock-timeout", "1min", "--format", "json"]).spawn();
+        db.wait_for_waiters(2);
+        for said in ["interrupted:", "interrupted again"].into_iter().take(signals) {
+            run.signal(Signal::INT);
+            run.wait_for_stderr_line(said);
+        }
+        if signals == 1 {
+            reader.batch_execute("COMMIT").unwrap();
+        }
+        let output = run.wait();
+        if signals == 1 {
+            assert_snapshot!(output);
+        }
+        output.assert_code(130);
+        let done = if signals == 1 { 2 } else { 0 };
+        assert_eq!((told(&output, "adopted").len(), told(&output, "not_reached").len()), (done, 6 - done));
+        let recorded = format!("interrupted {done} {}", 6 - done);
+        assert_eq!(db.string("SELECT concat_ws(' ', outcome, done, not_reached) FROM schema_run"), recorded);
+        assert_eq!(db.count("SELECT count(*) FROM schema_tracker"), done as i64);
+    }
+}
+
+#[test]
+fn a_schema_that_is_held_is_waited_for() {
+    let db = strays();
+    let mut holder = db.connect();
+    holder.batch_execute("SELECT pg_advisory_lock(hashtextextended('tenantry:s3', 0))").unwrap();
+    let run = adopt_strays(&db, &["--format", "json"]).spawn();
+    db.wait_for("SELECT count(*) FROM schema_tracker", 5);
+    holder.batch_execute("SELECT pg_advisory_unlock_all()").unwrap();
+    let output = run.wait();
+    output.assert_code(0);
+    assert_eq!(told(&output, "adopted").len(), 6);
 }

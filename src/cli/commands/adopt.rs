@@ -6,9 +6,11 @@ use serde::Serialize;
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
-use crate::cli::report::{self, FailedDocument};
-use crate::lifecycle;
+use crate::cli::progress::Progress;
+use crate::cli::report::{self, FailedDocument, Summary, ended};
+use crate::lifecycle::{self, Adopted};
 use crate::migration::Version;
+use crate::migrator::Ended;
 use crate::name::TenantName;
 
 /// Take existing schemas into the tracker, as they are
@@ -29,38 +31,74 @@ pub(crate) struct Args {
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let tenancy = context.tenancy()?;
     let mut db = context.database()?;
-    let report = lifecycle::adopt(&mut db, &tenancy, &args.names, args.baseline.as_ref())?;
     let output = context.output();
+    let mut progress = Progress::new(output, "adopted");
+    let baseline = args.baseline.as_ref();
+    let report = lifecycle::adopt(&mut db, &tenancy, &args.names, baseline, &context.stop(), &mut progress)?;
+    std::mem::drop(progress);
     if output.is_json() {
-        output.json(&Document {
-            adopted: report.adopted.iter().map(TenantName::to_string).collect(),
-            recorded: report.recorded,
-            failed: FailedDocument::all(&report.failed, context),
-        })?;
+        output.json(&Document::new(&report, context))?;
     }
     report::failures(context, &report.failed);
-    for name in &report.adopted {
-        output.detail(format_args!("adopted {name}"));
+    if let Some(Ended::Lost(error)) = &report.ended {
+        output.error(error);
     }
     let recorded = match report.recorded {
         0 => String::new(),
         n => format!(", with {} recorded as applied", count(n, "migration")),
     };
-    let failed = match report.failed.len() {
-        0 => String::new(),
-        n => format!(", {n} failed"),
-    };
-    output.status(format_args!("{} adopted{recorded}{failed}", count(report.adopted.len(), "tenant")));
+    let mut summary = Summary::of(format!("{} adopted{recorded}", count(report.adopted.len(), "tenant")))
+        .with_failed(&report.failed)
+        .with(report.not_reached.len(), "not reached");
+    if !report.is_success() {
+        summary = summary.of_run(report.run);
+    }
+    summary.tell(output, report.is_success());
     if !report.adopted.is_empty() {
         output.next(format_args!("'{}' tells what they lack", context.command("health-check")));
     }
-    Ok(exit_of(report.failed.is_empty(), false))
+    if let Some(again) = again(&report, baseline) {
+        output.hint(format_args!("to try again: {}", context.command(&again)));
+    }
+    Ok(match &report.ended {
+        Some(Ended::Lost(_)) => Exit::Refused,
+        ended => exit_of(report.is_success(), ended.is_some()),
+    })
+}
+
+/// The command that adopts what is left, where that may help. What is adopted already would be refused, so that it has names
+/// however many they are.
+fn again(report: &Adopted, baseline: Option<&Version>) -> Option<String> {
+    let left = report.to_try_again();
+    if left.is_empty() {
+        return None;
+    }
+    let baseline = baseline.map_or(String::new(), |baseline| format!(" --baseline {baseline}"));
+    Some(format!("adopt {}{baseline}", left.join(" ")))
 }
 
 #[derive(Serialize)]
 struct Document {
+    /// The id of the run, as `runs` knows it.
+    run: Option<i64>,
     adopted: Vec<String>,
     /// How many migrations each ledger was given.
     recorded: usize,
     failed: Vec<FailedDocument>,
+    not_reached: Vec<String>,
+    /// Why the run ended early: `interrupted`, `lost`, or null.
+    ended: Option<&'static str>,
+}
+
+impl Document {
+    fn new(report: &Adopted, context: &Context) -> Self {
+        Self {
+            run: report.run,
+            adopted: report.adopted.iter().map(TenantName::to_string).collect(),
+            recorded: report.recorded,
+            failed: FailedDocument::all(&report.failed, context),
+            not_reached: report.not_reached.iter().map(TenantName::to_string).collect(),
+            ended: report.ended.as_ref().map(ended),
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The work on one schema: a transaction, or several where one would take too many of the server's locks.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -8,23 +9,25 @@ use diesel::result::Error as DieselError;
 use diesel::sql_types::{Nullable, Oid, Text};
 use diesel::{QueryableByName, RunQueryDsl, sql_query};
 
-use super::look::{dependents, is_gone};
+use super::look::{dependents, is_gone, look};
 use super::message::{self, Known};
 use super::order::{Address, Left, Step};
 use super::room::{Room, Taken};
 use super::{Contents, Dropping};
+use crate::database::Database;
+use crate::error::Error;
 use crate::failure::TenantError;
+use crate::lifecycle::run::{self, Finished, Orders};
 use crate::migrator::{Batch, Commit, Setback, Setbacks, Target, setback};
+use crate::name::SchemaName;
 use crate::postgres::{Condition, ServerMessage, Session};
-use crate::runs::{Done, Run};
-use crate::tenancy::Tenancy;
-use crate::watch::Watch;
-use crate::workers::{Attempt, Stop, Work};
+use crate::runs::Done;
+use crate::workers::{Attempt, Work};
 
 /// A schema in the queue of a run.
 pub(super) struct Job {
     pub(super) dropping: Dropping,
-    pub(super) setbacks: Setbacks,
+    setbacks: Setbacks,
     /// Whether the connection was lost while it was under way: it may be gone.
     in_doubt: bool,
     /// Whether the tracker says that it is being dropped, by this run.
@@ -33,19 +36,10 @@ pub(super) struct Job {
     transactions: u32,
 }
 
-/// A schema that is gone.
-pub(super) struct Gone {
-    pub(super) took: Duration,
-    pub(super) transactions: u32,
-}
-
 /// What the workers do.
 pub(super) struct Crew<'a> {
-    pub(super) tenancy: &'a Tenancy,
-    pub(super) run: Run,
+    pub(super) orders: Orders<'a>,
     pub(super) commit: Commit,
-    pub(super) watch: &'a Watch,
-    pub(super) stop: &'a Stop,
     pub(super) room: Room,
     /// How many schemas may be dropped in steps at the same time.
     pub(super) at_once: i64,
@@ -80,14 +74,8 @@ impl Job {
         self.transactions > 0
     }
 
-    /// Has it done anew: a server that went down has lost what was committed.
-    pub(super) fn start_over(&mut self) {
-        self.announced = false;
-        self.transactions = 0;
-    }
-
-    fn gone(&self) -> Gone {
-        Gone { took: self.setbacks.took(), transactions: self.transactions }
+    fn gone(&self) -> Finished {
+        Finished { took: self.setbacks.took(), transactions: self.transactions }
     }
 
     fn committed(&mut self) {
@@ -104,9 +92,39 @@ impl Job {
     }
 }
 
+impl run::Job for Job {
+    fn name(&self) -> &SchemaName {
+        &self.dropping.name
+    }
+
+    fn setbacks(&self) -> &Setbacks {
+        &self.setbacks
+    }
+
+    fn start_over(&mut self) {
+        self.announced = false;
+        self.transactions = 0;
+    }
+}
+
+impl run::Crew for Crew<'_> {
+    /// Those that are there as before.
+    fn lost(&self, db: &mut Database, jobs: &[&Job]) -> Result<HashSet<SchemaName>, Error> {
+        let names: Vec<&SchemaName> = jobs.iter().map(|job| &job.dropping.name).collect();
+        let (tracked, schemas) = look(db.connection(), &names)?;
+        let is_there = |dropping: &Dropping| {
+            let oid = schemas.get(dropping.name.as_str()).map(|schema| schema.oid);
+            tracked.contains(dropping.name.as_str()) == dropping.tracked
+                && oid == dropping.schema.map(|schema| schema.oid)
+        };
+        let there = jobs.iter().filter(|job| is_there(&job.dropping));
+        Ok(there.map(|job| job.dropping.name.clone()).collect())
+    }
+}
+
 impl Work for Crew<'_> {
     type Job = Job;
-    type Outcome = Result<Gone, TenantError>;
+    type Outcome = Result<Finished, TenantError>;
 
     /// In steps, only what is left at the end commits so; the steps before are made durable by it.
     fn is_durable(&self) -> bool {
@@ -138,7 +156,8 @@ impl Work for Crew<'_> {
                     // A server that went down may have lost it.
                     job.announced = false;
                 }
-                job.setbacks.next(session, setback, &job.dropping.name, self.tenancy, self.watch, self.stop)
+                let Orders { tenancy, watch, stop, .. } = self.orders;
+                job.setbacks.next(session, setback, &job.dropping.name, tenancy, watch, stop)
             }
         };
         attempt.map(|error| Err(job.failed(error)))
@@ -178,7 +197,7 @@ impl Crew<'_> {
             before = left.locks;
             let mut locks = left.locks;
             for step in left.steps(room.locks()) {
-                if self.stop.is_requested() {
+                if self.orders.stop.is_requested() {
                     return Err(Trouble::Stopped);
                 }
                 if locks <= room.locks() {
@@ -218,7 +237,7 @@ impl Crew<'_> {
         let known = if job.announced { Known::Announced } else { Known::AsPlanned };
         let before = if job.has_begun() { job.setbacks.took() } else { Duration::ZERO };
         let done = Done { from: None, to: None, before, attempts: job.setbacks.attempts() };
-        let record = self.run.record(&job.dropping.name, &done);
+        let record = self.orders.run.record(&job.dropping.name, &done);
         let batch = message::rest(self.target(job), &job.dropping, known, self.commit, &record);
         self.send(session, &batch, || full)?;
         job.committed();
@@ -226,11 +245,11 @@ impl Crew<'_> {
     }
 
     fn target<'a>(&'a self, job: &'a Job) -> Target<'a> {
-        Target::tenant(self.tenancy, &job.dropping.name, Some(self.run))
+        Target::tenant(self.orders.tenancy, &job.dropping.name, Some(self.orders.run))
     }
 
     fn room(&self, locks: i64) -> Result<Taken<'_>, Trouble> {
-        self.room.take(locks, self.stop).ok_or(Trouble::Stopped)
+        self.room.take(locks, self.orders.stop).ok_or(Trouble::Stopped)
     }
 
     fn send(&self, session: &mut Session, batch: &Batch, full: impl FnOnce() -> Full) -> Result<(), Trouble> {
@@ -247,7 +266,7 @@ impl Crew<'_> {
         if full.divisible && self.room.shrink(full.locks) {
             return Attempt::Later(Duration::ZERO);
         }
-        match setbacks.contention(self.tenancy) {
+        match setbacks.contention(self.orders.tenancy) {
             Some(pause) => Attempt::Later(pause),
             None => Attempt::Done(TenantError::LockTableFull { what: full.what, locks: full.locks, server }),
         }

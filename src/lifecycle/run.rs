@@ -1,0 +1,145 @@
+//! A run over names that are adopted or dropped: watched, and each outcome made certain before it is told.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use crate::database::Database;
+use crate::error::Error;
+use crate::failure::{Failed, TenantError};
+use crate::migrator::{Ended, Setbacks};
+use crate::name::SchemaName;
+use crate::runs::{self, Counts, Failure, Run};
+use crate::tenancy::Tenancy;
+use crate::watch::{self, Watch};
+use crate::workers::{self, Listener, Observer, Stop, Work};
+
+/// A name in the queue of a run.
+pub(super) trait Job: Send {
+    fn name(&self) -> &SchemaName;
+
+    fn setbacks(&self) -> &Setbacks;
+
+    /// Has it done anew: a server that went down has lost what was committed.
+    fn start_over(&mut self);
+}
+
+/// One that is done.
+pub(super) struct Finished {
+    pub(super) took: Duration,
+    pub(super) transactions: u32,
+}
+
+/// What the workers do, and how it is looked at afterwards.
+pub(super) trait Crew: Work<Outcome = Result<Finished, TenantError>, Job: Job> {
+    /// Those of some jobs whose commits a server that went down has lost.
+    ///
+    /// # Errors
+    /// What the server answered.
+    fn lost(&self, db: &mut Database, jobs: &[&Self::Job]) -> Result<HashSet<SchemaName>, Error>;
+}
+
+/// What is the same for all jobs of a run.
+#[derive(Clone, Copy)]
+pub(super) struct Orders<'a> {
+    pub(super) tenancy: &'a Tenancy,
+    pub(super) run: Run,
+    pub(super) watch: &'a Watch,
+    pub(super) stop: &'a Stop,
+}
+
+/// What became of the jobs.
+pub(super) struct Told<J> {
+    pub(super) done: Vec<(J, Finished)>,
+    pub(super) failed: Vec<Failed>,
+    /// What was not begun, or not finished.
+    pub(super) left: Vec<J>,
+    /// Why there are such.
+    pub(super) ended: Option<Ended>,
+}
+
+/// Does the jobs.
+///
+/// # Errors
+/// [`Error::NoFreeConnection`], before anything is begun.
+pub(super) fn over<C: Crew>(
+    db: &mut Database,
+    orders: Orders<'_>,
+    crew: &C,
+    jobs: Vec<C::Job>,
+    observer: &mut dyn Observer,
+) -> Result<Told<C::Job>, Error> {
+    let Orders { tenancy, run, watch, stop } = orders;
+    let mut teller = Teller { crew, run, observer, done: Vec::new(), failed: Vec::new() };
+    let rest = watch::over(db, watch, tenancy, stop, |db| {
+        workers::run(db, jobs, crew, &mut teller, stop, tenancy.limits().reconnect_for)
+    })?;
+    let ended = match rest.lost {
+        // Who interrupts while the server is away does not want to wait for it.
+        Some(error) if stop.is_requested() && error.is_outage() => Some(Ended::Interrupted),
+        Some(error) => Some(Ended::Lost(error)),
+        None if rest.not_reached.is_empty() => None,
+        None => Some(Ended::Interrupted),
+    };
+    Ok(Told { done: teller.done, failed: teller.failed, left: rest.not_reached, ended })
+}
+
+/// Records how a run ended; what failed is counted here.
+pub(super) fn end(db: &mut Database, run: Run, ended: Option<&Ended>, failed: &[Failed], counts: Counts) {
+    let deferred = failed.iter().filter(|failed| failed.error.is_deferred()).count();
+    let counts = Counts { failed: failed.len() - deferred, deferred, ..counts };
+    run.end(db, runs::Outcome::of(ended, failed.is_empty()), counts);
+}
+
+/// Makes outcomes certain, and keeps them.
+struct Teller<'a, C: Crew> {
+    crew: &'a C,
+    run: Run,
+    observer: &'a mut dyn Observer,
+    done: Vec<(C::Job, Finished)>,
+    failed: Vec<Failed>,
+}
+
+impl<C: Crew> Listener<C::Job, C::Outcome> for Teller<'_, C> {
+    fn verify(&mut self, db: &mut Database, outcomes: &mut Vec<(C::Job, C::Outcome)>) -> Result<Vec<C::Job>, Error> {
+        let done: Vec<&C::Job> = outcomes.iter().filter(|(_, result)| result.is_ok()).map(|(job, _)| job).collect();
+        let lost = if done.is_empty() { HashSet::new() } else { self.crew.lost(db, &done)? };
+        let mut again = Vec::new();
+        for (mut job, result) in std::mem::take(outcomes) {
+            match result.is_ok() && lost.contains(job.name()) {
+                true => {
+                    job.start_over();
+                    again.push(job);
+                }
+                false => outcomes.push((job, result)),
+            }
+        }
+        let failures: Vec<Failure<'_>> = outcomes
+            .iter()
+            .filter_map(|(job, result)| {
+                let error = result.as_ref().err()?;
+                Some(Failure {
+                    tenant: job.name().as_str(),
+                    from: None,
+                    took: job.setbacks().took(),
+                    attempts: job.setbacks().attempts(),
+                    error,
+                })
+            })
+            .collect();
+        self.run.record_failures(db.connection(), &failures)?;
+        Ok(again)
+    }
+
+    fn tell(&mut self, job: C::Job, result: C::Outcome) {
+        match result {
+            Ok(done) => {
+                self.observer.done(job.name().as_str(), done.took);
+                self.done.push((job, done));
+            }
+            Err(error) => {
+                self.observer.failed(job.name().as_str(), &error);
+                self.failed.push(Failed { tenant: job.name().as_str().to_owned(), error });
+            }
+        }
+    }
+}
