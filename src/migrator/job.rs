@@ -27,8 +27,6 @@ pub(crate) struct Job {
     setbacks: Setbacks,
     /// What the ledger recorded at first.
     from: Option<Option<String>>,
-    /// How many migrations were under way when the connection was lost.
-    in_doubt: Option<usize>,
 }
 
 enum Task {
@@ -84,7 +82,7 @@ impl Job {
     }
 
     fn new(task: Task) -> Self {
-        Self { task, stale: false, setbacks: Setbacks::default(), from: None, in_doubt: None }
+        Self { task, stale: false, setbacks: Setbacks::default(), from: None }
     }
 
     /// The tenant.
@@ -153,21 +151,20 @@ impl Job {
         let set = tenancy.tenant_migrations();
         let began = self.setbacks.begin();
         if self.stale {
+            let name = self.name().as_str();
+            match orders.run.done_among(session, &[name]) {
+                // The connection was lost, and the commit had come through. What others have made of it since is theirs.
+                Ok(done) if done.contains(name) => {
+                    return Attempt::Done(Outcome::Applied(self.done(set, self.migrations(set).len())));
+                }
+                Ok(_) => {}
+                Err(error) => return self.again(session, error.into(), orders),
+            }
             match self.read_again(session, orders) {
                 Ok(Next::Work(next)) => self.task = next.task,
-                // The connection was lost, and the commit had come through.
-                Ok(Next::Nothing | Next::Blocked(TenantError::AlreadyTracked { .. })) if self.in_doubt.is_some() => {
-                    return Attempt::Done(Outcome::Applied(self.done(set, self.in_doubt.unwrap_or_default())));
-                }
                 Ok(Next::Nothing) => return Attempt::Done(Outcome::Nothing),
                 Ok(Next::Blocked(error)) => return Attempt::Done(Outcome::Failed(error)),
-                Err(Error::Query { message, lost: true, .. }) => {
-                    return self.again(session, Setback::Lost(message), orders);
-                }
-                Err(Error::Query { message, .. }) => {
-                    return Attempt::Done(Outcome::Failed(TenantError::Server(message)));
-                }
-                Err(_) => return Attempt::Done(Outcome::Failed(TenantError::Unsettled)),
+                Err(error) => return self.again(session, error.into(), orders),
             }
             self.stale = false;
         }
@@ -185,12 +182,7 @@ impl Job {
         let work = self.work(orders, &migrations, record);
         match apply::apply(session, &work) {
             Ok(()) => Attempt::Done(Outcome::Applied(self.done(set, migrations.len()))),
-            Err(setback) => {
-                if matches!(setback, Setback::Lost(_)) {
-                    self.in_doubt = Some(migrations.len());
-                }
-                self.again(session, setback, orders)
-            }
+            Err(setback) => self.again(session, setback, orders),
         }
     }
 

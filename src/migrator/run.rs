@@ -233,9 +233,19 @@ impl Listener<Job, Outcome> for Teller<'_> {
                 Some((tenant.name, applied))
             }));
         }
+        let is_so = |job: &Job| found.get(job.name()).is_some_and(|applied| job.is_reached(applied, set));
+        let unlike = outcomes.iter().filter(|(job, outcome)| matches!(outcome, Outcome::Applied(_)) && !is_so(job));
+        let unlike: Vec<&str> = unlike.map(|(job, _)| job.name().as_str()).collect();
+        // A ledger that somebody has locked, or has changed since: the row that was written with the migrations tells.
+        let recorded = self.run.done_among(db.connection(), &unlike)?;
+        if reference.is_some() {
+            let unread = names.iter().filter(|name| recorded.contains(name.as_str()) && !found.contains_key(*name));
+            let why = || TenantError::NotCompared { why: "its ledger cannot be read".to_owned() };
+            drifted.extend(unread.map(|name| (name.clone(), why())));
+        }
         let mut again = Vec::new();
         for (mut job, outcome) in std::mem::take(outcomes) {
-            let is_so = found.get(job.name()).is_some_and(|applied| job.is_reached(applied, set));
+            let is_so = is_so(&job) || recorded.contains(job.name().as_str());
             match outcome {
                 Outcome::Applied(_) if !is_so => {
                     job.is_stale();

@@ -6,6 +6,7 @@ use super::{at, having, listed, names, path, with};
 use crate::assert_snapshot;
 use crate::create::{schemas, set_up};
 use crate::messages::small_fleet;
+use crate::support::Signal;
 use crate::support::migrations::Dir;
 
 fn migrations() -> Dir {
@@ -230,4 +231,75 @@ fn a_run_that_is_planned_has_the_lock_already() {
     drop(holder);
     first.wait().assert_code(0);
     with(&db, &migrations, &["migrate-all", "--lock-wait", "10s"]).run().assert_code(0);
+}
+
+/// Ends the sessions that work on tenants for a run, as an administrator does.
+fn end_sessions(db: &crate::support::Database, application: &str) {
+    db.strings(&format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = current_database() AND application_name LIKE '{application}'"
+    ));
+}
+
+#[test]
+fn a_tenant_that_another_made_after_the_connection_was_lost_is_the_others() {
+    let db = set_up();
+    db.execute("CREATE TABLE public.gate (i int)");
+    let migrations = Dir::new().add("1_a", "LOCK TABLE public.gate; CREATE TABLE a (i int);");
+    let mut holder = db.connect();
+    holder.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
+    let args = ["create", "acme", "--lock-timeout", "1min", "--format", "json"];
+    let first = with(&db, &migrations, &args).spawn();
+    db.wait_for_waiters(1);
+    first.signal(Signal::STOP);
+    end_sessions(&db, "tenantry/1 %");
+    holder.batch_execute("COMMIT").unwrap();
+    with(&db, &migrations, &args).run().assert_code(0);
+    first.signal(Signal::CONT);
+    let output = first.wait();
+    output.assert_code(1);
+    assert_eq!((listed(&output, "done").len(), listed(&output, "failed").len()), (0, 1));
+    assert_eq!(output.json()["failed"][0]["code"], "already-tracked");
+    assert_eq!(
+        db.strings("SELECT concat_ws(' ', run, tenant, outcome) FROM schema_run_tenant ORDER BY 1"),
+        ["1 acme failed", "2 acme done"]
+    );
+}
+
+#[test]
+fn a_tenant_whose_ledger_is_locked_when_it_is_looked_at_again_is_told_as_it_is() {
+    for verify in [false, true] {
+        let db = set_up();
+        small_fleet(&db, 2, &["1"]);
+        db.execute("CREATE TABLE public.gate (i int)");
+        // The reference does not wait.
+        let wait = "DO $$ BEGIN IF starts_with(current_schema(), 't000') THEN LOCK TABLE public.gate IN SHARE MODE; \
+                    END IF; END $$;";
+        let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "CREATE TABLE b (i int);").add("3_wait", wait);
+        let mut gate = db.connect();
+        gate.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
+        let mut args = vec!["migrate-all", "--lock-timeout", "1min", "--format", "json"];
+        args.extend(verify.then_some("--verify"));
+        let run = with(&db, &migrations, &args).spawn();
+        db.wait_for_waiters(2);
+        // It has the lock as soon as the migrations are committed, and before they are looked at again.
+        let mut vacuum = db.connect();
+        let locked = std::thread::spawn(move || {
+            vacuum.batch_execute("BEGIN; LOCK TABLE t00000.__diesel_schema_migrations").unwrap();
+            vacuum
+        });
+        db.wait_for_waiters(3);
+        gate.batch_execute("COMMIT").unwrap();
+        let output = run.wait();
+        drop(locked.join().unwrap());
+        assert_eq!(db.count("SELECT count(*) FROM schema_run_tenant WHERE attempts = 1"), 2);
+        if verify {
+            output.assert_code(1);
+            assert_eq!(listed(&output, "failed").into_iter().collect::<Vec<_>>(), ["t00000"]);
+            assert_eq!(output.json()["failed"][0]["code"], "not-compared");
+        } else {
+            output.assert_code(0);
+            assert_eq!(listed(&output, "done").len(), 2);
+        }
+    }
 }
