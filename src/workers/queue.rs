@@ -158,9 +158,14 @@ impl<'a, J> Shared<'a, J> {
         let mut queue = self.lock();
         let at_work = queue.at_work > 0;
         let outage = queue.outage.get_or_insert_with(|| Outage { since: Instant::now(), tries: 0, why });
+        if why == Why::ReadOnly {
+            // Until something is done, though it may be that no session can be had for a while.
+            outage.why = why;
+        }
         outage.tries += 1;
         let tries = outage.tries;
-        if at_work {
+        // Who has a session shows that the server is there, and not that it takes writes: all of them may be finding out.
+        if at_work && outage.why == Why::Unreachable {
             outage.since = Instant::now();
         } else if outage.since.elapsed() >= self.reconnect_for {
             queue.lost.get_or_insert_with(error);
@@ -215,5 +220,38 @@ mod tests {
         let first = shared.take().map(|in_hand| (in_hand.job, shared.lock().leaves_hand(&in_hand)));
         assert_eq!(first, Some(("x", ())));
         assert_eq!(shared.take().map(|in_hand| in_hand.job), Some("a"));
+    }
+
+    /// Has a worker without a job find the server so until the work is over, or for a second; another has a session all
+    /// the while. Returns whether it is over.
+    fn ends(found: impl Fn(u32) -> Why) -> bool {
+        let stop = Stop::default();
+        let shared = Shared::new(vec![()], 2, &stop, Duration::from_millis(200));
+        shared.lock().at_work = 1;
+        let began = Instant::now();
+        for n in 0.. {
+            // It is told so by the server, in a session.
+            if found(n) == Why::ReadOnly {
+                shared.is_reached();
+                shared.lock().at_work -= 1;
+            }
+            shared.wait_for_server(found(n), || Error::ReadOnly);
+            if shared.lock().lost.is_some() || began.elapsed() > Duration::from_secs(1) {
+                break;
+            }
+        }
+        shared.left().1.is_some()
+    }
+
+    #[test]
+    fn who_only_lacks_a_connection_waits_as_long_as_others_are_at_work() {
+        assert!(!ends(|_| Why::Unreachable));
+    }
+
+    #[test]
+    fn a_server_that_takes_no_writes_is_given_up_though_others_are_finding_out() {
+        assert!(ends(|_| Why::ReadOnly));
+        // A standby whose connections are used up now and then.
+        assert!(ends(|n| if n % 2 == 0 { Why::Unreachable } else { Why::ReadOnly }));
     }
 }
