@@ -82,7 +82,8 @@ impl Contents {
 /// What [`drop_tenants`] did, each list sorted by name.
 #[derive(Debug, Default)]
 pub struct DropReport {
-    /// The id of the run in `public.schema_run`; none where there was nothing to drop.
+    /// The id of the run in `public.schema_run`; none where there was nothing to drop, or the database is of an older
+    /// release that recorded no runs.
     pub run: Option<i64>,
     /// What is gone.
     pub dropped: Vec<SchemaName>,
@@ -199,8 +200,8 @@ pub fn drop_tenants(
         return Ok(report);
     }
     db.require_free_connection()?;
-    let run = Run::begin(db, "drop")?;
-    report.run = Some(run.id());
+    let run = Run::begin_recorded_or_not(db, "drop")?;
+    report.run = run.recorded_id();
     let orders = Orders { tenancy, run, watch: &Watch::new(run), stop };
     let commit = if plan.drops.len() == 1 { Commit::Durable } else { Commit::Deferred };
     observer.begin(plan.drops.len());

@@ -43,6 +43,9 @@ pub struct Server {
     /// Whether `public.__diesel_schema_migrations` exists.
     #[diesel(sql_type = Bool)]
     pub has_public_ledger: bool,
+    /// Whether `public.schema_run` and `public.schema_run_tenant` exist.
+    #[diesel(sql_type = Bool)]
+    pub has_runs: bool,
     /// Whether `public.schema_migration` exists.
     #[diesel(sql_type = Bool)]
     pub has_recorded_migrations: bool,

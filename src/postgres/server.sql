@@ -21,6 +21,7 @@ SELECT
     coalesce(row_security_active(to_regclass('public.schema_tracker')), false) AS tracker_is_hidden,
     coalesce(has_schema_privilege(to_regnamespace('public'), 'USAGE'), false) AS has_public_schema,
     to_regclass('public.__diesel_schema_migrations') IS NOT NULL AS has_public_ledger,
+    to_regclass('public.schema_run') IS NOT NULL AND to_regclass('public.schema_run_tenant') IS NOT NULL AS has_runs,
     to_regclass('public.schema_migration') IS NOT NULL AS has_recorded_migrations,
     coalesce(
         has_table_privilege(to_regclass('public.schema_migration'), 'SELECT')

@@ -5,6 +5,7 @@
 
 mod done;
 mod history;
+mod unrecorded;
 
 use std::time::Duration;
 
@@ -227,6 +228,9 @@ impl Run {
 
     /// SQL that records what is done for a tenant.
     pub(crate) fn record(self, tenant: &SchemaName, done: &Done<'_>) -> String {
+        if !self.is_recorded() {
+            return String::new();
+        }
         let version = |version: Option<&str>| version.map_or("NULL".to_owned(), |version| Literal(version).to_string());
         let before = done.before.as_millis();
         format!(
@@ -246,6 +250,7 @@ impl Run {
 
     /// Records tenants that failed.
     pub(crate) fn record_failures(self, conn: &mut PgConnection, failures: &[Failure<'_>]) -> Result<(), Error> {
+        let failures = if self.is_recorded() { failures } else { &[] };
         let now = Utc::now();
         for chunk in failures.chunks(crate::postgres::CHUNK) {
             let rows: Vec<_> = chunk
@@ -282,6 +287,9 @@ impl Run {
     /// Records how the run ended, and forgets those that began longer ago than they are kept. That it cannot be recorded is
     /// no reason to fail what was done: the record then tells of no end.
     pub(crate) fn end(self, db: &mut Database, outcome: Outcome, counts: Counts) {
+        if !self.is_recorded() {
+            return;
+        }
         let keep = db.actor().keep;
         if self.try_end(db.connection(), outcome, counts, keep).is_err() && db.reconnect().is_ok() {
             let _ = self.try_end(db.connection(), outcome, counts, keep);

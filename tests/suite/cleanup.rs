@@ -1,5 +1,7 @@
 //! `cleanup`
 
+use diesel::connection::SimpleConnection;
+
 use crate::assert_snapshot;
 use crate::drop::{Screen, schemas};
 use crate::list::fleet;
@@ -236,5 +238,27 @@ fn tenants_that_depend_on_each_other() {
     assert!(matches!(first.code, Some(0 | 1)), "{}", first.stderr);
     // Run again, it comes to its end.
     db.tenantry(["cleanup", "--yes"]).run().assert_code(0);
+    assert_eq!((schemas(&db), public_tables(&db)), ("public".to_owned(), String::new()));
+}
+
+#[test]
+fn a_database_of_an_older_release_is_cleaned_up_without_a_record() {
+    let db = fleet(&["acme", "globex"]);
+    db.execute(
+        "DROP TABLE schema_acceptance, schema_migration, schema_run, schema_run_tenant, schema_stamp; \
+         DELETE FROM public.__diesel_schema_migrations WHERE version > '20260105080000'; \
+         CREATE VIEW public.of_globex AS SELECT id FROM globex.users",
+    );
+    // A tenant that cannot go is no more recorded than one that is gone.
+    let mut holder = db.connect();
+    holder.batch_execute("BEGIN; LOCK TABLE acme.users").unwrap();
+    let args = ["cleanup", "--yes", "--lock-timeout", "100ms", "--retries", "0", "--format", "json"];
+    let refused = db.tenantry(args).run();
+    refused.assert_code(1);
+    assert_eq!(refused.json()["tenants"]["run"], serde_json::Value::Null);
+    assert_eq!(refused.json()["tenants"]["failed"].as_array().map(Vec::len), Some(2), "{}", refused.stdout);
+    holder.batch_execute("COMMIT").unwrap();
+    db.execute("DROP VIEW public.of_globex");
+    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run());
     assert_eq!((schemas(&db), public_tables(&db)), ("public".to_owned(), String::new()));
 }

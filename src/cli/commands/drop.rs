@@ -205,7 +205,7 @@ impl PlanDocument {
 /// The JSON of what was dropped.
 #[derive(Serialize)]
 pub(super) struct ReportDocument {
-    /// The id of the run, as `runs` knows it; null where there was nothing to drop.
+    /// The id of the run, as `runs` knows it; null where there was nothing to drop, or no runs are recorded.
     run: Option<i64>,
     dropped: Vec<String>,
     /// What of the dropped was too large for one transaction.
