@@ -272,8 +272,10 @@ fn no_name_stays_with_a_poolers_session() {
     let path = migrations.path().to_str().unwrap();
     let args = ["migrate-one", "acme", "--tenant-migrations", path];
     let run = db.tenantry(args).env("DATABASE_URL", pooler.url(db.name())).spawn();
+    // Its own watch, and not that of the one before, whose session may be there yet.
     let watched = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-                   AND query LIKE '%pg_blocking_pids%' AND pid <> pg_backend_pid()";
+                   AND query LIKE '%pg_blocking_pids%' AND pid <> pg_backend_pid() \
+                   AND query_start > (SELECT started_at FROM schema_run WHERE command = 'migrate-one')";
     db.wait_for(watched, 1);
     is_cut_off_when_killed(&db, run);
 }
