@@ -80,17 +80,17 @@ impl App {
             without_empty_variables(Self::command(self.program)).try_get_matches_from(&given).and_then(|matches| {
                 let mut arguments = Arguments::from_arg_matches(&matches)?;
                 arguments.settings.resolve(&matches);
-                Ok(arguments)
+                Ok((arguments, actor::of_process(&given, &matches)))
             });
-        let arguments = match parsed {
-            Ok(arguments) => arguments,
+        let (arguments, actor) = match parsed {
+            Ok(parsed) => parsed,
             Err(error) => {
                 // Nothing can be done about a standard output that does not take the help.
                 let _ = error.print();
                 return if error.use_stderr() { Exit::Usage } else { Exit::Done };
             }
         };
-        let context = Context::new(self.clone(), actor::of_process(&given), arguments.settings);
+        let context = Context::new(self.clone(), actor, arguments.settings);
         match arguments.command.run(&context) {
             Ok(exit) => exit,
             Err(error) => report::error(&context, &error),

@@ -228,8 +228,8 @@ pub(crate) fn lost(context: &Context, ended: Option<&Ended>) {
 fn why(ended: &Ended) -> Option<&'static str> {
     match ended {
         Ended::Interrupted | Ended::Lost(_) => None,
-        Ended::Failure => Some("no other tenant was begun: more have failed than may"),
-        Ended::Breaker => Some("no other tenant was begun: the first all failed in the same way"),
-        Ended::Canary => Some("no other tenant was begun: not all is well with those that came first"),
+        Ended::Failure => Some("stopped: more tenants have failed than may; no other was begun"),
+        Ended::Breaker => Some("stopped: the first tenants all failed in the same way; no other was begun"),
+        Ended::Canary => Some("stopped: not all is well with the canaries; no other was begun"),
     }
 }

@@ -95,7 +95,7 @@ pub(crate) struct Settings {
           default_value = "5s")]
     pub(crate) lock_timeout: humantime::Duration,
 
-    /// How often a tenant is tried again that other sessions are in the way of
+    /// How many more times a tenant is tried that other sessions are in the way of
     #[arg(
         long,
         global = true,
@@ -164,7 +164,7 @@ fn source(matches: &ArgMatches, id: &str) -> Option<ValueSource> {
 }
 
 /// What a flag was given, where it was.
-fn given(matches: &ArgMatches, id: &str) -> Option<String> {
+pub(super) fn given(matches: &ArgMatches, id: &str) -> Option<String> {
     let below = matches.subcommand().and_then(|(_, matches)| given(matches, id));
     below.or_else(|| {
         matches.try_contains_id(id).ok().filter(|_| matches.value_source(id) == Some(ValueSource::CommandLine))?;

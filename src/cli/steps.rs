@@ -22,19 +22,20 @@ use crate::runs::Retry;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Rollout")]
 pub(crate) struct Steps {
-    /// These first, so many or those whose names match, and checked for drift; the others when all is well with them
+    /// Begin with the first N tenants, or with those whose names match; the others follow only when these are done and have
+    /// no drift
     #[arg(long, value_name = "N|REGEX", value_parser = canary)]
     canary: Option<Canary>,
 
-    /// Begin so many tenants together, and the next when all of them are through
+    /// Begin this many tenants together, and the next when all of them are through
     #[arg(long, value_name = "N")]
     batch: Option<NonZeroUsize>,
 
-    /// Wait between two batches
+    /// Wait for this long between two batches
     #[arg(long, value_name = "TIME", requires = "batch")]
     pause: Option<humantime::Duration>,
 
-    /// Begin no other tenant once more than so many have failed, or more than so many in a hundred
+    /// Begin no other tenant once more than N, or more than N in a hundred, have failed
     #[arg(long, value_name = "N|N%", conflicts_with = "fail_fast")]
     max_failures: Option<MaxFailures>,
 
@@ -42,19 +43,20 @@ pub(crate) struct Steps {
     #[arg(long)]
     fail_fast: bool,
 
-    /// Only one part of the fleet, split by a hash of the names, so that several machines share the work
+    /// Only part I of the N that the fleet is split into, by a hash of the names, so that several machines share the
+    /// work; all must give the same N
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
 
-    /// In which order: by name, the oldest first, or the smallest first
+    /// Which tenants come first: by name, the oldest, or the smallest
     #[arg(long, value_enum, default_value_t = Order::Name)]
     order: Order,
 
-    /// Only the tenants that failed in this run, or were deferred; see `runs`
+    /// Only the tenants that failed in this run or were deferred; see `runs`
     #[arg(long, value_name = "RUN")]
     retry_failed: Option<i64>,
 
-    /// Wait for another run that works on the fleet, for so long at most
+    /// Wait for this long at most for another run that works on the fleet [default: not at all]
     #[arg(long, value_name = "TIME")]
     lock_wait: Option<humantime::Duration>,
 }
@@ -113,7 +115,7 @@ impl Steps {
         Ok(())
     }
 
-    /// A canary that is in none of the mines warns of nothing.
+    /// A pattern that matches no tenant of the run would check nothing.
     pub(crate) fn require_canary<'a>(&self, mut names: impl Iterator<Item = &'a TenantName>) -> Result<()> {
         let Some(Canary::Matching(regex)) = &self.canary else { return Ok(()) };
         let mut any = false;

@@ -118,11 +118,11 @@ impl Job {
     }
 
     /// Has it read again before the next try.
-    pub(crate) fn is_stale(&mut self) {
+    pub(crate) fn mark_stale(&mut self) {
         self.stale = true;
     }
 
-    /// The tables and versions that a tenant has when the job is done: what its ledger records then.
+    /// The versions that the tenant's ledger records when the job is done.
     pub(crate) fn goal(&self, set: &MigrationSet) -> Vec<String> {
         let migrations = self.migrations(set);
         let mut applied: Vec<String> = self.ledger().map(|ledger| ledger.applied.clone()).unwrap_or_default();

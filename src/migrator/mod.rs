@@ -97,7 +97,7 @@ impl Report {
         self.failed.is_empty() && self.not_reached.is_empty() && self.ended.is_none()
     }
 
-    /// How many of those that failed were in the way of other sessions too often.
+    /// How many of those that failed were deferred: other sessions were in their way each time that they were tried.
     pub fn deferred(&self) -> usize {
         self.failed.iter().filter(|failed| failed.error.is_deferred()).count()
     }

@@ -80,7 +80,19 @@ impl std::str::FromStr for MaxFailures {
 /// Jobs that are begun together.
 pub(super) struct Stage {
     pub(super) jobs: Vec<Job>,
-    pub(super) canary: bool,
+    pub(super) kind: StageKind,
+}
+
+/// What a stage is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StageKind {
+    /// Those that come first, and must be well.
+    Canary,
+    /// Some of the others, or all.
+    Batch {
+        /// The time before it is begun.
+        pause: Duration,
+    },
 }
 
 impl Rollout {
@@ -114,15 +126,17 @@ impl Rollout {
             }
             Some(Canary::Matching(regex)) => jobs.into_iter().partition(|job| regex.is_match(job.name().as_str())),
         };
-        let mut stages = vec![Stage { jobs: canaries, canary: true }];
+        let mut stages = vec![Stage { jobs: canaries, kind: StageKind::Canary }];
         let mut others = others.into_iter();
         let size = self.batch.map_or(usize::MAX, NonZeroUsize::get);
+        let mut pause = Duration::ZERO;
         loop {
             let jobs: Vec<Job> = others.by_ref().take(size).collect();
             if jobs.is_empty() {
                 break;
             }
-            stages.push(Stage { jobs, canary: false });
+            stages.push(Stage { jobs, kind: StageKind::Batch { pause } });
+            pause = self.pause;
         }
         stages.retain(|stage| !stage.jobs.is_empty());
         stages
@@ -162,7 +176,7 @@ impl Budget {
     }
 
     /// Counts an outcome. Whether no other tenant is to be begun.
-    pub(super) fn counts(&self, tenant: &str, outcome: &Outcome) -> bool {
+    pub(super) fn count(&self, tenant: &str, outcome: &Outcome) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
             Outcome::Nothing => {}
@@ -194,7 +208,7 @@ impl Budget {
     }
 
     /// Why no other tenant is to be begun, where that is so.
-    pub(super) fn ended(&self) -> Option<Ended> {
+    pub(super) fn take_ended(&self) -> Option<Ended> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).ended.take()
     }
 }
@@ -229,19 +243,19 @@ mod tests {
         let rollout = Rollout { breaker: true, ..Rollout::default() };
         let busy = |_| Outcome::Failed(TenantError::Busy);
         let same = Budget::new(&rollout, 100, 0);
-        assert_eq!((0..BREAKER).filter(|n| same.counts(&format!("t{n}"), &busy(()))).count(), 1);
-        assert!(matches!(same.ended(), Some(Ended::Breaker)));
+        assert_eq!((0..BREAKER).filter(|n| same.count(&format!("t{n}"), &busy(()))).count(), 1);
+        assert!(matches!(same.take_ended(), Some(Ended::Breaker)));
 
         let some_blocked = Budget::new(&rollout, 100, BREAKER - 1);
-        assert_eq!((0..BREAKER).filter(|n| some_blocked.counts(&format!("t{n}"), &busy(()))).count(), 1);
+        assert_eq!((0..BREAKER).filter(|n| some_blocked.count(&format!("t{n}"), &busy(()))).count(), 1);
 
         let two_ways = Budget::new(&rollout, 100, 0);
-        two_ways.counts("a", &Outcome::Failed(TenantError::Unsettled));
-        assert!(!(0..50).any(|n| two_ways.counts(&format!("t{n}"), &busy(()))));
+        two_ways.count("a", &Outcome::Failed(TenantError::Unsettled));
+        assert!(!(0..50).any(|n| two_ways.count(&format!("t{n}"), &busy(()))));
 
         let allowed = Rollout { max_failures: Some(MaxFailures::Count(20)), ..rollout };
         let budget = Budget::new(&allowed, 100, 1);
-        assert_eq!((0..20).filter(|n| budget.counts(&format!("t{n}"), &busy(()))).count(), 1);
-        assert!(matches!(budget.ended(), Some(Ended::Failure)));
+        assert_eq!((0..20).filter(|n| budget.count(&format!("t{n}"), &busy(()))).count(), 1);
+        assert!(matches!(budget.take_ended(), Some(Ended::Failure)));
     }
 }

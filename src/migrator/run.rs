@@ -1,10 +1,9 @@
 //! One run over tenants: recorded, watched, in the steps of its rollout, and each outcome made certain.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::time::Duration;
 
 use super::job::Orders;
-use super::rollout::{Budget, Stage};
+use super::rollout::{Budget, Stage, StageKind};
 use super::{Commit, Ended, Job, Outcome, Report, Reread, Rollout};
 use crate::database::Database;
 use crate::drift::{self, Stamps};
@@ -43,7 +42,7 @@ pub(crate) fn run_jobs(
 ) -> Result<Report, Error> {
     let RunJobs { command, jobs, reread, rollout, stop, mut report } = what;
     let budget = Budget::new(rollout, jobs.len(), report.failed.len());
-    if let Some(ended) = budget.ended() {
+    if let Some(ended) = budget.take_ended() {
         report.not_reached = jobs.into_iter().map(Job::into_name).collect();
         report.ended = Some(ended);
     } else if !jobs.is_empty() {
@@ -65,6 +64,8 @@ pub(crate) fn run_jobs(
         let commit = if jobs.len() == 1 { Commit::Durable } else { Commit::Deferred };
         let orders = Orders { tenancy, run, commit, pooler, reread, watch: &watch, stop };
         observer.begin(jobs.len());
+        let blocked: Vec<Failure<'_>> = report.failed.iter().map(Failure::of_blocked).collect();
+        run.record_failures(db.connection(), &blocked)?;
         for failed in &report.failed {
             observer.failed(&failed.tenant, &failed.error);
         }
@@ -106,41 +107,11 @@ fn reference(
 
 /// Goes through the stages until one of them ends the run.
 fn stages(db: &mut Database, orders: &Orders<'_>, teller: &mut Teller<'_>, stages: Vec<Stage>) -> Result<(), Error> {
-    let Orders { stop, watch, tenancy, .. } = *orders;
-    let budget = teller.budget;
-    let mut after_canary = false;
     let mut stages = stages.into_iter();
-    let mut first = true;
     while teller.report.ended.is_none()
-        && let Some(Stage { jobs, canary }) = stages.next()
+        && let Some(stage) = stages.next()
     {
-        if !first && !after_canary && !teller.rollout.pause.is_zero() {
-            let pause = teller.rollout.pause;
-            teller.observer.pause(pause);
-            // The lock of the fleet is kept meanwhile.
-            watch::over(db, watch, tenancy, stop, |_| stop.pause(pause));
-        }
-        first = false;
-        after_canary = canary;
-        teller.compares = canary || teller.rollout.verify;
-        let failed_before = teller.report.failed.len();
-        let crew = Crew { orders, budget, compares: teller.compares };
-        let rest = watch::over(db, watch, tenancy, stop, |db| {
-            workers::run(db, jobs, &crew, teller, stop, tenancy.limits().reconnect_for)
-        })?;
-        teller.report.not_reached.extend(rest.not_reached.into_iter().map(Job::into_name));
-        teller.report.ended = match rest.lost {
-            // Who interrupts while the server is away does not want to wait for it.
-            Some(error) if stop.is_requested() && error.is_outage() => Some(Ended::Interrupted),
-            Some(error) => Some(Ended::Lost(error)),
-            None => budget.ended(),
-        };
-        if teller.report.ended.is_none() && stop.is_requested() && !teller.report.not_reached.is_empty() {
-            teller.report.ended = Some(Ended::Interrupted);
-        }
-        if canary && teller.report.ended.is_none() && teller.report.failed.len() > failed_before {
-            teller.report.ended = Some(Ended::Canary);
-        }
+        teller.report.ended = one_stage(db, orders, teller, stage)?;
     }
     let rest = stages.flat_map(|stage| stage.jobs).map(Job::into_name);
     teller.report.not_reached.extend(rest);
@@ -149,6 +120,43 @@ fn stages(db: &mut Database, orders: &Orders<'_>, teller: &mut Teller<'_>, stage
         teller.report.ended = None;
     }
     Ok(())
+}
+
+/// Does the jobs of a stage, and returns why the run ends with it, where it does.
+fn one_stage(
+    db: &mut Database,
+    orders: &Orders<'_>,
+    teller: &mut Teller<'_>,
+    Stage { jobs, kind }: Stage,
+) -> Result<Option<Ended>, Error> {
+    let Orders { stop, watch, tenancy, .. } = *orders;
+    let budget = teller.budget;
+    if let StageKind::Batch { pause } = kind
+        && !pause.is_zero()
+    {
+        teller.observer.pause(pause);
+        // The lock of the fleet is kept meanwhile.
+        watch::over(db, watch, tenancy, stop, |_| stop.pause(pause));
+    }
+    let is_canary = kind == StageKind::Canary;
+    teller.compares = is_canary || teller.rollout.verify;
+    let failed_before = teller.report.failed.len();
+    let crew = Crew { orders, budget, compares: teller.compares };
+    let rest = watch::over(db, watch, tenancy, stop, |db| {
+        workers::run(db, jobs, &crew, teller, stop, tenancy.limits().reconnect_for)
+    })?;
+    let is_through = rest.not_reached.is_empty();
+    teller.report.not_reached.extend(rest.not_reached.into_iter().map(Job::into_name));
+    let has_failures = teller.report.failed.len() > failed_before;
+    Ok(match rest.lost {
+        // Who interrupts while the server is away does not want to wait for it.
+        Some(error) if stop.is_requested() && error.is_outage() => Some(Ended::Interrupted),
+        Some(error) => Some(Ended::Lost(error)),
+        None => budget
+            .take_ended()
+            .or_else(|| (stop.is_requested() && !is_through).then_some(Ended::Interrupted))
+            .or_else(|| (is_canary && has_failures).then_some(Ended::Canary)),
+    })
 }
 
 /// Records how a run ended. That it could not be recorded is no reason to fail what was done.
@@ -186,7 +194,7 @@ impl Work for Crew<'_> {
 
     fn ends(&self, job: &Job, outcome: &Outcome) -> bool {
         let to_compare = self.compares && matches!(outcome, Outcome::Applied(_));
-        !to_compare && self.budget.counts(job.name().as_str(), outcome)
+        !to_compare && self.budget.count(job.name().as_str(), outcome)
     }
 }
 
@@ -248,13 +256,13 @@ impl Listener<Job, Outcome> for Teller<'_> {
             let is_so = is_so(&job) || recorded.contains(job.name().as_str());
             match outcome {
                 Outcome::Applied(_) if !is_so => {
-                    job.is_stale();
+                    job.mark_stale();
                     again.push(job);
                 }
                 Outcome::Applied(done) => {
                     let outcome = drifted.remove(job.name()).map_or(Outcome::Applied(done), Outcome::Failed);
                     if self.compares {
-                        self.budget.counts(job.name().as_str(), &outcome);
+                        self.budget.count(job.name().as_str(), &outcome);
                     }
                     outcomes.push((job, outcome));
                 }
@@ -293,16 +301,12 @@ impl Teller<'_> {
         if drifted.is_empty() {
             return Ok(());
         }
-        let took = Duration::ZERO;
-        let failures: Vec<Failure<'_>> = drifted
-            .iter()
-            .map(|(name, error)| Failure { tenant: name.as_str(), from: None, took, attempts: 0, error })
-            .collect();
+        let drifted: Vec<Failed> = drifted.into_iter().map(|(name, error)| Failed::new(&name, error)).collect();
+        let failures: Vec<Failure<'_>> = drifted.iter().map(Failure::of_blocked).collect();
         self.run.record_failures(db.connection(), &failures)?;
-        let names: HashSet<&TenantName> = drifted.iter().map(|(name, _)| name).collect();
-        self.report.unchanged.retain(|unchanged| !names.contains(unchanged));
-        for (name, error) in drifted {
-            let failed = Failed::new(&name, error);
+        let names: HashSet<&str> = drifted.iter().map(|failed| failed.tenant.as_str()).collect();
+        self.report.unchanged.retain(|unchanged| !names.contains(unchanged.as_str()));
+        for failed in drifted {
             self.observer.failed(&failed.tenant, &failed.error);
             self.report.failed.push(failed);
         }

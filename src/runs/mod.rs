@@ -18,7 +18,7 @@ use diesel::upsert::excluded;
 
 use crate::database::Database;
 use crate::error::Error;
-use crate::failure::TenantError;
+use crate::failure::{Failed, TenantError};
 use crate::fleet_lock::FleetLock;
 use crate::migrator::Ended;
 use crate::name::SchemaName;
@@ -159,6 +159,13 @@ pub(crate) struct Failure<'a> {
     pub(crate) took: Duration,
     pub(crate) attempts: u32,
     pub(crate) error: &'a TenantError,
+}
+
+impl<'a> Failure<'a> {
+    /// Of a tenant that nothing was tried for.
+    pub(crate) fn of_blocked(failed: &'a Failed) -> Self {
+        Self { tenant: &failed.tenant, from: None, took: Duration::ZERO, attempts: 0, error: &failed.error }
+    }
 }
 
 /// What a run did for a tenant, for the row that is written in the transaction that does it.

@@ -161,7 +161,7 @@ fn worker<W: Work>(pool: &Pool, shared: &Shared<'_, W::Job>, work: &W, outcomes:
         let most = shared.reconnect_for.max(Duration::from_secs(1));
         let mut session = match connect::session(pool, most, || !shared.stop.is_requested()) {
             Ok(session) if session.is_current() => {
-                shared.is_reached();
+                shared.note_reached();
                 session
             }
             Ok(mut older) => {

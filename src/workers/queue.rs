@@ -140,7 +140,7 @@ impl<'a, J> Shared<'a, J> {
     }
 
     /// Notes that a session was had: the server lets sessions in.
-    pub(super) fn is_reached(&self) {
+    pub(super) fn note_reached(&self) {
         let mut queue = self.lock();
         queue.at_work += 1;
         if queue.outage.as_ref().is_some_and(|outage| outage.why == Why::Unreachable) {
@@ -232,7 +232,7 @@ mod tests {
         for n in 0.. {
             // It is told so by the server, in a session.
             if found(n) == Why::ReadOnly {
-                shared.is_reached();
+                shared.note_reached();
                 shared.lock().at_work -= 1;
             }
             shared.wait_for_server(found(n), || Error::ReadOnly);

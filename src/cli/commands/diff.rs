@@ -10,9 +10,9 @@ use crate::cli::output::count;
 use crate::drift::{self, Diff, Difference, Level};
 use crate::name::TenantName;
 
-/// Show in what a tenant's structure differs from the reference, or from another tenant; exit code 1 tells that it does
+/// Show in what a tenant's structure differs from the reference, or from another tenant
 ///
-/// A line that begins with - is expected, one with + is there.
+/// A line that begins with - is expected, one with + is there. The exit code is 1 when something differs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The tenant

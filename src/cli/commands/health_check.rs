@@ -18,15 +18,17 @@ use crate::drift::{Level, Stamps};
 use crate::health::{self, Kind};
 use told::{Group, Item, Told};
 
-/// Check whether every tenant is as it should be; exit code 1 tells that something is amiss
+/// Check whether every tenant is as it should be
+///
+/// The exit code is 1 when something is amiss; --fail-on tells what counts.
 ///
 /// Checked are, for each tenant, its schema, its ledger, the migrations in it, its state in the tracker, and its
 /// structure, which is held against what the tenant migrations produce; for the database, orphaned schemas, the tracker,
 /// migrations that are not as they were first applied, and tenants' tables that ended up in public. Nothing is changed.
 ///
-/// The kinds of findings: tracker-behind, migration-changed, reference-failed, table-in-public, ledger-in-public, orphaned-schema, bad-name,
-/// schema-missing, unreadable, ledger-missing, stuck-creating, stuck-dropping, missing-migrations, out-of-order,
-/// unknown-migrations.
+/// The kinds of findings: tracker-behind, migration-changed, reference-failed, table-in-public, ledger-in-public,
+/// orphaned-schema, bad-name, schema-missing, unreadable, ledger-missing, stuck-creating, stuck-dropping,
+/// missing-migrations, out-of-order, unknown-migrations.
 ///
 /// Differences from the reference have a code, such as column.type or index.missing, and a level: structural, security,
 /// privilege, tuning or cosmetic. The other findings are structural.

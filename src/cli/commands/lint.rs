@@ -10,17 +10,16 @@ use crate::cli::output::{Output, count};
 use crate::error::Error;
 use crate::lint::{self, Finding, Rule};
 
-/// Tell which statements of the tenant migrations hurt live tables or reach outside the tenant; exit code 1 tells that
-/// some do
+/// Tell which statements of the tenant migrations hurt live tables or reach outside the tenant
 ///
-/// No database is needed: the migrations are parsed and read in order. A table is live unless the same migration made it.
+/// The exit code is 1 when some do. No database is needed: the migrations are parsed and read in order. A table is live unless the same migration made it.
 /// Of down.sql only what reaches outside the tenant is told. Code in DO blocks is looked at, and in the bodies of functions
 /// for what reaches outside; what is put together at run time, such as EXECUTE format(…), is not seen.
 ///
 /// The comment `-- tenantry: accept RULE: reason` accepts what that rule finds in the statement that it stands before or in.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only migrations after this one, where older ones are in all tenants already
+    /// Only migrations newer than this version, where it and older ones are in all tenants already
     #[arg(long, value_name = "VERSION")]
     since: Option<Version>,
 

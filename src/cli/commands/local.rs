@@ -43,7 +43,7 @@ enum Action {
     Start,
     /// Stop the server; its data stays
     Stop,
-    /// Tell whether the server runs; exit code 1 when it does not
+    /// Tell whether the server runs; the exit code is 1 when it does not
     Status,
     /// Print the server's URL, for DATABASE_URL
     Url,

@@ -36,7 +36,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     steps: Steps,
 
-    /// Only up to this version
+    /// Only the migrations up to this version, itself included
     #[arg(long, value_name = "VERSION")]
     to: Option<Version>,
 

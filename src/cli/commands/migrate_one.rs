@@ -24,7 +24,7 @@ pub(crate) struct Args {
     #[arg(long)]
     dry_run: bool,
 
-    /// Only up to this version
+    /// Only the migrations up to this version, itself included
     #[arg(long, value_name = "VERSION")]
     to: Option<Version>,
 

@@ -14,11 +14,11 @@ use crate::error::Error;
 use crate::name::TenantName;
 use crate::reference::Source;
 
-/// Print SQL that brings a tenant's structure back to the reference; exit code 1 tells that it does not mend all of it
+/// Print SQL that brings a tenant's structure back to the reference
 ///
 /// What is missing is added, what differs is changed, and what is extra is dropped where no data goes with it. What would
-/// lose data stands there as a comment, and what cannot be mended is said. Only differences that 'diff' fails for by
-/// default make the exit code 1.
+/// lose data stands there as a comment, and what cannot be mended is said. The exit code is 1 when it does not mend
+/// all that 'diff' fails for by default.
 ///
 /// The plan is tried before it is printed, in a transaction that is rolled back. Until then it has the locks that the
 /// repair needs; it waits 2 seconds at most for one, and a statement may take 30 seconds, or what --statement-timeout

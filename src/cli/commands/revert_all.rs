@@ -48,11 +48,11 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, clap::Args)]
 #[group(required = true, multiple = false)]
 pub(super) struct BackArgs {
-    /// Until this version is the newest
+    /// Back to this version, which stays
     #[arg(long, value_name = "VERSION")]
     to: Option<Version>,
 
-    /// By so many migrations
+    /// Back by this many migrations
     #[arg(long, value_name = "N")]
     steps: Option<NonZeroUsize>,
 }

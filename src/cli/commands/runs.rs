@@ -20,7 +20,7 @@ pub(crate) struct Args {
     #[command(subcommand)]
     command: Option<Runs>,
 
-    /// So many
+    /// How many to list at most
     #[arg(long, value_name = "N", default_value_t = 20)]
     last: usize,
 }
