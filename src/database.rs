@@ -65,9 +65,10 @@ impl Database {
         &self.connector
     }
 
-    /// How many connections work at once: what was asked for, but not more than the server has free.
+    /// How many connections work at once: what was asked for, but not more than the server has free, and one left for who
+    /// watches over them and cancels what they do. At least one.
     pub fn jobs(&self) -> usize {
-        self.jobs.min(usize::try_from(self.server.free_connections).unwrap_or(0)).max(1)
+        self.jobs.min(usize::try_from(self.server.free_connections - 1).unwrap_or(0)).max(1)
     }
 
     /// Makes sure that tenants can be read: the tracker is as the public migrations make it.

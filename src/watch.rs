@@ -146,6 +146,7 @@ impl Watch {
         let mut next = Instant::now() + interval;
         let mut keep = Instant::now() + KEEP_EVERY;
         let mut backend = None;
+        let mut has_told = false;
         while over.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
             let cancel = stop.is_cancel();
             if !cancel && Instant::now() < next {
@@ -161,8 +162,15 @@ impl Watch {
                 keep = Instant::now() + KEEP_EVERY;
             }
             if conn.is_none() {
-                // Without a connection nothing is seen; the run goes on without it.
-                conn = self.connect(connector, lock.is_some()).ok();
+                match self.connect(connector, lock.is_some()) {
+                    Ok(open) => conn = Some(open),
+                    Err(error) if cancel && !has_told => {
+                        stop.cannot_cancel(&error);
+                        has_told = true;
+                    }
+                    // Without a connection nothing is seen; the run goes on without it.
+                    Err(_) => {}
+                }
             }
             let Some(open) = &mut conn else { continue };
             if let Some(taken) = backend

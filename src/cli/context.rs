@@ -116,7 +116,7 @@ impl Context {
     pub(crate) fn database(&self) -> Result<Database> {
         let actor = Actor { keep: self.settings.keep.into(), ..self.actor.clone() };
         let db = Database::connect(self.connector()?, usize::from(self.settings.jobs))?.with_actor(actor);
-        if db.jobs() < usize::from(self.settings.jobs) && db.server().free_connections < i32::from(self.settings.jobs) {
+        if db.jobs() < usize::from(self.settings.jobs) {
             self.output.detail(format_args!("the server has {} connections free", db.server().free_connections));
         }
         Ok(db)

@@ -43,10 +43,10 @@ pub(super) fn install() {
         }
         if stop.is_requested() {
             stop.cancel();
-            anstream::eprintln!("\ninterrupted again: the tenants under way are cancelled; once more to leave at once");
+            anstream::eprintln!("\ninterrupted again: cancelling what is under way; once more to leave at once");
         } else {
             stop.request();
-            anstream::eprintln!("\ninterrupted: finishing the tenants under way; once more to cancel them");
+            anstream::eprintln!("\ninterrupted: finishing what is under way; once more to cancel it");
         }
     };
     // It fails when an application has a handler of its own: then that one decides.
@@ -54,5 +54,8 @@ pub(super) fn install() {
 }
 
 fn stop() -> &'static Stop {
-    STOP.get_or_init(Stop::default)
+    STOP.get_or_init(|| {
+        Stop::default()
+            .or_else_tell(|why| anstream::eprintln!("error: what is under way cannot be cancelled yet: {why}"))
+    })
 }

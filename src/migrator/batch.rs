@@ -285,8 +285,8 @@ impl<'a> Target<'a> {
     }
 
     /// The schema `public`.
-    pub(crate) fn public(tenancy: &'a Tenancy, schema: &'a SchemaName) -> Self {
-        Self { tenancy, schema, kind: Kind::Public, run: None }
+    pub(crate) fn public(tenancy: &'a Tenancy, schema: &'a SchemaName, run: Option<Run>) -> Self {
+        Self { tenancy, schema, kind: Kind::Public, run }
     }
 
     /// The migrations that are run in it.

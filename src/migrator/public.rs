@@ -17,8 +17,10 @@ use crate::ledger::{self, Ledger, TABLE};
 use crate::migration::{Direction, Mode};
 use crate::name::SchemaName;
 use crate::postgres::{ServerMessage, connect};
+use crate::runs::Run;
 use crate::tenancy::Tenancy;
 use crate::tracker::State;
+use crate::watch::{self, Watch};
 use crate::workers::Stop;
 
 /// What [`migrate_public`] did.
@@ -33,7 +35,7 @@ pub struct PublicReport {
 /// How long another run that is at it is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Applies the public migrations that are pending.
+/// Applies the public migrations that are pending. Asked to [cancel](Stop::cancel), it has them rolled back.
 ///
 /// # Errors
 /// [`Error::PublicMigration`] when one fails, and nothing was changed; [`Error::Busy`]; what the server answered.
@@ -42,9 +44,15 @@ pub fn migrate_public(db: &mut Database, tenancy: &Tenancy, stop: &Stop) -> Resu
     if !db.server().has_public_schema {
         return Err(Error::NoPublicSchema { database: db.server().database.clone() });
     }
+    integrity::check_public(db, tenancy)?;
+    // The migrations are what makes the tables for the record.
+    let run = Run::unrecorded();
+    watch::over(db, &Watch::new(run), tenancy, stop, |db| apply_pending(db, tenancy, run, stop))
+}
+
+fn apply_pending(db: &mut Database, tenancy: &Tenancy, run: Run, stop: &Stop) -> Result<PublicReport, Error> {
     let public = SchemaName::public();
     let set = tenancy.public_migrations();
-    integrity::check_public(db, tenancy)?;
     let pool = db.pool(1)?;
     let began = Instant::now();
     loop {
@@ -57,7 +65,7 @@ pub fn migrate_public(db: &mut Database, tenancy: &Tenancy, stop: &Stop) -> Resu
         }
         let needs_session = ledger.pending.iter().any(|index| !is_transactional(tenancy, *index));
         let work = Work {
-            target: Target::public(tenancy, &public),
+            target: Target::public(tenancy, &public, Some(run)),
             opening: Opening::Public { applied: ledger.applied.clone() },
             direction: Direction::Up,
             migrations: &ledger.pending,
@@ -120,7 +128,7 @@ pub(crate) fn revert_public(db: &mut Database, tenancy: &Tenancy, reverted: &mut
         let migration = set.at(index);
         let down =
             migration.down().ok_or_else(|| Error::NoDown { kind: "public", folder: migration.folder().to_owned() })?;
-        let target = Target::public(tenancy, &public);
+        let target = Target::public(tenancy, &public, None);
         let path = tenancy.path(&public);
         let mut batch = Batch::begin(target, Commit::Durable);
         batch.push(&path.set_for_transaction());

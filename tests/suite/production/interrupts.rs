@@ -225,3 +225,68 @@ fn an_outage_is_left_at_once() {
     with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
     assert_eq!(at(&db, "2").len(), 30);
 }
+
+/// A role that may do anything in the tenants and have so many connections, and the URL for it.
+fn limited(db: &Database, tenants: usize, connections: u32) -> (String, String) {
+    let role = super::shortages::role(db, "watched", tenants);
+    db.execute(&format!("GRANT ALL ON public.gate TO {role}; ALTER ROLE {role} CONNECTION LIMIT {connections}"));
+    let url = db.url().replace("postgres@", &format!("{role}@"));
+    (role, url)
+}
+
+#[test]
+fn a_connection_is_left_to_cancel_with() {
+    let (db, mut holder, migrations) = gated(6);
+    // The command's own, the lock's, and so many as are to work.
+    let (role, url) = limited(&db, 6, 4);
+    let args = ["migrate-all", "--jobs", "2", "--lock-timeout", "1min"];
+    let run = with(&db, &migrations, &args).env("DATABASE_URL", &url).spawn();
+    db.wait_for_waiters(1);
+    run.signal(Signal::INT);
+    run.wait_for_stderr_line("interrupted:");
+    let begun = Instant::now();
+    run.signal(Signal::INT);
+    let output = run.wait();
+    assert!(begun.elapsed() < SOON, "it took {:?}", begun.elapsed());
+    output.assert_code(130);
+    assert!(output.stderr.contains("6 not reached"), "{}", output.stderr);
+    holder.batch_execute("ROLLBACK").unwrap();
+    db.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
+}
+
+#[test]
+fn where_no_connection_is_left_to_cancel_with_it_is_said_and_tried_again() {
+    let (db, mut holder, migrations) = gated(6);
+    let (role, url) = limited(&db, 6, 3);
+    let args = ["migrate-all", "--lock-timeout", "1min"];
+    let run = with(&db, &migrations, &args).env("DATABASE_URL", &url).spawn();
+    db.wait_for_waiters(1);
+    run.signal(Signal::INT);
+    run.wait_for_stderr_line("interrupted:");
+    run.signal(Signal::INT);
+    run.wait_for_stderr_line("error: what is under way cannot be cancelled yet: cannot connect");
+    db.execute(&format!("ALTER ROLE {role} CONNECTION LIMIT 4"));
+    let output = run.wait();
+    output.assert_code(130);
+    assert_eq!(output.stderr.matches("cannot be cancelled").count(), 1, "{}", output.stderr);
+    assert!(output.stderr.contains("6 not reached"), "{}", output.stderr);
+    holder.batch_execute("ROLLBACK").unwrap();
+    db.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
+}
+
+#[test]
+fn public_migrations_are_cancelled_too() {
+    let (db, mut holder, _) = gated(0);
+    let public = Dir::new().add("20990101000000_plans", "CREATE TABLE plans (i int); LOCK TABLE public.gate;");
+    let migrate =
+        || db.tenantry(["migrate-public", "--lock-timeout", "1min", "--public-migrations"]).arg(public.path());
+    let run = migrate().spawn();
+    db.wait_for_waiters(1);
+    run.signal(Signal::INT);
+    run.wait_for_stderr_line("interrupted:");
+    run.signal(Signal::INT);
+    assert_snapshot!(run.wait());
+    assert_eq!(db.string("SELECT to_regclass('public.plans')"), "NULL");
+    holder.batch_execute("ROLLBACK").unwrap();
+    migrate().run().assert_code(0);
+}

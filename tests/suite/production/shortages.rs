@@ -149,7 +149,7 @@ fn a_database_that_takes_no_writes_any_more_ends_the_run() {
 }
 
 /// A role that may do anything in the tenants, but is no superuser.
-fn role(db: &Database, name: &str, tenants: usize) -> String {
+pub(super) fn role(db: &Database, name: &str, tenants: usize) -> String {
     let role = format!("{name}_{}", db.name());
     let schemas: String = names(tenants)
         .iter()
