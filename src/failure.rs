@@ -100,16 +100,16 @@ pub enum TenantError {
         /// What the server said.
         server: Box<ServerMessage>,
     },
-    /// Other sessions were in its way each time that it was tried, and it was rolled back.
+    /// Other sessions were in its way more often than it is tried again, and it was rolled back each time.
     #[error("{contention} stopped it each of {attempts} times: {}", InTheWay(server, holders))]
     Deferred {
         /// What stopped it at last.
         contention: Contention,
-        /// How often it was tried.
+        /// How many tries other sessions stopped. There may have been more, which ended otherwise.
         attempts: u32,
         /// What the server said.
         server: ServerMessage,
-        /// Who held the lock that it waited for, as far as it was seen.
+        /// Who held the lock that it waited for at last, as far as it was seen.
         holders: Vec<Holder>,
     },
     /// Another session cancelled it, and it was rolled back.

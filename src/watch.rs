@@ -126,10 +126,15 @@ impl Watch {
         Self { run, seen: Mutex::default() }
     }
 
-    /// Who held the lock that a tenant waited for, as it was seen last.
+    /// Who held the lock that a tenant waited for in this try, as it was seen last.
     pub(crate) fn holders(&self, schema: &SchemaName) -> Vec<Holder> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.get(&self.run.application_name(schema)).cloned().unwrap_or_default()
+    }
+
+    /// Forgets who was in the way of a tenant, which is tried again: it may be others now, or nobody.
+    pub(crate) fn forget(&self, schema: &SchemaName) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.run.application_name(schema));
     }
 
     /// Watches until the other end of `over` is dropped, and keeps the lock of the fleet.

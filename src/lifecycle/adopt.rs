@@ -240,7 +240,7 @@ impl Work for Crew<'_> {
     type Outcome = Result<Finished, TenantError>;
 
     fn attempt(&self, session: &mut Session, job: &mut Job) -> Attempt<Self::Outcome> {
-        job.setbacks.begin();
+        job.setbacks.begin(job.name.schema(), self.orders.watch);
         let done = match job.stale {
             true => self.look_again(session, job).and_then(|done| if done { Ok(()) } else { self.take(session, job) }),
             false => self.take(session, job),

@@ -149,12 +149,12 @@ impl Job {
     pub(crate) fn attempt(&mut self, session: &mut Session, orders: &Orders<'_>) -> Attempt<Outcome> {
         let tenancy = orders.tenancy;
         let set = tenancy.tenant_migrations();
-        let began = self.setbacks.begin();
+        let name = self.name().clone();
+        let began = self.setbacks.begin(name.schema(), orders.watch);
         if self.stale {
-            let name = self.name().as_str();
-            match orders.run.done_among(session, &[name]) {
+            match orders.run.done_among(session, &[name.as_str()]) {
                 // The connection was lost, and the commit had come through. What others have made of it since is theirs.
-                Ok(done) if done.contains(name) => {
+                Ok(done) if done.contains(name.as_str()) => {
                     return Attempt::Done(Outcome::Applied(self.done(set, self.migrations(set).len())));
                 }
                 Ok(_) => {}

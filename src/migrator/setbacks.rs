@@ -36,7 +36,8 @@ pub(crate) struct Setbacks {
 
 impl Setbacks {
     /// Counts a try, and returns when the first began.
-    pub(crate) fn begin(&mut self) -> Instant {
+    pub(crate) fn begin(&mut self, schema: &SchemaName, watch: &Watch) -> Instant {
+        watch.forget(schema);
         self.attempts += 1;
         *self.began.get_or_insert_with(Instant::now)
     }
@@ -103,7 +104,7 @@ impl Setbacks {
                 return match self.contention(tenancy) {
                     Some(pause) => Attempt::Later(pause),
                     None => {
-                        let (attempts, holders) = (self.attempts, watch.holders(schema));
+                        let (attempts, holders) = (self.contentions, watch.holders(schema));
                         Attempt::Done(TenantError::Deferred { contention, attempts, server, holders })
                     }
                 };

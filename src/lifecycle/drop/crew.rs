@@ -132,7 +132,7 @@ impl Work for Crew<'_> {
     }
 
     fn attempt(&self, session: &mut Session, job: &mut Job) -> Attempt<Self::Outcome> {
-        job.setbacks.begin();
+        job.setbacks.begin(&job.dropping.name, self.orders.watch);
         let trouble = match self.drop_one(session, job) {
             Ok(()) => return Attempt::Done(Ok(job.gone())),
             Err(trouble) => trouble,

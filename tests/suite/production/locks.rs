@@ -275,3 +275,23 @@ fn a_serialization_failure_and_a_deadlock_in_german_are_tried_again() {
         with(&db, &never, &["migrate-all", "--retries", "1"]).hide(super::path(&never), "MIGRATIONS").run()
     );
 }
+
+#[test]
+fn only_what_others_stopped_is_counted_and_only_who_was_in_the_way_at_last_is_told() {
+    let db = fleet(1);
+    db.execute("CREATE SEQUENCE public.tries; CREATE TABLE public.gate (i int)");
+    let (_gate, _) = holder(&db, "public.gate");
+    let up = "DO $$ BEGIN CASE nextval('public.tries') \
+              WHEN 1 THEN LOCK TABLE public.gate; \
+              WHEN 2 THEN PERFORM pg_terminate_backend(pg_backend_pid()); \
+              ELSE RAISE serialization_failure; END CASE; END $$;";
+    let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int);").add("2_b", up);
+    let args = ["migrate-all", "--lock-timeout", "300ms", "--retries", "1", "--format", "json"];
+    let output = with(&db, &migrations, &args).run();
+    output.assert_code(1);
+    let failed = &output.json()["failed"][0];
+    let message = failed["message"].as_str().unwrap();
+    assert!(message.starts_with("a serialization failure stopped it each of 2 times"), "{message}");
+    assert_eq!(failed["holders"].as_array().map(Vec::len), Some(0), "{failed}");
+    assert_eq!(db.strings("SELECT attempts FROM schema_run_tenant"), ["3"]);
+}
