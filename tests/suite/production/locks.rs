@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::thread;
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
@@ -294,4 +295,26 @@ fn only_what_others_stopped_is_counted_and_only_who_was_in_the_way_at_last_is_to
     assert!(message.starts_with("a serialization failure stopped it each of 2 times"), "{message}");
     assert_eq!(failed["holders"].as_array().map(Vec::len), Some(0), "{failed}");
     assert_eq!(db.strings("SELECT attempts FROM schema_run_tenant"), ["3"]);
+}
+
+#[test]
+fn what_is_built_concurrently_waits_longer_for_old_transactions_than_others_wait_for_locks() {
+    let db = fleet(1);
+    let mut old = db.connect();
+    old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").unwrap();
+    let migrations = Dir::new()
+        .add("1_a", "CREATE TABLE a (i int);")
+        .add("2_i", "CREATE INDEX CONCURRENTLY a_i ON a (i);")
+        .metadata("run_in_transaction = false");
+    let args = ["migrate-all", "--lock-timeout", "100ms", "--retries", "0", "--format", "json"];
+    let run = with(&db, &migrations, &args).spawn();
+    db.wait_for_concurrent_build();
+    // Ten times the lock timeout, and a sixth of what the build has.
+    thread::sleep(Duration::from_secs(1));
+    db.wait_for_concurrent_build();
+    old.batch_execute("ROLLBACK").unwrap();
+    let output = run.wait();
+    output.assert_code(0);
+    assert_eq!(output.json()["done"][0]["attempts"], 1);
+    assert_eq!(db.count("SELECT count(*) FROM pg_index WHERE indexrelid = 't00000.a_i'::regclass AND indisvalid"), 1);
 }
