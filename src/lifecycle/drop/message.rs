@@ -15,10 +15,10 @@ pub(super) enum Known {
     Announced,
 }
 
-/// The beginning of a transaction that looks at what is left. It holds the lock, so that nobody takes the drop for one that
+/// The beginning of a transaction that looks at what is left, and changes nothing. It holds the lock, so that nobody takes the drop for one that
 /// nobody is at.
 pub(super) fn look(target: Target<'_>) -> Batch {
-    let mut batch = Batch::default();
+    let mut batch = Batch::begin(target, Commit::Durable);
     batch.push("SET LOCAL jit TO off;");
     batch.guard(&[target.lock_for_transaction()]);
     batch

@@ -38,8 +38,8 @@ pub(super) struct Step {
 }
 
 impl Left {
-    /// Reads it from the catalogs, in a transaction that begins with `first`.
-    pub(super) fn read(conn: &mut PgConnection, schema: u32, first: &str) -> QueryResult<Self> {
+    /// Reads it from the catalogs, in a transaction that `begin` begins.
+    pub(super) fn read(conn: &mut PgConnection, schema: u32, begin: &str) -> QueryResult<Self> {
         #[derive(QueryableByName)]
         struct Row {
             #[diesel(sql_type = Oid)]
@@ -56,7 +56,7 @@ impl Left {
             used_ids: Vec<u32>,
         }
         let rows: Vec<Row> =
-            read(conn, first, concat!(include_str!("parts.sql"), include_str!("objects.sql")), &[schema])?;
+            read(conn, begin, concat!(include_str!("parts.sql"), include_str!("objects.sql")), &[schema])?;
         let locks = rows.iter().map(|row| row.locks).sum();
         let objects = rows.into_iter().filter(|row| !row.is_last).map(|row| Object {
             address: (row.class, row.id),
@@ -124,20 +124,20 @@ pub(super) fn locks_of(conn: &mut PgConnection, schemas: &[u32]) -> QueryResult<
     }
     let count = concat!(include_str!("parts.sql"), "SELECT schema, count(*) AS locks FROM part GROUP BY schema");
     // Compiling such a query takes longer than running it.
-    let rows: Vec<Row> = read(conn, "SET LOCAL jit TO off", count, schemas)?;
+    let rows: Vec<Row> = read(conn, "BEGIN; SET LOCAL jit TO off", count, schemas)?;
     Ok(rows.into_iter().map(|Row { schema, locks }| (schema, locks)).collect())
 }
 
 fn read<R: QueryableByName<Pg> + 'static>(
     conn: &mut PgConnection,
-    first: &str,
+    begin: &str,
     sql: &str,
     schemas: &[u32],
 ) -> QueryResult<Vec<R>> {
-    conn.transaction(|conn| {
-        conn.batch_execute(first)?;
-        sql_query(sql).bind::<Array<Oid>, _>(schemas).load(conn)
-    })
+    let result = conn.batch_execute(begin).and_then(|()| sql_query(sql).bind::<Array<Oid>, _>(schemas).load(conn));
+    let ended = conn.batch_execute("ROLLBACK");
+    let rows = result?;
+    ended.map(|()| rows)
 }
 
 #[cfg(test)]

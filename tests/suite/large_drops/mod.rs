@@ -182,6 +182,22 @@ fn what_goes_in_steps_is_told_before_and_after() {
 }
 
 #[test]
+fn each_transaction_has_its_limits_and_a_name() {
+    let db = large();
+    let proxy = Proxy::start(small_server());
+    let command = db.tenantry(["drop", "acme", "--yes", "--lock-timeout", "3s", "--statement-timeout", "7s"]);
+    command.env("DATABASE_URL", proxy.url(db.name())).run().assert_code(0);
+    let queries = proxy.queries();
+    let mut transactions = queries.iter().filter(|sql| sql.contains("pg_try_advisory_xact_lock"));
+    // One that looks at what is left, and those that drop it.
+    assert!(transactions.clone().any(|sql| !sql.contains("COMMIT;")), "{queries:#?}");
+    assert!(transactions.clone().any(|sql| sql.contains("DROP SCHEMA")), "{queries:#?}");
+    let limits = "SET LOCAL lock_timeout TO 3000; SET LOCAL statement_timeout TO 7000; \
+                  SET LOCAL application_name TO 'tenantry/3 acme';";
+    assert!(transactions.all(|sql| sql.starts_with("BEGIN ") && sql.contains(limits)), "{queries:#?}");
+}
+
+#[test]
 fn a_drop_that_is_killed_at_any_step_is_completed_by_another() {
     let db = large();
     let before = contents(&db, "globex");
