@@ -36,6 +36,8 @@ pub(super) fn listen<J, T>(
         let message = heard.recv_timeout(due.saturating_duration_since(Instant::now()));
         let over = matches!(message, Err(mpsc::RecvTimeoutError::Disconnected));
         bundle.extend(message.ok());
+        // What came while the last bundle was told is one bundle, and not as many as there are outcomes.
+        bundle.extend(heard.try_iter());
         if over || Instant::now() >= due || shared.is_idle() {
             if !bundle.is_empty() {
                 tell(db, pool, shared, listener, is_durable, &mut bundle, &mut told);
