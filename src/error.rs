@@ -7,7 +7,7 @@ use diesel::result::Error as DieselError;
 use crate::failure::{MigrationFailure, TenantError};
 use crate::fleet_lock::FleetHolder;
 use crate::integrity::Changes;
-use crate::migration::{LoadError, Version};
+use crate::migration::{Kind, LoadError, Version};
 use crate::name::{SchemaName, TenantName};
 use crate::postgres::{Condition, ServerMessage};
 use crate::reference::Unavailable;
@@ -133,8 +133,8 @@ pub enum Error {
     /// A migration without `down.sql` is to be reverted.
     #[error("the {kind} migration {folder} cannot be reverted: it has no down.sql")]
     NoDown {
-        /// Of which set: `public` or `tenant`.
-        kind: &'static str,
+        /// Of which set.
+        kind: Kind,
         /// The migration's folder.
         folder: String,
     },
@@ -189,6 +189,10 @@ impl Error {
                 lost: condition == Some(Condition::ConnectionLost),
             },
         }
+    }
+
+    pub(crate) fn cannot_compare(name: &TenantName, why: &str) -> Self {
+        Self::CannotCompare { name: name.clone(), why: why.to_owned() }
     }
 
     /// Whether it may be over when the server is back, or another has taken its place: the connection is gone, none could

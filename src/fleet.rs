@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use diesel::dsl::sql;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
@@ -104,12 +105,29 @@ impl Fleet {
     }
 }
 
+/// Whether there is a schema of the name, tracked or not.
+pub(crate) fn schema_exists(conn: &mut PgConnection, name: &TenantName) -> Result<bool, Error> {
+    diesel::select(
+        sql::<Bool>("EXISTS (SELECT FROM pg_namespace WHERE nspname = ").bind::<Text, _>(name.as_str()).sql(")"),
+    )
+    .get_result(conn)
+    .map_err(Error::doing("look for the schema"))
+}
+
 impl Tenant {
     /// Its ledger, where it has one that can be read.
     pub fn ledger(&self) -> Option<&Ledger> {
         match &self.schema {
             Schema::Ledger { ledger, .. } => Some(ledger),
             _ => None,
+        }
+    }
+
+    /// The places in the set of the migrations that it is behind by, in order: all, where it has no ledger.
+    pub fn pending(&self, set: &MigrationSet) -> Vec<usize> {
+        match self.ledger() {
+            Some(ledger) => ledger.pending.clone(),
+            None => (0..set.len()).collect(),
         }
     }
 

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use diesel::RunQueryDsl;
+use diesel::dsl::sql;
 use diesel::pg::{Pg, PgConnection};
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
-use diesel::sql_types::{Array, Integer, Nullable, Text};
+use diesel::sql_types::{Array, Bool, Integer, Nullable, Text};
 
+use crate::error::Error;
 use crate::migration::MigrationSet;
 use crate::name::SchemaName;
 use crate::postgres::CHUNK;
@@ -83,6 +85,17 @@ pub(crate) fn guard(schema: &SchemaName, applied: &[String], message: &str) -> S
 /// The versions that one ledger records, in order.
 pub(crate) fn read_one(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<Vec<String>> {
     Ok(read_chunk(conn, &[schema])?.pop().unwrap_or_default())
+}
+
+/// What the public ledger records; nothing where there is none.
+pub(crate) fn read_public(conn: &mut PgConnection) -> Result<Vec<String>, Error> {
+    let exists: bool = sql::<Bool>("SELECT to_regclass('public.__diesel_schema_migrations') IS NOT NULL")
+        .get_result(conn)
+        .map_err(Error::doing("look for the public ledger"))?;
+    match exists {
+        true => read_one(conn, &SchemaName::public()).map_err(Error::doing("read the public ledger")),
+        false => Ok(Vec::new()),
+    }
 }
 
 /// The versions that each of at most [`CHUNK`] ledgers records, in order. One statement, and one round trip.

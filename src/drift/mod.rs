@@ -15,6 +15,5 @@ pub use check::{Drift, Group, Member, NotCompared, check};
 pub use compare::compare;
 pub use difference::{Aspect, Difference};
 pub use level::{Level, UnknownLevel};
-pub(crate) use one::read_tenant;
 pub use one::{Compared, Diff, against_reference, against_tenant};
 pub use stamp::Stamps;

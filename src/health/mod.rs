@@ -16,7 +16,7 @@ use crate::name::TenantName;
 use crate::reference::{self, Reference, Source, Unavailable};
 use crate::tenancy::Tenancy;
 use crate::tracker::State;
-use crate::{integrity, lifecycle, migrator, tracker};
+use crate::{integrity, ledger, lifecycle, tracker};
 
 pub use finding::{Finding, Kind, UnknownKind};
 
@@ -94,7 +94,7 @@ pub fn check(
     let ever = reference.as_ref().map(Reference::tables_ever).unwrap_or_default();
     let conn = db.connection();
     health.findings.extend(checks::tables_in_public(conn, &ever, tenancy.public_migrations())?);
-    let public = migrator::public_applied(conn)?;
+    let public = ledger::read_public(conn)?;
     health.findings.extend(checks::ledger_in_public(&public, tenancy));
     for orphan in lifecycle::orphans(conn, set, &tables)?.iter().filter(|orphan| choose(orphan.name.as_str())) {
         health.findings.push(Finding::orphan(orphan));

@@ -2,10 +2,10 @@
 
 use diesel::prelude::*;
 
-use super::{Change, Kind, What, changing, find, keep_others_out, schema_acceptance as a, schema_migration as m};
+use super::{Change, What, changing, find, keep_others_out, schema_acceptance as a, schema_migration as m, set};
 use crate::database::Database;
 use crate::error::Error;
-use crate::migration::Version;
+use crate::migration::{Kind, Version};
 use crate::tenancy::Tenancy;
 
 /// Accepts that a migration is not as it was when it was first applied. Who does so, and why, is recorded, with what the
@@ -22,7 +22,7 @@ pub fn accept(db: &mut Database, tenancy: &Tenancy, version: &Version, reason: &
         .find(|change| change.version == *version)
         .ok_or_else(|| Error::NothingToAccept { version: version.clone() })?;
     let actor = db.actor().clone();
-    let set = change.kind.set(tenancy);
+    let set = set(change.kind, tenancy);
     let (kind, version) = (change.kind.as_str(), version.as_str());
     db.connection()
         .transaction(|conn| {

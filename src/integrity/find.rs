@@ -9,12 +9,12 @@ use diesel::sql_query;
 use diesel::sql_types::{Nullable, Text, Timestamptz};
 use similar::TextDiff;
 
-use super::{Change, Kind, What, schema_migration};
+use super::{Change, What, schema_migration, set};
 use crate::database::Database;
 use crate::error::Error;
 use crate::fleet::{Fleet, Schema, Tenant};
-use crate::migration::Migration;
-use crate::migrator::public_applied;
+use crate::ledger;
+use crate::migration::{Kind, Migration};
 use crate::name::TenantName;
 use crate::tenancy::Tenancy;
 
@@ -59,7 +59,7 @@ pub(super) fn find(db: &mut Database, tenancy: &Tenancy, kinds: &[Kind]) -> Resu
 }
 
 fn judge(db: &mut Database, tenancy: &Tenancy, kind: Kind, record: &Record) -> Result<Findings, Error> {
-    let set = kind.set(tenancy);
+    let set = set(kind, tenancy);
     let recorded = &record.migrations;
     let is_accepted = |version: &str, change: &str| record.accepted.contains(&(version.to_owned(), change.to_owned()));
 
@@ -193,7 +193,7 @@ struct Applied {
 impl Applied {
     fn anywhere(db: &mut Database, tenancy: &Tenancy, kind: Kind) -> Result<Self, Error> {
         if kind == Kind::Public {
-            return Ok(Self { versions: public_applied(db.connection())?.into_iter().collect(), unread: None });
+            return Ok(Self { versions: ledger::read_public(db.connection())?.into_iter().collect(), unread: None });
         }
         let fleet = Fleet::read(db.connection(), tenancy.tenant_migrations())?;
         let unread = fleet.tenants.iter().find(|tenant| matches!(tenant.schema, Schema::Unreadable));

@@ -17,10 +17,9 @@ use diesel::result::{Error as DieselError, QueryResult};
 
 use crate::database::Database;
 use crate::error::Error;
-use crate::migration::{MigrationSet, Version};
-use crate::migrator::Objection;
+use crate::migration::{Kind, MigrationSet, Version};
 use crate::name::TenantName;
-use crate::postgres::ServerMessage;
+use crate::postgres::{Objection, ServerMessage};
 use crate::sql::quote::Literal;
 use crate::tenancy::Tenancy;
 
@@ -61,15 +60,6 @@ mod schema {
             accepted_at -> Timestamptz,
         }
     }
-}
-
-/// Which set of migrations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Those of the schema `public`.
-    Public,
-    /// Those of the tenants.
-    Tenant,
 }
 
 /// A migration that is not as it was when it was first applied.
@@ -113,19 +103,11 @@ pub enum What {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changes(pub Vec<Change>);
 
-impl Kind {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Public => "public",
-            Self::Tenant => "tenant",
-        }
-    }
-
-    fn set(self, tenancy: &Tenancy) -> &MigrationSet {
-        match self {
-            Self::Public => tenancy.public_migrations(),
-            Self::Tenant => tenancy.all_tenant_migrations(),
-        }
+/// All the migrations of a kind, whichever of them are to be applied.
+fn set(kind: Kind, tenancy: &Tenancy) -> &MigrationSet {
+    match kind {
+        Kind::Public => tenancy.public_migrations(),
+        Kind::Tenant => tenancy.all_tenant_migrations(),
     }
 }
 
@@ -160,7 +142,7 @@ impl Change {
         let doubt = self.in_doubt.as_ref().map_or_else(String::new, |tenant| {
             format!("; whether it is applied in {tenant} cannot be told, for its ledger cannot be read")
         });
-        format!("the {} migration {} {what}{doubt}", self.kind.as_str(), self.folder)
+        format!("the {} migration {} {what}{doubt}", self.kind, self.folder)
     }
 
     /// The command that accepts it, to be completed.

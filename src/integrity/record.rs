@@ -3,10 +3,10 @@
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 
-use super::{Findings, Kind, changing, find, keep_others_out, refuse, schema_migration as m};
+use super::{Findings, changing, find, keep_others_out, refuse, schema_migration as m, set};
 use crate::database::Database;
 use crate::error::Error;
-use crate::migration::MigrationSet;
+use crate::migration::{Kind, MigrationSet};
 use crate::tenancy::Tenancy;
 
 /// Makes sure of what [`check`](super::check) does, and records the tenant migrations that are not recorded yet, all of
@@ -18,7 +18,7 @@ pub fn record(db: &mut Database, tenancy: &Tenancy) -> Result<(), Error> {
     let found = find(db, tenancy, &[Kind::Public, Kind::Tenant])?;
     refuse(found.iter().flat_map(|(_, findings)| findings.changes.iter().cloned()).collect())?;
     let tenants = found.into_iter().filter(|(kind, _)| *kind == Kind::Tenant);
-    tenants.into_iter().try_for_each(|(kind, findings)| write(db.connection(), kind, kind.set(tenancy), findings))
+    tenants.into_iter().try_for_each(|(kind, findings)| write(db.connection(), kind, set(kind, tenancy), findings))
 }
 
 /// Records the public migrations, which are applied.
@@ -28,7 +28,7 @@ pub fn record(db: &mut Database, tenancy: &Tenancy) -> Result<(), Error> {
 pub(crate) fn record_public(db: &mut Database, tenancy: &Tenancy) -> Result<(), Error> {
     find(db, tenancy, &[Kind::Public])?.into_iter().try_for_each(|(kind, findings)| {
         refuse(findings.changes.clone())?;
-        write(db.connection(), kind, kind.set(tenancy), findings)
+        write(db.connection(), kind, set(kind, tenancy), findings)
     })
 }
 

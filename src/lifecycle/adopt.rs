@@ -15,11 +15,9 @@ use crate::failure::{Failed, TenantError};
 use crate::integrity;
 use crate::ledger;
 use crate::migration::Version;
-use crate::migrator::{
-    Batch, CHANGED, Commit, Ended, Setback, Setbacks, Target, TrackerRow, set_state, setback, tracker_guard,
-};
+use crate::migrator::{Batch, Commit, Ended, Setback, Setbacks, Target, TrackerRow, set_state, setback, tracker_guard};
 use crate::name::{SchemaName, TenantName};
-use crate::postgres::{ServerMessage, Session};
+use crate::postgres::{CHANGED, ServerMessage, Session};
 use crate::runs::{Counts, Done, Failure, Run};
 use crate::sql::quote::{Identifier, Literal};
 use crate::tenancy::Tenancy;

@@ -5,7 +5,8 @@ use super::orphans;
 use crate::database::Database;
 use crate::error::Error;
 use crate::integrity;
-use crate::ledger::Ledger;
+use crate::ledger::{self, Ledger};
+use crate::migration::Kind;
 use crate::migrator::{self, Ended};
 use crate::name::SchemaName;
 use crate::reference::Reference;
@@ -59,12 +60,12 @@ pub fn plan_cleanup(db: &mut Database, tenancy: &Tenancy, include_orphans: bool)
     db.require_primary(tenancy)?;
     integrity::check(db, tenancy)?;
     let set = tenancy.public_migrations();
-    let ledger = Ledger::new(migrator::public_applied(db.connection())?, set);
+    let ledger = Ledger::new(ledger::read_public(db.connection())?, set);
     let mut public = Vec::new();
     for index in (0..set.len()).rev().filter(|index| !ledger.pending.contains(index)) {
         let migration = set.at(index);
         if migration.down().is_none() {
-            return Err(Error::NoDown { kind: "public", folder: migration.folder().to_owned() });
+            return Err(Error::NoDown { kind: Kind::Public, folder: migration.folder().to_owned() });
         }
         public.push(migration.folder().to_owned());
     }

@@ -154,7 +154,7 @@ fn complete(db: &mut Database, tenancy: &Tenancy, names: &[TenantName], plan: &m
     }
     let set = tenancy.tenant_migrations();
     let part = Plan::of(Fleet::read_some(db.connection(), set, names)?, set, |_| true);
-    let settled = crate::migrator::settle(db.connection(), part.to_settle())?;
+    let settled = crate::migrator::settle(db.connection(), &part.settle)?;
     for name in part.up_to_date {
         // What this run did not settle, another has completed since the tracker was read.
         match plan.if_exists {

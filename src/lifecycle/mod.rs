@@ -14,7 +14,6 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, Bool, Nullable, Text};
 
-use crate::database::Database;
 use crate::error::Error;
 use crate::name::TenantName;
 use crate::postgres::CHUNK;
@@ -95,11 +94,6 @@ fn look_up(conn: &mut PgConnection, names: &[&TenantName]) -> Result<HashMap<Str
         }
     }
     Ok(found)
-}
-
-/// Whether there is a schema of the name.
-pub(crate) fn schema_exists(db: &mut Database, name: &TenantName) -> Result<bool, Error> {
-    Ok(look_up(db.connection(), &[name])?.into_values().any(|found| found.schema.is_some()))
 }
 
 /// Whether a name is that of a schema that holds extensions, as the operator says or as the catalog does.

@@ -3,6 +3,7 @@
 
 mod check;
 mod load;
+mod together;
 mod version;
 
 #[cfg(test)]
@@ -66,6 +67,31 @@ impl Direction {
             Self::Up => "up.sql",
             Self::Down => "down.sql",
         }
+    }
+}
+
+/// Which set of migrations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Those of the schema `public`.
+    Public,
+    /// Those of the tenants.
+    Tenant,
+}
+
+impl Kind {
+    /// Its name in messages and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Tenant => "tenant",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -202,11 +228,6 @@ impl MigrationSet {
     #[must_use]
     pub fn first(&self, n: usize) -> Self {
         Self { migrations: self.migrations.iter().take(n).cloned().collect() }
-    }
-
-    /// Whether some migration may make constraints that are checked late.
-    pub(crate) fn may_defer(&self) -> bool {
-        self.iter().any(|migration| migration.up().traits().may_defer)
     }
 
     /// How many there are.

@@ -7,12 +7,12 @@ use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::result::Error as DieselError;
 
-use super::batch::{Batch, Commit, Kind, Objection, Opening, Target, set_state};
+use super::batch::{Batch, Commit, Opening, Target, set_state};
 use super::{explain, non_transactional};
 use crate::error::Error;
 use crate::failure::{Contention, MigrationFailure, TenantError};
-use crate::migration::{Direction, MigrationSet, Mode};
-use crate::postgres::{Condition, ServerMessage, Session};
+use crate::migration::{Direction, Kind, Mode};
+use crate::postgres::{Condition, Objection, ServerMessage, Session};
 use crate::runs::Done;
 use crate::tracker::{State, Unfinished};
 
@@ -92,25 +92,6 @@ pub(crate) fn apply(session: &mut Session, work: &Work<'_>) -> Result<(), Setbac
     })
 }
 
-/// Whether migrations can be one transaction: all are transactional, and none needs the commit of another before it.
-pub(crate) fn is_one_transaction(set: &MigrationSet, migrations: &[usize]) -> bool {
-    first_transaction(set, migrations).len() == migrations.len()
-}
-
-/// As many migrations from the first on as can be one transaction; none where the first is not transactional.
-fn first_transaction<'a>(set: &MigrationSet, migrations: &'a [usize]) -> &'a [usize] {
-    let many = migrations.iter().take_while(|index| set.at(**index).mode() == Mode::Transactional).count();
-    let to_commit = migrations[..many].iter().position(|index| must_be_committed(set, *index));
-    &migrations[..to_commit.map_or(many, |last| last + 1)]
-}
-
-/// Whether what follows a migration may need its commit: a new value of an enum cannot be used before, nor can a table be
-/// altered that has deferred constraints to be checked.
-fn must_be_committed(set: &MigrationSet, index: usize) -> bool {
-    let up = set.at(index).up().traits();
-    up.adds_enum_value || (up.may_write && set.may_defer())
-}
-
 fn in_order(session: &mut Session, work: &Work<'_>, applied: &mut usize) -> Result<(), Setback> {
     let target = work.target;
     if let Some(index) = first_non_transactional(work).filter(|_| work.pooler) {
@@ -120,7 +101,7 @@ fn in_order(session: &mut Session, work: &Work<'_>, applied: &mut usize) -> Resu
     let mut opening = work.opening.clone();
     let mut rest = work.migrations;
     loop {
-        let together = first_transaction(target.migrations(), rest);
+        let together = target.migrations().first_transaction(rest);
         // A tenant that exists and goes on with what is not transactional has nothing to do in a transaction first.
         let (now, after) =
             if together.is_empty() && matches!(opening, Opening::Continue { .. } | Opening::Public { .. }) {

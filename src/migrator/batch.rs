@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
+use crate::fleet::Tenant;
 use crate::integrity::{self, KeptFor};
 use crate::ledger;
-use crate::migration::{Migration, MigrationSet, Mode, Script};
+use crate::migration::{Kind, Migration, MigrationSet, Mode, Script};
 use crate::name::SchemaName;
-use crate::postgres::path;
+use crate::postgres::{CHANGED, Objection};
 use crate::runs::Run;
 use crate::sql::quote::{Identifier, Literal};
 use crate::tenancy::Tenancy;
@@ -17,18 +18,10 @@ use crate::tracker::State;
 pub(crate) struct Target<'a> {
     pub(crate) tenancy: &'a Tenancy,
     pub(crate) schema: &'a SchemaName,
+    /// Whose schema it is. No row of the tracker stands for `public`.
     pub(crate) kind: Kind,
     /// The run that it is done in; none before it is recorded.
     pub(crate) run: Option<Run>,
-}
-
-/// Whose schema it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// `public`, which no row of the tracker stands for.
-    Public,
-    /// A tenant's.
-    Tenant,
 }
 
 /// What a message expects to find, and how it begins.
@@ -42,6 +35,16 @@ pub(crate) enum Opening {
     Begin,
     /// The schema `public`, with a ledger that records exactly these versions, or with none.
     Public { applied: Vec<String> },
+}
+
+impl Opening {
+    /// For a tenant that exists, as it was read.
+    pub(crate) fn of(tenant: &Tenant) -> Self {
+        match tenant.ledger() {
+            Some(ledger) => Self::Continue { applied: ledger.applied.clone() },
+            None => Self::Begin,
+        }
+    }
 }
 
 /// Whether the tracker has the tenant already.
@@ -58,43 +61,6 @@ pub(crate) enum Commit {
     Durable,
     /// With the next durable commit of any session, which must be waited for before anything is reported.
     Deferred,
-}
-
-/// A guard's objection. Each is the text of an error that tenantry itself raises in the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Objection {
-    /// Another session holds the lock of the schema.
-    Busy,
-    /// What was read before is no longer so.
-    Changed,
-    /// The path does not lead to the schema.
-    WrongSchema,
-    /// A migration that is under way is not the one that was begun.
-    Edited,
-    /// A migration is not as it was recorded when it was first applied.
-    NotRecorded,
-}
-
-/// The text of [`Objection::Changed`].
-pub(crate) const CHANGED: &str = Objection::Changed.message();
-
-impl Objection {
-    const ALL: [Self; 5] = [Self::Busy, Self::Changed, Self::WrongSchema, Self::Edited, Self::NotRecorded];
-
-    pub(crate) const fn message(self) -> &'static str {
-        match self {
-            Self::Busy => "tenantry: another session is working on the schema",
-            Self::Changed => "tenantry: the schema or the tracker is not as it was read",
-            Self::WrongSchema => path::WRONG_SCHEMA,
-            Self::Edited => "tenantry: the statements that have taken effect are not those of the migration",
-            Self::NotRecorded => "tenantry: the migrations are not as they were recorded",
-        }
-    }
-
-    /// The objection that a server's message is.
-    pub(crate) fn in_message(message: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|objection| objection.message() == message)
-    }
 }
 
 /// A piece of a script in a message.
@@ -409,14 +375,5 @@ mod tests {
         assert_eq!(batch.locate(0), None);
         assert_eq!(batch.locate(1_000), None);
         assert!(batch.sql().ends_with("-- no end\n;\n"), "a comment does not swallow what follows");
-    }
-
-    #[test]
-    fn an_objection_is_known_by_its_text_alone() {
-        for objection in Objection::ALL {
-            assert_eq!(Objection::in_message(objection.message()), Some(objection));
-            assert!(!objection.message().contains(['%', '\'', '"']), "it stands in a format of RAISE");
-        }
-        assert_eq!(Objection::in_message("relation \"x\" does not exist"), None);
     }
 }

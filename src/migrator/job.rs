@@ -8,7 +8,7 @@ use super::batch::{Commit, Opening, Target, TrackerRow};
 use super::setbacks::Setbacks;
 use crate::error::Error;
 use crate::failure::TenantError;
-use crate::fleet::{Schema, Tenant};
+use crate::fleet::Tenant;
 use crate::ledger::Ledger;
 use crate::migration::{Direction, MigrationSet, Mode};
 use crate::name::TenantName;
@@ -230,8 +230,8 @@ impl Job {
     /// The places in the set of the migrations to apply or to revert.
     fn migrations(&self, set: &MigrationSet) -> Vec<usize> {
         match &self.task {
-            Task::Migrate(Tenant { schema: Schema::Ledger { ledger, .. }, .. }) => ledger.pending.clone(),
-            Task::Create(..) | Task::Migrate(_) => (0..set.len()).collect(),
+            Task::Create(..) => (0..set.len()).collect(),
+            Task::Migrate(tenant) => tenant.pending(set),
             Task::Revert(_, migrations) => migrations.clone(),
         }
     }
@@ -240,16 +240,12 @@ impl Job {
         let set = orders.tenancy.tenant_migrations();
         let (opening, state, unfinished) = match &self.task {
             Task::Create(_, row) => {
-                let at_once = apply::is_one_transaction(set, migrations);
+                let at_once = set.is_one_transaction(migrations);
                 let state = if at_once { State::Active } else { State::Creating };
                 (Opening::Create { row: *row, state }, State::Creating, None)
             }
             Task::Migrate(tenant) | Task::Revert(tenant, _) => {
-                let opening = match tenant.ledger() {
-                    Some(ledger) => Opening::Continue { applied: ledger.applied.clone() },
-                    None => Opening::Begin,
-                };
-                (opening, tenant.state, tenant.unfinished.as_ref())
+                (Opening::of(tenant), tenant.state, tenant.unfinished.as_ref())
             }
         };
         let target = Target::tenant(orders.tenancy, self.name().schema(), Some(orders.run));

@@ -30,13 +30,14 @@ use crate::tracker::{State, schema_tracker};
 use crate::workers::{Observer, Stop};
 
 pub use crate::failure::{Contention, Effect, FailedStatement, MigrationFailure};
-pub(crate) use apply::{Setback, is_one_transaction, setback};
-pub(crate) use batch::{Batch, CHANGED, Commit, Objection, Target, TrackerRow, lock_key, set_state, tracker_guard};
+pub use crate::runs::Ended;
+pub(crate) use apply::{Setback, setback};
+pub(crate) use batch::{Batch, Commit, Target, TrackerRow, lock_key, set_state, tracker_guard};
 pub(crate) use job::{Job, Next, Outcome, Reread};
 pub(crate) use plan::reread;
 pub use plan::{Plan, Planned};
+pub(crate) use public::revert_public;
 pub use public::{PublicReport, migrate_public};
-pub(crate) use public::{public_applied, revert_public};
 pub use revert::{Back, RevertPlan, Reverting, revert};
 pub use rollout::{Canary, MaxFailures, NoMaxFailures, Rollout};
 pub(crate) use run::{RunJobs, run_jobs};
@@ -57,21 +58,6 @@ pub struct Report {
     pub not_reached: Vec<TenantName>,
     /// Why the run was ended before all tenants were reached.
     pub ended: Option<Ended>,
-}
-
-/// Why a run was ended before all tenants were reached.
-#[derive(Debug)]
-pub enum Ended {
-    /// It was asked to [`Stop`].
-    Interrupted,
-    /// More tenants failed than [may](Rollout::max_failures).
-    Failure,
-    /// The first tenants all failed in the same way.
-    Breaker,
-    /// Those that come [first](Rollout::canary) are not all done, or have drift.
-    Canary,
-    /// The server was lost, or can do no more work.
-    Lost(Error),
 }
 
 /// A tenant that was brought up to date, or back.

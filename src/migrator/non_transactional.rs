@@ -15,16 +15,13 @@ use diesel::sql_query;
 use diesel::sql_types::{Bool, Text};
 
 use super::apply::{Setback, Work, becomes_active, own, record, setback};
-use super::batch::{
-    Batch, CHANGED, Commit, Kind, LockTimeout, Objection, Opening, RESET_LIMITS, Target, TrackerRow, limits,
-    tracker_guard,
-};
+use super::batch::{Batch, Commit, LockTimeout, Opening, RESET_LIMITS, Target, TrackerRow, limits, tracker_guard};
 use super::explain;
 use crate::failure::{Effect, TenantError};
 use crate::integrity::{self, KeptFor};
 use crate::ledger;
-use crate::migration::Migration;
-use crate::postgres::{ServerMessage, Session, path};
+use crate::migration::{Kind, Migration};
+use crate::postgres::{CHANGED, Objection, ServerMessage, Session, path};
 use crate::sql::quote::{Identifier, Literal};
 use crate::sql::statement::Statement;
 

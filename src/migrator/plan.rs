@@ -3,7 +3,7 @@
 use diesel::pg::PgConnection;
 
 use super::batch::{Batch, Commit, Opening, Target};
-use super::{Job, Next, apply};
+use super::{Job, Next};
 use crate::error::Error;
 use crate::failure::{Failed, TenantError};
 use crate::fleet::{Fleet, Schema, Tenant};
@@ -22,7 +22,7 @@ pub struct Plan {
     /// The tenants that cannot be migrated as they are.
     pub blocked: Vec<Failed>,
     /// Those of `up_to_date` that the tracker does not call active yet.
-    pub(super) settle: Vec<TenantName>,
+    pub(crate) settle: Vec<TenantName>,
 }
 
 /// A tenant that is behind.
@@ -35,23 +35,15 @@ pub struct Planned {
 impl Planned {
     /// The places in the set of the migrations that are to run, in order.
     pub fn pending(&self, set: &MigrationSet) -> Vec<usize> {
-        match self.tenant.ledger() {
-            Some(ledger) => ledger.pending.clone(),
-            None => (0..set.len()).collect(),
-        }
+        self.tenant.pending(set)
     }
-}
 
-impl Planned {
     /// The message that brings the tenant up to date: all of it, where all that is pending can be one transaction.
     pub fn message(&self, tenancy: &Tenancy) -> Option<String> {
         let set = tenancy.tenant_migrations();
         let pending = self.pending(set);
-        let opening = match self.tenant.ledger() {
-            Some(ledger) => Opening::Continue { applied: ledger.applied.clone() },
-            None => Opening::Begin,
-        };
-        apply::is_one_transaction(set, &pending).then(|| {
+        let opening = Opening::of(&self.tenant);
+        set.is_one_transaction(&pending).then(|| {
             let target = Target::tenant(tenancy, self.tenant.name.schema(), None);
             let mut batch = Batch::open(target, &opening, &pending, Commit::Deferred);
             for index in pending {
@@ -83,13 +75,6 @@ impl Plan {
         }
         plan.blocked.sort_by(|a, b| a.tenant.cmp(&b.tenant));
         plan
-    }
-}
-
-impl Plan {
-    /// Those that are up to date and that the tracker does not call active yet.
-    pub(crate) fn to_settle(&self) -> &[TenantName] {
-        &self.settle
     }
 }
 

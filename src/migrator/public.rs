@@ -4,19 +4,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
 
 use super::apply::{Record, Setback, Work, apply};
-use super::batch::{Batch, CHANGED, Commit, Objection, Opening, Target};
+use super::batch::{Batch, Commit, Opening, Target};
 use super::{Effect, MigrationFailure, explain};
 use crate::database::Database;
 use crate::error::Error;
 use crate::failure::TenantError;
 use crate::integrity;
 use crate::ledger::{self, Ledger, TABLE};
-use crate::migration::{Direction, Mode};
+use crate::migration::{Direction, Kind, Mode};
 use crate::name::SchemaName;
-use crate::postgres::{ServerMessage, connect};
+use crate::postgres::{CHANGED, Objection, ServerMessage, connect};
 use crate::runs::Run;
 use crate::tenancy::Tenancy;
 use crate::tracker::State;
@@ -56,7 +55,7 @@ fn apply_pending(db: &mut Database, tenancy: &Tenancy, run: Run, stop: &Stop) ->
     let pool = db.pool(1)?;
     let began = Instant::now();
     loop {
-        let applied = public_applied(db.connection())?;
+        let applied = ledger::read_public(db.connection())?;
         let ledger = Ledger::new(applied, set);
         let version = |ledger: &Ledger| ledger.version().map(str::to_owned);
         if ledger.pending.is_empty() {
@@ -123,11 +122,12 @@ fn apply_pending(db: &mut Database, tenancy: &Tenancy, run: Run, stop: &Stop) ->
 pub(crate) fn revert_public(db: &mut Database, tenancy: &Tenancy, reverted: &mut Vec<String>) -> Result<usize, Error> {
     let public = SchemaName::public();
     let set = tenancy.public_migrations();
-    let ledger = Ledger::new(public_applied(db.connection())?, set);
+    let ledger = Ledger::new(ledger::read_public(db.connection())?, set);
     for index in (0..set.len()).rev().filter(|index| !ledger.pending.contains(index)) {
         let migration = set.at(index);
-        let down =
-            migration.down().ok_or_else(|| Error::NoDown { kind: "public", folder: migration.folder().to_owned() })?;
+        let down = migration
+            .down()
+            .ok_or_else(|| Error::NoDown { kind: Kind::Public, folder: migration.folder().to_owned() })?;
         let target = Target::public(tenancy, &public, None);
         let path = tenancy.path(&public);
         let mut batch = Batch::begin(target, Commit::Durable);
@@ -158,7 +158,7 @@ pub(crate) fn revert_public(db: &mut Database, tenancy: &Tenancy, reverted: &mut
         }
         reverted.push(migration.folder().to_owned());
     }
-    let others = public_applied(db.connection())?.len();
+    let others = ledger::read_public(db.connection())?.len();
     if others == 0 {
         db.connection()
             .batch_execute(&format!("DROP TABLE IF EXISTS public.{TABLE}"))
@@ -175,21 +175,6 @@ fn no_tenants() -> String {
          LOCK TABLE public.schema_tracker IN ACCESS EXCLUSIVE MODE; \
          IF EXISTS (SELECT FROM public.schema_tracker) THEN RAISE EXCEPTION '{CHANGED}'; END IF; END IF;"
     )
-}
-
-/// What the public ledger records; nothing where there is none.
-pub(crate) fn public_applied(conn: &mut PgConnection) -> Result<Vec<String>, Error> {
-    let exists: bool = diesel::RunQueryDsl::get_result(
-        diesel::dsl::sql::<diesel::sql_types::Bool>(
-            "SELECT to_regclass('public.__diesel_schema_migrations') IS NOT NULL",
-        ),
-        conn,
-    )
-    .map_err(Error::doing("look for the public ledger"))?;
-    match exists {
-        true => ledger::read_one(conn, &SchemaName::public()).map_err(Error::doing("read the public ledger")),
-        false => Ok(Vec::new()),
-    }
 }
 
 fn is_transactional(tenancy: &Tenancy, index: usize) -> bool {

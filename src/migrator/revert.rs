@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::failure::{Failed, TenantError};
 use crate::fleet::{Fleet, Schema, Tenant};
 use crate::ledger::Ledger;
-use crate::migration::{MigrationSet, Version};
+use crate::migration::{Kind, MigrationSet, Version};
 use crate::name::TenantName;
 use crate::tenancy::Tenancy;
 use crate::tracker::State;
@@ -77,7 +77,7 @@ impl RevertPlan {
         for index in plan.revert.iter().flat_map(|reverting| &reverting.migrations) {
             let migration = set.at(*index);
             if migration.down().is_none() {
-                return Err(Error::NoDown { kind: "tenant", folder: migration.folder().to_owned() });
+                return Err(Error::NoDown { kind: Kind::Tenant, folder: migration.folder().to_owned() });
             }
         }
         plan.blocked.sort_by(|a, b| a.tenant.cmp(&b.tenant));

@@ -12,12 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::database::Database;
-use crate::drift;
 use crate::error::Error;
 use crate::fleet::Tenant;
 use crate::name::TenantName;
 use crate::postgres::ServerMessage;
-use crate::structure::Structure;
+use crate::structure::{self, Structure};
 use crate::tenancy::Tenancy;
 
 /// The versions of the migrations that have been applied, in order: what a ledger records.
@@ -107,7 +106,7 @@ impl Reference {
     /// # Errors
     /// [`Error::Tenant`], [`Error::CannotCompare`], or what the server answered.
     pub fn of_tenant(db: &mut Database, tenancy: &Tenancy, name: &TenantName) -> Result<Self, Error> {
-        let (structure, ledger) = drift::read_tenant(db, tenancy, name)?;
+        let (structure, ledger) = structure::read_with_ledger(db, tenancy, name)?;
         Ok(Self::of_one(ledger.applied.clone(), structure.with_its_name_marked()))
     }
 

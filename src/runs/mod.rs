@@ -20,7 +20,6 @@ use crate::database::Database;
 use crate::error::Error;
 use crate::failure::{Failed, TenantError};
 use crate::fleet_lock::FleetLock;
-use crate::migrator::Ended;
 use crate::name::SchemaName;
 use crate::sql::quote::Literal;
 
@@ -102,6 +101,21 @@ pub(crate) struct Run {
     id: i64,
     /// Whether the server notices that a client is gone.
     notices_clients: bool,
+}
+
+/// Why a run was ended before all tenants were reached.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was asked to [`Stop`](crate::Stop).
+    Interrupted,
+    /// More tenants failed than [may](crate::migrator::Rollout::max_failures).
+    Failure,
+    /// The first tenants all failed in the same way.
+    Breaker,
+    /// Those that come [first](crate::migrator::Rollout::canary) are not all done, or have drift.
+    Canary,
+    /// The server was lost, or can do no more work.
+    Lost(Error),
 }
 
 /// How a run ended.

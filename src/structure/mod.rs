@@ -4,6 +4,7 @@ mod catalog;
 mod fingerprint;
 mod object;
 mod read;
+mod tenant;
 
 pub use fingerprint::{Fingerprint, fingerprints};
 pub use object::{Facts, Identity, Object, ObjectKind, Structure};
@@ -12,3 +13,4 @@ pub use read::read;
 pub(crate) use fingerprint::{SCANNING, begin};
 pub(crate) use object::{OWN, OWN_NAME, filled_in};
 pub(crate) use read::{AT_ONCE, read_in_transaction};
+pub(crate) use tenant::{read_tenant, read_with_ledger};

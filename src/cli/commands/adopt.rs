@@ -40,9 +40,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         output.json(&Document::new(&report, context))?;
     }
     report::failures(context, &report.failed);
-    if let Some(Ended::Lost(error)) = &report.ended {
-        output.error(error);
-    }
+    report::lost(context, report.ended.as_ref());
     let recorded = match report.recorded {
         0 => String::new(),
         n => format!(", with {} recorded as applied", count(n, "migration")),

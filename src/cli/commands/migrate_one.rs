@@ -7,7 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::progress::Progress;
 use crate::cli::report;
 use crate::failure::{Failed, TenantError};
-use crate::fleet::Fleet;
+use crate::fleet::{self, Fleet};
 use crate::migration::Version;
 use crate::migrator::{self, Plan, Rollout};
 use crate::name::TenantName;
@@ -44,7 +44,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let tracked = !fleet.tenants.is_empty();
     let mut plan = Plan::of(fleet, set, |_| true);
     if !tracked {
-        let schema_exists = crate::lifecycle::schema_exists(&mut db, name)?;
+        let schema_exists = fleet::schema_exists(db.connection(), name)?;
         let error = TenantError::NotTracked { schema_exists };
         plan.blocked.push(Failed { tenant: name.to_string(), error });
     }

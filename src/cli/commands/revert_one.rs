@@ -8,7 +8,7 @@ use crate::cli::exit::Exit;
 use crate::cli::progress::Progress;
 use crate::cli::report;
 use crate::failure::{Failed, TenantError};
-use crate::fleet::Fleet;
+use crate::fleet::{self, Fleet};
 use crate::migrator::{self, RevertPlan, Rollout};
 use crate::name::TenantName;
 
@@ -40,7 +40,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let tracked = !fleet.tenants.is_empty();
     let mut plan = RevertPlan::of(fleet, set, &args.back.back(), |_| true)?;
     if !tracked {
-        let schema_exists = crate::lifecycle::schema_exists(&mut db, name)?;
+        let schema_exists = fleet::schema_exists(db.connection(), name)?;
         plan.blocked.push(Failed { tenant: name.to_string(), error: TenantError::NotTracked { schema_exists } });
     }
     if args.dry_run {

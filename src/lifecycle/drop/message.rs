@@ -2,7 +2,8 @@
 
 use super::Dropping;
 use super::order::Address;
-use crate::migrator::{Batch, CHANGED, Commit, Target, set_state};
+use crate::migrator::{Batch, Commit, Target, set_state};
+use crate::postgres::CHANGED;
 use crate::sql::quote::{Identifier, Literal};
 use crate::tracker::State;
 

@@ -6,7 +6,6 @@ use super::{Look, columns};
 use crate::lint::code::name_of;
 use crate::lint::rule::Rule;
 use crate::lint::tree;
-use crate::migrator::is_one_transaction;
 
 /// Looks at an action on a live table.
 pub(super) fn alter(look: &mut Look<'_>, table: &str, action: &AlterTableAction) {
@@ -100,7 +99,7 @@ fn validate(look: &mut Look<'_>, table: &str, validate: &ast::ValidateConstraint
     let known = look.history.relation(table).and_then(|known| known.constraint(&constraint));
     let Some(added) = known.and_then(|known| known.unvalidated) else { return };
     let between: Vec<usize> = (added..=look.migration).collect();
-    if !is_one_transaction(look.set, &between) {
+    if !look.set.is_one_transaction(&between) {
         return;
     }
     let which = match added == look.migration {
