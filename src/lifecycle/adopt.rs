@@ -18,7 +18,7 @@ use crate::migration::Version;
 use crate::migrator::{Batch, Commit, Ended, Setback, Setbacks, Target, TrackerRow, set_state, setback, tracker_guard};
 use crate::name::{SchemaName, TenantName};
 use crate::postgres::{CHANGED, ServerMessage, Session};
-use crate::runs::{Counts, Done, Failure, Run};
+use crate::runs::{Counts, DoneRow, FailedRow, Run};
 use crate::sql::quote::{Identifier, Literal};
 use crate::tenancy::Tenancy;
 use crate::tracker::State;
@@ -90,8 +90,8 @@ pub fn adopt(
     let crew = Crew { orders, commit, baseline };
     let told = run::over(db, orders, &crew, jobs, observer)?;
     let report = report(&names, failed, told, &crew);
-    let counts = Counts { done: report.adopted.len(), not_reached: report.not_reached.len(), ..Counts::default() };
-    run::end(db, run, report.ended.as_ref(), &report.failed, counts);
+    let counts = Counts::of(report.adopted.len(), 0, &report.failed, report.not_reached.len());
+    run.end(db, report.ended.as_ref(), counts);
     Ok(report)
 }
 
@@ -154,9 +154,9 @@ fn judge(
 
 /// Records what cannot be adopted from the first.
 fn record(db: &mut Database, run: Run, failed: &[Failed]) -> Result<(), Error> {
-    let failures: Vec<Failure<'_>> = failed
+    let failures: Vec<FailedRow<'_>> = failed
         .iter()
-        .map(|failed| Failure {
+        .map(|failed| FailedRow {
             tenant: &failed.tenant,
             from: None,
             took: Duration::ZERO,
@@ -315,7 +315,7 @@ impl Crew<'_> {
         }
         let attempts = job.setbacks.attempts();
         let before = if attempts > 1 { job.setbacks.took() } else { Duration::ZERO };
-        batch.push(&run.record(schema, &Done { from: None, to: versions.last().copied(), before, attempts }));
+        batch.push(&run.record(schema, &DoneRow { from: None, to: versions.last().copied(), before, attempts }));
         batch.commit()
     }
 }

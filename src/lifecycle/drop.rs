@@ -227,13 +227,9 @@ pub fn drop_tenants(
     report.unfinished.sort();
     report.failed.sort_by(|a, b| a.tenant.cmp(&b.tenant));
     report.not_reached.sort();
-    let counts = Counts {
-        done: report.dropped.len(),
-        unchanged: report.missing.len(),
-        not_reached: report.unfinished.len() + report.not_reached.len(),
-        ..Counts::default()
-    };
-    run::end(db, run, report.ended.as_ref(), &report.failed, counts);
+    let left = report.unfinished.len() + report.not_reached.len();
+    let counts = Counts::of(report.dropped.len(), report.missing.len(), &report.failed, left);
+    run.end(db, report.ended.as_ref(), counts);
     Ok(report)
 }
 

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::failure::{Failed, TenantError};
 use crate::migrator::{Ended, Setbacks};
 use crate::name::SchemaName;
-use crate::runs::{self, Counts, Failure, Run};
+use crate::runs::{FailedRow, Run};
 use crate::tenancy::Tenancy;
 use crate::watch::{self, Watch};
 use crate::workers::{self, Listener, Observer, Stop, Work};
@@ -74,20 +74,11 @@ pub(super) fn over<C: Crew>(
         workers::run(db, jobs, crew, &mut teller, stop, tenancy.limits().reconnect_for)
     })?;
     let ended = match rest.lost {
-        // Who interrupts while the server is away does not want to wait for it.
-        Some(error) if stop.is_requested() && error.is_outage() => Some(Ended::Interrupted),
-        Some(error) => Some(Ended::Lost(error)),
+        Some(error) => Some(Ended::without_server(error, stop)),
         None if rest.not_reached.is_empty() => None,
         None => Some(Ended::Interrupted),
     };
     Ok(Told { done: teller.done, failed: teller.failed, left: rest.not_reached, ended })
-}
-
-/// Records how a run ended; what failed is counted here.
-pub(super) fn end(db: &mut Database, run: Run, ended: Option<&Ended>, failed: &[Failed], counts: Counts) {
-    let deferred = failed.iter().filter(|failed| failed.error.is_deferred()).count();
-    let counts = Counts { failed: failed.len() - deferred, deferred, ..counts };
-    run.end(db, runs::Outcome::of(ended, failed.is_empty()), counts);
 }
 
 /// Makes outcomes certain, and keeps them.
@@ -113,11 +104,11 @@ impl<C: Crew> Listener<C::Job, C::Outcome> for Teller<'_, C> {
                 false => outcomes.push((job, result)),
             }
         }
-        let failures: Vec<Failure<'_>> = outcomes
+        let failures: Vec<FailedRow<'_>> = outcomes
             .iter()
             .filter_map(|(job, result)| {
                 let error = result.as_ref().err()?;
-                Some(Failure {
+                Some(FailedRow {
                     tenant: job.name().as_str(),
                     from: None,
                     took: job.setbacks().took(),

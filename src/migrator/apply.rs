@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::failure::{Contention, MigrationFailure, TenantError};
 use crate::migration::{Direction, Kind, Mode};
 use crate::postgres::{Condition, Objection, ServerMessage, Session};
-use crate::runs::Done;
+use crate::runs::DoneRow;
 use crate::tracker::{State, Unfinished};
 
 /// What is to be done in one schema.
@@ -178,7 +178,7 @@ pub(super) fn record(work: &Work<'_>) -> String {
     let Record { from, to, began, attempts } = work.record;
     let before = if attempts > 1 { began.elapsed() } else { Duration::ZERO };
     let run = work.target.run.filter(|_| work.target.kind == Kind::Tenant);
-    run.map(|run| run.record(work.target.schema, &Done { from, to, before, attempts })).unwrap_or_default()
+    run.map(|run| run.record(work.target.schema, &DoneRow { from, to, before, attempts })).unwrap_or_default()
 }
 
 /// Whether the last message of the work is to make the tenant active.

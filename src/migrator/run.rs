@@ -15,7 +15,7 @@ use crate::ledger;
 use crate::name::{SchemaName, TenantName};
 use crate::postgres::{CHUNK, Session, impatient};
 use crate::reference::Reference;
-use crate::runs::{self, Counts, Failure, Run};
+use crate::runs::{Counts, FailedRow, Run};
 use crate::tenancy::Tenancy;
 use crate::watch::{self, Watch};
 use crate::workers::{self, Attempt, Listener, Observer, Stop, Work};
@@ -64,7 +64,7 @@ pub(crate) fn run_jobs(
         let commit = if jobs.len() == 1 { Commit::Durable } else { Commit::Deferred };
         let orders = Orders { tenancy, run, commit, pooler, reread, watch: &watch, stop };
         observer.begin(jobs.len());
-        let blocked: Vec<Failure<'_>> = report.failed.iter().map(Failure::of_blocked).collect();
+        let blocked: Vec<FailedRow<'_>> = report.failed.iter().map(FailedRow::of_blocked).collect();
         run.record_failures(db.connection(), &blocked)?;
         for failed in &report.failed {
             observer.failed(&failed.tenant, &failed.error);
@@ -81,7 +81,8 @@ pub(crate) fn run_jobs(
         let looked_at = teller.look_at(db, &canaries);
         let result = looked_at.and_then(|()| stages(db, &orders, &mut teller, rollout.stages(jobs)));
         report = teller.report;
-        end(db, run, &report);
+        let Report { done, unchanged, failed, not_reached, ended, .. } = &report;
+        run.end(db, ended.as_ref(), Counts::of(done.len(), unchanged.len(), failed, not_reached.len()));
         result?;
     }
     report.sort();
@@ -149,27 +150,12 @@ fn one_stage(
     teller.report.not_reached.extend(rest.not_reached.into_iter().map(Job::into_name));
     let has_failures = teller.report.failed.len() > failed_before;
     Ok(match rest.lost {
-        // Who interrupts while the server is away does not want to wait for it.
-        Some(error) if stop.is_requested() && error.is_outage() => Some(Ended::Interrupted),
-        Some(error) => Some(Ended::Lost(error)),
+        Some(error) => Some(Ended::without_server(error, stop)),
         None => budget
             .take_ended()
             .or_else(|| (stop.is_requested() && !is_through).then_some(Ended::Interrupted))
             .or_else(|| (is_canary && has_failures).then_some(Ended::Canary)),
     })
-}
-
-/// Records how a run ended. That it could not be recorded is no reason to fail what was done.
-fn end(db: &mut Database, run: Run, report: &Report) {
-    let deferred = report.deferred();
-    let counts = Counts {
-        done: report.done.len(),
-        unchanged: report.unchanged.len(),
-        failed: report.failed.len() - deferred,
-        deferred,
-        not_reached: report.not_reached.len(),
-    };
-    run.end(db, runs::Outcome::of(report.ended.as_ref(), report.is_success()), counts);
 }
 
 /// What the workers do.
@@ -302,7 +288,7 @@ impl Teller<'_> {
             return Ok(());
         }
         let drifted: Vec<Failed> = drifted.into_iter().map(|(name, error)| Failed::new(&name, error)).collect();
-        let failures: Vec<Failure<'_>> = drifted.iter().map(Failure::of_blocked).collect();
+        let failures: Vec<FailedRow<'_>> = drifted.iter().map(FailedRow::of_blocked).collect();
         self.run.record_failures(db.connection(), &failures)?;
         let names: HashSet<&str> = drifted.iter().map(|failed| failed.tenant.as_str()).collect();
         self.report.unchanged.retain(|unchanged| !names.contains(unchanged.as_str()));
@@ -315,10 +301,10 @@ impl Teller<'_> {
     }
 
     fn record(&self, db: &mut Database, outcomes: &[(Job, Outcome)]) -> Result<(), Error> {
-        let failures: Vec<Failure<'_>> = outcomes
+        let failures: Vec<FailedRow<'_>> = outcomes
             .iter()
             .filter_map(|(job, outcome)| match outcome {
-                Outcome::Failed(error) => Some(Failure {
+                Outcome::Failed(error) => Some(FailedRow {
                     tenant: job.name().as_str(),
                     from: job.from(),
                     took: job.setbacks().took(),

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 
-use super::{Run, schema_run_tenant};
+use super::{Run, TenantOutcome, schema_run_tenant};
 use crate::error::Error;
 use crate::postgres::CHUNK;
 
@@ -21,7 +21,7 @@ impl Run {
                 .select(schema_run_tenant::tenant)
                 .filter(schema_run_tenant::run.eq(self.id))
                 .filter(schema_run_tenant::tenant.eq_any(chunk))
-                .filter(schema_run_tenant::outcome.eq("done"))
+                .filter(schema_run_tenant::outcome.eq(TenantOutcome::Done.as_str()))
                 .load(conn)
                 .map_err(Error::doing("read in public.schema_run_tenant what the run has done"))?;
             done.extend(rows);

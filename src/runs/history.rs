@@ -8,6 +8,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use serde::Serialize;
 
+use super::TenantOutcome;
 use super::schema::{schema_run as r, schema_run_tenant as t};
 use crate::error::Error;
 
@@ -105,6 +106,13 @@ pub struct RecordedTenant {
     pub error: Option<String>,
 }
 
+impl RecordedTenant {
+    /// Whether it is as the run would have it.
+    pub fn is_done(&self) -> bool {
+        self.outcome == TenantOutcome::Done.as_str()
+    }
+}
+
 /// The newest runs, the newest first.
 ///
 /// # Errors
@@ -161,7 +169,7 @@ pub fn failed_in(conn: &mut PgConnection, run: i64) -> Result<Option<(String, Ve
     let Some(command) = command else { return Ok(None) };
     let failed = t::table
         .filter(t::run.eq(run))
-        .filter(t::outcome.ne("done"))
+        .filter(t::outcome.ne(TenantOutcome::Done.as_str()))
         .select(t::tenant)
         .order(t::tenant)
         .load(conn)

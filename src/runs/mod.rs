@@ -22,6 +22,7 @@ use crate::failure::{Failed, TenantError};
 use crate::fleet_lock::FleetLock;
 use crate::name::SchemaName;
 use crate::sql::quote::Literal;
+use crate::workers::Stop;
 
 pub use history::{Recorded, RecordedTenant, Retry, failed_in, newest, one};
 pub use schema::{schema_run, schema_run_tenant};
@@ -118,40 +119,52 @@ pub enum Ended {
     Lost(Error),
 }
 
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// Every tenant is as it should be.
-    Done,
-    /// Some tenants failed, or were deferred.
-    Failed,
-    /// It ended by itself before all tenants were reached: too many failed.
-    Stopped,
-    /// It was interrupted.
-    Interrupted,
-    /// The server was lost, or could do no more work.
-    Lost,
-}
-
-impl Outcome {
-    /// Of a run that was ended early or not, with all tenants as they should be or not.
-    pub(crate) fn of(ended: Option<&Ended>, is_success: bool) -> Self {
-        match ended {
-            Some(Ended::Interrupted) => Self::Interrupted,
-            Some(Ended::Failure | Ended::Breaker | Ended::Canary) => Self::Stopped,
-            Some(Ended::Lost(_)) => Self::Lost,
-            None if is_success => Self::Done,
-            None => Self::Failed,
+impl Ended {
+    /// By a server that was lost, or can do no more work. Who interrupts while it is away does not want to wait for it.
+    pub(crate) fn without_server(error: Error, stop: &Stop) -> Self {
+        match stop.is_requested() && error.is_outage() {
+            true => Self::Interrupted,
+            false => Self::Lost(error),
         }
     }
+}
 
-    fn as_str(self) -> &'static str {
+/// How the record calls it that a run ended, early or not.
+fn outcome(ended: Option<&Ended>, counts: Counts) -> &'static str {
+    match ended {
+        Some(Ended::Interrupted) => "interrupted",
+        Some(Ended::Failure | Ended::Breaker | Ended::Canary) => "stopped",
+        Some(Ended::Lost(_)) => "lost",
+        None if counts.failed + counts.deferred == 0 => "done",
+        None => "failed",
+    }
+}
+
+/// How the record calls what became of a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TenantOutcome {
+    /// It is as the run would have it.
+    Done,
+    /// It failed.
+    Failed,
+    /// Other sessions were in its way.
+    Deferred,
+}
+
+impl TenantOutcome {
+    /// As it stands in `public.schema_run_tenant`.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
             Self::Failed => "failed",
-            Self::Stopped => "stopped",
-            Self::Interrupted => "interrupted",
-            Self::Lost => "lost",
+            Self::Deferred => "deferred",
+        }
+    }
+
+    fn of(error: &TenantError) -> Self {
+        match error.is_deferred() {
+            true => Self::Deferred,
+            false => Self::Failed,
         }
     }
 }
@@ -166,8 +179,16 @@ pub(crate) struct Counts {
     pub(crate) not_reached: usize,
 }
 
-/// A tenant that a run failed to bring where it should be.
-pub(crate) struct Failure<'a> {
+impl Counts {
+    /// Failures are counted here, those that were deferred apart.
+    pub(crate) fn of(done: usize, unchanged: usize, failed: &[Failed], not_reached: usize) -> Self {
+        let deferred = failed.iter().filter(|failed| failed.error.is_deferred()).count();
+        Self { done, unchanged, failed: failed.len() - deferred, deferred, not_reached }
+    }
+}
+
+/// The row of a tenant that a run failed to bring where it should be.
+pub(crate) struct FailedRow<'a> {
     pub(crate) tenant: &'a str,
     pub(crate) from: Option<&'a str>,
     pub(crate) took: Duration,
@@ -175,7 +196,7 @@ pub(crate) struct Failure<'a> {
     pub(crate) error: &'a TenantError,
 }
 
-impl<'a> Failure<'a> {
+impl<'a> FailedRow<'a> {
     /// Of a tenant that nothing was tried for.
     pub(crate) fn of_blocked(failed: &'a Failed) -> Self {
         Self { tenant: &failed.tenant, from: None, took: Duration::ZERO, attempts: 0, error: &failed.error }
@@ -183,7 +204,7 @@ impl<'a> Failure<'a> {
 }
 
 /// What a run did for a tenant, for the row that is written in the transaction that does it.
-pub(crate) struct Done<'a> {
+pub(crate) struct DoneRow<'a> {
     pub(crate) from: Option<&'a str>,
     pub(crate) to: Option<&'a str>,
     /// The time before the transaction began.
@@ -248,7 +269,7 @@ impl Run {
     }
 
     /// SQL that records what is done for a tenant.
-    pub(crate) fn record(self, tenant: &SchemaName, done: &Done<'_>) -> String {
+    pub(crate) fn record(self, tenant: &SchemaName, done: &DoneRow<'_>) -> String {
         if !self.is_recorded() {
             return String::new();
         }
@@ -257,12 +278,13 @@ impl Run {
         format!(
             "INSERT INTO public.schema_run_tenant \
              (run, tenant, outcome, from_version, to_version, started_at, milliseconds, attempts) \
-             VALUES ({}, {}, 'done', {}, {}, pg_catalog.now() - {before} * interval '1 millisecond', \
+             VALUES ({}, {}, '{}', {}, {}, pg_catalog.now() - {before} * interval '1 millisecond', \
              {before} + extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.now()) * 1000, {}) \
              ON CONFLICT (run, tenant) DO UPDATE SET to_version = excluded.to_version, attempts = excluded.attempts, \
              milliseconds = excluded.milliseconds;",
             self.id,
             Literal(tenant.as_str()),
+            TenantOutcome::Done.as_str(),
             version(done.from),
             version(done.to),
             done.attempts
@@ -270,7 +292,7 @@ impl Run {
     }
 
     /// Records tenants that failed.
-    pub(crate) fn record_failures(self, conn: &mut PgConnection, failures: &[Failure<'_>]) -> Result<(), Error> {
+    pub(crate) fn record_failures(self, conn: &mut PgConnection, failures: &[FailedRow<'_>]) -> Result<(), Error> {
         let failures = if self.is_recorded() { failures } else { &[] };
         let now = Utc::now();
         for chunk in failures.chunks(crate::postgres::CHUNK) {
@@ -280,7 +302,7 @@ impl Run {
                     (
                         schema_run_tenant::run.eq(self.id),
                         schema_run_tenant::tenant.eq(failure.tenant),
-                        schema_run_tenant::outcome.eq(if failure.error.is_deferred() { "deferred" } else { "failed" }),
+                        schema_run_tenant::outcome.eq(TenantOutcome::of(failure.error).as_str()),
                         schema_run_tenant::from_version.eq(failure.from),
                         schema_run_tenant::started_at.eq(before(now, failure.took)),
                         schema_run_tenant::milliseconds.eq(i64::try_from(failure.took.as_millis()).unwrap_or(i64::MAX)),
@@ -307,21 +329,22 @@ impl Run {
 
     /// Records how the run ended, and forgets those that began longer ago than they are kept. That it cannot be recorded is
     /// no reason to fail what was done: the record then tells of no end.
-    pub(crate) fn end(self, db: &mut Database, outcome: Outcome, counts: Counts) {
+    pub(crate) fn end(self, db: &mut Database, ended: Option<&Ended>, counts: Counts) {
         if !self.is_recorded() {
             return;
         }
         let keep = db.actor().keep;
+        let outcome = outcome(ended, counts);
         if self.try_end(db.connection(), outcome, counts, keep).is_err() && db.reconnect().is_ok() {
             let _ = self.try_end(db.connection(), outcome, counts, keep);
         }
     }
 
-    fn try_end(self, conn: &mut PgConnection, outcome: Outcome, counts: Counts, keep: Duration) -> Result<(), Error> {
+    fn try_end(self, conn: &mut PgConnection, outcome: &str, counts: Counts, keep: Duration) -> Result<(), Error> {
         let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
         sql_query(include_str!("end.sql"))
             .bind::<BigInt, _>(self.id)
-            .bind::<Text, _>(outcome.as_str())
+            .bind::<Text, _>(outcome)
             .bind::<Integer, _>(number(counts.done))
             .bind::<Integer, _>(number(counts.unchanged))
             .bind::<Integer, _>(number(counts.failed))

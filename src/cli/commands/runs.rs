@@ -50,7 +50,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
                 let hint = format!("'{}' lists those that are remembered", context.command("runs"));
                 return Err(Usage::with_hint(format!("there is no run {id}"), hint).into());
             };
-            tenants.retain(|tenant| !failed || tenant.outcome != "done");
+            tenants.retain(|tenant| !failed || !tenant.is_done());
             show(context, &run, &tenants)
         }
     }
@@ -129,7 +129,7 @@ fn show(context: &Context, run: &Recorded, tenants: &[RecordedTenant]) -> Result
         None => output.status("it was cut off; the tenants above are those that it was done with"),
     }
     let failed: Vec<&str> =
-        tenants.iter().filter(|tenant| tenant.outcome != "done").map(|tenant| tenant.tenant.as_str()).collect();
+        tenants.iter().filter(|tenant| !tenant.is_done()).map(|tenant| tenant.tenant.as_str()).collect();
     if let Some(command) = retry::again(context, run, &failed) {
         output.next(format_args!("to try those again: {command}"));
     }

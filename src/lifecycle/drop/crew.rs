@@ -21,7 +21,7 @@ use crate::lifecycle::run::{self, Finished, Orders};
 use crate::migrator::{Batch, Commit, Setback, Setbacks, Target, setback};
 use crate::name::SchemaName;
 use crate::postgres::{Condition, ServerMessage, Session};
-use crate::runs::Done;
+use crate::runs::DoneRow;
 use crate::workers::{Attempt, Work};
 
 /// A schema in the queue of a run.
@@ -236,7 +236,7 @@ impl Crew<'_> {
     fn rest(&self, session: &mut Session, job: &mut Job, full: Full) -> Result<(), Trouble> {
         let known = if job.announced { Known::Announced } else { Known::AsPlanned };
         let before = if job.has_begun() { job.setbacks.took() } else { Duration::ZERO };
-        let done = Done { from: None, to: None, before, attempts: job.setbacks.attempts() };
+        let done = DoneRow { from: None, to: None, before, attempts: job.setbacks.attempts() };
         let record = self.orders.run.record(&job.dropping.name, &done);
         let batch = message::rest(self.target(job), &job.dropping, known, self.commit, &record);
         self.send(session, &batch, || full)?;
