@@ -50,7 +50,7 @@ pub enum TenantError {
         state: Option<State>,
     },
     /// The tracker does not have it, and only what is tracked may go.
-    #[error("a schema of its name exists, but it is not tracked")]
+    #[error("it is not tracked, and only what is tracked is dropped")]
     Untracked,
     /// It is a schema of the database's own.
     #[error("it is a schema of the database's own, and no tenant")]

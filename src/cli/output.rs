@@ -56,7 +56,8 @@ impl Output {
     /// Writes one JSON document.
     pub(crate) fn json(&self, document: &impl Serialize) -> Result<()> {
         let mut out = io::stdout().lock();
-        serde_json::to_writer_pretty(&mut out, document)?;
+        // As an error of the stream: whoever reads it may have had enough.
+        serde_json::to_writer_pretty(&mut out, document).map_err(io::Error::from)?;
         writeln!(out)?;
         Ok(out.flush()?)
     }

@@ -124,6 +124,21 @@ impl Observer for Progress {
         self.step();
     }
 
+    fn away(&mut self, patience: Duration) {
+        let line = format!(
+            "{} of {} {}; the server is away, and waited for, for up to {}",
+            thousands(self.done),
+            count(self.total, "tenant"),
+            self.verb,
+            humantime::format_duration(patience)
+        );
+        self.bar.suspend(|| self.output.status(line));
+    }
+
+    fn back(&mut self) {
+        self.bar.suspend(|| self.output.status("the server is back"));
+    }
+
     fn pause(&mut self, time: Duration) {
         let line = format!(
             "{} of {} {}; the next after a pause of {}",

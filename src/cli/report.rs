@@ -149,7 +149,8 @@ fn headline(error: &TenantError) -> String {
         TenantError::Migration(failure) => headline_of(failure),
         TenantError::Server(server) => server.message.clone(),
         TenantError::Deferred { contention, attempts, .. } => {
-            format!("deferred: {contention} stopped it each of {attempts} times")
+            let tries = if *attempts == 1 { String::new() } else { format!(" each of {attempts} times") };
+            format!("deferred: {contention} stopped it{tries}")
         }
         other => other.to_string(),
     }
@@ -228,7 +229,9 @@ pub(crate) fn lost(context: &Context, ended: Option<&Ended>) {
 fn why(ended: &Ended) -> Option<&'static str> {
     match ended {
         Ended::Interrupted | Ended::Lost(_) => None,
-        Ended::Failure => Some("stopped: more tenants have failed than may; no other was begun"),
+        Ended::Failure => {
+            Some("stopped: more tenants failed than --max-failures or --fail-fast allows; no other was begun")
+        }
         Ended::Breaker => Some("stopped: the first tenants all failed in the same way; no other was begun"),
         Ended::Canary => Some("stopped: not all is well with the canaries; no other was begun"),
     }

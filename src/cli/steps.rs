@@ -22,8 +22,8 @@ use crate::runs::Retry;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Rollout")]
 pub(crate) struct Steps {
-    /// Begin with the first N tenants, or with those whose names match; the others follow only when these are done and have
-    /// no drift
+    /// Begin with the first N tenants that there is something to do for, or with those whose names match; the others
+    /// follow only when these are done and have no drift
     #[arg(long, value_name = "N|REGEX", value_parser = canary)]
     canary: Option<Canary>,
 

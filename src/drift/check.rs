@@ -82,7 +82,7 @@ pub fn check(
             let why = if !ledger.unknown.is_empty() {
                 "they have migrations that are none of the tenant migrations"
             } else if tenant.unfinished.is_some() {
-                "a migration of theirs is unfinished"
+                "a migration is unfinished"
             } else if reference.structure(&ledger.applied).is_none() {
                 "there is no reference for the migrations that they have"
             } else {

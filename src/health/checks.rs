@@ -38,6 +38,10 @@ pub(super) fn tenant(tenant: &Tenant, set: &MigrationSet, under_way: bool, findi
         Schema::NoLedger { empty, .. } => findings.push(Finding::ledger_missing(name, *empty)),
         Schema::Ledger { ledger, .. } => of_ledger(name, ledger, set, findings),
     }
+    // Of one that is among them the ledger tells that it is pending.
+    if let Some(unfinished) = tenant.unfinished.as_ref().filter(|it| set.position(&it.version).is_none()) {
+        findings.push(Finding::unfinished(name, unfinished));
+    }
 }
 
 fn of_ledger(name: &TenantName, ledger: &Ledger, set: &MigrationSet, findings: &mut Vec<Finding>) {

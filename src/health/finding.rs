@@ -9,7 +9,7 @@ use crate::integrity::Change;
 use crate::lifecycle::Orphan;
 use crate::name::TenantName;
 use crate::sql::quote::{Identifier, Literal};
-use crate::tracker::State;
+use crate::tracker::{State, Unfinished};
 
 /// The kinds of findings. Their names are stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +44,8 @@ pub enum Kind {
     OutOfOrder,
     /// The ledger records migrations that are none of the tenant migrations.
     UnknownMigrations,
+    /// A migration that is not transactional was begun, and is none of the tenant migrations any more.
+    UnfinishedMigration,
 }
 
 /// A text that is no [`Kind`].
@@ -76,7 +78,7 @@ enum Mend {
 
 impl Kind {
     /// Every kind, in the order in which findings are told.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::TrackerBehind,
         Self::MigrationChanged,
         Self::ReferenceFailed,
@@ -92,6 +94,7 @@ impl Kind {
         Self::MissingMigrations,
         Self::OutOfOrder,
         Self::UnknownMigrations,
+        Self::UnfinishedMigration,
     ];
 
     /// Its name on the command line and in JSON.
@@ -112,6 +115,7 @@ impl Kind {
             Self::MissingMigrations => "missing-migrations",
             Self::OutOfOrder => "out-of-order",
             Self::UnknownMigrations => "unknown-migrations",
+            Self::UnfinishedMigration => "unfinished-migration",
         }
     }
 }
@@ -211,7 +215,8 @@ impl Finding {
     pub(super) fn unreadable(tenant: &TenantName) -> Self {
         let schema = Identifier::from(tenant);
         let mend = Mend::Advice(format!(
-            "connect as its owner, or GRANT USAGE ON SCHEMA {schema} and SELECT ON {schema}.__diesel_schema_migrations"
+            "end who has it locked, connect as its owner, or GRANT USAGE ON SCHEMA {schema} TO ROLE; \
+             GRANT SELECT ON {schema}.__diesel_schema_migrations TO ROLE"
         ));
         let message = TenantError::Unreadable.to_string();
         Self::of_tenant(tenant.as_str(), Kind::Unreadable, message, Vec::new(), mend)
@@ -263,6 +268,16 @@ impl Finding {
         );
         let mend = Mend::Advice("use the release that has them, or give --tenant-migrations".to_owned());
         Self::of_tenant(tenant.as_str(), Kind::UnknownMigrations, message, versions, mend)
+    }
+
+    pub(super) fn unfinished(tenant: &TenantName, unfinished: &Unfinished) -> Self {
+        let Unfinished { version, statements, .. } = unfinished;
+        let message = format!(
+            "the migration {version} is none of the tenant migrations any more and was not finished: {} in effect",
+            count(*statements, "statement of it is", "statements of it are")
+        );
+        let mend = Mend::Advice(format!("put the migration back, then migrate-one {tenant}"));
+        Self::of_tenant(tenant.as_str(), Kind::UnfinishedMigration, message, vec![version.clone()], mend)
     }
 
     fn of_database(kind: Kind, message: String, items: Vec<String>, mend: Mend) -> Self {

@@ -91,6 +91,10 @@ struct Teller<'a, C: Crew> {
 }
 
 impl<C: Crew> Listener<C::Job, C::Outcome> for Teller<'_, C> {
+    fn observer(&mut self) -> &mut dyn Observer {
+        self.observer
+    }
+
     fn verify(&mut self, db: &mut Database, outcomes: &mut Vec<(C::Job, C::Outcome)>) -> Result<Vec<C::Job>, Error> {
         let done: Vec<&C::Job> = outcomes.iter().filter(|(_, result)| result.is_ok()).map(|(job, _)| job).collect();
         let lost = if done.is_empty() { HashSet::new() } else { self.crew.lost(db, &done)? };

@@ -22,7 +22,7 @@ use diesel::prelude::*;
 
 use crate::database::Database;
 use crate::error::Error;
-use crate::failure::Failed;
+use crate::failure::{Failed, TenantError};
 use crate::name::TenantName;
 use crate::postgres::CHUNK;
 use crate::tenancy::Tenancy;
@@ -86,6 +86,12 @@ impl Report {
     /// How many of those that failed were deferred: other sessions were in their way each time that they were tried.
     pub fn deferred(&self) -> usize {
         self.failed.iter().filter(|failed| failed.error.is_deferred()).count()
+    }
+
+    /// Whether of some tenant it is not known whether it is done.
+    pub(crate) fn leaves_doubt(&self) -> bool {
+        self.failed.iter().any(|failed| matches!(failed.error, TenantError::ConnectionLost(_)))
+            || matches!(self.ended, Some(Ended::Lost(_)))
     }
 
     /// Those for which the same command may well succeed when it is run again.

@@ -25,7 +25,8 @@ pub struct Rollout {
     pub max_failures: Option<MaxFailures>,
     /// Whether to begin no other tenant when the first ones all fail in the same way.
     pub breaker: bool,
-    /// Whether the structure of each tenant is held against the reference before it counts as done.
+    /// Whether the structure of each tenant is held against the reference before it counts as done; also of those that there
+    /// is nothing to do for.
     pub verify: bool,
     /// What is accepted of the differences that canaries and verified tenants have.
     pub accepted: Accepted,
@@ -107,12 +108,15 @@ impl Rollout {
         self.verify || self.canary.is_some()
     }
 
-    /// The canaries among tenants that there is nothing to do for.
-    pub(super) fn canaries<'a>(&self, unchanged: &'a [TenantName]) -> Vec<&'a TenantName> {
-        match &self.canary {
-            Some(Canary::Matching(regex)) => unchanged.iter().filter(|name| regex.is_match(name.as_str())).collect(),
-            Some(Canary::First(_)) | None => Vec::new(),
-        }
+    /// Whether a tenant is a canary though there is nothing to do for it.
+    pub(super) fn is_canary(&self, unchanged: &str) -> bool {
+        matches!(&self.canary, Some(Canary::Matching(regex)) if regex.is_match(unchanged))
+    }
+
+    /// Those that there is nothing to do for, and that are held against the reference all the same: an earlier run may have
+    /// migrated them and found drift.
+    pub(super) fn to_look_at(&self, unchanged: &[TenantName]) -> Vec<TenantName> {
+        unchanged.iter().filter(|name| self.verify || self.is_canary(name.as_str())).cloned().collect()
     }
 
     /// The jobs, in steps.
@@ -177,16 +181,22 @@ impl Budget {
 
     /// Counts an outcome. Whether no other tenant is to be begun.
     pub(super) fn count(&self, tenant: &str, outcome: &Outcome) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
-            Outcome::Nothing => {}
-            Outcome::Applied(_) => state.done += 1,
-            Outcome::Failed(error) => {
-                state.failed += 1;
-                if state.ways.len() < 2 {
-                    state.ways.insert(way(tenant, error));
-                }
+            Outcome::Nothing => self.is_spent(),
+            Outcome::Applied(_) => {
+                self.state.lock().unwrap_or_else(PoisonError::into_inner).done += 1;
+                self.is_spent()
             }
+            Outcome::Failed(error) => self.count_failure(tenant, error),
+        }
+    }
+
+    /// Counts a tenant that failed. Whether no other is to be begun.
+    pub(super) fn count_failure(&self, tenant: &str, error: &TenantError) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.failed += 1;
+        if state.ways.len() < 2 {
+            state.ways.insert(way(tenant, error));
         }
         if state.ended.is_none() {
             if self.allowed.is_some_and(|allowed| state.failed > allowed) {
@@ -200,6 +210,16 @@ impl Budget {
             }
         }
         state.ended.is_some()
+    }
+
+    /// How many tenants may be begun before it is known what became of the others, where those that are compared count only
+    /// then.
+    pub(super) fn most_untold(&self) -> usize {
+        let none_done = self.state.lock().unwrap_or_else(PoisonError::into_inner).done == 0;
+        match self.allowed.is_some() || (self.breaker && none_done) {
+            true => BREAKER,
+            false => usize::MAX,
+        }
     }
 
     /// Whether no other tenant is to be begun.

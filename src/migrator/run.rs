@@ -42,18 +42,18 @@ pub(crate) fn run_jobs(
 ) -> Result<Report, Error> {
     let RunJobs { command, jobs, reread, rollout, stop, mut report } = what;
     let budget = Budget::new(rollout, jobs.len(), report.failed.len());
+    let to_look_at = rollout.to_look_at(&report.unchanged);
     if let Some(ended) = budget.take_ended() {
         report.not_reached = jobs.into_iter().map(Job::into_name).collect();
         report.ended = Some(ended);
-    } else if !jobs.is_empty() {
+    } else if !jobs.is_empty() || !to_look_at.is_empty() {
         db.require_free_connection()?;
         integrity::record(db, tenancy)?;
-        let canaries: Vec<TenantName> = rollout.canaries(&report.unchanged).into_iter().cloned().collect();
-        let canaries = match canaries.is_empty() {
+        let unchanged = match to_look_at.is_empty() {
             true => Fleet::default(),
-            false => Fleet::read_some(db.connection(), tenancy.tenant_migrations(), &canaries)?,
+            false => Fleet::read_some(db.connection(), tenancy.tenant_migrations(), &to_look_at)?,
         };
-        let reference = reference(db, tenancy, rollout, &jobs, &canaries)?;
+        let reference = reference(db, tenancy, rollout, &jobs, &unchanged)?;
         let pooler = match jobs.iter().any(|job| job.needs_a_session(tenancy)) {
             true => !db.connector().reaches_a_session_of_its_own()?,
             false => false,
@@ -78,7 +78,7 @@ pub(crate) fn run_jobs(
         let reference = reference.as_ref();
         let budget = &budget;
         let mut teller = Teller { tenancy, run, rollout, reference, compares: false, names, budget, report, observer };
-        let looked_at = teller.look_at(db, &canaries);
+        let looked_at = teller.look_at(db, &unchanged);
         let result = looked_at.and_then(|()| stages(db, &orders, &mut teller, rollout.stages(jobs)));
         report = teller.report;
         let Report { done, unchanged, failed, not_reached, ended, .. } = &report;
@@ -95,13 +95,13 @@ fn reference(
     tenancy: &Tenancy,
     rollout: &Rollout,
     jobs: &[Job],
-    canaries: &Fleet,
+    unchanged: &Fleet,
 ) -> Result<Option<Reference>, Error> {
     if !rollout.needs_reference() {
         return Ok(None);
     }
     let goals = jobs.iter().map(|job| job.goal(tenancy.tenant_migrations()));
-    let reached = canaries.tenants.iter().filter_map(|tenant| Some(tenant.ledger()?.applied.clone()));
+    let reached = unchanged.tenants.iter().filter_map(|tenant| Some(tenant.ledger()?.applied.clone()));
     let wanted: BTreeSet<Vec<String>> = goals.chain(reached).collect();
     Reference::make(db, tenancy, &wanted)?.map(Some).map_err(Error::NoReference)
 }
@@ -151,10 +151,9 @@ fn one_stage(
     let has_failures = teller.report.failed.len() > failed_before;
     Ok(match rest.lost {
         Some(error) => Some(Ended::without_server(error, stop)),
-        None => budget
-            .take_ended()
-            .or_else(|| (stop.is_requested() && !is_through).then_some(Ended::Interrupted))
-            .or_else(|| (is_canary && has_failures).then_some(Ended::Canary)),
+        // Whatever else was too much: they must be well before the others are begun.
+        None if is_canary && has_failures => Some(Ended::Canary),
+        None => budget.take_ended().or_else(|| (stop.is_requested() && !is_through).then_some(Ended::Interrupted)),
     })
 }
 
@@ -176,6 +175,10 @@ impl Work for Crew<'_> {
 
     fn is_durable(&self) -> bool {
         self.orders.commit == Commit::Durable
+    }
+
+    fn most_untold(&self) -> usize {
+        if self.compares { self.budget.most_untold() } else { usize::MAX }
     }
 
     fn ends(&self, job: &Job, outcome: &Outcome) -> bool {
@@ -259,6 +262,10 @@ impl Listener<Job, Outcome> for Teller<'_> {
         Ok(again)
     }
 
+    fn observer(&mut self) -> &mut dyn Observer {
+        self.observer
+    }
+
     fn ends(&self) -> bool {
         self.budget.is_spent()
     }
@@ -280,23 +287,22 @@ impl Listener<Job, Outcome> for Teller<'_> {
 }
 
 impl Teller<'_> {
-    /// Looks at canaries that there is nothing to do for: they may have been migrated by a run that found drift in them.
-    fn look_at(&mut self, db: &mut Database, canaries: &Fleet) -> Result<(), Error> {
-        let Some(reference) = self.reference.filter(|_| !canaries.tenants.is_empty()) else { return Ok(()) };
-        let drifted = self.drifted(db, canaries, reference)?;
-        if drifted.is_empty() {
-            return Ok(());
-        }
+    /// Looks at tenants that there is nothing to do for.
+    fn look_at(&mut self, db: &mut Database, unchanged: &Fleet) -> Result<(), Error> {
+        let Some(reference) = self.reference.filter(|_| !unchanged.tenants.is_empty()) else { return Ok(()) };
+        let drifted = self.drifted(db, unchanged, reference)?;
         let drifted: Vec<Failed> = drifted.into_iter().map(|(name, error)| Failed::new(&name, error)).collect();
-        let failures: Vec<FailedRow<'_>> = drifted.iter().map(FailedRow::of_blocked).collect();
-        self.run.record_failures(db.connection(), &failures)?;
+        let rows: Vec<FailedRow<'_>> = drifted.iter().map(FailedRow::of_blocked).collect();
+        self.run.record_failures(db.connection(), &rows)?;
         let names: HashSet<&str> = drifted.iter().map(|failed| failed.tenant.as_str()).collect();
         self.report.unchanged.retain(|unchanged| !names.contains(unchanged.as_str()));
+        let canary = drifted.iter().any(|failed| self.rollout.is_canary(&failed.tenant));
         for failed in drifted {
             self.observer.failed(&failed.tenant, &failed.error);
+            self.budget.count_failure(&failed.tenant, &failed.error);
             self.report.failed.push(failed);
         }
-        self.report.ended = Some(Ended::Canary);
+        self.report.ended = if canary { Some(Ended::Canary) } else { self.budget.take_ended() };
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use diesel::dsl::sql;
 use diesel::expression::SqlLiteral;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{Bool, Integer};
 use serde::Serialize;
 
 use super::TenantOutcome;
@@ -38,13 +38,19 @@ pub struct Recorded {
     pub ended_at: Option<DateTime<Utc>>,
     /// `done`, `failed`, `stopped`, `interrupted` or `lost`; none where it has no end.
     pub outcome: Option<String>,
-    /// How many tenants were done.
+    /// How many tenants were done. Of a run without an end, here and below, as far as is recorded.
+    #[diesel(select_expression = counted("done"))]
+    #[diesel(select_expression_type = SqlLiteral<Integer>)]
     pub done: i32,
     /// How many were as they should be.
     pub unchanged: i32,
     /// How many failed.
+    #[diesel(select_expression = counted("failed"))]
+    #[diesel(select_expression_type = SqlLiteral<Integer>)]
     pub failed: i32,
     /// How many were put off.
+    #[diesel(select_expression = counted("deferred"))]
+    #[diesel(select_expression_type = SqlLiteral<Integer>)]
     pub deferred: i32,
     /// How many were not reached.
     pub not_reached: i32,
@@ -52,6 +58,14 @@ pub struct Recorded {
     #[diesel(select_expression = at_work())]
     #[diesel(select_expression_type = SqlLiteral<Bool>)]
     pub at_work: bool,
+}
+
+/// A count of the run's, which is written at its end; before, that of its rows with this outcome.
+fn counted(outcome: &str) -> SqlLiteral<Integer> {
+    sql(&format!(
+        "CASE WHEN schema_run.ended_at IS NOT NULL THEN schema_run.{outcome} ELSE (SELECT count(*)::integer \
+         FROM public.schema_run_tenant AS t WHERE t.run = schema_run.id AND t.outcome = '{outcome}') END"
+    ))
 }
 
 /// The commands that try again what runs failed to do.

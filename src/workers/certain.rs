@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::queue::Shared;
+use super::queue::{AWAY, Shared};
 use super::{LONGEST_PAUSE, Listener, TICK, growing};
 use crate::database::Database;
 use crate::error::Error;
@@ -18,6 +18,19 @@ pub(super) struct Told<J> {
     /// Jobs whose outcomes are not certain.
     pub(super) uncertain: Vec<J>,
     pub(super) error: Option<Error>,
+    /// Whether the server was told to be away.
+    is_away: bool,
+}
+
+/// Tells that the server went away, or came back, where that is news.
+fn tell_of_server<J, T>(is_away: bool, told: &mut bool, shared: &Shared<'_, J>, listener: &mut dyn Listener<J, T>) {
+    if std::mem::replace(told, is_away) == is_away {
+        return;
+    }
+    match is_away {
+        true => listener.observer().away(shared.reconnect_for),
+        false => listener.observer().back(),
+    }
 }
 
 /// Hears outcomes until the workers are gone, and tells them in bundles, each after it was made certain.
@@ -29,10 +42,11 @@ pub(super) fn listen<J, T>(
     listener: &mut dyn Listener<J, T>,
     is_durable: bool,
 ) -> Told<J> {
-    let mut told = Told { uncertain: Vec::new(), error: None };
+    let mut told = Told { uncertain: Vec::new(), error: None, is_away: false };
     let mut bundle = Vec::new();
     let mut due = Instant::now() + TELL_EVERY;
     loop {
+        tell_of_server(shared.is_away(), &mut told.is_away, shared, listener);
         let message = heard.recv_timeout(due.saturating_duration_since(Instant::now()));
         let over = matches!(message, Err(mpsc::RecvTimeoutError::Disconnected));
         bundle.extend(message.ok());
@@ -63,7 +77,7 @@ fn tell<J, T>(
     let many = bundle.len();
     let certain = match told.error {
         Some(_) => None,
-        None => match make_certain(db, pool, shared, listener, is_durable, bundle) {
+        None => match make_certain(db, pool, shared, listener, is_durable, bundle, &mut told.is_away) {
             Ok(again) => Some(again),
             Err(error) => {
                 shared.halt.store(true, Ordering::Release);
@@ -99,6 +113,7 @@ fn make_certain<J, T>(
     listener: &mut dyn Listener<J, T>,
     is_durable: bool,
     bundle: &mut Vec<(J, T)>,
+    is_away: &mut bool,
 ) -> Result<Vec<J>, Error> {
     let began = Instant::now();
     let mut tries = 0;
@@ -112,6 +127,9 @@ fn make_certain<J, T>(
                     && (tries == 0 || !shared.stop.is_requested()) =>
             {
                 tries += 1;
+                if began.elapsed() >= AWAY {
+                    tell_of_server(true, is_away, shared, listener);
+                }
                 shared.stop.pause(growing(Duration::from_millis(50), tries, LONGEST_PAUSE));
                 // What it meets is met again by the next try.
                 if db.reconnect().is_err()

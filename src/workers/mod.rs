@@ -38,6 +38,14 @@ pub trait Observer {
         let _ = (tenant, error);
     }
 
+    /// The server cannot be reached, or takes no writes, for a second or longer. It is waited for, for `patience` at most.
+    fn away(&mut self, patience: Duration) {
+        let _ = patience;
+    }
+
+    /// The server is back.
+    fn back(&mut self) {}
+
     /// The next tenants are begun after a pause.
     fn pause(&mut self, time: Duration) {
         let _ = time;
@@ -60,6 +68,12 @@ pub(crate) trait Work: Sync {
         false
     }
 
+    /// How many jobs may be under way or waiting to be told when another is begun, but as many as there are workers in any
+    /// case. Asked before each.
+    fn most_untold(&self) -> usize {
+        usize::MAX
+    }
+
     /// Whether nothing new is to begin after this outcome.
     fn ends(&self, job: &Self::Job, outcome: &Self::Outcome) -> bool {
         let _ = (job, outcome);
@@ -77,6 +91,9 @@ pub(crate) trait Listener<J, T> {
 
     /// Hears of an outcome that is certain.
     fn tell(&mut self, job: J, outcome: T);
+
+    /// Who is told of a server that goes away and comes back.
+    fn observer(&mut self) -> &mut dyn Observer;
 
     /// Whether nothing new is to begin after what was verified.
     fn ends(&self) -> bool {
@@ -156,7 +173,7 @@ pub(crate) fn run<W: Work>(
 }
 
 fn worker<W: Work>(pool: &Pool, shared: &Shared<'_, W::Job>, work: &W, outcomes: &mpsc::Sender<(W::Job, W::Outcome)>) {
-    while let Some(mut in_hand) = shared.take() {
+    while let Some(mut in_hand) = shared.take(|| work.most_untold()) {
         // Held for one job only: a session that broke in it is replaced.
         let most = shared.reconnect_for.max(Duration::from_secs(1));
         let mut session = match connect::session(pool, most, || !shared.stop.is_requested()) {

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use super::{LONGEST_PAUSE, Stop, TICK, growing};
 use crate::error::Error;
 
+/// How long a server is not reached when it is told to be away.
+pub(super) const AWAY: Duration = Duration::from_secs(1);
+
 /// A job that is put aside.
 pub(super) struct Item<J> {
     pub(super) job: J,
@@ -26,6 +29,8 @@ pub(super) struct Queue<J> {
     pub(super) at_work: usize,
     /// How many outcomes are not certain yet.
     pub(super) uncertain: usize,
+    /// Whether a worker waits for them to be told.
+    waits_for_telling: bool,
     pub(super) outage: Option<Outage>,
     pub(super) lost: Option<Error>,
 }
@@ -79,6 +84,7 @@ impl<'a, J> Shared<'a, J> {
             in_hand: 0,
             at_work: 0,
             uncertain: 0,
+            waits_for_telling: false,
             outage: None,
             lost: None,
         };
@@ -105,11 +111,16 @@ impl<'a, J> Shared<'a, J> {
     ///
     /// What was put aside and is due goes before what was not begun, so that it is known early when nothing gets through;
     /// but half of the workers stay with the others.
-    pub(super) fn take(&self) -> Option<InHand<J>> {
+    pub(super) fn take(&self, most_untold: impl Fn() -> usize) -> Option<InHand<J>> {
         let mut queue = self.lock();
         loop {
             if self.halted() || queue.lost.is_some() {
                 return None;
+            }
+            queue.waits_for_telling = queue.in_hand + queue.uncertain >= most_untold().max(self.workers);
+            if queue.waits_for_telling {
+                queue = self.changed.wait_timeout(queue, TICK).unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+                continue;
             }
             let now = Instant::now();
             let next = (0..queue.aside.len()).min_by_key(|index| queue.aside[*index].not_before);
@@ -148,6 +159,11 @@ impl<'a, J> Shared<'a, J> {
         }
     }
 
+    /// Whether the server has been away for longer than a connection that breaks.
+    pub(super) fn is_away(&self) -> bool {
+        self.lock().outage.as_ref().is_some_and(|outage| outage.since.elapsed() >= AWAY)
+    }
+
     /// Whether any worker has a session: then it is not the server that is missing, but connections.
     pub(super) fn is_at_work(&self) -> bool {
         self.lock().at_work > 0
@@ -176,10 +192,10 @@ impl<'a, J> Shared<'a, J> {
         self.stop.pause(growing(Duration::from_millis(50), tries, LONGEST_PAUSE));
     }
 
-    /// Whether nothing is left but outcomes that are to be made certain.
+    /// Whether nothing goes on before outcomes are made certain, or nothing else is left.
     pub(super) fn is_idle(&self) -> bool {
         let queue = self.lock();
-        queue.ready.is_empty() && queue.aside.is_empty() && queue.in_hand == 0
+        queue.in_hand == 0 && (queue.waits_for_telling || queue.ready.is_empty() && queue.aside.is_empty())
     }
 }
 
@@ -200,16 +216,38 @@ mod tests {
         aside(&shared, "x", now - Duration::from_secs(2));
         aside(&shared, "z", now);
         aside(&shared, "later", now + Duration::from_secs(3_600));
-        let taken: Vec<InHand<&str>> = (0..4).filter_map(|_| shared.take()).collect();
+        let taken: Vec<InHand<&str>> = (0..4).filter_map(|_| shared.take(|| usize::MAX)).collect();
         assert_eq!(taken.iter().map(|in_hand| in_hand.job).collect::<Vec<_>>(), ["x", "y", "a", "b"]);
         shared.lock().leaves_hand(&taken[0]);
-        assert_eq!(shared.take().map(|in_hand| in_hand.job), Some("z"));
+        assert_eq!(shared.take(|| usize::MAX).map(|in_hand| in_hand.job), Some("z"));
         // Nothing else is left to be begun: all workers may try again.
-        assert_eq!(shared.take().map(|in_hand| in_hand.job), Some("c"));
+        assert_eq!(shared.take(|| usize::MAX).map(|in_hand| in_hand.job), Some("c"));
         aside(&shared, "w", now);
-        assert_eq!(shared.take().map(|in_hand| in_hand.job), Some("w"));
+        assert_eq!(shared.take(|| usize::MAX).map(|in_hand| in_hand.job), Some("w"));
         let (left, lost) = shared.left();
         assert_eq!((left, lost.is_none()), (vec!["later"], true));
+    }
+
+    #[test]
+    fn no_more_is_begun_than_may_be_untold() {
+        let stop = Stop::default();
+        let shared = Shared::new(vec!["a", "b", "c"], 2, &stop, Duration::ZERO);
+        let a = shared.take(|| 1);
+        let b = shared.take(|| 1);
+        std::thread::scope(|scope| {
+            let third = scope.spawn(|| shared.take(|| 1).map(|in_hand| in_hand.job));
+            for in_hand in [a, b].into_iter().flatten() {
+                let mut queue = shared.lock();
+                queue.leaves_hand(&in_hand);
+                queue.uncertain += 1;
+            }
+            while !shared.is_idle() {
+                assert!(!third.is_finished());
+                std::thread::yield_now();
+            }
+            shared.lock().uncertain = 0;
+            assert_eq!(third.join().ok().flatten(), Some("c"));
+        });
     }
 
     #[test]
@@ -217,9 +255,9 @@ mod tests {
         let stop = Stop::default();
         let shared = Shared::new(vec!["a"], 1, &stop, Duration::ZERO);
         aside(&shared, "x", Instant::now());
-        let first = shared.take().map(|in_hand| (in_hand.job, shared.lock().leaves_hand(&in_hand)));
+        let first = shared.take(|| usize::MAX).map(|in_hand| (in_hand.job, shared.lock().leaves_hand(&in_hand)));
         assert_eq!(first, Some(("x", ())));
-        assert_eq!(shared.take().map(|in_hand| in_hand.job), Some("a"));
+        assert_eq!(shared.take(|| usize::MAX).map(|in_hand| in_hand.job), Some("a"));
     }
 
     /// Has a worker without a job find the server so until the work is over, or for a second; another has a session all

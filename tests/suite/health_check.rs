@@ -181,6 +181,18 @@ fn a_role_that_may_not_make_the_reference() {
 }
 
 #[test]
+fn a_migration_that_is_gone_before_it_was_finished() {
+    let db = fleet(&["acme"]);
+    db.execute(
+        "UPDATE schema_tracker SET unfinished_version = '20990101000000', unfinished_statements = 1, \
+         unfinished_digest = '', unfinished_in_doubt = false",
+    );
+    let output = check(&db);
+    output.assert_code(1);
+    assert_snapshot!(output);
+}
+
+#[test]
 fn ledger_missing() {
     let db = fleet(&["without"]);
     db.execute(

@@ -227,6 +227,11 @@ fn is_cut_off_when_killed(db: &Database, run: Running) {
     assert_eq!(state(db), (false, false));
     let table = db.tenantry(["runs", "--last", "1"]).run();
     assert!(table.stdout.contains("cut off"), "{}", table.stdout);
+    // What is recorded of its tenants is counted, though it has no end.
+    let done =
+        "SELECT count(*) FROM schema_run_tenant WHERE outcome = 'done' AND run = (SELECT max(id) FROM schema_run)";
+    let json = db.tenantry(["runs", "--format", "json"]).run().json();
+    assert_eq!(json["runs"][0]["done"].as_i64(), Some(db.count(done)), "{json}");
 }
 
 #[test]

@@ -58,7 +58,12 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         if !args.yes {
             show(output, &plan);
         }
-        confirm(args.yes, &format!("Drop {}? [y/N]", count(plan.drops.len(), "tenant")), Answer::Yes)?;
+        let what = match plan.drops.as_slice() {
+            [one] => format!("tenant {}", one.name),
+            many => count(many.len(), "tenant"),
+        };
+        let database = &db.server().database;
+        confirm(args.yes, &format!("Drop {what} of the database {database}? [y/N]"), Answer::Yes)?;
     }
     let mut progress = Progress::new(output, "dropped")
         .in_steps(goes_in_steps(&plan))

@@ -28,7 +28,7 @@ use told::{Group, Item, Told};
 ///
 /// The kinds of findings: tracker-behind, migration-changed, reference-failed, table-in-public, ledger-in-public,
 /// orphaned-schema, bad-name, schema-missing, unreadable, ledger-missing, stuck-creating, stuck-dropping,
-/// missing-migrations, out-of-order, unknown-migrations.
+/// missing-migrations, out-of-order, unknown-migrations, unfinished-migration.
 ///
 /// Differences from the reference have a code, such as column.type or index.missing, and a level: structural, security,
 /// privilege, tuning or cosmetic. The other findings are structural.

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use serde::Serialize;
 
-use crate::cli::context::{Context, Usage};
+use crate::cli::context::{Context, Usage, shell_word};
 use crate::cli::exit::Exit;
 use crate::local::{Binaries, DATABASE, Server, Started, Status, Stopped, default_folder};
 
@@ -63,6 +63,8 @@ impl BinariesArgs {
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let here = std::env::current_dir().context("cannot tell which folder this is")?;
+    // What the environment says, it says the next time as well.
+    let dir = args.dir.clone().filter(|dir| std::env::var_os("TENANTRY_LOCAL_DIR").as_deref() != Some(dir.as_os_str()));
     let server = Server::at(args.dir.unwrap_or_else(|| default_folder(&here)));
     let output = context.output();
     let program = context.program();
@@ -74,7 +76,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
                 Started::Already => "the server runs already",
             });
             url(context, &server)?;
-            output.next(format_args!("export DATABASE_URL=\"$({program} local url)\""));
+            let dir = dir
+                .as_ref()
+                .map_or_else(String::new, |dir| format!(" --dir {}", shell_word(&dir.display().to_string())));
+            output.next(format_args!("export DATABASE_URL=\"$({program} local url{dir})\""));
         }
         Action::Stop => output.status(match server.stop()? {
             Stopped::Now => "the server is stopped",

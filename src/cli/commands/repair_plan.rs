@@ -22,7 +22,7 @@ use crate::reference::Source;
 ///
 /// The plan is tried before it is printed, in a transaction that is rolled back. Until then it has the locks that the
 /// repair needs; it waits 2 seconds at most for one, and a statement may take 30 seconds, or what --statement-timeout
-/// says. To mend the tenant: repair-plan NAME | psql -v ON_ERROR_STOP=1.
+/// says. To mend the tenant: repair-plan NAME | psql -v ON_ERROR_STOP=1 "$DATABASE_URL".
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The tenant
@@ -115,7 +115,13 @@ fn tell(plan: &Plan, args: &Args, own_name: &str, context: &Context) {
         Tried::No => output.status(format_args!("{name}: {}, not tried", count(statements, "statement"))),
     }
     if statements > 0 && plan.tried == Tried::Yes && !output.is_json() {
-        output.next(format_args!("'{command} | psql -v ON_ERROR_STOP=1' runs it"));
+        // psql does not read the variable by itself.
+        let url = match std::env::var("DATABASE_URL") {
+            Ok(url) if context.settings().database_url.as_ref() == Some(&url) => " \"$DATABASE_URL\"",
+            _ if context.settings().database_url.is_some() => " URL",
+            _ => "",
+        };
+        output.next(format_args!("'{command} | psql -v ON_ERROR_STOP=1{url}' runs it"));
     }
 }
 

@@ -12,7 +12,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{Output, count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, failures};
-use crate::cli::resume::Resume;
+use crate::cli::resume::{Resume, only};
 use crate::cli::steps::Steps;
 use crate::database::Database;
 use crate::fleet::Fleet;
@@ -88,7 +88,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         true => None,
         false => {
             let plan = args.plan(context, &mut db, set)?;
-            ask(context.output(), &plan, set, args.yes)?;
+            ask(context.output(), &db.server().database, &plan, set, args.yes)?;
             Some(plan)
         }
     };
@@ -106,11 +106,16 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     });
     let report = migrator::revert(&mut db, &tenancy, plan, &rollout, &stop, &mut progress)?;
     std::mem::drop(progress);
-    let again = match resumed {
-        Some(what) => {
+    let again = match (resumed, args.back.steps) {
+        (Some(what), _) => {
             Resume { command: "revert-all", selection: &args.selection, steps: &args.steps, what }.after(&report)
         }
-        None => String::new(),
+        // Those that are left are as they were, while none of them is in doubt.
+        (None, Some(steps)) => match only(&report.to_try_again()).filter(|_| !report.leaves_doubt()) {
+            Some(regex) => format!("revert-all --match {regex} --steps {steps}{}", args.steps.flags(&report)),
+            None => String::new(),
+        },
+        (None, None) => String::new(),
     };
     report::run(context, &report, "reverted", &again)
 }
@@ -127,7 +132,7 @@ impl Args {
 }
 
 /// Asks whether it is meant, and says what is lost.
-pub(super) fn ask(output: &Output, plan: &RevertPlan, set: &MigrationSet, yes: bool) -> Result<()> {
+pub(super) fn ask(output: &Output, database: &str, plan: &RevertPlan, set: &MigrationSet, yes: bool) -> Result<()> {
     if plan.revert.is_empty() {
         return Ok(());
     }
@@ -136,7 +141,11 @@ pub(super) fn ask(output: &Output, plan: &RevertPlan, set: &MigrationSet, yes: b
             output.status(format_args!("{}: {}", reverted.folder, count(reverted.tenants, "tenant")));
         }
     }
-    let question = format!("Revert {}? What these migrations made is lost. [y/N]", count(plan.revert.len(), "tenant"));
+    let what = match plan.revert.as_slice() {
+        [one] => format!("tenant {}", one.tenant.name),
+        many => count(many.len(), "tenant"),
+    };
+    let question = format!("Revert {what} of the database {database}? What these migrations made is lost. [y/N]");
     confirm(yes, &question, Answer::Yes)
 }
 

@@ -46,7 +46,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if args.dry_run {
         return show(context, &plan, set);
     }
-    ask(context.output(), &plan, set, args.yes)?;
+    ask(context.output(), &db.server().database, &plan, set, args.yes)?;
     let resumed = args.back.resumed(&plan);
     let mut progress = Progress::new(context.output(), "reverted");
     let report = migrator::revert(&mut db, &tenancy, plan, &Rollout::default(), &context.stop(), &mut progress)?;

@@ -126,6 +126,7 @@ fn show(context: &Context, run: &Recorded, tenants: &[RecordedTenant]) -> Result
             thousands(run.not_reached)
         )),
         None if run.at_work => {}
+        None if tenants.is_empty() => output.status("it was cut off before it was done with any tenant"),
         None => output.status("it was cut off; the tenants above are those that it was done with"),
     }
     let failed: Vec<&str> =

@@ -1,6 +1,7 @@
 //! A plan as a script for `psql`.
 
 use super::{Plan, Statement, Tried};
+use crate::sql::quote::Literal;
 
 /// What a script says of where it is for.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +42,17 @@ impl Plan {
             },
         );
         lines.push(String::new());
+        if self.running().next().is_some() {
+            // It goes to a program that may have been given another database.
+            let refusal = format!("this is for the database {}", database.replace('%', "%%"));
+            let guard = format!(
+                "BEGIN IF pg_catalog.current_database() <> {} THEN RAISE EXCEPTION {}; END IF; END",
+                Literal(database),
+                Literal(&refusal)
+            );
+            lines.push(format!("DO {};", Literal(&guard)));
+            lines.push(String::new());
+        }
         let (ahead, others): (Vec<&Statement>, Vec<&Statement>) = self.running().partition(|statement| statement.ahead);
         if !ahead.is_empty() {
             comment(&mut lines, "What uses a new label must not be in the transaction that adds it.");

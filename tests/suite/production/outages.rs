@@ -123,6 +123,7 @@ fn a_server_that_stays_away_ends_the_run_and_all_is_told_as_it_is() {
     output.assert_code(3);
     let (done, left) = (listed(&output, "done"), listed(&output, "not_reached"));
     assert_eq!(output.json()["ended"], "lost");
+    assert!(output.stderr.contains("the server is away, and waited for, for up to 2s"), "{}", output.stderr);
     assert!(output.json()["failed"].as_array().unwrap().is_empty(), "{}", output.stdout);
     assert!(done.is_disjoint(&left) && done.len() + left.len() == 200, "{} and {}", done.len(), left.len());
     assert!(output.stderr.contains("not reached (run 1)"), "{}", output.stderr);
@@ -214,7 +215,7 @@ fn creating_reverting_and_dropping_go_on_after_a_crash() {
 #[test]
 fn a_standby_that_is_met_in_the_middle_is_waited_for_until_it_is_promoted() {
     let server = OwnServer::start();
-    let db = server.fleet(100);
+    let db = server.fleet(300);
     let migrations = slow();
     let run = verbose(&db, &migrations, &["migrate-all"]).spawn();
     crash_after_some(&db, &server, &run, "migrated", DONE);
@@ -229,14 +230,14 @@ fn a_standby_that_is_met_in_the_middle_is_waited_for_until_it_is_promoted() {
     db.strings("SELECT pg_promote()");
     let output = run.wait();
     output.assert_code(0);
-    assert_eq!(at(&db, "2").len(), 100);
+    assert_eq!(at(&db, "2").len(), 300);
     assert_whole(&db, &["b", "c"], "2");
 }
 
 #[test]
 fn a_standby_that_stays_one_ends_the_run() {
     let server = OwnServer::start();
-    let db = server.fleet(100);
+    let db = server.fleet(300);
     let migrations = slow();
     let run = verbose(&db, &migrations, &["migrate-all", "--reconnect-for", "3s"]).spawn();
     crash_after_some(&db, &server, &run, "migrated", DONE);
@@ -246,5 +247,5 @@ fn a_standby_that_stays_one_ends_the_run() {
     assert!(output.stderr.contains("the server takes no writes: it is a standby now"), "{}", output.stderr);
     db.strings("SELECT pg_promote()");
     with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
-    assert_eq!(at(&db, "2").len(), 100);
+    assert_eq!(at(&db, "2").len(), 300);
 }

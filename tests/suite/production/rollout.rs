@@ -109,6 +109,32 @@ fn drift_counts_as_a_failure_when_it_is_found() {
 }
 
 #[test]
+fn drift_that_was_found_is_found_again_until_it_is_mended() {
+    let db = fleet(30);
+    let tables = names(30).into_iter().map(|name| format!("ALTER TABLE {name}.a ADD COLUMN by_hand text;"));
+    db.execute(&tables.collect::<String>());
+    let migrations = migrations("true");
+    // Not all at once, and then told: no more than so many are begun before it is known what became of the others.
+    let first = json(&db, &migrations, &["--verify", "--max-failures", "3", "--jobs", "2"]);
+    first.assert_code(1);
+    let failed = listed(&first, "failed");
+    assert!((4..=10).contains(&failed.len()), "{failed:?}");
+    assert_eq!(at(&db, "2"), failed);
+    let again = json(&db, &migrations, &["--verify", "--max-failures", "0"]);
+    again.assert_code(1);
+    assert_eq!((listed(&again, "failed"), listed(&again, "done").len()), (failed.clone(), 0));
+    // A canary that is not well ends it as such, whatever else would.
+    let canary = json(&db, &migrations, &["--canary", "1", "--fail-fast"]);
+    assert_eq!(ended(&canary).as_deref(), Some("canary"));
+    assert!(canary.stderr.contains("migrate-all --canary '^t000"), "{}", canary.stderr);
+    db.execute(
+        &names(30).into_iter().map(|name| format!("ALTER TABLE {name}.a DROP COLUMN by_hand;")).collect::<String>(),
+    );
+    json(&db, &migrations, &["--verify"]).assert_code(0);
+    json(&db, &migrations, &["--verify"]).assert_code(0);
+}
+
+#[test]
 fn what_goes_on_is_told_with_all_that_it_must_have() {
     let db = fleet(14);
     let migrations = migrations("name <> 't00001'");
