@@ -107,7 +107,7 @@ pub(crate) struct Run {
 /// Why a run was ended before all tenants were reached.
 #[derive(Debug)]
 pub enum Ended {
-    /// It was asked to [`Stop`](crate::Stop).
+    /// It was asked to [`Stop`].
     Interrupted,
     /// More tenants failed than [may](crate::migrator::Rollout::max_failures).
     Failure,
