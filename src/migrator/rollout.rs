@@ -150,6 +150,9 @@ impl Rollout {
 /// When so many tenants have all failed in the same way, and none was done, the others would, too.
 const BREAKER: usize = 10;
 
+/// How many tenants are compared together once the first were well: each comparison reads the catalogs of the whole fleet.
+const MOST_UNTOLD: usize = 100;
+
 /// Counts failures, and says when they are too many.
 pub(super) struct Budget {
     allowed: Option<usize>,
@@ -216,9 +219,11 @@ impl Budget {
     /// then.
     pub(super) fn most_untold(&self) -> usize {
         let none_done = self.state.lock().unwrap_or_else(PoisonError::into_inner).done == 0;
-        match self.allowed.is_some() || (self.breaker && none_done) {
-            true => BREAKER,
-            false => usize::MAX,
+        match (self.allowed, self.breaker) {
+            (None, false) => usize::MAX,
+            _ if none_done => BREAKER,
+            (Some(_), _) => MOST_UNTOLD,
+            (None, true) => usize::MAX,
         }
     }
 

@@ -206,6 +206,7 @@ fn worker<W: Work>(pool: &Pool, shared: &Shared<'_, W::Job>, work: &W, outcomes:
                     shared.halt.store(true, Ordering::Release);
                 }
                 queue.uncertain += 1;
+                shared.must_wait_for_telling(&mut queue, work.most_untold());
                 // Nobody listens any more only when the listener failed, which ends the work.
                 let _ = outcomes.send((job, outcome));
             }

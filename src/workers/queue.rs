@@ -29,7 +29,7 @@ pub(super) struct Queue<J> {
     pub(super) at_work: usize,
     /// How many outcomes are not certain yet.
     pub(super) uncertain: usize,
-    /// Whether a worker waits for them to be told.
+    /// Whether nothing else is begun before they are told.
     waits_for_telling: bool,
     pub(super) outage: Option<Outage>,
     pub(super) lost: Option<Error>,
@@ -117,8 +117,7 @@ impl<'a, J> Shared<'a, J> {
             if self.halted() || queue.lost.is_some() {
                 return None;
             }
-            queue.waits_for_telling = queue.in_hand + queue.uncertain >= most_untold().max(self.workers);
-            if queue.waits_for_telling {
+            if self.must_wait_for_telling(&mut queue, most_untold()) {
                 queue = self.changed.wait_timeout(queue, TICK).unwrap_or_else(|poisoned| poisoned.into_inner()).0;
                 continue;
             }
@@ -142,6 +141,12 @@ impl<'a, J> Shared<'a, J> {
             };
             queue = self.changed.wait_timeout(queue, wait.min(TICK)).unwrap_or_else(|poisoned| poisoned.into_inner()).0;
         }
+    }
+
+    /// Whether so much is not told that nothing else may be begun. Noted, so that it is told at once.
+    pub(super) fn must_wait_for_telling(&self, queue: &mut Queue<J>, most_untold: usize) -> bool {
+        queue.waits_for_telling = queue.in_hand + queue.uncertain >= most_untold.max(self.workers);
+        queue.waits_for_telling
     }
 
     pub(super) fn put_back(&self, in_hand: InHand<J>) {
