@@ -209,10 +209,15 @@ pub(crate) fn run(context: &Context, report: &Report, verb: &str, again: &str) -
     if worth_it && !again.is_empty() {
         output.hint(format_args!("to try again: {}", context.command(again)));
     }
-    Ok(match &report.ended {
+    Ok(exit(report.ended.as_ref(), report.is_success()))
+}
+
+/// How a run over a fleet ends the command.
+pub(crate) fn exit(ended: Option<&Ended>, is_success: bool) -> Exit {
+    match ended {
         Some(Ended::Lost(_)) => Exit::Refused,
-        ended => exit_of(report.is_success(), matches!(ended, Some(Ended::Interrupted))),
-    })
+        ended => exit_of(is_success, matches!(ended, Some(Ended::Interrupted))),
+    }
 }
 
 /// Tells of a server that was lost, or can do no work.

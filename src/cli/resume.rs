@@ -29,9 +29,11 @@ impl Resume<'_> {
     }
 }
 
+/// How many names a command has at most that is to be typed.
+pub(crate) const SHORT: usize = 10;
+
 /// A regular expression for just these tenants, while it is short enough to be read.
 pub(crate) fn only(names: &[&str]) -> Option<String> {
-    const SHORT: usize = 10;
     (!names.is_empty() && names.len() <= SHORT).then(|| match names {
         [one] => format!("'^{one}$'"),
         many => format!("'^({})$'", many.join("|")),

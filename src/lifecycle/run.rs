@@ -111,14 +111,7 @@ impl<C: Crew> Listener<C::Job, C::Outcome> for Teller<'_, C> {
         let failures: Vec<FailedRow<'_>> = outcomes
             .iter()
             .filter_map(|(job, result)| {
-                let error = result.as_ref().err()?;
-                Some(FailedRow {
-                    tenant: job.name().as_str(),
-                    from: None,
-                    took: job.setbacks().took(),
-                    attempts: job.setbacks().attempts(),
-                    error,
-                })
+                Some(job.setbacks().failed_row(job.name().as_str(), None, result.as_ref().err()?))
             })
             .collect();
         self.run.record_failures(db.connection(), &failures)?;

@@ -310,13 +310,7 @@ impl Teller<'_> {
         let failures: Vec<FailedRow<'_>> = outcomes
             .iter()
             .filter_map(|(job, outcome)| match outcome {
-                Outcome::Failed(error) => Some(FailedRow {
-                    tenant: job.name().as_str(),
-                    from: job.from(),
-                    took: job.setbacks().took(),
-                    attempts: job.setbacks().attempts(),
-                    error,
-                }),
+                Outcome::Failed(error) => Some(job.setbacks().failed_row(job.name().as_str(), job.from(), error)),
                 Outcome::Applied(_) | Outcome::Nothing => None,
             })
             .collect();

@@ -6,6 +6,7 @@ use super::apply::Setback;
 use crate::failure::TenantError;
 use crate::name::SchemaName;
 use crate::postgres::Session;
+use crate::runs::FailedRow;
 use crate::tenancy::Tenancy;
 use crate::watch::Watch;
 use crate::workers::{Attempt, Stop, growing};
@@ -50,6 +51,16 @@ impl Setbacks {
     /// The time since it was first tried.
     pub(crate) fn took(&self) -> Duration {
         self.began.map_or(Duration::ZERO, |began| began.elapsed())
+    }
+
+    /// The record's row of the tenant, which failed.
+    pub(crate) fn failed_row<'a>(
+        &self,
+        tenant: &'a str,
+        from: Option<&'a str>,
+        error: &'a TenantError,
+    ) -> FailedRow<'a> {
+        FailedRow { tenant, from, took: self.took(), attempts: self.attempts, error }
     }
 
     /// Notes that some of the work is done: what was met before counts no more.

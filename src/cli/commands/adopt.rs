@@ -3,14 +3,13 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::cli::context::{Context, exit_of};
+use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, Summary, ended};
 use crate::lifecycle::{self, Adopted};
 use crate::migration::Version;
-use crate::migrator::Ended;
 use crate::name::TenantName;
 
 /// Take existing schemas into the tracker, as they are
@@ -58,10 +57,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if let Some(again) = again(&report, baseline) {
         output.hint(format_args!("to try again: {}", context.command(&again)));
     }
-    Ok(match &report.ended {
-        Some(Ended::Lost(_)) => Exit::Refused,
-        ended => exit_of(report.is_success(), ended.is_some()),
-    })
+    Ok(report::exit(report.ended.as_ref(), report.is_success()))
 }
 
 /// The command that adopts what is left, where that may help. What is adopted already would be refused, so that it has names

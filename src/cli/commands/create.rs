@@ -10,6 +10,7 @@ use crate::cli::context::{Context, Usage, shell_word};
 use crate::cli::exit::Exit;
 use crate::cli::progress::Progress;
 use crate::cli::report;
+use crate::cli::resume::SHORT;
 use crate::lifecycle::{self, IfExists};
 use crate::name::TenantName;
 
@@ -49,7 +50,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     std::mem::drop(progress);
     let left = report.to_try_again();
     let again = match &args.from {
-        _ if left.len() <= 10 => format!("create {}", left.join(" ")),
+        _ if left.len() <= SHORT => format!("create {}", left.join(" ")),
         Some(path) if path != Path::new("-") => {
             format!("create --if-not-exists --from {}", shell_word(&path.display().to_string()))
         }

@@ -9,8 +9,8 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{Output, count, size, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, Summary, ended};
+use crate::cli::resume::SHORT;
 use crate::lifecycle::{self, DropPlan, DropReport, Dropping, IfMissing, InSteps};
-use crate::migrator::Ended;
 use crate::name::SchemaName;
 
 /// Drop tenants: schema and tracker row together, with all that is in the schema
@@ -74,12 +74,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         output.json(&ReportDocument::new(&report, context))?;
     }
     let exit = told(context, &report)?;
-    /// A command with more names is not typed again.
-    const NAMED: usize = 10;
     let left = report.to_try_again();
     match left.len() {
         0 => {}
-        1..=NAMED => {
+        1..=SHORT => {
             let untracked = if args.untracked { " --untracked" } else { "" };
             output.hint(format_args!("to go on: {}", context.command(&format!("drop {}{untracked}", left.join(" ")))));
         }
@@ -160,11 +158,7 @@ pub(super) fn told(context: &Context, report: &DropReport) -> Result<Exit> {
         summary = summary.of_run(report.run);
     }
     summary.tell(output, success);
-    Ok(match &report.ended {
-        Some(Ended::Lost(_)) => Exit::Refused,
-        Some(_) => Exit::Interrupted,
-        None => exit_of(report.failed.is_empty(), false),
-    })
+    Ok(report::exit(report.ended.as_ref(), success))
 }
 
 /// The JSON of a plan.
