@@ -8,6 +8,7 @@ use diesel::sql_types::{Array, Text};
 
 use crate::error::Error;
 use crate::fleet_lock::FleetLock;
+use crate::migration::MigrationSet;
 use crate::postgres::{Connector, Server, Session, connect::Pool};
 use crate::runs::Actor;
 use crate::tenancy::Tenancy;
@@ -23,6 +24,8 @@ pub struct Database {
     server: Server,
     jobs: usize,
     actor: Actor,
+    /// The tenant migrations in use, for the record of a run.
+    migrations: Option<String>,
     /// Held for the length of a command that works on the whole fleet.
     pub(crate) fleet_lock: Option<FleetLock>,
 }
@@ -35,7 +38,15 @@ impl Database {
     pub fn connect(connector: Connector, jobs: usize) -> Result<Self, Error> {
         let mut conn = connector.connect()?;
         let server = Server::ask(&mut conn)?;
-        Ok(Self { connector, conn, server, jobs: jobs.max(1), actor: Actor::default(), fleet_lock: None })
+        Ok(Self {
+            connector,
+            conn,
+            server,
+            jobs: jobs.max(1),
+            actor: Actor::default(),
+            migrations: None,
+            fleet_lock: None,
+        })
     }
 
     /// Says who the runs are recorded for.
@@ -48,6 +59,16 @@ impl Database {
     /// Who the runs are recorded for.
     pub(crate) fn actor(&self) -> &Actor {
         &self.actor
+    }
+
+    /// Sets the tenant migrations that the runs from now on are recorded with.
+    pub(crate) fn use_migrations(&mut self, set: &MigrationSet) {
+        self.migrations = (!set.is_empty()).then(|| set.summary());
+    }
+
+    /// The tenant migrations in use, once they were compared with those that are recorded.
+    pub(crate) fn migrations(&self) -> Option<&str> {
+        self.migrations.as_deref()
     }
 
     /// What the server said of itself when the connection was made.
@@ -102,10 +123,13 @@ impl Database {
             name: String,
         }
         let names: Vec<&str> = tenancy.extension_schemas().iter().map(|schema| schema.as_str()).collect();
-        let found: Vec<Row> = sql_query("SELECT nspname::text AS name FROM pg_namespace WHERE nspname = ANY($1)")
-            .bind::<Array<Text>, _>(&names)
-            .load(&mut self.conn)
-            .map_err(Error::doing("look for the extension schemas"))?;
+        let found: Vec<Row> = sql_query(
+            "SELECT nspname::pg_catalog.text AS name FROM pg_catalog.pg_namespace \
+             WHERE nspname::pg_catalog.text = ANY($1)",
+        )
+        .bind::<Array<Text>, _>(&names)
+        .load(&mut self.conn)
+        .map_err(Error::doing("look for the extension schemas"))?;
         match tenancy.extension_schemas().iter().find(|schema| !found.iter().any(|row| row.name == schema.as_str())) {
             Some(name) => Err(Error::NoExtensionSchema { name: name.clone(), database: self.server.database.clone() }),
             None => Ok(()),

@@ -1,5 +1,6 @@
 //! Errors that end a command. What goes wrong with one tenant of many is a [`TenantError`](crate::TenantError).
 
+use std::fmt;
 use std::path::PathBuf;
 
 use diesel::result::Error as DieselError;
@@ -7,7 +8,8 @@ use diesel::result::Error as DieselError;
 use crate::failure::{MigrationFailure, TenantError};
 use crate::fleet_lock::FleetHolder;
 use crate::integrity::Changes;
-use crate::migration::{Kind, LoadError, Version};
+use crate::lock_holder::{self, HeldBy, LockHolder};
+use crate::migration::{Kind, LoadError, Version, VersionRange};
 use crate::name::{SchemaName, TenantName};
 use crate::postgres::{Condition, ServerMessage};
 use crate::reference::Unavailable;
@@ -69,6 +71,12 @@ pub enum Error {
         /// How many.
         pending: usize,
     },
+    /// A ledger in `public` is not an ordinary table.
+    #[error("public.{table} is not an ordinary table: it is a view, or has triggers, rules or row-level security")]
+    LedgerUnusable {
+        /// The table.
+        table: String,
+    },
     /// A state in the tracker that this version does not know.
     #[error("the tracker gives tenant {tenant:?} the state {state:?}, which this version does not know")]
     UnknownState {
@@ -77,6 +85,12 @@ pub enum Error {
         /// What stands there.
         state: String,
     },
+    /// `public.__diesel_schema_migrations` cannot be used as a ledger.
+    #[error("public.__diesel_schema_migrations is not a valid ledger: {why}")]
+    InvalidPublicLedger {
+        /// Why not.
+        why: String,
+    },
     /// A public migration failed; what it had done was rolled back.
     #[error("public {0}")]
     PublicMigration(Box<MigrationFailure>),
@@ -84,27 +98,43 @@ pub enum Error {
     #[error("the public migrations cannot be run")]
     Public(#[source] Box<TenantError>),
     /// Another run is changing what this one wants to change.
-    #[error("another run is changing {what}")]
+    #[error("the lock of {what} cannot be acquired: {}", HeldBy(.holder.as_deref()))]
     Busy {
         /// What.
         what: String,
+        /// The holder of its lock.
+        holder: Option<Box<LockHolder>>,
     },
-    /// Another run applies migrations as they are recorded, and they would be recorded otherwise.
-    #[error("another run is applying migrations that would be recorded otherwise")]
-    MigrationsInUse,
-    /// Another run works on the whole fleet.
-    #[error("another run works on the fleet: {0}")]
-    FleetLocked(Box<FleetHolder>),
+    /// What is recorded of the migrations would change, while another session applies them as they are recorded.
+    #[error(
+        "the recorded migrations cannot be changed while they are applied: their lock is {}", HeldBy(.0.as_deref())
+    )]
+    MigrationsInUse(Option<Box<LockHolder>>),
+    /// Another session holds the lock of the fleet.
+    #[error("{}", FleetLock(.0.as_deref()))]
+    FleetLocked(Option<Box<FleetHolder>>),
     /// Migrations are not as they were when they were first applied.
     #[error("{0}")]
     MigrationsChanged(Changes),
-    /// A migration is as it was: there is nothing to accept.
+    /// The tenant migrations have no version in common with those that the database has recorded.
     #[error(
-        "the migration {version} is as it was when it was first applied, or was not applied: there is nothing to accept"
+        "the tenant migrations are not those of the database {database:?}: {given} has no version in common with {recorded}"
+    )]
+    ForeignMigrations {
+        /// The database.
+        database: String,
+        /// Where the migrations come from, how many they are, and the newest version.
+        given: String,
+        /// What the database has recorded and where, how many versions, and the newest.
+        recorded: String,
+    },
+    /// No migration among those that were to be accepted has changed.
+    #[error(
+        "nothing to accept in {versions}: no migration was changed, removed or added out of order since it was applied"
     )]
     NothingToAccept {
-        /// Its version.
-        version: Version,
+        /// A version, or a range of versions.
+        versions: VersionRange,
     },
     /// The server can do no work, for this or any other tenant.
     #[error("the server can do no more work: {message}")]
@@ -223,25 +253,30 @@ impl Error {
             Self::TrackerMissing { .. } | Self::TrackerBehind { .. } => {
                 Some(format!("run '{}'", command("migrate-public")))
             }
+            Self::LedgerUnusable { table } => {
+                Some(format!("check who created them, and remove them from public.{table}"))
+            }
             Self::UnknownState { .. } => Some("use the version of the tool that last wrote to the tracker".to_owned()),
+            Self::InvalidPublicLedger { .. } => Some(
+                "find out who changed the table, then make it a plain table with the columns version and run_on"
+                    .to_owned(),
+            ),
             Self::PublicMigration(failure) => failure.hint(),
             Self::Public(error) => error.hint("public", command),
-            Self::Busy { .. } => Some("try again when the other run has ended".to_owned()),
-            Self::MigrationsInUse => {
-                Some("have all runs use the same release, or try again when it has ended".to_owned())
-            }
+            Self::Busy { holder, .. } => Some(lock_holder::hint(holder.as_deref())),
+            Self::MigrationsInUse(holder) => match holder {
+                Some(holder) if holder.is_run() => {
+                    Some(format!("use the same release for all runs, or {}", holder.hint()))
+                }
+                holder => Some(lock_holder::hint(holder.as_deref())),
+            },
             Self::FleetLocked(holder) => {
-                let alike = holder.shards.map(|shards| format!("split it alike, with --shard I/{shards}, or "));
-                Some(format!(
-                    "{}wait for it to end, with --lock-wait 10m for up to ten minutes; if its machine is gone, \
-                     SELECT pg_terminate_backend({}) frees the lock",
-                    alike.unwrap_or_default(),
-                    holder.backend
-                ))
+                Some(holder.as_ref().map_or_else(|| lock_holder::hint(None), |holder| holder.hint()))
             }
-            Self::MigrationsChanged(Changes(changes)) => changes
-                .first()
-                .map(|change| format!("{}; or '{}' accepts it", change.hint(), command(&change.accept()))),
+            Self::MigrationsChanged(changes) => changes.hint(command),
+            Self::ForeignMigrations { .. } => {
+                Some("give the migrations of this database with --tenant-migrations".to_owned())
+            }
             Self::NothingToAccept { .. } => None,
             Self::ServerFault { .. } => Some("mend the server, and try again".to_owned()),
             Self::UnknownVersion { .. } => Some("give the digits before the _ of a migration's folder".to_owned()),
@@ -257,11 +292,30 @@ impl Error {
             Self::NoReference(Unavailable::NotAllowed(_)) => {
                 Some("connect as a role that may create schemas on the primary server".to_owned())
             }
+            Self::NoReference(Unavailable::ChangesOutside { folder, .. }) => {
+                Some(format!("correct {folder}/up.sql, or set changes_outside = \"REASON\" in its metadata.toml"))
+            }
+            Self::NoReference(Unavailable::CommitsOutside { .. }) => {
+                Some("compare with a tenant or a saved reference (--reference)".to_owned())
+            }
             Self::NoReference(Unavailable::Failed { folder, .. }) => Some(format!("correct {folder}/up.sql")),
             Self::Tenant { name, error } => error.hint(name.as_str(), command),
             // Not at this path: whatever file is there may be another's.
             Self::ReferenceFile { .. } => Some(format!("'{}' makes one", command("reference --output FILE"))),
             Self::Migrations(_) => Some("correct the migrations; nothing was run".to_owned()),
+        }
+    }
+}
+
+/// Why the lock of the fleet was refused.
+struct FleetLock<'a>(Option<&'a FleetHolder>);
+
+impl fmt::Display for FleetLock<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(holder) if holder.is_run() => write!(f, "another run works on the fleet: {holder}"),
+            Some(holder) => write!(f, "the lock of the fleet is held by {holder}"),
+            None => write!(f, "the lock of the fleet cannot be acquired: {}", HeldBy(None)),
         }
     }
 }

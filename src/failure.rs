@@ -1,10 +1,11 @@
-//! What goes wrong with one tenant, while the others go on.
+//! Errors of a single tenant, which do not end a run over others.
 
 mod hint;
 mod migration;
 
 use std::fmt;
 
+use crate::lock_holder::{HeldBy, LockHolder};
 use crate::name::{NameError, TenantName};
 use crate::postgres::ServerMessage;
 use crate::tracker::State;
@@ -12,81 +13,105 @@ use crate::watch::Holder;
 
 pub use migration::{Effect, FailedStatement, MigrationFailure};
 
-/// Why nothing was done, or not all, for one tenant.
+/// Why an operation on one tenant failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TenantError {
-    /// The tracker has a name that is no tenant's.
-    #[error("the tracker has it under a name that cannot be a tenant's: {0}")]
+    /// The tracker has a name that is not valid for a tenant.
+    #[error("the tracker has an invalid tenant name: {0}")]
     BadName(NameError),
     /// The tracker does not have it.
-    #[error("it is not tracked")]
+    #[error("not tracked in public.schema_tracker")]
     NotTracked {
         /// Whether there is a schema of its name.
         schema_exists: bool,
     },
     /// There is neither a tenant nor a schema of the name.
-    #[error("there is neither a tenant nor a schema of that name")]
+    #[error("no tenant or schema has this name")]
     Nothing,
-    /// The tracker has it already.
-    #[error("it is tracked already, with the state {state}")]
+    /// The tenant exists already.
+    #[error("tenant already exists (state: {state})")]
     AlreadyTracked {
         /// Its state.
         state: State,
     },
     /// The tracker has a tenant whose name is the same but for case.
-    #[error("its name differs only by case from that of tenant {tracked:?}")]
+    #[error("name differs only in case from tenant {tracked:?}")]
     CaseClash {
         /// The tenant that the tracker has, or the name that came earlier.
         tracked: String,
     },
     /// A schema of its name exists, and the tracker does not have it.
-    #[error("a schema of its name exists and is not tracked")]
+    #[error("an untracked schema with this name exists")]
     SchemaExists,
     /// There is no schema of its name.
-    #[error("its schema does not exist")]
+    #[error("schema does not exist")]
     SchemaMissing {
         /// Its state, where it is tracked.
         state: Option<State>,
     },
     /// The tracker does not have it, and only what is tracked may go.
-    #[error("it is not tracked, and only what is tracked is dropped")]
+    #[error("not tracked; only tracked schemas are dropped")]
     Untracked,
     /// It is a schema of the database's own.
-    #[error("it is a schema of the database's own, and no tenant")]
+    #[error("a system schema cannot be a tenant")]
     NotATenant,
     /// A schema of its name holds an extension.
-    #[error("the schema of its name holds extensions")]
+    #[error("schema contains extensions")]
     HoldsExtensions {
         /// Whether it is to be a new tenant, which may have another name.
         new: bool,
     },
     /// Its schema cannot be read by this role.
-    #[error("its ledger cannot be read: this role may not, it is none of Diesel's, or somebody has it locked")]
+    #[error("cannot read the migration ledger: permission denied, or locked by another session")]
     Unreadable,
+    /// Its ledger does not have the definition or the contents of a ledger.
+    #[error("its ledger is not valid: {why}")]
+    InvalidLedger {
+        /// Why not.
+        why: String,
+    },
+    /// Its row in the tracker has a value that this version does not know, or none where one must be.
+    #[error("its row in the tracker is not valid: {why}")]
+    InvalidRow {
+        /// Why not.
+        why: String,
+    },
+    /// Its name is that of the role that the tool connects as.
+    #[error("its name is that of the connected role")]
+    OwnRole,
     /// Its schema has objects and no ledger.
-    #[error("its schema has objects in it but no ledger, so that nothing tells which migrations they come from")]
+    #[error("schema has objects but no migration ledger")]
     LedgerMissing,
     /// It has a ledger that records migrations, so that a baseline would contradict it.
-    #[error("its ledger records {applied} migrations already")]
+    #[error("migration ledger already records {applied} migrations")]
     LedgerExists {
         /// How many.
         applied: usize,
     },
     /// It is being dropped.
-    #[error("it is being dropped")]
+    #[error("a drop is in progress")]
     Dropping,
-    /// Another run has been working on it for longer than this one waits.
-    #[error("another run is working on it")]
-    Busy,
+    /// Another session has held its lock for longer than this run waits.
+    #[error("cannot acquire the tenant's lock: {}", HeldBy(.holder.as_deref()))]
+    Busy {
+        /// The holder.
+        holder: Option<Box<LockHolder>>,
+    },
+    /// Another session has held the lock of the recorded migrations for longer than this run waits.
+    #[error("cannot acquire the lock of the recorded migrations: {}", HeldBy(.holder.as_deref()))]
+    RecordLocked {
+        /// The holder.
+        holder: Option<Box<LockHolder>>,
+    },
     /// It is not what was shown before the confirmation: another schema of its name, or others depend on it now.
-    #[error("it was changed after it was shown, and nothing of it was dropped")]
+    #[error("changed after the plan was shown; nothing was dropped")]
     ChangedSincePlan,
     /// It is not what it was when its drop began: another schema of its name, or another state.
-    #[error("others changed it meanwhile")]
+    #[error("changed by another session during the drop")]
     ChangedMeanwhile,
     /// It is dropped in several transactions, and one of them failed.
-    #[error("its drop has begun, and some of it may be gone: {error}")]
+    #[error("drop is incomplete; some objects may be dropped already: {error}")]
     DroppedInPart {
         /// Whether the tracker has it, with the state `dropping`.
         tracked: bool,
@@ -94,7 +119,7 @@ pub enum TenantError {
         error: Box<TenantError>,
     },
     /// The server's lock table has no room for the locks of what cannot be dropped in smaller parts.
-    #[error("the server's lock table had no room for {what}, about {locks} locks at once: {}", .server.message)]
+    #[error("lock table full while dropping {what} (about {locks} locks): {}", .server.message)]
     LockTableFull {
         /// What was to be dropped, as PostgreSQL describes it.
         what: String,
@@ -104,7 +129,7 @@ pub enum TenantError {
         server: Box<ServerMessage>,
     },
     /// Other sessions were in its way more often than it is tried again, and it was rolled back each time.
-    #[error("{contention} stopped it each of {attempts} times: {}", InTheWay(server, holders))]
+    #[error("{}: {}", Attempts(*contention, *attempts), InTheWay(server, holders))]
     Deferred {
         /// What stopped it at last.
         contention: Contention,
@@ -116,10 +141,10 @@ pub enum TenantError {
         holders: Vec<Holder>,
     },
     /// Another session cancelled it, and it was rolled back.
-    #[error("another session cancelled it, and what was under way was rolled back: {0}")]
+    #[error("canceled by another session and rolled back: {0}")]
     Canceled(ServerMessage),
     /// Another run recorded a migration otherwise.
-    #[error("another run applies a migration of the same version with other statements")]
+    #[error("another run applies a different migration with the same version")]
     NotRecorded,
     /// A migration that is to be reverted has no `down.sql`.
     #[error("migration {folder} cannot be reverted: it has no down.sql")]
@@ -128,43 +153,43 @@ pub enum TenantError {
         folder: String,
     },
     /// Migrations of it were to be reverted, and others were applied meanwhile.
-    #[error("another run has applied {version} meanwhile, and nothing of it was reverted")]
+    #[error("another run applied {version} in the meantime; nothing was reverted")]
     Ahead {
         /// The newest that was.
         version: String,
     },
     /// A migration that is not transactional is under way.
-    #[error("its migration {version} is unfinished")]
+    #[error("migration {version} is unfinished")]
     Unfinished {
         /// The migration's version.
         version: String,
     },
     /// Its ledger records migrations that nothing is known of.
-    #[error("its ledger records {}, which none of the tenant migrations has", .versions.join(", "))]
+    #[error("migration ledger records unknown versions: {}", .versions.join(", "))]
     UnknownMigrations {
         /// Their versions.
         versions: Vec<String>,
     },
     /// It is migrated, and its structure is not that of the reference.
-    #[error("it was migrated, and has {} from the reference: {}", Differences(.differences.len()), first_of(differences))]
+    #[error("migrated, but has {} from the reference: {}", Differences(.differences.len()), first_of(differences))]
     Drifted {
         /// What differs.
         differences: Vec<String>,
     },
     /// It is migrated, and its structure could not be held against the reference.
-    #[error("it was migrated, and its structure cannot be compared: {why}")]
+    #[error("migrated, but cannot be compared with the reference: {why}")]
     NotCompared {
         /// Why not.
         why: String,
     },
     /// It was changed by others again and again while this run looked at it.
-    #[error("it kept changing while this run looked at it")]
+    #[error("kept changing during the run")]
     Unsettled,
     /// A migration failed.
     #[error(transparent)]
     Migration(Box<MigrationFailure>),
     /// One of several migrations in a transaction failed: at the commit, or not again as the statement was looked for.
-    #[error("one of the migrations {} failed, and not at a statement alone: {server}", .folders.join(", "))]
+    #[error("one of the migrations {} failed, at an unknown statement or at the commit: {server}", .folders.join(", "))]
     MigrationsOnce {
         /// Their folders.
         folders: Vec<String>,
@@ -172,13 +197,13 @@ pub enum TenantError {
         server: ServerMessage,
     },
     /// A migration that is not transactional needs a session of its own, and the server is behind a transaction pooler.
-    #[error("migration {folder} is not transactional, and the connection leads through a transaction pooler")]
+    #[error("migration {folder} is not transactional and cannot run through a transaction pooler")]
     Pooler {
         /// The migration's folder.
         folder: String,
     },
     /// A migration that is not transactional was begun, and is another one now.
-    #[error("migration {folder} was changed after the first {statements} of its statements took effect")]
+    #[error("migration {folder} was changed after its first {statements} statements were executed")]
     EditedMigration {
         /// The migration's folder.
         folder: String,
@@ -186,7 +211,7 @@ pub enum TenantError {
         statements: usize,
     },
     /// Objects outside its schema depend on it, and would be dropped with it.
-    #[error("objects outside its schema depend on it: {}", .objects.join(", "))]
+    #[error("objects outside the schema depend on it: {}", .objects.join(", "))]
     Dependents {
         /// What they are, as PostgreSQL describes them.
         objects: Vec<String>,
@@ -196,28 +221,28 @@ pub enum TenantError {
     Server(ServerMessage),
     /// The connection was lost each time that it was tried.
     #[error(
-        "the connection was lost each time that it was tried: {0}; it is as before, or its transaction was committed"
+        "lost connection to the server on every attempt: {0}; the tenant is unchanged, or its transaction was committed"
     )]
     ConnectionLost(ServerMessage),
 }
 
-/// How other sessions were in the way of a tenant.
+/// How other sessions blocked a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Contention {
-    /// A lock did not come free in time.
+    /// A lock was not acquired within the lock timeout.
     LockTimeout,
-    /// It and another session waited for each other.
+    /// The server detected a deadlock.
     Deadlock,
-    /// Its transaction could not be put in an order with others.
+    /// The transaction could not be serialized with others.
     Serialization,
 }
 
 impl fmt::Display for Contention {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::LockTimeout => "a lock that others held",
-            Self::Deadlock => "a deadlock",
-            Self::Serialization => "a serialization failure",
+            Self::LockTimeout => "lock timeout",
+            Self::Deadlock => "deadlock",
+            Self::Serialization => "serialization failure",
         })
     }
 }
@@ -230,7 +255,8 @@ impl TenantError {
             Self::Migration(_)
                 | Self::MigrationsOnce { .. }
                 | Self::Server(_)
-                | Self::Busy
+                | Self::Busy { .. }
+                | Self::RecordLocked { .. }
                 | Self::Unsettled
                 | Self::Deferred { .. }
                 | Self::Canceled(_)
@@ -241,7 +267,7 @@ impl TenantError {
         )
     }
 
-    /// Whether it was put off: other sessions were in the way.
+    /// Whether it was deferred because other sessions blocked it.
     pub fn is_deferred(&self) -> bool {
         matches!(self.cause(), Self::Deferred { .. })
     }
@@ -286,13 +312,25 @@ pub(crate) fn without_name(text: &str, tenant: &str) -> String {
     out + rest
 }
 
-/// What the server said, and who was in the way.
+/// `lock timeout on 3 of 3 attempts`.
+pub(crate) struct Attempts(pub(crate) Contention, pub(crate) u32);
+
+impl fmt::Display for Attempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(contention, 1) => write!(f, "{contention}"),
+            Self(contention, attempts) => write!(f, "{contention} on {attempts} of {attempts} attempts"),
+        }
+    }
+}
+
+/// The server's message, and the sessions that held the lock.
 struct InTheWay<'a>(&'a ServerMessage, &'a [Holder]);
 
 impl fmt::Display for InTheWay<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
-        self.1.iter().try_for_each(|holder| write!(f, "; held: {holder}"))
+        self.1.iter().try_for_each(|holder| write!(f, "; lock held: {holder}"))
     }
 }
 

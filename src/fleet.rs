@@ -12,10 +12,10 @@ use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Oid, Text, Times
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::ledger::{self, Ledger};
+use crate::ledger::{self, Ledger, Reading};
 use crate::migration::MigrationSet;
 use crate::name::{NameError, SchemaName, TenantName};
-use crate::postgres::{CHUNK, Condition, ServerMessage, impatient};
+use crate::postgres::{CHUNK, Condition, ServerMessage};
 use crate::tracker::{State, Unfinished};
 
 /// What the tracker tracks, sorted by name.
@@ -25,6 +25,8 @@ pub struct Fleet {
     pub tenants: Vec<Tenant>,
     /// Rows of the tracker whose names are no tenant's. Nothing is done with them but to report them.
     pub misnamed: Vec<Misnamed>,
+    /// Rows of the tracker with values that this version does not know. They are reported and otherwise left alone.
+    pub invalid: Vec<InvalidRow>,
 }
 
 /// A tenant as it was found.
@@ -42,6 +44,8 @@ pub struct Tenant {
     pub unfinished: Option<Unfinished>,
     /// Its schema.
     pub schema: Schema,
+    /// Whether the connected role is a superuser and another role owns the schema.
+    pub of_other_owner: bool,
 }
 
 /// A tenant's schema as it was found. Tenants whose ledgers are alike share one [`Ledger`].
@@ -49,8 +53,13 @@ pub struct Tenant {
 pub enum Schema {
     /// There is none.
     Missing,
-    /// This role may not use it or not read its ledger, or the ledger is none of Diesel's.
+    /// This role may not use it or not read its ledger, or another session has the ledger locked.
     Unreadable,
+    /// Its ledger does not have the definition or the contents of a ledger, and is not used.
+    InvalidLedger {
+        /// Why not, as in "it is a view".
+        why: String,
+    },
     /// It has no ledger.
     NoLedger {
         /// Its oid.
@@ -80,12 +89,25 @@ pub struct Misnamed {
     pub created_at: DateTime<Utc>,
 }
 
+/// A row of the tracker with a value that this version does not know, or with none where one must be.
+#[derive(Debug, Clone)]
+pub struct InvalidRow {
+    /// Its name in the tracker, or the row's id where the name is NULL.
+    pub name: String,
+    /// Its state in the tracker, whatever that is.
+    pub state: Option<String>,
+    /// When the tracker first had it.
+    pub created_at: Option<DateTime<Utc>>,
+    /// What is wrong with it.
+    pub why: String,
+}
+
 impl Fleet {
     /// Reads the whole tracker, every schema's state and every ledger, and holds the ledgers against `set`: one statement
     /// for the tracker, and one for each 500 ledgers.
     ///
     /// # Errors
-    /// What the server answered, or [`Error::UnknownState`].
+    /// What the server answered.
     pub fn read(conn: &mut PgConnection, set: &MigrationSet) -> Result<Self, Error> {
         read(conn, set, None)
     }
@@ -108,7 +130,9 @@ impl Fleet {
 /// Whether there is a schema of the name, tracked or not.
 pub(crate) fn schema_exists(conn: &mut PgConnection, name: &TenantName) -> Result<bool, Error> {
     diesel::select(
-        sql::<Bool>("EXISTS (SELECT FROM pg_namespace WHERE nspname = ").bind::<Text, _>(name.as_str()).sql(")"),
+        sql::<Bool>("EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = ")
+            .bind::<Text, _>(name.as_str())
+            .sql(")"),
     )
     .get_result(conn)
     .map_err(Error::doing("look for the schema"))
@@ -135,21 +159,21 @@ impl Tenant {
     pub fn schema_oid(&self) -> Option<u32> {
         match self.schema {
             Schema::Ledger { oid, .. } | Schema::NoLedger { oid, .. } => Some(oid),
-            Schema::Missing | Schema::Unreadable => None,
+            Schema::Missing | Schema::Unreadable | Schema::InvalidLedger { .. } => None,
         }
     }
 }
 
 #[derive(QueryableByName)]
 struct Row {
-    #[diesel(sql_type = SqlUuid)]
-    id: Uuid,
-    #[diesel(sql_type = Text)]
-    name: String,
-    #[diesel(sql_type = Text)]
-    state: String,
-    #[diesel(sql_type = Timestamptz)]
-    created_at: DateTime<Utc>,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    id: Option<Uuid>,
+    #[diesel(sql_type = Nullable<Text>)]
+    name: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    state: Option<String>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    created_at: Option<DateTime<Utc>>,
     #[diesel(sql_type = Nullable<Text>)]
     unfinished_version: Option<String>,
     #[diesel(sql_type = Nullable<Integer>)]
@@ -158,35 +182,43 @@ struct Row {
     unfinished_in_doubt: bool,
     #[diesel(sql_type = Nullable<Oid>)]
     schema_oid: Option<u32>,
-    #[diesel(sql_type = Bool)]
-    has_ledger: bool,
+    #[diesel(sql_type = Nullable<Text>)]
+    ledger_kind: Option<String>,
     #[diesel(sql_type = Bool)]
     readable: bool,
     #[diesel(sql_type = Bool)]
     empty: bool,
+    #[diesel(sql_type = Bool)]
+    of_other_owner: bool,
+}
+
+/// What a row of the tracker stands for.
+enum Entry {
+    Tenant(Tenant),
+    Misnamed(Misnamed),
+    Invalid(InvalidRow),
 }
 
 fn read(conn: &mut PgConnection, set: &MigrationSet, names: Option<Vec<&str>>) -> Result<Fleet, Error> {
     let mut fleet = Fleet::default();
     let mut with_ledger = Vec::new();
     for row in rows(conn, names.as_deref())? {
-        match row.name.parse::<TenantName>() {
-            Ok(name) => {
-                if row.has_ledger && row.readable {
+        let has_ledger = row.has_ledger_to_read();
+        match entry(row) {
+            Entry::Tenant(tenant) => {
+                if has_ledger {
                     with_ledger.push(fleet.tenants.len());
                 }
-                fleet.tenants.push(tenant(row, name)?);
+                fleet.tenants.push(tenant);
             }
-            Err(why) => {
-                let state = state(&row)?;
-                fleet.misnamed.push(Misnamed { name: row.name, why, state, created_at: row.created_at });
-            }
+            Entry::Misnamed(misnamed) => fleet.misnamed.push(misnamed),
+            Entry::Invalid(invalid) => fleet.invalid.push(invalid),
         }
     }
     let mut shared = Shared { set, ledgers: HashMap::new() };
     let mut gone = HashSet::new();
     for chunk in with_ledger.chunks(CHUNK) {
-        gone.extend(read_ledgers(conn, &mut shared, &mut fleet.tenants, chunk)?);
+        gone.extend(read_ledgers(conn, &mut shared, &mut fleet, chunk)?);
     }
     if !gone.is_empty() {
         let mut index = 0..;
@@ -202,24 +234,56 @@ fn rows(conn: &mut PgConnection, names: Option<&[&str]>) -> Result<Vec<Row>, Err
         .map_err(Error::doing("read the tracker"))
 }
 
-fn tenant(row: Row, name: TenantName) -> Result<Tenant, Error> {
-    let state = state(&row)?;
+impl Row {
+    /// Whether it has a ledger that is a table, and that this role may read.
+    fn has_ledger_to_read(&self) -> bool {
+        self.readable && self.ledger_kind.as_deref() == Some("r")
+    }
+}
+
+fn entry(row: Row) -> Entry {
+    let id = row.id.map_or_else(|| "NULL".to_owned(), |id| id.to_string());
+    let state = State::of_row(row.state.as_deref());
+    let why = match (&row.name, &state) {
+        (None, _) => "its name is NULL".to_owned(),
+        (_, Err(why)) => why.clone(),
+        _ if row.id.is_none() => "its id is NULL".to_owned(),
+        _ if row.created_at.is_none() => "its created_at is NULL".to_owned(),
+        _ => String::new(),
+    };
+    let (Some(name), Some(state), Some(id), Some(created_at)) = (row.name.clone(), state.ok(), row.id, row.created_at)
+    else {
+        let name = row.name.unwrap_or_else(|| format!("(id {id})"));
+        return Entry::Invalid(InvalidRow { name, state: row.state, created_at: row.created_at, why });
+    };
+    let name = match name.parse::<TenantName>() {
+        Ok(name) => name,
+        Err(why) => return Entry::Misnamed(Misnamed { name, why, state, created_at }),
+    };
     let unfinished = row.unfinished_version.zip(row.unfinished_statements).map(|(version, statements)| Unfinished {
         version,
         statements: usize::try_from(statements).unwrap_or(0),
         in_doubt: row.unfinished_in_doubt,
     });
-    let schema = match row.schema_oid {
-        None => Schema::Missing,
-        Some(_) if !row.readable => Schema::Unreadable,
+    let schema = match (row.schema_oid, row.ledger_kind.as_deref()) {
+        (None, _) => Schema::Missing,
+        (Some(_), Some(kind)) if kind != "r" => Schema::InvalidLedger { why: not_a_table(kind).to_owned() },
+        (Some(_), _) if !row.readable => Schema::Unreadable,
         // A tenant with a ledger has this until its ledger is read.
-        Some(oid) => Schema::NoLedger { oid, empty: row.empty },
+        (Some(oid), _) => Schema::NoLedger { oid, empty: row.empty },
     };
-    Ok(Tenant { id: row.id, name, state, created_at: row.created_at, unfinished, schema })
+    Entry::Tenant(Tenant { id, name, state, created_at, unfinished, schema, of_other_owner: row.of_other_owner })
 }
 
-fn state(row: &Row) -> Result<State, Error> {
-    row.state.parse().map_err(|_| Error::UnknownState { tenant: row.name.clone(), state: row.state.clone() })
+/// What a relation is that has the name of a ledger, by its `relkind`.
+fn not_a_table(kind: &str) -> &'static str {
+    match kind {
+        "v" => "it is a view",
+        "m" => "it is a materialized view",
+        "f" => "it is a foreign table",
+        "p" => "it is a partitioned table",
+        _ => "it is not a table",
+    }
 }
 
 struct Shared<'a> {
@@ -240,16 +304,26 @@ impl Shared<'_> {
     }
 }
 
+impl Tenant {
+    /// Notes what its ledger records, or why that cannot be used.
+    fn set_ledger(&mut self, reading: Reading, shared: &mut Shared<'_>) {
+        let Some(oid) = self.schema_oid() else { return };
+        self.schema = match reading {
+            Ok(applied) => Schema::Ledger { oid, ledger: shared.ledger(applied) },
+            Err(why) => Schema::InvalidLedger { why },
+        };
+    }
+}
+
 /// Reads a ledger that may be what fails the statement for all.
 fn read_alone(conn: &mut PgConnection, shared: &mut Shared<'_>, tenant: &mut Tenant) -> Result<(), Error> {
-    let Some(oid) = tenant.schema_oid() else { return Ok(()) };
-    tenant.schema = match impatient(conn, |conn| ledger::read_one(conn, tenant.name.schema())) {
-        Ok(applied) => Schema::Ledger { oid, ledger: shared.ledger(applied) },
+    match ledger::read_one(conn, tenant.name.schema()) {
+        Ok(reading) => tenant.set_ledger(reading, shared),
         Err(error) if ServerMessage::is_connection_lost(&error) => {
             return Err(Error::doing("read the tenants' ledgers")(error));
         }
-        Err(_) => Schema::Unreadable,
-    };
+        Err(_) => tenant.schema = Schema::Unreadable,
+    }
     Ok(())
 }
 
@@ -261,45 +335,54 @@ const TRIES: usize = 3;
 fn read_ledgers(
     conn: &mut PgConnection,
     shared: &mut Shared<'_>,
-    tenants: &mut [Tenant],
+    fleet: &mut Fleet,
     indexes: &[usize],
 ) -> Result<Vec<usize>, Error> {
     let mut gone = Vec::new();
     let mut indexes = indexes.to_vec();
     for tries_left in (0..TRIES).rev() {
-        let schemas: Vec<&SchemaName> = indexes.iter().map(|index| tenants[*index].name.schema()).collect();
-        match impatient(conn, |conn| ledger::read_chunk(conn, &schemas)) {
-            Ok(ledgers) => {
-                for (index, applied) in indexes.iter().zip(ledgers) {
-                    if let Some(oid) = tenants[*index].schema_oid() {
-                        tenants[*index].schema = Schema::Ledger { oid, ledger: shared.ledger(applied) };
-                    }
-                }
-                return Ok(gone);
-            }
-            Err(error) if tries_left == 0 || Condition::of(&error) == Some(Condition::LockTimeout) => {
-                for index in indexes {
-                    read_alone(conn, shared, &mut tenants[index])?;
+        let schemas: Vec<&SchemaName> = indexes.iter().map(|index| fleet.tenants[*index].name.schema()).collect();
+        match ledger::read_chunk(conn, &schemas) {
+            Ok(readings) => {
+                for (index, reading) in indexes.iter().zip(readings) {
+                    fleet.tenants[*index].set_ledger(reading, shared);
                 }
                 return Ok(gone);
             }
             Err(error) if ServerMessage::is_connection_lost(&error) => {
                 return Err(Error::doing("read the tenants' ledgers")(error));
             }
+            Err(error) if tries_left == 0 || Condition::of(&error) == Some(Condition::LockTimeout) => {
+                for index in indexes {
+                    read_alone(conn, shared, &mut fleet.tenants[index])?;
+                }
+                return Ok(gone);
+            }
             Err(_) => {
                 let names: Vec<&str> = schemas.iter().map(|schema| schema.as_str()).collect();
                 let mut found: HashMap<String, Row> =
-                    rows(conn, Some(&names))?.into_iter().map(|row| (row.name.clone(), row)).collect();
+                    rows(conn, Some(&names))?.into_iter().filter_map(|row| Some((row.name.clone()?, row))).collect();
                 let mut again = Vec::new();
                 for index in indexes {
-                    let name = tenants[index].name.clone();
-                    match found.remove(name.as_str()) {
-                        None => gone.push(index),
-                        Some(row) => {
-                            if row.has_ledger && row.readable {
+                    let Some(row) = found.remove(fleet.tenants[index].name.as_str()) else {
+                        gone.push(index);
+                        continue;
+                    };
+                    let has_ledger = row.has_ledger_to_read();
+                    match entry(row) {
+                        Entry::Tenant(tenant) => {
+                            fleet.tenants[index] = tenant;
+                            if has_ledger {
                                 again.push(index);
                             }
-                            tenants[index] = tenant(row, name)?;
+                        }
+                        Entry::Misnamed(misnamed) => {
+                            fleet.misnamed.push(misnamed);
+                            gone.push(index);
+                        }
+                        Entry::Invalid(invalid) => {
+                            fleet.invalid.push(invalid);
+                            gone.push(index);
                         }
                     }
                 }
@@ -323,7 +406,8 @@ pub(crate) fn sizes(conn: &mut PgConnection) -> Result<HashMap<u32, i64>, Error>
         pages: i64,
     }
     let rows: Vec<Row> = sql_query(
-        "SELECT relnamespace AS schema, sum(relpages)::bigint AS pages FROM pg_catalog.pg_class GROUP BY relnamespace",
+        "SELECT relnamespace AS schema, pg_catalog.sum(relpages)::bigint AS pages FROM pg_catalog.pg_class \
+         GROUP BY relnamespace",
     )
     .load(conn)
     .map_err(Error::doing("read how large the tenants are"))?;

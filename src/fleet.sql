@@ -3,20 +3,34 @@ SELECT
     t.name,
     t.state,
     t.created_at,
-    t.unfinished_version::text AS unfinished_version,
+    t.unfinished_version::pg_catalog.text AS unfinished_version,
     t.unfinished_statements,
-    coalesce(t.unfinished_in_doubt, true) AS unfinished_in_doubt,
+    COALESCE(t.unfinished_in_doubt, true) AS unfinished_in_doubt,
     n.oid AS schema_oid,
-    ledger.oid IS NOT NULL AS has_ledger,
+    ledger.relkind::pg_catalog.text AS ledger_kind,
     n.oid IS NOT NULL
-        AND has_schema_privilege(n.oid, 'USAGE')
-        AND (ledger.oid IS NULL OR has_table_privilege(ledger.oid, 'SELECT')) AS readable,
+        AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+        AND (ledger.oid IS NULL OR pg_catalog.has_table_privilege(ledger.oid, 'SELECT')) AS readable,
     n.oid IS NOT NULL
         AND ledger.oid IS NULL
-        AND NOT EXISTS (SELECT FROM pg_class WHERE pg_class.relnamespace = n.oid) AS empty
+        AND NOT EXISTS (
+            SELECT
+            FROM pg_catalog.pg_depend AS d
+            WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid
+                AND d.refobjid = n.oid
+                AND (
+                    d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+                    -- The relation of a composite type depends on the type.
+                    OR EXISTS (
+                        SELECT FROM pg_catalog.pg_type AS y WHERE y.oid = d.objid AND y.tableoid = d.classid AND y.typrelid <> '0'
+                    )
+                )
+        ) AS empty,
+    -- Whether another role owns the schema, so that a superuser runs its migrations with more rights than the owner has.
+    n.oid IS NOT NULL AND n.nspowner <> me.oid AND me.rolsuper AS of_other_owner
 FROM public.schema_tracker AS t
-LEFT JOIN pg_namespace AS n ON n.nspname = t.name
-LEFT JOIN pg_class AS ledger
-    ON ledger.relnamespace = n.oid AND ledger.relname = '__diesel_schema_migrations' AND ledger.relkind IN ('r', 'p')
+CROSS JOIN (SELECT r.oid, r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = CURRENT_USER) AS me
+LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = t.name
+LEFT JOIN pg_catalog.pg_class AS ledger ON ledger.relnamespace = n.oid AND ledger.relname = '__diesel_schema_migrations'
 WHERE $1 IS NULL OR t.name = ANY($1)
-ORDER BY t.name COLLATE "C"
+ORDER BY t.name COLLATE pg_catalog."C"

@@ -1,13 +1,13 @@
-//! The lock of the fleet: of the commands that work on all tenants one runs at a time, or one for each shard.
+//! The lock of the fleet: one command at a time works on all tenants, or one per shard.
 //!
-//! It is an advisory lock in a transaction that does nothing else, on a connection of its own: so it holds behind a
-//! transaction pooler, and is gone with the process. It holds no snapshot. What keeps two sessions from one tenant is the
-//! tenant's own lock; this one keeps two operators from doing the same work.
+//! It is an advisory lock in a transaction that does nothing else, on a connection of its own. It therefore works behind a
+//! transaction pooler, is released when the process ends, and holds no snapshot. It keeps two operators from doing the
+//! same work; a tenant is protected from two sessions by its own lock.
 //!
-//! When the process dies, however it does, its machine closes the connection, and the server rolls back at once. When the
-//! machine dies, or the network between, nobody tells the server, whose session waits for the next message: it asks the
-//! machine over TCP whether it is still there, and gives the lock up after two minutes without an answer. Behind a pooler
-//! the pooler is asked, and whether it notices is its own matter; whoever is refused is told which session to end.
+//! When the process ends, its operating system closes the connection, and the server rolls back at once. When the machine
+//! or the network fails, the server learns nothing, so the session uses TCP keepalives: the server releases the lock after
+//! two minutes without an answer. Behind a pooler, keepalives reach the pooler only. A refusal therefore names the session
+//! to terminate.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -23,25 +23,26 @@ use sha2::{Digest, Sha256};
 
 use crate::database::Database;
 use crate::error::Error;
+use crate::lock_holder::LockHolder;
 use crate::postgres::Connector;
 use crate::runs::{Actor, Run};
 use crate::sql::quote::Literal;
 use crate::workers::Stop;
 
-/// One part of a fleet that is split by a hash of the tenants' names, so that several machines share the work.
+/// One shard of a fleet, by a hash of the tenants' names, so that several machines share the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
     number: u32,
     of: u32,
 }
 
-/// A text that is no [`Shard`].
+/// A text that is not a [`Shard`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("give the number of the shard and of how many, as in 2/8")]
 pub struct NoShard;
 
 impl Shard {
-    /// Whether a tenant is in it. The hash is the same for every release: the first 8 bytes of SHA-256 over the name.
+    /// Whether a tenant is in this shard. Every release uses the same hash: the first 8 bytes of the name's SHA-256.
     pub fn has(self, tenant: &str) -> bool {
         let digest = Sha256::digest(tenant.as_bytes());
         let head = digest.iter().take(8).fold(0_u64, |head, byte| head << 8 | u64::from(*byte));
@@ -55,7 +56,7 @@ impl std::str::FromStr for Shard {
     fn from_str(text: &str) -> Result<Self, NoShard> {
         let (number, of) = text.split_once('/').ok_or(NoShard)?;
         let (number, of) = (number.parse().map_err(|_| NoShard)?, of.parse().map_err(|_| NoShard)?);
-        // How many is part of a lock's key, which is an integer of the server.
+        // The number of shards is part of a lock's key, which is an int4.
         if (1..=of).contains(&number) && i32::try_from(of).is_ok() { Ok(Self { number, of }) } else { Err(NoShard) }
     }
 }
@@ -66,80 +67,107 @@ impl fmt::Display for Shard {
     }
 }
 
-/// The lock, held until this is dropped.
+/// The lock of the fleet, held until the value is dropped.
 pub(crate) struct FleetLock {
     conn: PgConnection,
     shard: Option<Shard>,
     backend: i32,
     taken: bool,
-    /// What its session is called: who has the lock, before the run is recorded.
+    /// The `application_name` of its session, which identifies the run before and after it is recorded.
     name: String,
 }
 
-/// Who has the lock of the fleet.
+/// Who holds the lock of the fleet.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct FleetHolder {
-    /// The id of its run, where it has begun to change something.
+    /// The id of the run, once it is recorded.
     #[diesel(sql_type = Nullable<BigInt>)]
     pub run: Option<i64>,
-    /// The command that it runs.
+    /// The command of the run.
     #[diesel(sql_type = Nullable<Text>)]
     pub command: Option<String>,
-    /// The process on its machine.
+    /// The process ID of the run on its machine.
     #[diesel(sql_type = Nullable<Integer>)]
-    pub pid: Option<i32>,
-    /// Its machine.
+    pub client_pid: Option<i32>,
+    /// The machine of the run.
     #[diesel(sql_type = Nullable<Text>)]
     pub host: Option<String>,
-    /// The user of the operating system, or else the role.
+    /// The operating system user of the run, or else its role.
     #[diesel(sql_type = Nullable<Text>)]
-    pub user: Option<String>,
-    /// When it began.
+    pub os_user: Option<String>,
+    /// When the run began.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub started_at: Option<DateTime<Utc>>,
-    /// The server's process for it.
-    #[diesel(sql_type = Integer)]
-    pub backend: i32,
-    /// Into how many shards its operator split the fleet, where that is what keeps this run out.
+    /// The number of shards that the holder splits the fleet into, if another number of shards is why it is in the way.
     #[diesel(sql_type = Nullable<Integer>)]
     pub shards: Option<i32>,
+    /// The session, as the server reports it.
+    #[diesel(embed)]
+    pub session: LockHolder,
+}
+
+impl FleetHolder {
+    /// Whether it is a run: one that is recorded for the role of its session, or a session of this tool.
+    pub fn is_run(&self) -> bool {
+        self.run.is_some() || self.session.is_run()
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> String {
+        if !self.is_run() {
+            return self.session.hint();
+        }
+        let alike = self.shards.map(|shards| format!("split it alike, with --shard I/{shards}, or "));
+        format!(
+            "{}wait for it to end, with --lock-wait 10m for up to ten minutes; if its machine is gone, {} frees the lock",
+            alike.unwrap_or_default(),
+            self.session.release()
+        )
+    }
 }
 
 impl fmt::Display for FleetHolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.run, &self.command) {
             (Some(run), Some(command)) => write!(f, "run {run} ({command})")?,
-            _ => write!(f, "a run that is being planned")?,
+            _ if self.session.is_run() => f.write_str("a run that is being planned")?,
+            _ => return self.session.fmt(f),
         }
         if let Some(shards) = self.shards {
             write!(f, " of a fleet in {shards} shards")?;
         }
-        if let Some(user) = &self.user {
+        if let Some(user) = &self.os_user {
             write!(f, " by {user}")?;
         }
         if let Some(host) = &self.host {
             write!(f, " on {host}")?;
         }
-        if let Some(pid) = self.pid {
+        if let Some(pid) = self.client_pid {
             write!(f, ", process {pid}")?;
         }
-        write!(f, ", the server's process {}", self.backend)?;
-        match self.started_at {
-            Some(started_at) => write!(f, ", since {}", started_at.format("%Y-%m-%d %H:%M:%S UTC")),
+        if let Some(backend) = self.session.pid {
+            write!(f, ", server process {backend}")?;
+        }
+        match self.started_at.or(self.session.since) {
+            Some(since) => write!(f, ", since {}", since.format("%Y-%m-%d %H:%M:%S UTC")),
             None => Ok(()),
         }
     }
 }
 
-/// How often the lock is tried while it is waited for.
+/// How many times in a row the lock may be refused without a holder to be found, before that is an error. A lock that has
+/// just been released is acquired by the next attempt.
+const UNKNOWN_HOLDERS: u32 = 20;
+
+/// The interval between attempts to acquire the lock.
 const TRY_EVERY: Duration = Duration::from_millis(500);
 
 impl Database {
-    /// Takes the lock of the fleet for the rest of the command. While another run has it, `waiting` is told once who that
-    /// is, and the lock is tried again for up to `wait`.
+    /// Acquires the lock of the fleet for the rest of the command. While another session holds it, calls `waiting` once
+    /// with the holder, and retries for up to `wait`.
     ///
     /// # Errors
-    /// [`Error::FleetLocked`] with who has it; [`Error::NoFreeConnection`], for the lock takes one.
+    /// [`Error::FleetLocked`] with the holder; [`Error::NoFreeConnection`], as the lock needs a connection.
     pub fn lock_fleet(
         &mut self,
         shard: Option<Shard>,
@@ -153,42 +181,46 @@ impl Database {
         let name = session_name(self.actor());
         let mut lock = FleetLock { conn: self.connector().connect()?, shard, backend: 0, taken: false, name };
         let began = Instant::now();
-        let mut told = false;
+        let mut reported = false;
+        let mut unknown = 0;
         loop {
             if lock.try_take()? {
                 self.hold(lock);
                 return Ok(());
             }
-            let holder = holder(self.connection(), shard)?;
-            match holder {
-                Some(holder) if began.elapsed() >= wait || stop.is_requested() => {
-                    return Err(Error::FleetLocked(Box::new(holder)));
+            let is_over = began.elapsed() >= wait || stop.is_requested();
+            match holder(self.connection(), shard)? {
+                Some(holder) if is_over => return Err(Error::FleetLocked(Some(Box::new(holder)))),
+                Some(holder) => {
+                    unknown = 0;
+                    if !reported {
+                        reported = true;
+                        waiting(&holder);
+                    }
                 }
-                Some(holder) if !told => {
-                    told = true;
-                    waiting(&holder);
-                }
-                // It has just been given back.
-                Some(_) | None => {}
+                None => unknown += 1,
+            }
+            if is_over && (unknown >= UNKNOWN_HOLDERS || stop.is_requested()) {
+                return Err(Error::FleetLocked(None));
             }
             stop.pause(TRY_EVERY.min(wait.saturating_sub(began.elapsed())).max(Duration::from_millis(10)));
         }
     }
 }
 
-/// The keys: all runs have the first, shared where they take a shard only; no two have the same shard. Those with shards
-/// have the last, shared, with the number of shards behind it.
+/// The keys. Every run locks the first: exclusively, or in shared mode if it works on a shard, whose own key it then locks
+/// exclusively. Runs over shards also lock the last, in shared mode, with the number of shards as its second half.
 const FLEET: &str = "pg_catalog.hashtextextended('tenantry: the fleet', 0::bigint)";
 const SPLIT: &str = "pg_catalog.hashtext('tenantry: shards')";
 
-/// The session is idle for as long as the run lasts, and notices when the client's machine is gone. The server has no use
-/// for the last three where the connection is no TCP, and leaves out what its system cannot do.
+/// Settings of a session that is idle for as long as the run lasts and detects a client machine that has failed. The last
+/// three have no effect on a Unix socket.
 const WATCHFUL: &str = "SET LOCAL idle_in_transaction_session_timeout TO 0; SET LOCAL tcp_keepalives_idle TO 60; \
                         SET LOCAL tcp_keepalives_interval TO 10; SET LOCAL tcp_keepalives_count TO 6;";
 
 impl FleetLock {
     fn try_take(&mut self) -> Result<bool, Error> {
-        let doing = Error::doing("take the lock of the fleet");
+        let doing = Error::doing("acquire the lock of the fleet");
         let condition = match self.shard {
             None => format!("pg_catalog.pg_try_advisory_xact_lock({FLEET})"),
             Some(shard) => format!(
@@ -199,7 +231,10 @@ impl FleetLock {
                 of = shard.of
             ),
         };
-        self.conn.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").map_err(&doing)?;
+        // The name comes before the lock, so that whoever is refused never sees a holder without it.
+        let begin =
+            format!("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL application_name TO {}", Literal(&self.name));
+        self.conn.batch_execute(&begin).map_err(&doing)?;
         #[derive(QueryableByName)]
         struct Row {
             #[diesel(sql_type = Bool)]
@@ -211,20 +246,16 @@ impl FleetLock {
             .get_result(&mut self.conn)
             .map_err(&doing)?;
         let taken = row.taken && self.is_split_alike().map_err(&doing)?;
-        // This message also closes the query's portal, which has a snapshot for as long as it is open, and CREATE INDEX
-        // CONCURRENTLY waits for those.
-        let then = match taken {
-            true => format!("{WATCHFUL} SET LOCAL application_name TO {}", Literal(&self.name)),
-            false => "ROLLBACK".to_owned(),
-        };
-        self.conn.batch_execute(&then).map_err(doing)?;
+        // This message also closes the query's portal, which holds a snapshot while it is open: CREATE INDEX CONCURRENTLY
+        // waits for snapshots.
+        self.conn.batch_execute(if taken { WATCHFUL } else { "ROLLBACK" }).map_err(doing)?;
         self.backend = row.backend;
         self.taken = taken;
         Ok(taken)
     }
 
-    /// Whether all runs with shards have as many: tenants of one shard of 2 are in several of 3. Each run takes its lock
-    /// before it looks for those of others, so that of two at once the later one sees the earlier; both may see each other.
+    /// Whether all runs over shards use the same number of shards: the tenants of one shard of 2 are in several shards of 3.
+    /// Each run acquires its own lock before it looks for others, so that at least one of two runs sees the other.
     fn is_split_alike(&mut self) -> QueryResult<bool> {
         let Some(shard) = self.shard else { return Ok(true) };
         let others = format!(
@@ -236,10 +267,8 @@ impl FleetLock {
         diesel::select(sql::<Bool>(&others)).get_result(&mut self.conn)
     }
 
-    /// Takes the lock again after its connection was lost. Another run may have it by then: what both work on is guarded
-    /// by the tenants' own locks.
-    ///
-    /// Whether it was taken again, and so has another process of the server.
+    /// Acquires the lock again if its connection was lost, and returns whether it did: another server process then holds
+    /// it. Another run may have acquired it first; the tenants' own locks then protect each tenant.
     pub(crate) fn keep(&mut self, connector: &Connector) -> bool {
         if self.taken && self.conn.batch_execute("SELECT 1").is_ok() {
             return false;
@@ -247,37 +276,37 @@ impl FleetLock {
         self.taken = false;
         let Ok(conn) = connector.connect() else { return false };
         self.conn = conn;
-        // Tried again the next time.
+        // A failure is retried at the next call.
         self.try_take().unwrap_or(false)
     }
 
-    /// Has the session tell whose lock it is, now that the run is recorded. Where its connection is lost, it does when the
-    /// lock is taken again.
+    /// Names the session after the recorded run. If its connection is lost, the name is set when the lock is acquired
+    /// again.
     pub(crate) fn belongs_to(&mut self, run: Run) {
         self.name = run.session_name("fleet");
         let _ = self.conn.batch_execute(&format!("SET LOCAL application_name TO {}", Literal(&self.name)));
     }
 
-    /// The server's process that holds it.
+    /// The process ID of the server process that holds the lock.
     pub(crate) fn backend(&self) -> i32 {
         self.backend
     }
 }
 
-/// `tenantry fleet 4711 ops@db1`, as the query for the holder takes it apart again.
+/// The session's name before the run is recorded, such as `tenantry fleet 4711 ops@db1`. `fleet_lock.sql` parses it.
 fn session_name(actor: &Actor) -> String {
     let known = |text: &Option<String>| text.clone().unwrap_or_default();
     let pid = actor.pid.map(|pid| pid.to_string()).unwrap_or_default();
     format!("tenantry fleet {pid} {}@{}", known(&actor.os_user), known(&actor.host))
 }
 
-/// Who has the lock that a run over the whole fleet or over a shard is refused for.
+/// The holder of the lock that refuses a run over the whole fleet or over a shard.
 fn holder(conn: &mut PgConnection, shard: Option<Shard>) -> Result<Option<FleetHolder>, Error> {
     let rows: Vec<FleetHolder> = sql_query(include_str!("fleet_lock.sql"))
         .bind::<Nullable<Text>, _>(shard.map(|shard| shard.to_string()))
         .bind::<Nullable<BigInt>, _>(shard.map(|shard| i64::from(shard.of)))
         .load(conn)
-        .map_err(Error::doing("find out who has the lock of the fleet"))?;
+        .map_err(Error::doing("find the holder of the lock of the fleet"))?;
     Ok(rows.into_iter().next())
 }
 

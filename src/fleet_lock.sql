@@ -1,50 +1,66 @@
--- $1 is the shard that is refused, and $2 how many there are of it; neither for a run over the whole fleet.
+-- Who holds the lock of the fleet. $1 is the shard that is refused and $2 the number of shards; both are NULL for a run
+-- over the whole fleet.
 WITH key AS (
     SELECT
-        hashtextextended('tenantry: the fleet', 0) AS fleet,
-        hashtextextended('tenantry: shard ' || $1, 0) AS shard,
-        hashtext('tenantry: shards')::bigint & 4294967295 AS split
+        pg_catalog.hashtextextended('tenantry: the fleet', 0) AS fleet,
+        pg_catalog.hashtextextended('tenantry: shard ' || $1::pg_catalog.text, 0) AS shard,
+        pg_catalog.hashtext('tenantry: shards')::bigint & 4294967295 AS split
 ),
--- What is in the way, that first which has to end in any case.
+-- The locks in the way; first the one that must be released in any case.
 holding AS (
     SELECT
         lock.pid,
+        lock.virtualtransaction,
         CASE
             WHEN halves.one AND (lock.classid::bigint << 32 | lock.objid::bigint) = key.shard THEN 1
-            -- A run over a shard has it shared with the others.
+            -- The runs over shards share it.
             WHEN halves.one AND (lock.classid::bigint << 32 | lock.objid::bigint) = key.fleet
                 AND ($1 IS NULL OR lock.mode = 'ExclusiveLock') THEN 2
             WHEN NOT halves.one AND lock.classid::bigint = key.split AND lock.objid::bigint <> $2 THEN 3
         END AS rank,
         lock.objid::bigint AS second
-    FROM pg_locks AS lock
+    FROM pg_catalog.pg_locks AS lock
     CROSS JOIN key
     -- Whether the two numbers are the halves of one key.
     CROSS JOIN LATERAL (SELECT lock.objsubid = 1 AS one) AS halves
     WHERE lock.locktype = 'advisory'
         AND lock.granted
-        AND lock.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND lock.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
 )
 SELECT
     run.id AS run,
     run.command,
-    -- Before it is recorded, the name of its session tells: tenantry fleet 4711 ops@db1
-    coalesce(run.pid, substring(activity.application_name FROM '^tenantry fleet ([0-9]{1,9}) ')::integer) AS pid,
-    coalesce(run.host, substring(activity.application_name FROM '^tenantry fleet .*@(.+)$')) AS host,
-    coalesce(
-        run.os_user,
-        run.role,
-        substring(activity.application_name FROM '^tenantry fleet [0-9]* (.+)@'),
-        activity.usename::text
-    ) AS "user",
-    coalesce(run.started_at, activity.xact_start) AS started_at,
-    holding.pid AS backend,
-    CASE WHEN holding.rank = 3 THEN holding.second::integer END AS shards
+    -- Before the run is recorded, the session's name identifies it: tenantry fleet 4711 ops@db1
+    coalesce(run.pid, named.pid) AS client_pid,
+    coalesce(run.host, named.host) AS host,
+    coalesce(run.os_user, run.role, named.os_user) AS os_user,
+    run.started_at,
+    CASE WHEN holding.rank = 3 THEN holding.second::integer END AS shards,
+    holding.pid,
+    coalesce(activity.usename, prepared.owner)::text AS "user",
+    activity.application_name AS application,
+    pg_catalog.host(activity.client_addr) AS client,
+    coalesce(activity.xact_start, activity.backend_start, prepared.prepared) AS since,
+    prepared.gid::text AS prepared,
+    coalesce(activity.usename = session_user, false) AS has_own_role
 FROM holding
-LEFT JOIN pg_stat_activity AS activity ON activity.pid = holding.pid
--- And then: tenantry/12: fleet
+LEFT JOIN pg_catalog.pg_stat_activity AS activity ON activity.pid = holding.pid
+-- A prepared transaction has no process; it holds the lock of its own transaction ID.
+LEFT JOIN pg_catalog.pg_locks AS own
+    ON holding.pid IS NULL AND own.pid IS NULL AND own.locktype = 'transactionid' AND own.mode = 'ExclusiveLock'
+    AND own.virtualtransaction = holding.virtualtransaction
+LEFT JOIN pg_catalog.pg_prepared_xacts AS prepared ON prepared.transaction = own.transactionid
+-- Once the run is recorded: tenantry/12: fleet. Any session can take that name, but not the role that the run has.
 LEFT JOIN public.schema_run AS run
-    ON run.id = substring(activity.application_name FROM '^tenantry/([0-9]{1,18}): ')::bigint
-WHERE holding.rank IS NOT NULL
+    ON run.id = substring(activity.application_name FROM '^tenantry/([0-9]{1,18}): fleet$')::bigint
+    AND run.role = activity.usename::text
+    AND run.ended_at IS NULL
+LEFT JOIN LATERAL (
+    SELECT
+        substring(activity.application_name FROM '^tenantry fleet ([0-9]{1,9}) ')::integer AS pid,
+        substring(activity.application_name FROM '^tenantry fleet .*@(.+)$') AS host,
+        substring(activity.application_name FROM '^tenantry fleet [0-9]* (.+)@') AS os_user
+) AS named ON activity.usename = session_user
+WHERE holding.rank IS NOT NULL AND holding.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
 ORDER BY holding.rank, run.started_at NULLS LAST, holding.pid
 LIMIT 1

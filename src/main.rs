@@ -1,12 +1,13 @@
-//! The command line `tenantry`, with the migrations of this repository.
+//! The command line `tenantry`. It takes the tenant migrations from the project that it runs in; those of this repository
+//! are a sample, which only `tenantry demo` uses.
 
 use std::process::ExitCode;
 
 use tenantry::cli::App;
 use tenantry::{Embedded, embed_migrations};
 
-static TENANT_MIGRATIONS: Embedded = embed_migrations!("$CARGO_MANIFEST_DIR/migrations/tenant");
+static SAMPLE: Embedded = embed_migrations!("$CARGO_MANIFEST_DIR/migrations/tenant");
 
 fn main() -> ExitCode {
-    App::new("tenantry", &TENANT_MIGRATIONS).run()
+    App::without_migrations("tenantry").with_sample(&SAMPLE).run()
 }

@@ -1,5 +1,6 @@
 //! What all tenants have in common.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use diesel::Connection;
@@ -15,12 +16,30 @@ use crate::sql::quote::Literal;
 /// What makes tenants tenants: their migrations, and how they are run. Every operation takes it.
 #[derive(Debug, Clone)]
 pub struct Tenancy {
+    /// The tracker's own migrations.
+    tracker: MigrationSet,
+    /// Those and the project's.
     public: MigrationSet,
     tenant: MigrationSet,
     /// Also those beyond the version that the tenants are to be brought to.
     all: MigrationSet,
     extension_schemas: Vec<SchemaName>,
     limits: Limits,
+    run_as: RunAs,
+}
+
+/// Whose rights the tenant migrations run with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RunAs {
+    /// Those of the role that is connected.
+    #[default]
+    ConnectedRole,
+    /// Those of the role that owns the tenant's schema, by `SET LOCAL ROLE`. What the migrations create then belongs to that
+    /// role.
+    ///
+    /// This prevents mistakes; it does not contain hostile code: a trigger of the tenant's that a migration fires can
+    /// `RESET ROLE`. Connect as a role with few rights against that.
+    SchemaOwner,
 }
 
 /// How long a tenant's work may take and wait, and how often it is tried.
@@ -34,6 +53,9 @@ pub struct Limits {
     pub retries: u32,
     /// How long a server that is gone is waited for; a minute by default.
     pub reconnect_for: Duration,
+    /// How long to retry while another session holds the advisory lock of a tenant or of the schema `public`; a minute by
+    /// default.
+    pub busy_for: Duration,
 }
 
 impl Default for Limits {
@@ -43,6 +65,7 @@ impl Default for Limits {
             lock_timeout: Duration::from_secs(5),
             retries: 5,
             reconnect_for: Duration::from_secs(60),
+            busy_for: Duration::from_secs(60),
         }
     }
 }
@@ -57,12 +80,15 @@ impl Tenancy {
     /// # Errors
     /// None in practice: the tracker's own migrations are checked by this crate's tests.
     pub fn new(migrations: MigrationSet) -> Result<Self, LoadError> {
+        let tracker = MigrationSet::from_embedded(&TRACKER)?;
         Ok(Self {
-            public: MigrationSet::from_embedded(&TRACKER)?,
+            public: tracker.clone(),
+            tracker,
             all: migrations.clone(),
             tenant: migrations,
             extension_schemas: Vec::new(),
             limits: Limits::default(),
+            run_as: RunAs::default(),
         })
     }
 
@@ -91,6 +117,18 @@ impl Tenancy {
         self
     }
 
+    /// Chooses whose rights the tenant migrations run with.
+    #[must_use]
+    pub fn with_run_as(mut self, run_as: RunAs) -> Self {
+        self.run_as = run_as;
+        self
+    }
+
+    /// Whose rights the tenant migrations run with.
+    pub fn run_as(&self) -> RunAs {
+        self.run_as
+    }
+
     /// The same with the tenant migrations up to `version` only.
     ///
     /// # Errors
@@ -102,9 +140,23 @@ impl Tenancy {
         Ok(self)
     }
 
+    /// Adds versions that were accepted as removed: ledgers may record them, see
+    /// [`accepted_removed`](crate::integrity::accepted_removed).
+    #[must_use]
+    pub fn with_retired(mut self, versions: BTreeSet<String>) -> Self {
+        self.tenant = self.tenant.with_retired(versions.clone());
+        self.all = self.all.with_retired(versions);
+        self
+    }
+
     /// The migrations of the schema `public`, among them the tracker's.
     pub fn public_migrations(&self) -> &MigrationSet {
         &self.public
+    }
+
+    /// The tracker's own migrations.
+    pub(crate) fn tracker_migrations(&self) -> &MigrationSet {
+        &self.tracker
     }
 
     /// The migrations of each tenant.

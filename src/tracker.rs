@@ -7,7 +7,6 @@ use diesel::pg::PgConnection;
 
 use crate::error::Error;
 use crate::ledger;
-use crate::name::SchemaName;
 use crate::postgres::Server;
 use crate::tenancy::Tenancy;
 
@@ -61,6 +60,12 @@ pub struct Unfinished {
 }
 
 impl State {
+    /// The state of a row of the tracker, or what is wrong with it: a later version may know more states.
+    pub(crate) fn of_row(text: Option<&str>) -> Result<Self, String> {
+        let text = text.ok_or("its state is NULL")?;
+        text.parse().map_err(|_| format!("its state {text:?} is unknown to this version"))
+    }
+
     /// As it stands in the tracker.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -107,9 +112,10 @@ pub fn require(conn: &mut PgConnection, server: &Server, tenancy: &Tenancy) -> R
 
 /// How many public migrations are not applied.
 pub(crate) fn pending_public(conn: &mut PgConnection, server: &Server, tenancy: &Tenancy) -> Result<usize, Error> {
-    let applied = match server.has_public_ledger {
-        true => ledger::read_one(conn, &SchemaName::public()).map_err(Error::doing("read the public ledger"))?,
-        false => Vec::new(),
+    let applied = match (server.has_public_ledger, server.has_diesel_ledger) {
+        (true, _) => ledger::public::read_own(conn)?,
+        (false, true) => ledger::public::read(conn, tenancy)?.applied,
+        (false, false) => Vec::new(),
     };
     Ok(ledger::Ledger::new(applied, tenancy.public_migrations()).pending.len())
 }

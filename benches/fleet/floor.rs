@@ -63,6 +63,14 @@ pub fn roll_out(url: &str, jobs: usize, set: &MigrationSet, names: &[TenantName]
     })
 }
 
+/// Drops the tenants, a message each.
+pub fn drop(url: &str, jobs: usize, names: &[TenantName]) -> Result<()> {
+    run(url, jobs, names, |name| {
+        let row = format!("DELETE FROM public.schema_tracker WHERE name = '{name}'");
+        Ok(vec![format!("BEGIN; DROP SCHEMA {name} CASCADE; {row}; COMMIT;")])
+    })
+}
+
 /// Reads the tracker, and the ledgers in chunks.
 pub fn read(url: &str) -> Result<()> {
     #[derive(QueryableByName)]

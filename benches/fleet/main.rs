@@ -1,8 +1,8 @@
 //! What tenantry costs over the bare work, and how much memory it takes.
 //!
-//! Create, roll-out, migrate with nothing to do, list and health check are timed against a floor: the same SQL, one message
-//! per tenant, over as many raw connections, without a guard, a lock or a report. Both run in turns in one go, with fresh
-//! databases each round, and what counts is the ratio of a pair. Goals that are missed are told and are no failure, for
+//! Create, roll-out, migrate with nothing to do, list, health check and drop are timed against a floor: the same SQL, one
+//! message per tenant, over as many raw connections, without guards, locks or reports. Both run in turns, with fresh
+//! databases in each round, and the result is the ratio of a pair. A missed goal is reported and is no failure, because
 //! machines are noisy.
 //!
 //! `cargo bench --bench fleet` measures, `cargo bench --bench fleet -- --help` tells the options. Anything that runs the
@@ -206,6 +206,17 @@ fn whole_round(world: &World, sets: &Sets, args: &Args, round: usize, report: &m
         for turn in 0..READS {
             let timed = world::pair(turn, || ours::health(mine.url(), next, tenants), || floor::read(mine.url()))?;
             report.add("health check", tenants, Goal::None, timed);
+        }
+        // In slices, the last of which is in a smaller fleet than the first.
+        for (turn, slice) in all.chunks(SLICE).enumerate() {
+            let timed = world::pair(
+                round + turn,
+                || ours::drop(mine.url(), jobs, next, slice),
+                || floor::drop(bare.url(), jobs, slice),
+            )?;
+            if slice.len() == SLICE.min(all.len()) {
+                report.add("drop", slice.len(), Goal::None, timed);
+            }
         }
     }
     Ok(())

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tenantry::health::{self, Health};
-use tenantry::lifecycle::{self, IfExists};
+use tenantry::lifecycle::{self, IfExists, IfMissing};
 use tenantry::migrator::{self, Plan, Rollout};
-use tenantry::{Connector, Database, Fleet, Stop, Tenancy, TenantName};
+use tenantry::{Connector, Database, Fleet, SchemaName, Stop, Tenancy, TenantName};
 
 /// Puts the tracker into an empty database.
 pub fn prepare(url: &str, tenancy: &Tenancy) -> Result<()> {
@@ -20,6 +20,16 @@ pub fn create(url: &str, jobs: usize, tenancy: &Tenancy, names: &[TenantName]) -
     let plan = lifecycle::plan_create(&mut db, tenancy, names, IfExists::Fail)?;
     let report = lifecycle::create(&mut db, tenancy, plan, &Stop::default(), &mut ())?;
     ensure!(report.is_success() && report.done.len() == names.len(), "not all were created: {report:?}");
+    Ok(())
+}
+
+/// Drops the tenants.
+pub fn drop(url: &str, jobs: usize, tenancy: &Tenancy, names: &[TenantName]) -> Result<()> {
+    let mut db = connect(url, jobs)?;
+    let names: Vec<SchemaName> = names.iter().map(|name| name.schema().clone()).collect();
+    let plan = lifecycle::plan_drop(&mut db, tenancy, &names, false, IfMissing::Fail)?;
+    let report = lifecycle::drop_tenants(&mut db, tenancy, plan, &Stop::default(), &mut ())?;
+    ensure!(report.dropped.len() == names.len(), "not all were dropped: {report:?}");
     Ok(())
 }
 
@@ -60,7 +70,7 @@ pub fn list(url: &str, tenancy: &Tenancy, tenants: usize) -> Result<()> {
 /// Checks the fleet, which is well.
 pub fn health(url: &str, tenancy: &Tenancy, tenants: usize) -> Result<()> {
     let health = health::check(&mut connect(url, 2)?, tenancy, &health::Options::default(), |_| true)?;
-    ensure!(health.checked == tenants && is_well(&health), "the fleet is not well: {health:?}");
+    ensure!(health.checked() == tenants && is_well(&health), "the fleet is not well: {health:?}");
     Ok(())
 }
 

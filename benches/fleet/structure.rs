@@ -69,7 +69,7 @@ pub fn measure(world: &World, tenancy: &Tenancy, args: &Args) -> Result<Structur
 fn check(database: &Scratch<'_>, tenancy: &Tenancy, tenants: usize, stamps: Stamps) -> Result<()> {
     let mut db = ours::connect(database.url(), 8)?;
     let health = health::check(&mut db, tenancy, &Options { reference: Source::Migrations, stamps }, |_| true)?;
-    ensure!(health.checked == tenants && is_well(&health), "the fleet is not well: {health:?}");
+    ensure!(health.checked() == tenants && is_well(&health), "the fleet is not well: {health:?}");
     Ok(())
 }
 

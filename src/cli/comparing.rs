@@ -21,17 +21,17 @@ const IGNORE_FILE: &str = ".tenantry-ignore";
 /// How structures are compared.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Comparing {
-    /// Hold tenants against this tenant, or against the reference in this file (a name with a dot or a slash in it),
-    /// instead of what the tenant migrations produce
+    /// Compare with this tenant, or with the saved reference in this file (a name with a dot or a slash), instead of with
+    /// the result of the tenant migrations
     #[arg(long, value_name = "TENANT|FILE", value_parser = Place::from_str)]
     reference: Option<Place>,
 
-    /// Accept differences: [TENANT/]CODE[:OBJECT], where * stands for anything, as in index.extra:tmp_* and *.comment;
-    /// may be given several times
+    /// Ignore findings and differences: [TENANT/]CODE[:OBJECT], where * matches anything, for example index.extra:tmp_*,
+    /// *.comment or acme/missing-migrations; may be repeated
     #[arg(long, value_name = "PATTERN")]
     ignore: Vec<Pattern>,
 
-    /// Accept the differences that this file names, a pattern in a line [default: .tenantry-ignore, where there is one]
+    /// Ignore what the patterns in this file match, one per line [default: .tenantry-ignore, if it exists]
     #[arg(long, value_name = "FILE")]
     ignore_file: Option<PathBuf>,
 }
@@ -98,10 +98,10 @@ fn add_file(accepted: &mut Accepted, file: Option<&Path>) -> Result<()> {
     Ok(accepted.add_lines(&text).map_err(wrong)?)
 }
 
-/// Says which patterns accept nothing: what they were for has been mended, or they are misspelt.
+/// Reports patterns that match nothing: what they were for is fixed, or they are misspelt.
 pub(crate) fn tell_unused(accepted: &Accepted, output: &Output) {
     for pattern in accepted.unused() {
-        output.detail(format_args!("no difference is accepted by {pattern}"));
+        output.detail(format_args!("pattern {pattern} matches nothing"));
     }
 }
 

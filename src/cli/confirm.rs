@@ -1,20 +1,22 @@
-//! What a person must confirm.
+//! Confirmation prompts.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use anyhow::Result;
 
-/// It was not confirmed.
+use crate::text;
+
+/// Why a command was not confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unconfirmed {
     /// There is no terminal to ask on.
-    #[error("this must be confirmed, and there is no terminal to ask on")]
+    #[error("confirmation required, but there is no terminal")]
     NoTerminal,
     /// The answer was another.
     #[error("not confirmed; nothing was changed")]
     Declined,
-    /// What was shown is no longer so.
-    #[error("tenants were changed after they were shown; nothing was done")]
+    /// The tenants changed after they were shown.
+    #[error("tenants changed after they were shown; nothing was done")]
     Changed,
 }
 
@@ -22,14 +24,14 @@ impl Unconfirmed {
     /// What to do about it.
     pub(crate) fn hint(self) -> Option<&'static str> {
         match self {
-            Self::NoTerminal => Some("look at it with --dry-run, then give --yes"),
+            Self::NoTerminal => Some("check with --dry-run, then add --yes"),
             Self::Declined => None,
-            Self::Changed => Some("run the command again to see what it would do now"),
+            Self::Changed => Some("run the command again to see the current plan"),
         }
     }
 }
 
-/// What counts as a yes.
+/// The answer that confirms.
 pub(crate) enum Answer<'a> {
     /// `y` or `yes`.
     Yes,
@@ -37,7 +39,7 @@ pub(crate) enum Answer<'a> {
     Text(&'a str),
 }
 
-/// Asks, unless `yes` was said beforehand.
+/// Asks for confirmation unless `yes` is set.
 pub(crate) fn confirm(yes: bool, question: &str, answer: Answer<'_>) -> Result<()> {
     if yes {
         return Ok(());
@@ -45,8 +47,8 @@ pub(crate) fn confirm(yes: bool, question: &str, answer: Answer<'_>) -> Result<(
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(Unconfirmed::NoTerminal.into());
     }
-    // In one piece: standard error is not buffered, and the answer shows behind what is there.
-    io::stderr().lock().write_all(format!("{question} ").as_bytes())?;
+    // In one piece, for standard error is not buffered.
+    io::stderr().lock().write_all(format!("{} ", text::one_line(question)).as_bytes())?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
     let given = line.trim();

@@ -7,14 +7,16 @@ use anyhow::{Context as _, Result};
 use super::App;
 use super::exit::Exit;
 use super::interrupt;
-use super::output::Output;
+use super::output::{Output, Verbosity, count};
+use super::project;
 use super::settings::Settings;
 use crate::database::Database;
+use crate::fleet::Tenant;
 use crate::integrity;
 use crate::migration::MigrationSet;
 use crate::postgres::{Connector, DatabaseUrl};
 use crate::runs::Actor;
-use crate::tenancy::{Limits, Tenancy};
+use crate::tenancy::{Limits, RunAs, Tenancy};
 use crate::workers::Stop;
 
 /// What a command works with.
@@ -23,7 +25,14 @@ pub(crate) struct Context {
     actor: Actor,
     settings: Settings,
     output: Output,
-    /// For the demonstration, which plays an older release: only so many tenant migrations.
+    /// For the demonstration only.
+    demo: Option<Demo>,
+}
+
+/// What the demonstration does differently.
+#[derive(Debug, Clone, Copy)]
+struct Demo {
+    /// To play an older release: only so many tenant migrations.
     first: Option<usize>,
 }
 
@@ -53,18 +62,24 @@ impl Context {
     pub(crate) fn new(app: App, actor: Actor, settings: Settings) -> Self {
         interrupt::install();
         let output = Output::new(&settings);
-        Self { app, actor, settings, output, first: None }
+        Self { app, actor, settings, output, demo: None }
     }
 
-    /// The same with another database, and only the `first` tenant migrations.
-    pub(crate) fn elsewhere(&self, database_url: String, first: Option<usize>) -> Self {
+    /// The context of the demonstration: another database, the sample migrations, and only the `first` of them.
+    pub(crate) fn for_demo(&self, database_url: String, first: Option<usize>) -> Self {
         let settings = Settings { database_url: Some(database_url), ..self.settings.clone() };
-        Self { app: self.app.clone(), actor: self.actor.clone(), settings, output: self.output, first }
+        let (app, actor) = (self.app.clone(), self.actor.clone());
+        Self { app, actor, settings, output: self.output, demo: Some(Demo { first }) }
     }
 
     /// The name of the command line, for the commands that messages name.
     pub(crate) fn program(&self) -> &'static str {
         self.app.program
+    }
+
+    /// Whether tenant migrations are built into the program.
+    pub(crate) fn has_migrations_of_its_own(&self) -> bool {
+        self.app.tenant.is_some()
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -80,17 +95,52 @@ impl Context {
         format!("{} {line}{}", self.program(), self.settings.given)
     }
 
-    /// The migrations and how they are run.
+    /// The migrations and how they are run, for a command that uses the tenant migrations.
+    ///
+    /// # Errors
+    /// When none are chosen, or they cannot be used.
     pub(crate) fn tenancy(&self) -> Result<Tenancy> {
+        let tenant = self.tenant_migrations()?.ok_or_else(project::none_chosen)?;
+        self.tenancy_of(tenant)
+    }
+
+    /// The same for a command that only works on `public`: tenant migrations that cannot be used do not stop it.
+    pub(crate) fn tenancy_of_public(&self) -> Result<Tenancy> {
+        self.tenancy_of(MigrationSet::none())
+    }
+
+    /// The same for a command that works without tenant migrations, where none are chosen.
+    pub(crate) fn tenancy_if_chosen(&self) -> Result<Tenancy> {
+        let tenant = self.tenant_migrations()?.unwrap_or_else(MigrationSet::none);
+        self.tenancy_of(tenant)
+    }
+
+    /// The tenant migrations: those of the setting, else of the program, else of the project. The sample is used by the
+    /// demonstration only.
+    fn tenant_migrations(&self) -> Result<Option<MigrationSet>> {
+        if let Some(dir) = &self.settings.tenant_migrations {
+            return Ok(Some(self.demonstrated(MigrationSet::from_dir(dir)?)));
+        }
+        let embedded = self.app.tenant.or(self.app.sample.filter(|_| self.demo.is_some()));
+        if let Some(embedded) = embedded {
+            return Ok(Some(self.demonstrated(MigrationSet::from_embedded(embedded)?)));
+        }
+        let found = project::tenant_migrations()?.map(|dir| MigrationSet::from_dir(&dir)).transpose()?;
+        Ok(found.map(|set| self.demonstrated(set)))
+    }
+
+    fn demonstrated(&self, set: MigrationSet) -> MigrationSet {
+        match self.demo.and_then(|demo| demo.first) {
+            Some(first) => set.first(first),
+            None => set,
+        }
+    }
+
+    fn tenancy_of(&self, tenant: MigrationSet) -> Result<Tenancy> {
         let settings = &self.settings;
-        let tenant = match &settings.tenant_migrations {
-            Some(dir) => MigrationSet::from_dir(dir)?,
-            None => MigrationSet::from_embedded(self.app.tenant)?,
-        };
-        let tenant = match self.first {
-            Some(first) => tenant.first(first),
-            None => tenant,
-        };
+        if !tenant.is_empty() {
+            self.output.detail(format_args!("{}", project::in_use(&tenant)));
+        }
         let mut tenancy = Tenancy::new(tenant)?;
         let public = match &settings.public_migrations {
             Some(dir) => Some(MigrationSet::from_dir(dir)?),
@@ -99,7 +149,29 @@ impl Context {
         if let Some(public) = public {
             tenancy = tenancy.with_public_migrations(&public)?;
         }
-        Ok(tenancy.with_extension_schemas(settings.extension_schemas.clone()).with_limits(self.limits()))
+        let run_as = if settings.as_owner { RunAs::SchemaOwner } else { RunAs::ConnectedRole };
+        Ok(tenancy
+            .with_extension_schemas(settings.extension_schemas.clone())
+            .with_limits(self.limits())
+            .with_run_as(run_as))
+    }
+
+    /// Warns where migrations would run with the rights of a superuser in schemas of other roles: code that such a role has
+    /// put into its schema, for example a trigger, runs with these rights too.
+    pub(crate) fn warn_of_other_owners<'a>(&self, tenants: impl Iterator<Item = &'a Tenant>) {
+        if self.settings.as_owner {
+            return;
+        }
+        let foreign = tenants.filter(|tenant| tenant.of_other_owner).count();
+        if foreign == 0 {
+            return;
+        }
+        let schemas = count(foreign, "schema");
+        let belong = if foreign == 1 { "belongs" } else { "belong" };
+        self.output.warning(format_args!(
+            "{schemas} of the run {belong} to another role: triggers and other code there run with a superuser's rights"
+        ));
+        self.output.hint("connect as a role with fewer rights, or run the migrations as the owners: --as-owner");
     }
 
     fn limits(&self) -> Limits {
@@ -109,6 +181,7 @@ impl Context {
             lock_timeout: settings.lock_timeout.into(),
             retries: settings.retries,
             reconnect_for: settings.reconnect_for.into(),
+            ..Limits::default()
         }
     }
 
@@ -122,10 +195,12 @@ impl Context {
         Ok(db)
     }
 
-    /// The same, for a command that changes tenants, or only shows what it would change.
+    /// Connects for a command that changes tenants, or only shows what it would change: the migrations are those that the
+    /// database has recorded.
     pub(crate) fn fleet(&self, dry_run: bool) -> Result<(Tenancy, Database)> {
         let tenancy = self.tenancy()?;
         let mut db = self.database()?;
+        self.warn_of_ledger_upgrade(&db);
         match dry_run {
             true => {
                 db.require_tracker(&tenancy)?;
@@ -136,7 +211,37 @@ impl Context {
                 integrity::record(&mut db, &tenancy)?;
             }
         }
-        Ok((tenancy, db))
+        let retired = integrity::accepted_removed(&mut db)?;
+        Ok((tenancy.with_retired(retired), db))
+    }
+
+    /// Connects for a command that compares tenants with the migrations: these are of the database, whether or not they were
+    /// changed since they were recorded.
+    pub(crate) fn comparing(&self) -> Result<(Tenancy, Database)> {
+        let tenancy = self.tenancy()?;
+        let mut db = self.database()?;
+        if db.server().has_tracker {
+            integrity::require_own(&mut db, &tenancy)?;
+        }
+        let retired = integrity::accepted_removed(&mut db)?;
+        Ok((tenancy.with_retired(retired), db))
+    }
+
+    /// Shows which tenant migrations are in use, before what would be done with them. `--verbose` has shown it already.
+    pub(crate) fn show_migrations(&self, tenancy: &Tenancy) {
+        let set = tenancy.all_tenant_migrations();
+        if self.output.verbosity() == Verbosity::Normal && !set.is_empty() {
+            self.output.status(project::in_use(set));
+        }
+    }
+
+    /// Reports a database that an earlier release set up, whose public ledger is still diesel_cli's.
+    pub(crate) fn warn_of_ledger_upgrade(&self, db: &Database) {
+        if db.server().needs_ledger_upgrade() {
+            self.output.warning("the public migrations are recorded in diesel_cli's ledger, as by an earlier release");
+            self.output
+                .hint(format_args!("run '{}' to move them to public.schema_ledger", self.command("migrate-public")));
+        }
     }
 
     fn connector(&self) -> Result<Connector> {

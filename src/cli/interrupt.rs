@@ -1,32 +1,34 @@
-//! Ctrl-C and SIGTERM: the first lets what is under way finish, the second cancels it on the server, the third leaves.
+//! Ctrl-C and SIGTERM: the first lets running tenants finish, the second cancels them on the server, the third exits.
 
 use std::process::exit;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::exit::INTERRUPTED;
+use super::output::{self, to_stderr};
+use crate::text;
 use crate::workers::Stop;
 
-/// Whether what is under way is finished first.
+/// Whether running tenants finish first.
 static GRACEFUL: AtomicBool = AtomicBool::new(false);
 
 static STOP: OnceLock<Stop> = OnceLock::new();
 
-/// What is said when the process leaves at once.
+/// The message for a process that exits immediately.
 static LAST_WORDS: Mutex<Option<String>> = Mutex::new(None);
 
-/// From now on the first signal asks the work to stop after what is under way. Before, the first ends the process.
+/// From now on the first signal stops the run after the running tenants. Before, the first ends the process.
 pub(super) fn graceful() -> Stop {
     GRACEFUL.store(true, Ordering::Release);
     stop().clone()
 }
 
-/// Whether a signal has asked to begin nothing new.
+/// Whether a signal has asked the run to stop.
 pub(super) fn is_requested() -> bool {
     stop().is_requested()
 }
 
-/// Has something said when the process leaves at once: how far the work has come.
+/// Sets the message for a process that exits immediately: its progress.
 pub(super) fn last_words(words: Option<String>) {
     *LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner) = words;
 }
@@ -37,16 +39,16 @@ pub(super) fn install() {
         let stop = stop();
         if !GRACEFUL.load(Ordering::Acquire) || stop.is_cancel() {
             if let Some(words) = LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                anstream::eprintln!("\n{words}");
+                to_stderr(&format!("\n{}", text::one_line(&words)));
             }
             exit(i32::from(INTERRUPTED));
         }
         if stop.is_requested() {
             stop.cancel();
-            anstream::eprintln!("\ninterrupted again: cancelling what is under way; once more to leave at once");
+            to_stderr("\ninterrupted again: canceling the running statements; interrupt again to exit immediately");
         } else {
             stop.request();
-            anstream::eprintln!("\ninterrupted: finishing what is under way; once more to cancel it");
+            to_stderr("\ninterrupted: finishing the running tenants; interrupt again to cancel them");
         }
     };
     // It fails when an application has a handler of its own: then that one decides.
@@ -56,6 +58,6 @@ pub(super) fn install() {
 fn stop() -> &'static Stop {
     STOP.get_or_init(|| {
         Stop::default()
-            .or_else_tell(|why| anstream::eprintln!("error: what is under way cannot be cancelled yet: {why}"))
+            .or_else_tell(|why| output::error(format_args!("cannot cancel the running statements yet: {why}")))
     })
 }

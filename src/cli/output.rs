@@ -1,23 +1,26 @@
-//! Standard output is data; everything else goes to standard error.
+//! Standard output is data; everything else goes to standard error. Both print foreign text only as [`crate::text`] makes it
+//! safe: no control character reaches a terminal, and no text can imitate a line of the tool.
 
 use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
+use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
 use super::settings::{Color, Format, Settings};
+use crate::text::{self, MAX_SHOWN};
 
-/// How to talk.
+/// Prints to standard output and standard error, as the settings say.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     format: Format,
     verbosity: Verbosity,
 }
 
-/// How much to tell on standard error. Failures are always told.
+/// How much is printed to standard error. Errors are always printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verbosity {
     Quiet,
@@ -53,81 +56,170 @@ impl Output {
         self.verbosity
     }
 
-    /// Writes one JSON document.
+    /// Prints a JSON document.
     pub(crate) fn json(&self, document: &impl Serialize) -> Result<()> {
-        let mut out = io::stdout().lock();
-        // As an error of the stream: whoever reads it may have had enough.
-        serde_json::to_writer_pretty(&mut out, document).map_err(io::Error::from)?;
-        writeln!(out)?;
-        Ok(out.flush()?)
+        to_stdout(|out| {
+            document.serialize(&mut Serializer::with_formatter(&mut *out, Escaping(PrettyFormatter::new())))?;
+            writeln!(out)
+        })
     }
 
-    /// Writes lines.
+    /// Prints JSON that is serialized already.
+    pub(crate) fn json_text(&self, text: &str) -> Result<()> {
+        to_stdout(|out| writeln!(out, "{}", text::json(text.trim_end())))
+    }
+
+    /// Prints items, each as one line.
     pub(crate) fn lines(&self, lines: impl IntoIterator<Item = impl Display>) -> Result<()> {
-        let mut out = io::BufWriter::new(io::stdout().lock());
-        for line in lines {
-            writeln!(out, "{line}")?;
-        }
-        Ok(out.flush()?)
+        to_stdout(|out| {
+            lines.into_iter().try_for_each(|line| writeln!(out, "{}", text::one_line_with_tabs(&line.to_string())))
+        })
     }
 
-    /// Writes a table. On a terminal its cells wrap; elsewhere a row is a line.
+    /// Prints a script. Its statements keep their line breaks.
+    pub(crate) fn script(&self, lines: impl IntoIterator<Item = impl Display>) -> Result<()> {
+        to_stdout(|out| lines.into_iter().try_for_each(|line| writeln!(out, "{}", text::multi_line(&line.to_string()))))
+    }
+
+    /// Prints a table. On a terminal its cells wrap; elsewhere a row is a line.
     pub(crate) fn table(&self, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<()> {
-        let mut out = anstream::AutoStream::auto(io::stdout().lock());
         let drawn = draw(head, rows, io::stdout().is_terminal());
         let (first, rest) = drawn.split_once('\n').unwrap_or((&drawn, ""));
-        writeln!(out, "{HEAD}{first}{HEAD:#}")?;
-        if !rest.is_empty() {
-            writeln!(out, "{rest}")?;
-        }
-        Ok(out.flush()?)
+        let head = match anstream::AutoStream::choice(&io::stdout()) {
+            anstream::ColorChoice::Never => Style::new(),
+            _ => HEAD,
+        };
+        to_stdout(|out| {
+            writeln!(out, "{head}{first}{head:#}")?;
+            if !rest.is_empty() {
+                writeln!(out, "{rest}")?;
+            }
+            Ok(())
+        })
     }
 
-    /// The same on standard error: what a question is about.
+    /// Prints a table to standard error, for a question that follows.
     pub(crate) fn table_aside(&self, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
-        anstream::eprintln!("{}", draw(head, rows, io::stderr().is_terminal()));
+        to_stderr(&draw(head, rows, io::stderr().is_terminal()));
     }
 
-    /// What was done.
+    /// Prints what was done.
     pub(crate) fn status(&self, message: impl Display) {
         if self.verbosity >= Verbosity::Normal {
-            anstream::eprintln!("{message}");
+            self.summary(message);
         }
     }
 
-    /// What only `--verbose` tells.
+    /// Prints what was done, also with `--quiet`.
+    pub(crate) fn summary(&self, message: impl Display) {
+        to_stderr(&indented(&message.to_string(), 4));
+    }
+
+    /// Prints what only `--verbose` shows.
     pub(crate) fn detail(&self, message: fmt::Arguments<'_>) {
         if self.verbosity >= Verbosity::Verbose {
-            anstream::eprintln!("{message}");
+            self.summary(message);
         }
     }
 
     pub(crate) fn error(&self, message: impl Display) {
-        anstream::eprintln!("{ERROR}error:{ERROR:#} {message}");
+        error(message);
     }
 
     pub(crate) fn warning(&self, message: impl Display) {
-        anstream::eprintln!("{WARNING}warning:{WARNING:#} {message}");
+        labelled(WARNING, "warning", message);
     }
 
     pub(crate) fn hint(&self, message: impl Display) {
-        anstream::eprintln!("{HINT}hint:{HINT:#} {message}");
+        labelled(HINT, "hint", message);
     }
 
-    /// What to do next when all went well.
+    /// Prints what to do next after a success.
     pub(crate) fn next(&self, message: impl Display) {
         if self.verbosity >= Verbosity::Normal {
             self.hint(message);
         }
     }
 
-    /// More about the error before.
+    /// Prints more about the error before, at most [`MAX_SHOWN`] bytes of it.
     pub(crate) fn more(&self, label: &str, text: &str) {
-        let mut lines = text.lines();
-        anstream::eprintln!("  {label}: {}", lines.next().unwrap_or_default());
-        for line in lines {
-            anstream::eprintln!("  {:width$}  {line}", "", width = label.len());
+        let text = text::clip(text, MAX_SHOWN);
+        to_stderr(&format!("  {label}: {}", indented(&text, label.len() + 4)));
+    }
+}
+
+/// Prints an error where there are no settings yet.
+pub(crate) fn error(message: impl Display) {
+    labelled(ERROR, "error", message);
+}
+
+fn labelled(style: Style, label: &str, message: impl Display) {
+    to_stderr(&format!("{style}{label}:{style:#} {}", indented(&message.to_string(), label.len() + 2)));
+}
+
+/// The text with its lines after the first indented, so that none of them can be taken for a line of the tool.
+fn indented(text: &str, width: usize) -> String {
+    let text = text::multi_line(text.trim_end_matches(['\n', '\r']));
+    let mut lines = text.split('\n');
+    let mut out = lines.next().unwrap_or_default().to_owned();
+    for line in lines {
+        out.push('\n');
+        if !line.is_empty() {
+            out.push_str(&" ".repeat(width));
+            out.push_str(line);
         }
+    }
+    out
+}
+
+/// Writes to standard output. A reader that has closed it has seen enough, as `head` has: that is no error, and the command
+/// ends as if everything had been read.
+///
+/// # Errors
+/// Any other failure: what was to be printed is lost.
+pub(crate) fn to_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let written = write(&mut out).and_then(|()| out.flush());
+    // What is left in the buffer is not tried again.
+    let _ = out.into_parts();
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
+}
+
+/// Writes a line to standard error. A failure cannot be reported anywhere, and does not change what the command does.
+pub(crate) fn to_stderr(line: &str) {
+    // In one piece, so that lines of several threads do not mix.
+    let _ = anstream::stderr().lock().write_all(format!("{line}\n").as_bytes());
+}
+
+/// JSON whose strings have no unprintable characters.
+struct Escaping<'a>(PrettyFormatter<'a>);
+
+macro_rules! delegate {
+    ($($name:ident($($argument:ident: $type:ty),*);)*) => {
+        $(fn $name<W: ?Sized + Write>(&mut self, writer: &mut W, $($argument: $type),*) -> io::Result<()> {
+            self.0.$name(writer, $($argument),*)
+        })*
+    };
+}
+
+impl Formatter for Escaping<'_> {
+    delegate! {
+        begin_array();
+        end_array();
+        begin_array_value(first: bool);
+        end_array_value();
+        begin_object();
+        end_object();
+        begin_object_key(first: bool);
+        begin_object_value();
+        end_object_value();
+    }
+
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        writer.write_all(text::json(fragment).as_bytes())
     }
 }
 
@@ -170,7 +262,7 @@ fn draw(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>, wrap: bool) 
     table.load_style(presets::NOTHING);
     table.set_content_arrangement(if wrap { ContentArrangement::Dynamic } else { ContentArrangement::Disabled });
     table.set_header(head.iter().map(|cell| cell.to_uppercase()));
-    table.add_rows(rows);
+    table.add_rows(rows.into_iter().map(|row| row.into_iter().map(|cell| text::one_line(&cell).into_owned())));
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
@@ -193,5 +285,21 @@ mod tests {
         assert_eq!(size(0), "0 bytes");
         assert_eq!(size(8_192), "8.0 kB");
         assert_eq!(size(3 << 30), "3.0 GB");
+    }
+
+    #[test]
+    fn no_line_of_foreign_text_begins_where_the_tool_begins_its_own() {
+        assert_eq!(indented("a\nhint: b\r\n\n  error: c\n", 7), "a\n       hint: b\n\n         error: c");
+        assert_eq!(indented("\u{1b}[2Ja\rb", 2), "\\u{1b}[2Ja\\rb");
+    }
+
+    #[test]
+    fn json_has_no_unprintable_characters() {
+        let mut out = Vec::new();
+        let document = serde_json::json!({ "a\u{9b}": ["\u{202e}", "\u{1b}", "é"], "b": {} });
+        document.serialize(&mut Serializer::with_formatter(&mut out, Escaping(PrettyFormatter::new()))).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(!text.replace('\n', "").contains(text::is_unprintable), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), document);
     }
 }

@@ -1,4 +1,4 @@
-//! How a run over a fleet shows itself while it lasts: a bar on a terminal, elsewhere a line now and then.
+//! The progress of a run over a fleet: a bar on a terminal, elsewhere a line every ten seconds.
 
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ pub(crate) struct Progress {
     next_line: Instant,
     /// Whether some tenants are too large for one transaction.
     in_steps: bool,
-    /// What goes on with what is left.
+    /// How to resume the run.
     resumed_by: String,
 }
 
@@ -44,28 +44,28 @@ impl Progress {
             failed: 0,
             next_line,
             in_steps: false,
-            resumed_by: "the same command goes on from there".to_owned(),
+            resumed_by: "repeat the command to resume".to_owned(),
         }
     }
 
-    /// Says what goes on with what is left, where it is not the same command.
+    /// Sets how to resume the run, if not by the same command.
     pub(crate) fn resumed_by(mut self, words: impl Into<String>) -> Self {
         self.resumed_by = words.into();
         self
     }
 
-    /// Says that some tenants are worked on in several transactions, and may be left in between.
+    /// Sets whether some tenants take several transactions, and may be left incomplete.
     pub(crate) fn in_steps(mut self, in_steps: bool) -> Self {
         self.in_steps = in_steps;
         self
     }
 
-    /// What is said when the process leaves in the middle.
+    /// The message for a process that exits before the run has ended.
     fn words(&self) -> String {
         let left = self.total.saturating_sub(self.done + self.failed);
-        let how = if self.in_steps { ", or in part where it is large" } else { "" };
+        let how = if self.in_steps { " (a large one may be partly dropped)" } else { "" };
         format!(
-            "left at once: {} {}, {} failed, {} not known to be done; what was under way is done whole or not at all{how}; {}",
+            "aborted: {} {}, {} failed, {} not confirmed; running tenants are committed or rolled back as a whole{how}; {}",
             count(self.done, "tenant"),
             self.verb,
             thousands(self.failed),
@@ -126,7 +126,7 @@ impl Observer for Progress {
 
     fn away(&mut self, patience: Duration) {
         let line = format!(
-            "{} of {} {}; the server is away, and waited for, for up to {}",
+            "{} of {} {}; lost connection to the server, waiting for it for up to {}",
             thousands(self.done),
             count(self.total, "tenant"),
             self.verb,
@@ -136,12 +136,12 @@ impl Observer for Progress {
     }
 
     fn back(&mut self) {
-        self.bar.suspend(|| self.output.status("the server is back"));
+        self.bar.suspend(|| self.output.status("reconnected to the server"));
     }
 
     fn pause(&mut self, time: Duration) {
         let line = format!(
-            "{} of {} {}; the next after a pause of {}",
+            "{} of {} {}; pausing for {} before the next batch",
             thousands(self.done),
             count(self.total, "tenant"),
             self.verb,

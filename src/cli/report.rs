@@ -1,10 +1,9 @@
-//! What is said when something went wrong, and the report of a run over a fleet.
+//! Prints errors, and the report of a run over a fleet.
 
 mod documents;
 mod summary;
 
 use std::collections::BTreeMap;
-use std::io;
 
 use anyhow::Result;
 
@@ -14,23 +13,20 @@ use super::exit::Exit;
 use super::interrupt;
 use super::output::{Output, Verbosity, count, thousands};
 use crate::error::Error;
-use crate::failure::{Effect, Failed, MigrationFailure, TenantError, without_name};
+use crate::failure::{Attempts, Effect, Failed, MigrationFailure, TenantError, without_name};
 use crate::local::LocalError;
 use crate::migration::LoadError;
 use crate::migrator::{Ended, Report};
 use crate::name::NameError;
 use crate::postgres::{ParseUrlError, ServerMessage};
+use crate::text::{self, MAX_KEPT, MAX_SHOWN};
 
 use documents::RunDocument;
 pub(crate) use documents::{FailedDocument, ended};
 pub(crate) use summary::Summary;
 
-/// Tells of an error that ends the command, and how it ends.
+/// Prints an error that ends the command. Returns the exit status for it.
 pub(crate) fn error(context: &Context, error: &anyhow::Error) -> Exit {
-    // Whoever read the output has had enough, as `head` has.
-    if error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_closed_pipe)) {
-        return Exit::Done;
-    }
     let output = context.output();
     let failed = error.chain().find_map(|cause| match cause.downcast_ref() {
         Some(Error::PublicMigration(failure)) => Some(failure),
@@ -69,10 +65,6 @@ pub(crate) fn error(context: &Context, error: &anyhow::Error) -> Exit {
     }
 }
 
-fn is_closed_pipe(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::BrokenPipe
-}
-
 fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
     cause.is::<Usage>()
         || cause.is::<LoadError>()
@@ -80,11 +72,16 @@ fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
         || cause.is::<NameError>()
         || matches!(
             cause.downcast_ref(),
-            Some(Error::UnknownVersion { .. } | Error::NoExtensionSchema { .. } | Error::Migrations(_))
+            Some(
+                Error::UnknownVersion { .. }
+                    | Error::NoExtensionSchema { .. }
+                    | Error::ForeignMigrations { .. }
+                    | Error::Migrations(_)
+            )
         )
 }
 
-/// Tells of the failures of a fleet, those that are the same together.
+/// Prints the failures of a fleet, equal ones together.
 pub(crate) fn failures(context: &Context, failed: &[Failed]) {
     /// More tenants than this are counted, not named, unless `--verbose`.
     const NAMED: usize = 20;
@@ -107,7 +104,7 @@ pub(crate) fn failures(context: &Context, failed: &[Failed]) {
                 let alike = many.iter().all(|one| headline(&one.error) == headline(&first.error));
                 let headline = headline(&first.error);
                 let headline = if alike { headline } else { without_name(&headline, &first.tenant) };
-                output.error(format_args!("{}, each: {headline}", count(many.len(), "tenant")));
+                output.error(format_args!("{}: {headline}", count(many.len(), "tenant")));
             }
         }
         if let TenantError::Migration(failure) = &first.error {
@@ -115,11 +112,11 @@ pub(crate) fn failures(context: &Context, failed: &[Failed]) {
         } else if let TenantError::Server(server) | TenantError::ConnectionLost(server) = &first.error {
             server_says(output, server);
         } else if let TenantError::Deferred { server, holders, .. } = &first.error {
-            output.more("at last", &server.message);
+            output.more("last error", &server.message);
             server_says(output, server);
-            holders.iter().for_each(|holder| output.more("held", &holder.to_string()));
+            holders.iter().for_each(|holder| output.more("lock held", &holder.to_string()));
             // Migrations before it may have been committed.
-            output.more("effect", "what was under way was rolled back; the next run goes on from there");
+            output.more("effect", "rolled back; the next run resumes from there");
         }
         if group.len() > 1 {
             let shown = if output.verbosity() == Verbosity::Verbose { group.len() } else { NAMED };
@@ -143,22 +140,22 @@ fn statement_of(error: &TenantError) -> Option<&str> {
     }
 }
 
-/// The error without what is told in lines of its own.
+/// The error without the parts that are printed on separate lines.
 fn headline(error: &TenantError) -> String {
     match error {
         TenantError::Migration(failure) => headline_of(failure),
-        TenantError::Server(server) => server.message.clone(),
+        TenantError::Server(server) => text::clip(&server.message, MAX_SHOWN).into_owned(),
         TenantError::Deferred { contention, attempts, .. } => {
-            let tries = if *attempts == 1 { String::new() } else { format!(" each of {attempts} times") };
-            format!("deferred: {contention} stopped it{tries}")
+            format!("deferred: {}", Attempts(*contention, *attempts))
         }
-        other => other.to_string(),
+        other => text::clip(&other.to_string(), MAX_KEPT).into_owned(),
     }
 }
 
 fn headline_of(failure: &MigrationFailure) -> String {
     let line = failure.at.as_ref().map_or(String::new(), |at| format!(":{}", at.line));
-    format!("migration {}/{}{line} failed: {}", failure.folder, failure.file, failure.server.message)
+    let message = text::clip(&failure.server.message, MAX_SHOWN);
+    format!("migration {}/{}{line} failed: {message}", failure.folder, failure.file)
 }
 
 fn migration(output: &Output, failure: &MigrationFailure) {
@@ -167,9 +164,9 @@ fn migration(output: &Output, failure: &MigrationFailure) {
     }
     server_says(output, &failure.server);
     match (failure.effect, failure.applied_before) {
-        (Effect::RolledBack, 0) => output.more("effect", "rolled back, nothing is changed"),
+        (Effect::RolledBack, 0) => output.more("effect", "rolled back, nothing was changed"),
         (Effect::RolledBack, n) => {
-            output.more("effect", &format!("rolled back; {} before it stay applied", count(n, "migration")))
+            output.more("effect", &format!("rolled back; {} before it remain applied", count(n, "migration")))
         }
         (Effect::InEffect { .. }, _) => {}
     }
@@ -184,9 +181,9 @@ fn server_says(output: &Output, server: &ServerMessage) {
     }
 }
 
-/// Tells of a run over a fleet, on standard error or as JSON, and how it ends the command.
+/// Prints the report of a run over a fleet, on standard error or as JSON. Returns the exit status for it.
 ///
-/// `verb` is what was done (`created`, `migrated`); `again` is the command that tries the rest again.
+/// `verb` is what was done (`created`, `migrated`); `again` is the command that retries the rest.
 pub(crate) fn run(context: &Context, report: &Report, verb: &str, again: &str) -> Result<Exit> {
     let output = context.output();
     if output.is_json() {
@@ -212,7 +209,7 @@ pub(crate) fn run(context: &Context, report: &Report, verb: &str, again: &str) -
     Ok(exit(report.ended.as_ref(), report.is_success()))
 }
 
-/// How a run over a fleet ends the command.
+/// The exit status for a run over a fleet.
 pub(crate) fn exit(ended: Option<&Ended>, is_success: bool) -> Exit {
     match ended {
         Some(Ended::Lost(_)) => Exit::Refused,
@@ -220,7 +217,7 @@ pub(crate) fn exit(ended: Option<&Ended>, is_success: bool) -> Exit {
     }
 }
 
-/// Tells of a server that was lost, or can do no work.
+/// Prints the error if the run lost the server.
 pub(crate) fn lost(context: &Context, ended: Option<&Ended>) {
     if let Some(Ended::Lost(error)) = ended {
         context.output().error(error);
@@ -230,14 +227,16 @@ pub(crate) fn lost(context: &Context, ended: Option<&Ended>) {
     }
 }
 
-/// What is said of a run that ended early by itself.
+/// Why a run stopped early by itself.
 fn why(ended: &Ended) -> Option<&'static str> {
     match ended {
         Ended::Interrupted | Ended::Lost(_) => None,
-        Ended::Failure => {
-            Some("stopped: more tenants failed than --max-failures or --fail-fast allows; no other was begun")
+        Ended::Failure => Some(
+            "stopped: more tenants failed than --max-failures or --fail-fast allows; the remaining tenants were not started",
+        ),
+        Ended::Breaker => {
+            Some("stopped: the first tenants all failed with the same error; the remaining tenants were not started")
         }
-        Ended::Breaker => Some("stopped: the first tenants all failed in the same way; no other was begun"),
-        Ended::Canary => Some("stopped: not all is well with the canaries; no other was begun"),
+        Ended::Canary => Some("canary failed; stopped before the remaining tenants"),
     }
 }

@@ -22,11 +22,12 @@ pub(crate) struct Settings {
     #[arg(long, global = true, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) database_url: Option<String>,
 
-    /// Read the tenant migrations from a directory instead of the binary
+    /// Directory of the tenant migrations [default: those built into the program, else dir of [migrations_directory] in
+    /// diesel.toml, else migrations/tenant]
     #[arg(long, global = true, env = "TENANTRY_TENANT_MIGRATIONS", hide_env_values = true, value_name = "DIR")]
     pub(crate) tenant_migrations: Option<PathBuf>,
 
-    /// Read the public migrations from a directory instead of the binary; the tracker's own are added to them
+    /// Directory of the public migrations, which are added to the tracker's own [default: those built into the program]
     #[arg(long, global = true, env = "TENANTRY_PUBLIC_MIGRATIONS", hide_env_values = true, value_name = "DIR")]
     pub(crate) public_migrations: Option<PathBuf>,
 
@@ -120,6 +121,14 @@ pub(crate) struct Settings {
     #[arg(long, global = true, env = "TENANTRY_STATEMENT_TIMEOUT", hide_env_values = true, value_parser = statement_timeout, value_name = "TIME")]
     pub(crate) statement_timeout: Option<humantime::Duration>,
 
+    /// Run the tenant migrations as the role that owns the tenant's schema: an accident then reaches no further than that role
+    ///
+    /// What the migrations create belongs to that role. This is no protection against a hostile tenant, whose triggers can
+    /// reset the role: for that, connect as a role with few rights.
+    #[arg(long, global = true, env = "TENANTRY_AS_OWNER", hide_env_values = true, action = ArgAction::SetTrue,
+          value_parser = FalseyValueParser::new())]
+    pub(crate) as_owner: bool,
+
     /// Those that came as flags and that a command to be typed must have, as they are written behind it.
     #[arg(skip)]
     pub(crate) given: String,
@@ -148,6 +157,9 @@ impl Settings {
             if let Some(value) = given(matches, id) {
                 self.given.push_str(&format!(" --{flag} {}", shell_word(&value)));
             }
+        }
+        if source(matches, "as_owner") == Some(ValueSource::CommandLine) {
+            self.given.push_str(" --as-owner");
         }
         if self.quiet && self.verbose {
             let by_flag = |id| source(matches, id) == Some(ValueSource::CommandLine);

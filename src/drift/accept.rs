@@ -1,4 +1,4 @@
-//! Differences that are accepted: told by nobody, and no reason to fail.
+//! Findings and differences that are ignored: not reported, and no reason to fail.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,8 +9,8 @@ use regex::Regex;
 
 use super::difference::Difference;
 
-/// Which differences are accepted: `[TENANT/]CODE[:OBJECT]`, where `*` stands for anything, as in `index.extra:tmp_*`,
-/// `*.comment` and `acme/table.owner`.
+/// A pattern for findings and differences: `[TENANT/]CODE[:OBJECT]`, where `*` matches anything, for example
+/// `index.extra:tmp_*`, `*.comment`, `acme/table.owner` and `acme/missing-migrations`.
 #[derive(Debug, Clone)]
 pub struct Pattern {
     text: String,
@@ -20,17 +20,18 @@ pub struct Pattern {
     used: Arc<AtomicBool>,
 }
 
-/// A text that is no [`Pattern`].
+/// A text that is not a [`Pattern`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no pattern: [TENANT/]CODE[:OBJECT], as in index.extra:tmp_* or acme/*.comment")]
+#[error("invalid pattern {0:?}: expected [TENANT/]CODE[:OBJECT], for example index.extra:tmp_* or acme/*.comment")]
 pub struct ParsePatternError(String);
 
-/// Patterns, any of which accepts a difference.
+/// Patterns, any of which accepts a finding or difference.
 #[derive(Debug, Clone, Default)]
 pub struct Accepted(Vec<Pattern>);
 
 impl Pattern {
-    fn accepts(&self, tenant: &str, code: &str, object: &str) -> bool {
+    /// Whether it matches something of a tenant, whose name is empty for the database.
+    pub fn matches(&self, tenant: &str, code: &str, object: &str) -> bool {
         let accepts = self.tenant.as_ref().is_none_or(|pattern| pattern.is_match(tenant))
             && self.code.is_match(code)
             && self.object.as_ref().is_none_or(|pattern| pattern.is_match(object));
@@ -61,14 +62,25 @@ impl Accepted {
         Ok(())
     }
 
-    /// Whether a tenant's difference is accepted.
+    /// Whether a difference of a tenant is accepted.
     pub fn accepts(&self, tenant: &str, own_name: &str, difference: &Difference) -> bool {
         if self.0.is_empty() {
             return false;
         }
         let (code, object) = (difference.code(), difference.name(own_name));
-        // Every pattern is asked, so that those that accept nothing are known.
-        self.0.iter().filter(|pattern| pattern.accepts(tenant, &code, &object)).count() > 0
+        // Without a short cut, so that the patterns that accept nothing are known.
+        self.0.iter().filter(|pattern| pattern.matches(tenant, &code, &object)).count() > 0
+    }
+
+    /// Whether a finding is accepted: each of its objects, or the finding itself where it names none.
+    pub fn accepts_finding(&self, tenant: Option<&str>, code: &str, objects: &[String]) -> bool {
+        let accepts = |object: &str| {
+            self.0.iter().filter(|pattern| pattern.matches(tenant.unwrap_or_default(), code, object)).count() > 0
+        };
+        match objects {
+            [] => accepts(""),
+            objects => objects.iter().filter(|object| accepts(object)).count() == objects.len(),
+        }
     }
 
     /// The patterns that have accepted nothing yet.
@@ -119,7 +131,7 @@ mod tests {
     use super::*;
 
     fn accepts(pattern: &str, tenant: &str, code: &str, object: &str) -> bool {
-        pattern.parse::<Pattern>().unwrap().accepts(tenant, code, object)
+        pattern.parse::<Pattern>().unwrap().matches(tenant, code, object)
     }
 
     #[test]
@@ -130,6 +142,18 @@ mod tests {
         assert!(!accepts("index.extra", "acme", "index.extra-large", "users.tmp_1"));
         assert!(!accepts("index.extra:tmp_*", "acme", "index.extra", "users.tmp_1"));
         assert!(!accepts("globex/*", "acme", "table.comment", "users"));
+    }
+
+    #[test]
+    fn a_finding_is_accepted_with_all_of_its_objects() {
+        let accepted = |patterns: &[&str]| Accepted::new(patterns.iter().map(|pattern| pattern.parse().unwrap()));
+        let two = ["1".to_owned(), "2".to_owned()];
+        assert!(accepted(&["missing-migrations"]).accepts_finding(Some("acme"), "missing-migrations", &two));
+        assert!(accepted(&["x:1", "x:2"]).accepts_finding(Some("acme"), "x", &two));
+        assert!(!accepted(&["x:1"]).accepts_finding(Some("acme"), "x", &two));
+        assert!(accepted(&["acme/schema-missing"]).accepts_finding(Some("acme"), "schema-missing", &[]));
+        assert!(!accepted(&["acme/tracker-behind"]).accepts_finding(None, "tracker-behind", &[]));
+        assert!(accepted(&["tracker-*"]).accepts_finding(None, "tracker-behind", &[]));
     }
 
     #[test]

@@ -24,9 +24,9 @@ pub enum Level {
     Cosmetic,
 }
 
-/// A text that is no [`Level`].
+/// A text that is not a [`Level`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no level")]
+#[error("unknown level: {0:?}")]
 pub struct UnknownLevel(String);
 
 impl Level {

@@ -14,11 +14,9 @@ use crate::structure::{OWN, Structure};
 pub(super) struct Mentions(HashSet<String>);
 
 impl Mentions {
-    pub(super) fn of(structure: Option<&Structure>) -> Self {
+    pub(super) fn of(structure: &Structure) -> Self {
         let mut words = HashSet::new();
-        if let Some(structure) = structure {
-            words_before_dots(structure, &mut words);
-        }
+        words_before_dots(structure, &mut words);
         Self(words)
     }
 

@@ -1,17 +1,19 @@
 //! Drift: any difference of a tenant's structure from the reference.
 
 mod accept;
+mod candidate;
 mod check;
 mod compare;
 mod difference;
 mod level;
 mod mentions;
 mod one;
+mod pass;
 pub mod repair;
 mod stamp;
 
 pub use accept::{Accepted, ParsePatternError, Pattern};
-pub use check::{Drift, Group, Member, NotCompared, check};
+pub use check::{Drift, Group, Member, Unchecked, check};
 pub use compare::compare;
 pub use difference::{Aspect, Difference};
 pub use level::{Level, UnknownLevel};

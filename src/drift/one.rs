@@ -1,4 +1,4 @@
-//! One tenant held against the reference, or against another.
+//! Compares one tenant with the reference, or with another tenant.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -8,13 +8,14 @@ use super::compare::compare;
 use super::difference::Difference;
 use crate::database::Database;
 use crate::error::Error;
+use crate::fleet::{Fleet, Tenant};
 use crate::name::TenantName;
-use crate::reference::{Reference, Source};
+use crate::reference::{self, Reference, Source};
 use crate::structure::{self, Structure};
 use crate::tenancy::Tenancy;
 use crate::tracker::schema_tracker;
 
-/// In what one tenant differs.
+/// The differences of one tenant.
 #[derive(Debug, Clone)]
 pub struct Diff {
     /// Its schema's name as the server quotes it.
@@ -23,12 +24,12 @@ pub struct Diff {
     pub differences: Vec<Difference>,
 }
 
-/// A tenant's structure, and what it is to be.
+/// A tenant's structure, and the expected one.
 #[derive(Debug, Clone)]
 pub struct Compared {
-    /// The reference that it is held against.
+    /// The reference that it is compared with.
     pub reference: Reference,
-    /// What its ledger records.
+    /// The applied migrations, which select the expected structure.
     pub applied: Vec<String>,
     /// Its structure.
     pub structure: Structure,
@@ -37,12 +38,12 @@ pub struct Compared {
 }
 
 impl Compared {
-    /// What the tenant is held against.
+    /// The expected structure.
     pub fn expected(&self) -> Option<&Structure> {
         self.reference.structure(&self.applied)
     }
 
-    /// In what it differs.
+    /// The differences.
     pub fn diff(&self) -> Diff {
         let differences =
             self.expected().map(|expected| compare(expected, &self.structure, &self.names)).unwrap_or_default();
@@ -50,33 +51,46 @@ impl Compared {
     }
 }
 
-/// Reads a tenant, and the reference at the migrations that the tenant has.
+/// Reads a tenant, and the reference at the tenant's applied migrations. A tenant that changes meanwhile is read again.
 ///
 /// # Errors
-/// [`Error::Tenant`] or [`Error::CannotCompare`] when one of the two is not to be had, or what the server answered.
+/// [`Error::Tenant`] or [`Error::CannotCompare`] when one of the two is not available, or the server's error.
 pub fn against_reference(
     db: &mut Database,
     tenancy: &Tenancy,
     name: &TenantName,
     source: &Source,
 ) -> Result<Compared, Error> {
-    let (structure, ledger) = structure::read_with_ledger(db, tenancy, name)?;
-    if !ledger.unknown.is_empty() {
-        return Err(Error::cannot_compare(
-            name,
-            "its ledger records migrations that are none of the tenant migrations",
-        ));
+    for _ in 0..TRIES {
+        let before = tenant(db, tenancy, name)?;
+        // It refuses a tenant without a ledger, and one that does not exist.
+        let (structure, _) = structure::read_with_ledger(db, tenancy, name)?;
+        let Some(applied) = before.as_ref().and_then(reference::applied).cloned() else {
+            return Err(Error::cannot_compare(name, "its ledger records migrations that are not tenant migrations"));
+        };
+        let after = tenant(db, tenancy, name)?;
+        if after.as_ref().and_then(reference::applied) != Some(&applied) {
+            continue;
+        }
+        let reference = Reference::from_source(db, tenancy, source, &BTreeSet::from([applied.clone()]))?
+            .map_err(|why| Error::cannot_compare(name, &why.to_string()))?;
+        if reference.structure(&applied).is_none() {
+            return Err(Error::cannot_compare(name, "there is no reference for its set of applied migrations"));
+        }
+        return Ok(Compared { reference, applied, structure, names: names(db)? });
     }
-    let applied = ledger.applied.clone();
-    let reference = Reference::from_source(db, tenancy, source, &BTreeSet::from([applied.clone()]))?
-        .map_err(|why| Error::cannot_compare(name, &why.to_string()))?;
-    if reference.structure(&applied).is_none() {
-        return Err(Error::cannot_compare(name, "there is no reference for the migrations that it has"));
-    }
-    Ok(Compared { reference, applied, structure, names: names(db)? })
+    Err(Error::cannot_compare(name, "it changed each time it was read"))
 }
 
-/// Reads two tenants; the second one is what the first is held against, whichever migrations they have.
+/// How often a tenant is read that is migrated while it is read.
+const TRIES: usize = 3;
+
+fn tenant(db: &mut Database, tenancy: &Tenancy, name: &TenantName) -> Result<Option<Tenant>, Error> {
+    let fleet = Fleet::read_some(db.connection(), tenancy.tenant_migrations(), std::slice::from_ref(name))?;
+    Ok(fleet.tenants.into_iter().next())
+}
+
+/// Reads two tenants, to compare the first one with the second, whichever migrations they have.
 ///
 /// # Errors
 /// As [`against_reference`].

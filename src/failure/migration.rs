@@ -1,4 +1,4 @@
-//! How a migration fails, and what it leaves.
+//! The failure of a migration, and what remains of it.
 
 use std::fmt;
 
@@ -54,8 +54,8 @@ impl MigrationFailure {
         match self.effect {
             Effect::RolledBack => None,
             Effect::InEffect { statements, of } => Some(format!(
-                "the migration is not transactional: {statements} of its {of} statements are in effect, and the next run \
-                 goes on after them"
+                "the migration is not transactional: {statements} of its {of} statements were executed, and the next run \
+                 resumes after them"
             )),
         }
     }

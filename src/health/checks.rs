@@ -10,8 +10,9 @@ use diesel::sql_types::{Array, Text};
 use super::finding::{Finding, Kind};
 use crate::error::Error;
 use crate::fleet::{Fleet, Schema, Tenant};
+use crate::integrity::schema_migration as recorded;
 use crate::ledger::Ledger;
-use crate::migration::MigrationSet;
+use crate::migration::{self, MigrationSet};
 use crate::migrator;
 use crate::name::TenantName;
 use crate::postgres::CHUNK;
@@ -19,12 +20,9 @@ use crate::sql::statement::identifiers;
 use crate::tenancy::Tenancy;
 use crate::tracker::State;
 
-/// What the tracker and the ledger tell of one tenant. `under_way`: a session is working on it.
-pub(super) fn tenant(tenant: &Tenant, set: &MigrationSet, under_way: bool, findings: &mut Vec<Finding>) {
+/// The findings of the tracker and the ledger about one tenant that no session is working on.
+pub(super) fn tenant(tenant: &Tenant, set: &MigrationSet, findings: &mut Vec<Finding>) {
     let name = &tenant.name;
-    if under_way {
-        return;
-    }
     match (tenant.state, &tenant.schema) {
         (State::Dropping, _) => return findings.push(Finding::stuck(name, Kind::StuckDropping)),
         (State::Creating, Schema::Ledger { .. } | Schema::NoLedger { .. }) => {
@@ -35,10 +33,11 @@ pub(super) fn tenant(tenant: &Tenant, set: &MigrationSet, under_way: bool, findi
     match &tenant.schema {
         Schema::Missing => findings.push(Finding::schema_missing(name, tenant.state)),
         Schema::Unreadable => findings.push(Finding::unreadable(name)),
+        Schema::InvalidLedger { why } => findings.push(Finding::invalid_ledger(name, why)),
         Schema::NoLedger { empty, .. } => findings.push(Finding::ledger_missing(name, *empty)),
         Schema::Ledger { ledger, .. } => of_ledger(name, ledger, set, findings),
     }
-    // Of one that is among them the ledger tells that it is pending.
+    // One of the set is pending by the ledger, which is a finding already.
     if let Some(unfinished) = tenant.unfinished.as_ref().filter(|it| set.position(&it.version).is_none()) {
         findings.push(Finding::unfinished(name, unfinished));
     }
@@ -59,74 +58,105 @@ fn of_ledger(name: &TenantName, ledger: &Ledger, set: &MigrationSet, findings: &
     }
 }
 
-/// Tables of the tenants that are in `public`: where migrations land that run without their schema. A name that the
-/// public migrations use is theirs.
-pub(super) fn tables_in_public(
+/// The tenant migrations that tenantry itself has applied to `public`: one of the ledgers of `public` has the version,
+/// `public.schema_migration` records it as a public migration, and it is not one of the public migrations now.
+///
+/// Diesel's ledger alone proves nothing: Diesel's own command line records an application's migrations there.
+pub(super) fn tenant_migrations_in_public(
     conn: &mut PgConnection,
-    tables: &BTreeSet<String>,
-    public: &MigrationSet,
-) -> Result<Vec<Finding>, Error> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Text)]
-        name: String,
-    }
-    let theirs: HashSet<String> = public.iter().flat_map(|migration| identifiers(migration.up().text())).collect();
-    let tables: Vec<&str> = tables.iter().map(String::as_str).filter(|table| !theirs.contains(*table)).collect();
-    if tables.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows: Vec<Row> = sql_query(
-        "SELECT relname::text AS name FROM pg_class \
-         WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'public') \
-         AND relkind IN ('r', 'p') AND relname = ANY($1) ORDER BY relname",
-    )
-    .bind::<Array<Text>, _>(tables)
-    .load(conn)
-    .map_err(Error::doing("look for tenants' tables in public"))?;
-    Ok(rows.iter().map(|row| Finding::table_in_public(&row.name)).collect())
-}
-
-/// Tenant migrations that the public ledger records, and that are no public migrations.
-pub(super) fn ledger_in_public(applied: &[String], tenancy: &Tenancy) -> Option<Finding> {
-    let stray: Vec<String> = applied
+    applied: &BTreeSet<String>,
+    tenancy: &Tenancy,
+) -> Result<Vec<String>, Error> {
+    let stray: Vec<&String> = applied
         .iter()
         .filter(|version| {
             tenancy.tenant_migrations().position(version).is_some()
                 && tenancy.public_migrations().position(version).is_none()
         })
-        .cloned()
         .collect();
-    (!stray.is_empty()).then(|| Finding::ledger_in_public(stray))
+    if stray.is_empty() {
+        return Ok(Vec::new());
+    }
+    recorded::table
+        .filter(recorded::kind.eq(migration::Kind::Public.as_str()))
+        .filter(recorded::version.eq_any(stray))
+        .select(recorded::version)
+        .order(recorded::version)
+        .load(conn)
+        .map_err(Error::doing("read public.schema_migration"))
 }
 
-/// Whether the tracker has a tenant in a state that passes.
-pub(super) fn is_passing(tenant: &Tenant) -> bool {
-    matches!(tenant.state, State::Creating | State::Dropping) || tenant.unfinished.is_some()
-}
-
-/// Those tenants that the tracker has in a passing state, and that a session is working on: it holds their lock.
-pub(super) fn under_way(conn: &mut PgConnection, fleet: &Fleet) -> Result<HashSet<String>, Error> {
+/// The tables in `public` that tenant migrations have created there: for each of `versions`, all of its tables or none.
+/// `tables` are the tables that any tenant migration creates. A name that a public migration uses belongs to that one.
+pub(super) fn tables_in_public(
+    conn: &mut PgConnection,
+    versions: &[String],
+    tables: &BTreeSet<String>,
+    tenancy: &Tenancy,
+) -> Result<Vec<Finding>, Error> {
+    let of_public: HashSet<String> =
+        tenancy.public_migrations().iter().flat_map(|migration| identifiers(migration.up().text())).collect();
+    let set = tenancy.tenant_migrations();
+    let created: Vec<BTreeSet<String>> = versions
+        .iter()
+        .filter_map(|version| set.position(version))
+        .map(|index| identifiers(set.at(index).up().text()).filter(|word| tables.contains(word)).collect())
+        .collect();
+    if created.iter().all(BTreeSet::is_empty) {
+        return Ok(Vec::new());
+    }
+    let names: Vec<&String> = created.iter().flatten().collect();
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Text)]
         name: String,
     }
-    let passing: Vec<&str> =
-        fleet.tenants.iter().filter(|tenant| is_passing(tenant)).map(|tenant| tenant.name.as_str()).collect();
+    let rows: Vec<Row> = sql_query(
+        "SELECT relname::text AS name FROM pg_catalog.pg_class \
+         WHERE relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'public') \
+         AND relkind IN ('r', 'p') AND relname::text = ANY($1)",
+    )
+    .bind::<Array<Text>, _>(names)
+    .load(conn)
+    .map_err(Error::doing("look for tenants' tables in public"))?;
+    let existing: HashSet<String> = rows.into_iter().map(|row| row.name).collect();
+    let found: BTreeSet<String> =
+        created.into_iter().filter(|tables| tables.iter().all(|table| existing.contains(table))).flatten().collect();
+    Ok(found.iter().filter(|table| !of_public.contains(*table)).map(|table| Finding::table_in_public(table)).collect())
+}
+
+/// The finding for tenant migrations that were applied to `public`.
+pub(super) fn ledger_in_public(stray: Vec<String>) -> Option<Finding> {
+    (!stray.is_empty()).then(|| Finding::ledger_in_public(stray))
+}
+
+/// Whether a tenant is in a state that only a running command leaves it in.
+pub(super) fn is_transitional(tenant: &Tenant) -> bool {
+    matches!(tenant.state, State::Creating | State::Dropping) || tenant.unfinished.is_some()
+}
+
+/// The tenants in a transitional state that a session is working on, because it holds their lock.
+pub(super) fn in_progress(conn: &mut PgConnection, fleet: &Fleet) -> Result<HashSet<String>, Error> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        name: String,
+    }
+    let transitional: Vec<&str> =
+        fleet.tenants.iter().filter(|tenant| is_transitional(tenant)).map(|tenant| tenant.name.as_str()).collect();
     let mut found = HashSet::new();
-    for chunk in passing.chunks(CHUNK) {
+    for chunk in transitional.chunks(CHUNK) {
         // A lock on one bigint has its high half in classid, its low half in objid, and objsubid 1.
         let rows: Vec<Row> = sql_query(format!(
-            "SELECT wanted.name FROM unnest($1) AS wanted (name) \
-             JOIN pg_locks AS l ON l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted \
-             AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+            "SELECT wanted.name FROM pg_catalog.unnest($1) AS wanted (name) \
+             JOIN pg_catalog.pg_locks AS l ON l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted \
+             AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
              AND (l.classid::bigint << 32) | l.objid::bigint = {}",
             migrator::lock_key("wanted.name")
         ))
         .bind::<Array<Text>, _>(chunk)
         .load(conn)
-        .map_err(Error::doing("look for runs that are under way"))?;
+        .map_err(Error::doing("look for runs in progress"))?;
         found.extend(rows.into_iter().map(|row| row.name));
     }
     Ok(found)

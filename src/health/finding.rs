@@ -1,84 +1,88 @@
-//! Findings: what can be amiss, what it is called, and the command that mends it.
+//! Findings: the kinds of problems, and the command that fixes each.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::failure::TenantError;
-use crate::fleet::Misnamed;
+use crate::fleet::{InvalidRow, Misnamed};
 use crate::integrity::Change;
 use crate::lifecycle::Orphan;
 use crate::name::TenantName;
-use crate::sql::quote::{Identifier, Literal};
+use crate::sql::quote::Identifier;
 use crate::tracker::{State, Unfinished};
 
-/// The kinds of findings. Their names are stable.
+/// The kind of a finding. The names are stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// Public migrations are pending.
     TrackerBehind,
-    /// A migration is not as it was when it was first applied, or comes late.
+    /// A migration was edited or deleted after it was applied, or is out of order.
     MigrationChanged,
     /// A tenant migration fails in an empty schema.
     ReferenceFailed,
-    /// A table of the tenants is in `public`.
+    /// A tenant migration has created a table in `public`.
     TableInPublic,
-    /// The public ledger records tenant migrations.
+    /// Tenant migrations were applied to `public`.
     LedgerInPublic,
-    /// A schema looks like a tenant's and is not tracked.
+    /// A schema looks like a tenant schema and is not tracked.
     OrphanedSchema,
-    /// The tracker has a name that is no tenant's.
+    /// A name in the tracker is not a valid tenant name.
     BadName,
-    /// A tenant has no schema.
+    /// The schema of a tenant does not exist.
     SchemaMissing,
-    /// This role may not use a tenant's schema or read its ledger.
+    /// This role cannot read a tenant's ledger, or the ledger is locked.
     Unreadable,
-    /// A tenant has no ledger.
+    /// A tenant's ledger does not have the definition or the contents of a ledger.
+    InvalidLedger,
+    /// A row of the tracker has a value that this version does not know, or none where one must be.
+    InvalidRow,
+    /// A tenant schema has no migration ledger.
     LedgerMissing,
-    /// `create` was begun and is not under way.
+    /// `create` was interrupted.
     StuckCreating,
-    /// `drop` was begun and is not under way.
+    /// `drop` was interrupted.
     StuckDropping,
     /// Migrations are pending.
     MissingMigrations,
-    /// Migrations are pending that come before one that is applied.
+    /// A pending migration is older than an applied one.
     OutOfOrder,
-    /// The ledger records migrations that are none of the tenant migrations.
+    /// The ledger records migrations that are not tenant migrations.
     UnknownMigrations,
-    /// A migration that is not transactional was begun, and is none of the tenant migrations any more.
+    /// A non-transactional migration was interrupted, and is not a tenant migration any more.
     UnfinishedMigration,
 }
 
-/// A text that is no [`Kind`].
+/// A text that is not a [`Kind`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no kind of finding")]
+#[error("unknown kind of finding: {0:?}")]
 pub struct UnknownKind(String);
 
-/// Something that is amiss.
+/// A problem of the database or of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The tenant, by the name that the tracker has; none for the database as a whole.
+    /// The tenant, by the name in the tracker; `None` for the database.
     pub tenant: Option<String>,
     /// Its kind.
     pub kind: Kind,
-    /// What is amiss, in words.
+    /// The problem, in one line.
     pub message: String,
-    /// What it is about: versions, tables, a schema.
+    /// The affected versions, tables or schema.
     pub items: Vec<String>,
-    mend: Mend,
+    fix: Fix,
 }
 
-/// What mends it.
+/// How to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Mend {
-    /// A command of this program's, and in words what else there is to it.
+enum Fix {
+    /// A command of this program, and a remark.
     Command(String, &'static str),
-    /// Words.
+    /// An action in words.
     Advice(String),
 }
 
 impl Kind {
-    /// Every kind, in the order in which findings are told.
-    pub const ALL: [Self; 16] = [
+    /// Every kind, in the order in which findings are listed.
+    pub const ALL: [Self; 18] = [
         Self::TrackerBehind,
         Self::MigrationChanged,
         Self::ReferenceFailed,
@@ -88,6 +92,8 @@ impl Kind {
         Self::BadName,
         Self::SchemaMissing,
         Self::Unreadable,
+        Self::InvalidLedger,
+        Self::InvalidRow,
         Self::LedgerMissing,
         Self::StuckCreating,
         Self::StuckDropping,
@@ -96,6 +102,11 @@ impl Kind {
         Self::UnknownMigrations,
         Self::UnfinishedMigration,
     ];
+
+    /// Whether it is a warning: it makes a check fail only on request.
+    pub fn is_warning(self) -> bool {
+        matches!(self, Self::TableInPublic | Self::LedgerInPublic)
+    }
 
     /// Its name on the command line and in JSON.
     pub fn as_str(self) -> &'static str {
@@ -109,6 +120,8 @@ impl Kind {
             Self::BadName => "bad-name",
             Self::SchemaMissing => "schema-missing",
             Self::Unreadable => "unreadable",
+            Self::InvalidLedger => "invalid-ledger",
+            Self::InvalidRow => "invalid-row",
             Self::LedgerMissing => "ledger-missing",
             Self::StuckCreating => "stuck-creating",
             Self::StuckDropping => "stuck-dropping",
@@ -135,117 +148,137 @@ impl FromStr for Kind {
 }
 
 impl Finding {
-    /// What mends it. `command` completes a command of the command line: `create acme` becomes `tenantry create acme`.
-    pub fn mend(&self, command: &dyn Fn(&str) -> String) -> String {
-        match &self.mend {
-            Mend::Command(line, "") => command(line),
-            Mend::Command(line, words) => format!("{} ({words})", command(line)),
-            Mend::Advice(words) => words.clone(),
+    /// How to fix it. `command` completes a command of the command line: `create acme` becomes `tenantry create acme`.
+    pub fn fix(&self, command: &dyn Fn(&str) -> String) -> String {
+        match &self.fix {
+            Fix::Command(line, "") => command(line),
+            Fix::Command(line, words) => format!("{} ({words})", command(line)),
+            Fix::Advice(words) => words.clone(),
         }
     }
 
     pub(super) fn tracker_behind(pending: usize) -> Self {
         let message = format!("{} pending", count(pending, "public migration is", "public migrations are"));
-        Self::of_database(Kind::TrackerBehind, message, Vec::new(), Mend::Command("migrate-public".to_owned(), ""))
+        Self::of_database(Kind::TrackerBehind, message, Vec::new(), Fix::Command("migrate-public".to_owned(), ""))
+    }
+
+    /// A database that an earlier release set up: its public ledger is still Diesel's.
+    pub(super) fn ledger_behind() -> Self {
+        let message = "the public migrations are recorded in public.__diesel_schema_migrations, which is diesel_cli's, \
+                       and not in public.schema_ledger";
+        let fix = Fix::Command("migrate-public".to_owned(), "");
+        Self::of_database(Kind::TrackerBehind, message.to_owned(), Vec::new(), fix)
     }
 
     pub(super) fn migration_changed(change: &Change) -> Self {
-        let mend = Mend::Command(change.accept(), change.hint());
-        Self::of_database(Kind::MigrationChanged, change.summary(), vec![change.version.to_string()], mend)
+        let fix = Fix::Command(change.accept(), change.hint());
+        Self::of_database(Kind::MigrationChanged, change.summary(), vec![change.version.to_string()], fix)
     }
 
     pub(super) fn reference_failed(folder: &str, message: String) -> Self {
-        let mend = Mend::Advice(format!("correct {folder}/up.sql"));
-        Self::of_database(Kind::ReferenceFailed, message, vec![folder.to_owned()], mend)
+        let fix = Fix::Advice(format!("fix {folder}/up.sql"));
+        Self::of_database(Kind::ReferenceFailed, message, vec![folder.to_owned()], fix)
     }
 
     pub(super) fn table_in_public(table: &str) -> Self {
-        let message = format!("the table {table} of the tenants is in the schema public");
-        let identifier = Identifier::of_object(table);
-        let mend = Mend::Advice(format!("look whose rows it has, then DROP TABLE public.{identifier}"));
-        Self::of_database(Kind::TableInPublic, message, vec![table.to_owned()], mend)
+        let message = format!("a tenant migration has created the table {table} in public");
+        let fix = Fix::Advice("check whether the application uses the table".to_owned());
+        Self::of_database(Kind::TableInPublic, message, vec![table.to_owned()], fix)
     }
 
     pub(super) fn ledger_in_public(versions: Vec<String>) -> Self {
         let message = format!(
-            "the public ledger records {} of the tenants: {}",
-            count(versions.len(), "migration", "migrations"),
+            "{} applied to public: {}",
+            count(versions.len(), "tenant migration was", "tenant migrations were"),
             versions.join(", ")
         );
-        let list: Vec<String> = versions.iter().map(|version| Literal(version).to_string()).collect();
-        let mend = Mend::Advice(format!(
-            "look for tenants' tables in public, then DELETE FROM public.__diesel_schema_migrations WHERE version IN ({})",
-            list.join(", ")
-        ));
-        Self::of_database(Kind::LedgerInPublic, message, versions, mend)
+        let fix = Fix::Advice(
+            "check which objects in public the application uses, and the setting --public-migrations".to_owned(),
+        );
+        Self::of_database(Kind::LedgerInPublic, message, versions, fix)
     }
 
     pub(super) fn orphan(orphan: &Orphan) -> Self {
         let name = orphan.name.as_str();
         let message = match orphan.applied {
             Some(applied) => {
-                format!("the schema {name} is not tracked, and its ledger records {}", migrations(applied))
+                format!("schema {name} is not tracked; its ledger records {}", migrations(applied))
             }
-            None => format!("the schema {name} is not tracked, and has all tables of a tenant"),
+            None => format!("schema {name} is not tracked; it has all tables of a tenant"),
         };
-        let mend = match name.parse::<TenantName>() {
-            Ok(_) if orphan.applied.is_some() => Mend::Command(format!("adopt {name}"), "or drop --untracked"),
-            Ok(_) => Mend::Command(format!("adopt {name} --baseline VERSION"), "or drop --untracked"),
-            Err(why) => Mend::Advice(format!("rename the schema, for {why}; or drop it with --untracked")),
+        let fix = match name.parse::<TenantName>() {
+            Ok(_) if orphan.applied.is_some() => Fix::Command(format!("adopt {name}"), "or drop --untracked"),
+            Ok(_) => Fix::Command(format!("adopt {name} --baseline VERSION"), "or drop --untracked"),
+            Err(why) => Fix::Advice(format!("rename the schema ({why}), or drop it with --untracked")),
         };
-        Self::of_database(Kind::OrphanedSchema, message, vec![name.to_owned()], mend)
+        Self::of_database(Kind::OrphanedSchema, message, vec![name.to_owned()], fix)
     }
 
     pub(super) fn bad_name(misnamed: &Misnamed) -> Self {
         let error = TenantError::BadName(misnamed.why.clone());
-        let mend = Mend::Advice(error.hint(&misnamed.name, &str::to_owned).unwrap_or_default());
-        Self::of_tenant(&misnamed.name, Kind::BadName, misnamed.why.to_string(), Vec::new(), mend)
+        let fix = Fix::Advice(error.hint(&misnamed.name, &str::to_owned).unwrap_or_default());
+        Self::of_tenant(&misnamed.name, Kind::BadName, misnamed.why.to_string(), Vec::new(), fix)
     }
 
     pub(super) fn schema_missing(tenant: &TenantName, state: State) -> Self {
-        let mend = match state {
-            State::Registered | State::Creating => Mend::Command(format!("create {tenant}"), ""),
+        let fix = match state {
+            State::Registered | State::Creating => Fix::Command(format!("create {tenant}"), ""),
             State::Active | State::Dropping => {
-                Mend::Command(format!("drop {tenant}"), "or restore the schema from a backup")
+                Fix::Command(format!("drop {tenant}"), "or restore the schema from a backup")
             }
         };
-        Self::of_tenant(tenant.as_str(), Kind::SchemaMissing, "its schema does not exist".to_owned(), Vec::new(), mend)
+        Self::of_tenant(tenant.as_str(), Kind::SchemaMissing, "the schema does not exist".to_owned(), Vec::new(), fix)
     }
 
     pub(super) fn unreadable(tenant: &TenantName) -> Self {
         let schema = Identifier::from(tenant);
-        let mend = Mend::Advice(format!(
-            "end who has it locked, connect as its owner, or GRANT USAGE ON SCHEMA {schema} TO ROLE; \
+        let fix = Fix::Advice(format!(
+            "end the session that holds the lock, connect as the owner, or GRANT USAGE ON SCHEMA {schema} TO ROLE; \
              GRANT SELECT ON {schema}.__diesel_schema_migrations TO ROLE"
         ));
         let message = TenantError::Unreadable.to_string();
-        Self::of_tenant(tenant.as_str(), Kind::Unreadable, message, Vec::new(), mend)
+        Self::of_tenant(tenant.as_str(), Kind::Unreadable, message, Vec::new(), fix)
+    }
+
+    pub(super) fn invalid_ledger(tenant: &TenantName, why: &str) -> Self {
+        let error = TenantError::InvalidLedger { why: why.to_owned() };
+        let fix = Fix::Advice(error.hint(tenant.as_str(), &str::to_owned).unwrap_or_default());
+        Self::of_tenant(tenant.as_str(), Kind::InvalidLedger, error.to_string(), Vec::new(), fix)
+    }
+
+    pub(super) fn invalid_row(row: &InvalidRow) -> Self {
+        let error = TenantError::InvalidRow { why: row.why.clone() };
+        let fix = Fix::Advice(error.hint(&row.name, &str::to_owned).unwrap_or_default());
+        Self::of_tenant(&row.name, Kind::InvalidRow, error.to_string(), Vec::new(), fix)
     }
 
     pub(super) fn ledger_missing(tenant: &TenantName, empty: bool) -> Self {
-        let (message, mend) = match empty {
-            true => ("its schema is empty", Mend::Command(format!("migrate-one {tenant}"), "")),
+        let (message, fix) = match empty {
+            true => ("the schema is empty", Fix::Command(format!("migrate-one {tenant}"), "")),
             false => (
-                "its schema has no ledger",
-                Mend::Command(format!("adopt {tenant} --baseline VERSION"), "the newest migration that it has"),
+                "the schema has no migration ledger",
+                Fix::Command(
+                    format!("adopt {tenant} --baseline VERSION"),
+                    "VERSION is the newest migration it contains",
+                ),
             ),
         };
-        Self::of_tenant(tenant.as_str(), Kind::LedgerMissing, message.to_owned(), Vec::new(), mend)
+        Self::of_tenant(tenant.as_str(), Kind::LedgerMissing, message.to_owned(), Vec::new(), fix)
     }
 
     pub(super) fn stuck(tenant: &TenantName, kind: Kind) -> Self {
         let (message, command) = match kind {
-            Kind::StuckDropping => ("it was being dropped, and no run is at it", "drop"),
-            _ => ("it was being created, and no run is at it", "create"),
+            Kind::StuckDropping => ("drop was interrupted", "drop"),
+            _ => ("create was interrupted", "create"),
         };
-        let mend = Mend::Command(format!("{command} {tenant}"), "");
-        Self::of_tenant(tenant.as_str(), kind, message.to_owned(), Vec::new(), mend)
+        let fix = Fix::Command(format!("{command} {tenant}"), "");
+        Self::of_tenant(tenant.as_str(), kind, message.to_owned(), Vec::new(), fix)
     }
 
     pub(super) fn pending(tenant: &TenantName, kind: Kind, versions: Vec<String>) -> Self {
         let message = match kind {
             Kind::OutOfOrder => format!(
-                "{} not applied, though a later one is: {}",
+                "{} not applied, but a newer one is: {}",
                 count(versions.len(), "migration is", "migrations are"),
                 versions.join(", ")
             ),
@@ -255,37 +288,36 @@ impl Finding {
                 versions.join(", ")
             ),
         };
-        let mend = Mend::Command(format!("migrate-one {tenant}"), "");
-        Self::of_tenant(tenant.as_str(), kind, message, versions, mend)
+        let fix = Fix::Command(format!("migrate-one {tenant}"), "");
+        Self::of_tenant(tenant.as_str(), kind, message, versions, fix)
     }
 
     pub(super) fn unknown(tenant: &TenantName, versions: Vec<String>) -> Self {
         let message = format!(
-            "its ledger records {} that {} not among the tenant migrations: {}",
-            count(versions.len(), "migration", "migrations"),
-            if versions.len() == 1 { "is" } else { "are" },
+            "the ledger records {}: {}",
+            count(versions.len(), "unknown migration", "unknown migrations"),
             versions.join(", ")
         );
-        let mend = Mend::Advice("use the release that has them, or give --tenant-migrations".to_owned());
-        Self::of_tenant(tenant.as_str(), Kind::UnknownMigrations, message, versions, mend)
+        let fix = Fix::Advice("use the release that contains them, or set --tenant-migrations".to_owned());
+        Self::of_tenant(tenant.as_str(), Kind::UnknownMigrations, message, versions, fix)
     }
 
     pub(super) fn unfinished(tenant: &TenantName, unfinished: &Unfinished) -> Self {
         let Unfinished { version, statements, .. } = unfinished;
         let message = format!(
-            "the migration {version} is none of the tenant migrations any more and was not finished: {} in effect",
-            count(*statements, "statement of it is", "statements of it are")
+            "migration {version} was interrupted after {} and is not a tenant migration any more",
+            count(*statements, "statement", "statements")
         );
-        let mend = Mend::Advice(format!("put the migration back, then migrate-one {tenant}"));
-        Self::of_tenant(tenant.as_str(), Kind::UnfinishedMigration, message, vec![version.clone()], mend)
+        let fix = Fix::Advice(format!("restore the migration, then run migrate-one {tenant}"));
+        Self::of_tenant(tenant.as_str(), Kind::UnfinishedMigration, message, vec![version.clone()], fix)
     }
 
-    fn of_database(kind: Kind, message: String, items: Vec<String>, mend: Mend) -> Self {
-        Self { tenant: None, kind, message, items, mend }
+    fn of_database(kind: Kind, message: String, items: Vec<String>, fix: Fix) -> Self {
+        Self { tenant: None, kind, message, items, fix }
     }
 
-    fn of_tenant(tenant: &str, kind: Kind, message: String, items: Vec<String>, mend: Mend) -> Self {
-        Self { tenant: Some(tenant.to_owned()), kind, message, items, mend }
+    fn of_tenant(tenant: &str, kind: Kind, message: String, items: Vec<String>, fix: Fix) -> Self {
+        Self { tenant: Some(tenant.to_owned()), kind, message, items, fix }
     }
 }
 

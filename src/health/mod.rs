@@ -1,51 +1,78 @@
-//! The health check: whether every tenant is as the tracker and the tenant migrations say. It changes nothing.
+//! The health check: compares every tenant with the tracker and the tenant migrations. It changes nothing.
 
 mod checks;
 mod finding;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use diesel::pg::PgConnection;
 
 use crate::database::Database;
-use crate::drift::{self, Drift, NotCompared, Stamps};
+use crate::drift::{self, Drift, Stamps};
 use crate::error::Error;
 use crate::fleet::{Fleet, Tenant};
 use crate::migration::MigrationSet;
 use crate::name::TenantName;
 use crate::reference::{self, Reference, Source, Unavailable};
 use crate::tenancy::Tenancy;
-use crate::tracker::State;
 use crate::{integrity, ledger, lifecycle, tracker};
 
 pub use finding::{Finding, Kind, UnknownKind};
 
-/// What a health check found.
+/// The result of a health check.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
-    /// How many tenants were checked.
-    pub checked: usize,
-    /// What is amiss: first with the database, then tenant by tenant in the order of names.
+    /// The findings: first those of the database, then those of tenants, sorted by name.
     pub findings: Vec<Finding>,
-    /// The tenants' structures held against the reference.
+    /// The tenants whose structures were compared with the reference.
     pub drift: Drift,
-    /// What could not be checked, and why; nothing is known to be amiss with it.
-    pub unchecked: Vec<String>,
+    /// What was not checked.
+    pub unchecked: Vec<Unchecked>,
+}
+
+/// Tenants that were not checked, or a check of the database that was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unchecked {
+    /// The tenants, by the names in the tracker, sorted; empty for a check of the database.
+    pub tenants: Vec<String>,
+    /// Why.
+    pub why: String,
 }
 
 /// How the structures of tenants are checked.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// What they are held against.
+    /// Where the reference comes from.
     pub reference: Source,
-    /// Whether those that have not been touched since the last check are read again.
+    /// Whether tenants that have not changed since the last check are read again.
     pub stamps: Stamps,
 }
 
-/// Checks the database and those tenants that `choose` picks.
+impl Health {
+    /// How many tenants were compared with the reference.
+    pub fn checked(&self) -> usize {
+        self.drift.groups.iter().map(|group| group.members.len()).sum()
+    }
+
+    /// How many tenants were not.
+    pub fn unchecked_tenants(&self) -> usize {
+        self.unchecked.iter().map(|unchecked| unchecked.tenants.len()).sum()
+    }
+
+    fn not_checked(&mut self, tenants: impl IntoIterator<Item = String>, why: impl Into<String>) {
+        let tenants: Vec<String> = tenants.into_iter().collect();
+        if !tenants.is_empty() {
+            self.unchecked.push(Unchecked { tenants, why: why.into() });
+        }
+    }
+}
+
+/// Checks the database and the tenants that `choose` selects.
+///
+/// Each of these tenants is compared with the reference or is unchecked, unless it is dropped in the meantime.
 ///
 /// # Errors
-/// [`Error::TrackerMissing`], or what the server answered.
+/// [`Error::TrackerMissing`], [`Error::TrackerHidden`], or the server's error.
 pub fn check(
     db: &mut Database,
     tenancy: &Tenancy,
@@ -53,6 +80,52 @@ pub fn check(
     choose: impl Fn(&str) -> bool,
 ) -> Result<Health, Error> {
     let mut health = Health::default();
+    check_migrations(db, tenancy, &mut health)?;
+    let set = tenancy.tenant_migrations();
+    let mut fleet = Fleet::read(db.connection(), set)?;
+    let names: HashSet<String> = fleet.tenants.iter().map(|tenant| tenant.name.as_str().to_owned()).collect();
+    fleet.tenants.retain(|tenant| choose(tenant.name.as_str()));
+    fleet.misnamed.retain(|misnamed| choose(&misnamed.name));
+    fleet.invalid.retain(|invalid| choose(&invalid.name));
+    let mut wanted = reference::wanted(&fleet.tenants);
+    // A tenant that is migrated during the check is compared, too.
+    wanted.insert(set.iter().map(|migration| migration.version().as_str().to_owned()).collect());
+    let reference = Reference::from_source(db, tenancy, &options.reference, &wanted)?;
+    if let Err(why @ (Unavailable::Failed { folder, .. } | Unavailable::ChangesOutside { folder, .. })) = &reference {
+        health.findings.push(Finding::reference_failed(folder, why.to_string()));
+    }
+    check_surroundings(db, tenancy, reference.as_ref().ok(), &choose, &mut health)?;
+
+    let in_progress = in_progress(db.connection(), set, &mut fleet)?;
+    let mut findings: Vec<Finding> = fleet.misnamed.iter().map(Finding::bad_name).collect();
+    findings.extend(fleet.invalid.iter().map(Finding::invalid_row));
+    for tenant in fleet.tenants.iter().filter(|tenant| !in_progress.contains(tenant.name.as_str())) {
+        checks::tenant(tenant, set, &mut findings);
+    }
+    findings.sort_by(|a, b| (&a.tenant, a.kind).cmp(&(&b.tenant, b.kind)));
+    health.findings.extend(findings);
+
+    health.not_checked(fleet.misnamed.iter().map(|misnamed| misnamed.name.clone()), "the name is not a tenant name");
+    health.not_checked(fleet.invalid.iter().map(|row| row.name.clone()), "the row of the tracker is invalid");
+    let (busy, tenants): (Vec<&Tenant>, Vec<&Tenant>) =
+        fleet.tenants.iter().partition(|tenant| in_progress.contains(tenant.name.as_str()));
+    let name = |tenant: &&Tenant| tenant.name.as_str().to_owned();
+    health.not_checked(busy.iter().map(name), "another run is working on the tenant");
+    match reference {
+        Ok(reference) => {
+            let mut drift = drift::check(db, tenancy, &tenants, &reference, &names, options.stamps)?;
+            for unchecked in std::mem::take(&mut drift.unchecked) {
+                health.not_checked(unchecked.tenants.iter().map(|name| name.as_str().to_owned()), unchecked.why);
+            }
+            health.drift = drift;
+        }
+        Err(why) => health.not_checked(tenants.iter().map(name), format!("no reference: {why}")),
+    }
+    Ok(health)
+}
+
+/// Compares the tracker and the migrations with what was applied first.
+fn check_migrations(db: &mut Database, tenancy: &Tenancy, health: &mut Health) -> Result<(), Error> {
     let server = db.server().clone();
     if !server.has_tracker {
         return Err(Error::TrackerMissing { database: server.database });
@@ -63,88 +136,77 @@ pub fn check(
     let pending = tracker::pending_public(db.connection(), &server, tenancy)?;
     if pending > 0 {
         health.findings.push(Finding::tracker_behind(pending));
+    } else if server.needs_ledger_upgrade() {
+        health.findings.push(Finding::ledger_behind());
     }
-    match server.has_recorded_migrations && !server.may_read_recorded_migrations {
-        true => health.unchecked.push(
-            "whether the migrations are as they were first applied: this role may not read public.schema_migration and \
-             public.schema_acceptance"
+    if server.has_recorded_migrations && !server.may_read_recorded_migrations {
+        health.unchecked.push(Unchecked {
+            tenants: Vec::new(),
+            why: "whether migrations have changed: this role cannot read public.schema_migration and \
+                  public.schema_acceptance"
                 .to_owned(),
-        ),
-        false => health.findings.extend(integrity::changes(db, tenancy)?.iter().map(Finding::migration_changed)),
+        });
+    } else {
+        health.findings.extend(integrity::changes(db, tenancy)?.iter().map(Finding::migration_changed));
     }
-    let set = tenancy.tenant_migrations();
-    let mut fleet = Fleet::read(db.connection(), set)?;
-    let names: HashSet<String> = fleet.tenants.iter().map(|tenant| tenant.name.as_str().to_owned()).collect();
-    fleet.tenants.retain(|tenant| choose(tenant.name.as_str()));
-    fleet.misnamed.retain(|misnamed| choose(&misnamed.name));
-    let wanted = reference::wanted(&fleet.tenants);
-    let reference = match Reference::from_source(db, tenancy, &options.reference, &wanted)? {
-        Ok(reference) => Some(reference),
-        Err(why) => {
-            match &why {
-                Unavailable::NotAllowed(_) => health.unchecked.push(format!("the structures of the tenants: {why}")),
-                Unavailable::Failed { folder, .. } => {
-                    health.findings.push(Finding::reference_failed(folder, why.to_string()));
-                }
-            }
-            None
-        }
-    };
-    let tables = reference.as_ref().map(Reference::tables_now).unwrap_or_default();
-    let ever = reference.as_ref().map(Reference::tables_ever).unwrap_or_default();
+    Ok(())
+}
+
+/// Looks for objects of tenants outside of the tracked schemas.
+fn check_surroundings(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    reference: Option<&Reference>,
+    choose: impl Fn(&str) -> bool,
+    health: &mut Health,
+) -> Result<(), Error> {
+    let server = db.server().clone();
     let conn = db.connection();
-    health.findings.extend(checks::tables_in_public(conn, &ever, tenancy.public_migrations())?);
-    let public = ledger::read_public(conn)?;
-    health.findings.extend(checks::ledger_in_public(&public, tenancy));
-    for orphan in lifecycle::orphans(conn, set, &tables)?.iter().filter(|orphan| choose(orphan.name.as_str())) {
-        health.findings.push(Finding::orphan(orphan));
-    }
-
-    let under_way = passing(conn, set, &mut fleet)?;
-    health.checked = fleet.tenants.len() + fleet.misnamed.len();
-    let mut findings: Vec<Finding> = fleet.misnamed.iter().map(Finding::bad_name).collect();
-    for tenant in &fleet.tenants {
-        checks::tenant(tenant, set, under_way.contains(tenant.name.as_str()), &mut findings);
-    }
-    findings.sort_by(|a, b| (&a.tenant, a.kind).cmp(&(&b.tenant, b.kind)));
-    health.findings.extend(findings);
-    if let Some(reference) = &reference {
-        let settled = |tenant: &&Tenant| tenant.state == State::Active && !under_way.contains(tenant.name.as_str());
-        let tenants: Vec<&Tenant> = fleet.tenants.iter().filter(settled).collect();
-        health.drift = drift::check(db, tenancy, &tenants, reference, &names, options.stamps)?;
-        for NotCompared { tenants, why } in &health.drift.not_compared {
-            health.unchecked.push(format!("the structure of {}: {why}", list(tenants)));
+    if server.has_recorded_migrations && server.may_read_recorded_migrations {
+        let mut applied = BTreeSet::new();
+        if server.has_public_ledger {
+            applied.extend(ledger::public::read_own(conn)?);
         }
+        let unreadable = match ledger::public::read_diesel(conn) {
+            Ok(Some(diesels)) => {
+                applied.extend(diesels);
+                None
+            }
+            Ok(None) => Some("this role cannot read it".to_owned()),
+            Err(error @ Error::LedgerUnusable { .. }) => Some(error.to_string()),
+            Err(error) => return Err(error),
+        };
+        if let Some(why) = unreadable {
+            let why = format!("whether public.{} records tenant migrations: {why}", ledger::TABLE);
+            health.unchecked.push(Unchecked { tenants: Vec::new(), why });
+        }
+        let stray = checks::tenant_migrations_in_public(conn, &applied, tenancy)?;
+        let ever = reference.map(Reference::tables_ever).unwrap_or_default();
+        health.findings.extend(checks::tables_in_public(conn, &stray, &ever, tenancy)?);
+        health.findings.extend(checks::ledger_in_public(stray));
     }
-    Ok(health)
+    let tables = reference.map(Reference::tables_now).unwrap_or_default();
+    let orphans = lifecycle::orphans(conn, tenancy.tenant_migrations(), &tables)?;
+    health.findings.extend(orphans.iter().filter(|orphan| choose(orphan.name.as_str())).map(Finding::orphan));
+    Ok(())
 }
 
-/// Some names, and how many more.
-fn list(tenants: &[TenantName]) -> String {
-    const SHOWN: usize = 3;
-    let names: Vec<&str> = tenants.iter().take(SHOWN).map(TenantName::as_str).collect();
-    match tenants.len().saturating_sub(SHOWN) {
-        0 => names.join(", "),
-        more => format!("{} and {more} more", names.join(", ")),
-    }
-}
-
-/// Those tenants in a passing state that a session is working on. Of the others, some may have been finished since they
-/// were read: they are looked at again.
-fn passing(conn: &mut PgConnection, set: &MigrationSet, fleet: &mut Fleet) -> Result<HashSet<String>, Error> {
-    let mut under_way = checks::under_way(conn, fleet)?;
-    let suspects: Vec<TenantName> = fleet
+/// The tenants in a transitional state that a session is working on. The others are read again, because they may have been
+/// finished since.
+fn in_progress(conn: &mut PgConnection, set: &MigrationSet, fleet: &mut Fleet) -> Result<HashSet<String>, Error> {
+    let mut busy = checks::in_progress(conn, fleet)?;
+    let idle: Vec<TenantName> = fleet
         .tenants
         .iter()
-        .filter(|tenant| checks::is_passing(tenant) && !under_way.contains(tenant.name.as_str()))
+        .filter(|tenant| checks::is_transitional(tenant) && !busy.contains(tenant.name.as_str()))
         .map(|tenant| tenant.name.clone())
         .collect();
-    if !suspects.is_empty() {
-        let again = Fleet::read_some(conn, set, &suspects)?;
-        under_way.extend(checks::under_way(conn, &again)?);
-        fleet.tenants.retain(|tenant| suspects.binary_search(&tenant.name).is_err());
+    if !idle.is_empty() {
+        let again = Fleet::read_some(conn, set, &idle)?;
+        busy.extend(checks::in_progress(conn, &again)?);
+        fleet.tenants.retain(|tenant| idle.binary_search(&tenant.name).is_err());
         fleet.tenants.extend(again.tenants);
         fleet.tenants.sort_by(|a, b| a.name.cmp(&b.name));
     }
-    Ok(under_way)
+    Ok(busy)
 }

@@ -9,7 +9,7 @@ use diesel::sql_query;
 use diesel::sql_types::{Nullable, Text, Timestamptz};
 use similar::TextDiff;
 
-use super::{Change, What, schema_migration, set};
+use super::{Change, What, recorded_version, schema_migration, set};
 use crate::database::Database;
 use crate::error::Error;
 use crate::fleet::{Fleet, Schema, Tenant};
@@ -49,6 +49,10 @@ pub(super) struct Findings {
 /// Holds sets of migrations against what is recorded. The ledgers are read only where something is amiss.
 pub(super) fn find(db: &mut Database, tenancy: &Tenancy, kinds: &[Kind]) -> Result<Vec<(Kind, Findings)>, Error> {
     let mut records = read(db.connection())?;
+    if kinds.contains(&Kind::Tenant) {
+        db.use_migrations(tenancy.all_tenant_migrations());
+        require_common(db, tenancy, records.get(Kind::Tenant.as_str()))?;
+    }
     kinds
         .iter()
         .map(|kind| {
@@ -56,6 +60,44 @@ pub(super) fn find(db: &mut Database, tenancy: &Tenancy, kinds: &[Kind]) -> Resu
             Ok((*kind, judge(db, tenancy, *kind, &record)?))
         })
         .collect()
+}
+
+/// Makes sure that the tenant migrations are those of the database: that they have a version in common with those that it
+/// has recorded, or that no tenant has any. Writes nothing. Without tenant migrations there is nothing to compare.
+///
+/// # Errors
+/// [`Error::ForeignMigrations`], or what the server answered.
+pub fn require_own(db: &mut Database, tenancy: &Tenancy) -> Result<(), Error> {
+    let records = match db.server().has_recorded_migrations && db.server().may_read_recorded_migrations {
+        true => read(db.connection())?,
+        false => BTreeMap::new(),
+    };
+    require_common(db, tenancy, records.get(Kind::Tenant.as_str()))
+}
+
+fn require_common(db: &mut Database, tenancy: &Tenancy, record: Option<&Record>) -> Result<(), Error> {
+    let set = tenancy.all_tenant_migrations();
+    let is_in_set = |version: &String| set.position(version).is_some();
+    let recorded: BTreeSet<String> = record.into_iter().flat_map(|record| record.migrations.keys().cloned()).collect();
+    if set.is_empty() || recorded.iter().any(is_in_set) {
+        return Ok(());
+    }
+    // What is recorded counts once a tenant has it: a first run with other migrations may have failed everywhere.
+    let Applied { versions: applied, unread } = Applied::anywhere(db, tenancy, Kind::Tenant)?;
+    let may_be_applied = !applied.is_empty() || (unread.is_some() && !recorded.is_empty());
+    if applied.iter().any(is_in_set) || !may_be_applied {
+        return Ok(());
+    }
+    let (place, versions) = match recorded.is_empty() {
+        true => ("the tenants' ledgers", applied),
+        false => ("public.schema_migration", recorded),
+    };
+    let newest = versions.last().map_or_else(String::new, |newest| format!(", newest {newest}"));
+    Err(Error::ForeignMigrations {
+        database: db.server().database.clone(),
+        given: set.summary(),
+        recorded: format!("{place} ({} in all{newest})", versions.len()),
+    })
 }
 
 fn judge(db: &mut Database, tenancy: &Tenancy, kind: Kind, record: &Record) -> Result<Findings, Error> {
@@ -161,8 +203,8 @@ fn read(conn: &mut PgConnection) -> Result<BTreeMap<String, Record>, Error> {
         change: Option<String>,
     }
     let rows: Vec<Row> = sql_query(
-        "SELECT kind, version::text, folder, checksum, recorded_at AS at, NULL AS change FROM public.schema_migration \
-         UNION ALL SELECT kind, version::text, '', '', accepted_at, change FROM public.schema_acceptance",
+        "SELECT kind, version::pg_catalog.text, folder, checksum, recorded_at AS at, NULL AS change FROM public.schema_migration \
+         UNION ALL SELECT kind, version::pg_catalog.text, '', '', accepted_at, change FROM public.schema_acceptance",
     )
     .load(conn)
     .map_err(Error::doing("read public.schema_migration"))?;
@@ -193,12 +235,18 @@ struct Applied {
 impl Applied {
     fn anywhere(db: &mut Database, tenancy: &Tenancy, kind: Kind) -> Result<Self, Error> {
         if kind == Kind::Public {
-            return Ok(Self { versions: ledger::read_public(db.connection())?.into_iter().collect(), unread: None });
+            let ledger = ledger::public::read(db.connection(), tenancy)?;
+            return Ok(Self { versions: ledger.applied.into_iter().collect(), unread: None });
         }
         let fleet = Fleet::read(db.connection(), tenancy.tenant_migrations())?;
-        let unread = fleet.tenants.iter().find(|tenant| matches!(tenant.schema, Schema::Unreadable));
+        let unread = fleet
+            .tenants
+            .iter()
+            .find(|tenant| matches!(tenant.schema, Schema::Unreadable | Schema::InvalidLedger { .. }));
         let versions = fleet.tenants.iter().filter_map(Tenant::ledger).flat_map(|ledger| &ledger.applied);
-        Ok(Self { versions: versions.cloned().collect(), unread: unread.map(|tenant| tenant.name.clone()) })
+        let unread = unread.map(|tenant| tenant.name.clone());
+        let unread = unread.or_else(|| fleet.invalid.iter().find_map(|row| row.name.parse().ok()));
+        Ok(Self { versions: versions.cloned().collect(), unread })
     }
 }
 
@@ -209,10 +257,13 @@ fn difference(conn: &mut PgConnection, kind: Kind, migration: &Migration) -> Res
     use schema_migration as m;
     let was: String = m::table
         .filter(m::kind.eq(kind.as_str()))
-        .filter(m::version.eq(migration.version().as_str()))
+        .filter(recorded_version().eq(migration.version().as_str()))
         .select(m::script)
         .first(conn)
         .map_err(Error::doing("read public.schema_migration"))?;
+    if with_lf(&was) == with_lf(migration.up().text()) {
+        return Ok("differs only in line endings (CRLF or CR instead of LF)".to_owned());
+    }
     let diff = TextDiff::from_lines(was.as_str(), migration.up().text());
     let text = diff.unified_diff().context_radius(1).to_string();
     let mut lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('\\')).collect();
@@ -223,4 +274,9 @@ fn difference(conn: &mut PgConnection, kind: Kind, migration: &Migration) -> Res
         lines.push(&rest);
     }
     Ok(lines.join("\n"))
+}
+
+/// The text with all line endings as LF.
+fn with_lf(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n")
 }

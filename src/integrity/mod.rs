@@ -8,15 +8,20 @@ mod accept;
 mod find;
 mod record;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
+use diesel::expression::SqlLiteral;
 use diesel::pg::PgConnection;
 use diesel::result::{Error as DieselError, QueryResult};
+use diesel::sql_types::Text;
 
 use crate::database::Database;
 use crate::error::Error;
+use crate::lock_holder::{APPLICATION, LockHolder};
 use crate::migration::{Kind, MigrationSet, Version};
 use crate::name::TenantName;
 use crate::postgres::{Objection, ServerMessage};
@@ -25,7 +30,8 @@ use crate::tenancy::Tenancy;
 
 use find::{Findings, find};
 
-pub use accept::accept;
+pub use accept::{accept, accepted_removed};
+pub use find::require_own;
 pub use record::record;
 pub(crate) use record::record_public;
 pub use schema::{schema_acceptance, schema_migration};
@@ -60,6 +66,12 @@ mod schema {
             accepted_at -> Timestamptz,
         }
     }
+}
+
+/// `schema_migration.version` as `text`. The column is `varchar`, which has no operators of its own in `pg_catalog`, so that one
+/// on the search path would be used instead.
+fn recorded_version() -> SqlLiteral<Text> {
+    sql("schema_migration.version::pg_catalog.text")
 }
 
 /// A migration that is not as it was when it was first applied.
@@ -160,6 +172,31 @@ impl Change {
     }
 }
 
+impl Changes {
+    /// What to do about them: about the first of several, and the command that accepts all of them.
+    pub(crate) fn hint(&self, command: &dyn Fn(&str) -> String) -> Option<String> {
+        let first = self.0.first()?;
+        let accepts = if self.0.len() == 1 { "accepts it" } else { "accepts all" };
+        Some(format!("{}; or '{}' {accepts}", first.hint(), command(&self.accept())))
+    }
+
+    /// The command that accepts all of them, to be completed.
+    fn accept(&self) -> String {
+        let (tenant, public): (Vec<&Change>, Vec<&Change>) =
+            self.0.iter().partition(|change| change.kind == Kind::Tenant);
+        let versions =
+            |changes: &[&Change]| changes.iter().map(|change| change.version.clone()).collect::<BTreeSet<_>>();
+        let mut flags: Vec<String> = versions(&public).iter().map(|version| format!("--accept {version}")).collect();
+        let tenant = versions(&tenant);
+        match (tenant.first(), tenant.last()) {
+            (Some(first), Some(last)) if tenant.len() > 1 => flags.push(format!("--accept {first}..{last}")),
+            (Some(version), _) => flags.push(format!("--accept {version}")),
+            _ => {}
+        }
+        format!("repair {} --reason TEXT", flags.join(" "))
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.summary())?;
@@ -225,22 +262,25 @@ fn refuse(changes: Vec<Change>) -> Result<(), Error> {
     }
 }
 
-/// The key of the lock that is shared by who applies migrations, and had alone by who changes what is recorded.
-const LOCK: &str = "pg_catalog.hashtextextended('tenantry: the recorded migrations', 0::bigint)";
+/// The key of the advisory lock that sessions which apply migrations hold in shared mode, and a session that changes what
+/// is recorded of them holds in exclusive mode.
+pub(crate) const LOCK: &str = "pg_catalog.hashtextextended('tenantry: the recorded migrations', 0::bigint)";
 
 /// Makes sure that nobody applies what is about to be recorded otherwise, until the transaction ends.
 fn keep_others_out(conn: &mut PgConnection) -> QueryResult<()> {
     let guard = format!(
         "BEGIN IF NOT pg_catalog.pg_try_advisory_xact_lock({LOCK}) THEN RAISE EXCEPTION '{}'; END IF; END",
-        Objection::Busy.message()
+        Objection::RecordLocked.message()
     );
-    conn.batch_execute(&format!("DO {}", Literal(&guard)))
+    conn.batch_execute(&format!("SET LOCAL application_name TO '{APPLICATION}'; DO {}", Literal(&guard)))
 }
 
-/// For `map_err`: what a transaction was for that [keeps others out](keep_others_out).
-fn changing(doing: &'static str) -> impl Fn(DieselError) -> Error {
-    move |error| match Objection::in_message(&ServerMessage::from(&error).message) {
-        Some(Objection::Busy) => Error::MigrationsInUse,
+/// The error of a transaction that [keeps others out](keep_others_out) and was rolled back.
+fn changing(conn: &mut PgConnection, doing: &'static str, error: DieselError) -> Error {
+    match Objection::in_message(&ServerMessage::from(&error).message) {
+        Some(Objection::RecordLocked) => {
+            Error::MigrationsInUse(LockHolder::find(conn, LOCK).ok().flatten().map(Box::new))
+        }
         _ => Error::doing(doing)(error),
     }
 }
@@ -250,13 +290,8 @@ fn changing(doing: &'static str) -> impl Fn(DieselError) -> Error {
 pub(crate) enum KeptFor {
     /// Until the transaction ends.
     Transaction,
-    /// Until it is [let go](let_go), or the session ends.
+    /// Until the session is [reset](crate::postgres::session::reset), or ends.
     Session,
-}
-
-/// SQL that lets others change what is recorded again.
-pub(crate) fn let_go() -> String {
-    format!("SELECT pg_catalog.pg_advisory_unlock_shared({LOCK});")
 }
 
 /// A condition that raises [`Objection::NotRecorded`] unless the migrations are recorded as they are, and keeps what is
@@ -274,10 +309,12 @@ pub(crate) fn guard(set: &MigrationSet, migrations: &[usize], kept_for: KeptFor)
         KeptFor::Session => "pg_try_advisory_lock_shared",
     };
     format!(
-        "IF NOT pg_catalog.{lock}({LOCK}) OR (SELECT count(*) FROM public.schema_migration \
-         WHERE kind = 'tenant' AND (version, checksum) IN ({})) <> {} THEN RAISE EXCEPTION '{}'; END IF;",
+        "IF NOT pg_catalog.{lock}({LOCK}) THEN RAISE EXCEPTION '{locked}'; END IF; \
+         IF (SELECT pg_catalog.count(*) FROM public.schema_migration \
+         WHERE kind = 'tenant' AND (version::pg_catalog.text, checksum) IN ({})) <> {} THEN RAISE EXCEPTION '{}'; END IF;",
         rows.join(", "),
         rows.len(),
-        Objection::NotRecorded.message()
+        Objection::NotRecorded.message(),
+        locked = Objection::RecordLocked.message()
     )
 }

@@ -3,7 +3,7 @@
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 
-use super::{Findings, changing, find, keep_others_out, refuse, schema_migration as m, set};
+use super::{Findings, changing, find, keep_others_out, recorded_version, refuse, schema_migration as m, set};
 use crate::database::Database;
 use crate::error::Error;
 use crate::migration::{Kind, MigrationSet};
@@ -53,12 +53,14 @@ fn write(conn: &mut PgConnection, kind: Kind, set: &MigrationSet, findings: Find
     conn.transaction(|conn| {
         if !findings.moot.is_empty() {
             keep_others_out(conn)?;
-            diesel::delete(m::table.filter(m::kind.eq(kind.as_str())).filter(m::version.eq_any(&findings.moot)))
-                .execute(conn)?;
+            diesel::delete(
+                m::table.filter(m::kind.eq(kind.as_str())).filter(recorded_version().eq_any(&findings.moot)),
+            )
+            .execute(conn)?;
         }
         // Two runs may find the same unrecorded; where they differ, the guard of each message tells.
         diesel::insert_into(m::table).values(&rows).on_conflict((m::kind, m::version)).do_nothing().execute(conn)
     })
     .map(|_| ())
-    .map_err(changing("record the migrations in public.schema_migration"))
+    .map_err(|error| changing(conn, "record the migrations in public.schema_migration", error))
 }

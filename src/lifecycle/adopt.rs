@@ -1,4 +1,4 @@
-//! Existing schemas taken into the tracker, as they are.
+//! Adds existing schemas to the tracker.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -17,7 +17,7 @@ use crate::ledger;
 use crate::migration::Version;
 use crate::migrator::{Batch, Commit, Ended, Setback, Setbacks, Target, TrackerRow, set_state, setback, tracker_guard};
 use crate::name::{SchemaName, TenantName};
-use crate::postgres::{CHANGED, ServerMessage, Session};
+use crate::postgres::{CHANGED, ServerMessage, Session, path};
 use crate::runs::{Counts, DoneRow, FailedRow, Run};
 use crate::sql::quote::{Identifier, Literal};
 use crate::tenancy::Tenancy;
@@ -25,25 +25,27 @@ use crate::tracker::State;
 use crate::watch::Watch;
 use crate::workers::{Attempt, Observer, Stop, Work};
 
-/// What [`adopt`] did, each list in the order asked for.
+/// The report of [`adopt`]; each list is in the order of the names given.
 #[derive(Debug, Default)]
 pub struct Adopted {
-    /// The id of the run in `public.schema_run`.
+    /// The id of the run in `public.schema_run`; `None` if there was nothing to do.
     pub run: Option<i64>,
-    /// The schemas that are tenants now.
+    /// The schemas that this run adopted.
     pub adopted: Vec<TenantName>,
-    /// How many migrations the ledger of each adopted schema was given by the baseline.
+    /// The schemas that were active tenants already, with a ledger that agrees with the baseline.
+    pub unchanged: Vec<TenantName>,
+    /// How many migrations the baseline recorded in the ledger of each adopted schema.
     pub recorded: usize,
-    /// Those that are not, and why.
+    /// The schemas that cannot be adopted, and why.
     pub failed: Vec<Failed>,
-    /// Those that are not, because the run was ended before.
+    /// The schemas that the run did not get to.
     pub not_reached: Vec<TenantName>,
-    /// Why it was ended.
+    /// Why the run ended early.
     pub ended: Option<Ended>,
 }
 
 impl Adopted {
-    /// Whether all are tenants now.
+    /// Whether all of them are tenants now.
     pub fn is_success(&self) -> bool {
         self.failed.is_empty() && self.ended.is_none()
     }
@@ -55,16 +57,16 @@ impl Adopted {
     }
 }
 
-/// Takes schemas into the tracker; nothing in them is touched but, with a baseline, the ledger.
+/// Adds schemas to the tracker. Nothing in a schema changes except, with a baseline, its ledger.
 ///
 /// With a `baseline`, the migrations up to it are recorded as applied, without running them. A schema with objects but no
-/// ledger needs one. A tenant that is tracked already is accepted where something is amiss with it: it was registered by
-/// hand, or its ledger is gone.
+/// ledger needs one. A tenant that was registered by hand, or whose ledger is missing or empty, is completed. An active
+/// tenant is left unchanged if there is no baseline, or if its ledger records all migrations up to the baseline, so that the
+/// same call can be repeated.
 ///
 /// # Errors
-/// [`Error::UnknownVersion`] when no migration has the baseline; what [`Database::require_writable`] says;
-/// [`Error::NoFreeConnection`]; what the server answered before anything was begun. What is wrong with one schema is in the
-/// report.
+/// [`Error::UnknownVersion`] if no migration has the baseline's version; the errors of [`Database::require_writable`];
+/// [`Error::NoFreeConnection`]; an error of the server before the first schema. Errors of single schemas are in the report.
 pub fn adopt(
     db: &mut Database,
     tenancy: &Tenancy,
@@ -77,7 +79,10 @@ pub fn adopt(
     integrity::record(db, tenancy)?;
     let baseline = baseline.map(|baseline| versions_up_to(tenancy, baseline)).transpose()?;
     let names = distinct(names);
-    let (jobs, failed) = judge_all(db, tenancy, &names, baseline.is_some())?;
+    let Judged { jobs, unchanged, failed } = judge_all(db, tenancy, &names, baseline.is_some())?;
+    if jobs.is_empty() && failed.is_empty() {
+        return Ok(Adopted { unchanged, ..Adopted::default() });
+    }
     if !jobs.is_empty() {
         db.require_free_connection()?;
     }
@@ -89,8 +94,8 @@ pub fn adopt(
     observer.begin(jobs.len());
     let crew = Crew { orders, commit, baseline };
     let told = run::over(db, orders, &crew, jobs, observer)?;
-    let report = report(&names, failed, told, &crew);
-    let counts = Counts::of(report.adopted.len(), 0, &report.failed, report.not_reached.len());
+    let report = report(&names, unchanged, failed, told, &crew);
+    let counts = Counts::of(report.adopted.len(), report.unchanged.len(), &report.failed, report.not_reached.len());
     run.end(db, report.ended.as_ref(), counts);
     Ok(report)
 }
@@ -102,16 +107,31 @@ fn versions_up_to<'a>(tenancy: &'a Tenancy, baseline: &Version) -> Result<Vec<&'
     Ok(set.iter().take(last + 1).map(|migration| migration.version().as_str()).collect())
 }
 
+/// What is to be done for all names.
+struct Judged {
+    jobs: Vec<Job>,
+    unchanged: Vec<TenantName>,
+    failed: Vec<Failed>,
+}
+
+/// What is to be done for a schema that can be adopted.
+#[derive(Clone, Copy)]
+enum Verdict {
+    /// It is an active tenant.
+    Unchanged,
+    /// It is added to the tracker, or completed.
+    Adopt {
+        row: TrackerRow,
+        /// Whether it is an active tenant.
+        active: bool,
+    },
+}
+
 /// Decides which of the names can be adopted.
-fn judge_all(
-    db: &mut Database,
-    tenancy: &Tenancy,
-    names: &[&TenantName],
-    has_baseline: bool,
-) -> Result<(Vec<Job>, Vec<Failed>), Error> {
+fn judge_all(db: &mut Database, tenancy: &Tenancy, names: &[&TenantName], has_baseline: bool) -> Result<Judged, Error> {
     let found = look_up(db.connection(), names)?;
     let mut earlier: HashMap<String, &TenantName> = HashMap::new();
-    let (mut jobs, mut failed) = (Vec::new(), Vec::new());
+    let (mut jobs, mut unchanged, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for name in names {
         let Found { tracked, schema } = &found[name.as_str()];
         // Of names that differ only by case the first that can be adopted has it.
@@ -120,14 +140,15 @@ fn judge_all(
             None => tracked.clone(),
         };
         match judge(tenancy, name, before, *schema, has_baseline) {
-            Ok(row) => {
+            Ok(Verdict::Unchanged) => unchanged.push((*name).clone()),
+            Ok(Verdict::Adopt { row, active }) => {
                 earlier.insert(name.folded(), name);
-                jobs.push(Job::new((*name).clone(), row));
+                jobs.push(Job::new((*name).clone(), row, active));
             }
             Err(error) => failed.push(Failed::new(name, error)),
         }
     }
-    Ok((jobs, failed))
+    Ok(Judged { jobs, unchanged, failed })
 }
 
 /// Decides whether a schema can be adopted, as the tracker and the catalog have it.
@@ -137,7 +158,7 @@ fn judge(
     tracked: Option<(String, State)>,
     schema: Option<FoundSchema>,
     has_baseline: bool,
-) -> Result<TrackerRow, TenantError> {
+) -> Result<Verdict, TenantError> {
     match (tracked, schema) {
         (Some((other, _)), _) if other != name.as_str() => Err(TenantError::CaseClash { tracked: other }),
         (Some((_, State::Dropping)), _) => Err(TenantError::Dropping),
@@ -145,10 +166,9 @@ fn judge(
         (_, schema) if holds_extensions(tenancy, name, schema) => Err(TenantError::HoldsExtensions { new: false }),
         (_, Some(schema)) if !schema.readable => Err(TenantError::Unreadable),
         (_, Some(schema)) if !schema.has_ledger && !schema.empty && !has_baseline => Err(TenantError::LedgerMissing),
-        (Some((_, State::Active)), Some(schema)) if schema.has_ledger && !has_baseline => {
-            Err(TenantError::AlreadyTracked { state: State::Active })
-        }
-        (state, Some(_)) => Ok(state.map_or(TrackerRow::Missing, |_| TrackerRow::Known)),
+        (Some((_, State::Active)), Some(_)) if !has_baseline => Ok(Verdict::Unchanged),
+        (Some((_, state)), Some(_)) => Ok(Verdict::Adopt { row: TrackerRow::Known, active: state == State::Active }),
+        (None, Some(_)) => Ok(Verdict::Adopt { row: TrackerRow::Missing, active: false }),
     }
 }
 
@@ -167,34 +187,52 @@ fn record(db: &mut Database, run: Run, failed: &[Failed]) -> Result<(), Error> {
     run.record_failures(db.connection(), &failures)
 }
 
-/// All that is known at the end, in the order of the names.
-fn report(names: &[&TenantName], mut failed: Vec<Failed>, told: Told<Job>, crew: &Crew<'_>) -> Adopted {
+/// The outcome for each name, in the order of the names.
+fn report(
+    names: &[&TenantName],
+    mut unchanged: Vec<TenantName>,
+    mut failed: Vec<Failed>,
+    told: Told<Job>,
+    crew: &Crew<'_>,
+) -> Adopted {
     let place: HashMap<&str, usize> = names.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
     failed.extend(told.failed);
     failed.sort_by_key(|failed| place.get(failed.tenant.as_str()).copied());
-    let in_order = |jobs: Vec<Job>| {
-        let mut names: Vec<TenantName> = jobs.into_iter().map(|job| job.name).collect();
+    let in_order = |mut names: Vec<TenantName>| {
         names.sort_by_key(|name| place.get(name.as_str()).copied());
         names
     };
-    let adopted = in_order(told.done.into_iter().map(|(job, _)| job).collect());
+    let (found, done): (Vec<Job>, Vec<Job>) = told.done.into_iter().map(|(job, _)| job).partition(|job| job.unchanged);
+    unchanged.extend(found.into_iter().map(|job| job.name));
+    let adopted = in_order(done.into_iter().map(|job| job.name).collect());
     let recorded = if adopted.is_empty() { 0 } else { crew.versions().len() };
-    let not_reached = in_order(told.left);
-    Adopted { run: Some(crew.orders.run.id()), adopted, recorded, failed, not_reached, ended: told.ended }
+    Adopted {
+        run: Some(crew.orders.run.id()),
+        adopted,
+        unchanged: in_order(unchanged),
+        recorded,
+        failed,
+        not_reached: in_order(told.left.into_iter().map(|job| job.name).collect()),
+        ended: told.ended,
+    }
 }
 
 /// A schema in the queue of a run.
 struct Job {
     name: TenantName,
     row: TrackerRow,
+    /// Whether the tracker has it as an active tenant.
+    active: bool,
+    /// Whether it was found to be adopted already.
+    unchanged: bool,
     setbacks: Setbacks,
     /// Look at it again before the next try: others may have changed it, or the commit may have come through.
     stale: bool,
 }
 
 impl Job {
-    fn new(name: TenantName, row: TrackerRow) -> Self {
-        Self { name, row, setbacks: Setbacks::default(), stale: false }
+    fn new(name: TenantName, row: TrackerRow, active: bool) -> Self {
+        Self { name, row, active, unchanged: false, setbacks: Setbacks::default(), stale: false }
     }
 
     fn finished(&self) -> Finished {
@@ -226,9 +264,11 @@ struct Crew<'a> {
 
 impl run::Crew for Crew<'_> {
     fn lost(&self, db: &mut Database, jobs: &[&Job]) -> Result<HashSet<SchemaName>, Error> {
-        let names: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
+        // There is no row of the run for a schema that it did not change.
+        let changed = || jobs.iter().filter(|job| !job.unchanged);
+        let names: Vec<&str> = changed().map(|job| job.name.as_str()).collect();
         let done = self.orders.run.done_among(db.connection(), &names)?;
-        let lost = jobs.iter().filter(|job| !done.contains(job.name.as_str()));
+        let lost = changed().filter(|job| !done.contains(job.name.as_str()));
         Ok(lost.map(|job| job.name.schema().clone()).collect())
     }
 }
@@ -255,7 +295,7 @@ impl Crew<'_> {
         self.baseline.as_deref().unwrap_or_default()
     }
 
-    /// Decides anew what is to be done. Returns whether this run has done it.
+    /// Decides again what is to be done. Returns whether nothing is left to do.
     fn look_again(&self, conn: &mut PgConnection, job: &mut Job) -> Result<bool, Setback> {
         let Orders { tenancy, run, .. } = self.orders;
         if run.done_among(conn, &[job.name.as_str()])?.contains(job.name.as_str()) {
@@ -263,24 +303,31 @@ impl Crew<'_> {
         }
         let Found { tracked, schema } =
             look_up(conn, &[&job.name])?.remove(job.name.as_str()).unwrap_or(Found::NOTHING);
-        job.row = judge(tenancy, &job.name, tracked, schema, self.baseline.is_some()).map_err(Setback::Failed)?;
         job.stale = false;
-        Ok(false)
+        match judge(tenancy, &job.name, tracked, schema, self.baseline.is_some()).map_err(Setback::Failed)? {
+            Verdict::Unchanged => job.unchanged = true,
+            Verdict::Adopt { row, active } => (job.row, job.active) = (row, active),
+        }
+        Ok(job.unchanged)
     }
 
-    /// Takes a schema in, in one transaction.
-    fn take(&self, session: &mut Session, job: &Job) -> Result<(), Setback> {
-        session.batch_execute(self.message(job).sql()).map_err(|error| {
-            if session.batch_execute("ROLLBACK").is_err() {
-                session.spend();
-            }
-            if let Some(applied) = ServerMessage::from(&error).message.strip_prefix(RECORDS) {
-                return Setback::Failed(TenantError::LedgerExists { applied: applied.parse().unwrap_or(0) });
-            }
-            match setback(&error) {
-                ControlFlow::Break(setback) => setback,
-                ControlFlow::Continue(server) => Setback::Failed(TenantError::Server(server)),
-            }
+    /// Adopts a schema, in one transaction.
+    fn take(&self, session: &mut Session, job: &mut Job) -> Result<(), Setback> {
+        let Err(error) = session.batch_execute(self.message(job).sql()) else { return Ok(()) };
+        if session.batch_execute("ROLLBACK").is_err() {
+            session.spend();
+        }
+        let message = ServerMessage::from(&error).message;
+        if message == RECORDS_BASELINE {
+            job.unchanged = true;
+            return Ok(());
+        }
+        if let Some(applied) = message.strip_prefix(RECORDS) {
+            return Err(Setback::Failed(TenantError::LedgerExists { applied: applied.parse().unwrap_or(0) }));
+        }
+        Err(match setback(&error) {
+            ControlFlow::Break(setback) => setback,
+            ControlFlow::Continue(server) => Setback::Failed(TenantError::Server(server)),
         })
     }
 
@@ -289,11 +336,16 @@ impl Crew<'_> {
         let (schema, versions) = (job.name.schema(), self.versions());
         let target = Target::tenant(tenancy, schema, Some(run));
         let still_there = format!(
-            "IF to_regnamespace({}) IS NULL THEN RAISE EXCEPTION '{CHANGED}'; END IF;",
+            "IF pg_catalog.to_regnamespace({}::text) IS NULL THEN RAISE EXCEPTION '{CHANGED}'; END IF;",
             Literal(&Identifier::from(schema).to_string())
         );
         let mut batch = Batch::begin(target, self.commit);
-        batch.guard(&[target.lock_for_transaction(), still_there, tracker_guard(schema, job.row)]);
+        batch.guard(&[
+            path::CATALOG_IN_BLOCK.to_owned(),
+            target.lock_for_transaction(),
+            still_there,
+            tracker_guard(schema, job.row),
+        ]);
         batch.push(&match job.row {
             TrackerRow::Missing => {
                 format!(
@@ -305,12 +357,7 @@ impl Crew<'_> {
         });
         if !versions.is_empty() {
             batch.push(&ledger::create(schema));
-            batch.guard(&[format!(
-                "DECLARE n bigint := (SELECT count(*) FROM {}.{}); BEGIN IF n > 0 THEN RAISE EXCEPTION '{RECORDS}%', n; \
-                 END IF; END;",
-                Identifier::from(schema),
-                ledger::TABLE
-            )]);
+            batch.guard(&[ledger::runs_no_code(schema), self.ledger_guard(job)]);
             batch.push(&ledger::insert(schema, versions.iter().copied()));
         }
         let attempts = job.setbacks.attempts();
@@ -318,7 +365,30 @@ impl Crew<'_> {
         batch.push(&run.record(schema, &DoneRow { from: None, to: versions.last().copied(), before, attempts }));
         batch.commit()
     }
+
+    /// A condition in PL/pgSQL that raises an exception unless the ledger is empty. The ledger of a tenant that was adopted
+    /// with this baseline, and perhaps migrated since, raises one of its own.
+    fn ledger_guard(&self, job: &Job) -> String {
+        let ledger = format!("{}.{}", Identifier::from(job.name.schema()), ledger::TABLE);
+        let versions: Vec<String> = self.versions().iter().map(|version| Literal(version).to_string()).collect();
+        let adopted = match job.active {
+            true => format!(
+                "IF (SELECT pg_catalog.count(*) FROM {ledger} WHERE version::text IN ({})) = {} \
+                 THEN RAISE EXCEPTION '{RECORDS_BASELINE}'; END IF;",
+                versions.join(", "),
+                versions.len()
+            ),
+            false => String::new(),
+        };
+        format!(
+            "DECLARE n bigint := (SELECT pg_catalog.count(*) FROM {ledger}); BEGIN IF n > 0 THEN {adopted} \
+             RAISE EXCEPTION '{RECORDS}%', n; END IF; END;"
+        )
+    }
 }
 
 /// How the server says that a ledger is not empty.
 const RECORDS: &str = "tenantry: migrations in the ledger: ";
+
+/// How the server says that the ledger of an active tenant records the baseline.
+const RECORDS_BASELINE: &str = "tenantry: the ledger records the baseline";

@@ -1,12 +1,11 @@
-//! The complete reset of a database: every tenant, then the public migrations, then the public ledger.
+//! The complete reset of a database: drops every tenant, then reverts the public migrations, then drops the public ledger.
 
 use super::drop::{self, DropPlan, DropReport, IfMissing, drop_tenants};
 use super::orphans;
 use crate::database::Database;
 use crate::error::Error;
 use crate::integrity;
-use crate::ledger::{self, Ledger};
-use crate::migration::Kind;
+use crate::ledger::public;
 use crate::migrator::{self, Ended};
 use crate::name::SchemaName;
 use crate::reference::Reference;
@@ -16,23 +15,27 @@ use crate::workers::{Observer, Stop};
 
 use diesel::prelude::*;
 
-/// What [`cleanup`] does. Showing it is a dry run.
+/// What [`cleanup`] will do; a dry run only shows it.
 #[derive(Debug)]
 pub struct CleanupPlan {
     /// The database.
     pub database: String,
-    /// The tenants that go, and the orphans where asked for.
+    /// The tenants to drop, with the orphaned schemas if asked for.
     pub tenants: DropPlan,
-    /// The folders of the public migrations that are reverted, newest first.
+    /// The folders of the public migrations to revert, newest first.
     pub public: Vec<String>,
-    /// How many versions the public ledger records that are none of the public migrations; they stay, and so does it.
+    /// The versions of the public migrations that are not reverted because Diesel's ledger records them too, so that they
+    /// belong to diesel_cli.
+    pub kept: Vec<String>,
+    /// How many versions the public ledger records that are not in the set of public migrations. They are not reverted,
+    /// and the public ledger is kept for them.
     pub foreign_versions: usize,
-    /// Whether there is a public ledger.
+    /// Whether the database has a public ledger, or public migrations recorded in Diesel's ledger by an earlier release.
     pub has_ledger: bool,
 }
 
 impl CleanupPlan {
-    /// Whether there is nothing to do.
+    /// Whether the plan is empty.
     pub fn is_empty(&self) -> bool {
         let nothing_of_tenants = self.tenants.drops.is_empty() && self.tenants.failed.is_empty();
         nothing_of_tenants && self.public.is_empty() && !(self.has_ledger && self.foreign_versions == 0)
@@ -42,51 +45,50 @@ impl CleanupPlan {
 /// What [`cleanup`] did.
 #[derive(Debug, Default)]
 pub struct CleanupReport {
-    /// What became of the tenants. Unless all are gone, the rest was not begun.
+    /// The tenants dropped and those that failed. Unless all are dropped, no public migration is reverted.
     pub tenants: DropReport,
-    /// The public migrations reverted, newest first.
+    /// The folders of the public migrations reverted, newest first.
     pub reverted: Vec<String>,
-    /// Whether the public ledger is gone.
+    /// Whether the public ledger was dropped.
     pub ledger_dropped: bool,
-    /// Why the public migrations are not all reverted.
+    /// The error that stopped the public migrations from being reverted.
     pub failed: Option<Error>,
 }
 
-/// Looks at what goes: nothing that was never tracked, unless `include_orphans`.
+/// Plans a cleanup. Schemas that were never tracked are left alone, unless `include_orphans`. Writes nothing.
 ///
 /// # Errors
-/// [`Error::NoDown`], [`Error::Standby`], [`Error::MigrationsChanged`], or what the server answered.
+/// [`Error::NoDown`], [`Error::Standby`], [`Error::MigrationsChanged`], or the server's error.
 pub fn plan_cleanup(db: &mut Database, tenancy: &Tenancy, include_orphans: bool) -> Result<CleanupPlan, Error> {
     db.require_primary(tenancy)?;
     integrity::check(db, tenancy)?;
     let set = tenancy.public_migrations();
-    let ledger = Ledger::new(ledger::read_public(db.connection())?, set);
-    let mut public = Vec::new();
-    for index in (0..set.len()).rev().filter(|index| !ledger.pending.contains(index)) {
-        let migration = set.at(index);
-        if migration.down().is_none() {
-            return Err(Error::NoDown { kind: Kind::Public, folder: migration.folder().to_owned() });
-        }
-        public.push(migration.folder().to_owned());
-    }
+    let ledger = public::read(db.connection(), tenancy)?;
+    let to_revert = migrator::to_revert(tenancy, &ledger)?;
+    let public = to_revert.into_iter().map(|index| set.at(index).folder().to_owned()).collect();
+    let is_foreign = |version: &&String| set.position(version).is_none() && !ledger.shared.contains(*version);
+    let foreign_versions = ledger.applied.iter().filter(is_foreign).count();
+    let is_applied = |version: &String| ledger.applied.contains(version);
+    let kept = ledger.shared.iter().filter(|version| is_applied(version)).cloned().collect();
     let tenants = match db.server().has_tracker {
         true => plan_tenants(db, tenancy, include_orphans)?,
-        // An earlier cleanup came as far as this.
+        // An earlier cleanup was interrupted after it reverted the tracker.
         false => DropPlan::default(),
     };
-    let foreign_versions = ledger.unknown.len();
     Ok(CleanupPlan {
         database: db.server().database.clone(),
         tenants,
         public,
+        kept,
         foreign_versions,
-        has_ledger: db.server().has_public_ledger,
+        has_ledger: ledger.exists || !ledger.applied.is_empty(),
     })
 }
 
 fn plan_tenants(db: &mut Database, tenancy: &Tenancy, include_orphans: bool) -> Result<DropPlan, Error> {
     let names: Vec<String> = schema_tracker::table
         .select(schema_tracker::name)
+        .filter(schema_tracker::name.is_not_null())
         .order(schema_tracker::name)
         .load(db.connection())
         .map_err(Error::doing("read the tracker"))?;
@@ -99,10 +101,10 @@ fn plan_tenants(db: &mut Database, tenancy: &Tenancy, include_orphans: bool) -> 
     drop::plan(db, &names, include_orphans, IfMissing::Accept)
 }
 
-/// Carries out a plan. When it is interrupted, or a tenant fails, it is simply planned and run again.
+/// Carries out a plan. If it is interrupted or a tenant fails, plan and run it again.
 ///
 /// # Errors
-/// When the commits could not be made durable. What else goes wrong is in the report.
+/// If commits cannot be made durable. Other errors are in the report.
 pub fn cleanup(
     db: &mut Database,
     tenancy: &Tenancy,
@@ -110,7 +112,6 @@ pub fn cleanup(
     stop: &Stop,
     observer: &mut dyn Observer,
 ) -> Result<CleanupReport, Error> {
-    let had_ledger = plan.has_ledger;
     let mut tenants = drop_tenants(db, tenancy, plan.tenants, stop, observer)?;
     if stop.is_requested() {
         tenants.ended.get_or_insert(Ended::Interrupted);
@@ -121,7 +122,7 @@ pub fn cleanup(
         return Ok(CleanupReport { tenants, reverted: Vec::new(), ledger_dropped: false, failed: None });
     }
     let mut reverted = Vec::new();
-    let others = migrator::revert_public(db, tenancy, &mut reverted);
-    let ledger_dropped = had_ledger && matches!(others, Ok(0));
-    Ok(CleanupReport { tenants, reverted, ledger_dropped, failed: others.err() })
+    let dropped = migrator::revert_public(db, tenancy, stop, &mut reverted);
+    let ledger_dropped = matches!(dropped, Ok(true));
+    Ok(CleanupReport { tenants, reverted, ledger_dropped, failed: dropped.err() })
 }

@@ -1,5 +1,5 @@
-//! New tenants: schema, ledger, migrations and tracker row in one transaction, so that a tenant is there whole or not at
-//! all. With a migration among them that is not transactional, the tenant is `creating` until all have run.
+//! Creates tenants: schema, ledger, migrations and tracker row in one transaction. If a migration is not transactional, the
+//! tenant has the state `creating` until all migrations have run.
 
 use std::collections::HashMap;
 
@@ -16,16 +16,16 @@ use crate::tenancy::Tenancy;
 use crate::tracker::State;
 use crate::workers::{Observer, Stop};
 
-/// What follows when a tenant is there already.
+/// How [`plan_create`] treats a tenant that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IfExists {
-    /// It fails.
+    /// Report it as failed.
     Fail,
-    /// It is left as it is, as long as its schema is there.
+    /// Leave it unchanged, if its schema exists.
     Leave,
 }
 
-/// What [`create`] does.
+/// The plan for [`create`].
 pub struct CreatePlan {
     jobs: Vec<Job>,
     report: Report,
@@ -35,31 +35,31 @@ pub struct CreatePlan {
 /// Why a tenant was not created.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
-    /// Nothing could be done at all.
+    /// Nothing was attempted.
     #[error(transparent)]
     Database(#[from] Error),
     /// The tenant could not be created.
     #[error("tenant {tenant} was not created: {error}")]
     Tenant {
-        /// Its name.
+        /// The tenant's name.
         tenant: TenantName,
-        /// Why.
+        /// The reason.
         error: Box<TenantError>,
     },
 }
 
 impl CreatePlan {
-    /// The names that will be created or completed.
+    /// The names of the tenants to create or to complete.
     pub fn names(&self) -> impl Iterator<Item = &TenantName> {
         self.jobs.iter().map(Job::name)
     }
 }
 
-/// Decides what is to be done for each name.
+/// Plans what to do for each name.
 ///
 /// # Errors
-/// [`Error::TrackerMissing`], [`Error::TrackerBehind`], [`Error::Standby`], or what the server answered. What is wrong with
-/// one name is in the report.
+/// [`Error::TrackerMissing`], [`Error::TrackerBehind`], [`Error::Standby`], or errors of the server. Problems of one name
+/// are in the report.
 pub fn plan_create(
     db: &mut Database,
     tenancy: &Tenancy,
@@ -76,7 +76,7 @@ pub fn plan_create(
     for name in names {
         let Found { tracked, schema } = &found[name.as_str()];
         let schema = *schema;
-        // Of names that differ only by case the first one has it.
+        // Of names that differ only by case, the first one counts.
         let before = match earlier.get(&name.folded()) {
             Some(first) => Some((first.as_str().to_owned(), State::Creating)),
             None => tracked.clone(),
@@ -91,6 +91,7 @@ pub fn plan_create(
                 continue;
             }
             Some((_, state @ State::Active)) => TenantError::AlreadyTracked { state },
+            Some(_) if schema.is_none() && db.server().is_own_role(name.as_str()) => TenantError::OwnRole,
             Some(_) if schema.is_none() => {
                 plan.jobs.push(Job::create(name.clone(), TrackerRow::Known));
                 continue;
@@ -101,6 +102,7 @@ pub fn plan_create(
             }
             None if holds_extensions(tenancy, name, schema) => TenantError::HoldsExtensions { new: true },
             None if schema.is_some() => TenantError::SchemaExists,
+            None if db.server().is_own_role(name.as_str()) => TenantError::OwnRole,
             None => {
                 plan.jobs.push(Job::create(name.clone(), TrackerRow::Missing));
                 continue;
@@ -112,10 +114,10 @@ pub fn plan_create(
     Ok(plan)
 }
 
-/// Carries out a plan.
+/// Executes a plan.
 ///
 /// # Errors
-/// When the commits of tenants could not be made durable. What one tenant meets is in the report.
+/// When the commits could not be made durable. Failures of one tenant are in the report.
 pub fn create(
     db: &mut Database,
     tenancy: &Tenancy,
@@ -130,10 +132,10 @@ pub fn create(
     run_jobs(db, tenancy, RunJobs { command: "create", jobs, reread: &reread, rollout, stop, report }, observer)
 }
 
-/// Creates one tenant: what a sign-up does.
+/// Creates one tenant, for example at sign-up.
 ///
 /// # Errors
-/// As [`create`], and what is wrong with the tenant.
+/// The errors of [`plan_create`] and [`create`], and the tenant's failure.
 pub fn create_tenant(db: &mut Database, tenancy: &Tenancy, name: &TenantName) -> Result<Done, CreateError> {
     let plan = plan_create(db, tenancy, std::slice::from_ref(name), IfExists::Fail)?;
     let report = create(db, tenancy, plan, &Stop::default(), &mut ())?;
@@ -147,7 +149,7 @@ pub fn create_tenant(db: &mut Database, tenancy: &Tenancy, name: &TenantName) ->
     }
 }
 
-/// Adds tenants to the plan that were begun, or registered by hand with a schema.
+/// Adds tenants to the plan whose creation is incomplete, or which were registered by hand and have a schema.
 fn complete(db: &mut Database, tenancy: &Tenancy, names: &[TenantName], plan: &mut CreatePlan) -> Result<(), Error> {
     if names.is_empty() {
         return Ok(());
@@ -156,7 +158,7 @@ fn complete(db: &mut Database, tenancy: &Tenancy, names: &[TenantName], plan: &m
     let part = Plan::of(Fleet::read_some(db.connection(), set, names)?, set, |_| true);
     let settled = crate::migrator::settle(db.connection(), &part.settle)?;
     for name in part.up_to_date {
-        // What this run did not settle, another has completed since the tracker was read.
+        // Another run has completed the tenant since the tracker was read, unless this run has settled it.
         match plan.if_exists {
             IfExists::Fail if !settled.iter().any(|settled| settled == name.as_str()) => {
                 plan.report.failed.push(Failed::new(&name, TenantError::AlreadyTracked { state: State::Active }));
@@ -169,7 +171,7 @@ fn complete(db: &mut Database, tenancy: &Tenancy, names: &[TenantName], plan: &m
     Ok(())
 }
 
-/// What is left to do for a tenant that another run is creating, or has changed.
+/// Plans again for a tenant that another run is creating or has changed.
 fn reread(conn: &mut PgConnection, tenancy: &Tenancy, name: &TenantName, if_exists: IfExists) -> Result<Next, Error> {
     let Found { tracked, schema } = look_up(conn, &[name])?.remove(name.as_str()).unwrap_or(Found::NOTHING);
     let there = || match if_exists {
@@ -183,7 +185,7 @@ fn reread(conn: &mut PgConnection, tenancy: &Tenancy, name: &TenantName, if_exis
             Next::Work(Box::new(Job::create(name.clone(), TrackerRow::Known)))
         }
         (Some(_), _) => match crate::migrator::reread(conn, tenancy, name)? {
-            // Completed since it was looked up.
+            // Another run has completed it since it was looked up.
             Next::Nothing => there(),
             next => next,
         },

@@ -1,77 +1,132 @@
--- Objects outside a schema that depend on objects in it: DROP SCHEMA … CASCADE would take them along.
-WITH inside (classid, objid, schema_oid) AS (
-    SELECT 'pg_class'::regclass, oid, relnamespace FROM pg_class WHERE relnamespace = ANY($1)
-    UNION ALL SELECT 'pg_type'::regclass, oid, typnamespace FROM pg_type WHERE typnamespace = ANY($1)
-    UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace FROM pg_proc WHERE pronamespace = ANY($1)
-    UNION ALL SELECT 'pg_operator'::regclass, oid, oprnamespace FROM pg_operator WHERE oprnamespace = ANY($1)
-    UNION ALL SELECT 'pg_opclass'::regclass, oid, opcnamespace FROM pg_opclass WHERE opcnamespace = ANY($1)
-    UNION ALL SELECT 'pg_opfamily'::regclass, oid, opfnamespace FROM pg_opfamily WHERE opfnamespace = ANY($1)
-    UNION ALL SELECT 'pg_collation'::regclass, oid, collnamespace FROM pg_collation WHERE collnamespace = ANY($1)
-    UNION ALL SELECT 'pg_conversion'::regclass, oid, connamespace FROM pg_conversion WHERE connamespace = ANY($1)
-    UNION ALL SELECT 'pg_ts_parser'::regclass, oid, prsnamespace FROM pg_ts_parser WHERE prsnamespace = ANY($1)
-    UNION ALL SELECT 'pg_ts_template'::regclass, oid, tmplnamespace FROM pg_ts_template WHERE tmplnamespace = ANY($1)
-    UNION ALL SELECT 'pg_ts_config'::regclass, oid, cfgnamespace FROM pg_ts_config WHERE cfgnamespace = ANY($1)
-    UNION ALL SELECT 'pg_ts_dict'::regclass, oid, dictnamespace FROM pg_ts_dict WHERE dictnamespace = ANY($1)
+,
+inside (schema, classid, objid) AS (
+    SELECT schema, classid, objid FROM member
+    UNION
+    SELECT schema, 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid, oid FROM relation
+    UNION
+    SELECT schema, 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid, oid FROM type
 ),
-dependents AS (
+-- What DROP SCHEMA … CASCADE would drop, too: objects that depend on one inside, and the object or the extension that one
+-- inside is a part of.
+dropped AS (
+    SELECT DISTINCT i.schema, d.classid, d.objid, d.objsubid
+    FROM inside AS i
+    CROSS JOIN LATERAL (
+        SELECT d.classid, d.objid, d.objsubid
+        FROM pg_catalog.pg_depend AS d
+        WHERE d.refclassid = i.classid AND d.refobjid = i.objid
+        UNION ALL
+        SELECT d.refclassid, d.refobjid, d.refobjsubid
+        FROM pg_catalog.pg_depend AS d
+        WHERE d.classid = i.classid AND d.objid = i.objid AND d.deptype IN ('i', 'e')
+        OFFSET 0
+    ) AS d
+),
+dependent AS MATERIALIZED (
     SELECT
-        inside.schema_oid,
+        d.schema,
         d.classid,
         d.objid,
         d.objsubid,
         -- The schema that the dependent is in; 0 for what is of the whole database.
         CASE d.classid
-            WHEN 'pg_class'::regclass THEN (SELECT relnamespace FROM pg_class WHERE oid = d.objid)
-            WHEN 'pg_constraint'::regclass THEN (SELECT connamespace FROM pg_constraint WHERE oid = d.objid)
-            WHEN 'pg_attrdef'::regclass
-                THEN (SELECT relnamespace FROM pg_attrdef AS a JOIN pg_class AS c ON c.oid = a.adrelid WHERE a.oid = d.objid)
-            WHEN 'pg_rewrite'::regclass
-                THEN (SELECT relnamespace FROM pg_rewrite AS r JOIN pg_class AS c ON c.oid = r.ev_class WHERE r.oid = d.objid)
-            WHEN 'pg_trigger'::regclass
-                THEN (SELECT relnamespace FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid WHERE t.oid = d.objid)
-            WHEN 'pg_policy'::regclass
-                THEN (SELECT relnamespace FROM pg_policy AS p JOIN pg_class AS c ON c.oid = p.polrelid WHERE p.oid = d.objid)
-            WHEN 'pg_type'::regclass THEN (SELECT typnamespace FROM pg_type WHERE oid = d.objid)
-            WHEN 'pg_proc'::regclass THEN (SELECT pronamespace FROM pg_proc WHERE oid = d.objid)
-            WHEN 'pg_operator'::regclass THEN (SELECT oprnamespace FROM pg_operator WHERE oid = d.objid)
-            WHEN 'pg_statistic_ext'::regclass THEN (SELECT stxnamespace FROM pg_statistic_ext WHERE oid = d.objid)
-            WHEN 'pg_opclass'::regclass THEN (SELECT opcnamespace FROM pg_opclass WHERE oid = d.objid)
-            WHEN 'pg_opfamily'::regclass THEN (SELECT opfnamespace FROM pg_opfamily WHERE oid = d.objid)
-            WHEN 'pg_amop'::regclass
-                THEN (SELECT opfnamespace FROM pg_amop AS a JOIN pg_opfamily AS f ON f.oid = a.amopfamily WHERE a.oid = d.objid)
-            WHEN 'pg_amproc'::regclass
-                THEN (SELECT opfnamespace FROM pg_amproc AS a JOIN pg_opfamily AS f ON f.oid = a.amprocfamily WHERE a.oid = d.objid)
-            WHEN 'pg_collation'::regclass THEN (SELECT collnamespace FROM pg_collation WHERE oid = d.objid)
-            WHEN 'pg_conversion'::regclass THEN (SELECT connamespace FROM pg_conversion WHERE oid = d.objid)
-            WHEN 'pg_ts_config'::regclass THEN (SELECT cfgnamespace FROM pg_ts_config WHERE oid = d.objid)
-            WHEN 'pg_ts_dict'::regclass THEN (SELECT dictnamespace FROM pg_ts_dict WHERE oid = d.objid)
-            WHEN 'pg_ts_parser'::regclass THEN (SELECT prsnamespace FROM pg_ts_parser WHERE oid = d.objid)
-            WHEN 'pg_ts_template'::regclass THEN (SELECT tmplnamespace FROM pg_ts_template WHERE oid = d.objid)
+            WHEN 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+                THEN (SELECT x.relnamespace FROM pg_catalog.pg_class AS x WHERE x.oid = d.objid)
+            WHEN 'pg_catalog.pg_constraint'::pg_catalog.regclass::pg_catalog.oid
+                THEN (SELECT x.connamespace FROM pg_catalog.pg_constraint AS x WHERE x.oid = d.objid)
+            WHEN 'pg_catalog.pg_attrdef'::pg_catalog.regclass::pg_catalog.oid THEN (
+                SELECT (SELECT y.relnamespace FROM pg_catalog.pg_class AS y WHERE y.oid = x.adrelid)
+                FROM pg_catalog.pg_attrdef AS x
+                WHERE x.oid = d.objid
+            )
+            WHEN 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid THEN (
+                SELECT (SELECT y.relnamespace FROM pg_catalog.pg_class AS y WHERE y.oid = x.ev_class)
+                FROM pg_catalog.pg_rewrite AS x
+                WHERE x.oid = d.objid
+            )
+            WHEN 'pg_catalog.pg_trigger'::pg_catalog.regclass::pg_catalog.oid THEN (
+                SELECT (SELECT y.relnamespace FROM pg_catalog.pg_class AS y WHERE y.oid = x.tgrelid)
+                FROM pg_catalog.pg_trigger AS x
+                WHERE x.oid = d.objid
+            )
+            WHEN 'pg_catalog.pg_policy'::pg_catalog.regclass::pg_catalog.oid THEN (
+                SELECT (SELECT y.relnamespace FROM pg_catalog.pg_class AS y WHERE y.oid = x.polrelid)
+                FROM pg_catalog.pg_policy AS x
+                WHERE x.oid = d.objid
+            )
+            WHEN 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid
+                THEN (SELECT x.typnamespace FROM pg_catalog.pg_type AS x WHERE x.oid = d.objid)
+            WHEN 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid
+                THEN (SELECT x.pronamespace FROM pg_catalog.pg_proc AS x WHERE x.oid = d.objid)
+            WHEN 'pg_catalog.pg_operator'::pg_catalog.regclass::pg_catalog.oid
+                THEN (SELECT x.oprnamespace FROM pg_catalog.pg_operator AS x WHERE x.oid = d.objid)
+            WHEN 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass::pg_catalog.oid
+                THEN (SELECT x.stxnamespace FROM pg_catalog.pg_statistic_ext AS x WHERE x.oid = d.objid)
+            WHEN 'pg_catalog.pg_opclass'::pg_catalog.regclass::pg_catalog.oid
+                THEN (SELECT x.opcnamespace FROM pg_catalog.pg_opclass AS x WHERE x.oid = d.objid)
+            WHEN 'pg_catalog.pg_opfamily'::pg_catalog.regclass::pg_catalog.oid
+                THEN (SELECT x.opfnamespace FROM pg_catalog.pg_opfamily AS x WHERE x.oid = d.objid)
+            WHEN 'pg_catalog.pg_amop'::pg_catalog.regclass::pg_catalog.oid THEN (
+                SELECT (SELECT y.opfnamespace FROM pg_catalog.pg_opfamily AS y WHERE y.oid = x.amopfamily)
+                FROM pg_catalog.pg_amop AS x
+                WHERE x.oid = d.objid
+            )
+            WHEN 'pg_catalog.pg_amproc'::pg_catalog.regclass::pg_catalog.oid THEN (
+                SELECT (SELECT y.opfnamespace FROM pg_catalog.pg_opfamily AS y WHERE y.oid = x.amprocfamily)
+                FROM pg_catalog.pg_amproc AS x
+                WHERE x.oid = d.objid
+            )
+            WHEN 'pg_catalog.pg_collation'::pg_catalog.regclass::pg_catalog.oid
+                THEN (SELECT x.collnamespace FROM pg_catalog.pg_collation AS x WHERE x.oid = d.objid)
+            WHEN 'pg_catalog.pg_conversion'::pg_catalog.regclass::pg_catalog.oid
+                THEN (SELECT x.connamespace FROM pg_catalog.pg_conversion AS x WHERE x.oid = d.objid)
+            WHEN 'pg_catalog.pg_ts_config'::pg_catalog.regclass::pg_catalog.oid
+                THEN (SELECT x.cfgnamespace FROM pg_catalog.pg_ts_config AS x WHERE x.oid = d.objid)
+            WHEN 'pg_catalog.pg_ts_dict'::pg_catalog.regclass::pg_catalog.oid
+                THEN (SELECT x.dictnamespace FROM pg_catalog.pg_ts_dict AS x WHERE x.oid = d.objid)
+            WHEN 'pg_catalog.pg_ts_parser'::pg_catalog.regclass::pg_catalog.oid
+                THEN (SELECT x.prsnamespace FROM pg_catalog.pg_ts_parser AS x WHERE x.oid = d.objid)
+            WHEN 'pg_catalog.pg_ts_template'::pg_catalog.regclass::pg_catalog.oid
+                THEN (SELECT x.tmplnamespace FROM pg_catalog.pg_ts_template AS x WHERE x.oid = d.objid)
             -- A cast of the schema's own type goes with the type; a range type has one to its multirange type.
-            WHEN 'pg_cast'::regclass THEN (
-                SELECT CASE WHEN inside.schema_oid IN (source.typnamespace, target.typnamespace) THEN inside.schema_oid ELSE 0 END
-                FROM pg_cast AS c
-                JOIN pg_type AS source ON source.oid = c.castsource
-                JOIN pg_type AS target ON target.oid = c.casttarget
+            WHEN 'pg_catalog.pg_cast'::pg_catalog.regclass::pg_catalog.oid THEN (
+                SELECT CASE
+                    WHEN d.schema = (SELECT t.typnamespace FROM pg_catalog.pg_type AS t WHERE t.oid = c.castsource)
+                        THEN d.schema
+                    WHEN d.schema = (SELECT t.typnamespace FROM pg_catalog.pg_type AS t WHERE t.oid = c.casttarget)
+                        THEN d.schema
+                    ELSE '0'
+                END
+                FROM pg_catalog.pg_cast AS c
                 WHERE c.oid = d.objid
             )
-            -- These hold nothing: memberships and defaults that only speak of the schema's objects.
-            -- A publication of the whole schema is not among them: it depends on the schema, and on nothing in it.
-            WHEN 'pg_publication_rel'::regclass THEN inside.schema_oid
-            WHEN 'pg_default_acl'::regclass THEN inside.schema_oid
-            ELSE 0
+            -- These hold nothing: memberships and defaults that only name objects of the schema. A publication of the
+            -- whole schema is not among them: it depends on the schema, and on nothing in it.
+            WHEN 'pg_catalog.pg_publication_rel'::pg_catalog.regclass::pg_catalog.oid THEN d.schema
+            WHEN 'pg_catalog.pg_default_acl'::pg_catalog.regclass::pg_catalog.oid THEN d.schema
+            ELSE '0'
         END AS dependent_schema
-    FROM inside
-    JOIN pg_depend AS d ON d.refclassid = inside.classid AND d.refobjid = inside.objid
+    FROM dropped AS d
+),
+described AS (
+    SELECT DISTINCT
+        schema AS schema_oid,
+        coalesce(
+            -- A view depends by its rule; people know the view.
+            (
+                SELECT pg_catalog.pg_describe_object(
+                    'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid, r.ev_class, 0
+                )
+                FROM pg_catalog.pg_rewrite AS r
+                WHERE r.oid = objid AND r.tableoid = classid
+            ),
+            pg_catalog.pg_describe_object(classid, objid, objsubid)
+        ) AS description
+    FROM dependent
+    WHERE dependent_schema <> schema AND dependent_schema <> 'pg_toast'::pg_catalog.regnamespace::pg_catalog.oid
 )
-SELECT DISTINCT
-    schema_oid,
-    CASE classid
-        -- A view depends by its rule; people know the view.
-        WHEN 'pg_rewrite'::regclass
-            THEN (SELECT pg_describe_object('pg_class'::regclass, ev_class, 0) FROM pg_rewrite WHERE oid = objid)
-        ELSE pg_describe_object(classid, objid, objsubid)
-    END AS description
-FROM dependents
-WHERE dependent_schema <> schema_oid AND dependent_schema <> 'pg_toast'::regnamespace
+SELECT schema_oid, description
+FROM described
+-- An object that is dropped at the same time has no description.
+WHERE description IS NOT NULL
 ORDER BY schema_oid, description

@@ -1,8 +1,9 @@
-//! The end of tenants: a plan that tells what goes, and its execution, schema and tracker row together.
+//! Drops tenants: a plan, and its execution. A schema and its tracker row are dropped together.
 //!
-//! `DROP SCHEMA` takes a lock for every object of a schema, and the server's lock table is small. A schema that would fill
-//! more than its part of it goes in several transactions: the first puts the tenant into the state `dropping`, in which
-//! nothing else works on it, then its objects go, those that others use last, and at the end the schema with the row.
+//! `DROP SCHEMA` takes a lock for every object of a schema, and the server's lock table is small. A schema with more
+//! objects than a run's share of it is dropped in several transactions. The first sets the tenant's state to `dropping`, in
+//! which no other command changes it. The next ones drop its objects, an object before those that it uses. The last one
+//! drops the schema and the tracker row.
 
 mod crew;
 mod look;
@@ -24,52 +25,56 @@ use crate::migrator::{Commit, Ended};
 use crate::name::SchemaName;
 use crate::runs::{Counts, Run};
 use crate::tenancy::Tenancy;
+use crate::tracker::State;
 use crate::watch::Watch;
 use crate::workers::{Observer, Stop};
 
-/// What [`drop_tenants`] does. Showing it is a dry run.
+/// The plan for [`drop_tenants`]. A dry run shows it.
 #[derive(Debug, Default)]
 pub struct DropPlan {
-    /// What goes, in the order asked for.
+    /// The schemas to drop, in the order of the names.
     pub drops: Vec<Dropping>,
-    /// What cannot go, and why.
+    /// The names that cannot be dropped, with the reasons.
     pub failed: Vec<Failed>,
-    /// What is not there, where that is no failure.
+    /// The names that do not exist, if that is not a failure.
     pub missing: Vec<String>,
-    /// How many of the server's locks one transaction takes at most: a part of those that its lock table has room for.
+    /// The maximum number of locks in one transaction: a share of the server's lock table.
     pub most_locks: i64,
+    /// Whether the sizes are estimates, from `pg_class.relpages`: of a plan for more than 500 schemas, or where a session
+    /// held a lock on a table.
+    pub sizes_estimated: bool,
 }
 
 impl DropPlan {
-    /// Whether something is too large for one transaction. Broken off, its drop leaves a part of it.
+    /// Whether a schema is too large for one transaction. An interrupted drop leaves a part of it.
     pub fn goes_in_steps(&self, dropping: &Dropping) -> bool {
         dropping.schema.is_some_and(|schema| schema.locks > self.most_locks)
     }
 }
 
-/// A tenant, or an untracked schema, that goes.
+/// A tenant or an untracked schema to drop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dropping {
-    /// Its name.
+    /// The schema's name.
     pub name: SchemaName,
-    /// Whether the tracker has it.
+    /// Whether the tracker has a row for it.
     pub tracked: bool,
-    /// Its schema; none where there is none, and only the tracker's row goes.
+    /// The schema's contents; `None` if only the tracker row exists.
     pub schema: Option<Contents>,
 }
 
-/// What goes with a schema.
+/// The contents of a schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contents {
-    /// The schema's oid: a schema of the same name made later is another one.
+    /// The schema's oid. A schema with the same name that is created later has another one.
     pub oid: u32,
-    /// How many tables, the ledger not counted.
+    /// The number of tables without the ledger.
     pub tables: i64,
-    /// How many rows they have, by the server's estimate at its last ANALYZE.
+    /// The number of rows, estimated by the last ANALYZE.
     pub estimated_rows: i64,
-    /// What they take on disk with their indexes, in bytes.
+    /// The size of tables and indexes on disk in bytes; an estimate if [`DropPlan::sizes_estimated`] is set.
     pub bytes: i64,
-    /// How many of the server's locks it takes to drop all of it at once: one for each object.
+    /// The number of locks that `DROP SCHEMA` takes: one for each object.
     pub locks: i64,
 }
 
@@ -79,30 +84,30 @@ impl Contents {
     }
 }
 
-/// What [`drop_tenants`] did, each list sorted by name.
+/// The result of [`drop_tenants`], each list sorted by name.
 #[derive(Debug, Default)]
 pub struct DropReport {
-    /// The id of the run in `public.schema_run`; none where there was nothing to drop, or the database is of an older
-    /// release that recorded no runs.
+    /// The id of the run in `public.schema_run`; `None` if there was nothing to drop, or if the database's public
+    /// migrations predate the record of runs.
     pub run: Option<i64>,
-    /// What is gone.
+    /// The dropped schemas.
     pub dropped: Vec<SchemaName>,
-    /// What is still there, and why.
+    /// The schemas that were not dropped, with the reasons.
     pub failed: Vec<Failed>,
-    /// What was not there.
+    /// The names that did not exist.
     pub missing: Vec<String>,
-    /// What of the dropped was too large for one transaction.
+    /// The dropped schemas that were too large for one transaction.
     pub in_steps: Vec<InSteps>,
-    /// What was begun in steps and not finished, because the run was ended before: another drop goes on.
+    /// The schemas that were dropped in part before the run ended. Another drop resumes.
     pub unfinished: Vec<SchemaName>,
-    /// What was not begun, because the run was ended before.
+    /// The schemas whose drop did not start before the run ended.
     pub not_reached: Vec<SchemaName>,
-    /// Why it was ended.
+    /// Why the run ended early.
     pub ended: Option<Ended>,
 }
 
 impl DropReport {
-    /// Those for which another drop may well succeed.
+    /// The names for which another drop may succeed.
     pub fn to_try_again(&self) -> Vec<&str> {
         let failed = self.failed.iter().filter(|failed| failed.error.is_worth_another_try());
         let names = self.unfinished.iter().chain(&self.not_reached).map(SchemaName::as_str);
@@ -115,23 +120,24 @@ impl DropReport {
 pub struct InSteps {
     /// Its name.
     pub name: SchemaName,
-    /// How many transactions they were.
+    /// The number of transactions.
     pub transactions: u32,
 }
 
-/// What follows when there is nothing of the name.
+/// How [`plan_drop`] treats a name that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IfMissing {
-    /// It fails.
+    /// Report it as failed.
     Fail,
-    /// It is told.
+    /// Report it as missing.
     Accept,
 }
 
-/// Looks at what is to go. With `untracked`, schemas that the tracker does not have may go, too.
+/// Plans a drop. With `untracked`, untracked schemas can be dropped, too.
 ///
 /// # Errors
-/// What [`Database::require_writable`] and [`integrity::check`] say, and what the server answered. What is wrong with one name is in the plan.
+/// The errors of [`Database::require_writable`] and [`integrity::check`], and of the server. Problems of one name are in
+/// the plan.
 pub fn plan_drop(
     db: &mut Database,
     tenancy: &Tenancy,
@@ -144,7 +150,7 @@ pub fn plan_drop(
     plan(db, names, untracked, if_missing)
 }
 
-/// The plan, whether or not public migrations are pending.
+/// Plans a drop, even if public migrations are pending.
 pub(super) fn plan(
     db: &mut Database,
     names: &[SchemaName],
@@ -156,10 +162,14 @@ pub(super) fn plan(
     let (tracked, schemas) = look(db.connection(), &names)?;
     let mut plan = DropPlan { most_locks: room::share_of(db.server().lock_table), ..DropPlan::default() };
     for name in names {
-        let is_tracked = tracked.contains(name.as_str());
+        let state = tracked.get(name.as_str()).map(|state| State::of_row(state.as_deref()));
+        let is_tracked = state.is_some();
+        let invalid = state.and_then(Result::err).map(|why| TenantError::InvalidRow { why });
         let schema = schemas.get(name.as_str());
         let error = match schema {
             _ if is_the_databases_own(name) => Some(TenantError::NotATenant),
+            // An unknown state may be a reason to keep the tenant.
+            _ if invalid.is_some() => invalid,
             Some(schema) if schema.holds_extensions => Some(TenantError::HoldsExtensions { new: false }),
             Some(_) if !is_tracked && !untracked => Some(TenantError::Untracked),
             None if !is_tracked && if_missing == IfMissing::Accept => {
@@ -182,11 +192,11 @@ pub(super) fn plan(
     Ok(plan)
 }
 
-/// Carries out a plan: each schema and its row in one transaction, or in steps where that would take too many locks. A
-/// schema that is not the one that was looked at is left alone.
+/// Executes a plan: drops each schema and its row in one transaction, or in steps if that takes too many locks. A schema
+/// whose oid is not the planned one is not touched.
 ///
 /// # Errors
-/// [`Error::NoFreeConnection`], or that the run could not be recorded. What one tenant meets is in the report.
+/// [`Error::NoFreeConnection`], or an error that the run could not be recorded. Failures of one tenant are in the report.
 pub fn drop_tenants(
     db: &mut Database,
     tenancy: &Tenancy,
@@ -205,7 +215,7 @@ pub fn drop_tenants(
     let orders = Orders { tenancy, run, watch: &Watch::new(run), stop };
     let commit = if plan.drops.len() == 1 { Commit::Durable } else { Commit::Deferred };
     observer.begin(plan.drops.len());
-    // Two large ones have half of the room each; what is small finds some beside one of them.
+    // Two large schemas get half of the locks each; a small one fits beside one of them.
     let at_once = plan.drops.len().min(2) as i64;
     let jobs: Vec<Job> = plan.drops.into_iter().map(Job::new).collect();
     let crew = Crew { orders, commit, room: Room::new(plan.most_locks), at_once };
@@ -233,7 +243,7 @@ pub fn drop_tenants(
     Ok(report)
 }
 
-/// Whether there is a schema of any of the names.
+/// Whether a schema with any of the names exists.
 pub(crate) fn any_exists(db: &mut Database, names: &[SchemaName]) -> Result<bool, Error> {
     Ok(!look::find(db.connection(), &names.iter().collect::<Vec<_>>())?.is_empty())
 }

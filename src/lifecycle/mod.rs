@@ -1,4 +1,4 @@
-//! The beginning and the end of tenants: create, adopt, drop, and the reset of all.
+//! The life cycle of tenants: create, adopt, drop and cleanup.
 
 mod adopt;
 mod cleanup;
@@ -27,11 +27,11 @@ pub(crate) use drop::any_exists;
 pub use drop::{Contents, DropPlan, DropReport, Dropping, IfMissing, InSteps, drop_tenants, plan_drop};
 pub use orphans::{Orphan, orphans};
 
-/// What the database has under a name.
+/// The tenant and the schema of a name.
 struct Found {
-    /// The tracked tenant of that name, or of one that differs only by case.
+    /// The tracked tenant with this name, or with a name that differs only by case.
     tracked: Option<(String, State)>,
-    /// The schema of exactly that name.
+    /// The schema with exactly this name.
     schema: Option<FoundSchema>,
 }
 
@@ -39,7 +39,7 @@ impl Found {
     const NOTHING: Self = Self { tracked: None, schema: None };
 }
 
-/// A schema of a tenant's name.
+/// A schema that exists.
 #[derive(Clone, Copy)]
 struct FoundSchema {
     has_ledger: bool,
@@ -48,7 +48,7 @@ struct FoundSchema {
     holds_extensions: bool,
 }
 
-/// Looks names up.
+/// Looks up names in the tracker and the catalogs.
 fn look_up(conn: &mut PgConnection, names: &[&TenantName]) -> Result<HashMap<String, Found>, Error> {
     #[derive(QueryableByName)]
     struct Row {
@@ -75,9 +75,10 @@ fn look_up(conn: &mut PgConnection, names: &[&TenantName]) -> Result<HashMap<Str
         let rows: Vec<Row> = sql_query(include_str!("names.sql"))
             .bind::<Array<Text>, _>(names)
             .load(conn)
-            .map_err(Error::doing("look the names up"))?;
+            .map_err(Error::doing("look up the names"))?;
         for row in rows {
-            let tracked = match row.tracked_name.zip(row.tracked_state) {
+            let state = row.tracked_state.unwrap_or_else(|| "NULL".to_owned());
+            let tracked = match row.tracked_name.map(|tenant| (tenant, state)) {
                 None => None,
                 Some((tenant, state)) => match state.parse() {
                     Ok(state) => Some((tenant, state)),
@@ -96,13 +97,13 @@ fn look_up(conn: &mut PgConnection, names: &[&TenantName]) -> Result<HashMap<Str
     Ok(found)
 }
 
-/// Whether a name is that of a schema that holds extensions, as the operator says or as the catalog does.
+/// Whether the schema holds extensions, according to the settings or to the catalog.
 fn holds_extensions(tenancy: &Tenancy, name: &TenantName, schema: Option<FoundSchema>) -> bool {
     schema.is_some_and(|schema| schema.holds_extensions)
         || tenancy.extension_schemas().iter().any(|schema| schema.as_str().eq_ignore_ascii_case(name.as_str()))
 }
 
-/// Names in the order given, each once.
+/// The names in their order, without duplicates.
 fn distinct(names: &[TenantName]) -> Vec<&TenantName> {
     let mut seen = HashSet::new();
     names.iter().filter(|name| seen.insert(*name)).collect()

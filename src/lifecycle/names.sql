@@ -1,4 +1,5 @@
--- In one statement, so that both sides are of the same moment: a tenant's row and its schema come and go together.
+-- In one statement, so that both sides are of the same moment: a tenant's row and its schema come and go together. Each
+-- name is looked up through indexes, whatever the number of tenants is.
 SELECT
     wanted.name,
     t.name AS tracked_name,
@@ -6,12 +7,36 @@ SELECT
     n.oid IS NOT NULL AS has_schema,
     ledger.oid IS NOT NULL AS has_ledger,
     n.oid IS NOT NULL
-        AND has_schema_privilege(n.oid, 'USAGE')
-        AND (ledger.oid IS NULL OR has_table_privilege(ledger.oid, 'SELECT')) AS readable,
-    NOT EXISTS (SELECT FROM pg_class WHERE pg_class.relnamespace = n.oid) AS empty,
-    EXISTS (SELECT FROM pg_extension WHERE pg_extension.extnamespace = n.oid) AS holds_extensions
-FROM unnest($1) AS wanted (name)
-LEFT JOIN public.schema_tracker AS t ON lower(t.name COLLATE "C") = lower(wanted.name COLLATE "C")
-LEFT JOIN pg_namespace AS n ON n.nspname = wanted.name
-LEFT JOIN pg_class AS ledger
-    ON ledger.relnamespace = n.oid AND ledger.relname = '__diesel_schema_migrations' AND ledger.relkind IN ('r', 'p')
+        AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+        AND (ledger.oid IS NULL OR pg_catalog.has_table_privilege(ledger.oid, 'SELECT')) AS readable,
+    NOT EXISTS (
+        SELECT
+        FROM pg_catalog.pg_depend AS d
+        WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid
+            AND d.refobjid = n.oid
+            AND (
+                d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+                -- The relation of a composite type depends on the type.
+                OR EXISTS (
+                    SELECT FROM pg_catalog.pg_type AS y
+                    WHERE y.oid = d.objid AND y.tableoid = d.classid AND y.typrelid <> '0'
+                )
+            )
+    ) AS empty,
+    EXISTS (SELECT FROM pg_catalog.pg_extension AS e WHERE e.extnamespace = n.oid) AS holds_extensions
+FROM pg_catalog.unnest($1) AS wanted (name)
+LEFT JOIN LATERAL (
+    SELECT t.name, t.state
+    FROM public.schema_tracker AS t
+    WHERE pg_catalog.lower(t.name COLLATE pg_catalog."C") = pg_catalog.lower(wanted.name COLLATE pg_catalog."C")
+    OFFSET 0
+) AS t ON true
+LEFT JOIN LATERAL (
+    SELECT n.oid FROM pg_catalog.pg_namespace AS n WHERE n.nspname = wanted.name OFFSET 0
+) AS n ON true
+LEFT JOIN LATERAL (
+    SELECT c.oid
+    FROM pg_catalog.pg_class AS c
+    WHERE c.relnamespace = n.oid AND c.relname = '__diesel_schema_migrations' AND c.relkind IN ('r', 'p')
+    OFFSET 0
+) AS ledger ON true

@@ -1,4 +1,4 @@
-//! Orphans: schemas that look like a tenant's and that the tracker does not have.
+//! Orphans: untracked schemas that look like a tenant's.
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -9,24 +9,24 @@ use crate::error::Error;
 use crate::ledger;
 use crate::migration::MigrationSet;
 use crate::name::SchemaName;
-use crate::postgres::{CHUNK, impatient};
+use crate::postgres::CHUNK;
 
 /// An untracked schema that looks like a tenant's: its ledger records a tenant migration, or it has all tables of the
 /// reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphan {
-    /// Its name, which need not be one that a tenant may have.
+    /// The schema's name. It may be invalid as a tenant's name.
     pub name: SchemaName,
-    /// Its oid.
+    /// The schema's oid.
     pub oid: u32,
-    /// How many tenant migrations its ledger records; none where it has no ledger that can be read.
+    /// The number of tenant migrations in its ledger; `None` without a readable ledger.
     pub applied: Option<usize>,
 }
 
-/// Looks for orphans. `tables` are those of the reference; with none, only ledgers are looked at.
+/// Finds orphans. `tables` are the tables of the reference; if it is empty, only ledgers count.
 ///
 /// # Errors
-/// What the server answered.
+/// Errors of the server.
 pub fn orphans(conn: &mut PgConnection, set: &MigrationSet, tables: &[String]) -> Result<Vec<Orphan>, Error> {
     #[derive(QueryableByName)]
     struct Row {
@@ -45,18 +45,21 @@ pub fn orphans(conn: &mut PgConnection, set: &MigrationSet, tables: &[String]) -
         .map_err(Error::doing("look for orphaned schemas"))?;
     let mut orphans = Vec::new();
     for chunk in rows.chunks(CHUNK) {
-        // Whatever the server calls a schema is a schema's name.
+        // Every name in pg_namespace is a valid schema name.
         let names: Vec<SchemaName> = chunk.iter().filter_map(|row| row.name.parse().ok()).collect();
         let with_ledger: Vec<&SchemaName> =
             names.iter().zip(chunk).filter(|(_, row)| row.readable_ledger).map(|(name, _)| name).collect();
-        let mut ledgers = impatient(conn, |conn| ledger::read_chunk(conn, &with_ledger))
+        let mut ledgers = ledger::read_chunk(conn, &with_ledger)
             .map_err(Error::doing("read the ledgers of untracked schemas"))?
             .into_iter();
         for (name, row) in names.iter().zip(chunk) {
-            let applied = row.readable_ledger.then(|| {
-                let versions = ledgers.next().unwrap_or_default();
-                versions.iter().filter(|version| set.position(version).is_some()).count()
-            });
+            // One that is not a valid ledger says nothing about the schema.
+            let applied = row
+                .readable_ledger
+                .then(|| ledgers.next())
+                .flatten()
+                .and_then(Result::ok)
+                .map(|versions| versions.iter().filter(|version| set.position(version).is_some()).count());
             let has_all_tables = row.tables > 0 && row.tables as usize == tables.len();
             if applied.is_some_and(|applied| applied > 0) || has_all_tables {
                 orphans.push(Orphan { name: name.clone(), oid: row.oid, applied });

@@ -1,22 +1,35 @@
 SELECT
-    n.nspname::text AS name,
+    n.nspname::pg_catalog.text AS name,
     n.oid,
     ledger.oid IS NOT NULL
-        AND has_schema_privilege(n.oid, 'USAGE')
-        AND has_table_privilege(ledger.oid, 'SELECT') AS readable_ledger,
+        AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+        AND pg_catalog.has_table_privilege(ledger.oid, 'SELECT') AS readable_ledger,
     tables.found AS tables
-FROM pg_namespace AS n
-LEFT JOIN pg_class AS ledger
-    ON ledger.relnamespace = n.oid AND ledger.relname = '__diesel_schema_migrations' AND ledger.relkind IN ('r', 'p')
--- As a lateral count and not a join: the index on (relname, relnamespace) answers for each table's name.
+FROM (
+    SELECT n.oid, n.nspname
+    FROM pg_catalog.pg_namespace AS n
+    WHERE NOT EXISTS (SELECT FROM public.schema_tracker AS t WHERE t.name = n.nspname)
+        AND n.nspname NOT IN ('public', 'information_schema')
+        AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_')
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension AS e WHERE e.extnamespace = n.oid)
+    -- Tables are looked for in what is left, schema by schema: the index on (relname, relnamespace) has each of them.
+    OFFSET 0
+) AS n
+LEFT JOIN LATERAL (
+    SELECT c.oid
+    FROM pg_catalog.pg_class AS c
+    WHERE c.relname = '__diesel_schema_migrations' AND c.relnamespace = n.oid AND c.relkind IN ('r', 'p')
+    OFFSET 0
+) AS ledger ON true
 CROSS JOIN LATERAL (
-    SELECT count(*)::integer AS found
-    FROM unnest($1) AS wanted (relname)
-    JOIN pg_class AS c ON c.relname = wanted.relname AND c.relnamespace = n.oid AND c.relkind IN ('r', 'p')
+    SELECT pg_catalog.count(*)::integer AS found
+    FROM pg_catalog.unnest($1) AS wanted (relname)
+    CROSS JOIN LATERAL (
+        SELECT
+        FROM pg_catalog.pg_class AS c
+        WHERE c.relname = wanted.relname AND c.relnamespace = n.oid AND c.relkind IN ('r', 'p')
+        OFFSET 0
+    ) AS c
 ) AS tables
-WHERE NOT EXISTS (SELECT FROM public.schema_tracker AS t WHERE t.name = n.nspname)
-    AND n.nspname NOT IN ('public', 'information_schema')
-    AND NOT starts_with(n.nspname::text, 'pg_')
-    AND NOT EXISTS (SELECT FROM pg_extension WHERE pg_extension.extnamespace = n.oid)
-    AND (ledger.oid IS NOT NULL OR (tables.found > 0 AND tables.found = cardinality($1)))
-ORDER BY n.nspname COLLATE "C"
+WHERE ledger.oid IS NOT NULL OR (tables.found > 0 AND tables.found = pg_catalog.cardinality($1))
+ORDER BY n.nspname COLLATE pg_catalog."C"

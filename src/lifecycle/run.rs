@@ -1,4 +1,4 @@
-//! A run over names that are adopted or dropped: watched, and each outcome made certain before it is told.
+//! Runs adoptions and drops: with a lock watcher, and with each outcome verified before it is reported.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -19,26 +19,26 @@ pub(super) trait Job: Send {
 
     fn setbacks(&self) -> &Setbacks;
 
-    /// Has it done anew: a server that went down has lost what was committed.
+    /// Resets the job, because a server that crashed has lost its commits.
     fn start_over(&mut self);
 }
 
-/// One that is done.
+/// The result of a finished job.
 pub(super) struct Finished {
     pub(super) took: Duration,
     pub(super) transactions: u32,
 }
 
-/// What the workers do, and how it is looked at afterwards.
+/// The work on the jobs, and its verification.
 pub(super) trait Crew: Work<Outcome = Result<Finished, TenantError>, Job: Job> {
-    /// Those of some jobs whose commits a server that went down has lost.
+    /// The names of the jobs whose commits a server that crashed has lost.
     ///
     /// # Errors
-    /// What the server answered.
+    /// Errors of the server.
     fn lost(&self, db: &mut Database, jobs: &[&Self::Job]) -> Result<HashSet<SchemaName>, Error>;
 }
 
-/// What is the same for all jobs of a run.
+/// Settings that all jobs of a run share.
 #[derive(Clone, Copy)]
 pub(super) struct Orders<'a> {
     pub(super) tenancy: &'a Tenancy,
@@ -47,20 +47,20 @@ pub(super) struct Orders<'a> {
     pub(super) stop: &'a Stop,
 }
 
-/// What became of the jobs.
+/// The results of all jobs.
 pub(super) struct Told<J> {
     pub(super) done: Vec<(J, Finished)>,
     pub(super) failed: Vec<Failed>,
-    /// What was not begun, or not finished.
+    /// Jobs that were not started or not finished.
     pub(super) left: Vec<J>,
-    /// Why there are such.
+    /// Why jobs are left.
     pub(super) ended: Option<Ended>,
 }
 
-/// Does the jobs.
+/// Runs the jobs.
 ///
 /// # Errors
-/// [`Error::NoFreeConnection`], before anything is begun.
+/// [`Error::NoFreeConnection`], before any job starts.
 pub(super) fn over<C: Crew>(
     db: &mut Database,
     orders: Orders<'_>,
@@ -81,7 +81,7 @@ pub(super) fn over<C: Crew>(
     Ok(Told { done: teller.done, failed: teller.failed, left: rest.not_reached, ended })
 }
 
-/// Makes outcomes certain, and keeps them.
+/// Verifies outcomes and collects them.
 struct Teller<'a, C: Crew> {
     crew: &'a C,
     run: Run,

@@ -128,6 +128,17 @@ impl Code {
         (self.line)(node)
     }
 
+    /// Whether it is run when the migration is.
+    pub(super) fn is_run(&self) -> bool {
+        self.runs
+    }
+
+    /// Whether the statement that a node belongs to is run when the migration is.
+    pub(super) fn runs(&self, node: &SyntaxNode) -> bool {
+        let statement = node.ancestors().find(|outer| Stmt::can_cast(outer.kind()));
+        self.runs && statement.is_none_or(|statement| !is_kept(&statement))
+    }
+
     pub(super) fn root(&self) -> &SyntaxNode {
         &self.root
     }

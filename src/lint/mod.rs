@@ -14,7 +14,7 @@
 //!
 //! A comment before a statement, or in it, accepts what a rule finds there: `-- tenantry: accept RULE: reason`.
 //!
-//! Of `down.sql`, only what reaches outside the tenant is told.
+//! Of `down.sql`, only what reaches outside the tenant is told. Its names are checked against the state after `up.sql`.
 //!
 //! [squawk]: https://squawkhq.com
 
@@ -22,6 +22,7 @@ mod acceptance;
 mod code;
 mod history;
 mod into;
+mod names;
 mod rule;
 mod rules;
 mod tree;
@@ -36,6 +37,7 @@ use crate::tenancy::Tenancy;
 use acceptance::{Acceptance, acceptances};
 use code::Parsed;
 use history::History;
+use names::Names;
 use rules::{Borders, Found, Held, Look};
 
 pub use rule::{Rule, UnknownRule};
@@ -99,13 +101,16 @@ pub fn lint(tenancy: &Tenancy) -> Vec<Finding> {
     let set = tenancy.tenant_migrations();
     let borders = Borders { extension_schemas: tenancy.extension_schemas() };
     let mut history = History::default();
+    let mut names = Names::default();
     let mut findings = Vec::new();
     for (index, migration) in set.iter().enumerate() {
         history.enter(index);
         let mut reading =
             Reading { set, migration: index, history: &mut history, borders: &borders, held: Held::default() };
-        findings.extend(reading.script(migration.up(), File::Up));
-        findings.extend(migration.down().into_iter().flat_map(|down| reading.script(down, File::Down)));
+        findings.extend(reading.script(migration.up(), File::Up, &mut names));
+        if let Some(down) = migration.down() {
+            findings.extend(reading.script(down, File::Down, &mut names.clone()));
+        }
     }
     findings
 }
@@ -120,23 +125,33 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    fn script(&mut self, script: &Script, file: File) -> Vec<Finding> {
+    fn script(&mut self, script: &Script, file: File, names: &mut Names) -> Vec<Finding> {
+        names.enter();
         let statements = script.statements();
         let text: Rc<str> = script.text().into();
         let mut acceptances: Vec<(Acceptance, bool)> =
             acceptances(script.text(), &statements).into_iter().map(|it| (it, false)).collect();
         let mut findings = Vec::new();
         for (index, statement) in statements.iter().enumerate() {
-            for found in self.statement(&text, statement, file) {
+            for found in self.statement(&text, statement, file, names) {
                 let fits = |it: &&mut (Acceptance, bool)| it.0.accepts(index, found.rule);
                 let accepted = acceptances.iter_mut().find(fits).and_then(|(acceptance, used)| {
                     *used = true;
                     Some(acceptance.meaning.as_ref().ok()?.reason.clone())
                 });
+                let declared = self.set.at(self.migration).changes_outside().filter(|_| found.rule.is_about_outside());
+                let accepted = accepted.or_else(|| declared.map(str::to_owned));
                 findings.push(Finding { accepted, ..self.finding(found, file, statement.sql()) });
             }
         }
-        for (acceptance, _) in acceptances.iter().filter(|(_, used)| !used) {
+        // Where names are not checked, nothing is known of what is accepted.
+        let names_checked = !self.borders.extension_schemas.is_empty() && !names.any_may_exist();
+        let is_of_names = |it: &Acceptance| it.meaning.as_ref().is_ok_and(|it| it.rule == Rule::UnknownName);
+        let is_unused = |(it, used): &&(Acceptance, bool)| {
+            let is_judged = names_checked || it.statement.is_none() || !is_of_names(it);
+            !used && is_judged
+        };
+        for (acceptance, _) in acceptances.iter().filter(is_unused) {
             findings.push(self.finding(about(acceptance), file, &acceptance.text));
         }
         findings.sort_by_key(|finding| finding.line);
@@ -144,12 +159,16 @@ impl Reading<'_> {
     }
 
     /// What is found in a statement, each rule once for each object.
-    fn statement(&mut self, script: &Rc<str>, statement: &Statement<'_>, file: File) -> Vec<Found> {
+    fn statement(&mut self, script: &Rc<str>, statement: &Statement<'_>, file: File, names: &mut Names) -> Vec<Found> {
         let parsed = Parsed::of(script, statement);
         let mut found: Vec<Found> = Vec::new();
-        if let Some((line, error)) = parsed.error {
+        if let Some((line, error)) = &parsed.error {
             let message = format!("the parser says: {error}");
-            found.push(Found { rule: Rule::NotUnderstood, line, object: None, message });
+            found.push(Found { rule: Rule::NotUnderstood, line: *line, object: None, message });
+        }
+        let checks_names = !self.borders.extension_schemas.is_empty();
+        if checks_names {
+            names.create(&parsed);
         }
         for code in &parsed.codes {
             for stmt in code.statements().filter(|_| file == File::Up) {
@@ -160,7 +179,14 @@ impl Reading<'_> {
                 self.history.apply(&stmt);
             }
             let (set, migration) = (self.set, self.migration);
-            self.borders.check(&mut Look { set, migration, history: self.history, code, found: &mut found });
+            let mut look = Look { set, migration, history: self.history, code, found: &mut found };
+            self.borders.check(&mut look);
+            if checks_names {
+                rules::check_names(&mut look, names, self.borders.extension_schemas);
+            }
+        }
+        if checks_names {
+            names.remove(&parsed);
         }
         let mut told = Vec::new();
         found.retain(|it| {

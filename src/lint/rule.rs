@@ -74,6 +74,8 @@ pub enum Rule {
     RenameColumn,
     /// A name that leads to another schema than the tenant's.
     NamesOtherSchema,
+    /// An unqualified name that no earlier migration created, which may resolve to an extension schema.
+    UnknownName,
     /// An object that is of the database or the server, and of no schema.
     ObjectOutsideTenant,
     /// A statement that the parser does not understand.
@@ -90,6 +92,11 @@ pub enum Rule {
 pub struct UnknownRule(String);
 
 impl Rule {
+    /// Whether it finds what reaches outside the tenant's schema, which a migration may declare.
+    pub(super) fn is_about_outside(self) -> bool {
+        matches!(self, Self::NamesOtherSchema | Self::UnknownName | Self::ObjectOutsideTenant)
+    }
+
     /// Every rule.
     pub const ALL: &[Self] = &[
         Self::IndexNotConcurrently,
@@ -124,6 +131,7 @@ impl Rule {
         Self::RenameTable,
         Self::RenameColumn,
         Self::NamesOtherSchema,
+        Self::UnknownName,
         Self::ObjectOutsideTenant,
         Self::NotUnderstood,
         Self::UnusedAcceptance,
@@ -326,6 +334,13 @@ impl Rule {
                 "a name leads to a schema that is not the tenant's",
                 "leave the schema out, for the search path leads to the tenant's; what tenants share belongs in a \
                  public migration, and extensions in a schema that --extension-schema names",
+            ),
+            Self::UnknownName => (
+                "unknown-name",
+                "an unqualified name that no earlier migration created may resolve to a schema of --extension-schema",
+                "correct the name, or create the object first; change an object that tenants share once, in a public \
+                 migration, or accept this finding, which also allows the migration to change objects outside the \
+                 tenant's schema",
             ),
             Self::ObjectOutsideTenant => (
                 "object-outside-tenant",

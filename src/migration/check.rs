@@ -3,13 +3,14 @@
 //! Each rule stands for a way in which a migration passes by Diesel and then fails, or does harm, in the middle of a fleet.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use regex::Regex;
 use serde::Deserialize;
 
 use super::load::Folder;
 use super::{FolderName, Migration, Mode, Script, Version};
-use crate::sql::statement::{Statement, split};
+use crate::sql::statement::{Statement, comments, split};
 
 /// Every rule that a set of migrations breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,12 +45,12 @@ pub(super) fn migration(folder: &Folder, problems: &mut Vec<Problem>) -> Option<
         }
     };
     let file = |name: &str| folder.files.iter().find(|(file, _)| file == name).map(|(_, contents)| contents.as_slice());
-    let mode = match file("metadata.toml").map(mode) {
-        None => Some(Mode::Transactional),
-        Some(Ok(mode)) => Some(mode),
+    let (mode, declared) = match file("metadata.toml").map(metadata) {
+        None => (Some(Mode::Transactional), None),
+        Some(Ok((mode, outside))) => (Some(mode), outside),
         Some(Err(message)) => {
             report("metadata.toml", message);
-            None
+            (None, None)
         }
     };
     let up = match file("up.sql") {
@@ -70,12 +71,15 @@ pub(super) fn migration(folder: &Folder, problems: &mut Vec<Problem>) -> Option<
         }
         false => Some(up),
     });
+    let accepted = up.as_ref().and_then(|up| accepted_outside(up.text()));
     Some(Migration {
         name: FolderName { folder: folder.name.clone(), version: version? },
         up: up?,
         // A file that says nothing undoes nothing: as if it were missing.
         down: down.filter(|down| !down.statements().is_empty()),
         mode: mode?,
+        changes_outside: declared,
+        accepted_outside: accepted,
     })
 }
 
@@ -95,23 +99,39 @@ pub(super) fn order(migrations: &[Arc<Migration>], problems: &mut Vec<Problem>) 
 }
 
 /// Diesel reads `metadata.toml` leniently: an empty file or a misspelt key means "not in a transaction", and broken TOML
-/// means the opposite. Here it says one thing, or it is refused.
+/// means the opposite. Here it says one thing, or it is refused. Diesel ignores the second key.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Metadata {
     run_in_transaction: bool,
+    /// Why the migration may change objects outside the tenant's schema.
+    changes_outside: Option<String>,
 }
 
-fn mode(contents: &[u8]) -> Result<Mode, String> {
+fn metadata(contents: &[u8]) -> Result<(Mode, Option<String>), String> {
     let text = std::str::from_utf8(contents).map_err(|_| NOT_UTF8.to_owned())?;
-    match toml::from_str::<Metadata>(text) {
-        Ok(Metadata { run_in_transaction: true }) => Ok(Mode::Transactional),
-        Ok(Metadata { run_in_transaction: false }) => Ok(Mode::NonTransactional),
-        Err(error) => Err(format!(
-            "it must say run_in_transaction = true or run_in_transaction = false and nothing else: {}",
+    let metadata: Metadata = toml::from_str(text).map_err(|error| {
+        format!(
+            "it must set run_in_transaction = true or run_in_transaction = false, and may set \
+             changes_outside = \"REASON\": {}",
             error.message().trim_end()
-        )),
+        )
+    })?;
+    let mode = if metadata.run_in_transaction { Mode::Transactional } else { Mode::NonTransactional };
+    match metadata.changes_outside {
+        Some(reason) if reason.trim().is_empty() => Err("changes_outside gives no reason".to_owned()),
+        outside => Ok((mode, outside)),
     }
+}
+
+/// The reason of the first comment that accepts a finding of lint about objects outside the tenant.
+fn accepted_outside(script: &str) -> Option<String> {
+    static ACCEPTED: LazyLock<Regex> = LazyLock::new(|| {
+        let pattern =
+            r"tenantry:\s*accept\s+(?:names-other-schema|object-outside-tenant|unknown-name)\s*:\s*(\S[^\n]*)";
+        Regex::new(pattern).expect("a valid pattern")
+    });
+    comments(script).find_map(|comment| Some(ACCEPTED.captures(comment)?[1].trim_end_matches("*/").trim().to_owned()))
 }
 
 const NOT_UTF8: &str = "it is not UTF-8; save it as UTF-8";
@@ -142,7 +162,7 @@ fn script(contents: &[u8], mode: Option<Mode>, mut report: impl FnMut(Option<usi
             report(Some(statement.line()), message);
         }
     }
-    Some(Script::new(text.to_owned()))
+    Some(Script::new(text))
 }
 
 fn refused(statement: &Statement<'_>, mode: Option<Mode>) -> Option<String> {
@@ -162,6 +182,9 @@ fn refused(statement: &Statement<'_>, mode: Option<Mode>) -> Option<String> {
     }
     if mode == Some(Mode::Transactional) && statement.sets_for_session() {
         return Some("SET lasts beyond the migration, and would meet the next tenant; write SET LOCAL".to_owned());
+    }
+    if let Some(left) = statement.leaves_in_session() {
+        return Some(format!("{left} outlasts the migration and would affect the next tenant; remove it"));
     }
     if statement.builds_concurrently() && statement.concurrent_index().is_none() {
         return Some(

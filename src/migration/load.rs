@@ -25,10 +25,22 @@ pub enum LoadError {
         /// Why it was not.
         source: io::Error,
     },
+    /// The folder, or what was embedded, holds no migration.
+    #[error("no migrations in {origin}")]
+    Empty {
+        /// Where they were looked for.
+        origin: String,
+    },
     /// They break rules; all that they break is listed.
     #[error(transparent)]
     Invalid(#[from] InvalidMigrations),
 }
+
+/// The origin of migrations that are in the binary.
+const EMBEDDED: &str = "the embedded migrations";
+
+/// The files of a migration. Others in its folder are ignored.
+const FILES: [&str; 3] = ["up.sql", "down.sql", "metadata.toml"];
 
 /// A folder of a set, before anything is known of it.
 pub(super) struct Folder {
@@ -47,19 +59,20 @@ impl Embedded {
 impl MigrationSet {
     /// Loads the migrations of a directory: a folder each, as Diesel lays them out.
     ///
-    /// Files beside the folders and folders whose names begin with a dot are none of its business, as with Diesel.
+    /// Ignores files beside the folders, and entries whose names begin with a dot, as Diesel does.
     ///
     /// # Errors
-    /// When something cannot be read or breaks a rule; see [`Problem`].
+    /// [`LoadError::Read`] when something cannot be read, which includes broken symbolic links; [`LoadError::Empty`] when
+    /// there are no migrations; [`LoadError::Invalid`] when one breaks a rule, see [`Problem`].
     pub fn from_dir(path: &Path) -> Result<Self, LoadError> {
         let folders = folders_in(path)?;
-        Ok(Self::from_folders(&path.display().to_string(), folders)?)
+        Self::from_folders(&path.display().to_string(), folders)
     }
 
     /// Loads migrations from the binary.
     ///
     /// # Errors
-    /// When they break a rule; see [`Problem`].
+    /// [`LoadError::Empty`] when there are none; [`LoadError::Invalid`] when one breaks a rule, see [`Problem`].
     pub fn from_embedded(embedded: &Embedded) -> Result<Self, LoadError> {
         let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let folders = embedded
@@ -71,7 +84,7 @@ impl MigrationSet {
                 files: dir.files().map(|file| (name(file.path()), file.contents().to_vec())).collect(),
             })
             .collect();
-        Ok(Self::from_folders("the embedded migrations", folders)?)
+        Self::from_folders(EMBEDDED, folders)
     }
 
     /// Refuses migrations that are not transactional and have several statements.
@@ -93,7 +106,10 @@ impl MigrationSet {
         }
     }
 
-    fn from_folders(origin: &str, mut folders: Vec<Folder>) -> Result<Self, InvalidMigrations> {
+    fn from_folders(origin: &str, mut folders: Vec<Folder>) -> Result<Self, LoadError> {
+        if folders.is_empty() {
+            return Err(LoadError::Empty { origin: origin.to_owned() });
+        }
         folders.sort_by(|a, b| a.name.cmp(&b.name));
         let mut problems = Vec::new();
         let mut migrations: Vec<Arc<Migration>> =
@@ -101,8 +117,8 @@ impl MigrationSet {
         migrations.sort_by(|a, b| a.version().cmp(b.version()));
         check::order(&migrations, &mut problems);
         match problems.is_empty() {
-            true => Ok(Self { migrations: migrations.into() }),
-            false => Err(InvalidMigrations { origin: origin.to_owned(), problems }),
+            true => Ok(Self::new(migrations, origin)),
+            false => Err(InvalidMigrations { origin: origin.to_owned(), problems }.into()),
         }
     }
 }
@@ -124,7 +140,7 @@ pub(super) fn merge(one: &MigrationSet, other: &MigrationSet) -> Result<Migratio
     let mut problems: Vec<Problem> = Vec::new();
     check::order(&migrations, &mut problems);
     match problems.is_empty() {
-        true => Ok(MigrationSet { migrations: migrations.into() }),
+        true => Ok(MigrationSet::new(migrations, &one.origin)),
         false => Err(InvalidMigrations { origin: "the public migrations".to_owned(), problems }.into()),
     }
 }
@@ -134,17 +150,40 @@ fn folders_in(root: &Path) -> Result<Vec<Folder>, LoadError> {
     for entry in entries(root)? {
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = entry.path();
-        if name.starts_with('.') || !path.is_dir() {
+        if name.starts_with('.') || !metadata(&path)?.is_dir() {
             continue;
         }
         let mut files = Vec::new();
-        for file in entries(&path)?.into_iter().filter(|file| file.path().is_file()) {
-            let contents = fs::read(file.path()).map_err(|source| LoadError::Read { path: file.path(), source })?;
-            files.push((file.file_name().to_string_lossy().into_owned(), contents));
+        for file in entries(&path)? {
+            let (name, path) = (file.file_name().to_string_lossy().into_owned(), file.path());
+            if FILES.contains(&name.as_str()) {
+                let contents = read(&path).map_err(|source| LoadError::Read { path, source })?;
+                files.push((name, contents));
+            }
         }
         folders.push(Folder { name, files });
     }
     Ok(folders)
+}
+
+/// The contents of a file. Anything else is refused: reading a named pipe would wait for its writer.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    match follow(path)?.is_file() {
+        true => fs::read(path),
+        false => Err(io::Error::other("not a regular file")),
+    }
+}
+
+fn metadata(path: &Path) -> Result<fs::Metadata, LoadError> {
+    follow(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })
+}
+
+/// Follows symbolic links. A broken one is an error, so that no migration is left out silently.
+fn follow(path: &Path) -> io::Result<fs::Metadata> {
+    fs::metadata(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => io::Error::new(io::ErrorKind::NotFound, "broken symbolic link"),
+        _ => error,
+    })
 }
 
 fn entries(path: &Path) -> Result<Vec<fs::DirEntry>, LoadError> {

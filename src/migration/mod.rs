@@ -9,7 +9,7 @@ mod version;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -23,7 +23,8 @@ use crate::sql::statement::{Statement, identifiers, split, tokens};
 
 pub use check::{InvalidMigrations, Problem};
 pub use load::{Embedded, LoadError};
-pub use version::{Version, VersionError};
+pub(crate) use together::Boundaries;
+pub use version::{Version, VersionError, VersionRange, VersionRangeError};
 
 /// One migration. It holds its SQL, which Diesel's own types hide, and is a Diesel [`Migration`](diesel::migration::Migration).
 #[derive(Debug)]
@@ -32,6 +33,10 @@ pub struct Migration {
     up: Script,
     down: Option<Script>,
     mode: Mode,
+    /// What `metadata.toml` says.
+    changes_outside: Option<String>,
+    /// What an accepted finding of lint says.
+    accepted_outside: Option<String>,
 }
 
 /// Whether a migration's statements take effect together.
@@ -99,7 +104,9 @@ impl fmt::Display for Kind {
 /// tenants.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Traits {
-    /// A session may be another after it: with temporary tables, or under another role.
+    /// Its statements are known by their text: see [`Statement::is_plain`].
+    pub(crate) is_plain: bool,
+    /// It may leave something in the session that nothing takes back: a loaded library, the seed of random numbers.
     pub(crate) may_leave_state: bool,
     /// It may write rows.
     pub(crate) may_write: bool,
@@ -113,6 +120,8 @@ pub(crate) struct Traits {
 #[derive(Clone)]
 pub struct MigrationSet {
     migrations: Arc<[Arc<Migration>]>,
+    origin: Arc<str>,
+    retired: Arc<BTreeSet<String>>,
 }
 
 #[derive(Debug)]
@@ -154,32 +163,50 @@ impl Migration {
     pub fn mode(&self) -> Mode {
         self.mode
     }
+
+    /// Why it may change objects outside the tenant's schema: the reason that `changes_outside` in `metadata.toml` or an
+    /// accepted finding of lint gives. Without one it must not.
+    pub fn outside(&self) -> Option<&str> {
+        self.changes_outside.as_deref().or(self.accepted_outside.as_deref())
+    }
+
+    /// The reason that `changes_outside` in `metadata.toml` gives, which accepts the findings of lint about it.
+    pub(crate) fn changes_outside(&self) -> Option<&str> {
+        self.changes_outside.as_deref()
+    }
 }
 
 impl Script {
-    fn new(text: String) -> Self {
-        // Roles are set and temporary tables made in so many words, or by code that is called.
-        const LEAVES: [&str; 8] = ["temp", "temporary", "pg_temp", "role", "authorization", "do", "call", "select"];
-        const WRITES: [&str; 7] = ["insert", "update", "delete", "merge", "do", "call", "select"];
+    /// The script of a file's text. CRLF counts as LF: a checkout with other line endings is the same script, and sends the
+    /// server the same function bodies and string literals.
+    fn new(text: &str) -> Self {
+        let text = text.replace("\r\n", "\n");
+        // Also in the bodies of code, which are constants.
+        const LEAVES: [&str; 2] = ["load", "setseed"];
+        // `constraints`: `SET CONSTRAINTS` holds until the transaction ends.
+        const WRITES: [&str; 8] = ["insert", "update", "delete", "merge", "do", "call", "select", "constraints"];
         const DEFERS: [&str; 2] = ["deferrable", "deferred"];
         let words: HashSet<String> = identifiers(&text).collect();
         let has = |list: &[&str]| list.iter().any(|word| words.contains(*word));
+        let lowercase = text.to_ascii_lowercase();
+        let statements = split(&text).unwrap_or_default();
         let traits = Traits {
-            may_leave_state: has(&LEAVES),
+            is_plain: statements.iter().all(Statement::is_plain),
+            may_leave_state: LEAVES.iter().any(|word| lowercase.contains(word)),
             may_write: has(&WRITES),
             may_defer: has(&DEFERS),
-            adds_enum_value: split(&text).is_ok_and(|all| all.iter().any(Statement::adds_enum_value)),
+            adds_enum_value: statements.iter().any(Statement::adds_enum_value),
         };
         let checksum = checksum(&text);
         Self { text, traits, checksum }
     }
 
-    /// The file's text.
+    /// The file's text, with CRLF replaced by LF.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// SHA-256 over its tokens, in hexadecimal digits: white space and comments don't count.
+    /// SHA-256 over its tokens, in hexadecimal digits. White space, comments and CRLF instead of LF make no difference.
     pub fn checksum(&self) -> &str {
         &self.checksum
     }
@@ -227,7 +254,41 @@ impl MigrationSet {
     /// The first `n` migrations.
     #[must_use]
     pub fn first(&self, n: usize) -> Self {
-        Self { migrations: self.migrations.iter().take(n).cloned().collect() }
+        Self { migrations: self.migrations.iter().take(n).cloned().collect(), ..self.clone() }
+    }
+
+    /// A set without migrations, for what needs none.
+    pub fn none() -> Self {
+        Self::new(Vec::new(), "none")
+    }
+
+    /// Sorted migrations, and where they come from.
+    fn new(migrations: Vec<Arc<Migration>>, origin: &str) -> Self {
+        Self { migrations: migrations.into(), origin: origin.into(), retired: Arc::default() }
+    }
+
+    /// Where the migrations come from: a folder, or "the embedded migrations".
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Where the migrations come from, how many they are and the newest version, in one line.
+    pub fn summary(&self) -> String {
+        match self.migrations.last() {
+            None => self.origin.to_string(),
+            Some(newest) => format!("{} ({} in all, newest {})", self.origin, self.len(), newest.version()),
+        }
+    }
+
+    /// The same set that also knows versions which were accepted as removed: a ledger may record them.
+    #[must_use]
+    pub fn with_retired(self, versions: BTreeSet<String>) -> Self {
+        Self { retired: versions.into(), ..self }
+    }
+
+    /// Whether a version was accepted as removed and is not in the set.
+    pub fn is_retired(&self, version: &str) -> bool {
+        self.retired.contains(version) && self.position(version).is_none()
     }
 
     /// How many there are.

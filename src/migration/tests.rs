@@ -9,9 +9,9 @@ use diesel::pg::Pg;
 use super::*;
 
 /// A file: its path and what is in it.
-type File<'a> = (&'a str, &'a [u8]);
+pub(super) type File<'a> = (&'a str, &'a [u8]);
 
-fn load(files: &[File<'_>]) -> Result<MigrationSet, LoadError> {
+pub(super) fn load(files: &[File<'_>]) -> Result<MigrationSet, LoadError> {
     let dir = tempfile::tempdir().unwrap();
     for (path, contents) in files {
         let path = dir.path().join(path);
@@ -92,12 +92,18 @@ fn every_rule_is_reported_with_its_place() {
             "1_a/up.sql:2: CREATE INDEX CONCURRENTLY cannot",
         ),
         (&[("1_a/up.sql", b"SELECT 1"), ("1_a/down.sql", b"ROLLBACK")], "1_a/down.sql:1: ROLLBACK: the migration's"),
-        (&[("1_a/up.sql", b"SELECT 1"), ("1_a/metadata.toml", b"")], "1_a/metadata.toml: it must say"),
+        (
+            &[("1_a/up.sql", b"SELECT 1"), ("1_a/metadata.toml", b"")],
+            "1_a/metadata.toml: it must set run_in_transaction",
+        ),
         (
             &[("1_a/up.sql", b"SELECT 1"), ("1_a/metadata.toml", b"run_in_transaktion = false")],
-            "1_a/metadata.toml: it must say",
+            "1_a/metadata.toml: it must set run_in_transaction",
         ),
-        (&[("1_a/up.sql", b"SELECT 1"), ("1_a/metadata.toml", b"run_in")], "1_a/metadata.toml: it must say"),
+        (
+            &[("1_a/up.sql", b"SELECT 1"), ("1_a/metadata.toml", b"run_in")],
+            "1_a/metadata.toml: it must set run_in_transaction",
+        ),
         (
             &[("1_a/up.sql", b"SELECT 1"), ("01_b/up.sql", b"SELECT 1"), ("1_c/up.sql", b"SELECT 1")],
             "1_c: the version 1",
@@ -142,8 +148,105 @@ fn sets_merge_unless_a_version_means_two_migrations() {
 #[test]
 fn the_migrations_of_this_repository_load() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
-    assert_eq!(MigrationSet::from_dir(&root.join("public")).unwrap().len(), 4);
+    assert_eq!(MigrationSet::from_dir(&root.join("public")).unwrap().len(), 5);
     let tenant = MigrationSet::from_dir(&root.join("tenant")).unwrap();
     assert_eq!(tenant.len(), 5);
     assert!(tenant.iter().all(|migration| migration.down().is_some()));
+}
+
+#[test]
+fn what_holds_no_migration_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let message = || MigrationSet::from_dir(dir.path()).unwrap_err().to_string();
+    assert_eq!(message(), format!("no migrations in {}", dir.path().display()));
+    fs::write(dir.path().join("README"), "").unwrap();
+    fs::create_dir(dir.path().join(".git")).unwrap();
+    assert_eq!(message(), format!("no migrations in {}", dir.path().display()));
+    let file = MigrationSet::from_dir(&dir.path().join("README")).unwrap_err();
+    assert!(matches!(file, LoadError::Read { .. }), "{file}");
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    use std::os::unix::fs::symlink;
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    fs::create_dir_all(root.join("1_a")).unwrap();
+    fs::write(root.join("1_a/up.sql"), "SELECT 1;").unwrap();
+    let fails = |file: &str| {
+        let error = MigrationSet::from_dir(root).unwrap_err();
+        match &error {
+            LoadError::Read { path, source } => {
+                assert_eq!(path, &root.join(file));
+                source.to_string()
+            }
+            other => panic!("{other}"),
+        }
+    };
+    symlink("nowhere", root.join("2_b")).unwrap();
+    assert_eq!(fails("2_b"), "broken symbolic link");
+    fs::remove_file(root.join("2_b")).unwrap();
+    symlink("2_b", root.join("2_b")).unwrap();
+    assert!(fails("2_b").contains("ymbolic link"), "a link to itself");
+    fs::remove_file(root.join("2_b")).unwrap();
+    for file in ["down.sql", "metadata.toml"] {
+        let path = root.join("1_a").join(file);
+        symlink("nowhere", &path).unwrap();
+        assert_eq!(fails(&format!("1_a/{file}")), "broken symbolic link");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(fails(&format!("1_a/{file}")), "not a regular file");
+        fs::remove_dir(&path).unwrap();
+    }
+    fs::rename(root.join("1_a/up.sql"), root.join("up.sql")).unwrap();
+    symlink("nowhere", root.join("1_a/up.sql")).unwrap();
+    assert_eq!(fails("1_a/up.sql"), "broken symbolic link");
+    // Links that lead somewhere are followed, and files that are not Diesel's are ignored.
+    fs::remove_file(root.join("1_a/up.sql")).unwrap();
+    symlink("../up.sql", root.join("1_a/up.sql")).unwrap();
+    symlink("nowhere", root.join("1_a/notes.txt")).unwrap();
+    symlink("1_a", root.join("2_b")).unwrap();
+    let set = MigrationSet::from_dir(root).unwrap();
+    assert_eq!(set.iter().map(|migration| migration.folder()).collect::<Vec<_>>(), ["1_a", "2_b"]);
+}
+
+#[test]
+fn a_set_shows_where_it_comes_from() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("7_a")).unwrap();
+    fs::write(dir.path().join("7_a/up.sql"), "SELECT 1;").unwrap();
+    let set = MigrationSet::from_dir(dir.path()).unwrap();
+    assert_eq!(set.summary(), format!("{} (1 in all, newest 7)", dir.path().display()));
+    assert_eq!((set.first(0).summary(), MigrationSet::none().summary()), (set.origin().to_owned(), "none".to_owned()));
+    let retired = set.with_retired(BTreeSet::from(["5".to_owned(), "7".to_owned()]));
+    assert!(retired.is_retired("5") && !retired.is_retired("7"), "what the set has is not retired");
+    assert!(retired.first(0).is_retired("7"));
+}
+
+mod line_endings {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_checkout_with_crlf_is_the_same_script(text in "([ -~\n\t;]|\r[a-z'$-])*") {
+            let lf = Script::new(&text);
+            let crlf = Script::new(&text.replace('\n', "\r\n"));
+            prop_assert_eq!(lf.text(), &text, "LF is kept, and so is a CR that no LF follows");
+            prop_assert_eq!(crlf.text(), lf.text());
+            prop_assert_eq!(crlf.checksum(), lf.checksum());
+        }
+    }
+
+    #[test]
+    fn inside_of_literals_and_bodies_too() {
+        let body =
+            |eol: &str| format!("CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$ SELECT 'a{eol}b'{eol}$$;{eol}");
+        let [lf, crlf, cr] = ["\n", "\r\n", "\r"].map(|eol| Script::new(&body(eol)));
+        assert_eq!((crlf.text(), crlf.checksum()), (lf.text(), lf.checksum()));
+        assert_ne!(cr.checksum(), lf.checksum(), "no checkout makes a CR alone: it was written");
+        // As it was recorded by earlier releases.
+        assert_eq!(Script::new("SELECT 1;\n").checksum(), Script::new("SELECT 1;").checksum());
+    }
 }

@@ -1,29 +1,80 @@
-//! Which migrations can be one transaction.
+//! Which migrations share a transaction.
+
+use std::collections::BTreeSet;
 
 use super::{MigrationSet, Mode};
 
+/// Migrations that need a commit before them although their text does not show it, learned from the server's errors; see
+/// [`needs_commit`](crate::postgres::message::needs_commit).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Boundaries(BTreeSet<usize>);
+
+impl Boundaries {
+    /// Records that everything before the migration at `index` must be committed first. Returns whether this was unknown:
+    /// a migration that fails in the same way behind a boundary fails for another reason.
+    pub(crate) fn insert(&mut self, index: usize) -> bool {
+        self.0.insert(index)
+    }
+}
+
 impl MigrationSet {
-    /// Whether migrations can be one transaction: all are transactional, and none needs the commit of another before it.
+    /// Whether all of these migrations share one transaction: all are transactional, and none needs the commit of an
+    /// earlier one.
     pub(crate) fn is_one_transaction(&self, migrations: &[usize]) -> bool {
-        self.first_transaction(migrations).len() == migrations.len()
+        self.first_transaction(migrations, &Boundaries::default()).len() == migrations.len()
     }
 
-    /// As many migrations from the first on as can be one transaction; none where the first is not transactional.
-    pub(crate) fn first_transaction<'a>(&self, migrations: &'a [usize]) -> &'a [usize] {
+    /// The longest run of migrations, from the first one, that shares a transaction. Empty if the first one is not
+    /// transactional.
+    pub(crate) fn first_transaction<'a>(&self, migrations: &'a [usize], boundaries: &Boundaries) -> &'a [usize] {
         let many = migrations.iter().take_while(|index| self.at(**index).mode() == Mode::Transactional).count();
-        let to_commit = migrations[..many].iter().position(|index| self.must_be_committed(*index));
-        &migrations[..to_commit.map_or(many, |last| last + 1)]
+        let end = (1..many).find(|place| {
+            let (before, next) = (migrations[place - 1], migrations[*place]);
+            self.must_be_committed(before)
+                || boundaries.0.contains(&next)
+                || self.is_alone(before)
+                || self.is_alone(next)
+        });
+        &migrations[..end.unwrap_or(many)]
     }
 
-    /// Whether what follows a migration may need its commit: a new value of an enum cannot be used before, nor can a table
-    /// be altered that has deferred constraints to be checked.
+    /// Whether a migration has a transaction of its own: the other migrations must not change what it may change.
+    fn is_alone(&self, index: usize) -> bool {
+        self.at(index).outside().is_some()
+    }
+
+    /// Whether later migrations may need the commit of this one: a new enum value cannot be used before the commit, and a
+    /// table with pending deferred triggers cannot be altered. Also, what a migration defers is checked at its commit.
     fn must_be_committed(&self, index: usize) -> bool {
         let up = self.at(index).up().traits();
         up.adds_enum_value || (up.may_write && self.may_defer())
     }
 
-    /// Whether some migration may make constraints that are checked late.
+    /// Whether a migration may create deferrable constraints.
     fn may_defer(&self) -> bool {
         self.iter().any(|migration| migration.up().traits().may_defer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::load;
+    use super::*;
+
+    #[test]
+    fn a_boundary_ends_a_transaction_before_its_migration() {
+        let set = load(&[
+            ("20260101000000_a/up.sql", b"CREATE TABLE a ();"),
+            ("20260102000000_b/up.sql", b"CREATE TABLE b ();"),
+            ("20260103000000_c/up.sql", b"CREATE TABLE c ();"),
+        ])
+        .unwrap();
+        let all = [0, 1, 2];
+        let mut boundaries = Boundaries::default();
+        assert_eq!(set.first_transaction(&all, &boundaries), all);
+        assert!(boundaries.insert(1));
+        assert_eq!(set.first_transaction(&all, &boundaries), [0]);
+        assert_eq!(set.first_transaction(&all[1..], &boundaries), [1, 2], "it is committed before already");
+        assert!(!boundaries.insert(1));
     }
 }

@@ -1,6 +1,8 @@
 //! One tenant's migrations, applied or reverted: one message where all are transactional.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
@@ -8,10 +10,12 @@ use diesel::pg::PgConnection;
 use diesel::result::Error as DieselError;
 
 use super::batch::{Batch, Commit, Opening, Target, set_state};
+use super::explain::Explained;
 use super::{explain, non_transactional};
+use crate::confine::{self, Scrutiny};
 use crate::error::Error;
 use crate::failure::{Contention, MigrationFailure, TenantError};
-use crate::migration::{Direction, Kind, Mode};
+use crate::migration::{Boundaries, Direction, Kind, Mode, Script};
 use crate::postgres::{Condition, Objection, ServerMessage, Session};
 use crate::runs::DoneRow;
 use crate::tracker::{State, Unfinished};
@@ -31,6 +35,23 @@ pub(crate) struct Work<'a> {
     pub(crate) pooler: bool,
     /// What the record of the run is to tell when it is done.
     pub(crate) record: Record<'a>,
+    /// What is the same for all tenants of the run.
+    pub(crate) learned: &'a Learned,
+}
+
+/// What the server's errors have shown about the migrations of a run, so that the next tenant need not meet them again.
+#[derive(Debug, Default)]
+pub(crate) struct Learned {
+    /// Whether some transaction had to be [looked at more closely](Scrutiny::Quick).
+    closer: AtomicBool,
+    /// Which migrations need a commit before them.
+    boundaries: Mutex<Boundaries>,
+}
+
+impl Learned {
+    fn boundaries(&self) -> MutexGuard<'_, Boundaries> {
+        self.boundaries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What the record of the run is to tell.
@@ -56,6 +77,10 @@ pub(crate) enum Setback {
     Edited,
     /// A migration is not as it is recorded.
     NotRecorded,
+    /// A migration needs a commit before it, which was not known: now it is.
+    NeedsCommit,
+    /// Another session holds the lock of the recorded migrations.
+    RecordLocked,
     /// Other sessions were in the way, and it was rolled back.
     Contention(Contention, ServerMessage),
     /// It was cancelled, and rolled back.
@@ -101,7 +126,7 @@ fn in_order(session: &mut Session, work: &Work<'_>, applied: &mut usize) -> Resu
     let mut opening = work.opening.clone();
     let mut rest = work.migrations;
     loop {
-        let together = target.migrations().first_transaction(rest);
+        let together = target.migrations().first_transaction(rest, &work.learned.boundaries());
         // A tenant that exists and goes on with what is not transactional has nothing to do in a transaction first.
         let (now, after) =
             if together.is_empty() && matches!(opening, Opening::Continue { .. } | Opening::Public { .. }) {
@@ -110,7 +135,13 @@ fn in_order(session: &mut Session, work: &Work<'_>, applied: &mut usize) -> Resu
                 (index, after)
             } else {
                 let after = &rest[together.len()..];
-                send(session, work, &opening, together, after.is_empty())?;
+                match send(session, work, &opening, together, after.is_empty()) {
+                    Err(Setback::NeedsCommit) => {
+                        own(session, "ROLLBACK")?;
+                        continue;
+                    }
+                    result => result?,
+                }
                 (together, after)
             };
         opening = advance(opening, target, now);
@@ -135,42 +166,109 @@ fn send(
     last: bool,
 ) -> Result<(), Setback> {
     let target = work.target;
-    let mut batch = match work.direction {
-        Direction::Up => {
-            let mut batch = Batch::open(target, opening, migrations, work.commit);
-            migrations.iter().for_each(|index| batch.migration(target, *index));
-            batch
+    let part = Part { opening, direction: work.direction, migrations, scrutiny: scrutiny(work, migrations) };
+    let batch = message(work, &part, last)?;
+    let sent = Instant::now();
+    let Err(error) = session.batch_execute(batch.sql()) else {
+        if part.leaves_state(target) {
+            session.spend();
         }
-        Direction::Down => {
-            let mut batch = Batch::open(target, opening, &[], work.commit);
-            for index in migrations {
-                let migration = target.migration(*index);
-                let down = migration
-                    .down()
-                    .ok_or_else(|| Setback::Failed(TenantError::NoDown { folder: migration.folder().to_owned() }))?;
-                batch.revert(target, *index, down);
-            }
-            batch
-        }
+        return Ok(());
     };
-    if last {
-        batch.as_oneself();
+    match setback(&error) {
+        ControlFlow::Break(setback) => Err(setback),
+        ControlFlow::Continue(server) if Objection::in_message(&server.message) == Some(Objection::LookCloser) => {
+            session.batch_execute("ROLLBACK").map_err(|error| match setback(&error) {
+                ControlFlow::Break(setback) => setback,
+                ControlFlow::Continue(server) => Setback::Failed(TenantError::Server(server)),
+            })?;
+            work.learned.closer.store(true, Ordering::Relaxed);
+            send(session, work, opening, migrations, last)
+        }
+        ControlFlow::Continue(server) => {
+            Err(match explain::failure(session, target, &part, &batch, server, sent.elapsed()) {
+                Explained::NeedsCommit(index) => {
+                    // Another tenant may have met it meanwhile.
+                    work.learned.boundaries().insert(index);
+                    Setback::NeedsCommit
+                }
+                Explained::Failed(error) => Setback::Failed(error),
+            })
+        }
     }
-    if last && becomes_active(work) {
+}
+
+/// What one transaction does.
+pub(super) struct Part<'a> {
+    pub(super) opening: &'a Opening,
+    pub(super) direction: Direction,
+    /// The places in the set of its migrations, in the order in which they run.
+    pub(super) migrations: &'a [usize],
+    pub(super) scrutiny: Scrutiny,
+}
+
+impl Part<'_> {
+    fn scripts<'a>(&'a self, target: Target<'a>) -> impl Iterator<Item = &'a Script> {
+        self.migrations.iter().filter_map(move |index| target.migration(*index).script(self.direction))
+    }
+
+    /// Whether the session is another afterwards, whatever is reset.
+    fn leaves_state(&self, target: Target<'_>) -> bool {
+        self.scripts(target).any(|script| script.traits().may_leave_state)
+    }
+
+    /// The versions that the ledger records afterwards.
+    fn applied(&self, target: Target<'_>) -> Vec<String> {
+        let mut applied = self.opening.applied().to_vec();
+        let version = |index: &usize| target.migration(*index).version().as_str();
+        match self.direction {
+            Direction::Up => applied.extend(self.migrations.iter().map(|index| version(index).to_owned())),
+            Direction::Down => applied.retain(|applied| !self.migrations.iter().any(|index| version(index) == applied)),
+        }
+        applied.sort_unstable();
+        applied
+    }
+}
+
+/// How closely a transaction is looked at. A migration that may change objects outside is alone in its transaction.
+fn scrutiny(work: &Work<'_>, migrations: &[usize]) -> Scrutiny {
+    let target = work.target;
+    let migrations = migrations.iter().map(|index| target.migration(*index));
+    if target.kind == Kind::Public || migrations.clone().any(|migration| migration.outside().is_some()) {
+        return Scrutiny::None;
+    }
+    let scripts = migrations.filter_map(|migration| migration.script(work.direction));
+    match confine::scrutiny(scripts, target.tenancy.extension_schemas()) {
+        Scrutiny::Quick if work.learned.closer.load(Ordering::Relaxed) => Scrutiny::Thorough,
+        scrutiny => scrutiny,
+    }
+}
+
+/// The message of a transaction; `last`: with it the work is done.
+fn message(work: &Work<'_>, part: &Part<'_>, last: bool) -> Result<Batch, Setback> {
+    let target = work.target;
+    let recorded = if part.direction == Direction::Up { part.migrations } else { &[] };
+    let mut batch = Batch::open(target, part.opening, recorded, work.commit, part.scrutiny);
+    for index in part.migrations {
+        let migration = target.migration(*index);
+        match (part.direction, migration.down()) {
+            (Direction::Up, _) => batch.migration(target, *index),
+            (Direction::Down, Some(down)) => batch.revert(target, *index, down),
+            (Direction::Down, None) => {
+                return Err(Setback::Failed(TenantError::NoDown { folder: migration.folder().to_owned() }));
+            }
+        }
+    }
+    batch.confine(target, part.scrutiny, Some(&part.applied(target)));
+    if let Opening::Create { row } = part.opening {
+        batch.track(target.schema, *row, if last { State::Active } else { State::Creating });
+    } else if last && becomes_active(work) {
         batch.push(&set_state(target.schema, State::Active));
     }
     if last {
         batch.push(&record(work));
     }
-    let batch = batch.commit();
-    let sent = Instant::now();
-    session.batch_execute(batch.sql()).map_err(|error| match setback(&error) {
-        ControlFlow::Break(setback) => setback,
-        ControlFlow::Continue(server) => {
-            let what = (work.direction, migrations);
-            Setback::Failed(explain::failure(session, target, opening, what, &batch, server, sent.elapsed()))
-        }
-    })
+    Ok(batch.commit())
 }
 
 /// SQL that records what is done for a tenant; nothing where no run is recorded.
@@ -183,9 +281,7 @@ pub(super) fn record(work: &Work<'_>) -> String {
 
 /// Whether the last message of the work is to make the tenant active.
 pub(super) fn becomes_active(work: &Work<'_>) -> bool {
-    let up = work.direction == Direction::Up;
-    let created_so = matches!(work.opening, Opening::Create { state: State::Active, .. });
-    up && work.target.kind == Kind::Tenant && work.state != State::Active && !created_so
+    work.direction == Direction::Up && work.target.kind == Kind::Tenant && work.state != State::Active
 }
 
 /// What the next message expects after `migrations` were applied.
@@ -211,6 +307,11 @@ pub(crate) fn setback(error: &DieselError) -> ControlFlow<Setback, ServerMessage
         Some(Objection::Changed | Objection::WrongSchema) => return ControlFlow::Break(Setback::Changed),
         Some(Objection::Edited) => return ControlFlow::Break(Setback::Edited),
         Some(Objection::NotRecorded) => return ControlFlow::Break(Setback::NotRecorded),
+        // Of these the migration is to be found.
+        Some(Objection::Outside | Objection::LookCloser | Objection::LedgerLost) => {
+            return ControlFlow::Continue(server);
+        }
+        Some(Objection::RecordLocked) => return ControlFlow::Break(Setback::RecordLocked),
         None => {}
     }
     ControlFlow::Break(match Condition::of(error) {

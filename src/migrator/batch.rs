@@ -2,15 +2,17 @@
 
 use std::ops::Range;
 
+use crate::confine::{self, Scrutiny};
 use crate::fleet::Tenant;
 use crate::integrity::{self, KeptFor};
 use crate::ledger;
 use crate::migration::{Kind, Migration, MigrationSet, Mode, Script};
 use crate::name::SchemaName;
-use crate::postgres::{CHANGED, Objection};
+use crate::postgres::{CHANGED, Objection, path, session};
 use crate::runs::Run;
 use crate::sql::quote::{Identifier, Literal};
-use crate::tenancy::Tenancy;
+use crate::sql::statement::Statement;
+use crate::tenancy::{RunAs, Tenancy};
 use crate::tracker::State;
 
 /// A schema that migrations are to be run in.
@@ -28,7 +30,7 @@ pub(crate) struct Target<'a> {
 #[derive(Debug, Clone)]
 pub(crate) enum Opening {
     /// No schema and, as told, no row in the tracker or one without a schema: makes the schema, its ledger and its row.
-    Create { row: TrackerRow, state: State },
+    Create { row: TrackerRow },
     /// A schema with a ledger that records exactly these versions.
     Continue { applied: Vec<String> },
     /// A schema with nothing in it: makes its ledger.
@@ -43,6 +45,14 @@ impl Opening {
         match tenant.ledger() {
             Some(ledger) => Self::Continue { applied: ledger.applied.clone() },
             None => Self::Begin,
+        }
+    }
+
+    /// The versions that the ledger records before.
+    pub(crate) fn applied(&self) -> &[String] {
+        match self {
+            Self::Continue { applied } | Self::Public { applied } => applied,
+            Self::Create { .. } | Self::Begin => &[],
         }
     }
 }
@@ -63,6 +73,15 @@ pub(crate) enum Commit {
     Deferred,
 }
 
+/// How long a setting lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lasting {
+    /// Until the transaction ends.
+    Transaction,
+    /// Until it is reset, or the session ends.
+    Session,
+}
+
 /// A piece of a script in a message.
 #[derive(Debug)]
 struct Piece {
@@ -79,25 +98,38 @@ struct Piece {
 pub(crate) struct Batch {
     sql: String,
     scripts: Vec<Piece>,
-    /// Whether the session is to be put right behind the transaction, for the next tenant.
-    may_leave_state: bool,
+    /// What leads back to the settings of the transaction's beginning.
+    settings: String,
+    /// Whether scripts ran that are not [plain](crate::migration::Script), so that cursors may be open.
+    ran_code: bool,
 }
 
 impl Batch {
-    /// The beginning of a transaction for a schema: its limits, and its name in `pg_stat_activity`.
+    /// The beginning of a transaction for a schema: its limits, and its name in `pg_stat_activity`. The path leads to the
+    /// catalog alone.
     pub(crate) fn begin(target: Target<'_>, commit: Commit) -> Self {
+        let mut settings = limits("SET LOCAL", target, LockTimeout::OfTheLimits);
+        if commit == Commit::Deferred {
+            settings.push_str(" SET LOCAL synchronous_commit TO off;");
+        }
+        settings.push(' ');
+        settings.push_str(path::CATALOG_FOR_TRANSACTION);
         let mut batch = Self::default();
         // Under a stricter level the guards would look at the time before the lock was had.
         batch.push("BEGIN ISOLATION LEVEL READ COMMITTED;");
-        if commit == Commit::Deferred {
-            batch.push("SET LOCAL synchronous_commit TO off;");
-        }
-        batch.push(&limits("SET LOCAL", target, LockTimeout::OfTheLimits));
+        batch.push(&settings);
+        batch.settings = settings;
         batch
     }
 
     /// A transaction in `target`, from BEGIN to the last guard. `migrations` are those that will be applied in it.
-    pub(crate) fn open(target: Target<'_>, opening: &Opening, migrations: &[usize], commit: Commit) -> Self {
+    pub(crate) fn open(
+        target: Target<'_>,
+        opening: &Opening,
+        migrations: &[usize],
+        commit: Commit,
+        scrutiny: Scrutiny,
+    ) -> Self {
         let mut batch = Self::begin(target, commit);
         let recorded = match migrations {
             [] => None,
@@ -105,8 +137,12 @@ impl Batch {
         };
         let path = target.tenancy.path(target.schema);
         let schema = target.schema;
+        // On the tenant's path nothing is asked but where it leads to.
+        let on_path = |conditions: Vec<String>| -> Vec<String> {
+            [path.guard(), path::CATALOG_IN_BLOCK.to_owned()].into_iter().chain(conditions).collect()
+        };
         match opening {
-            Opening::Create { row, state } => {
+            Opening::Create { row } => {
                 let absent = format!(
                     "IF pg_catalog.to_regnamespace({}::text) IS NOT NULL THEN RAISE EXCEPTION '{CHANGED}'; END IF;",
                     Literal(&Identifier::from(schema).to_string())
@@ -114,51 +150,45 @@ impl Batch {
                 let guards = [target.lock_for_transaction(), absent, tracker_guard(schema, *row)];
                 batch.guard(&guards.into_iter().chain(recorded).collect::<Vec<_>>());
                 batch.push(&format!("CREATE SCHEMA {};", Identifier::from(schema)));
-                batch.push(&match row {
-                    TrackerRow::Missing => format!(
-                        "INSERT INTO public.schema_tracker (name, state) VALUES ({}, {});",
-                        Literal(schema.as_str()),
-                        Literal(state.as_str())
-                    ),
-                    TrackerRow::Known => set_state(schema, *state),
-                });
                 batch.push(&path.set_for_transaction());
-                batch.guard(&[path.guard()]);
+                batch.guard(&on_path(Vec::new()));
                 batch.push(&ledger::create(schema));
             }
             Opening::Continue { applied } => {
                 batch.push(&path.set_for_transaction());
-                let guards = [
+                let guards = vec![
                     target.lock_for_transaction(),
-                    path.guard(),
                     tracker_guard(schema, TrackerRow::Known),
+                    ledger::runs_no_code(schema),
                     ledger::guard(schema, applied, CHANGED),
                 ];
-                batch.guard(&guards.into_iter().chain(recorded).collect::<Vec<_>>());
+                batch.guard(&on_path(guards.into_iter().chain(recorded).collect()));
             }
             Opening::Begin => {
                 batch.push(&path.set_for_transaction());
-                let guards = [
-                    target.lock_for_transaction(),
-                    path.guard(),
-                    tracker_guard(schema, TrackerRow::Known),
-                    format!(
-                        "IF EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace = {}::regnamespace) \
-                         THEN RAISE EXCEPTION '{CHANGED}'; END IF;",
-                        Literal(&Identifier::from(schema).to_string())
-                    ),
-                ];
-                batch.guard(&guards.into_iter().chain(recorded).collect::<Vec<_>>());
+                let guards =
+                    vec![target.lock_for_transaction(), tracker_guard(schema, TrackerRow::Known), empty_guard(schema)];
+                batch.guard(&on_path(guards.into_iter().chain(recorded).collect()));
                 batch.push(&ledger::create(schema));
+                // Whoever owns the schema may have been quicker.
+                batch.guard(&[ledger::runs_no_code(schema)]);
             }
             Opening::Public { applied } => {
                 batch.push(&path.set_for_transaction());
-                batch.guard(&[target.lock_for_transaction(), path.guard()]);
+                batch.guard(&on_path(vec![target.lock_for_transaction()]));
                 batch.push(&ledger::create(schema));
                 batch.guard(&[ledger::guard(schema, applied, CHANGED)]);
             }
         }
+        batch.inventory(target, scrutiny);
         batch
+    }
+
+    /// Has the tenant's objects remembered, where the transaction is looked at closely before it commits.
+    pub(crate) fn inventory(&mut self, target: Target<'_>, scrutiny: Scrutiny) {
+        if let Some(sql) = target.confined(scrutiny).and_then(|guard| guard.before()) {
+            self.push(&sql);
+        }
     }
 
     /// Adds SQL of tenantry's own.
@@ -174,13 +204,13 @@ impl Batch {
         self.push(&format!("DO {};", Literal(&body)));
     }
 
-    /// Adds a migration and its ledger row. The path is set anew: the migration before may have changed it from within a
+    /// Adds a migration and its ledger row. The path is set again: the migration before may have changed it from within a
     /// function.
     pub(crate) fn migration(&mut self, target: Target<'_>, index: usize) {
         let migration = target.migrations().at(index);
-        self.push(&target.tenancy.path(target.schema).set_for_transaction());
-        self.may_leave_state |= migration.up().traits().may_leave_state;
+        self.push(&target.enter());
         self.script(index, migration.up().text());
+        self.after(target, migration.up());
         self.push(&ledger::insert(target.schema, [migration.version().as_str()]));
     }
 
@@ -188,8 +218,7 @@ impl Batch {
     /// so in no transaction, is done in this one: the lock timeout keeps it from being in anybody's way.
     pub(crate) fn revert(&mut self, target: Target<'_>, index: usize, down: &Script) {
         let migration = target.migration(index);
-        self.push(&target.tenancy.path(target.schema).set_for_transaction());
-        self.may_leave_state |= down.traits().may_leave_state;
+        self.push(&target.enter());
         match migration.mode() {
             Mode::Transactional => self.script(index, down.text()),
             Mode::NonTransactional => {
@@ -198,7 +227,76 @@ impl Batch {
                 }
             }
         }
+        self.after(target, down);
         self.push(&ledger::delete(target.schema, migration.version().as_str()));
+    }
+
+    /// Leads back to the session and the settings of the transaction's beginning, so that what follows does not depend on
+    /// the script before it.
+    pub(crate) fn after(&mut self, target: Target<'_>, script: &Script) {
+        if !script.traits().is_plain {
+            self.push(&session::reset(session::Locks::All));
+        } else if target.is_run_as_owner() {
+            self.push("RESET ROLE;");
+        }
+        self.resume(script.traits().is_plain);
+    }
+
+    /// A message with [`after`](Self::after) alone, in a transaction that was begun with the same target.
+    pub(crate) fn after_of(target: Target<'_>, script: &Script) -> Self {
+        let settings = Self::begin(target, Commit::Durable).settings;
+        let mut batch = Self { settings, ..Self::default() };
+        batch.after(target, script);
+        batch
+    }
+
+    /// The settings of the transaction's beginning again.
+    fn resume(&mut self, is_plain: bool) {
+        self.ran_code |= !is_plain;
+        let settings = if is_plain { path::CATALOG_FOR_TRANSACTION.to_owned() } else { self.settings.clone() };
+        self.push(&settings);
+    }
+
+    /// The same after one statement of a migration that is not transactional: the locks of its session stay.
+    pub(crate) fn after_statement(&mut self, target: Target<'_>, statement: &Statement<'_>) {
+        if !statement.is_plain() {
+            self.push(&session::reset(session::Locks::None));
+        } else if target.is_run_as_owner() {
+            self.push("RESET ROLE;");
+        }
+        self.resume(statement.is_plain());
+    }
+
+    /// Adds the conditions for the end of the transaction: nothing outside the tenant's schema was changed, and the ledger
+    /// records exactly `applied` (sorted), where that is given.
+    pub(crate) fn confine(&mut self, target: Target<'_>, scrutiny: Scrutiny, applied: Option<&[String]>) {
+        let mut conditions: Vec<String> = Vec::new();
+        // What is plain cannot keep a row from the ledger.
+        if let Some(applied) = applied.filter(|_| self.ran_code) {
+            conditions.push(ledger::guard(target.schema, applied, Objection::LedgerLost.message()));
+        }
+        if let Some(guard) = target.confined(scrutiny).and_then(|guard| guard.conditions()) {
+            if scrutiny == Scrutiny::Quick {
+                self.push(&target.tenancy.path(target.schema).alone().set_for_transaction());
+            }
+            conditions.push(guard);
+        }
+        if !conditions.is_empty() {
+            self.guard(&conditions);
+            self.push(path::CATALOG_FOR_TRANSACTION);
+        }
+    }
+
+    /// Adds the tracker's row of a tenant that was created.
+    pub(crate) fn track(&mut self, schema: &SchemaName, row: TrackerRow, state: State) {
+        self.push(&match row {
+            TrackerRow::Missing => format!(
+                "INSERT INTO public.schema_tracker (name, state) VALUES ({}, {});",
+                Literal(schema.as_str()),
+                Literal(state.as_str())
+            ),
+            TrackerRow::Known => set_state(schema, state),
+        });
     }
 
     /// Adds a script as it is.
@@ -214,19 +312,12 @@ impl Batch {
         self.sql.push_str("\n;\n");
     }
 
-    /// Goes back to the role that the session has, before SQL of tenantry's own: a migration may have set another.
-    pub(crate) fn as_oneself(&mut self) {
-        if self.may_leave_state {
-            self.push("RESET SESSION AUTHORIZATION; RESET ROLE;");
-        }
-    }
-
     /// Ends the transaction; the message is ready.
     pub(crate) fn commit(mut self) -> Self {
-        self.push("COMMIT;");
-        if self.may_leave_state {
-            self.push("RESET SESSION AUTHORIZATION; RESET ROLE; DISCARD TEMP;");
+        if self.ran_code {
+            self.push(session::CLOSE_CURSORS);
         }
+        self.push("COMMIT;");
         self
     }
 
@@ -266,6 +357,40 @@ impl<'a> Target<'a> {
     /// One of its migrations.
     pub(crate) fn migration(&self, index: usize) -> &'a Migration {
         self.migrations().at(index)
+    }
+
+    /// SQL that leads a script to the schema: the role that it runs as, and the path. The path leads to the catalog before.
+    pub(crate) fn enter(&self) -> String {
+        let role = self.as_owner(Lasting::Transaction).map(|select| select + " ").unwrap_or_default();
+        role + &self.tenancy.path(self.schema).set_for_transaction()
+    }
+
+    /// Whether the migrations run as the owner of the schema.
+    fn is_run_as_owner(&self) -> bool {
+        self.kind == Kind::Tenant && self.tenancy.run_as() == RunAs::SchemaOwner
+    }
+
+    /// SQL that becomes the owner of the schema, where the migrations run as the owner.
+    pub(crate) fn as_owner(&self, lasting: Lasting) -> Option<String> {
+        self.is_run_as_owner().then(|| {
+            format!(
+                "SELECT pg_catalog.set_config('role', pg_catalog.pg_get_userbyid(n.nspowner)::text, {}) \
+                 FROM pg_catalog.pg_namespace AS n WHERE n.nspname = {}::name;",
+                lasting == Lasting::Transaction,
+                Literal(self.schema.as_str())
+            )
+        })
+    }
+
+    /// What the work in it is held to. The public migrations may change anything, and so may before a run is recorded.
+    fn confined(&self, scrutiny: Scrutiny) -> Option<confine::Guard<'a>> {
+        let horizon = self.run.map_or(0, Run::horizon);
+        (self.kind == Kind::Tenant && scrutiny != Scrutiny::None).then_some(confine::Guard {
+            schema: self.schema,
+            neighbours: self.tenancy.extension_schemas(),
+            horizon,
+            scrutiny,
+        })
     }
 
     /// The key of the advisory lock that whoever changes the schema holds. The server makes it, so that all sessions have
@@ -337,10 +462,6 @@ pub(crate) fn limits(set: &str, target: Target<'_>, lock_timeout: LockTimeout) -
     sql
 }
 
-/// Takes back what [`limits`] set for the session.
-pub(crate) const RESET_LIMITS: &str = "RESET lock_timeout; RESET statement_timeout; RESET application_name; \
-                                       RESET client_connection_check_interval;";
-
 /// A condition on the tenant's row in the tracker.
 pub(crate) fn tracker_guard(schema: &SchemaName, row: TrackerRow) -> String {
     let name = Literal(schema.as_str());
@@ -351,10 +472,24 @@ pub(crate) fn tracker_guard(schema: &SchemaName, row: TrackerRow) -> String {
              THEN RAISE EXCEPTION '{CHANGED}'; END IF;"
         ),
         TrackerRow::Known => format!(
-            "IF NOT EXISTS (SELECT FROM public.schema_tracker WHERE name = {name} AND state <> 'dropping') \
+            "IF NOT EXISTS (SELECT FROM public.schema_tracker WHERE name = {name} AND state IN ('registered', 'creating', 'active')) \
              THEN RAISE EXCEPTION '{CHANGED}'; END IF;"
         ),
     }
+}
+
+/// A condition that no relation is in the schema. The index of `pg_depend` leads to them, as `pg_class` has none on the
+/// schema alone; the relation of a composite type depends on the type.
+fn empty_guard(schema: &SchemaName) -> String {
+    format!(
+        "IF EXISTS (SELECT FROM pg_catalog.pg_depend AS d \
+         WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid \
+         AND d.refobjid = {}::pg_catalog.regnamespace::pg_catalog.oid \
+         AND (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid OR EXISTS (\
+         SELECT FROM pg_catalog.pg_type AS y WHERE y.oid = d.objid AND y.tableoid = d.classid AND y.typrelid <> '0'))) \
+         THEN RAISE EXCEPTION '{CHANGED}'; END IF;",
+        Literal(&Identifier::from(schema).to_string())
+    )
 }
 
 #[cfg(test)]

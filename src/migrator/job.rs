@@ -3,7 +3,7 @@
 use diesel::pg::PgConnection;
 
 use super::Done;
-use super::apply::{self, Record, Setback, Work};
+use super::apply::{self, Learned, Record, Setback, Work};
 use super::batch::{Commit, Opening, Target, TrackerRow};
 use super::setbacks::Setbacks;
 use crate::error::Error;
@@ -63,6 +63,7 @@ pub(crate) struct Orders<'a> {
     pub(crate) reread: &'a Reread<'a>,
     pub(crate) watch: &'a Watch,
     pub(crate) stop: &'a Stop,
+    pub(crate) learned: &'a Learned,
 }
 
 impl Job {
@@ -237,19 +238,15 @@ impl Job {
     }
 
     fn work<'a>(&'a self, orders: &'a Orders<'_>, migrations: &'a [usize], record: Record<'a>) -> Work<'a> {
-        let set = orders.tenancy.tenant_migrations();
         let (opening, state, unfinished) = match &self.task {
-            Task::Create(_, row) => {
-                let at_once = set.is_one_transaction(migrations);
-                let state = if at_once { State::Active } else { State::Creating };
-                (Opening::Create { row: *row, state }, State::Creating, None)
-            }
+            Task::Create(_, row) => (Opening::Create { row: *row }, State::Creating, None),
             Task::Migrate(tenant) | Task::Revert(tenant, _) => {
                 (Opening::of(tenant), tenant.state, tenant.unfinished.as_ref())
             }
         };
         let target = Target::tenant(orders.tenancy, self.name().schema(), Some(orders.run));
-        let Orders { commit, pooler, .. } = *orders;
-        Work { target, opening, direction: self.direction(), migrations, state, unfinished, commit, pooler, record }
+        let Orders { commit, pooler, learned, .. } = *orders;
+        let direction = self.direction();
+        Work { target, opening, direction, migrations, state, unfinished, commit, pooler, record, learned }
     }
 }

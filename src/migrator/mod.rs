@@ -36,8 +36,8 @@ pub(crate) use batch::{Batch, Commit, Target, TrackerRow, lock_key, set_state, t
 pub(crate) use job::{Job, Next, Outcome, Reread};
 pub(crate) use plan::reread;
 pub use plan::{Plan, Planned};
-pub(crate) use public::revert_public;
 pub use public::{PublicReport, migrate_public};
+pub(crate) use public::{revert_public, to_revert};
 pub use revert::{Back, RevertPlan, Reverting, revert};
 pub use rollout::{Canary, MaxFailures, NoMaxFailures, Rollout};
 pub(crate) use run::{RunJobs, run_jobs};

@@ -15,13 +15,14 @@ use diesel::sql_query;
 use diesel::sql_types::{Bool, Text};
 
 use super::apply::{Setback, Work, becomes_active, own, record, setback};
-use super::batch::{Batch, Commit, LockTimeout, Opening, RESET_LIMITS, Target, TrackerRow, limits, tracker_guard};
+use super::batch::{Batch, Commit, Lasting, LockTimeout, Opening, Target, TrackerRow, limits, tracker_guard};
 use super::explain;
+use crate::confine::{self, Scrutiny};
 use crate::failure::{Effect, TenantError};
 use crate::integrity::{self, KeptFor};
 use crate::ledger;
 use crate::migration::{Kind, Migration};
-use crate::postgres::{CHANGED, Objection, ServerMessage, Session, path};
+use crate::postgres::{CHANGED, Objection, ServerMessage, Session, path, session};
 use crate::sql::quote::{Identifier, Literal};
 use crate::sql::statement::Statement;
 
@@ -37,7 +38,8 @@ pub(super) fn run(
     let statements = migration.up().statements();
     let under_way = UnderWay { target: work.target, index, migration, statements: &statements, commit: work.commit };
     let result = under_way.all(session, work, opening).and_then(|()| under_way.close(session, work, last));
-    let leaves_settings = statements.iter().any(Statement::sets_for_session) || migration.up().traits().may_leave_state;
+    // An index that is built leaves nothing; of whatever else the session is not sure to be as it was.
+    let leaves_settings = !statements.iter().all(|statement| statement.is_plain() || statement.is_concurrent());
     if result.is_err() || leaves_settings {
         // It has a path, a lock or settings that are not the next user's.
         session.spend();
@@ -52,13 +54,6 @@ struct UnderWay<'a> {
     migration: &'a Migration,
     statements: &'a [Statement<'a>],
     commit: Commit,
-}
-
-/// How long the path is to last.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum PathOf {
-    Transaction,
-    Session,
 }
 
 /// What the first message of a migration expects: the opening, and how many statements have taken effect.
@@ -90,13 +85,13 @@ impl UnderWay<'_> {
         for (number, statement) in self.statements.iter().enumerate().skip(done) {
             // What an earlier try left: of one that was in doubt, and of one that failed.
             let again = resumed.filter(|_| number == done);
-            if goes_in_a_transaction(statement) {
+            if self.goes_in_a_transaction(statement) {
                 self.in_a_transaction(session, entry.take(), number, statement)?;
             } else if !self.is_done_already(session, statement, again.map(|unfinished| unfinished.in_doubt))? {
                 self.alone(session, entry.take(), number, statement)?;
                 // Of the last one the ledger row tells.
                 if number + 1 < self.statements.len() {
-                    own(session, &self.progress(number + 1, Doubt::None))?;
+                    own(session, &self.note(number + 1))?;
                 }
             }
         }
@@ -111,15 +106,30 @@ impl UnderWay<'_> {
         number: usize,
         statement: &Statement<'_>,
     ) -> Result<(), Setback> {
+        let scrutiny = self.scrutiny(statement);
         let mut batch = self.begin(entry);
+        batch.inventory(self.target, scrutiny);
+        batch.push(&self.target.enter());
         batch.script(number, statement.sql());
+        batch.after_statement(self.target, statement);
+        batch.confine(self.target, scrutiny, None);
         batch.push(&self.progress(number + 1, Doubt::None));
         let batch = batch.commit();
         session.batch_execute(batch.sql()).map_err(|error| match setback(&error) {
             ControlFlow::Break(setback) => setback,
+            ControlFlow::Continue(server) if Objection::in_message(&server.message) == Some(Objection::Outside) => {
+                let server = confine::in_words(session, server);
+                self.failed(number, statement, server)
+            }
             ControlFlow::Continue(mut server) => {
                 let byte = server.position.and_then(|position| batch.locate(position)).map_or(0, |(_, byte)| byte);
                 server.position = Some(statement.sql()[..byte].chars().count() + 1);
+                if statement.runs_code() && server.hint.is_none() {
+                    server.hint = Some(
+                        "code that commits must be declared with changes_outside = \"REASON\" in metadata.toml"
+                            .to_owned(),
+                    );
+                }
                 self.failed(number, statement, server)
             }
         })
@@ -133,52 +143,62 @@ impl UnderWay<'_> {
         number: usize,
         statement: &Statement<'_>,
     ) -> Result<(), Setback> {
-        // Set in the transaction whose guard looks at it, the path stays when that commits.
-        let mut batch = self.begin_on(PathOf::Session, entry);
+        let mut batch = self.begin(entry);
+        if let Some(condition) = self.is_inside(number, statement)? {
+            batch.push(&self.target.tenancy.path(self.target.schema).set_for_transaction());
+            batch.guard(&[condition]);
+            batch.push(path::CATALOG_FOR_TRANSACTION);
+        }
         batch.push(&self.progress(number, Doubt::InDoubt));
         batch.push(&limits("SET", self.target, LockTimeout::OfTheConcurrent));
+        batch.push(&self.target.as_owner(Lasting::Session).unwrap_or_default());
+        // Set in the transaction whose guard looks at it, the path stays when that commits.
+        batch.push(&self.target.tenancy.path(self.target.schema).set_for_session());
+        batch.guard(&[self.target.tenancy.path(self.target.schema).guard()]);
         if self.commit == Commit::Deferred {
             batch.push("SET synchronous_commit TO off;");
         }
         let batch = batch.commit();
-        own(session, batch.sql())?;
+        session.batch_execute(batch.sql()).map_err(|error| match setback(&error) {
+            ControlFlow::Break(setback) => setback,
+            ControlFlow::Continue(server) => {
+                let server = confine::in_words(session, server);
+                self.failed(number, statement, server)
+            }
+        })?;
         session.batch_execute(statement.sql()).map_err(|error| match setback(&error) {
             ControlFlow::Break(setback) => setback,
             ControlFlow::Continue(server) => {
                 // It was answered: it failed. Where that cannot be noted it stays in doubt.
-                let _ = session.batch_execute(&self.progress(number, Doubt::None));
+                let _ = session.batch_execute(&self.note(number));
                 self.failed(number, statement, server)
             }
         })
     }
 
-    /// BEGIN, the path, and the guard that it leads to the schema. On entry also the lock for the session, and all that the
-    /// guards check: that the ledger is as it was read, and the statements that have taken effect are the migration's.
+    /// BEGIN, and the guard that the path leads to the schema; afterwards it leads to the catalog. On entry also the lock for
+    /// the session, and all that the guards check: that the ledger is as it was read, and the statements that have taken
+    /// effect are the migration's.
     fn begin(&self, entry: Option<Entry<'_>>) -> Batch {
-        self.begin_on(PathOf::Transaction, entry)
-    }
-
-    fn begin_on(&self, path_of: PathOf, entry: Option<Entry<'_>>) -> Batch {
         let path = self.target.tenancy.path(self.target.schema);
         let mut batch = Batch::begin(self.target, self.commit);
-        batch.push(&match path_of {
-            PathOf::Transaction => path.set_for_transaction(),
-            PathOf::Session => path.set_for_session(),
-        });
-        let mut conditions = vec![path.guard()];
-        if self.target.kind == Kind::Tenant {
-            conditions.push(tracker_guard(self.target.schema, TrackerRow::Known));
-        }
+        batch.push(&path.set_for_transaction());
+        let mut conditions = vec![path.guard(), path::CATALOG_IN_BLOCK.to_owned()];
         let Some((opening, done)) = entry else {
+            conditions.extend(self.tracked());
             batch.guard(&conditions);
             return batch;
         };
         if self.target.kind == Kind::Public {
             batch.push(&ledger::create(self.target.schema));
         }
-        conditions.insert(0, self.target.lock_for_session());
+        conditions.push(self.target.lock_for_session());
         if self.target.kind == Kind::Tenant {
-            conditions.insert(1, integrity::guard(self.target.migrations(), &[self.index], KeptFor::Session));
+            conditions.push(integrity::guard(self.target.migrations(), &[self.index], KeptFor::Session));
+        }
+        conditions.extend(self.tracked());
+        if self.target.kind == Kind::Tenant {
+            conditions.push(ledger::runs_no_code(self.target.schema));
         }
         if let Opening::Continue { applied } | Opening::Public { applied } = opening {
             conditions.push(ledger::guard(self.target.schema, applied, CHANGED));
@@ -196,9 +216,57 @@ impl UnderWay<'_> {
         batch
     }
 
+    /// The condition that the tracker has the tenant.
+    fn tracked(&self) -> Option<String> {
+        (self.target.kind == Kind::Tenant).then(|| tracker_guard(self.target.schema, TrackerRow::Known))
+    }
+
+    /// Whether the migration may change objects outside the schema.
+    fn may_change_others(&self) -> bool {
+        self.target.kind == Kind::Public || self.migration.outside().is_some()
+    }
+
+    /// How closely the transaction of one statement is looked at.
+    fn scrutiny(&self, statement: &Statement<'_>) -> Scrutiny {
+        match statement.is_plain() && self.target.tenancy.extension_schemas().is_empty() {
+            _ if self.may_change_others() => Scrutiny::None,
+            true => Scrutiny::None,
+            false => Scrutiny::Thorough,
+        }
+    }
+
+    /// A condition that what a statement names is in the tenant's schema, for one that no transaction takes: it is
+    /// committed before anybody can look at what it did. Wants the tenant's path.
+    fn is_inside(&self, number: usize, statement: &Statement<'_>) -> Result<Option<String>, Setback> {
+        if self.may_change_others() {
+            return Ok(None);
+        }
+        let Some(names) = statement.names_outside_transaction() else {
+            let server = ServerMessage {
+                message:
+                    "whether it changes objects outside the tenant's schema cannot be found out before it takes effect"
+                        .to_owned(),
+                detail: None,
+                hint: Some("declare it with changes_outside = \"REASON\" in metadata.toml".to_owned()),
+                position: None,
+            };
+            return Err(self.failed(number, statement, server));
+        };
+        Ok(Some(names.iter().map(|name| confine::is_inside(self.target.schema, name)).collect()))
+    }
+
+    /// Whether a statement goes in a transaction. Code may end transactions, and then goes alone, where the migration may
+    /// change what it likes.
+    fn goes_in_a_transaction(&self, statement: &Statement<'_>) -> bool {
+        statement.refused_in_transaction().is_none() && !(statement.runs_code() && self.may_change_others())
+    }
+
     /// Records the migration, forgets its progress, and gives the session back as it was.
     fn close(&self, session: &mut Session, work: &Work<'_>, last: bool) -> Result<(), Setback> {
         let mut batch = self.begin(None);
+        if self.target.kind == Kind::Tenant {
+            batch.guard(&[ledger::runs_no_code(self.target.schema)]);
+        }
         batch.push(&ledger::insert(self.target.schema, [self.migration.version().as_str()]));
         if self.target.kind == Kind::Tenant {
             let state = match last && becomes_active(work) {
@@ -215,14 +283,14 @@ impl UnderWay<'_> {
             batch.push(&record(work));
         }
         let mut batch = batch.commit();
-        batch.push(path::RESET);
-        batch.push(RESET_LIMITS);
-        batch.push("RESET synchronous_commit;");
-        batch.push(&format!("SELECT pg_catalog.pg_advisory_unlock({});", self.target.lock_key()));
-        if self.target.kind == Kind::Tenant {
-            batch.push(&integrity::let_go());
-        }
+        batch.push(&session::reset(session::Locks::All));
         own(session, batch.sql())
+    }
+
+    /// SQL that notes how many statements have taken effect, behind one that no transaction takes: it may have run as another
+    /// role.
+    fn note(&self, done: usize) -> String {
+        format!("RESET ROLE; {}", self.progress(done, Doubt::None))
     }
 
     /// SQL that notes how many statements have taken effect. The public migrations have no row to note it in, and one
@@ -309,9 +377,4 @@ impl UnderWay<'_> {
 struct Index {
     #[diesel(sql_type = Bool)]
     valid: bool,
-}
-
-/// `DO` and `CALL` go alone, for they may end transactions.
-fn goes_in_a_transaction(statement: &Statement<'_>) -> bool {
-    statement.refused_in_transaction().is_none() && !statement.runs_code()
 }

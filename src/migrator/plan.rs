@@ -4,6 +4,7 @@ use diesel::pg::PgConnection;
 
 use super::batch::{Batch, Commit, Opening, Target};
 use super::{Job, Next};
+use crate::confine;
 use crate::error::Error;
 use crate::failure::{Failed, TenantError};
 use crate::fleet::{Fleet, Schema, Tenant};
@@ -45,10 +46,13 @@ impl Planned {
         let opening = Opening::of(&self.tenant);
         set.is_one_transaction(&pending).then(|| {
             let target = Target::tenant(tenancy, self.tenant.name.schema(), None);
-            let mut batch = Batch::open(target, &opening, &pending, Commit::Deferred);
+            let scripts = pending.iter().map(|index| set.at(*index).up());
+            let scrutiny = confine::scrutiny(scripts, tenancy.extension_schemas());
+            let mut batch = Batch::open(target, &opening, &pending, Commit::Deferred, scrutiny);
             for index in pending {
                 batch.migration(target, index);
             }
+            batch.confine(target, scrutiny, None);
             batch.commit().sql().to_owned()
         })
     }
@@ -60,6 +64,9 @@ impl Plan {
         let mut plan = Self::default();
         for misnamed in fleet.misnamed.into_iter().filter(|misnamed| choose(&misnamed.name)) {
             plan.blocked.push(Failed { tenant: misnamed.name, error: TenantError::BadName(misnamed.why) });
+        }
+        for invalid in fleet.invalid.into_iter().filter(|invalid| choose(&invalid.name)) {
+            plan.blocked.push(Failed { tenant: invalid.name, error: TenantError::InvalidRow { why: invalid.why } });
         }
         for tenant in fleet.tenants.into_iter().filter(|tenant| choose(tenant.name.as_str())) {
             match judge(&tenant, set) {
@@ -91,6 +98,7 @@ fn judge(tenant: &Tenant, set: &MigrationSet) -> Verdict {
     match &tenant.schema {
         Schema::Missing => Verdict::Blocked(TenantError::SchemaMissing { state: Some(tenant.state) }),
         Schema::Unreadable => Verdict::Blocked(TenantError::Unreadable),
+        Schema::InvalidLedger { why } => Verdict::Blocked(TenantError::InvalidLedger { why: why.clone() }),
         Schema::NoLedger { empty: false, .. } => Verdict::Blocked(TenantError::LedgerMissing),
         Schema::NoLedger { empty: true, .. } if set.is_empty() => Verdict::UpToDate,
         Schema::NoLedger { empty: true, .. } => Verdict::Behind,
@@ -103,6 +111,9 @@ fn judge(tenant: &Tenant, set: &MigrationSet) -> Verdict {
 pub(crate) fn reread(conn: &mut PgConnection, tenancy: &Tenancy, name: &TenantName) -> Result<Next, Error> {
     let set = tenancy.tenant_migrations();
     let fleet = Fleet::read_some(conn, set, std::slice::from_ref(name))?;
+    if let Some(invalid) = fleet.invalid.into_iter().next() {
+        return Ok(Next::Blocked(TenantError::InvalidRow { why: invalid.why }));
+    }
     let Some(tenant) = fleet.tenants.into_iter().next() else {
         return Ok(Next::Blocked(TenantError::NotTracked { schema_exists: false }));
     };

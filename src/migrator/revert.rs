@@ -67,6 +67,9 @@ impl RevertPlan {
         for misnamed in fleet.misnamed.into_iter().filter(|misnamed| choose(&misnamed.name)) {
             plan.blocked.push(Failed { tenant: misnamed.name, error: TenantError::BadName(misnamed.why) });
         }
+        for invalid in fleet.invalid.into_iter().filter(|invalid| choose(&invalid.name)) {
+            plan.blocked.push(Failed { tenant: invalid.name, error: TenantError::InvalidRow { why: invalid.why } });
+        }
         for tenant in fleet.tenants.into_iter().filter(|tenant| choose(tenant.name.as_str())) {
             match judge(&tenant, set, back) {
                 Ok(migrations) if migrations.is_empty() => plan.unchanged.push(tenant.name),
@@ -121,6 +124,7 @@ fn judge(tenant: &Tenant, set: &MigrationSet, back: &Back) -> Result<Vec<usize>,
     match &tenant.schema {
         Schema::Missing => Err(TenantError::SchemaMissing { state: Some(tenant.state) }),
         Schema::Unreadable => Err(TenantError::Unreadable),
+        Schema::InvalidLedger { why } => Err(TenantError::InvalidLedger { why: why.clone() }),
         Schema::NoLedger { empty: false, .. } => Err(TenantError::LedgerMissing),
         Schema::NoLedger { empty: true, .. } => Ok(Vec::new()),
         Schema::Ledger { ledger, .. } => {
@@ -162,6 +166,9 @@ pub(super) fn reread(
 ) -> Result<Next, Error> {
     let set = tenancy.tenant_migrations();
     let fleet = Fleet::read_some(conn, set, std::slice::from_ref(name))?;
+    if let Some(invalid) = fleet.invalid.into_iter().next() {
+        return Ok(Next::Blocked(TenantError::InvalidRow { why: invalid.why }));
+    }
     let Some(tenant) = fleet.tenants.into_iter().next() else {
         return Ok(Next::Blocked(TenantError::NotTracked { schema_exists: false }));
     };
@@ -171,7 +178,12 @@ pub(super) fn reread(
     if tenant.state == State::Dropping {
         return Ok(Next::Blocked(TenantError::Dropping));
     }
-    let Some(ledger) = tenant.ledger() else { return Ok(Next::Blocked(TenantError::Unreadable)) };
+    let Some(ledger) = tenant.ledger() else {
+        return Ok(Next::Blocked(match tenant.schema {
+            Schema::InvalidLedger { why } => TenantError::InvalidLedger { why },
+            _ => TenantError::Unreadable,
+        }));
+    };
     let migrations = still(ledger);
     let is_to_go = |version: &String| migrations.iter().any(|index| set.at(*index).version().as_str() == version);
     // What was applied meanwhile may need what is to go.

@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn the_breaker_opens_when_the_first_fail_in_one_way_only() {
         let rollout = Rollout { breaker: true, ..Rollout::default() };
-        let busy = |_| Outcome::Failed(TenantError::Busy);
+        let busy = |_| Outcome::Failed(TenantError::Busy { holder: None });
         let same = Budget::new(&rollout, 100, 0);
         assert_eq!((0..BREAKER).filter(|n| same.count(&format!("t{n}"), &busy(()))).count(), 1);
         assert!(matches!(same.take_ended(), Some(Ended::Breaker)));

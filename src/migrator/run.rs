@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use super::apply::Learned;
 use super::job::Orders;
 use super::rollout::{Budget, Stage, StageKind};
 use super::{Commit, Ended, Job, Outcome, Report, Reread, Rollout};
@@ -13,7 +14,7 @@ use crate::fleet::Fleet;
 use crate::integrity;
 use crate::ledger;
 use crate::name::{SchemaName, TenantName};
-use crate::postgres::{CHUNK, Session, impatient};
+use crate::postgres::{CHUNK, Session};
 use crate::reference::Reference;
 use crate::runs::{Counts, FailedRow, Run};
 use crate::tenancy::Tenancy;
@@ -62,7 +63,8 @@ pub(crate) fn run_jobs(
         report.run = Some(run.id());
         let watch = Watch::new(run);
         let commit = if jobs.len() == 1 { Commit::Durable } else { Commit::Deferred };
-        let orders = Orders { tenancy, run, commit, pooler, reread, watch: &watch, stop };
+        let learned = Learned::default();
+        let orders = Orders { tenancy, run, commit, pooler, reread, watch: &watch, stop, learned: &learned };
         observer.begin(jobs.len());
         let blocked: Vec<FailedRow<'_>> = report.failed.iter().map(FailedRow::of_blocked).collect();
         run.record_failures(db.connection(), &blocked)?;
@@ -215,9 +217,10 @@ impl Listener<Job, Outcome> for Teller<'_> {
         for chunk in names.chunks(CHUNK) {
             let schemas: Vec<&SchemaName> = chunk.iter().map(TenantName::schema).collect();
             if reference.is_none()
-                && let Ok(ledgers) = impatient(db.connection(), |conn| ledger::read_chunk(conn, &schemas))
+                && let Ok(ledgers) = ledger::read_chunk(db.connection(), &schemas)
             {
-                found.extend(chunk.iter().cloned().zip(ledgers));
+                found
+                    .extend(chunk.iter().cloned().zip(ledgers).filter_map(|(name, ledger)| Some((name, ledger.ok()?))));
                 continue;
             }
             // One that is gone meanwhile fails the statement for all.
@@ -342,10 +345,9 @@ impl Teller<'_> {
                 }
             }
         }
-        for not_compared in found.not_compared {
-            let why = not_compared.why;
-            let error = |name| (name, TenantError::NotCompared { why: why.clone() });
-            drifted.extend(not_compared.tenants.into_iter().map(error));
+        for unchecked in found.unchecked {
+            let error = |name| (name, TenantError::NotCompared { why: unchecked.why.clone() });
+            drifted.extend(unchecked.tenants.into_iter().map(error));
         }
         Ok(drifted)
     }

@@ -3,16 +3,17 @@
 use std::time::{Duration, Instant};
 
 use super::apply::Setback;
+use super::batch::lock_key;
 use crate::failure::TenantError;
+use crate::integrity;
+use crate::lock_holder::LockHolder;
 use crate::name::SchemaName;
 use crate::postgres::Session;
 use crate::runs::FailedRow;
+use crate::sql::quote::Literal;
 use crate::tenancy::Tenancy;
 use crate::watch::Watch;
 use crate::workers::{Attempt, Stop, growing};
-
-/// How long a run waits for another that is working on a tenant.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often a tenant is read again after it was found changed, and how often its connection may be lost: a migration may
 /// be what brings the server down.
@@ -103,11 +104,20 @@ impl Setbacks {
                     false => Attempt::Done(TenantError::ConnectionLost(server)),
                 };
             }
-            Setback::Busy => {
+            Setback::Busy | Setback::RecordLocked => {
                 let (since, tries) = self.busy.map_or((Instant::now(), 1), |(since, tries)| (since, tries + 1));
                 self.busy = Some((since, tries));
-                if since.elapsed() >= PATIENCE {
-                    return Attempt::Done(TenantError::Busy);
+                if since.elapsed() >= tenancy.limits().busy_for {
+                    let is_record = matches!(setback, Setback::RecordLocked);
+                    let key = match is_record {
+                        true => integrity::LOCK.to_owned(),
+                        false => lock_key(&Literal(schema.as_str()).to_string()),
+                    };
+                    let holder = LockHolder::find(session, &key).ok().flatten().map(Box::new);
+                    return Attempt::Done(match is_record {
+                        true => TenantError::RecordLocked { holder },
+                        false => TenantError::Busy { holder },
+                    });
                 }
                 (tries, BUSY_PAUSE)
             }
@@ -120,7 +130,8 @@ impl Setbacks {
                     }
                 };
             }
-            Setback::Changed | Setback::Edited | Setback::NotRecorded => {
+            // What needs a commit is tried again where it is found out.
+            Setback::Changed | Setback::Edited | Setback::NotRecorded | Setback::NeedsCommit => {
                 self.reads += 1;
                 if self.reads > READS {
                     return Attempt::Done(match setback {

@@ -78,6 +78,11 @@ impl SchemaName {
         Self("public".to_owned())
     }
 
+    /// Whether it is `public`.
+    pub(crate) fn is_public(&self) -> bool {
+        self.0 == "public"
+    }
+
     /// The name as it stands in `pg_namespace.nspname`: not quoted.
     pub fn as_str(&self) -> &str {
         &self.0

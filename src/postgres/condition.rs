@@ -38,12 +38,15 @@ impl Condition {
         match kind {
             DatabaseErrorKind::SerializationFailure => Some(Self::Serialization),
             DatabaseErrorKind::ReadOnlyTransaction => Some(Self::ReadOnly),
+            // The hint comes with a short write, whose message has no reason in it.
+            _ if info.hint().is_some_and(|hint| CHECK_DISK_SPACE.contains(&hint)) => Some(Self::DiskFull),
             _ => Self::of_text(info.message().trim_end()),
         }
     }
 
     fn of_text(message: &str) -> Option<Self> {
-        if message.ends_with("No space left on device") || message.ends_with("Disk quota exceeded") {
+        let short_write = message.starts_with("could not extend file") && message.contains(": wrote only ");
+        if short_write || DISK_FULL.iter().any(|text| message.ends_with(text)) {
             return Some(Self::DiskFull);
         }
         if SHUTDOWN.iter().any(|text| message.ends_with(text)) {
@@ -68,6 +71,50 @@ const SHUTDOWN: &[&str] = &[
     "the database system is shutting down",
     "the database system is starting up",
     "the database system is in recovery mode",
+];
+
+// The operating system's words for ENOSPC and EDQUOT, from the catalogs of the GNU C library in the server's languages.
+
+const DISK_FULL: &[&str] = &[
+    "No space left on device",
+    "Auf dem Gerät ist kein Speicherplatz mehr verfügbar",
+    "No queda espacio en el dispositivo",
+    "Aucun espace disponible sur le périphérique",
+    "Spazio esaurito sul device",
+    "デバイスに空き領域がありません",
+    "장치에 남은 공간이 없음",
+    "На устройстве не осталось свободного места",
+    "Enheten är full",
+    "Недостатньо місця на пристрої",
+    "设备上没有空间",
+    "Disk quota exceeded",
+    "Der zugewiesene Plattenplatz (Quota) ist überschritten",
+    "Se ha excedido la cuota de disco",
+    "Débordement du quota d'espace disque",
+    "Quota disco superata",
+    "ディスク使用量制限を超過しました",
+    "디스크 할당량이 초과됨",
+    "Превышена дисковая квота",
+    "Diskkvot överskriden",
+    "Перевищено квоту диска",
+    "超出磁盘限额",
+];
+
+// From the server's message catalogs.
+
+const CHECK_DISK_SPACE: &[&str] = &[
+    "Check free disk space.",
+    "Prüfen Sie den freien Festplattenplatz.",
+    "Verifique el espacio libre en disco.",
+    "Vérifiez l'espace disque disponible.",
+    "Controlla lo spazio libero sul disco.",
+    "ディスクの空き容量をチェックしてください。",
+    "შეამოწმეთ, დისკზე ადგილი დარჩა, თუ არა.",
+    "디스크 여유 공간을 확인해 주십시오.",
+    "Проверьте, есть ли место на диске.",
+    "Kontrollera ledigt diskutrymme.",
+    "Перевірьте вільний дисковий простір.",
+    "检查空闲磁盘控件.",
 ];
 
 // From the server's message catalogs (en, de, es, fr, it, ja, ka, ko, ru, sv, uk).
@@ -141,6 +188,19 @@ mod tests {
             ("out of shared memory", Some(Condition::OutOfSharedMemory)),
             ("out of shared memory (24 bytes requested)", None),
             ("could not extend file \"base/5/16404\": No space left on device", Some(Condition::DiskFull)),
+            (
+                "could not extend file \"base/5/16404\": wrote only 4096 of 8192 bytes at block 5",
+                Some(Condition::DiskFull),
+            ),
+            (
+                "could not write to file \"base/pgsql_tmp/pgsql_tmp1.0\": No space left on device",
+                Some(Condition::DiskFull),
+            ),
+            (
+                "konnte Datei »base/5/1« nicht erweitern: Auf dem Gerät ist kein Speicherplatz mehr verfügbar",
+                Some(Condition::DiskFull),
+            ),
+            ("could not extend file", None),
             ("FATAL:  the database system is starting up", Some(Condition::ConnectionLost)),
             ("relation \"deadlock detected\" does not exist", None),
         ];

@@ -2,6 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use diesel::{QueryResult, RunQueryDsl};
 use scheduled_thread_pool::ScheduledThreadPool;
 
 use super::url::DatabaseUrl;
+use super::{path, pooler};
 use crate::error::Error;
 
 /// Opens connections to one database. It is what r2d2 calls a connection manager.
@@ -24,8 +26,21 @@ pub struct Connector {
     place: String,
     /// Passwords that are not in the URL, to be kept out of messages.
     secrets: Vec<String>,
+    /// What `options` the user has for each session: those of the URL, or else of `PGOPTIONS`.
+    options: String,
     /// Raised when a session is lost; see [`Session::is_current`].
     generation: Arc<AtomicU64>,
+    /// What is found out once for all connections.
+    found: Arc<Found>,
+}
+
+/// What a connector finds out about what it connects to.
+#[derive(Debug, Default)]
+struct Found {
+    /// Whether startup options of our own are taken. A pooler may refuse them, or drop them without a word.
+    takes_options: OnceLock<bool>,
+    /// Whether a connection keeps one session of the server.
+    keeps_session: OnceLock<bool>,
 }
 
 /// A connection of a [`Pool`].
@@ -64,13 +79,16 @@ pub(crate) fn session(
     }
 }
 
-/// Does a query that locks tables of tenants to look at them. Somebody who has one locked is not waited for without end,
-/// as a whole fleet would be. Not in a transaction.
+/// SQL that limits how long a transaction that only reads waits for a lock, and how long each of its statements takes.
+pub(crate) const READ_LIMITS: &str = "SET LOCAL lock_timeout TO '2s'; SET LOCAL statement_timeout TO '60s';";
+
+/// Runs a query that locks tenants' tables to read them, in a read-only transaction with [`READ_LIMITS`], so that one locked
+/// table does not stop the fleet. Not in a transaction.
 pub(crate) fn impatient<T>(
     conn: &mut PgConnection,
     query: impl FnOnce(&mut PgConnection) -> QueryResult<T>,
 ) -> QueryResult<T> {
-    conn.batch_execute("BEGIN READ ONLY; SET LOCAL lock_timeout TO '2s'")?;
+    conn.batch_execute(&format!("BEGIN READ ONLY; {READ_LIMITS}"))?;
     let result = query(conn);
     let ended = conn.batch_execute("ROLLBACK");
     let result = result?;
@@ -87,7 +105,23 @@ impl Connector {
         let place = url.place(&env);
         let seconds = timeout.as_secs_f64().ceil().max(1.0).to_string();
         let url = url.with_default("connect_timeout", &seconds).with_default("fallback_application_name", "tenantry");
-        Self { url, timeout, place, secrets: env("PGPASSWORD").into_iter().collect(), generation: Arc::default() }
+        // Without these a host that is gone, with nobody left to close its connections, is waited for without end.
+        let url = KEEPALIVE.iter().fold(url, |url, (key, value)| url.with_default(key, value));
+        let options = url.get("options").map(str::to_owned).or_else(|| env("PGOPTIONS")).unwrap_or_default();
+        let found = Found::default();
+        // A service file may have options, which those of the connection string would replace.
+        if url.get("service").is_some() || env("PGSERVICE").is_some() {
+            let _ = found.takes_options.set(false);
+        }
+        Self {
+            url,
+            timeout,
+            place,
+            secrets: env("PGPASSWORD").into_iter().collect(),
+            options,
+            generation: Arc::default(),
+            found: Arc::new(found),
+        }
     }
 
     /// The host and port, or the folder of the socket.
@@ -100,7 +134,7 @@ impl Connector {
     /// # Errors
     /// [`Error::Unreachable`] with what libpq said, without passwords.
     pub fn connect(&self) -> Result<PgConnection, Error> {
-        self.connect_with(&self.url)
+        self.connect_safely(self.url.clone())
     }
 
     /// Opens a connection whose session has this name in `pg_stat_activity` from its beginning to its end.
@@ -108,29 +142,58 @@ impl Connector {
     /// # Errors
     /// As those of [`connect`](Self::connect).
     pub(crate) fn connect_as(&self, name: &str) -> Result<PgConnection, Error> {
-        self.connect_with(&self.url.clone().with("application_name", name))
+        self.connect_safely(self.url.clone().with("application_name", name))
     }
 
-    /// Whether a connection reaches the server itself, and not a pooler that hands each transaction to any session.
-    ///
-    /// A setting goes along in the startup packet: a server's session has it, while a pooler refuses the packet, drops the
-    /// setting, or has another session run the query.
+    /// Opens a connection with [`path::CATALOG_OPTION`]; without it, where a pooler refuses that. Statements of tenantry's
+    /// own name every function, operator and type so that they are safe on any path.
+    fn connect_safely(&self, url: DatabaseUrl) -> Result<PgConnection, Error> {
+        let takes_options = &self.found.takes_options;
+        if takes_options.get() == Some(&false) {
+            return self.connect_with(&url);
+        }
+        let refused = match self.connect_with(&self.with_option(url.clone(), path::CATALOG_OPTION)) {
+            Ok(conn) => {
+                takes_options.get_or_init(|| true);
+                return Ok(conn);
+            }
+            Err(error) if takes_options.get().is_none() && refuses_options(&error) => error,
+            Err(error) => return Err(error),
+        };
+        let conn = self.connect_with(&url).map_err(|_| refused)?;
+        takes_options.get_or_init(|| false);
+        Ok(conn)
+    }
+
+    /// Adds a startup option behind the user's: of two for the same setting the last one counts.
+    fn with_option(&self, url: DatabaseUrl, option: &str) -> DatabaseUrl {
+        url.with("options", format!("{} {option}", self.options).trim_start())
+    }
+
+    /// Whether a connection keeps one session of the server for as long as it lives: it reaches the server itself, or a pooler
+    /// in session mode, and not one that gives each transaction any session. Found out once.
     ///
     /// # Errors
-    /// [`Error::Unreachable`] when a connection without the setting cannot be made either.
+    /// [`Error::Unreachable`] when no connection can be made.
     pub fn reaches_a_session_of_its_own(&self) -> Result<bool, Error> {
-        // What is refused twice was not a link that broke just then.
-        match self.has_its_mark().or_else(|_| self.has_its_mark()) {
-            Ok(answer) => Ok(answer),
-            Err(_) => self.connect().map(|_| false),
+        if let Some(known) = self.found.keeps_session.get() {
+            return Ok(*known);
         }
+        // What is refused twice was not a link that broke just then.
+        let answer = match self.has_its_mark().or_else(|_| self.has_its_mark()) {
+            Ok(true) => true,
+            Ok(false) | Err(_) => pooler::keeps_sessions_apart(|| self.connect())?,
+        };
+        Ok(*self.found.keeps_session.get_or_init(|| answer))
     }
 
+    /// Whether a setting in the startup packet reaches the session that runs the queries: a server's session has it, while a
+    /// pooler refuses the packet, drops the setting, or has another session run the query.
     fn has_its_mark(&self) -> Result<bool, Error> {
         let mark = uuid::Uuid::new_v4().simple().to_string();
-        let options = format!("{} -c tenantry.mark={mark}", self.url.get("options").unwrap_or_default());
-        let mut conn = self.connect_with(&self.url.clone().with("options", options.trim_start()))?;
-        sql::<Bool>("SELECT coalesce(current_setting('tenantry.mark', true), '') = ")
+        let option = format!("{} -c tenantry.mark={mark}", path::CATALOG_OPTION);
+        let mut conn = self.connect_with(&self.with_option(self.url.clone(), &option))?;
+        sql::<Bool>("SELECT COALESCE(pg_catalog.current_setting('tenantry.mark', true), '') = ")
             .bind::<Text, _>(mark)
             .get_result(&mut conn)
             .map_err(Error::doing("find out whether there is a pooler before the server"))
@@ -162,6 +225,24 @@ impl Connector {
         conn.set_prepared_statement_cache_size(CacheSize::Disabled);
         Ok(conn)
     }
+}
+
+/// How the client notices that the server's host is gone: after 15 seconds without traffic it asks every 5 seconds, and
+/// gives up after 3 questions without an answer, or 30 seconds after it sent what is not acknowledged. libpq leaves out what
+/// the operating system cannot do, and all of it on a socket of the local machine.
+const KEEPALIVE: [(&str, &str); 5] = [
+    ("keepalives", "1"),
+    ("keepalives_idle", "15"),
+    ("keepalives_interval", "5"),
+    ("keepalives_count", "3"),
+    ("tcp_user_timeout", "30000"),
+];
+
+/// Whether an error is that of a pooler that takes no startup options, and not one that a second try would meet, too.
+fn refuses_options(error: &Error) -> bool {
+    let Error::Unreachable { message, .. } = error else { return false };
+    let message = message.to_ascii_lowercase();
+    ["startup parameter", "options", "command-line", "unsupported"].iter().any(|word| message.contains(word))
 }
 
 impl Session {

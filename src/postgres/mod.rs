@@ -5,12 +5,14 @@ pub mod connect;
 pub mod message;
 pub(crate) mod objection;
 pub mod path;
+mod pooler;
 pub mod server;
+pub(crate) mod session;
 pub mod url;
 
 pub(crate) use condition::Condition;
-pub(crate) use connect::impatient;
 pub use connect::{Connector, Session};
+pub(crate) use connect::{READ_LIMITS, impatient};
 pub use message::ServerMessage;
 pub(crate) use objection::{CHANGED, Objection};
 pub use path::SchemaPath;

@@ -15,13 +15,31 @@ pub(crate) enum Objection {
     Edited,
     /// A migration is not as it was recorded when it was first applied.
     NotRecorded,
+    /// The transaction changed objects outside the tenant's schema; its detail names them.
+    Outside,
+    /// Whether the transaction changed objects outside cannot be told from its locks alone.
+    LookCloser,
+    /// The ledger does not record the versions that the transaction has written to it.
+    LedgerLost,
+    /// Another session holds the lock of the recorded migrations.
+    RecordLocked,
 }
 
 /// The text of [`Objection::Changed`].
 pub(crate) const CHANGED: &str = Objection::Changed.message();
 
 impl Objection {
-    const ALL: [Self; 5] = [Self::Busy, Self::Changed, Self::WrongSchema, Self::Edited, Self::NotRecorded];
+    const ALL: [Self; 9] = [
+        Self::Busy,
+        Self::Changed,
+        Self::WrongSchema,
+        Self::Edited,
+        Self::NotRecorded,
+        Self::Outside,
+        Self::LookCloser,
+        Self::LedgerLost,
+        Self::RecordLocked,
+    ];
 
     pub(crate) const fn message(self) -> &'static str {
         match self {
@@ -30,6 +48,10 @@ impl Objection {
             Self::WrongSchema => path::WRONG_SCHEMA,
             Self::Edited => "tenantry: the statements that have taken effect are not those of the migration",
             Self::NotRecorded => "tenantry: the migrations are not as they were recorded",
+            Self::Outside => "tenantry: objects outside the schema were changed",
+            Self::LookCloser => "tenantry: the transaction must be looked at more closely",
+            Self::LedgerLost => "tenantry: the ledger does not record what was written to it",
+            Self::RecordLocked => "tenantry: another session holds the lock of the recorded migrations",
         }
     }
 

@@ -22,12 +22,17 @@ pub struct SchemaPath<'a> {
 /// What a guard says when `current_schema()` is not the one that is meant; see [`SchemaPath::guard`].
 pub const WRONG_SCHEMA: &str = "tenantry: current_schema() is not the schema that is meant";
 
-/// Takes back what [`SchemaPath::set_for_session`] did.
-pub const RESET: &str = "RESET search_path;";
-
 /// Sets a path for the transaction that leads to the catalog alone: what the server deparses then has its schema's name
 /// before it, whatever else is there.
 pub const CATALOG_FOR_TRANSACTION: &str = "SET LOCAL search_path TO pg_catalog, pg_temp;";
+
+/// The same as a statement of PL/pgSQL, for the conditions behind [`SchemaPath::guard`].
+pub(crate) const CATALOG_IN_BLOCK: &str = "PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);";
+
+/// The startup option that makes the same path the default of a session, which `RESET` leads back to. With the server's own
+/// default, `"$user", public`, whoever may create objects in `public` could have them found in place of the catalog's.
+/// Names that migrations quote by `format('%I', …)` are quoted alike whatever the role and the database are configured to.
+pub(crate) const CATALOG_OPTION: &str = "-c search_path=pg_catalog,pg_temp -c quote_all_identifiers=off";
 
 impl<'a> SchemaPath<'a> {
     /// A path that leads to `schema`, and behind it to what extensions keep in theirs.
@@ -40,12 +45,17 @@ impl<'a> SchemaPath<'a> {
         self.schema
     }
 
+    /// The same without the schemas behind it.
+    pub(crate) fn alone(&self) -> Self {
+        Self { extensions: &[], ..*self }
+    }
+
     /// Sets the path for the transaction; it ends with it, also behind a transaction pooler.
     pub fn set_for_transaction(&self) -> String {
         format!("SET LOCAL search_path TO {};", self.list())
     }
 
-    /// Sets the path for the session, for what cannot run in a transaction. It must be [reset](RESET), or the session
+    /// Sets the path for the session, for what cannot run in a transaction. The session must be reset, or
     /// closed.
     pub fn set_for_session(&self) -> String {
         format!("SET search_path TO {};", self.list())
@@ -55,7 +65,7 @@ impl<'a> SchemaPath<'a> {
     pub fn guard(&self) -> String {
         let schema = Literal(self.schema.as_str());
         format!(
-            "IF pg_catalog.current_schema() IS DISTINCT FROM {schema} THEN RAISE EXCEPTION '{}'; END IF;",
+            "IF pg_catalog.current_schema() IS DISTINCT FROM {schema}::name THEN RAISE EXCEPTION '{}'; END IF;",
             // In the format of RAISE a quote is doubled; the message has none, nor a %.
             WRONG_SCHEMA
         )
@@ -93,6 +103,6 @@ mod tests {
         let extensions = ["public".parse().unwrap()];
         let path = SchemaPath::new(&schema, &extensions);
         assert_eq!(path.set_for_transaction(), "SET LOCAL search_path TO \"Ac\"\"me\", \"public\", pg_temp;");
-        assert!(path.guard().starts_with("IF pg_catalog.current_schema() IS DISTINCT FROM 'Ac\"me' THEN"));
+        assert!(path.guard().starts_with("IF pg_catalog.current_schema() IS DISTINCT FROM 'Ac\"me'::name THEN"));
     }
 }

@@ -19,6 +19,12 @@ pub struct Server {
     /// The database's name.
     #[diesel(sql_type = Text)]
     pub database: String,
+    /// The role that the connection was opened as.
+    #[diesel(sql_type = Text)]
+    pub session_role: String,
+    /// The role whose rights it has.
+    #[diesel(sql_type = Text)]
+    pub role: String,
     /// As in `server_version_num`: 150018 is 15.18.
     #[diesel(sql_type = Integer)]
     pub version: i32,
@@ -40,10 +46,13 @@ pub struct Server {
     /// Whether the schema `public` exists and this role may use it.
     #[diesel(sql_type = Bool)]
     pub has_public_schema: bool,
-    /// Whether `public.__diesel_schema_migrations` exists.
+    /// Whether the public ledger, `public.schema_ledger`, exists.
     #[diesel(sql_type = Bool)]
     pub has_public_ledger: bool,
-    /// Whether `public.schema_run` and `public.schema_run_tenant` exist.
+    /// Whether `public.__diesel_schema_migrations` exists: diesel_cli's ledger, and the public ledger of earlier releases.
+    #[diesel(sql_type = Bool)]
+    pub has_diesel_ledger: bool,
+    /// Whether `public.schema_run` and `public.schema_run_tenant` exist, with all columns that this version writes.
     #[diesel(sql_type = Bool)]
     pub has_runs: bool,
     /// Whether `public.schema_migration` exists.
@@ -55,6 +64,17 @@ pub struct Server {
 }
 
 impl Server {
+    /// Whether the name, in any case, is that of the role that is connected. A schema of that name is first on the default
+    /// search path, `"$user", public`, of every session of the role.
+    pub(crate) fn is_own_role(&self, name: &str) -> bool {
+        [&self.session_role, &self.role].iter().any(|role| role.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether an earlier release set up the database and `migrate-public` has not yet created the public ledger.
+    pub fn needs_ledger_upgrade(&self) -> bool {
+        self.has_tracker && !self.has_public_ledger
+    }
+
     /// Asks.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ impl Reference {
     /// # Errors
     /// When there is none at that version.
     pub fn to_text(&self, applied: &Applied, server_version: i32) -> Option<String> {
-        let structure = self.structures.get(applied)?;
+        let structure = self.structure(applied)?;
         let header = Header {
             tenantry_reference: FORMAT,
             server_version,

@@ -3,6 +3,8 @@
 //! It is made by the migrations themselves ([`Reference::make`]); or it is an existing tenant's structure
 //! ([`Reference::of_tenant`]), or one that was saved ([`Reference::load`]).
 
+mod committed;
+mod confined;
 mod file;
 mod owner;
 mod replay;
@@ -14,6 +16,7 @@ use std::path::PathBuf;
 use crate::database::Database;
 use crate::error::Error;
 use crate::fleet::Tenant;
+use crate::migration::MigrationSet;
 use crate::name::TenantName;
 use crate::postgres::ServerMessage;
 use crate::structure::{self, Structure};
@@ -27,8 +30,10 @@ pub type Applied = Vec<String>;
 pub struct Reference {
     /// The tables after the first n migrations, for each n from 0; of a tenant or a file, those that it has.
     tables: Vec<BTreeSet<String>>,
-    /// With markers where the schema's own name was, which only that of a tenant keeps.
+    /// With markers where the schema's own name was, which only that of a tenant keeps. The keys have no retired versions.
     structures: BTreeMap<Applied, Structure>,
+    /// The migrations that it was made for. Their retired versions make no difference to the structure.
+    set: MigrationSet,
 }
 
 /// Where the reference comes from.
@@ -46,8 +51,8 @@ pub enum Source {
 /// Why there is no reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
-    /// This role may not create a schema, or the server is a standby: nothing is wrong with the migrations.
-    #[error("{0}, and the reference is made in one")]
+    /// The replay cannot run here and now, such as on a standby. Nothing is wrong with the migrations.
+    #[error("{0}")]
     NotAllowed(&'static str),
     /// A migration failed in an empty schema.
     #[error("migration {folder} fails in an empty schema: {server}")]
@@ -57,23 +62,41 @@ pub enum Unavailable {
         /// What the server said.
         server: ServerMessage,
     },
+    /// A migration changes objects outside the tenant's schema, and does not declare it.
+    #[error("migration {folder} changes objects outside the tenant: {}", objects.join(", "))]
+    ChangesOutside {
+        /// Its folder.
+        folder: String,
+        /// The objects, as PostgreSQL describes them.
+        objects: Vec<String>,
+    },
+    /// The migrations need commits, and one of them declares that it changes objects outside the tenant's schema: the
+    /// replay would change them, too.
+    #[error("the migrations must be committed one by one, and {folder} changes objects outside the tenant")]
+    CommitsOutside {
+        /// The folder of the migration that changes objects outside.
+        folder: String,
+    },
 }
 
 impl Reference {
-    /// Makes the reference by running the tenant migrations, and reads the structure after each of `wanted`, what a ledger
-    /// records. Nothing is left in the database.
+    /// Replays the tenant migrations in an empty schema, and reads the structure after each of the `wanted` sets of
+    /// migrations. Nothing is left in the database.
     ///
-    /// The migrations run in a transaction that is rolled back. Where one of them cannot, they run in a schema of their
-    /// own that is dropped again; should this process be killed, whoever makes the reference next drops it.
+    /// The migrations run in a transaction that is rolled back. If one of them needs a commit before it, they run in a
+    /// schema of their own, each committed, and the schema is dropped afterwards. If this process is killed meanwhile, the
+    /// next replay drops the schema. A migration that changes objects outside the schema is never committed.
     ///
     /// # Errors
-    /// What the server answered to tenantry's own statements. That the reference is unavailable is no error.
+    /// The server's error for one of tenantry's own statements. An unavailable reference is the inner result.
     pub fn make(
         db: &mut Database,
         tenancy: &Tenancy,
         wanted: &BTreeSet<Applied>,
     ) -> Result<Result<Self, Unavailable>, Error> {
-        replay::make(db, tenancy, wanted)
+        let set = tenancy.tenant_migrations();
+        let wanted = wanted.iter().map(|applied| without_retired(applied, set)).collect();
+        replay::make(db, tenancy, &wanted)
     }
 
     /// The reference from wherever it comes; see [`Reference::make`], [`Reference::of_tenant`] and [`Reference::load`].
@@ -89,7 +112,10 @@ impl Reference {
         match source {
             Source::Migrations => Self::make(db, tenancy, wanted),
             Source::Tenant(name) => Self::of_tenant(db, tenancy, name).map(Ok),
-            Source::File(path) => Self::load(path, db.server().version).map(Ok),
+            Source::File(path) => {
+                let loaded = Self::load(path, db.server().version)?;
+                Ok(Ok(loaded.for_set(tenancy.tenant_migrations())))
+            }
         }
     }
 
@@ -107,7 +133,19 @@ impl Reference {
     /// [`Error::Tenant`], [`Error::CannotCompare`], or what the server answered.
     pub fn of_tenant(db: &mut Database, tenancy: &Tenancy, name: &TenantName) -> Result<Self, Error> {
         let (structure, ledger) = structure::read_with_ledger(db, tenancy, name)?;
-        Ok(Self::of_one(ledger.applied.clone(), structure.with_its_name_marked()))
+        let reference = Self::of_one(ledger.applied.clone(), structure.with_its_name_marked());
+        Ok(reference.for_set(tenancy.tenant_migrations()))
+    }
+
+    /// The same for ledgers of a set: versions that the set has retired make no difference.
+    fn for_set(mut self, set: &MigrationSet) -> Self {
+        self.structures = self
+            .structures
+            .into_iter()
+            .map(|(applied, structure)| (without_retired(&applied, set), structure))
+            .collect();
+        self.set = set.clone();
+        self
     }
 
     /// The reference of those that have just these migrations.
@@ -115,6 +153,7 @@ impl Reference {
         Self {
             tables: vec![structure.tables().map(str::to_owned).collect()],
             structures: BTreeMap::from([(applied, structure)]),
+            set: MigrationSet::none(),
         }
     }
 
@@ -130,13 +169,23 @@ impl Reference {
 
     /// What a tenant whose ledger records `applied` is to be held against, where that is known.
     pub fn structure(&self, applied: &[String]) -> Option<&Structure> {
-        self.structures.get(applied)
+        self.structures.get(&self.selecting(applied))
+    }
+
+    /// The versions that select the structure of a ledger that records `applied`: all but the retired ones.
+    pub(crate) fn selecting(&self, applied: &[String]) -> Applied {
+        without_retired(applied, &self.set)
     }
 
     /// The structures that it has, by what a ledger records.
     pub fn structures(&self) -> impl Iterator<Item = (&Applied, &Structure)> {
         self.structures.iter()
     }
+}
+
+/// What a ledger records, without the versions that were accepted as removed: later migrations contain what they did.
+fn without_retired(applied: &[String], set: &MigrationSet) -> Applied {
+    applied.iter().filter(|version| !set.is_retired(version)).cloned().collect()
 }
 
 /// What the ledgers of tenants record, where a reference can be made for it.

@@ -22,13 +22,13 @@ pub(super) struct Owner {
 pub(super) fn of_fleet(conn: &mut PgConnection) -> Result<Option<Owner>, Error> {
     sql_query(
         "WITH vote AS ( \
-             SELECT n.nspowner AS role, 0 AS tracker FROM public.schema_tracker t JOIN pg_namespace n ON n.nspname = t.name \
-             UNION ALL SELECT c.relowner, 1 FROM pg_class c WHERE c.oid = 'public.schema_tracker'::regclass \
+             SELECT n.nspowner AS role, 0 AS tracker FROM public.schema_tracker t JOIN pg_catalog.pg_namespace n ON n.nspname = t.name \
+             UNION ALL SELECT c.relowner, 1 FROM pg_catalog.pg_class c WHERE c.oid = 'public.schema_tracker'::regclass::oid \
          ) \
-         SELECT pg_get_userbyid(role)::text AS name, \
-             pg_get_userbyid(role) <> current_user AND pg_has_role(current_user, role, 'MEMBER') \
-             AND has_database_privilege(role, current_database(), 'CREATE') AS can_be \
-         FROM vote GROUP BY role ORDER BY count(*) DESC, max(tracker) DESC, role LIMIT 1",
+         SELECT pg_catalog.pg_get_userbyid(role)::text AS name, \
+             pg_catalog.pg_get_userbyid(role) <> current_user AND pg_catalog.pg_has_role(current_user, role, 'MEMBER') \
+             AND pg_catalog.has_database_privilege(role, pg_catalog.current_database(), 'CREATE') AS can_be \
+         FROM vote GROUP BY role ORDER BY pg_catalog.count(*) DESC, pg_catalog.max(tracker) DESC, role LIMIT 1",
     )
     .get_result(conn)
     .optional()

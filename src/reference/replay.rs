@@ -1,4 +1,9 @@
-//! The tenant migrations run in an empty schema, for what they produce.
+//! Replays the tenant migrations in an empty schema to learn the structure that they produce.
+//!
+//! The replay runs in a transaction that is rolled back. It obeys the rule by which tenants are migrated
+//! ([`MigrationSet::first_transaction`]): where that rule commits, the replay runs the deferred triggers, as a commit does.
+//! If a migration fails because it needs a real commit before it, the migrations run again in a schema of their own
+//! and are [committed](super::committed).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,56 +14,95 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Bool, Oid, Text};
 
+use super::confined::Confined;
 use super::owner::{self, Owner};
-use super::scratch::{self, Scratch};
+use super::scratch;
 use super::{Applied, Reference, Unavailable};
+use crate::confine;
 use crate::database::Database;
 use crate::error::Error;
 use crate::ledger;
-use crate::migration::{Migration, MigrationSet, Mode};
+use crate::migration::{Boundaries, Migration, MigrationSet, Mode};
 use crate::name::SchemaName;
-use crate::postgres::ServerMessage;
-use crate::postgres::message::{LOCKED, telling};
+use crate::postgres::message::{FOR_A_COMMIT, LOCKED, NEEDS_COMMIT, telling};
+use crate::postgres::{Objection, SchemaPath, ServerMessage};
 use crate::sql::quote::{Identifier, Literal};
 use crate::structure::{self, Structure};
 use crate::tenancy::Tenancy;
 
-/// How long the migrations may wait for a lock on what they refer to outside the schema: a check must not queue up behind
-/// a long transaction, for others would queue up behind it.
-const TIMEOUTS: &str = "SET LOCAL lock_timeout TO '2s'; SET LOCAL statement_timeout TO 0;";
+/// Limits for each migration. A check must not wait long for a lock on what migrations refer to outside the schema,
+/// because other sessions would queue up behind it.
+pub(super) const TIMEOUTS: &str = "SET LOCAL lock_timeout TO '2s'; SET LOCAL statement_timeout TO 0;";
 
-/// How many sets of migrations that leave some out are run, each from the beginning.
+/// Ends a replay that is rolled back and removes what outlasts a rollback: advisory locks and prepared statements. Those of
+/// the protocol are not from a migration; behind a pooler they may be another client's.
+const ROLL_BACK: &str = "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all(); \
+                         DO 'DECLARE prepared text; BEGIN \
+                             FOR prepared IN SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql LOOP \
+                                 EXECUTE pg_catalog.format(''DEALLOCATE %I'', prepared); \
+                             END LOOP; \
+                         END';";
+
+/// The most sets of migrations with gaps that are replayed, each from the beginning.
 const MOST_WITH_GAPS: usize = 20;
 
-/// Which migrations are run, by their places in the set, and after how many of them the structure is read.
-struct Run<'a> {
-    tenancy: &'a Tenancy,
+/// What [`telling`] recognizes in a migration that fails.
+const TOLD: [(&str, &str); 2] = [("lock_not_available OR query_canceled OR deadlock_detected", LOCKED), FOR_A_COMMIT];
+
+/// Which migrations are replayed, by their places in the set, and after how many of them the structure is read.
+pub(super) struct Run<'a> {
+    pub(super) tenancy: &'a Tenancy,
     server_version: i32,
     owner: Option<&'a Owner>,
-    migrations: Vec<usize>,
+    pub(super) migrations: Vec<usize>,
     read_after: BTreeSet<usize>,
 }
 
-/// What a run came to.
+/// The result of a replay.
 #[derive(Default)]
-struct Played {
+pub(super) struct Played {
     /// The tables after the first n migrations.
     tables: Vec<BTreeSet<String>>,
-    /// The structures after the first n migrations, for those n that were asked for.
-    structures: BTreeMap<usize, Structure>,
+    /// The structures after the first n migrations, for each requested n.
+    pub(super) structures: BTreeMap<usize, Structure>,
 }
 
-/// Whether to find out why a migration fails.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Careful {
-    /// Each migration is sent as it is.
-    No,
-    /// Each goes through a block that tells a lock that was not had from other failures.
-    Yes,
+/// Why a replay has no result.
+pub(super) enum Stop {
+    /// A statement of tenantry's own failed.
+    Error(Error),
+    /// There is no reference.
+    Unavailable(Unavailable),
 }
 
-/// How a failure for somebody's lock is told from others.
-const FOR_A_LOCK: [(&str, &str); 1] = [("lock_not_available OR query_canceled OR deadlock_detected", LOCKED)];
+/// Why a replay that is rolled back has no result.
+enum Setback {
+    /// A statement of tenantry's own failed.
+    Error(Error),
+    /// A migration failed.
+    Failed(Failure),
+    /// The deferred triggers did not run as they would at a commit.
+    NeedsCommits,
+}
+
+/// A migration that failed.
+pub(super) struct Failure {
+    /// Its place in the run.
+    pub(super) place: usize,
+    pub(super) server: ServerMessage,
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<Error> for Setback {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
 
 /// Makes the reference; see [`Reference::make`].
 pub(super) fn make(
@@ -95,9 +139,10 @@ pub(super) fn make(
         })
         .collect();
 
-    let mut played = match all.play(db)? {
+    let mut played = match all.play(db) {
         Ok(played) => played,
-        Err(unavailable) => return Ok(Err(unavailable)),
+        Err(Stop::Unavailable(why)) => return Ok(Err(why)),
+        Err(Stop::Error(error)) => return Err(error),
     };
     let mut structures = BTreeMap::new();
     for applied in prefixes {
@@ -106,30 +151,32 @@ pub(super) fn make(
         }
     }
     for (applied, run) in others {
-        // A migration that needs one that the tenant lacks fails here: then there is nothing to hold the tenant against.
-        if let Ok(mut played) = run.play(db)?
-            && let Some((_, structure)) = played.structures.pop_first()
-        {
-            structures.insert(applied.clone(), structure);
+        match run.play(db) {
+            Ok(mut played) => {
+                structures.extend(played.structures.pop_first().map(|(_, structure)| (applied.clone(), structure)));
+            }
+            // A migration needs one that these tenants lack, so there is no reference for them.
+            Err(Stop::Unavailable(_)) => {}
+            Err(Stop::Error(error)) => return Err(error),
         }
     }
-    // What this role made is its own, though tenants may be another's. All other owners are told relative to the schema's.
+    // The session's role owns what it creates, though tenants may belong to another. Other owners are relative to this.
     if let Some(owner) = owner {
         for facts in structures.values_mut().filter_map(Structure::schema_facts) {
             facts.insert("owner".to_owned(), owner.name.clone().into());
         }
     }
-    Ok(Ok(Reference { tables: played.tables, structures }))
+    Ok(Ok(Reference { tables: played.tables, structures, set: set.clone() }))
 }
 
 /// Why this session cannot make a schema.
 fn not_allowed(db: &mut Database) -> Result<Option<&'static str>, Error> {
     if db.server().in_recovery {
-        return Ok(Some("the server is a standby"));
+        return Ok(Some("no schema can be created on a standby server"));
     }
     let (may_create, read_only): (bool, bool) = diesel::select((
-        sql::<Bool>("has_database_privilege(current_database(), 'CREATE')"),
-        sql::<Bool>("current_setting('default_transaction_read_only')::bool"),
+        sql::<Bool>("pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')"),
+        sql::<Bool>("pg_catalog.current_setting('default_transaction_read_only')::pg_catalog.bool"),
     ))
     .get_result(db.connection())
     .map_err(Error::doing("ask for this role's rights"))?;
@@ -145,165 +192,144 @@ fn is_prefix(applied: &Applied, set: &MigrationSet) -> bool {
 }
 
 impl Run<'_> {
-    fn play(&self, db: &mut Database) -> Result<Result<Played, Unavailable>, Error> {
-        let played = self.in_transaction(db.connection(), Careful::No)?;
-        let Err((failed, Unavailable::Failed { .. })) = &played else {
-            return Ok(played.map_err(|(_, unavailable)| unavailable));
+    /// Replays the migrations.
+    fn play(&self, db: &mut Database) -> Result<Played, Stop> {
+        let failed = match self.rolled_back(db.connection(), None) {
+            Ok(played) => return Ok(played),
+            Err(Setback::Error(error)) => return Err(Stop::Error(error)),
+            Err(Setback::NeedsCommits) => return self.in_schema_of_its_own(db),
+            Err(Setback::Failed(failed)) => failed,
         };
-        let failed = *failed;
-        // Was it the migration, or somebody's lock?
-        match self.in_transaction(db.connection(), Careful::Yes)? {
-            Err((_, Unavailable::NotAllowed(why))) => Ok(Err(Unavailable::NotAllowed(why))),
-            // It was a lock, and it is gone.
-            Ok(played) => Ok(Ok(played)),
-            Err(_) if self.may_need_commits(failed) => self.in_schema_of_its_own(db),
-            // In the words of the migration, and not in those of the block around it.
-            Err(_) => Ok(played.map_err(|(_, unavailable)| unavailable)),
+        // The rule commits before this migration, or it is not transactional: only a replay that commits is conclusive.
+        if failed.place >= self.first_transaction() && self.declared().is_none() {
+            return self.in_schema_of_its_own(db);
+        }
+        // The server's message may be translated: the same again, and this time the reason is recognized by its name.
+        let reason = match self.rolled_back(db.connection(), Some(failed.place)) {
+            // Another session's lock is gone by now.
+            Ok(played) => return Ok(played),
+            Err(Setback::Error(error)) => return Err(Stop::Error(error)),
+            Err(Setback::NeedsCommits) => return self.in_schema_of_its_own(db),
+            Err(Setback::Failed(Failure { server, .. })) => server.message,
+        };
+        match reason.as_str() {
+            LOCKED => Err(locked()),
+            NEEDS_COMMIT => self.in_schema_of_its_own(db),
+            // As the migration itself fails, and not within the block that recognizes the reason.
+            _ => Err(self.failed(db.connection(), failed)),
         }
     }
 
-    /// Whether a migration may have failed because those before it were not committed: it uses a value that one of them
-    /// adds to an enum; or because it commits by itself.
-    fn may_need_commits(&self, failed: usize) -> bool {
-        let set = self.tenancy.tenant_migrations();
-        let of_run = |place: usize| set.at(self.migrations[place]);
-        of_run(failed).mode() == Mode::NonTransactional
-            || (0..failed).any(|place| of_run(place).up().traits().adds_enum_value)
+    /// How many migrations, from the first on, share the first transaction of a tenant that gets all of them.
+    fn first_transaction(&self) -> usize {
+        self.tenancy.tenant_migrations().first_transaction(&self.migrations, &Boundaries::default()).len()
     }
 
-    /// Runs the migrations in a transaction, and rolls it back. A failure comes with its place in the run.
-    fn in_transaction(
-        &self,
-        conn: &mut PgConnection,
-        careful: Careful,
-    ) -> Result<Result<Played, (usize, Unavailable)>, Error> {
-        let played = self.in_open_transaction(conn, careful);
-        let rolled_back = conn.batch_execute("ROLLBACK").map_err(Error::doing("roll the reference back"));
+    /// The first migration that declares that it changes objects outside the tenant's schema.
+    pub(super) fn declared(&self) -> Option<&Migration> {
+        (0..self.migrations.len()).filter_map(|place| self.migration(place)).find(|it| it.outside().is_some())
+    }
+
+    /// The places behind which a tenant that gets these migrations commits.
+    fn commits(&self) -> BTreeSet<usize> {
+        let mut commits = BTreeSet::new();
+        let mut at = 0;
+        while at < self.migrations.len() {
+            let rest = &self.migrations[at..];
+            let together = self.tenancy.tenant_migrations().first_transaction(rest, &Boundaries::default());
+            // A migration that is not transactional stands alone.
+            at += together.len().max(1);
+            commits.insert(at - 1);
+        }
+        commits
+    }
+
+    /// Replays the migrations in a transaction that is rolled back. The failure of the migration at the place `explain` has
+    /// a message of [`TOLD`] where one applies.
+    fn rolled_back(&self, conn: &mut PgConnection, explain: Option<usize>) -> Result<Played, Setback> {
+        let played = self.in_transaction(conn, explain);
+        let rolled_back = conn.batch_execute(ROLL_BACK).map_err(Error::doing("roll the reference back"));
         let played = played?;
         rolled_back?;
         Ok(played)
     }
 
-    fn in_open_transaction(
-        &self,
-        conn: &mut PgConnection,
-        careful: Careful,
-    ) -> Result<Result<Played, (usize, Unavailable)>, Error> {
+    fn in_transaction(&self, conn: &mut PgConnection, explain: Option<usize>) -> Result<Played, Setback> {
         let own = Error::doing("make the reference");
         let name = scratch::name();
         let path = self.tenancy.path(&name);
+        let horizon = confine::read_horizon(conn).map_err(&own)?;
+        let confined = Confined { schema: &name, neighbours: self.tenancy.extension_schemas(), horizon };
+        let set = format!("{TIMEOUTS} {} {}", self.role("SET LOCAL"), path.set_for_transaction());
         conn.batch_execute(&format!(
-            "BEGIN; {TIMEOUTS} {} CREATE SCHEMA {}; {} {} DO {};",
-            self.role(),
+            "BEGIN; {TIMEOUTS} {} CREATE SCHEMA {}; {} {set} {} {}",
+            self.role("SET LOCAL"),
             Identifier::from(&name),
             ledger::create(&name),
-            path.set_for_transaction(),
-            Literal(&format!("BEGIN {} END", path.guard())),
+            guard(path),
+            confined.before(),
         ))
         .map_err(&own)?;
         let schema = oid(conn, &name).map_err(&own)?;
+        let run_deferred = format!("{set} {}", run_deferred_triggers(schema));
+        let commits = self.commits();
+        let mut check = true;
         let mut played = Played::default();
         for place in 0..=self.migrations.len() {
             self.read(conn, schema, place, &mut played).map_err(&own)?;
             let Some(migration) = self.migration(place) else { break };
-            if let Err(error) = run(conn, &path.set_for_transaction(), migration, careful) {
-                if ServerMessage::is_connection_lost(&error) {
-                    return Err(own(error));
+            // What a migration may change outside is rolled back. It cannot be told from what a later one changes.
+            check &= migration.outside().is_none();
+            let ran = run(conn, &set, migration, explain == Some(place))
+                .and_then(|()| confined.end(conn, migration, check))
+                .map_err(|error| (Setback::Failed(Failure { place, server: ServerMessage::from(&error) }), error));
+            let ran = match ran {
+                Ok(()) if commits.contains(&place) => {
+                    conn.batch_execute(&run_deferred).map_err(|error| (Setback::NeedsCommits, error))
                 }
-                let server = ServerMessage::from(&error);
-                let why = match server.message == LOCKED {
-                    true => Unavailable::NotAllowed("a table outside that a migration refers to is locked"),
-                    false => Unavailable::Failed { folder: migration.folder().to_owned(), server },
-                };
-                return Ok(Err((place, why)));
+                ran => ran,
+            };
+            if let Err((setback, error)) = ran {
+                return Err(match ServerMessage::is_connection_lost(&error) {
+                    true => Setback::Error(own(error)),
+                    false => setback,
+                });
             }
         }
-        Ok(Ok(played))
-    }
-
-    /// Runs the migrations as tenants get them, each committed, in a schema that is dropped afterwards.
-    fn in_schema_of_its_own(&self, db: &mut Database) -> Result<Result<Played, Unavailable>, Error> {
-        let own = Error::doing("make the reference");
-        if !db.connector().reaches_a_session_of_its_own()? {
-            return Ok(Err(Unavailable::NotAllowed(
-                "a migration commits, which needs a session of its own, not a pooler's",
-            )));
-        }
-        db.require_free_connection()?;
-        let scratch = Scratch::create(db.connector().connect()?, scratch::name()).map_err(&own)?;
-        self.in_scratch(scratch, &own)
-    }
-
-    fn in_scratch(
-        &self,
-        mut scratch: Scratch,
-        own: &impl Fn(diesel::result::Error) -> Error,
-    ) -> Result<Result<Played, Unavailable>, Error> {
-        let played = self.committed(&mut scratch, own);
-        let dropped = scratch.drop().map_err(Error::doing("drop the schema of the reference"));
-        let played = played?;
-        dropped?;
         Ok(played)
     }
 
-    fn committed(
-        &self,
-        scratch: &mut Scratch,
-        own: &impl Fn(diesel::result::Error) -> Error,
-    ) -> Result<Result<Played, Unavailable>, Error> {
-        let path = self.tenancy.path(&scratch.name);
-        let conn = &mut scratch.conn;
-        let guarded = format!("{} DO {};", path.set_for_session(), Literal(&format!("BEGIN {} END", path.guard())));
-        conn.batch_execute(&format!("SET lock_timeout TO '2s'; {guarded} {}", ledger::create(&scratch.name)))
-            .map_err(own)?;
-        let schema = oid(conn, &scratch.name).map_err(own)?;
-        let mut played = Played::default();
-        for place in 0..=self.migrations.len() {
-            conn.batch_execute("BEGIN").map_err(own)?;
-            self.read(conn, schema, place, &mut played).map_err(own)?;
-            conn.batch_execute("ROLLBACK").map_err(own)?;
-            let Some(migration) = self.migration(place) else { break };
-            let ran = match migration.mode() {
-                Mode::Transactional => conn
-                    .batch_execute(&format!("BEGIN; {guarded} {}", migration.up().text()))
-                    .and_then(|()| conn.batch_execute("COMMIT")),
-                Mode::NonTransactional => conn.batch_execute(&guarded).and_then(|()| {
-                    let statements = migration.up().statements();
-                    statements
-                        .iter()
-                        .filter_map(|statement| statement.transactional_form())
-                        .try_for_each(|statement| conn.batch_execute(&statement))
-                }),
-            };
-            if let Err(error) = ran {
-                if ServerMessage::is_connection_lost(&error) {
-                    return Err(own(error));
-                }
-                let server = ServerMessage::from(&error);
-                return Ok(Err(Unavailable::Failed { folder: migration.folder().to_owned(), server }));
+    /// Explains the failure of a migration whose transaction is rolled back.
+    pub(super) fn failed(&self, conn: &mut PgConnection, failure: Failure) -> Stop {
+        let folder = self.migration(failure.place).map(|migration| migration.folder().to_owned()).unwrap_or_default();
+        Stop::Unavailable(match Objection::in_message(&failure.server.message) {
+            Some(Objection::Outside) => {
+                Unavailable::ChangesOutside { folder, objects: confine::objects_outside(conn, &failure.server) }
             }
-        }
-        // It says what the schema is for.
-        for facts in played.structures.values_mut().filter_map(Structure::schema_facts) {
-            facts.remove("comment");
-        }
-        Ok(Ok(played))
+            _ => Unavailable::Failed { folder, server: failure.server },
+        })
     }
 
-    fn migration(&self, place: usize) -> Option<&Migration> {
+    pub(super) fn migration(&self, place: usize) -> Option<&Migration> {
         self.migrations.get(place).map(|index| &**self.tenancy.tenant_migrations().at(*index))
     }
 
-    fn role(&self) -> String {
+    /// SQL that becomes the role that tenants belong to, if this session can; `set` is `SET` or `SET LOCAL`.
+    pub(super) fn role(&self, set: &str) -> String {
         match self.owner {
-            Some(owner) if owner.can_be => format!("SET LOCAL ROLE {};", Identifier::of_object(&owner.name)),
+            Some(owner) if owner.can_be => format!("{set} ROLE {};", Identifier::of_object(&owner.name)),
             _ => String::new(),
         }
     }
 
-    /// Reads what is there before the migration of this place, which is after as many. The path is as the one before has
-    /// left it.
-    fn read(&self, conn: &mut PgConnection, schema: u32, place: usize, played: &mut Played) -> QueryResult<()> {
+    /// Reads what exists before the migration at this place.
+    pub(super) fn read(
+        &self,
+        conn: &mut PgConnection,
+        schema: u32,
+        place: usize,
+        played: &mut Played,
+    ) -> QueryResult<()> {
         #[derive(QueryableByName)]
         struct Row {
             #[diesel(sql_type = Text)]
@@ -328,7 +354,7 @@ impl Run<'_> {
 }
 
 /// The oid of a schema.
-fn oid(conn: &mut PgConnection, name: &SchemaName) -> QueryResult<u32> {
+pub(super) fn oid(conn: &mut PgConnection, name: &SchemaName) -> QueryResult<u32> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Oid)]
@@ -340,20 +366,52 @@ fn oid(conn: &mut PgConnection, name: &SchemaName) -> QueryResult<u32> {
     Ok(row.oid)
 }
 
-fn run(conn: &mut PgConnection, path: &str, migration: &Migration, careful: Careful) -> QueryResult<()> {
-    let send = |conn: &mut PgConnection, sql: &str| match careful {
-        Careful::No => conn.batch_execute(&format!("{path}\n{sql}")),
-        Careful::Yes => conn.batch_execute(&format!("{path}\n{}", telling(sql, &FOR_A_LOCK))),
+/// A statement that fails unless the path leads to the schema.
+pub(super) fn guard(path: SchemaPath<'_>) -> String {
+    format!("DO {};", Literal(&format!("BEGIN {} END", path.guard())))
+}
+
+/// A statement that runs the pending triggers of the initially deferred constraints of a schema, as a commit does, and
+/// defers them again.
+fn run_deferred_triggers(schema: u32) -> String {
+    format!(
+        "DO {};",
+        Literal(&format!(
+            "DECLARE deferred text; \
+             BEGIN \
+                 SELECT string_agg(DISTINCT format('%I.%I', n.nspname, k.conname), ', ') INTO deferred \
+                 FROM pg_catalog.pg_depend d \
+                 JOIN pg_catalog.pg_constraint k ON k.conrelid = d.objid AND k.condeferred \
+                 JOIN pg_catalog.pg_namespace n ON n.oid = k.connamespace \
+                 WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.refobjid = {schema} \
+                   AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass; \
+                 IF deferred IS NOT NULL THEN \
+                     EXECUTE 'SET CONSTRAINTS ' || deferred || ' IMMEDIATE'; \
+                     EXECUTE 'SET CONSTRAINTS ' || deferred || ' DEFERRED'; \
+                 END IF; \
+             END"
+        ))
+    )
+}
+
+/// Runs a migration in the transaction, each of its messages behind `set`. What has no form for a transaction changes no
+/// structure. `explain` makes a failure have a message of [`TOLD`] where one applies.
+pub(super) fn run(conn: &mut PgConnection, set: &str, migration: &Migration, explain: bool) -> QueryResult<()> {
+    let send = |conn: &mut PgConnection, sql: &str| match explain {
+        false => conn.batch_execute(&format!("{set}\n{sql}")),
+        true => conn.batch_execute(&format!("{set}\n{}", telling(sql, &TOLD))),
     };
     match migration.mode() {
         Mode::Transactional => send(conn, migration.up().text()),
-        Mode::NonTransactional => {
-            let statements = migration.up().statements();
-            // What has no form for a transaction has no structure to show either.
-            statements
-                .iter()
-                .filter_map(|statement| statement.transactional_form())
-                .try_for_each(|statement| send(conn, &statement))
-        }
+        Mode::NonTransactional => migration
+            .up()
+            .statements()
+            .iter()
+            .filter_map(|statement| statement.transactional_form())
+            .try_for_each(|statement| send(conn, &statement)),
     }
+}
+
+pub(super) fn locked() -> Stop {
+    Stop::Unavailable(Unavailable::NotAllowed("a table outside the tenant that a migration refers to is locked"))
 }

@@ -1,12 +1,12 @@
-//! A schema for the reference where it cannot be made in a transaction: its name is random, a comment says what it is, a
-//! lock tells that somebody is using it, and it is surely dropped again.
+//! The schema in which a replay commits: its name is random, a comment says what it is, an advisory lock shows that it is in
+//! use, and it is dropped afterwards.
 
 use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Bool, Text};
+use diesel::sql_types::{Bool, Nullable, Text};
 
 use crate::error::Error;
 use crate::name::SchemaName;
@@ -28,31 +28,29 @@ pub(super) fn name() -> SchemaName {
 pub(super) struct Scratch {
     pub(super) conn: PgConnection,
     pub(super) name: SchemaName,
+    /// SQL that becomes the schema's owner.
+    role: String,
 }
 
 impl Scratch {
-    /// Makes the schema, on a session of its own.
-    pub(super) fn create(mut conn: PgConnection, name: SchemaName) -> QueryResult<Self> {
+    /// Creates the schema, on a session of its own. `role` is SQL that becomes the schema's owner.
+    pub(super) fn create(mut conn: PgConnection, name: SchemaName, role: String) -> QueryResult<Self> {
         let schema = Identifier::from(&name);
         // The lock comes first: from the moment others can see the schema, they see that it is in use.
         conn.batch_execute(&format!(
-            "SELECT pg_catalog.pg_advisory_lock({key}); SET client_min_messages TO warning; \
+            "SELECT pg_catalog.pg_advisory_lock({key}); SET client_min_messages TO warning; {role} \
              BEGIN; CREATE SCHEMA {schema}; COMMENT ON SCHEMA {schema} IS {comment}; COMMIT;",
             key = key(&Literal(name.as_str()).to_string()),
             comment = Literal(COMMENT),
         ))?;
-        Ok(Self { conn, name })
+        Ok(Self { conn, name, role })
     }
 
-    /// Drops the schema.
+    /// Drops the schema, whatever the migrations left of the session's state.
     pub(super) fn drop(mut self) -> QueryResult<()> {
-        self.conn.batch_execute(&drop(&self.name))
+        let schema = Identifier::from(&self.name);
+        self.conn.batch_execute(&format!("ROLLBACK; SET ROLE NONE; {} DROP SCHEMA {schema} CASCADE;", self.role))
     }
-}
-
-/// Whatever the session was about to do is over, and what a migration left set in it does not matter.
-fn drop(name: &SchemaName) -> String {
-    format!("ROLLBACK; SET ROLE NONE; DROP SCHEMA {} CASCADE;", Identifier::from(name))
 }
 
 /// The key of the advisory lock of such a schema; it is none of the keys of tenants.
@@ -60,19 +58,24 @@ fn key(name: &str) -> String {
     format!("pg_catalog.hashtextextended('tenantry reference:' || {name}::text, 0::bigint)")
 }
 
-/// Drops what an earlier run left behind, that was killed: schemas with the name and the comment of such a one, which no
-/// session has locked.
+/// Drops the schemas of earlier replays that were killed: those with such a name and the comment that no session has locked.
 pub(super) fn sweep(conn: &mut PgConnection) -> Result<(), Error> {
     let doing = Error::doing("drop the schema of an earlier reference");
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Text)]
         name: String,
+        /// Its owner, if this role must become the owner to drop it.
+        #[diesel(sql_type = Nullable<Text>)]
+        owner: Option<String>,
     }
     let left: Vec<Row> = sql_query(
-        "SELECT n.nspname::text AS name FROM pg_namespace n \
-         JOIN pg_description d ON d.classoid = 'pg_namespace'::regclass AND d.objoid = n.oid AND d.description = $1 \
-         WHERE n.nspname ~ ('^' || $2 || '[0-9a-f]{32}$') AND pg_has_role(current_user, n.nspowner, 'MEMBER')",
+        "SELECT n.nspname::text AS name, \
+             CASE WHEN NOT pg_catalog.pg_has_role(current_user, n.nspowner, 'USAGE') \
+             THEN pg_catalog.pg_get_userbyid(n.nspowner)::text END AS owner \
+         FROM pg_catalog.pg_namespace n \
+         JOIN pg_catalog.pg_description d ON d.classoid = 2615 AND d.objoid = n.oid AND d.description = $1 \
+         WHERE n.nspname ~ ('^'::text || $2 || '[0-9a-f]{32}$') AND pg_catalog.pg_has_role(current_user, n.nspowner, 'MEMBER')",
     )
     .bind::<Text, _>(COMMENT)
     .bind::<Text, _>(PREFIX)
@@ -87,8 +90,15 @@ pub(super) fn sweep(conn: &mut PgConnection) -> Result<(), Error> {
         )))
         .get_result(conn)
         .map_err(&doing)?;
+        let role = row.owner.map(|owner| format!("SET LOCAL ROLE {};", Identifier::of_object(&owner)));
         let sql = match free {
-            true => format!("DROP SCHEMA IF EXISTS {} CASCADE; COMMIT", Identifier::from(&name)),
+            true => {
+                format!(
+                    "{} DROP SCHEMA IF EXISTS {} CASCADE; COMMIT",
+                    role.unwrap_or_default(),
+                    Identifier::from(&name)
+                )
+            }
             false => "ROLLBACK".to_owned(),
         };
         conn.batch_execute(&sql).map_err(&doing)?;

@@ -32,6 +32,8 @@ pub struct Recorded {
     pub host: Option<String>,
     /// The process on it.
     pub pid: Option<i32>,
+    /// The tenant migrations that it used: where they came from, how many, and the newest version.
+    pub migrations: Option<String>,
     /// When it began.
     pub started_at: DateTime<Utc>,
     /// When it ended. None: it goes on, or was cut off.
@@ -63,7 +65,7 @@ pub struct Recorded {
 /// A count of the run's, which is written at its end; before, that of its rows with this outcome.
 fn counted(outcome: &str) -> SqlLiteral<Integer> {
     sql(&format!(
-        "CASE WHEN schema_run.ended_at IS NOT NULL THEN schema_run.{outcome} ELSE (SELECT count(*)::integer \
+        "CASE WHEN schema_run.ended_at IS NOT NULL THEN schema_run.{outcome} ELSE (SELECT pg_catalog.count(*)::integer \
          FROM public.schema_run_tenant AS t WHERE t.run = schema_run.id AND t.outcome = '{outcome}') END"
     ))
 }
@@ -196,5 +198,5 @@ pub fn failed_in(conn: &mut PgConnection, run: i64) -> Result<Option<(String, Ve
 fn at_work() -> SqlLiteral<Bool> {
     sql("(ended_at IS NULL AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS activity \
          WHERE activity.datname = pg_catalog.current_database() \
-         AND activity.application_name ~ ('^tenantry/' || schema_run.id || '[ :]')))")
+         AND activity.application_name ~ pg_catalog.concat('^tenantry/', schema_run.id, '[ :]')))")
 }

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Oid, Text};
 use diesel::upsert::excluded;
 
 use crate::database::Database;
@@ -22,6 +22,7 @@ use crate::failure::{Failed, TenantError};
 use crate::fleet_lock::FleetLock;
 use crate::name::SchemaName;
 use crate::sql::quote::Literal;
+use crate::text::{self, MAX_KEPT};
 use crate::workers::Stop;
 
 pub use history::{Recorded, RecordedTenant, Retry, failed_in, newest, one};
@@ -42,6 +43,7 @@ mod schema {
             host -> Nullable<Text>,
             pid -> Nullable<Integer>,
             backend -> Nullable<Integer>,
+            migrations -> Nullable<Text>,
             started_at -> Timestamptz,
             ended_at -> Nullable<Timestamptz>,
             outcome -> Nullable<Text>,
@@ -102,6 +104,8 @@ pub(crate) struct Run {
     id: i64,
     /// Whether the server notices that a client is gone.
     notices_clients: bool,
+    /// An oid that the server handed out when the run began.
+    horizon: u32,
 }
 
 /// Why a run was ended before all tenants were reached.
@@ -217,6 +221,7 @@ impl Run {
     pub(crate) fn begin(db: &mut Database, command: &str) -> Result<Self, Error> {
         let actor = db.actor().clone();
         let backend = db.fleet_lock.as_ref().map(FleetLock::backend);
+        let migrations = db.migrations().map(str::to_owned);
         let row: Id = sql_query(include_str!("begin.sql"))
             .bind::<Text, _>(actor.command.as_deref().unwrap_or(command))
             .bind::<Array<Text>, _>(&actor.arguments)
@@ -225,9 +230,10 @@ impl Run {
             .bind::<Nullable<Text>, _>(actor.host.as_deref())
             .bind::<Nullable<Integer>, _>(actor.pid.and_then(|pid| i32::try_from(pid).ok()))
             .bind::<Nullable<Integer>, _>(backend)
+            .bind::<Nullable<Text>, _>(migrations)
             .get_result(db.connection())
             .map_err(Error::doing("record the run in public.schema_run"))?;
-        let run = Self { id: row.id, notices_clients: row.notices_clients };
+        let run = Self { id: row.id, notices_clients: row.notices_clients, horizon: row.horizon };
         if let Some(lock) = &mut db.fleet_lock {
             lock.belongs_to(run);
         }
@@ -268,7 +274,13 @@ impl Run {
         self.notices_clients
     }
 
-    /// SQL that records what is done for a tenant.
+    /// An oid that the server handed out when the run began: what it creates has later ones. 0: not known.
+    pub(crate) fn horizon(self) -> u32 {
+        self.horizon
+    }
+
+    /// SQL that records what is done for a tenant. It runs on the tenant's search path, so that each operator must have an
+    /// exact match in `pg_catalog`: an inexact one gives way to an exact one in the tenant's schema.
     pub(crate) fn record(self, tenant: &SchemaName, done: &DoneRow<'_>) -> String {
         if !self.is_recorded() {
             return String::new();
@@ -278,8 +290,9 @@ impl Run {
         format!(
             "INSERT INTO public.schema_run_tenant \
              (run, tenant, outcome, from_version, to_version, started_at, milliseconds, attempts) \
-             VALUES ({}, {}, '{}', {}, {}, pg_catalog.now() - {before} * interval '1 millisecond', \
-             {before} + extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.now()) * 1000, {}) \
+             VALUES ({}, {}, '{}', {}, {}, \
+             pg_catalog.now() - pg_catalog.make_interval(secs => {before}::double precision / 1000::double precision), \
+             {before}::numeric + EXTRACT(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.now()) * 1000::numeric, {}) \
              ON CONFLICT (run, tenant) DO UPDATE SET to_version = excluded.to_version, attempts = excluded.attempts, \
              milliseconds = excluded.milliseconds;",
             self.id,
@@ -308,7 +321,7 @@ impl Run {
                         schema_run_tenant::milliseconds.eq(i64::try_from(failure.took.as_millis()).unwrap_or(i64::MAX)),
                         schema_run_tenant::attempts.eq(i32::try_from(failure.attempts).unwrap_or(i32::MAX)),
                         schema_run_tenant::code.eq(failure.error.code()),
-                        schema_run_tenant::error.eq(failure.error.to_string()),
+                        schema_run_tenant::error.eq(text::clip(&failure.error.to_string(), MAX_KEPT).into_owned()),
                     )
                 })
                 .collect();
@@ -363,6 +376,8 @@ struct Id {
     id: i64,
     #[diesel(sql_type = Bool)]
     notices_clients: bool,
+    #[diesel(sql_type = Oid)]
+    horizon: u32,
 }
 
 fn before(now: DateTime<Utc>, took: Duration) -> DateTime<Utc> {
@@ -375,7 +390,7 @@ mod tests {
 
     #[test]
     fn the_application_tells_the_run_and_the_tenant() {
-        let run = Run { id: 12, notices_clients: true };
+        let run = Run { id: 12, notices_clients: true, horizon: 0 };
         assert_eq!(run.application_name(&"acme".parse().unwrap()), "tenantry/12 acme");
         let long = "x".repeat(63);
         let name = run.application_name(&long.parse().unwrap());

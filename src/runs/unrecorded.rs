@@ -16,7 +16,7 @@ impl Run {
     /// A run that is not recorded. Its sessions can be told from those of others all the same, by a number that no record
     /// has.
     pub(crate) fn unrecorded() -> Self {
-        Self { id: -1 - i64::from(fastrand::u32(..)), notices_clients: false }
+        Self { id: -1 - i64::from(fastrand::u32(..)), notices_clients: false, horizon: 0 }
     }
 
     /// Whether there is a record of it.

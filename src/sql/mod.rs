@@ -4,5 +4,8 @@
 //! can bind nothing, so there each identifier and each value goes through [`quote`].
 
 mod lexer;
+mod printable;
 pub mod quote;
 pub mod statement;
+
+pub(crate) use printable::printable;

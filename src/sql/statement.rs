@@ -4,7 +4,9 @@
 //! This is no parser. A statement is recognized by the keywords that PostgreSQL's grammar requires at its beginning,
 //! with comments and white space left out, so what the server would refuse as a syntax error may pass here.
 
+mod plain;
 mod search_path;
+mod session;
 
 use std::borrow::Cow;
 
@@ -251,6 +253,27 @@ pub fn identifiers(script: &str) -> impl Iterator<Item = String> + '_ {
 /// leaves something open.
 pub fn tokens(script: &str) -> impl Iterator<Item = &str> {
     Lexer::new(script).map_while(Result::ok).map(|token| token.text)
+}
+
+/// The comments of a script, with the white space around them. Ends where the script leaves something open.
+pub fn comments(script: &str) -> impl Iterator<Item = &str> {
+    let mut end = 0;
+    let mut tokens = Lexer::new(script).map_while(Result::ok);
+    let mut is_over = false;
+    std::iter::from_fn(move || {
+        if is_over {
+            return None;
+        }
+        let start = end;
+        let next = tokens.next();
+        is_over = next.is_none();
+        let until = next.map_or(script.len(), |token| {
+            end = token.end();
+            token.start
+        });
+        Some(&script[start..until])
+    })
+    .filter(|gap| !gap.trim().is_empty())
 }
 
 /// The line, counted from 1, of a byte offset in a script; the last line for an offset beyond its end.

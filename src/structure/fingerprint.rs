@@ -11,9 +11,10 @@ use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Oid};
 
 use super::catalog::{EXPRESSIONS, Reading, SECTIONS, Section, prelude};
+use super::session::PINNED;
 use crate::database::Database;
 use crate::error::Error;
-use crate::postgres::{Connector, path};
+use crate::postgres::{Condition, Connector, path};
 
 /// What a schema's structure comes to, without the schema's name. Two schemas of one database with equal fingerprints
 /// have equal structures but for their names. It says nothing in another database, nor after a restore.
@@ -31,7 +32,7 @@ pub(crate) const SCANNING: &str = "SET LOCAL enable_nestloop TO off; SET LOCAL e
                                    SET LOCAL hash_mem_multiplier TO 1;";
 
 /// Look-ups: a part of a section names its objects.
-const LOOKING_UP: &str = "SET LOCAL enable_seqscan TO off; SET LOCAL enable_hashjoin TO off; \
+pub(crate) const LOOKING_UP: &str = "SET LOCAL enable_seqscan TO off; SET LOCAL enable_hashjoin TO off; \
                           SET LOCAL enable_mergejoin TO off;";
 
 /// For both. A view that somebody alters is not waited for.
@@ -154,7 +155,7 @@ fn do_work(conn: &mut PgConnection, major: i32, schemas: &[u32], queue: &Queue, 
     let doing = Error::doing("read the structures of the fleet");
     match (&section(work.section).apart, work.oids) {
         (None, _) => {
-            queue.add(hashes(conn, major, work.section, schemas, None).map_err(&doing)?);
+            queue.add(whole(conn, major, work.section, schemas).map_err(&doing)?);
             // The server remembers each sequence that a default names.
             Ok(if section(work.section).name == "column" { SESSION_OBJECTS } else { SESSION_OBJECTS / 4 })
         }
@@ -173,6 +174,35 @@ fn do_work(conn: &mut PgConnection, major: i32, schemas: &[u32], queue: &Queue, 
             Ok(oids.len())
         }
     }
+}
+
+/// The hashes of a section of schemas. An object that is dropped while it is deparsed makes the statement fail ("cache
+/// lookup failed"): then each half of the schemas is read in a new snapshot, in which a dropped schema does not exist any
+/// more. A schema that fails by itself gets a hash of its own, so that it is read in full.
+fn whole(conn: &mut PgConnection, major: i32, index: usize, schemas: &[u32]) -> QueryResult<Vec<Row>> {
+    let error = match hashes(conn, major, index, schemas, None) {
+        Ok(rows) => return Ok(rows),
+        Err(error) => error,
+    };
+    if matches!(Condition::of(&error), Some(Condition::ConnectionLost | Condition::Canceled)) {
+        return Err(error);
+    }
+    conn.batch_execute("ROLLBACK")?;
+    match schemas {
+        [] => Err(error),
+        [one] => Ok(vec![Row { schema: *one, hash: unique(*one, index) }]),
+        _ => {
+            let (left, right) = schemas.split_at(schemas.len() / 2);
+            let mut rows = whole(conn, major, index, left)?;
+            rows.extend(whole(conn, major, index, right)?);
+            Ok(rows)
+        }
+    }
+}
+
+/// A hash that no other object or schema has.
+fn unique(oid: u32, index: usize) -> i64 {
+    (u64::from(oid) << 32 | index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) as i64
 }
 
 /// The hashes of some objects. What cannot be read is halved until it is found, and then has a hash of its own.
@@ -211,13 +241,12 @@ fn locked(conn: &mut PgConnection, index: usize, oid: u32) -> QueryResult<Vec<Ro
         _ => "SELECT pronamespace AS oid FROM pg_proc WHERE oid = $1",
     };
     let schemas: Vec<OidRow> = sql_query(column).bind::<Oid, _>(oid).load(conn)?;
-    let unique = (u64::from(oid) << 32 | index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    Ok(schemas.into_iter().map(|row| Row { schema: row.oid, hash: unique as i64 }).collect())
+    Ok(schemas.into_iter().map(|row| Row { schema: row.oid, hash: unique(oid, index) }).collect())
 }
 
-/// Begins a transaction that reads the catalogs; `settings` are for what it reads.
+/// SQL that begins a transaction that reads the catalogs. `settings` guide the planner for what is read.
 pub(crate) fn begin(settings: &str) -> String {
-    format!("BEGIN; {} {ALWAYS} {settings}", path::CATALOG_FOR_TRANSACTION)
+    format!("BEGIN; {} {PINNED} {ALWAYS} {settings}", path::CATALOG_FOR_TRANSACTION)
 }
 
 fn hashes(

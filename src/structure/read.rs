@@ -10,22 +10,18 @@ use diesel::sql_types::{Array, Nullable, Oid, Text};
 
 use super::catalog::{Reading, SECTIONS, prelude};
 use super::object::{Object, Structure};
+use super::session::PINNED;
 use crate::error::Error;
 use crate::postgres::path;
 
 /// The most schemas that are read in full at once: each may have hundreds of objects, and deparsing takes locks.
 pub const AT_ONCE: usize = 20;
 
-/// What leads the planner through the indexes, whatever it takes the catalogs' sizes to be; and no wait for somebody's
-/// lock, for others would queue up behind it.
-const SETTINGS: [(&str, &str); 6] = [
-    ("enable_seqscan", "off"),
-    ("enable_hashjoin", "off"),
-    ("enable_mergejoin", "off"),
-    ("jit", "off"),
-    ("max_parallel_workers_per_gather", "0"),
-    ("lock_timeout", "'2s'"),
-];
+/// Leads the planner through the indexes, whatever it takes the catalogs' sizes to be, and keeps it from waiting long for
+/// a lock, because other sessions would queue up behind it.
+const SETTINGS: &str = "SET LOCAL enable_seqscan TO off; SET LOCAL enable_hashjoin TO off; \
+                        SET LOCAL enable_mergejoin TO off; SET LOCAL jit TO off; \
+                        SET LOCAL max_parallel_workers_per_gather TO 0; SET LOCAL lock_timeout TO '2s';";
 
 /// Reads what lives in each of the schemas, in one snapshot. Those that are not there are not in the result.
 ///
@@ -41,20 +37,20 @@ pub fn read(conn: &mut PgConnection, version: i32, schemas: &[u32]) -> Result<Ha
     Ok(read)
 }
 
-/// The same in a transaction of the caller's, whose `search_path` is another one afterwards.
+/// Reads as [`read`] does, in the caller's transaction. Settings and `search_path` are afterwards what they were before. On
+/// an error the transaction is aborted.
 pub(crate) fn read_in_transaction(
     conn: &mut PgConnection,
     version: i32,
     schemas: &[u32],
 ) -> QueryResult<HashMap<u32, Structure>> {
-    let set: String = SETTINGS.iter().map(|(name, value)| format!("SET LOCAL {name} TO {value};")).collect();
-    let reset: String = SETTINGS.iter().map(|(name, _)| format!("SET LOCAL {name} TO DEFAULT;")).collect();
-    conn.batch_execute(&format!("{} {set}", path::CATALOG_FOR_TRANSACTION))?;
+    conn.batch_execute(&format!("SAVEPOINT tenantry_read; {} {PINNED} {SETTINGS}", path::CATALOG_FOR_TRANSACTION))?;
     let mut structures = HashMap::new();
     for chunk in schemas.chunks(AT_ONCE) {
         structures.extend(read_some(conn, version / 10_000, chunk)?);
     }
-    conn.batch_execute(&reset)?;
+    // Undoes the settings, and gives back the locks that deparsing took.
+    conn.batch_execute("ROLLBACK TO SAVEPOINT tenantry_read; RELEASE SAVEPOINT tenantry_read")?;
     Ok(structures)
 }
 
@@ -82,7 +78,7 @@ fn read_some(conn: &mut PgConnection, major: i32, schemas: &[u32]) -> QueryResul
     // To plan a section takes longer than to find that there is nothing to read in it.
     let rows: Vec<SchemaRow> = sql_query(
         "SELECT n.oid, quote_ident(n.nspname) AS own_name, ARRAY( \
-             SELECT DISTINCT d.classid::regclass::text FROM pg_depend d \
+             SELECT DISTINCT c.relname::text FROM pg_depend d JOIN pg_class c ON c.oid = d.classid \
              WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid \
              UNION ALL SELECT 'pg_seclabel' WHERE EXISTS (SELECT FROM pg_seclabel) \
          ) AS classes FROM pg_namespace n WHERE n.oid = ANY ($1)",

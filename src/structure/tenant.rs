@@ -32,6 +32,9 @@ pub(crate) fn read_tenant(
     name: &TenantName,
 ) -> Result<(Structure, Schema), Error> {
     let fleet = Fleet::read_some(db.connection(), tenancy.tenant_migrations(), std::slice::from_ref(name))?;
+    if let Some(invalid) = fleet.invalid.first() {
+        return Err(amiss(name, TenantError::InvalidRow { why: invalid.why.clone() }));
+    }
     let Some(tenant) = fleet.get(name) else {
         let schema_exists = fleet::schema_exists(db.connection(), name)?;
         return Err(amiss(name, TenantError::NotTracked { schema_exists }));
@@ -42,6 +45,7 @@ pub(crate) fn read_tenant(
     let oid = match tenant.schema {
         Schema::Missing => return Err(amiss(name, TenantError::SchemaMissing { state: Some(tenant.state) })),
         Schema::Unreadable => return Err(amiss(name, TenantError::Unreadable)),
+        Schema::InvalidLedger { ref why } => return Err(amiss(name, TenantError::InvalidLedger { why: why.clone() })),
         Schema::NoLedger { oid, .. } | Schema::Ledger { oid, .. } => oid,
     };
     let version = db.server().version;

@@ -46,9 +46,43 @@ fn a_schema_with_a_ledger_is_adopted_untouched() {
     assert_eq!(contents(&db, "acme"), before);
     assert_eq!(db.string("SELECT state FROM schema_tracker"), "active");
     db.tenantry(["health-check"]).run().assert_code(0);
-    let again = db.tenantry(["adopt", "acme"]).run();
-    assert!(!again.stderr.contains("--if-not-exists"), "adopt has no such flag: {}", again.stderr);
-    assert_snapshot!(again);
+    assert_snapshot!(db.tenantry(["adopt", "acme"]).run());
+    assert_eq!(contents(&db, "acme"), before);
+}
+
+#[test]
+fn a_repeated_adopt_changes_nothing() {
+    const BASELINE: &str = "20260119090000";
+    let db = fleet(&[]);
+    create_older(&db, &["acme"]);
+    db.execute("DELETE FROM schema_tracker; DROP TABLE acme.__diesel_schema_migrations; CREATE SCHEMA empty");
+    let adopt = |args: &[&str]| db.tenantry(["adopt", "--format", "json"]).args(args).run();
+    adopt(&["acme", "--baseline", BASELINE]).assert_code(0);
+    adopt(&["empty"]).assert_code(0);
+    let everything = || (contents(&db, "acme"), contents(&db, "empty"), db.strings("SELECT xmin FROM schema_tracker"));
+    let before = everything();
+    let (runs, repeated) = (db.count("SELECT count(*) FROM schema_run"), adopt(&["acme", "empty"]));
+    assert_snapshot!(repeated);
+    assert_eq!(db.count("SELECT count(*) FROM schema_run"), runs, "nothing is no run");
+
+    let repeated = adopt(&["acme", "--baseline", BASELINE]);
+    repeated.assert_code(0);
+    assert_eq!((told(&repeated, "unchanged").len(), told(&repeated, "adopted").len()), (1, 0));
+    assert_eq!(repeated.json()["recorded"], 0);
+    assert_eq!(
+        db.string("SELECT concat_ws(' ', outcome, done, unchanged) FROM schema_run ORDER BY id DESC LIMIT 1"),
+        "done 0 1"
+    );
+    // A baseline that the ledger contradicts.
+    let wrong = adopt(&["acme", "--baseline", "20260209090000"]);
+    assert_eq!(wrong.assert_code(1).json()["failed"][0]["code"], "ledger-exists");
+    assert_eq!(everything(), before);
+
+    // Since then it was migrated.
+    db.tenantry(["migrate-one", "acme"]).run().assert_code(0);
+    let before = everything();
+    assert_eq!(told(adopt(&["acme", "--baseline", BASELINE]).assert_code(0), "unchanged").len(), 1);
+    assert_eq!(everything(), before);
 }
 
 #[test]
@@ -211,7 +245,7 @@ fn names_of_the_databases_own_schemas() {
 #[test]
 fn without_a_tracker_or_a_name() {
     assert_snapshot!(Database::new().tenantry(["adopt", "acme"]).run());
-    assert_snapshot!(Tenantry::new().arg("adopt").run());
+    assert_snapshot!(Tenantry::new().without_migrations().arg("adopt").run());
 }
 
 const STRAY: [&str; 6] = ["s0", "s1", "s2", "s3", "s4", "s5"];
@@ -289,7 +323,7 @@ fn who_is_in_the_way_is_waited_for_and_told() {
     for failed in output.json()["failed"].as_array().unwrap() {
         assert_eq!(failed["code"], "deferred");
         let message = failed["message"].as_str().unwrap();
-        assert!(message.starts_with("a lock that others held stopped it each of 2 times"), "{message}");
+        assert!(message.starts_with("lock timeout on 2 of 2 attempts"), "{message}");
         assert_eq!(failed["holders"][0]["pid"].to_string(), pid);
     }
     assert!(output.stderr.contains("0 tenants adopted, 6 deferred (run 1)"), "{}", output.stderr);

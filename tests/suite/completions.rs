@@ -30,8 +30,8 @@ fn bash_takes_the_script() {
 
 #[test]
 fn an_unknown_shell() {
-    assert_snapshot!(Tenantry::new().args(["completions", "tcsh"]).run());
-    assert_snapshot!(Tenantry::new().args(["completions"]).run());
+    assert_snapshot!(Tenantry::new().without_migrations().args(["completions", "tcsh"]).run());
+    assert_snapshot!(Tenantry::new().without_migrations().args(["completions"]).run());
 }
 
 /// Where the script cannot be written, that is an error and not the program's end in a panic.

@@ -6,7 +6,11 @@ use crate::support::{Database, Tenantry, binaries};
 
 #[test]
 fn the_whole_story_on_a_private_server() {
-    let output = Tenantry::new().args(["demo", "--timing"]).env("TENANTRY_PG_BIN", binaries().folder()).run();
+    let output = Tenantry::new()
+        .without_migrations()
+        .args(["demo", "--timing"])
+        .env("TENANTRY_PG_BIN", binaries().folder())
+        .run();
     assert_snapshot!(output);
 }
 
@@ -16,7 +20,7 @@ fn in_an_empty_database_it_leaves_nothing_behind() {
     let relations = "SELECT count(*) FROM pg_class";
     let schemas = "SELECT count(*) FROM pg_namespace";
     let before = (db.count(relations), db.count(schemas));
-    assert_snapshot!(db.tenantry(["demo", "--in-database"]).run());
+    assert_snapshot!(db.tenantry(["demo", "--in-database"]).without_migrations().run());
     assert_eq!((db.count(relations), db.count(schemas)), before);
 }
 

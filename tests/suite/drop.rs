@@ -162,8 +162,8 @@ fn one_that_is_being_dropped_is_compared_with_nothing() {
     for args in [&["diff", "acme"][..], &["diff", "globex", "acme"], &["repair-plan", "acme"]] {
         let output = db.tenantry(args).run();
         output.assert_code(3);
-        assert!(output.stderr.contains("error: tenant acme: it is being dropped"), "{}", output.stderr);
-        assert!(output.stderr.contains("hint: 'tenantry drop acme' completes it"), "{}", output.stderr);
+        assert!(output.stderr.contains("error: tenant acme: a drop is in progress"), "{}", output.stderr);
+        assert!(output.stderr.contains("hint: 'tenantry drop acme' completes the drop"), "{}", output.stderr);
     }
 }
 
@@ -188,6 +188,58 @@ fn objects_outside_that_depend_on_it() {
     db.execute("DROP SCHEMA billing CASCADE");
     db.tenantry(["drop", "globex", "--yes"]).run().assert_code(0);
     db.tenantry(["drop", "acme", "--yes"]).run().assert_code(0);
+}
+
+/// `CASCADE` drops the whole of which an object in the schema is a part.
+#[test]
+fn a_schema_with_a_part_of_something_outside_is_not_dropped() {
+    for (make, of, count) in [
+        (
+            "ALTER EXTENSION plpgsql ADD FUNCTION acme.touch_updated_at()",
+            "extension plpgsql",
+            "SELECT count(*) FROM pg_extension WHERE extname = 'plpgsql'",
+        ),
+        (
+            "CREATE TYPE public.span AS RANGE (subtype = int, multirange_type_name = acme.spans)",
+            "type public.span",
+            "SELECT count(*) FROM pg_type WHERE typname = 'span'",
+        ),
+    ] {
+        let db = fleet(&["acme"]);
+        db.execute(make);
+        let output = db.tenantry(["drop", "acme", "--yes", "--format", "json"]).run();
+        output.assert_code(1);
+        let failed = &output.json()["failed"][0];
+        assert_eq!(failed["code"], "dependents");
+        assert!(failed["message"].as_str().is_some_and(|message| message.contains(of)), "{failed}");
+        assert_eq!(db.count(count), 1);
+        assert_eq!(db.count("SELECT count(*) FROM pg_namespace WHERE nspname = 'acme'"), 1);
+    }
+}
+
+/// A plan for more tenants than one statement may touch says that its sizes are estimates.
+#[test]
+fn the_sizes_of_a_large_plan_are_estimates() {
+    let db = fleet(&["acme"]);
+    db.execute("ANALYZE");
+    let exact = db.tenantry(["drop", "acme", "--dry-run", "--format", "json"]).run().json();
+    assert_eq!(exact["sizes_estimated"], false);
+    db.execute(
+        "DO $$ BEGIN FOR i IN 1..500 LOOP \
+         EXECUTE format('CREATE SCHEMA x%s', i); \
+         INSERT INTO schema_tracker (name, state) VALUES ('x' || i, 'active'); END LOOP; END $$",
+    );
+    let names: Vec<String> = (1..=500).map(|i| format!("x{i}")).collect();
+    let mut args = vec!["drop", "--dry-run", "acme"];
+    args.extend(names.iter().map(String::as_str));
+    let table = db.tenantry(&args).run();
+    table.assert_code(0);
+    assert!(table.stdout.lines().next().is_some_and(|head| head.contains("SIZE (ESTIMATED)")), "{}", table.stdout);
+    args.extend(["--format", "json"]);
+    let estimated = db.tenantry(&args).run().json();
+    assert_eq!(estimated["sizes_estimated"], true);
+    // ANALYZE has noted the pages of every table and index.
+    assert_eq!(estimated["drops"][0], exact["drops"][0]);
 }
 
 #[test]
@@ -276,8 +328,8 @@ fn others_cannot_be_dropped_by_a_role_that_may_not() {
 #[test]
 fn without_a_tracker_or_a_name() {
     assert_snapshot!(Database::new().tenantry(["drop", "acme", "--yes"]).run());
-    assert_snapshot!(Tenantry::new().arg("drop").run());
-    assert_snapshot!(Tenantry::new().args(["drop", ""]).run());
+    assert_snapshot!(Tenantry::new().without_migrations().arg("drop").run());
+    assert_snapshot!(Tenantry::new().without_migrations().args(["drop", ""]).run());
 }
 
 #[test]

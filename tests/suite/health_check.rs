@@ -81,7 +81,32 @@ fn reference_failed() {
 fn table_in_public() {
     let db = fleet(&["acme"]);
     db.execute("CREATE TABLE public.users(i int); CREATE TABLE public.comments(i int)");
+    check(&db).assert_code(0);
+    // Of Diesel's own command line: an application's migrations and tables of the same names.
+    db.execute(
+        "CREATE TABLE public.__diesel_schema_migrations (LIKE public.schema_ledger INCLUDING ALL); \
+         INSERT INTO public.__diesel_schema_migrations (version) VALUES ('20260105090000'), ('20260112090000')",
+    );
+    assert_eq!(check(&db).assert_code(0).stdout, "", "nothing proves that they are tenants' tables");
+    apply_to_public(&db, &["20260105090000", "20260112090000"]);
     assert_snapshot!(check(&db));
+    let run = |args: &[&str]| db.tenantry(["health-check", "--ignore", "migration-changed"]).args(args).run();
+    run(&[]).assert_code(0);
+    run(&["--fail-on", "warning"]).assert_code(1);
+    run(&["--fail-on", "table-in-public"]).assert_code(1);
+    assert_eq!(run(&["--fail-on", "warning", "--ignore", "*-in-public"]).assert_code(0).stdout, "");
+}
+
+/// As if tenant migrations had been given as public ones and applied by `migrate-public`.
+fn apply_to_public(db: &Database, versions: &[&str]) {
+    for version in versions {
+        db.execute(&format!(
+            "INSERT INTO public.schema_ledger (version) VALUES ('{version}') ON CONFLICT DO NOTHING; \
+             INSERT INTO public.schema_migration (kind, version, folder, checksum, script) \
+             SELECT 'public', version, folder, checksum, script FROM public.schema_migration \
+             WHERE kind = 'tenant' AND version = '{version}'"
+        ));
+    }
 }
 
 #[test]
@@ -93,16 +118,53 @@ fn a_table_of_the_public_migrations_is_no_false_alarm() {
     let with_dir = |command: &str| db.tenantry([command, "--public-migrations"]).arg(dir.path()).run();
     with_dir("migrate-public").assert_code(0);
     assert_snapshot!(with_dir("health-check"));
-    // But another one is.
-    db.execute("CREATE TABLE public.projects(id int)");
-    with_dir("health-check").assert_code(1);
 }
 
 #[test]
 fn ledger_in_public() {
     let db = fleet(&["acme"]);
-    db.execute("INSERT INTO public.__diesel_schema_migrations (version) VALUES ('20260105090000'), ('20260112090000')");
+    apply_to_public(&db, &["20260105090000", "20260112090000"]);
     assert_snapshot!(check(&db));
+    // A project that has applied them to public with diesel_cli, and no tenant yet, has done nothing wrong.
+    db.execute("DELETE FROM public.schema_migration WHERE kind = 'public' AND version = '20260112090000'");
+    let output = db.tenantry(["health-check", "--ignore", "migration-changed", "--format", "json"]).run();
+    assert_eq!(output.json()["findings"][0]["items"], serde_json::json!(["20260105090000"]), "{}", output.stdout);
+    db.execute("DELETE FROM public.schema_migration WHERE kind = 'public' AND version = '20260105090000'");
+    db.tenantry(["health-check"]).run().assert_code(0);
+    // What cannot be read is not reported as healthy.
+    db.execute(
+        "CREATE TABLE public.elsewhere (version text); \
+         CREATE VIEW public.__diesel_schema_migrations AS TABLE public.elsewhere",
+    );
+    let output = db.tenantry(["health-check", "--format", "json"]).run();
+    let unchecked = output.json()["unchecked"].to_string();
+    assert!(unchecked.contains("public.__diesel_schema_migrations records tenant migrations"), "{unchecked}");
+}
+
+#[test]
+fn every_kind_of_finding_can_be_ignored() {
+    let (db, dir) = broken();
+    let run = |args: &[&str]| {
+        db.tenantry(["health-check", "--allow-unchecked", "--format", "json"])
+            .env("TENANTRY_PUBLIC_MIGRATIONS", dir.path())
+            .args(args)
+            .run()
+    };
+    let found = kinds(&run(&[]));
+    for finding in &found {
+        let (tenant, code) = finding.split_once(' ').expect("a tenant and a code");
+        let pattern = if tenant == "database" { code.to_owned() } else { format!("{tenant}/{code}") };
+        let left = kinds(&run(&["--ignore", &pattern]));
+        let expected: Vec<String> = found.iter().filter(|other| *other != finding).cloned().collect();
+        assert_eq!(left, expected, "{pattern}");
+    }
+    let all: Vec<String> =
+        found.iter().filter_map(|it| it.split(' ').nth(1)).map(|code| format!("--ignore={code}")).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    assert_eq!(kinds(run(&all).assert_code(0)), [""; 0]);
+    run(&["--fail-on", "tables/table.missing:comments"]).assert_code(1);
+    run(&["--fail-on", "missing/missing-migrations"]).assert_code(1);
+    run(&["--fail-on", "gone/missing-migrations,index.missing"]).assert_code(0);
 }
 
 #[test]
@@ -130,7 +192,7 @@ fn bad_name() {
     assert_snapshot!(check(&db));
     let json = db.tenantry(["health-check", "--format", "json"]).run();
     assert_snapshot!(json);
-    let mended = json.json()["findings"][0]["mended_by"].to_string();
+    let mended = json.json()["findings"][0]["fix"].to_string();
     assert!(!mended.contains("ALTER SCHEMA"), "nobody is told to rename public: {mended}");
 }
 
@@ -175,9 +237,10 @@ fn a_role_that_may_not_make_the_reference() {
     ));
     assert_snapshot!(db.tenantry(["health-check"]).env("DATABASE_URL", &url).run());
     assert_snapshot!(db.tenantry(["health-check", "--format", "json"]).env("DATABASE_URL", &url).run());
+    db.tenantry(["health-check", "--allow-unchecked"]).env("DATABASE_URL", &url).run().assert_code(0);
     // What can be seen without it is still found.
     db.execute("DROP SCHEMA acme CASCADE");
-    db.tenantry(["health-check"]).env("DATABASE_URL", &url).run().assert_code(1);
+    db.tenantry(["health-check", "--allow-unchecked"]).env("DATABASE_URL", &url).run().assert_code(1);
 }
 
 #[test]
@@ -225,7 +288,10 @@ fn a_tenant_that_a_run_is_working_on_is_not_stuck() {
     db.execute("UPDATE schema_tracker SET state = 'creating'");
     let mut run = db.connect();
     run.batch_execute("SELECT pg_advisory_lock(hashtextextended('tenantry:begun', 0))").expect("the tenant's lock");
-    check(&db).assert_code(0);
+    assert_eq!(kinds_of(&db), [""; 0]);
+    // But it was not checked.
+    assert_snapshot!(check(&db));
+    db.tenantry(["health-check", "--allow-unchecked"]).run().assert_code(0);
     std::mem::drop(run);
     // The lock goes with the session, whose process may need a moment longer than this one.
     while db.count("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") > 0 {
@@ -307,9 +373,9 @@ fn broken() -> (Database, Dir) {
          INSERT INTO unknown.__diesel_schema_migrations (version) VALUES ('20200101000000'); \
          UPDATE schema_tracker SET state = name WHERE name IN ('dropping', 'creating'); \
          INSERT INTO schema_tracker (name) VALUES ('select'); \
-         CREATE TABLE public.users(i int); \
-         INSERT INTO public.__diesel_schema_migrations (version) VALUES ('20260105090000')",
+         CREATE TABLE public.users(i int)",
     );
+    apply_to_public(&db, &["20260105090000"]);
     let dir = Dir::new().add("20990101000000_plans", "CREATE TABLE plans(i int);").down("DROP TABLE plans;");
     (db, dir)
 }
@@ -325,6 +391,7 @@ fn everything_at_once() {
         kinds(&run(&["--format", "json"])),
         [
             "database tracker-behind",
+            "database migration-changed",
             "database table-in-public",
             "database ledger-in-public",
             "database orphaned-schema",
@@ -355,7 +422,7 @@ fn it_changes_nothing() {
                  UNION ALL SELECT concat('p', oid, ' ', xmin, ' ', ctid) FROM pg_proc \
                  UNION ALL SELECT concat('t', oid, ' ', xmin, ' ', ctid) FROM pg_type \
                  UNION ALL SELECT concat('s', id, ' ', xmin, ' ', ctid) FROM schema_tracker \
-                 UNION ALL SELECT concat('l', version, ' ', xmin, ' ', ctid) FROM public.__diesel_schema_migrations \
+                 UNION ALL SELECT concat('l', version, ' ', xmin, ' ', ctid) FROM public.schema_ledger \
              ) AS t(line)",
         )
     };
@@ -369,6 +436,7 @@ fn fail_on() {
     let db = fleet(&["acme"]);
     create_older(&db, &["behind"]);
     db.execute("CREATE TABLE public.users(i int)");
+    apply_to_public(&db, &["20260105090000"]);
     assert_snapshot!(db.tenantry(["health-check", "--fail-on", "missing-migrations"]).run());
     assert_snapshot!(db.tenantry(["health-check", "--fail-on", "schema-missing,ledger-missing"]).run());
     assert_snapshot!(db.tenantry(["health-check", "--fail-on", "table-in-public", "--format", "json"]).run());

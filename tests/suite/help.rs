@@ -4,7 +4,7 @@ use crate::assert_snapshot;
 use crate::support::{Output, Tenantry};
 
 fn run(args: &[&str]) -> Output {
-    Tenantry::new().args(args).hide(env!("CARGO_PKG_VERSION"), "VERSION").run()
+    Tenantry::new().without_migrations().args(args).hide(env!("CARGO_PKG_VERSION"), "VERSION").run()
 }
 
 macro_rules! helps {

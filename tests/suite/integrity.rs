@@ -223,3 +223,132 @@ fn a_run_that_meets_another_recording_gives_way() {
     assert_snapshot!(with(&db, &migrations, &["migrate-all"]));
     assert_eq!(db.strings("SELECT version FROM acme.__diesel_schema_migrations ORDER BY 1"), ["1", "2"]);
 }
+
+/// Three migrations, applied in one tenant.
+fn three() -> (Database, Dir) {
+    let db = set_up();
+    let migrations = Dir::new()
+        .add("1_a", "CREATE TABLE a (i int);\n")
+        .add("2_b", "CREATE TABLE b (i int);\n")
+        .add("3_c", "ALTER TABLE a ADD COLUMN c int;\n");
+    with(&db, &migrations, &["create", "acme"]).assert_code(0);
+    (db, migrations)
+}
+
+/// The three migrations as one.
+fn squashed() -> Dir {
+    Dir::new().add("3_all", "CREATE TABLE a (i int, c int);\nCREATE TABLE b (i int);\n").down("DROP TABLE a, b;\n")
+}
+
+#[test]
+fn three_migrations_become_one() {
+    let (db, _) = three();
+    let squashed = squashed();
+    assert_snapshot!(with(&db, &squashed, &["migrate-all"]));
+    let reason = "squashed, applied everywhere";
+    assert_snapshot!(with(&db, &squashed, &["repair", "--accept", "1..3", "--reason", reason]));
+    assert_eq!(
+        db.strings("SELECT concat_ws('|', version, change, reason) FROM schema_acceptance ORDER BY id"),
+        [format!("1|removed|{reason}"), format!("2|removed|{reason}"), format!("3|edited|{reason}")]
+    );
+    assert_eq!(db.count("SELECT count(DISTINCT accepted_at) FROM schema_acceptance"), 1, "one transaction");
+    // Tenants of before and of after are equal.
+    assert_snapshot!(with(&db, &squashed, &["migrate-all"]));
+    with(&db, &squashed, &["create", "globex", "initech"]).assert_code(0);
+    assert_eq!(db.strings("SELECT version FROM globex.__diesel_schema_migrations"), ["3"]);
+    assert_eq!(db.strings("SELECT version FROM acme.__diesel_schema_migrations ORDER BY 1"), ["1", "2", "3"]);
+    for args in [
+        &["health-check"][..],
+        &["health-check", "--remember"],
+        &["health-check", "--reference", "globex"],
+        &["health-check", "--reference", "acme"],
+        &["diff", "acme"],
+        &["diff", "acme", "globex"],
+        &["repair-plan", "acme"],
+        &["migrate-all", "--verify"],
+        &["migrate-all", "--verify", "--canary", "acme"],
+        &["migrate-one", "acme", "--verify"],
+    ] {
+        let output = with(&db, &squashed, args);
+        output.assert_code(0);
+        assert!(!output.stderr.contains("not checked"), "{args:?}: {}", output.stderr);
+    }
+    // A reference that was saved of a tenant of before holds for both.
+    let file = squashed.path().join(".reference");
+    with(&db, &squashed, &["reference", "--of", "acme", "--output", file.to_str().unwrap()]).assert_code(0);
+    with(&db, &squashed, &["health-check", "--reference", file.to_str().unwrap()]).assert_code(0);
+    // The structures are compared indeed.
+    db.execute("ALTER TABLE acme.b ADD COLUMN drifted int");
+    let health = with(&db, &squashed, &["health-check", "--format", "json"]);
+    assert_eq!(health.assert_code(1).json()["findings"][0]["difference"]["name"], "b.drifted");
+    // Other versions that the set does not have are unknown still.
+    db.execute("INSERT INTO globex.__diesel_schema_migrations VALUES ('0')");
+    assert!(with(&db, &squashed, &["health-check"]).stdout.contains("unknown-migrations"));
+    db.execute(
+        "ALTER TABLE acme.b DROP COLUMN drifted; DELETE FROM globex.__diesel_schema_migrations WHERE version = '0'",
+    );
+    // The next migration is applied to both.
+    let squashed = squashed.add("4_d", "CREATE TABLE d (i int);\n").down("DROP TABLE d;\n");
+    with(&db, &squashed, &["migrate-all", "--verify", "--canary", "1"]).assert_code(0);
+    with(&db, &squashed, &["health-check"]).assert_code(0);
+    with(&db, &squashed, &["revert-all", "--to", "3", "--yes"]).assert_code(0);
+}
+
+#[test]
+fn several_changes_are_accepted_together_or_not_at_all() {
+    let (db, _) = three();
+    let squashed = squashed();
+    let repair = |ranges: &[&str]| {
+        let accept = ranges.iter().flat_map(|range| ["--accept", range]);
+        let args: Vec<&str> = ["repair"].into_iter().chain(accept).chain(["--reason", "a test"]).collect();
+        with(&db, &squashed, &args)
+    };
+    assert_snapshot!(repair(&["1..3", "7"]));
+    for (ranges, code) in
+        [(&["4..9"][..], 3), (&["3..1"], 2), (&["1.."], 2), (&["..3"], 2), (&["1...3"], 2), (&["a..b"], 2), (&[], 2)]
+    {
+        repair(ranges).assert_code(code);
+    }
+    assert_eq!(db.count("SELECT count(*) FROM schema_acceptance"), 0);
+    assert_snapshot!(repair(&["3..1"]));
+    // Within a range, versions without a change do not matter; what is named twice is accepted once.
+    repair(&["0..2", "3", "2..9"]).assert_code(0);
+    assert_eq!(db.strings("SELECT version FROM schema_acceptance ORDER BY id"), ["1", "2", "3"]);
+    with(&db, &squashed, &["health-check"]).assert_code(0);
+    repair(&["1..3"]).assert_code(3);
+}
+
+#[test]
+fn a_range_means_tenant_migrations_only() {
+    let (db, _) = three();
+    let public = Dir::new().add("20990101000000_plans", "CREATE TABLE plans (i int);").down("DROP TABLE plans;");
+    let path = public.path().to_str().unwrap().to_owned();
+    let squashed = squashed();
+    let run = |args: &[&str]| with(&db, &squashed, &[args, &["--public-migrations", &path]].concat());
+    run(&["migrate-public"]).assert_code(0);
+    public.write("20990101000000_plans/up.sql", "CREATE TABLE plans (i bigint);");
+    run(&["repair", "--accept", "1..20990101000000", "--reason", "a test"]).assert_code(0);
+    assert_eq!(db.count("SELECT count(*) FROM schema_acceptance WHERE kind = 'public'"), 0);
+    run(&["repair", "--accept", "20990101000000", "--reason", "a test"]).assert_code(0);
+    assert_eq!(db.count("SELECT count(*) FROM schema_acceptance WHERE kind = 'public'"), 1);
+}
+
+#[test]
+fn line_endings_are_no_edit() {
+    let up = "-- A comment.\nCREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$\n    SELECT 'a\nb'\n$$;\n";
+    let db = set_up();
+    let (lf, crlf) = (Dir::new().add("1_f", up), Dir::new().add("1_f", &up.replace('\n', "\r\n")));
+    with(&db, &lf, &["create", "by_lf"]).assert_code(0);
+    with(&db, &crlf, &["create", "by_crlf"]).assert_code(0);
+    for migrations in [&lf, &crlf] {
+        with(&db, migrations, &["migrate-all", "--verify"]).assert_code(0);
+        with(&db, migrations, &["health-check"]).assert_code(0);
+    }
+    let bodies = "SELECT DISTINCT prosrc FROM pg_proc WHERE proname = 'f'";
+    assert_eq!(db.strings(bodies), ["\n    SELECT 'a\nb'\n"]);
+    // What an earlier release recorded of a checkout with CRLF, and sent as it was.
+    db.execute(
+        "UPDATE schema_migration SET script = replace(script, E'\\n', E'\\r\\n'), checksum = 'x' WHERE version = '1'",
+    );
+    assert_snapshot!(with(&db, &lf, &["migrate-all"]));
+}

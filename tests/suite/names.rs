@@ -93,12 +93,12 @@ fn one_bad_name_of_many_and_nothing_is_created() {
 
 #[test]
 fn the_messages() {
-    assert_snapshot!(Tenantry::new().args(["create", "a-b"]).run());
-    assert_snapshot!(Tenantry::new().args(["create", ""]).run());
-    assert_snapshot!(Tenantry::new().args(["create", "select"]).run());
-    assert_snapshot!(Tenantry::new().args(["create", "pg_x"]).run());
-    assert_snapshot!(Tenantry::new().args(["create", "--drop"]).run());
-    assert_snapshot!(Tenantry::new().args(["create", &"x".repeat(64)]).run());
+    assert_snapshot!(Tenantry::new().without_migrations().args(["create", "a-b"]).run());
+    assert_snapshot!(Tenantry::new().without_migrations().args(["create", ""]).run());
+    assert_snapshot!(Tenantry::new().without_migrations().args(["create", "select"]).run());
+    assert_snapshot!(Tenantry::new().without_migrations().args(["create", "pg_x"]).run());
+    assert_snapshot!(Tenantry::new().without_migrations().args(["create", "--drop"]).run());
+    assert_snapshot!(Tenantry::new().without_migrations().args(["create", &"x".repeat(64)]).run());
 }
 
 #[test]

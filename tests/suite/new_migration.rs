@@ -24,7 +24,12 @@ fn project() -> TempDir {
 }
 
 fn new(project: &Path, args: &[&str]) -> Tenantry {
-    Tenantry::new().arg("new-migration").args(args).current_dir(project).hide(project.to_string_lossy(), "PROJECT")
+    Tenantry::new()
+        .without_migrations()
+        .arg("new-migration")
+        .args(args)
+        .current_dir(project)
+        .hide(project.to_string_lossy(), "PROJECT")
 }
 
 /// A version made of the time now differs from run to run.
@@ -42,8 +47,9 @@ fn for_tenants_and_for_public() {
         assert_dated!(output);
         let made = project.path().join(output.stdout.trim_end());
         let read = |file: &str| fs::read_to_string(made.join(file)).expect("the file was made");
-        let up = "-- What this migration changes. It runs in one transaction, in each schema that it is for.\n";
-        assert_eq!((read("up.sql").as_str(), read("down.sql").as_str()), (up, "-- What takes it back.\n"));
+        let up = "-- Statements that apply this migration. They run in one transaction in each schema.\n";
+        let down = "-- Statements that revert this migration.\n";
+        assert_eq!((read("up.sql").as_str(), read("down.sql").as_str()), (up, down));
         assert_eq!(fs::read_dir(&made).expect("a folder").count(), 2);
     }
 }

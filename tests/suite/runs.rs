@@ -242,7 +242,7 @@ fn one_that_pauses_is_at_work() {
     let path = migrations.path().to_str().unwrap();
     let args = ["migrate-all", "--batch", "3", "--pause", "10min", "--tenant-migrations", path];
     let run = db.tenantry(args).spawn();
-    run.wait_for_stderr_line("after a pause");
+    run.wait_for_stderr_line("pausing for 10m before the next batch");
     (0..5).for_each(|_| assert_eq!(state(&db), (true, true)));
     let show = db.tenantry(["runs", "show", "1"]).run();
     assert!(show.stderr.contains("at work") && !show.stderr.contains("cut off"), "{}", show.stderr);

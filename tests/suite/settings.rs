@@ -11,7 +11,7 @@ use crate::assert_snapshot;
 use crate::drop::Screen;
 use crate::list::{create_older, fleet, older};
 use crate::support::migrations::Dir;
-use crate::support::tls::{PASSWORD, ROLE};
+use crate::support::tls::{PASSWORD, ROLE, Tls};
 use crate::support::{Database, Output, Tenantry, Terminal, tls};
 
 fn folder() -> TempDir {
@@ -57,6 +57,29 @@ fn other_settings_come_from_the_file_too() {
 }
 
 #[test]
+fn only_settings_are_taken_from_the_file() {
+    let db = fleet(&["acme"]);
+    let folder = folder_with(
+        "LD_PRELOAD=/nowhere.so\nPATH=/nowhere\nHOME=/nowhere\nSECRET=hunter2\nPATH=again\nTENANTRY_FORMAT=json\n",
+    );
+    let list = |args: &[&str]| db.tenantry(["list"]).args(args).current_dir(folder.path()).run();
+    let output = list(&["--verbose"]);
+    assert_eq!(output.json()["tenants"][0]["name"], "acme");
+    assert_eq!(
+        output.stderr.lines().next(),
+        Some(
+            "ignored in .env, as they are no settings: LD_PRELOAD, PATH, HOME, SECRET \
+             (settings are DATABASE_URL, PG* and TENANTRY_*)"
+        )
+    );
+    assert!(!list(&[]).stderr.contains("ignored"), "only --verbose shows them");
+    // References to other variables are replaced, and other special characters are kept.
+    let folder = folder_with("PART=where\nPGHOST=\"/no${PART}/'a' \\$b\"\nPGPORT=1\n");
+    let fails = Tenantry::new().args(["list"]).current_dir(folder.path()).run();
+    assert!(fails.assert_code(3).stderr.contains("/nowhere/'a' $b"), "{}", fails.stderr);
+}
+
+#[test]
 fn a_broken_file_is_reported_without_its_secrets() {
     for text in [
         "DATABASE_URL=\"postgres://u:hunter2@h/db\n",
@@ -95,7 +118,7 @@ fn every_setting_has_a_variable() {
         assert!(whole.contains("[env: "), "{flag} has no variable: {whole}");
         seen += 1;
     }
-    assert_eq!(seen, 15, "{settings}");
+    assert_eq!(seen, 16, "{settings}");
 }
 
 #[test]
@@ -114,7 +137,7 @@ fn variables_work_like_their_flags() {
     with("TENANTRY_EXTENSION_SCHEMA", "nowhere,public", &["create", "two"]).assert_code(2);
     db.execute("CREATE SCHEMA ext; CREATE SCHEMA \"Ext 2\"");
     with("TENANTRY_EXTENSION_SCHEMA", "ext,Ext 2", &["create", "two"]).assert_code(0);
-    let dir = Dir::new().add("20260101000000_a", "CREATE TABLE a(i int);").down("DROP TABLE a;");
+    let dir = Dir::copy_of_tenant().add("20990101000000_a", "CREATE TABLE a(i int);").down("DROP TABLE a;");
     with("TENANTRY_TENANT_MIGRATIONS", &dir.path().to_string_lossy(), &["create", "small"]).assert_code(0);
     assert_eq!(db.string("SELECT to_regclass('small.a')"), "small.a");
     let dir = Dir::new().add("20990101000000_p", "CREATE TABLE p(i int);").down("DROP TABLE p;");
@@ -220,7 +243,8 @@ fn assert_secret(output: &Output, secrets: &[&str]) {
 #[test]
 fn passwords() {
     let db = Database::on(tls().server());
-    let url = format!("postgresql://{ROLE}@localhost:{}/{}?sslmode=require", tls().port(), db.name());
+    let (address, port) = (Tls::ADDRESS, tls().port());
+    let url = format!("postgresql://{ROLE}@localhost:{port}/{}?{address}&sslmode=require", db.name());
     let list =
         |url: &str| Tenantry::new().args(["list"]).env("DATABASE_URL", url).hide(tls().port().to_string(), "PORT");
     let works = |output: Output| {
@@ -235,7 +259,7 @@ fn passwords() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("its mode");
     works(list(&url).env("PGPASSFILE", &file).run());
     works(list(&format!("{url}&passfile={}", file.display())).run());
-    let pairs = format!("host=localhost port={} user={ROLE} dbname={} sslmode=require", tls().port(), db.name());
+    let pairs = format!("host=localhost {address} port={port} user={ROLE} dbname={} sslmode=require", db.name());
     works(list(&format!("{pairs} password='{PASSWORD}'")).run());
     works(list(&format!("{pairs} password={PASSWORD}")).run());
 
@@ -410,8 +434,10 @@ fn json_of_create() {
         "20260101000000_broken",
         "CREATE TABLE ok(i int);\n\nINSERT INTO ok VALUES (1);\nALTER TABLE ok ADD CONSTRAINT few CHECK (i < 1);\n",
     );
-    let broken = db.tenantry(["create", "broken", "--format", "json"]).env("TENANTRY_TENANT_MIGRATIONS", dir.path());
+    let other = fleet(&[]);
+    let broken = other.tenantry(["create", "broken", "--format", "json"]).env("TENANTRY_TENANT_MIGRATIONS", dir.path());
     assert_snapshot!(broken.run());
+    assert_eq!(other.tenantry(["list", "--names"]).run().stdout, "");
     assert_eq!(db.tenantry(["list", "--names"]).run().stdout, "acme\nthere\n");
 }
 

@@ -3,8 +3,10 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fs;
+use std::thread;
 use std::time::Duration;
 
+use diesel::connection::SimpleConnection;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
@@ -15,6 +17,7 @@ use tenantry::{Connector, Database as Connected};
 use crate::adopt::url_of_a_stranger;
 use crate::assert_snapshot;
 use crate::list::{create_older, fleet};
+use crate::reference::must_commit;
 use crate::support::migrations::Dir;
 use crate::support::{Database, Output};
 
@@ -144,7 +147,7 @@ fn a_repair_is_by_the_reference_that_the_difference_is_from() {
     let run = |args: &[&str]| db.tenantry(args).current_dir(folder.path()).run();
     run(&["reference", "--of", "acme", "--output", "of acme.jsonl"]).assert_code(0);
     let json = run(&["health-check", "--reference", "of acme.jsonl", "--format", "json"]).json();
-    assert_eq!(json["findings"][0]["mended_by"], "tenantry repair-plan globex --reference 'of acme.jsonl'");
+    assert_eq!(json["findings"][0]["fix"], "tenantry repair-plan globex --reference 'of acme.jsonl'");
     let told = run(&["diff", "globex", "--reference", "of acme.jsonl"]);
     assert!(told.stderr.contains("'tenantry repair-plan globex --reference 'of acme.jsonl''"), "{}", told.stderr);
 }
@@ -339,19 +342,170 @@ fn a_stamp_spares_the_reading_and_full_does_not_believe_it() {
     assert!(drift(&full).contains(&"tenant_02 index.valid".to_owned()));
 }
 
-/// A migration that must be committed before the next one: the enum is older than the transaction in which a value of it
-/// is used, for it is not the tenant's.
-fn must_commit() -> Dir {
-    Dir::copy_of_tenant()
-        .add("20990101000000_add", "ALTER TYPE public.mood ADD VALUE IF NOT EXISTS 'fine';")
-        .add("20990102000000_use", "CREATE TABLE moods (mood public.mood DEFAULT 'fine');")
+/// A session with an open transaction.
+fn hold(db: &Database, sql: &str) -> diesel::pg::PgConnection {
+    let mut session = db.connect();
+    session.batch_execute(&format!("BEGIN; {sql}")).expect("the change");
+    session
+}
+
+/// Runs a check that remembers, and changes a tenant of it after its fingerprint was read and while it is read in full.
+///
+/// Both readings of a view wait for a lock on it. The first lock lets the check read the fingerprint, and the second one,
+/// which is requested while the check waits for the first, makes it wait once more.
+fn check_while(db: &Database, tenant: &str, change: &str) -> Output {
+    let lock = format!("LOCK TABLE {tenant}.open_tasks");
+    let mut first = hold(db, &lock);
+    let running = db.tenantry(["health-check", "--remember", "--format", "json"]).spawn();
+    db.wait_for_waiters(1);
+    let mut second = db.connect();
+    let message = format!("BEGIN; {lock}; {change}");
+    let mut second = thread::scope(|scope| {
+        let requested = scope.spawn(move || {
+            second.batch_execute(&message).expect("the change");
+            second
+        });
+        db.wait_for_waiters(2);
+        first.batch_execute("ROLLBACK").expect("the lock is released");
+        requested.join().expect("the second lock")
+    });
+    db.wait_for_waiters(1);
+    second.batch_execute("COMMIT").expect("the change");
+    running.wait()
+}
+
+/// The tenants that a check reports as unchecked, with the reason.
+fn unchecked(output: &Output) -> Vec<String> {
+    let list = output.json()["unchecked"].as_array().expect("a list").clone();
+    let text = |value: &Value| value.as_str().unwrap_or("database").to_owned();
+    list.iter().map(|entry| format!("{}: {}", text(&entry["tenant"]), text(&entry["why"]))).collect()
+}
+
+/// A fleet in which every tenant but the last has drifted in the same way, so that one of them represents the others.
+fn drifted_fleet() -> Database {
+    let db = large_fleet();
+    let drift = (1..=12).map(|n| format!("CREATE INDEX tmp ON tenant_{n:02}.users (id);")).collect::<String>();
+    db.execute(&drift);
+    db
+}
+
+/// The tenants with stored stamps.
+fn stamped(db: &Database) -> Vec<String> {
+    db.strings("SELECT t.name FROM schema_stamp s JOIN schema_tracker t ON t.id = s.tenant ORDER BY 1")
+}
+
+#[test]
+fn a_representative_that_is_repaired_while_it_is_read_does_not_hide_the_drift_of_others() {
+    let db = drifted_fleet();
+    // Of tenants that are alike the last one is read in full.
+    let output = check_while(&db, "tenant_12", "DROP INDEX tenant_12.tmp");
+    output.assert_code(1);
+    let expected: Vec<String> = (1..=11).map(|n| format!("tenant_{n:02} index.extra")).collect();
+    assert_eq!(drift(&output), expected, "{}", output.stdout);
+    // Where the wait for the lock took too long, the tenant is unchecked.
+    assert!(unchecked(&output).iter().all(|line| line.starts_with("tenant_12: ")), "{}", output.stdout);
+    assert!(stamped(&db).iter().all(|tenant| tenant == "tenant_12"), "no drifted tenant is remembered as healthy");
+    assert_eq!(drift_of(&db), expected);
+}
+
+#[test]
+fn a_representative_that_drifts_while_it_is_read_does_not_accuse_others() {
+    let db = large_fleet();
+    let output = check_while(&db, "tenant_12", "CREATE INDEX tmp ON tenant_12.users (id)");
+    let of_others = |lines: Vec<String>| lines.into_iter().find(|line| !line.starts_with("tenant_12"));
+    assert_eq!(of_others(drift(&output)), None, "{}", output.stdout);
+    assert_eq!(of_others(unchecked(&output)), None, "{}", output.stdout);
+    assert!(!stamped(&db).contains(&"tenant_12".to_owned()), "what is remembered is from before the change");
+    assert_eq!(stamped(&db).len(), 11);
+    assert_eq!(drift_of(&db), ["tenant_12 index.extra"]);
+}
+
+#[test]
+fn tenants_that_are_dropped_during_a_check_disappear_from_it() {
+    let db = drifted_fleet();
+    let mut session = hold(
+        &db,
+        "LOCK TABLE tenant_12.open_tasks; DELETE FROM schema_tracker WHERE name IN ('tenant_05', 'tenant_12'); \
+         DROP SCHEMA tenant_05 CASCADE; DROP SCHEMA tenant_12 CASCADE",
+    );
+    // Reading the ledgers waits for the drop.
+    let running = db.tenantry(["health-check", "--format", "json"]).spawn();
+    db.wait_for_waiters(1);
+    session.batch_execute("COMMIT").expect("the change");
+    let output = running.wait();
+    output.assert_code(1);
+    let gone = |line: &String| line.starts_with("tenant_05") || line.starts_with("tenant_12");
+    assert!(!drift(&output).iter().any(gone), "{}", output.stdout);
+    assert_eq!(unchecked(&output), [""; 0]);
+    assert_eq!(output.json()["checked"], 10);
+}
+
+#[test]
+fn checks_and_drops_at_once_never_fail_for_what_is_gone() {
+    let names: Vec<String> = (1..=40).map(|n| format!("tenant_{n:02}")).collect();
+    let db = fleet(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let dropping = db.tenantry(["drop", "--yes"]).args(&names[10..]).args(["--jobs", "2"]).spawn();
+    let left = || db.count("SELECT count(*) FROM schema_tracker");
+    while left() > 10 {
+        let output = db.tenantry(["health-check", "--allow-unchecked", "--format", "json"]).run();
+        assert!(matches!(output.code, Some(0 | 1)), "{}", output.stderr);
+        assert!(drift(&output).iter().all(|line| line.ends_with(" -")), "nothing drifts: {}", output.stdout);
+    }
+    dropping.wait().assert_code(0);
+    db.tenantry(["health-check"]).run().assert_code(0);
+}
+
+#[test]
+fn a_tenant_that_cannot_be_read_is_unchecked_and_not_healthy() {
+    let db = fleet(&["acme", "globex"]);
+    let _session = hold(&db, "LOCK TABLE acme.open_tasks");
+    let run = |args: &[&str]| db.tenantry(["health-check"]).args(args).run();
+    let output = run(&["--format", "json"]);
+    output.assert_code(1);
+    let why = unchecked(&output);
+    assert_eq!(why.len(), 1, "{why:?}");
+    assert!(why[0].starts_with("acme: the structure cannot be read: "), "{why:?}");
+    assert_eq!(output.json()["healthy"], false);
+    assert_eq!((&output.json()["checked"], &output.json()["unhealthy"]), (&Value::from(1), &Value::from(0)));
+    run(&["--allow-unchecked"]).assert_code(0);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.xml");
+    let junit = |args: &[&str]| {
+        run(&[&["--junit", path.to_str().unwrap()], args].concat());
+        fs::read_to_string(&path).unwrap()
+    };
+    assert!(junit(&[]).contains("<error message=\"not checked: "), "{}", junit(&[]));
+    assert!(junit(&["--allow-unchecked"]).contains("<skipped message=\"not checked: "));
+}
+
+#[test]
+fn stamps_of_few_and_of_many_tenants_are_the_same() {
+    // More than are looked up by index: then all catalogs are scanned, and the few that are read in full are not.
+    let names: Vec<String> = (1..=101).map(|n| format!("t{n:03}")).collect();
+    let db = fleet(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let extra = "CREATE TYPE t101.pair AS (a int, b int); CREATE TYPE t101.mood AS ENUM ('ok'); \
+         CREATE TYPE t101.span AS RANGE (subtype = int); CREATE DOMAIN t101.small AS int CHECK (value < 9); \
+         CREATE FUNCTION t101.f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; \
+         CREATE AGGREGATE t101.total(int) (sfunc = int4pl, stype = int); \
+         CREATE OPERATOR t101.### (leftarg = int, rightarg = int, function = int4pl); \
+         CREATE COLLATION t101.c FROM \"C\"; CREATE MATERIALIZED VIEW t101.m AS SELECT 1 AS i; \
+         CREATE STATISTICS t101.s ON id, email FROM t101.users; \
+         CREATE TEXT SEARCH CONFIGURATION t101.ts (COPY = simple); \
+         CREATE OPERATOR FAMILY t101.family USING btree; COMMENT ON TYPE t101.mood IS 'x'; \
+         CREATE TABLE t101.parted (i int, e t101.mood[]) PARTITION BY LIST (i); \
+         CREATE TABLE t101.part PARTITION OF t101.parted FOR VALUES IN (1); \
+         ALTER DEFAULT PRIVILEGES IN SCHEMA t101 GRANT SELECT ON TABLES TO PUBLIC";
+    db.execute(extra);
+    let output = db.tenantry(["health-check", "--format", "json"]).run();
+    assert_eq!(unchecked(&output), [""; 0], "a tenant that did not change is compared");
+    assert_eq!(output.json()["checked"], 101);
+    assert!(drift(&output).iter().all(|line| line.starts_with("t101 ")), "{}", output.stdout);
 }
 
 #[test]
 fn what_no_transaction_takes_is_made_in_a_schema_that_is_dropped() {
     let db = fleet(&[]);
-    db.execute("CREATE TYPE public.mood AS ENUM ('ok')");
-    let dir = must_commit();
+    let dir = must_commit(Dir::copy_of_tenant());
     let run = |args: &[&str]| db.tenantry(args).arg("--tenant-migrations").arg(dir.path()).run();
     let schemas = || db.count("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'tenantry\\_reference%'");
     run(&["health-check"]).assert_code(0);
@@ -383,11 +537,10 @@ fn what_no_transaction_takes_is_made_in_a_schema_that_is_dropped() {
 #[test]
 fn a_reference_whose_migration_fails_leaves_nothing() {
     let db = fleet(&["acme"]);
-    db.execute("CREATE TYPE public.mood AS ENUM ('ok')");
-    let dir = must_commit().add("20990103000000_broken", "CREATE TABLE broken (i no_such_type);");
+    let dir = must_commit(Dir::copy_of_tenant()).add("20990104000000_broken", "CREATE TABLE broken (i no_such_type);");
     let output = db.tenantry(["health-check", "--tenant-migrations"]).arg(dir.path()).run();
     output.assert_code(1);
-    assert!(output.stdout.contains("20990103000000_broken fails in an empty schema"), "{}", output.stdout);
+    assert!(output.stdout.contains("20990104000000_broken fails in an empty schema"), "{}", output.stdout);
     assert_eq!(db.count("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'tenantry\\_reference%'"), 0);
 }
 

@@ -1,10 +1,8 @@
 //! What goes wrong in ways that a simple tool does not think of.
 
-use std::time::Duration;
-
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use tenantry::{Connector, MigrationSet, Tenancy};
+use tenantry::{MigrationSet, Tenancy};
 
 use crate::create::{schemas, set_up};
 use crate::messages::small_fleet;
@@ -50,7 +48,7 @@ fn a_schema_renamed_between_statements_stops_what_is_not_transactional() {
     holder.batch_execute("ROLLBACK").unwrap();
     let output = run.wait();
     output.assert_code(1);
-    assert!(output.stderr.contains("its schema does not exist"), "{}", output.stderr);
+    assert!(output.stderr.contains("schema does not exist"), "{}", output.stderr);
     assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE relname IN ('customers', 'more')"), 0);
 }
 
@@ -79,7 +77,7 @@ fn a_statement_that_took_effect_unheard_is_not_run_again() {
     );
     let edited = with(&db, &migrations, &["migrate-all"]).run();
     edited.assert_code(1);
-    assert!(edited.stderr.contains("was changed after the first 2 of its statements took effect"), "{}", edited.stderr);
+    assert!(edited.stderr.contains("was changed after its first 2 statements were executed"), "{}", edited.stderr);
     let first_two = up.lines().take(2).map(|line| format!("{};", line.trim_end_matches(';'))).collect::<String>();
     db.execute(&format!("UPDATE schema_tracker SET unfinished_digest = md5($${first_two}$$)"));
     with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
@@ -99,7 +97,7 @@ fn a_migration_that_was_changed_halfway_is_not_taken_for_done() {
         migrations.write("2_b/up.sql", changed);
         let output = with(&db, &migrations, &["migrate-all"]).run();
         output.assert_code(1);
-        assert!(output.stderr.contains("put those statements back, unchanged"), "{}", output.stderr);
+        assert!(output.stderr.contains("restore those statements unchanged"), "{}", output.stderr);
     }
     migrations.write("2_b/up.sql", "CREATE TABLE x (i int); CREATE TABLE y (i int); CREATE TABLE z (i int);");
     with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
@@ -183,11 +181,15 @@ fn one_odd_ledger_is_one_tenants_problem() {
     let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "CREATE TABLE b (i int);");
     let output = with(&db, &migrations, &["migrate-all"]).run();
     output.assert_code(1);
-    assert!(output.stderr.contains("tenant t00001: its ledger cannot be read"), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("tenant t00001: its ledger is not valid: it has no column version"),
+        "{}",
+        output.stderr
+    );
     assert!(output.stderr.contains("2 tenants migrated, 1 failed"), "{}", output.stderr);
     let health = with(&db, &migrations, &["health-check"]).run();
     health.assert_code(1);
-    assert!(health.stdout.contains("unreadable"), "{}", health.stdout);
+    assert!(health.stdout.contains("invalid-ledger"), "{}", health.stdout);
 }
 
 #[test]
@@ -222,7 +224,8 @@ fn held_up_cleanup() -> (Database, PgConnection, Running) {
     let mut other = db.connect();
     // What measures the table gets its lock, and what drops it waits.
     other.batch_execute("BEGIN; LOCK TABLE t00000.held IN ACCESS SHARE MODE").unwrap();
-    let run = db.tenantry(["cleanup", "--yes"]).spawn();
+    let migrations = Dir::new().add("1_a", "SELECT 1");
+    let run = with(&db, &migrations, &["cleanup", "--yes"]).spawn();
     db.wait_for_waiters(1);
     (db, other, run)
 }
@@ -279,8 +282,8 @@ fn an_applications_work_in_a_tenant_ends_with_its_path() {
     let db = set_up();
     db.tenantry(["create", "acme"]).run().assert_code(0);
     let tenancy = Tenancy::new(MigrationSet::from_dir(Dir::copy_of_tenant().path()).unwrap()).unwrap();
-    let connector = Connector::new(db.url().parse().unwrap(), Duration::from_secs(5), |_| None);
-    let mut conn = connector.connect().unwrap();
+    // A connection of the application's own.
+    let mut conn = db.connect();
     let path = |conn: &mut PgConnection| -> String {
         diesel::select(diesel::dsl::sql::<diesel::sql_types::Text>("current_setting('search_path')"))
             .get_result(conn)
@@ -310,12 +313,19 @@ fn a_public_schema_that_is_missing_is_told() {
 fn a_lock_on_a_table_outside_is_no_finding() {
     let db = set_up();
     db.execute("CREATE TABLE public.plans (i int PRIMARY KEY)");
-    let migrations = Dir::new().add("1_a", "CREATE TABLE a (plan int REFERENCES public.plans);");
+    let migrations = Dir::new()
+        .add("1_a", "CREATE TABLE a (plan int REFERENCES public.plans);")
+        .metadata("run_in_transaction = true\nchanges_outside = \"a key to the shared plans\"");
     with(&db, &migrations, &["create", "acme"]).run().assert_code(0);
     let mut holder = db.connect();
     holder.batch_execute("BEGIN; LOCK TABLE public.plans IN ROW EXCLUSIVE MODE").unwrap();
-    let output = with(&db, &migrations, &["health-check"]).run();
+    let output = with(&db, &migrations, &["health-check", "--allow-unchecked"]).run();
     output.assert_code(0);
     assert!(output.stderr.contains("is locked"), "{}", output.stderr);
+    // Nothing was found, but nothing was checked either.
+    let output = with(&db, &migrations, &["health-check"]).run();
+    output.assert_code(1);
+    assert_eq!(output.stdout, "");
+    assert!(output.stderr.contains("0 tenants checked, 1 unchecked"), "{}", output.stderr);
     holder.batch_execute("ROLLBACK").unwrap();
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::assert_snapshot;
+use crate::support::tls::Tls;
 use crate::support::{Database, Tenantry, tls};
 
 fn at(url: &str, args: &[&str]) -> Tenantry {
@@ -31,7 +32,8 @@ fn encrypted_but_not_verified() {
     let url = format!("postgresql://postgres@127.0.0.1:{}/{}?sslmode=require", tls().port(), db.name());
     at(&url, &["migrate-public"]).run().assert_code(0);
     at(&url, &["create", "acme"]).run().assert_code(0);
-    let pairs = format!("host=localhost port={} user=postgres dbname={} sslmode=require", tls().port(), db.name());
+    let (address, port) = (Tls::ADDRESS, tls().port());
+    let pairs = format!("host=localhost {address} port={port} user=postgres dbname={} sslmode=require", db.name());
     assert_eq!(at(&pairs, &["list", "--names"]).run().assert_code(0).stdout, "acme\n");
     // The variable is libpq's own.
     let url = url.replace("?sslmode=require", "");
@@ -56,7 +58,8 @@ fn a_certificate_of_another_authority() {
         .expect("openssl");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let url = |root: &str| {
-        format!("postgresql://postgres@localhost:{}/postgres?sslmode=verify-full&sslrootcert={root}", tls().port())
+        let (address, port) = (Tls::ADDRESS, tls().port());
+        format!("postgresql://postgres@localhost:{port}/postgres?{address}&sslmode=verify-full&sslrootcert={root}")
     };
     assert_snapshot!(at(&url(&text(&other)), &["list"]).run());
     assert_snapshot!(at(&url("/nonexistent/root.crt"), &["list"]).run());

@@ -12,17 +12,18 @@ use crate::lifecycle::{self, Adopted};
 use crate::migration::Version;
 use crate::name::TenantName;
 
-/// Take existing schemas into the tracker, as they are
+/// Add existing schemas to the tracker, unchanged
 ///
-/// With a baseline, the migrations up to it are recorded in the schema's ledger as applied, without running them. A schema
-/// that has objects in it but no ledger needs one.
+/// With a baseline, the migrations up to it are recorded as applied in the schema's ledger, without running them. A schema
+/// that has objects but no ledger needs one. The command can be repeated: schemas that are adopted already are reported as
+/// unchanged.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The schemas
+    /// Schemas to adopt
     #[arg(value_name = "NAME", required = true)]
     names: Vec<TenantName>,
 
-    /// The newest migration that the schemas have already
+    /// Newest migration that the schemas already contain
     #[arg(long, value_name = "VERSION")]
     baseline: Option<Version>,
 }
@@ -45,6 +46,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         n => format!(", with {} recorded as applied", count(n, "migration")),
     };
     let mut summary = Summary::of(format!("{} adopted{recorded}", count(report.adopted.len(), "tenant")))
+        .with(report.unchanged.len(), "unchanged")
         .with_failed(&report.failed)
         .with(report.not_reached.len(), "not reached");
     if !report.is_success() {
@@ -52,7 +54,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     summary.tell(output, report.is_success());
     if !report.adopted.is_empty() {
-        output.next(format_args!("'{}' tells what they lack", context.command("health-check")));
+        output.next(format_args!("'{}' shows what is missing", context.command("health-check")));
     }
     if let Some(again) = again(&report, baseline) {
         output.hint(format_args!("to try again: {}", context.command(&again)));
@@ -60,8 +62,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     Ok(report::exit(report.ended.as_ref(), report.is_success()))
 }
 
-/// The command that adopts what is left, where that may help. What is adopted already would be refused, so that it has names
-/// however many they are.
+/// The command that adopts the remaining schemas, if repeating it may help.
 fn again(report: &Adopted, baseline: Option<&Version>) -> Option<String> {
     let left = report.to_try_again();
     if left.is_empty() {
@@ -73,9 +74,11 @@ fn again(report: &Adopted, baseline: Option<&Version>) -> Option<String> {
 
 #[derive(Serialize)]
 struct Document {
-    /// The id of the run, as `runs` knows it.
+    /// The id of the run, as `runs` shows it; null if there was nothing to do.
     run: Option<i64>,
     adopted: Vec<String>,
+    /// Active tenants whose ledger agrees with the baseline.
+    unchanged: Vec<String>,
     /// How many migrations each ledger was given.
     recorded: usize,
     failed: Vec<FailedDocument>,
@@ -89,6 +92,7 @@ impl Document {
         Self {
             run: report.run,
             adopted: report.adopted.iter().map(TenantName::to_string).collect(),
+            unchanged: report.unchanged.iter().map(TenantName::to_string).collect(),
             recorded: report.recorded,
             failed: FailedDocument::all(&report.failed, context),
             not_reached: report.not_reached.iter().map(TenantName::to_string).collect(),

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::drop::{HEAD, PlanDocument, ReportDocument, cells, goes_in_steps, in_steps, told};
+use super::drop::{PlanDocument, ReportDocument, cells, goes_in_steps, head, in_steps, told};
 use crate::cli::confirm::{Answer, confirm};
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
@@ -14,33 +14,35 @@ use crate::lifecycle::{self, CleanupPlan, CleanupReport};
 
 /// Reset the database: drop every tenant, revert the public migrations, drop the public ledger
 ///
-/// What was never tracked stays, unless --include-orphans. An interrupted cleanup is simply run again.
+/// Schemas that were never tracked are kept, unless --include-orphans. If a cleanup is interrupted, run it again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Do it without asking
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 
-    /// Show what would go, and do nothing
+    /// Show what would be dropped, and change nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Also drop schemas that look like a tenant's and that the tracker does not have
+    /// Also drop untracked schemas that look like a tenant's
     #[arg(long)]
     include_orphans: bool,
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let tenancy = context.tenancy()?;
+    // Orphaned schemas are recognized by the migrations in their ledgers.
+    let tenancy = if args.include_orphans { context.tenancy()? } else { context.tenancy_if_chosen()? };
     let mut db = context.database()?;
     let plan = lifecycle::plan_cleanup(&mut db, &tenancy, args.include_orphans)?;
     let output = context.output();
     let blocked = !plan.tenants.failed.is_empty();
     if args.dry_run {
+        context.show_migrations(&tenancy);
         if output.is_json() {
             output.json(&PlanOfCleanup::new(&plan, context))?;
         } else if !plan.tenants.drops.is_empty() {
-            output.table(&HEAD, plan.tenants.drops.iter().map(cells))?;
+            output.table(&head(&plan.tenants), plan.tenants.drops.iter().map(cells))?;
         }
         in_steps(output, &plan.tenants);
         report::failures(context, &plan.tenants.failed);
@@ -55,12 +57,13 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     if !args.yes {
+        context.show_migrations(&tenancy);
         super::drop::show(output, &plan.tenants);
-        anstream::eprintln!("{}", would(&plan));
+        output.summary(would(&plan));
     }
     let database = plan.database.clone();
     confirm(args.yes, "Type the database's name to go on:", Answer::Text(&database))?;
-    let foreign_versions = plan.foreign_versions;
+    let (foreign_versions, kept) = (plan.foreign_versions, plan.kept.clone());
     let mut progress = Progress::new(output, "dropped").in_steps(goes_in_steps(&plan.tenants));
     let report = lifecycle::cleanup(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
@@ -79,34 +82,49 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         output.hint(format_args!("to go on: {again}"));
         return Ok(exit);
     }
+    if !kept.is_empty() {
+        output.status(format_args!("{}: {}", kept_by_diesel(&kept), kept.join(", ")));
+    }
     match (report.ledger_dropped, foreign_versions) {
-        (true, _) => output.status("the public ledger is dropped"),
+        (true, _) => output.status("public.schema_ledger dropped"),
         (false, 0) => {}
         (false, n) => {
-            output.status(format_args!("the public ledger stays: it records {} of others", count(n, "migration")));
+            output.status(format_args!("public.schema_ledger kept: it records {}", count(n, "other migration")));
         }
     }
     let (first, then) = (context.command("migrate-public"), context.command("create NAME"));
-    output.next(format_args!("to begin anew: {first}, then {then}"));
+    output.next(format_args!("to start again: {first}, then {then}"));
     Ok(exit)
 }
 
-/// What a plan comes to, in a sentence.
+/// Summarizes a plan in one sentence.
 fn would(plan: &CleanupPlan) -> String {
     let tenants =
         format!("in the database {}: {} would be dropped", plan.database, count(plan.tenants.drops.len(), "tenant"));
     if !plan.tenants.failed.is_empty() {
         let left = thousands(plan.tenants.failed.len());
         return format!(
-            "{tenants}, and {left} cannot be; the public migrations and the public ledger would stay for them"
+            "{tenants}, and {left} cannot be; the public migrations and public.schema_ledger would be kept for them"
         );
     }
     let ledger = match (plan.has_ledger, plan.foreign_versions) {
         (false, _) => "there is no public ledger".to_owned(),
-        (true, 0) => "the public ledger would be dropped".to_owned(),
-        (true, n) => format!("the public ledger would stay, for it records {} of others", count(n, "migration")),
+        (true, 0) => "public.schema_ledger would be dropped".to_owned(),
+        (true, n) => format!("public.schema_ledger would be kept, as it records {}", count(n, "other migration")),
     };
-    format!("{tenants}, {} reverted, and {ledger}", count(plan.public.len(), "public migration"))
+    let kept = match plan.kept.as_slice() {
+        [] => String::new(),
+        kept => format!(" ({})", kept_by_diesel(kept)),
+    };
+    format!("{tenants}, {} reverted{kept}, and {ledger}", count(plan.public.len(), "public migration"))
+}
+
+/// How many public migrations are not reverted, and why.
+fn kept_by_diesel(kept: &[String]) -> String {
+    format!(
+        "{} kept, recorded by diesel_cli in public.__diesel_schema_migrations",
+        count(kept.len(), "public migration")
+    )
 }
 
 #[derive(Serialize)]
@@ -114,8 +132,10 @@ struct PlanOfCleanup {
     database: String,
     tenants: PlanDocument,
     revert: Vec<String>,
-    /// Whether the public ledger goes: it records nothing of others.
+    /// Whether the public ledger is dropped: it records nothing that is not reverted or kept.
     drop_ledger: bool,
+    /// The versions that are not reverted because Diesel's ledger records them too.
+    kept: Vec<String>,
 }
 
 impl PlanOfCleanup {
@@ -124,6 +144,7 @@ impl PlanOfCleanup {
             database: plan.database.clone(),
             tenants: PlanDocument::new(&plan.tenants, context),
             revert: plan.public.clone(),
+            kept: plan.kept.clone(),
             drop_ledger: plan.has_ledger && plan.foreign_versions == 0 && plan.tenants.failed.is_empty(),
         }
     }
@@ -134,7 +155,7 @@ struct ReportOfCleanup {
     tenants: ReportDocument,
     reverted: Vec<String>,
     ledger_dropped: bool,
-    /// Why the public migrations are not all reverted, or null.
+    /// The error that stopped the public migrations from being reverted, or null.
     error: Option<String>,
 }
 

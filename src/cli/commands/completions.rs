@@ -1,7 +1,5 @@
 //! `completions`
 
-use std::io::{self, Write};
-
 use anyhow::Result;
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -9,6 +7,7 @@ use clap_complete::Shell;
 use crate::cli::Arguments;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
+use crate::cli::output::to_stdout;
 
 /// Print a completion script for a shell
 #[derive(Debug, clap::Args)]
@@ -25,8 +24,6 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, name, &mut script);
-    let mut out = io::stdout().lock();
-    out.write_all(&script)?;
-    out.flush()?;
+    to_stdout(|out| out.write_all(&script))?;
     Ok(Exit::Done)
 }

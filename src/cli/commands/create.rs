@@ -44,7 +44,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let plan = lifecycle::plan_create(&mut db, &tenancy, &names, if_exists)?;
     let mut progress = Progress::new(context.output(), "created");
     if !args.if_not_exists {
-        progress = progress.resumed_by("the same command with --if-not-exists goes on from there");
+        progress = progress.resumed_by("repeat the command with --if-not-exists to resume");
     }
     let report = lifecycle::create(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
     std::mem::drop(progress);

@@ -1,5 +1,6 @@
 //! `demo`
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -42,7 +43,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         let url = context.settings().database_url.clone().unwrap_or_default();
         let mut db = context.database()?;
         let names = TENANTS.iter().map(|tenant| tenant.parse()).collect::<Result<Vec<SchemaName>, _>>()?;
-        let in_use = db.server().has_tracker || db.server().has_public_ledger;
+        let server = db.server();
+        let in_use = server.has_tracker || server.has_public_ledger || server.has_diesel_ledger;
         if in_use || crate::lifecycle::any_exists(&mut db, &names)? {
             return Err(Usage::with_hint(
                 "the database has a tracker, a public ledger, or schemas of the names that the demonstration uses",
@@ -72,7 +74,7 @@ struct Story<'a> {
 
 impl<'a> Story<'a> {
     fn new(context: &'a Context, url: String, timing: bool) -> Result<Self> {
-        let migrations = context.tenancy()?.tenant_migrations().len();
+        let migrations = context.for_demo(url.clone(), None).tenancy()?.tenant_migrations().len();
         Ok(Self { context, url, timing, begun: Instant::now(), older: migrations.saturating_sub(2).max(1) })
     }
 
@@ -86,7 +88,7 @@ impl<'a> Story<'a> {
             return Err(error);
         }
         if self.timing {
-            self.context.output().status(format_args!("\nAll in all {}.", milliseconds(self.begun.elapsed())));
+            self.paragraph(format_args!("All in all {}.", milliseconds(self.begun.elapsed())));
         }
         Ok(Exit::Done)
     }
@@ -122,12 +124,12 @@ impl<'a> Story<'a> {
 
     /// The end of a cleanup, without tenants: what somebody else has created meanwhile stays, and the tracker for it.
     fn clean_up(&self) -> Result<()> {
-        let context = self.context.elsewhere(self.url.clone(), None);
+        let context = self.context.for_demo(self.url.clone(), None);
         let tenancy = context.tenancy()?;
         let mut db = context.database()?;
         let mut plan = crate::lifecycle::plan_cleanup(&mut db, &tenancy, false)?;
         plan.tenants = DropPlan::default();
-        self.context.output().status(format_args!("\n$ {} cleanup --yes", self.context.program()));
+        self.paragraph(format_args!("$ {} cleanup --yes", self.context.program()));
         let begun = Instant::now();
         let report = crate::lifecycle::cleanup(&mut db, &tenancy, plan, &Stop::default(), &mut ())?;
         if let Some(error) = report.failed {
@@ -142,12 +144,12 @@ impl<'a> Story<'a> {
     /// Runs a command as if it had been typed, with only the `first` tenant migrations.
     fn play(&self, first: Option<usize>, line: &str, expected: Exit) -> Result<()> {
         let program = self.context.program();
-        self.context.output().status(format_args!("\n$ {program} {line}"));
+        self.paragraph(format_args!("$ {program} {line}"));
         let words = std::iter::once(program).chain(line.split(' '));
         let matches = Arguments::command().try_get_matches_from(words)?;
         let command = Arguments::from_arg_matches(&matches)?.command;
         let begun = Instant::now();
-        let exit = command.run(&self.context.elsewhere(self.url.clone(), first))?;
+        let exit = command.run(&self.context.for_demo(self.url.clone(), first))?;
         self.took(begun.elapsed());
         if exit != expected {
             bail!("the demonstration failed: '{program} {line}' ended with {}, not {}", exit.code(), expected.code());
@@ -157,7 +159,7 @@ impl<'a> Story<'a> {
 
     /// Drops a table of one tenant, and copies the ledger of another into a schema of its own.
     fn break_by_hand(&self, broken: &str, copied: &str) -> Result<()> {
-        let context = self.context.elsewhere(self.url.clone(), None);
+        let context = self.context.for_demo(self.url.clone(), None);
         let tenancy = context.tenancy()?;
         let mut db = context.database()?;
         let tables = Reference::tables(&mut db, &tenancy)?;
@@ -174,14 +176,20 @@ impl<'a> Story<'a> {
             statements.insert(0, format!("DROP TABLE {}.{table} CASCADE", Identifier::from(&broken)));
         }
         for statement in statements {
-            self.context.output().status(format_args!("\n=# {statement};"));
+            self.paragraph(format_args!("=# {statement};"));
             db.connection().batch_execute(&statement).context("the demonstration failed")?;
         }
         Ok(())
     }
 
     fn say(&self, words: &str) {
-        self.context.output().status(format_args!("\n# {words}"));
+        self.paragraph(format_args!("# {words}"));
+    }
+
+    /// Prints a message after a blank line.
+    fn paragraph(&self, message: fmt::Arguments<'_>) {
+        self.context.output().status("");
+        self.context.output().status(message);
     }
 
     fn took(&self, time: Duration) {

@@ -10,23 +10,23 @@ use crate::cli::output::count;
 use crate::drift::{self, Diff, Difference, Level};
 use crate::name::TenantName;
 
-/// Show in what a tenant's structure differs from the reference, or from another tenant
+/// Show how a tenant differs from the reference
 ///
-/// A line that begins with - is expected, one with + is there. The exit code is 1 when something differs.
+/// Compares the structure of the tenant's schema with the reference, or with another tenant. Lines with - are expected but
+/// missing, lines with + are unexpected. The exit code is 1 if there are differences of the levels in --fail-on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The tenant
+    /// Name of the tenant
     name: TenantName,
 
-    /// Another tenant to hold it against, whichever migrations the two have
+    /// Compare with this tenant instead, whichever migrations the two have
     #[arg(conflicts_with = "reference")]
     other: Option<TenantName>,
 
     #[command(flatten)]
     comparing: Comparing,
 
-    /// Only differences of these levels make the exit code 1; the others are told all the same [default: structural,
-    /// security, privilege]
+    /// Fail only on differences of these levels; all are shown [default: structural, security, privilege]
     #[arg(long, value_name = "LEVEL", value_delimiter = ',')]
     fail_on: Vec<Level>,
 }
@@ -34,8 +34,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let accepted = args.comparing.accepted()?;
     let source = args.comparing.source()?;
-    let tenancy = context.tenancy()?;
-    let mut db = context.database()?;
+    let (tenancy, mut db) = context.comparing()?;
     db.require_tracker(&tenancy)?;
     let compared = match &args.other {
         Some(other) => drift::against_tenant(&mut db, &tenancy, &args.name, other)?,
@@ -58,12 +57,12 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     output.lines(differences.iter().flat_map(|difference| lines(difference, &own_name)))?;
     let against = args.other.as_ref().map_or("the reference", TenantName::as_str);
     output.status(match differences.len() {
-        0 => format!("{} is as {against}", args.name),
+        0 => format!("{} matches {against}", args.name),
         n => format!("{} differs from {against}: {}", args.name, count(n, "difference")),
     });
     if !differences.is_empty() && args.other.is_none() {
         let command = args.comparing.repair_plan(&args.name, context);
-        output.next(format_args!("'{command}' prints SQL that mends it"));
+        output.next(format_args!("'{command}' prints SQL that repairs it"));
     }
     Ok(exit_of(!failed, false))
 }
@@ -71,7 +70,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 fn lines(difference: &Difference, own_name: &str) -> Vec<String> {
     let (code, level, kind, name) = (difference.code(), difference.level, difference.kind(), difference.name(own_name));
     let leads_to = match &difference.leads_to {
-        Some(tenant) => format!("; leads to the tenant {tenant}"),
+        Some(tenant) => format!("; refers to tenant {tenant}"),
         None => String::new(),
     };
     let mut lines = vec![format!("{kind} {name} ({level}, {code}{leads_to})")];
@@ -96,11 +95,11 @@ pub(super) struct DifferenceDocument {
     level: &'static str,
     kind: &'static str,
     name: String,
-    /// Null where the reference has none.
+    /// Null if the reference does not have it.
     expected: Option<String>,
-    /// Null where the tenant has none.
+    /// Null if the tenant does not have it.
     actual: Option<String>,
-    /// The other tenant that what is there leads to.
+    /// The other tenant that the found value refers to.
     leads_to: Option<String>,
 }
 

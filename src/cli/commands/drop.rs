@@ -38,16 +38,17 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let tenancy = context.tenancy()?;
+    let tenancy = context.tenancy_if_chosen()?;
     let mut db = context.database()?;
     let if_missing = if args.if_exists { IfMissing::Accept } else { IfMissing::Fail };
     let plan = lifecycle::plan_drop(&mut db, &tenancy, &args.names, args.untracked, if_missing)?;
     let output = context.output();
     if args.dry_run {
+        context.show_migrations(&tenancy);
         if output.is_json() {
             output.json(&PlanDocument::new(&plan, context))?;
         } else if !plan.drops.is_empty() {
-            output.table(&HEAD, plan.drops.iter().map(cells))?;
+            output.table(&head(&plan), plan.drops.iter().map(cells))?;
         }
         in_steps(output, &plan);
         report::failures(context, &plan.failed);
@@ -56,6 +57,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     if !plan.drops.is_empty() {
         if !args.yes {
+            context.show_migrations(&tenancy);
             show(output, &plan);
         }
         let what = match plan.drops.as_slice() {
@@ -67,7 +69,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     let mut progress = Progress::new(output, "dropped")
         .in_steps(goes_in_steps(&plan))
-        .resumed_by("the same command with --if-exists goes on from there");
+        .resumed_by("repeat the command with --if-exists to resume");
     let report = lifecycle::drop_tenants(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
     if output.is_json() {
@@ -89,7 +91,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 /// Shows on standard error what a question is about.
 pub(super) fn show(output: &Output, plan: &DropPlan) {
     if !plan.drops.is_empty() {
-        output.table_aside(&HEAD, plan.drops.iter().map(cells));
+        output.table_aside(&head(plan), plan.drops.iter().map(cells));
     }
     in_steps(output, plan);
     if !plan.failed.is_empty() {
@@ -119,7 +121,10 @@ pub(super) fn goes_in_steps(plan: &DropPlan) -> bool {
     plan.drops.iter().any(|dropping| plan.goes_in_steps(dropping))
 }
 
-pub(super) const HEAD: [&str; 5] = ["name", "tracked", "tables", "rows (estimated)", "size"];
+pub(super) fn head(plan: &DropPlan) -> [&'static str; 5] {
+    let size = if plan.sizes_estimated { "size (estimated)" } else { "size" };
+    ["name", "tracked", "tables", "rows (estimated)", size]
+}
 
 pub(super) fn cells(dropping: &Dropping) -> Vec<String> {
     let tracked = if dropping.tracked { "yes" } else { "no" }.to_owned();
@@ -165,6 +170,8 @@ pub(super) fn told(context: &Context, report: &DropReport) -> Result<Exit> {
 #[derive(Serialize)]
 pub(super) struct PlanDocument {
     drops: Vec<DroppingDocument>,
+    /// Whether `bytes` are estimates: for more than 500 schemas, or where a session held a lock on a table.
+    sizes_estimated: bool,
     missing: Vec<String>,
     failed: Vec<FailedDocument>,
 }
@@ -195,6 +202,7 @@ impl PlanDocument {
         };
         Self {
             drops: plan.drops.iter().map(dropping).collect(),
+            sizes_estimated: plan.sizes_estimated,
             missing: plan.missing.clone(),
             failed: FailedDocument::all(&plan.failed, context),
         }

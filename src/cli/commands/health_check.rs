@@ -14,24 +14,28 @@ use crate::cli::arguments::Matching;
 use crate::cli::comparing::{Comparing, tell_unused};
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
-use crate::drift::{Level, Stamps};
-use crate::health::{self, Kind};
-use told::{Group, Item, Told};
+use crate::cli::output::count;
+use crate::drift::{Level, Pattern, Stamps};
+use crate::health::{self, Kind, Unchecked};
+use told::{Group, Item, Told, WARNING, summary};
 
-/// Check whether every tenant is as it should be
+/// Check all tenants for problems and drift
 ///
-/// The exit code is 1 when something is amiss; --fail-on tells what counts.
+/// The exit code is 1 if a finding fails the check (see --fail-on), or if a tenant is unchecked.
 ///
-/// Checked are, for each tenant, its schema, its ledger, the migrations in it, its state in the tracker, and its
-/// structure, which is held against what the tenant migrations produce; for the database, orphaned schemas, the tracker,
-/// migrations that are not as they were first applied, and tenants' tables that ended up in public. Nothing is changed.
+/// Checks the schema, migration ledger, tracker state and structure of each tenant. The structure is compared with the
+/// reference, which is the result of the tenant migrations. Also checks the tracker, orphaned schemas, migrations that have
+/// changed since they were applied, and tenant migrations that were applied to public. Changes nothing without --remember.
+///
+/// A tenant whose structure is not compared is unchecked, for example if its ledger cannot be read, if there is no
+/// reference, or if it changes during the check.
 ///
 /// The kinds of findings: tracker-behind, migration-changed, reference-failed, table-in-public, ledger-in-public,
-/// orphaned-schema, bad-name, schema-missing, unreadable, ledger-missing, stuck-creating, stuck-dropping,
-/// missing-migrations, out-of-order, unknown-migrations, unfinished-migration.
+/// orphaned-schema, bad-name, schema-missing, unreadable, invalid-ledger, invalid-row, ledger-missing, stuck-creating,
+/// stuck-dropping, missing-migrations, out-of-order, unknown-migrations, unfinished-migration.
 ///
 /// Differences from the reference have a code, such as column.type or index.missing, and a level: structural, security,
-/// privilege, tuning or cosmetic. The other findings are structural.
+/// privilege, tuning or cosmetic. The level of table-in-public and ledger-in-public is warning, of other findings structural.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -40,52 +44,65 @@ pub(crate) struct Args {
     #[command(flatten)]
     comparing: Comparing,
 
-    /// Only these kinds of findings, and differences of these levels, make the exit code 1; the others are told all the
-    /// same [default: all kinds, and the levels structural, security and privilege]
-    #[arg(long, value_name = "KIND|LEVEL", value_delimiter = ',')]
+    /// Fail only on these kinds of findings, codes or levels; CODE is a pattern as for --ignore [default: all kinds but
+    /// warnings, and the levels structural, security and privilege]
+    #[arg(long, value_name = "KIND|CODE|LEVEL", value_delimiter = ',')]
     fail_on: Vec<FailOn>,
 
-    /// Read every tenant, also those that were as the reference when they were last checked and are unchanged since
+    /// Do not fail because tenants are unchecked
+    #[arg(long)]
+    allow_unchecked: bool,
+
+    /// Read every tenant, even if it matched the reference at the last check and has not changed since
     #[arg(long)]
     full: bool,
 
-    /// Keep for each tenant that is as the reference what it looks like, so that the next check need not read it unless
-    /// it was changed; this writes to public.schema_stamp
+    /// Remember which tenants match the reference, so that later checks skip them until they change; writes to
+    /// public.schema_stamp
     #[arg(long)]
     remember: bool,
 
-    /// Tell tenants that drifted in the same way together
+    /// Show tenants with the same drift as one row
     #[arg(long)]
     group: bool,
 
-    /// Also write what was found to a file that CI systems read
+    /// Also write a JUnit XML report to this file
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }
 
-/// What makes the exit code 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What fails the check.
+#[derive(Debug, Clone)]
 enum FailOn {
     Kind(Kind),
+    Warning,
     Level(Level),
+    Code(Pattern),
 }
 
 impl FromStr for FailOn {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text == WARNING {
+            return Ok(Self::Warning);
+        }
         if let Ok(level) = text.parse() {
             return Ok(Self::Level(level));
         }
-        text.parse().map(Self::Kind).map_err(|_| format!("{text:?} is no kind of finding and no level"))
+        if let Ok(kind) = text.parse() {
+            return Ok(Self::Kind(kind));
+        }
+        // A word by itself is a misspelt kind or level.
+        let pattern = text.parse().ok().filter(|_| text.contains(['.', '/', ':', '*']));
+        pattern.map(Self::Code).ok_or_else(|| format!("unknown kind of finding, code or level: {text:?}"))
     }
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let accepted = args.comparing.accepted()?;
     let reference = args.comparing.source()?;
-    let tenancy = context.tenancy()?;
-    let mut db = context.database()?;
+    let (tenancy, mut db) = context.comparing()?;
     if args.remember {
         db.require_writable(&tenancy)?;
     }
@@ -97,15 +114,15 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     };
     let health =
         health::check(&mut db, &tenancy, &health::Options { reference, stamps }, |name| args.matching.picks(name))?;
-    let told = Told::new(&health, &accepted, &args.comparing, &args.fail_on);
-    let healthy = told.healthy();
+    let told = Told::new(&health, &accepted, &args.comparing, &args.fail_on, args.allow_unchecked);
+    let exit = exit_of(told.passes(), false);
     let output = context.output();
     if let Some(path) = &args.junit {
         junit::write(path, &told)?;
     }
     if output.is_json() {
-        output.json(&Document::new(&told, healthy, context))?;
-        return Ok(exit_of(healthy, false));
+        output.json(&Document::new(&told, context))?;
+        return Ok(exit);
     }
     let rows: Vec<Vec<String>> = match args.group {
         true => told.grouped(context),
@@ -113,30 +130,55 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     };
     if !rows.is_empty() {
         let first = if args.group { "tenants" } else { "tenant" };
-        output.table(&[first, "kind", "level", "finding", "mended by"], rows)?;
+        output.table(&[first, "kind", "level", "finding", "fix"], rows)?;
     }
     for unchecked in &health.unchecked {
-        output.warning(format_args!("not checked: {unchecked}"));
+        output.warning(format_args!("not checked: {}", in_a_line(unchecked)));
     }
     tell_unused(&accepted, output);
     output.status(told.summary());
-    Ok(exit_of(healthy, false))
+    if told.fails_only_for_unchecked() {
+        output.next(format_args!("to accept this, add --allow-unchecked"));
+    }
+    Ok(exit)
+}
+
+/// The first tenants, how many more, and the reason.
+fn in_a_line(unchecked: &Unchecked) -> String {
+    const SHOWN: usize = 3;
+    let Unchecked { tenants, why } = unchecked;
+    let names = tenants.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match tenants.len() {
+        0 => why.clone(),
+        n @ ..=SHOWN => format!("{}: {names}: {why}", count(n, "tenant")),
+        n => format!("{}: {names}, …: {why}", count(n, "tenant")),
+    }
 }
 
 #[derive(Serialize)]
 struct Document {
+    /// Whether nothing fails the check and nothing is unchecked.
     healthy: bool,
+    /// The number of tenants compared with the reference.
     checked: usize,
+    /// The number of tenants with findings.
     unhealthy: usize,
     findings: Vec<FindingDocument>,
-    /// How many tenants differ in the same way, but for what is accepted.
+    /// The tenants that differ in the same way, without what is ignored.
     groups: Vec<GroupDocument>,
-    unchecked: Vec<String>,
+    unchecked: Vec<UncheckedDocument>,
+}
+
+#[derive(Serialize)]
+struct UncheckedDocument {
+    /// Null for the database.
+    tenant: Option<String>,
+    why: String,
 }
 
 #[derive(Serialize)]
 struct FindingDocument {
-    /// Null for the database as a whole.
+    /// Null for the database.
     tenant: Option<String>,
     kind: &'static str,
     level: &'static str,
@@ -144,7 +186,7 @@ struct FindingDocument {
     items: Vec<String>,
     /// Null unless the kind is drift.
     difference: Option<DifferenceDocument>,
-    mended_by: String,
+    fix: String,
     /// Whether it makes the exit code 1.
     fails: bool,
 }
@@ -157,15 +199,25 @@ struct GroupDocument {
     differences: Vec<String>,
 }
 
+impl UncheckedDocument {
+    fn of(unchecked: &Unchecked) -> Vec<Self> {
+        let document = |tenant| Self { tenant, why: unchecked.why.clone() };
+        match unchecked.tenants.as_slice() {
+            [] => vec![document(None)],
+            tenants => tenants.iter().map(|tenant| document(Some(tenant.clone()))).collect(),
+        }
+    }
+}
+
 impl Document {
-    fn new(told: &Told<'_>, healthy: bool, context: &Context) -> Self {
+    fn new(told: &Told<'_>, context: &Context) -> Self {
         let finding = |item: &Item<'_>| FindingDocument {
             tenant: item.tenant().map(str::to_owned),
             kind: match item {
                 Item::Finding(finding) => finding.kind.as_str(),
                 Item::Drift(..) => "drift",
             },
-            level: item.level().as_str(),
+            level: item.level(),
             message: item.message(),
             items: match item {
                 Item::Finding(finding) => finding.items.clone(),
@@ -175,7 +227,7 @@ impl Document {
                 Item::Finding(_) => None,
                 Item::Drift(member, difference) => Some(DifferenceDocument::new(difference, &member.own_name)),
             },
-            mended_by: told.mended_by(item, context),
+            fix: told.fix(item, context),
             fails: told.fails(item),
         };
         let group = |Group { members, differences }: &Group<'_>| {
@@ -183,16 +235,16 @@ impl Document {
             Some(GroupDocument {
                 tenants: members.len(),
                 tenant: first.name.to_string(),
-                differences: differences.iter().map(|difference| difference.in_short(&first.own_name)).collect(),
+                differences: differences.iter().map(|difference| summary(difference, &first.own_name)).collect(),
             })
         };
         Self {
-            healthy,
-            checked: told.health.checked,
+            healthy: told.is_healthy(),
+            checked: told.health.checked(),
             unhealthy: told.unhealthy(),
             findings: told.items.iter().map(finding).collect(),
             groups: told.groups.iter().filter_map(group).collect(),
-            unchecked: told.health.unchecked.clone(),
+            unchecked: told.health.unchecked.iter().flat_map(UncheckedDocument::of).collect(),
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::error::Error;
 use crate::failure::TenantError;
-use crate::fleet::{Fleet, Misnamed, Schema, Tenant};
+use crate::fleet::{Fleet, InvalidRow, Misnamed, Schema, Tenant};
+use crate::integrity;
 use crate::migration::MigrationSet;
 use crate::tracker::schema_tracker;
 
@@ -27,13 +28,16 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let tenancy = context.tenancy()?;
+    let tenancy = context.tenancy_if_chosen()?;
     let mut db = context.database()?;
     db.require_tracker(&tenancy)?;
+    context.warn_of_ledger_upgrade(&db);
     let output = context.output();
     if args.names {
+        // A row without a name has nothing to list; `health-check` reports it.
         let mut names: Vec<String> = schema_tracker::table
             .select(schema_tracker::name)
+            .filter(schema_tracker::name.is_not_null())
             .load(db.connection())
             .map_err(|error| Error::doing("read the tracker")(error))?;
         names.retain(|name| args.matching.picks(name));
@@ -43,14 +47,23 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     let set = tenancy.tenant_migrations();
     let fleet = Fleet::read(db.connection(), set)?;
+    let unknown = match set.is_empty() {
+        true => Some("no tenant migrations are chosen".to_owned()),
+        false => integrity::require_own(&mut db, &tenancy).err().map(|error| error.to_string()),
+    };
     let mut rows: Vec<Row> = fleet
         .tenants
         .iter()
         .filter(|tenant| args.matching.picks(tenant.name.as_str()))
         .map(|tenant| Row::of(tenant, set))
         .chain(fleet.misnamed.iter().filter(|misnamed| args.matching.picks(&misnamed.name)).map(Row::of_misnamed))
+        .chain(fleet.invalid.iter().filter(|invalid| args.matching.picks(&invalid.name)).map(Row::of_invalid))
         .collect();
     rows.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(why) = unknown {
+        rows.iter_mut().for_each(|row| row.pending = None);
+        output.warning(format_args!("pending migrations are not counted: {why}"));
+    }
     if output.is_json() {
         output.json(&Document { tenants: rows })?;
         return Ok(Exit::Done);
@@ -73,16 +86,18 @@ struct Document {
 #[derive(Serialize)]
 struct Row {
     name: String,
-    state: &'static str,
+    /// Null where the tracker has none.
+    state: Option<String>,
     /// The newest migration in its ledger.
     version: Option<String>,
     /// How many migrations are not applied; null where that cannot be told.
     pending: Option<usize>,
-    created_at: String,
+    /// Null where the tracker has none.
+    created_at: Option<String>,
     /// Why nothing is known of its migrations: the code of a finding, or null.
     problem: Option<&'static str>,
     #[serde(skip)]
-    created: DateTime<Utc>,
+    created: Option<DateTime<Utc>>,
 }
 
 impl Row {
@@ -90,30 +105,43 @@ impl Row {
         let (version, pending, problem) = match &tenant.schema {
             Schema::Missing => (None, None, Some("schema-missing")),
             Schema::Unreadable => (None, None, Some("unreadable")),
+            Schema::InvalidLedger { .. } => (None, None, Some("invalid-ledger")),
             Schema::NoLedger { empty: true, .. } => (None, Some(set.len()), None),
             Schema::NoLedger { empty: false, .. } => (None, None, Some("ledger-missing")),
             Schema::Ledger { ledger, .. } => (ledger.version().map(str::to_owned), Some(ledger.pending.len()), None),
         };
         Self {
             name: tenant.name.to_string(),
-            state: tenant.state.as_str(),
+            state: Some(tenant.state.to_string()),
             version,
             pending,
-            created_at: tenant.created_at.to_rfc3339_opts(SecondsFormat::Secs, true),
+            created_at: Some(tenant.created_at.to_rfc3339_opts(SecondsFormat::Secs, true)),
             problem,
-            created: tenant.created_at,
+            created: Some(tenant.created_at),
         }
     }
 
     fn of_misnamed(misnamed: &Misnamed) -> Self {
         Self {
             name: misnamed.name.clone(),
-            state: misnamed.state.as_str(),
+            state: Some(misnamed.state.to_string()),
             version: None,
             pending: None,
-            created_at: misnamed.created_at.to_rfc3339_opts(SecondsFormat::Secs, true),
+            created_at: Some(misnamed.created_at.to_rfc3339_opts(SecondsFormat::Secs, true)),
             problem: Some(TenantError::BadName(misnamed.why.clone()).code()),
-            created: misnamed.created_at,
+            created: Some(misnamed.created_at),
+        }
+    }
+
+    fn of_invalid(invalid: &InvalidRow) -> Self {
+        Self {
+            name: invalid.name.clone(),
+            state: invalid.state.clone(),
+            version: None,
+            pending: None,
+            created_at: invalid.created_at.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true)),
+            problem: Some("invalid-row"),
+            created: invalid.created_at,
         }
     }
 
@@ -121,10 +149,10 @@ impl Row {
         let dash = || "-".to_owned();
         vec![
             self.name,
-            self.state.to_owned(),
+            self.state.unwrap_or_else(dash),
             self.problem.map(str::to_owned).or(self.version).unwrap_or_else(dash),
             self.pending.map_or_else(dash, |pending| pending.to_string()),
-            self.created.format("%Y-%m-%d %H:%M").to_string(),
+            self.created.map_or_else(dash, |created| created.format("%Y-%m-%d %H:%M").to_string()),
         ]
     }
 }

@@ -60,6 +60,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut plan = Plan::of(Fleet::read(db.connection(), set)?, set, picks);
     args.steps.sort(&mut db, &mut plan.migrate, |planned| &planned.tenant)?;
     args.steps.require_canary(plan.migrate.iter().map(|planned| &planned.tenant.name).chain(&plan.up_to_date))?;
+    context.warn_of_other_owners(plan.migrate.iter().map(|planned| &planned.tenant));
     if args.dry_run {
         return show(context, &plan, &tenancy);
     }
@@ -88,6 +89,7 @@ pub(super) fn what(to: Option<&Version>, verify: bool) -> String {
 pub(super) fn show(context: &Context, plan: &Plan, tenancy: &Tenancy) -> Result<Exit> {
     let output = context.output();
     let set = tenancy.tenant_migrations();
+    context.show_migrations(tenancy);
     let findings: Vec<Finding> =
         lint(tenancy).into_iter().filter(|finding| finding.file == File::Up && finding.accepted.is_none()).collect();
     if output.is_json() {

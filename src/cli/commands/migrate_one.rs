@@ -48,6 +48,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         let error = TenantError::NotTracked { schema_exists };
         plan.blocked.push(Failed { tenant: name.to_string(), error });
     }
+    context.warn_of_other_owners(plan.migrate.iter().map(|planned| &planned.tenant));
     if args.dry_run {
         return show(context, &plan, &tenancy);
     }

@@ -8,14 +8,14 @@ use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::cli::report;
 use crate::error::Error;
-use crate::migrator;
+use crate::migrator::{self, PublicReport};
 
-/// Apply the public migrations: the tracker, and what the project adds to it
+/// Apply the public migrations: the tracker, and the project's own
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
 pub(super) fn run(_: Args, context: &Context) -> Result<Exit> {
-    let tenancy = context.tenancy()?;
+    let tenancy = context.tenancy_of_public()?;
     let mut db = context.database()?;
     let stop = context.stop();
     let report = match migrator::migrate_public(&mut db, &tenancy, &stop) {
@@ -28,7 +28,16 @@ pub(super) fn run(_: Args, context: &Context) -> Result<Exit> {
     };
     let output = context.output();
     if output.is_json() {
-        output.json(&Document { applied: report.applied.clone(), version: report.version.clone() })?;
+        output.json(&Document::new(&report))?;
+    }
+    if !report.moved.is_empty() {
+        let rows = count(report.moved.len(), "row");
+        output.status(format_args!("{rows} moved from public.__diesel_schema_migrations to public.schema_ledger"));
+    }
+    if !report.imported.is_empty() {
+        let migrations = count(report.imported.len(), "public migration");
+        let versions = report.imported.join(", ");
+        output.status(format_args!("{migrations} already applied by diesel_cli, recorded and not run: {versions}"));
     }
     for folder in &report.applied {
         output.detail(format_args!("applied {folder}"));
@@ -41,7 +50,20 @@ pub(super) fn run(_: Args, context: &Context) -> Result<Exit> {
 }
 
 #[derive(Serialize)]
-struct Document {
-    applied: Vec<String>,
-    version: Option<String>,
+struct Document<'a> {
+    /// The folders of the migrations applied, in order.
+    applied: &'a [String],
+    /// The newest version in the public ledger.
+    version: Option<&'a str>,
+    /// The versions moved from Diesel's ledger to the public ledger.
+    moved: &'a [String],
+    /// The versions that diesel_cli had applied, recorded and not run.
+    imported: &'a [String],
+}
+
+impl<'a> Document<'a> {
+    fn new(report: &'a PublicReport) -> Self {
+        let PublicReport { applied, version, moved, imported } = report;
+        Self { applied, version: version.as_deref(), moved, imported }
+    }
 }

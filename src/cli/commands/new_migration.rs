@@ -8,13 +8,14 @@ use chrono::Utc;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::cli::context::{Context, Usage};
+use crate::cli::context::{Context, Usage, shell_word};
 use crate::cli::exit::Exit;
+use crate::cli::project;
 
-/// Make the folder of a new migration, with up.sql and down.sql to be filled in
+/// Create the folder of a new migration with up.sql and down.sql
 ///
-/// It goes to --tenant-migrations or --public-migrations where given, or else to migrations/tenant or migrations/public
-/// here.
+/// A tenant migration is created in the directory of --tenant-migrations, else in dir of [migrations_directory] in
+/// diesel.toml, else in migrations/tenant; a public migration in that of --public-migrations, else in migrations/public.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Whose migration it is
@@ -42,18 +43,21 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         .into());
     }
     let settings = context.settings();
-    let (given, default) = match args.set {
-        Set::Tenant => (&settings.tenant_migrations, "migrations/tenant"),
-        Set::Public => (&settings.public_migrations, "migrations/public"),
+    let (given, flag) = match args.set {
+        Set::Tenant => (&settings.tenant_migrations, "--tenant-migrations"),
+        Set::Public => (&settings.public_migrations, "--public-migrations"),
     };
-    let root = given.clone().unwrap_or_else(|| PathBuf::from(default));
+    let root = match (given, args.set) {
+        (Some(dir), _) => dir.clone(),
+        (None, Set::Tenant) => {
+            project::tenant_migrations()?.unwrap_or_else(|| PathBuf::from(project::TENANT_MIGRATIONS))
+        }
+        (None, Set::Public) => PathBuf::from("migrations/public"),
+    };
     if !root.is_dir() {
         return Err(Usage::with_hint(
-            format!("{} is no directory", root.display()),
-            format!(
-                "make it, or name another with --{}-migrations",
-                if args.set == Set::Tenant { "tenant" } else { "public" }
-            ),
+            format!("{} is not a directory", root.display()),
+            format!("create it, or give another with {flag}"),
         )
         .into());
     }
@@ -61,13 +65,26 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let write = |file: &str, text: &str| {
         fs::write(folder.join(file), text).with_context(|| format!("cannot write {}", folder.join(file).display()))
     };
-    fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    write("up.sql", "-- What this migration changes. It runs in one transaction, in each schema that it is for.\n")?;
-    write("down.sql", "-- What takes it back.\n")?;
+    fs::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    write("up.sql", "-- Statements that apply this migration. They run in one transaction in each schema.\n")?;
+    write("down.sql", "-- Statements that revert this migration.\n")?;
     let output = context.output();
     match output.is_json() {
         true => output.json(&Document { folder: folder.display().to_string() })?,
         false => output.lines([folder.display()])?,
+    }
+    // What is built into the program, and public migrations, are not read from the project's folders.
+    if given.is_none() {
+        match args.set {
+            Set::Tenant if context.has_migrations_of_its_own() => {
+                output.next(format_args!("rebuild {} to include the migration", context.program()));
+            }
+            Set::Tenant => {}
+            Set::Public => {
+                let command = format!("migrate-public {flag} {}", shell_word(&root.display().to_string()));
+                output.next(format_args!("to apply it: {}", context.command(&command)));
+            }
+        }
     }
     Ok(Exit::Done)
 }

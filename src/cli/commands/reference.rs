@@ -43,7 +43,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         .context("the reference was made, and nothing was read")?;
     let output = context.output();
     match args.output {
-        None => output.lines([text.trim_end()])?,
+        None => output.json_text(&text)?,
         Some(path) => {
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
             output.status(format_args!("saved {} to {}", count(objects, "object"), path.display()));

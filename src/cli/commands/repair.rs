@@ -6,19 +6,20 @@ use serde::Serialize;
 use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
 use crate::integrity::{self, Change};
-use crate::migration::Version;
+use crate::migration::VersionRange;
 
-/// Accept that a migration is not as it was when it was first applied: edited, removed, or late
+/// Accept changed, deleted or out-of-order migrations
 ///
-/// Who accepts it and why is recorded, with what the migration was before. Tenants are not touched: those that have it
-/// stay as they are.
+/// Records who accepts them and why, and the migrations as they were before, in one transaction. Tenants are not changed. A
+/// version that is accepted as removed may stay in the ledgers of tenants.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The version of the migration
-    #[arg(long, value_name = "VERSION")]
-    accept: Version,
+    /// The version of a migration, or a range of versions of tenant migrations, both ends included; may be given several
+    /// times
+    #[arg(long, value_name = "VERSION|FIRST..LAST", required = true)]
+    accept: Vec<VersionRange>,
 
-    /// Why
+    /// The reason, which is recorded
     #[arg(long, value_name = "TEXT")]
     reason: String,
 }
@@ -26,30 +27,45 @@ pub(crate) struct Args {
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let reason = args.reason.trim();
     if reason.is_empty() {
-        return Err(Usage::new("--reason says nothing").into());
+        return Err(Usage::new("--reason is empty").into());
     }
     let tenancy = context.tenancy()?;
     let mut db = context.database()?;
-    let change = integrity::accept(&mut db, &tenancy, &args.accept, reason)?;
+    let changes = integrity::accept(&mut db, &tenancy, &args.accept, reason)?;
     let output = context.output();
     if output.is_json() {
-        output.json(&Document::new(&change, reason))?;
+        output.json(&Document { accepted: changes.iter().map(AcceptedDocument::new).collect(), reason })?;
     }
-    output.status(format_args!("accepted: {change}"));
+    for change in &changes {
+        output.status(format_args!("accepted: {change}"));
+    }
     Ok(Exit::Done)
 }
 
 #[derive(Serialize)]
 struct Document<'a> {
+    /// The tenant migrations behind the public ones, each in the order of versions.
+    accepted: Vec<AcceptedDocument<'a>>,
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct AcceptedDocument<'a> {
+    /// `public` or `tenant`.
+    kind: &'static str,
     version: &'a str,
     folder: &'a str,
     /// `edited`, `removed` or `out-of-order`.
     change: &'static str,
-    reason: &'a str,
 }
 
-impl<'a> Document<'a> {
-    fn new(change: &'a Change, reason: &'a str) -> Self {
-        Self { version: change.version.as_str(), folder: &change.folder, change: change.what.as_str(), reason }
+impl<'a> AcceptedDocument<'a> {
+    fn new(change: &'a Change) -> Self {
+        Self {
+            kind: change.kind.as_str(),
+            version: change.version.as_str(),
+            folder: &change.folder,
+            change: change.what.as_str(),
+        }
     }
 }

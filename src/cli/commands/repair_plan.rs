@@ -8,7 +8,7 @@ use crate::cli::comparing::{Comparing, tell_unused};
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
-use crate::drift::repair::{About, Plan, Trial, Tried, plan, verify};
+use crate::drift::repair::{About, Options, Plan, Trial, Tried, plan, verify};
 use crate::drift::{self, Diff, Difference};
 use crate::error::Error;
 use crate::name::TenantName;
@@ -16,13 +16,13 @@ use crate::reference::Source;
 
 /// Print SQL that brings a tenant's structure back to the reference
 ///
-/// What is missing is added, what differs is changed, and what is extra is dropped where no data goes with it. What would
-/// lose data stands there as a comment, and what cannot be mended is said. The exit code is 1 when it does not mend
-/// all that 'diff' fails for by default.
+/// Missing objects are added, different ones are changed, and extra ones are dropped if no data is lost. Statements that
+/// would lose data are printed as comments, unless --allow-data-loss is given. What cannot be repaired is listed. The exit
+/// code is 1 if the plan does not repair everything that 'diff' fails for by default.
 ///
-/// The plan is tried before it is printed, in a transaction that is rolled back. Until then it has the locks that the
-/// repair needs; it waits 2 seconds at most for one, and a statement may take 30 seconds, or what --statement-timeout
-/// says. To mend the tenant: repair-plan NAME | psql -v ON_ERROR_STOP=1 "$DATABASE_URL".
+/// The plan is tried before it is printed, in a transaction that is rolled back. Until then it holds the locks that the
+/// repair needs; it waits at most 2 seconds for each, and a statement may take 30 seconds, or as long as
+/// --statement-timeout allows. To repair the tenant: repair-plan NAME | psql -v ON_ERROR_STOP=1 "$DATABASE_URL".
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The tenant
@@ -34,13 +34,16 @@ pub(crate) struct Args {
     /// Print the plan without trying it
     #[arg(long)]
     no_verify: bool,
+
+    /// Plan statements that lose data, too, each after a comment that says what is lost
+    #[arg(long, conflicts_with = "no_verify")]
+    allow_data_loss: bool,
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let accepted = args.comparing.accepted()?;
     let source = args.comparing.source()?;
-    let tenancy = context.tenancy()?;
-    let mut db = context.database()?;
+    let (tenancy, mut db) = context.comparing()?;
     db.require_tracker(&tenancy)?;
     if !args.no_verify && db.server().in_recovery {
         return Err(Error::Standby.into());
@@ -50,9 +53,12 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let is_accepted = |difference: &Difference| accepted.accepts(args.name.as_str(), &own_name, difference);
     differences.retain(|difference| !is_accepted(difference));
     let output = context.output();
-    let mut planned = plan(&compared, &differences, db.server().version);
+    let allow_data_loss = args.allow_data_loss;
+    let options = Options { version: db.server().version, allow_data_loss };
+    let mut planned = plan(&compared, &differences, options);
     if !args.no_verify && !planned.is_empty() {
-        let trial = Trial { tenancy: &tenancy, name: &args.name, compared: &compared, accepted: &is_accepted };
+        let trial =
+            Trial { tenancy: &tenancy, name: &args.name, compared: &compared, accepted: &is_accepted, allow_data_loss };
         planned = verify(&mut db, &trial, planned)?;
     }
     tell_unused(&accepted, output);
@@ -60,7 +66,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         (true, _) => output.json(&Document::new(&args.name, &planned, &own_name))?,
         // Nothing that a pipe would run without its having been tried.
         (false, Tried::Locked(_)) => {}
-        (false, _) => output.lines(planned.script(&About {
+        (false, _) => output.script(planned.script(&About {
             tenant: args.name.as_str(),
             own_name: &own_name,
             database: &db.server().database,
@@ -83,7 +89,10 @@ fn in_words(source: &Source, migrations: usize) -> String {
 
 fn tell(plan: &Plan, args: &Args, own_name: &str, context: &Context) {
     let (name, output) = (&args.name, context.output());
-    let command = args.comparing.repair_plan(name, context);
+    let mut command = args.comparing.repair_plan(name, context);
+    if args.allow_data_loss {
+        command += " --allow-data-loss";
+    }
     let without: Vec<&Difference> = plan.left_without_statement().collect();
     for difference in &plan.left {
         let short = difference.in_short(own_name);
@@ -141,6 +150,10 @@ struct StatementDocument<'a> {
     runs: bool,
     /// Why it does not run.
     why: Option<&'a str>,
+    /// The data that it loses.
+    data_loss: Option<&'a str>,
+    /// What it assumes.
+    assumption: Option<&'a str>,
 }
 
 impl<'a> Document<'a> {
@@ -149,6 +162,8 @@ impl<'a> Document<'a> {
             sql: &statement.sql,
             runs: statement.runs(),
             why: statement.why.as_deref(),
+            data_loss: statement.data_loss.as_deref(),
+            assumption: statement.assumption.as_deref(),
         });
         Self {
             tenant: name.as_str(),

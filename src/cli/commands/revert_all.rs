@@ -9,7 +9,7 @@ use crate::cli::arguments::Selection;
 use crate::cli::confirm::{Answer, Unconfirmed, confirm};
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
-use crate::cli::output::{Output, count, thousands};
+use crate::cli::output::{count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, failures};
 use crate::cli::resume::{Resume, only};
@@ -20,6 +20,7 @@ use crate::migration::{MigrationSet, Version};
 use crate::migrator::{self, Back, RevertPlan, Reverting};
 use crate::name::TenantName;
 use crate::runs::Retry;
+use crate::tenancy::Tenancy;
 
 /// Revert the newest migrations of all tenants with their down.sql, each tenant's in one transaction
 ///
@@ -81,14 +82,16 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let (tenancy, mut db) = context.fleet(args.dry_run)?;
     let set = tenancy.tenant_migrations();
     if args.dry_run {
-        return show(context, &args.plan(context, &mut db, set)?, set);
+        let plan = args.plan(context, &mut db, set)?;
+        context.warn_of_other_owners(plan.revert.iter().map(|reverting| &reverting.tenant));
+        return show(context, &plan, &tenancy);
     }
     // The lock is not held while somebody thinks.
     let shown = match args.yes {
         true => None,
         false => {
             let plan = args.plan(context, &mut db, set)?;
-            ask(context.output(), &db.server().database, &plan, set, args.yes)?;
+            ask(context, &db.server().database, &plan, &tenancy, args.yes)?;
             Some(plan)
         }
     };
@@ -98,11 +101,12 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if shown.is_some_and(|shown| !shown.is_same(&plan)) {
         return Err(Unconfirmed::Changed.into());
     }
+    context.warn_of_other_owners(plan.revert.iter().map(|reverting| &reverting.tenant));
     let rollout = args.steps.rollout()?;
     let resumed = args.back.resumed(&plan);
     let mut progress = Progress::new(context.output(), "reverted").resumed_by(match &resumed {
-        Some(to) => format!("the same command with{to} goes on from there"),
-        None => "the same --steps would take those that are done further back".to_owned(),
+        Some(to) => format!("repeat the command with{to} to resume"),
+        None => "do not repeat it with the same --steps: it would revert finished tenants further".to_owned(),
     });
     let report = migrator::revert(&mut db, &tenancy, plan, &rollout, &stop, &mut progress)?;
     std::mem::drop(progress);
@@ -132,13 +136,14 @@ impl Args {
 }
 
 /// Asks whether it is meant, and says what is lost.
-pub(super) fn ask(output: &Output, database: &str, plan: &RevertPlan, set: &MigrationSet, yes: bool) -> Result<()> {
+pub(super) fn ask(context: &Context, database: &str, plan: &RevertPlan, tenancy: &Tenancy, yes: bool) -> Result<()> {
     if plan.revert.is_empty() {
         return Ok(());
     }
     if !yes {
-        for reverted in Reverted::of(plan, set) {
-            output.status(format_args!("{}: {}", reverted.folder, count(reverted.tenants, "tenant")));
+        context.show_migrations(tenancy);
+        for reverted in Reverted::of(plan, tenancy.tenant_migrations()) {
+            context.output().status(format_args!("{}: {}", reverted.folder, count(reverted.tenants, "tenant")));
         }
     }
     let what = match plan.revert.as_slice() {
@@ -150,8 +155,10 @@ pub(super) fn ask(output: &Output, database: &str, plan: &RevertPlan, set: &Migr
 }
 
 /// Shows a plan.
-pub(super) fn show(context: &Context, plan: &RevertPlan, set: &MigrationSet) -> Result<Exit> {
+pub(super) fn show(context: &Context, plan: &RevertPlan, tenancy: &Tenancy) -> Result<Exit> {
     let output = context.output();
+    let set = tenancy.tenant_migrations();
+    context.show_migrations(tenancy);
     if output.is_json() {
         output.json(&Document::new(plan, set, context))?;
     } else if !plan.revert.is_empty() {

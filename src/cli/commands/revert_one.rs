@@ -43,10 +43,11 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         let schema_exists = fleet::schema_exists(db.connection(), name)?;
         plan.blocked.push(Failed { tenant: name.to_string(), error: TenantError::NotTracked { schema_exists } });
     }
+    context.warn_of_other_owners(plan.revert.iter().map(|reverting| &reverting.tenant));
     if args.dry_run {
-        return show(context, &plan, set);
+        return show(context, &plan, &tenancy);
     }
-    ask(context.output(), &db.server().database, &plan, set, args.yes)?;
+    ask(context, &db.server().database, &plan, &tenancy, args.yes)?;
     let resumed = args.back.resumed(&plan);
     let mut progress = Progress::new(context.output(), "reverted");
     let report = migrator::revert(&mut db, &tenancy, plan, &Rollout::default(), &context.stop(), &mut progress)?;

@@ -12,6 +12,7 @@ use crate::cli::output::{count, thousands};
 use crate::cli::progress::milliseconds;
 use crate::cli::retry;
 use crate::runs::{self, Recorded, RecordedTenant};
+use crate::text::{self, MAX_KEPT, MAX_SHOWN};
 
 /// List the runs that changed tenants, the newest first
 #[derive(Debug, clap::Args)]
@@ -40,7 +41,7 @@ enum Runs {
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let tenancy = context.tenancy()?;
+    let tenancy = context.tenancy_of_public()?;
     let mut db = context.database()?;
     db.require_tracker(&tenancy)?;
     match args.command {
@@ -51,6 +52,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
                 return Err(Usage::with_hint(format!("there is no run {id}"), hint).into());
             };
             tenants.retain(|tenant| !failed || !tenant.is_done());
+            for error in tenants.iter_mut().filter_map(|tenant| tenant.error.as_mut()) {
+                *error = text::clip(error, MAX_KEPT).into_owned();
+            }
             show(context, &run, &tenants)
         }
     }
@@ -115,6 +119,9 @@ fn show(context: &Context, run: &Recorded, tenants: &[RecordedTenant]) -> Result
         by(run),
         run.pid.map_or("unknown".to_owned(), |pid| pid.to_string())
     ));
+    if let Some(migrations) = &run.migrations {
+        output.status(format_args!("tenant migrations: {migrations}"));
+    }
     output.status(format_args!("began {}, took {}: {}", time(run.started_at), took(run), outcome(run)));
     match run.ended_at {
         Some(_) => output.status(format_args!(
@@ -160,7 +167,7 @@ fn outcome(run: &Recorded) -> &str {
 }
 
 fn one_line(error: &str) -> String {
-    error.split_whitespace().collect::<Vec<_>>().join(" ")
+    text::clip(error, MAX_SHOWN).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[derive(Serialize)]

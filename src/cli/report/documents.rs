@@ -7,6 +7,7 @@ use crate::failure::{Effect, Failed, MigrationFailure, TenantError};
 use crate::migrator::{Ended, Report};
 use crate::name::TenantName;
 use crate::postgres::ServerMessage;
+use crate::text::{self, MAX_KEPT, MAX_SHOWN};
 use crate::watch::Holder;
 
 /// The JSON of a run.
@@ -37,6 +38,7 @@ struct DoneDocument {
 pub(crate) struct FailedDocument {
     tenant: String,
     code: &'static str,
+    /// Cut to 8 KiB.
     message: String,
     migration: Option<MigrationDocument>,
     server: Option<ServerMessage>,
@@ -51,6 +53,7 @@ struct MigrationDocument {
     folder: String,
     file: &'static str,
     line: Option<usize>,
+    /// Cut to 2 KiB.
     statement: Option<String>,
     /// How many migrations were applied before it in this run, and stay.
     applied_before: usize,
@@ -114,7 +117,7 @@ impl FailedDocument {
         Self {
             tenant: failed.tenant.clone(),
             code: failed.error.code(),
-            message: failed.error.to_string(),
+            message: text::clip(&failed.error.to_string(), MAX_KEPT).into_owned(),
             migration,
             server,
             holders,
@@ -130,7 +133,7 @@ impl MigrationDocument {
             folder: failure.folder.clone(),
             file: failure.file,
             line: failure.at.as_ref().map(|at| at.line),
-            statement: failure.at.as_ref().map(|at| at.sql.clone()),
+            statement: failure.at.as_ref().map(|at| text::clip(&at.sql, MAX_SHOWN).into_owned()),
             applied_before: failure.applied_before,
             statements_in_effect: match failure.effect {
                 Effect::RolledBack => 0,

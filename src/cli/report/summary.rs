@@ -1,13 +1,13 @@
-//! The last line of a run over a fleet: how many tenants it was, each way.
+//! The last line of a run over a fleet: the number of tenants by outcome.
 
 use crate::cli::output::{Output, thousands};
 use crate::failure::Failed;
 
-/// How many tenants there were of each outcome. What is nought is not told.
+/// The number of tenants by outcome. Zeros are omitted.
 pub(crate) struct Summary(String);
 
 impl Summary {
-    /// What was done comes first, and is told in any case.
+    /// Starts with what was done, which is printed in any case.
     pub(crate) fn of(done: String) -> Self {
         Self(done)
     }
@@ -24,7 +24,7 @@ impl Summary {
         self.with(failed.len() - deferred, "failed").with(deferred, "deferred")
     }
 
-    /// By which number `runs` knows it.
+    /// Adds the id of the run.
     pub(crate) fn of_run(mut self, run: Option<i64>) -> Self {
         if let Some(run) = run {
             self.0.push_str(&format!(" (run {run})"));
@@ -32,11 +32,11 @@ impl Summary {
         self
     }
 
-    /// A failure is told also when it is to be quiet.
+    /// Prints it. With `--quiet` only what did not succeed is printed.
     pub(crate) fn tell(self, output: &Output, success: bool) {
         match success {
             true => output.status(self.0),
-            false => anstream::eprintln!("{}", self.0),
+            false => output.summary(self.0),
         }
     }
 }

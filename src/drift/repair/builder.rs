@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::rebuild::Kept;
 use super::text::{ident, mentions};
-use super::{Key, Phase, Statement};
+use super::{Alternative, Key, Options, Phase, Statement};
 use crate::drift::difference::{Aspect, Difference};
 use crate::structure::{Identity, Object, ObjectKind, Structure, filled_in};
 
@@ -16,6 +17,12 @@ pub(super) struct Builder<'a> {
     pub(super) actual: &'a Structure,
     pub(super) differences: &'a [Difference],
     pub(super) version: i32,
+    /// Whether statements that lose data run.
+    pub(super) allow_data_loss: bool,
+    /// The rows of tables that were dropped to be created again.
+    pub(super) kept: Kept,
+    /// The tables that are dropped and created again as a whole, later: nothing about them is planned before.
+    pub(super) rebuilt: BTreeSet<String>,
     /// The role that the schema is expected to be owned by.
     pub(super) owner: String,
     /// What is dropped and made again, because of something that it depends on or that cannot be changed in place.
@@ -36,7 +43,7 @@ impl<'a> Builder<'a> {
         expected: &Structure,
         actual: &'a Structure,
         differences: &'a [Difference],
-        version: i32,
+        options: Options,
     ) -> Self {
         let structure = filled(expected, &actual.own_name);
         let schema = Identity { kind: ObjectKind::Schema, on: None, name: String::new() };
@@ -46,7 +53,10 @@ impl<'a> Builder<'a> {
             expected: structure,
             actual,
             differences,
-            version,
+            version: options.version,
+            allow_data_loss: options.allow_data_loss,
+            kept: Kept::new(),
+            rebuilt: BTreeSet::new(),
             owner,
             again: BTreeMap::new(),
             made: BTreeSet::new(),
@@ -62,6 +72,9 @@ impl<'a> Builder<'a> {
     /// Plans what mends a difference.
     pub(super) fn mend(&mut self, difference: &Difference) {
         let identity = self.identity(difference);
+        if self.is_rebuilt(&identity) {
+            return;
+        }
         self.key = Some((difference.identity.clone(), difference.aspect.clone()));
         let with_holder = self.holder(&identity).filter(|holder| self.again.contains_key(holder));
         let again = Some(&identity).filter(|identity| self.again.contains_key(identity)).or(with_holder.as_ref());
@@ -186,6 +199,35 @@ impl<'a> Builder<'a> {
         self.push(Phase::Comment, sql.into(), Some(why.into()), None);
     }
 
+    /// Adds a statement that loses data: it runs only where that is allowed.
+    pub(super) fn lose(
+        &mut self,
+        phase: Phase,
+        sql: impl Into<String>,
+        why: impl Into<String>,
+        loss: impl Into<String>,
+    ) {
+        let sql = sql.into();
+        if !self.allow_data_loss {
+            return self.leave(sql, why);
+        }
+        self.push(phase, sql.clone(), None, None);
+        self.added(&sql, |statement| statement.data_loss = Some(loss.into()));
+    }
+
+    /// Changes a statement that was just added.
+    pub(super) fn added(&mut self, sql: &str, change: impl FnOnce(&mut Statement)) {
+        if let Some(statement) = self.statements.iter_mut().find(|statement| statement.sql == sql) {
+            change(statement);
+        }
+    }
+
+    /// Adds statements to try where one fails.
+    pub(super) fn otherwise(&mut self, sql: &str, alternatives: Vec<(String, String)>) {
+        let alternatives = alternatives.into_iter().map(|(sql, data_loss)| Alternative { sql, data_loss });
+        self.added(sql, |statement| statement.otherwise = alternatives.collect());
+    }
+
     fn push(&mut self, phase: Phase, sql: String, why: Option<String>, provides: Option<String>) {
         if let Some(same) = self.statements.iter_mut().find(|statement| statement.sql == sql) {
             if let Some(key) = self.key.iter().find(|key| !same.mends.contains(key)) {
@@ -194,11 +236,16 @@ impl<'a> Builder<'a> {
             return;
         }
         self.statements.push(Statement {
+            planned: sql.clone(),
             sql,
             why,
             ahead: phase == Phase::Ahead,
+            data_loss: None,
+            assumption: None,
             untried: false,
             phase,
+            otherwise: Vec::new(),
+            restores: None,
             group: self.group,
             provides,
             object: self.object.clone(),
@@ -224,6 +271,11 @@ impl<'a> Builder<'a> {
     /// What has `name` in its text, whole: also where the server puts it in quotes that it does not need.
     pub(super) fn mentioned(&self, text: &str, name: &str) -> bool {
         mentions(text, &self.whole(name)) || mentions(text, &format!("{}.\"{name}\"", self.actual.own_name))
+    }
+
+    /// The statements that were added.
+    pub(super) fn take(&mut self) -> Vec<Statement> {
+        std::mem::take(&mut self.statements)
     }
 
     /// The statements in order: by phase, and what is mentioned before what mentions it.

@@ -62,7 +62,7 @@ impl Builder<'_> {
             return;
         }
         let sql = format!("ALTER {word} {} ADD COLUMN {}", self.whole(&on), self.column(column));
-        match self.renamed(column) {
+        match self.renamed(column).filter(|_| !self.allow_data_loss) {
             Some(other) => {
                 let table = self.whole(&on);
                 let (from, to) = (ident(&other), ident(&column.identity.name));
@@ -80,7 +80,7 @@ impl Builder<'_> {
     /// What is not said where a column is added.
     pub(super) fn dress_column(&mut self, column: &Object) {
         if let Some(storage) = column.text("storage").filter(|storage| Some(*storage) != usual_storage(column)) {
-            self.alter_column_by(column, &format!("SET STORAGE {}", storage_word(storage)));
+            self.alter_column_in(Phase::Storage, column, &format!("SET STORAGE {}", storage_word(storage)));
         }
         for fact in ["statistics", "options", "foreign_options"] {
             if column.facts.contains_key(fact) {
@@ -95,16 +95,25 @@ impl Builder<'_> {
         }
     }
 
-    /// The only extra column of the table that may be this one under another name: of its type, and in its place.
-    fn renamed(&self, column: &Object) -> Option<String> {
-        let mut others = self.differences.iter().filter(|difference| {
-            let identity = &difference.identity;
-            difference.aspect == Aspect::Extra && identity.kind == Kind::Column && identity.on == column.identity.on
-        });
-        let other = self.there(&self.identity(others.next()?))?;
-        let same = |fact: &str| other.facts.get(fact) == column.facts.get(fact);
-        (others.next().is_none() && same("type") && same("position") && same("generated"))
-            .then(|| other.identity.name.clone())
+    /// The only extra column of the table that may be this one under another name: of its type, and in its place. Where
+    /// losing data is allowed there may be others, in other places.
+    pub(super) fn renamed(&self, column: &Object) -> Option<String> {
+        let others: Vec<&Object> = self
+            .differences
+            .iter()
+            .filter(|difference| {
+                let identity = &difference.identity;
+                difference.aspect == Aspect::Extra && identity.kind == Kind::Column && identity.on == column.identity.on
+            })
+            .filter_map(|difference| self.there(&self.identity(difference)))
+            .collect();
+        let is_same = |other: &&&Object| {
+            ["type", "position", "generated"].iter().all(|fact| other.facts.get(*fact) == column.facts.get(*fact))
+        };
+        let mut same = others.iter().filter(is_same);
+        let other = same.next()?;
+        let only = if self.allow_data_loss { same.next().is_none() } else { others.len() == 1 };
+        only.then(|| other.identity.name.clone())
     }
 
     /// The missing column that this extra one may be.
@@ -126,9 +135,14 @@ impl Builder<'_> {
             true => {}
             false if column.text("generated").is_some() => self.run(Phase::DropLate, sql),
             // It may be what is missing, and dropping it is not to be proposed.
-            false => match self.is_renamed(&column.identity) {
+            false => match self.is_renamed(&column.identity).filter(|_| !self.allow_data_loss) {
                 Some(missing) => self.attach(&missing),
-                None => self.leave(sql, "what is in it would be lost"),
+                None => {
+                    let name = ident(&column.identity.name);
+                    let heirs: String = self.heirs(on).iter().map(|heir| format!(", {}.{name}", ident(heir))).collect();
+                    let loss = format!("the values of the column {}.{name}{heirs}", ident(on));
+                    self.lose(Phase::DropLate, sql, "what is in it would be lost", loss);
+                }
             },
         }
     }
@@ -137,13 +151,18 @@ impl Builder<'_> {
     pub(super) fn leave_identity(&mut self, sequence: &Object) {
         let Some((table, column)) = owning(sequence) else { return };
         let sql = format!("ALTER TABLE {} ALTER COLUMN {} DROP IDENTITY", self.whole(&table), ident(&column));
-        self.leave(sql, "the number that its sequence has come to would be lost");
+        let loss = format!("the current value of the sequence of {}.{}", ident(&table), ident(&column));
+        self.lose(Phase::Alter, sql, "the number that its sequence has come to would be lost", loss);
     }
 
     fn alter_column_by(&mut self, column: &Object, change: &str) {
+        self.alter_column_in(Phase::Alter, column, change);
+    }
+
+    fn alter_column_in(&mut self, phase: Phase, column: &Object, change: &str) {
         let Some(on) = &column.identity.on else { return };
         let (word, table, name) = (self.table_word(&column.identity), self.whole(on), ident(&column.identity.name));
-        self.run(Phase::Alter, format!("ALTER {word} {table} ALTER COLUMN {name} {change}"));
+        self.run(phase, format!("ALTER {word} {table} ALTER COLUMN {name} {change}"));
     }
 
     pub(super) fn alter_column(&mut self, column: &Object, fact: &str) {
@@ -181,11 +200,11 @@ impl Builder<'_> {
             }
             "storage" => {
                 let word = storage_word(column.text(fact).unwrap_or_default());
-                self.alter_column_by(column, &format!("SET STORAGE {word}"));
+                self.alter_column_in(Phase::Storage, column, &format!("SET STORAGE {word}"));
             }
             "compression" => {
                 let method = column.text(fact).map_or("default", compression);
-                self.alter_column_by(column, &format!("SET COMPRESSION {method}"));
+                self.alter_column_in(Phase::Storage, column, &format!("SET COMPRESSION {method}"));
             }
             "statistics" => {
                 self.alter_column_by(column, &format!("SET STATISTICS {}", number(column, fact).unwrap_or(-1)));
@@ -231,10 +250,48 @@ impl Builder<'_> {
         if let Some(default) = column.text("default").filter(|_| !computed) {
             sql += &format!(", ALTER COLUMN {name} SET DEFAULT {default}");
         }
+        let cast = sql.clone();
         match self.changes_type(&column.identity) {
             true => self.run(Phase::Alter, sql),
-            false => self.leave(sql, format!("values of {from} may lose something in {to}, or not fit")),
+            false => {
+                let loss = format!("what {to} cannot hold of the values of {from} in {}.{name}", ident(on));
+                self.lose(Phase::Alter, sql, format!("values of {from} may lose something in {to}, or not fit"), loss);
+            }
         }
+        if self.allow_data_loss && !computed && word == "TABLE" {
+            self.other_casts(column, &cast, to);
+        }
+    }
+
+    /// Where the cast of a column fails: by way of text, then without the values that are no labels, then without any.
+    fn other_casts(&mut self, column: &Object, sql: &str, to: &str) {
+        let (on, name) = (ident(column.identity.on.as_deref().unwrap_or_default()), ident(&column.identity.name));
+        let default = column.text("default").unwrap_or("NULL");
+        let using = format!(" USING {name}::{to}");
+        let by = |expression: String| match sql.contains(&using) {
+            true => sql.replacen(&using, &format!(" USING {expression}"), 1),
+            false => {
+                let kind = format!(" TYPE {to}");
+                sql.replacen(&kind, &format!("{kind} USING {expression}"), 1)
+            }
+        };
+        let mut others = vec![(
+            by(format!("{name}::text::{to}")),
+            format!("what {to} cannot hold of the values of {on}.{name}, which are cast by way of text"),
+        )];
+        let label = super::text::parts(to).pop().unwrap_or_default();
+        let target = Identity { kind: Kind::Enum, on: None, name: label };
+        if let Some(target) = self.expected.objects.get(&target) {
+            let labels: Vec<String> = list(target, "labels").into_iter().map(literal).collect();
+            let known = format!("{name}::text IN ({})", labels.join(", "));
+            others.push((
+                by(format!("CASE WHEN {known} THEN {name}::text::{to} ELSE {default} END")),
+                format!("the values of {on}.{name} that are not labels of {to}; they become {default}"),
+            ));
+        }
+        // An expression of its own for each row is no default that USING could have.
+        others.push((by(format!("({default})::{to}")), format!("all values of {on}.{name}; they become {default}")));
+        self.otherwise(sql, others);
     }
 
     fn alter_generated(&mut self, column: &Object) {
@@ -252,6 +309,10 @@ impl Builder<'_> {
     }
 
     fn leave_anew(&mut self, column: &Object, why: &str) {
+        // The table is created again instead, so that the columns keep their order.
+        if self.allow_data_loss {
+            return;
+        }
         let (Some(on), name) = (&column.identity.on, ident(&column.identity.name)) else { return };
         let sql = format!(
             "ALTER {} {} DROP COLUMN {name}, ADD COLUMN {}",
@@ -268,12 +329,10 @@ impl Builder<'_> {
         match (there, column.text("identity")) {
             (Some(_), Some(kind)) => self.alter_column_by(column, &format!("SET GENERATED {}", when(kind))),
             (Some(_), None) => {
-                let sql = format!(
-                    "ALTER TABLE {} ALTER COLUMN {} DROP IDENTITY",
-                    self.whole(&table),
-                    ident(&column.identity.name)
-                );
-                self.leave(sql, "the number that its sequence has come to would be lost");
+                let name = ident(&column.identity.name);
+                let sql = format!("ALTER TABLE {} ALTER COLUMN {name} DROP IDENTITY", self.whole(&table));
+                let loss = format!("the current value of the sequence of {}.{name}", ident(&table));
+                self.lose(Phase::Alter, sql, "the number that its sequence has come to would be lost", loss);
             }
             (None, Some(_)) => self.add_identity(column, &table),
             (None, None) => {}

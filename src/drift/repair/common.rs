@@ -66,18 +66,44 @@ impl Builder<'_> {
         let Some(object) = self.there(identity) else { return };
         let drop = self.name_of(identity).map(|name| format!("DROP {name}"));
         match (identity.kind, drop) {
-            (Kind::Table, Some(drop)) => self.leave(drop, "its rows would be lost"),
-            (Kind::MaterializedView, Some(drop)) => self.leave(drop, "the rows that it keeps would be lost"),
-            (Kind::Extension, Some(drop)) => self.leave(drop, "what it keeps would be lost"),
+            (Kind::Table, Some(_)) if self.allow_data_loss && self.stays_partitioned(identity) => {
+                if let Some(parent) = self.parent_of_partition(&identity.name) {
+                    self.drop_partition(identity, &parent);
+                }
+            }
+            (Kind::Table, Some(drop)) => {
+                let loss = format!("the rows of {}", ident(&identity.name));
+                self.lose(Phase::DropLate, drop, "its rows would be lost", loss);
+            }
+            (Kind::MaterializedView, Some(drop)) => {
+                let loss = format!("the stored rows of {}", ident(&identity.name));
+                self.lose(Phase::DropView, drop, "the rows that it keeps would be lost", loss);
+            }
+            (Kind::Extension, Some(drop)) => {
+                let loss = format!("what the extension {} stores", ident(&identity.name));
+                self.lose(Phase::DropLate, drop, "what it keeps would be lost", loss);
+            }
             (Kind::Column, _) => self.drop_column(object),
             (Kind::Sequence, Some(drop)) => match object.is("identity") {
                 true => self.leave_identity(object),
-                false => self.leave(drop, "the number that it has come to would be lost"),
+                false => {
+                    let loss = format!("the current value of the sequence {}", ident(&identity.name));
+                    self.lose(Phase::DropLate, drop, "the number that it has come to would be lost", loss);
+                }
             },
             (Kind::Attribute, _) => {
                 let (on, name) = (identity.on.as_deref().unwrap_or_default(), ident(&identity.name));
                 let sql = format!("ALTER TYPE {} DROP ATTRIBUTE {name}", self.whole(on));
-                self.leave(sql, "what is in it would be lost, wherever the type is used");
+                let columns = self.columns_with(on).join(", ");
+                let loss = match columns.is_empty() {
+                    true => format!("the values of {}.{name} in every column of this type", ident(on)),
+                    false => format!("the values of {}.{name} in {columns}", ident(on)),
+                };
+                self.lose(Phase::Type, &sql, "what is in it would be lost, wherever the type is used", &loss);
+                // A typed table has a column for the attribute.
+                if self.allow_data_loss {
+                    self.otherwise(&sql, vec![(format!("{sql} CASCADE"), format!("{loss}, also in typed tables"))]);
+                }
             }
             (Kind::IndexColumn, _) => self.alter_index_column(identity),
             (Kind::DefaultPrivileges, _) => self.alter_default_privileges(identity),
@@ -101,6 +127,13 @@ impl Builder<'_> {
             (_, Some(drop)) => self.run(Phase::DropLate, drop),
             (_, None) => {}
         }
+    }
+
+    /// Whether a table is a partition of one that is expected to have partitions.
+    fn stays_partitioned(&self, table: &Identity) -> bool {
+        let parent = self.parent_of_partition(&table.name).map(|name| Identity { name, ..table.clone() });
+        let expected = parent.and_then(|parent| self.expected.objects.get(&parent));
+        expected.is_some_and(|parent| parent.text("partition_key").is_some())
     }
 
     /// Drops what is there, ahead of all that is made.

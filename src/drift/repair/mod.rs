@@ -9,9 +9,13 @@ mod columns;
 mod common;
 mod constraints;
 mod dependents;
+mod escalate;
 mod grants;
 mod lossless;
+mod operators;
 mod others;
+mod rebuild;
+mod renames;
 mod routines;
 mod script;
 mod sequences;
@@ -27,6 +31,7 @@ use super::difference::{Aspect, Difference};
 use super::one::Compared;
 use crate::structure::Identity;
 use builder::Builder;
+use rebuild::Kept;
 
 pub use script::About;
 pub use verify::{Trial, verify};
@@ -61,11 +66,21 @@ pub struct Statement {
     pub sql: String,
     /// Why it does not run; none where it does.
     pub why: Option<String>,
+    /// The data that the statement loses; none where it loses nothing.
+    pub data_loss: Option<String>,
+    /// What the statement assumes, such as that a column was renamed.
+    pub assumption: Option<String>,
     /// Whether it must be committed before the others begin.
     pub ahead: bool,
     /// Whether it could not be tried with the others: it uses what one ahead of them adds.
     pub untried: bool,
     phase: Phase,
+    /// Its text as it was planned, before another took its place.
+    planned: String,
+    /// Statements to try in its place when it fails: each loses more than the one before.
+    otherwise: Vec<Alternative>,
+    /// The table whose rows it copies back.
+    restores: Option<String>,
     /// What belongs together: all of it runs, or nothing.
     group: Option<usize>,
     /// What it makes, as other statements name it.
@@ -74,6 +89,13 @@ pub struct Statement {
     object: Identity,
     /// The differences that it is for.
     mends: Vec<Key>,
+}
+
+/// A statement that replaces one that fails.
+#[derive(Debug, Clone)]
+struct Alternative {
+    sql: String,
+    data_loss: String,
 }
 
 /// A difference, by what it is about.
@@ -95,7 +117,10 @@ enum Phase {
     Operator,
     Sequence,
     Table,
+    Copy,
     Alter,
+    /// A change of a column's type resets its storage and its compression.
+    Storage,
     Owner,
     OwnedBy,
     Constraint,
@@ -145,11 +170,37 @@ impl Statement {
     }
 }
 
-/// Plans what mends `differences`, which are of those that [`Compared::diff`] tells. `version` is the server's, as in
-/// `server_version_num`. Nothing is asked of the server: what is said to be left is what no statement is known for.
-pub fn plan(compared: &Compared, differences: &[Difference], version: i32) -> Plan {
+/// What a plan may do, and on which server.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// The server's version, as in `server_version_num`.
+    pub version: i32,
+    /// Whether statements that lose data run. Such a plan is incomplete until [`verify`] has tried it.
+    pub allow_data_loss: bool,
+}
+
+/// Plans the statements that repair `differences`, which are of those that [`Compared::diff`] returns. Sends nothing to
+/// the server: the differences that are left are those for which no statement exists.
+pub fn plan(compared: &Compared, differences: &[Difference], options: Options) -> Plan {
+    plan_with(compared, differences, options, &Kept::new(), &BTreeSet::new())
+}
+
+/// As [`plan`]; new tables get the rows that were kept of the ones that they replace. Of the tables that are to be
+/// created again, those in `not_rebuilt` could not be.
+fn plan_with(
+    compared: &Compared,
+    differences: &[Difference],
+    options: Options,
+    kept: &Kept,
+    not_rebuilt: &BTreeSet<String>,
+) -> Plan {
     let Some(expected) = compared.expected() else { return Plan::default() };
-    let mut builder = Builder::new(expected, &compared.structure, differences, version);
+    let mut builder = Builder::new(expected, &compared.structure, differences, options);
+    if let Some(statements) = builder.renames() {
+        return Plan { left: left_by(&statements, differences), statements, tried: Tried::No };
+    }
+    builder.kept = kept.clone();
+    builder.find_rebuilt(not_rebuilt);
     builder.find_dependents();
     for difference in differences {
         builder.mend(difference);

@@ -37,6 +37,7 @@ impl Builder<'_> {
             Kind::OperatorFamily => {
                 (Phase::Operator, Some(format!("CREATE OPERATOR FAMILY {}.{}", self.actual.own_name, identity.name)))
             }
+            Kind::OperatorClass => (Phase::Constraint, self.operator_class(object)),
             Kind::TextSearchDictionary
             | Kind::TextSearchConfiguration
             | Kind::TextSearchParser
@@ -57,8 +58,10 @@ impl Builder<'_> {
             }
             _ => self.dress(object),
         }
-        if identity.kind == Kind::TextSearchConfiguration {
-            self.mappings(object);
+        match identity.kind {
+            Kind::TextSearchConfiguration => self.mappings(object),
+            Kind::OperatorFamily => self.family_members(object),
+            _ => {}
         }
     }
 
@@ -72,6 +75,8 @@ impl Builder<'_> {
             }
             (Kind::SecurityLabel, _) => self.security_label(&object.identity, object.text("label")),
             (Kind::TextSearchConfiguration, "mappings") => self.mappings(object),
+            (Kind::OperatorFamily, "members") => self.family_members(object),
+            (Kind::Type, "base") => self.alter_base_type(object),
             _ => {}
         }
     }

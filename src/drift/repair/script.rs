@@ -1,6 +1,7 @@
 //! A plan as a script for `psql`.
 
 use super::{Plan, Statement, Tried};
+use crate::sql::printable;
 use crate::sql::quote::Literal;
 
 /// What a script says of where it is for.
@@ -41,6 +42,13 @@ impl Plan {
                 }
             },
         );
+        match self.losses() {
+            0 => {}
+            1 => comment(&mut lines, "WARNING: 1 statement loses data; see its comment \"data loss\"."),
+            many => {
+                comment(&mut lines, &format!("WARNING: {many} statements lose data; see the comments \"data loss\"."))
+            }
+        }
         lines.push(String::new());
         if self.running().next().is_some() {
             // It goes to a program that may have been given another database.
@@ -67,6 +75,10 @@ impl Plan {
             lines.push(about.path.to_owned());
             // Functions are made before what they read, and do not find it on the path anyway.
             lines.push("SET LOCAL check_function_bodies TO off;".to_owned());
+            if self.losses() > 0 || others.iter().any(|statement| statement.restores.is_some()) {
+                // A copy without the rows that a policy hides would lose them.
+                lines.push("SET LOCAL row_security TO off;".to_owned());
+            }
             lines.push(String::new());
             others.iter().for_each(|statement| run(&mut lines, statement));
             lines.push(String::new());
@@ -76,7 +88,13 @@ impl Plan {
         while lines.last().is_some_and(String::is_empty) {
             lines.pop();
         }
-        lines
+        // Names and definitions may hold any character.
+        lines.into_iter().map(|line| printable(&line).into_owned()).collect()
+    }
+
+    /// How many of the statements that run lose data.
+    pub fn losses(&self) -> usize {
+        self.running().filter(|statement| statement.data_loss.is_some()).count()
     }
 
     fn what_is_left(&self, lines: &mut Vec<String>, own_name: &str) {
@@ -111,6 +129,12 @@ impl Plan {
 fn run(lines: &mut Vec<String>, statement: &Statement) {
     if statement.untried {
         comment(lines, "Not tried: it uses a new label.");
+    }
+    if let Some(loss) = &statement.data_loss {
+        comment(lines, &format!("data loss: {loss}"));
+    }
+    if let Some(assumption) = &statement.assumption {
+        comment(lines, &format!("assumed: {assumption}"));
     }
     lines.push(format!("{};", statement.sql));
 }

@@ -65,7 +65,9 @@ impl Builder<'_> {
                 self.run(Phase::OwnedBy, format!("ALTER SEQUENCE {name} OWNED BY {owner}"));
             }
             "unlogged" if sequence.is(fact) => {
-                self.leave(format!("ALTER SEQUENCE {name} SET UNLOGGED"), "a crash of the server would set it back");
+                let loss = format!("the current value of the sequence {name}, should the server crash");
+                let sql = format!("ALTER SEQUENCE {name} SET UNLOGGED");
+                self.lose(Phase::Sequence, sql, "a crash of the server would set it back", loss);
             }
             "unlogged" => self.run(Phase::Sequence, format!("ALTER SEQUENCE {name} SET LOGGED")),
             _ => {}

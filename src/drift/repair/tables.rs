@@ -15,6 +15,7 @@ impl Builder<'_> {
         let whole = self.whole(name);
         self.make(Phase::Table, &whole, self.table_as_created(table));
         // A type's name stands in columns without quotes that it does not need; so does the row type of a table.
+        self.restore_rows(table);
         self.dress(table);
         for fact in SET_LATER {
             if table.facts.get(fact).is_some_and(|value| *value != serde_json::Value::Bool(false)) {
@@ -52,7 +53,7 @@ impl Builder<'_> {
         }
     }
 
-    fn columns_of(&self, table: &str) -> Vec<Object> {
+    pub(super) fn columns_of(&self, table: &str) -> Vec<Object> {
         let columns = self.expected.children(table).filter(|object| object.identity.kind == Kind::Column);
         let mut columns: Vec<Object> = columns.cloned().collect();
         columns.sort_by_key(|column| number(column, "position"));
@@ -106,10 +107,12 @@ impl Builder<'_> {
         let identity = &table.identity;
         let there = self.there(identity);
         let alter = format!("ALTER {} {}", self.table_word(identity), self.whole(&identity.name));
+        let unlogged = format!("the rows of {}, should the server crash", ident(&identity.name));
         let mut run = |change: &str| self.run(Phase::Alter, format!("{alter} {change}"));
         match fact {
             "unlogged" if table.is(fact) => {
-                self.leave(format!("{alter} SET UNLOGGED"), "its rows would not outlive a crash of the server");
+                let sql = format!("{alter} SET UNLOGGED");
+                self.lose(Phase::Alter, sql, "its rows would not outlive a crash of the server", unlogged);
             }
             "unlogged" => run("SET LOGGED"),
             "access_method" => run(&format!("SET ACCESS METHOD {}", ident(table.text(fact).unwrap_or("heap")))),

@@ -5,6 +5,28 @@ use super::builder::Builder;
 use super::text::{field, fields, ident, list, literal, number};
 use crate::structure::{Object, ObjectKind as Kind};
 
+/// The properties of a base type, in the order in which its definition lists them.
+const BASE_KEYS: [&str; 18] = [
+    "shell",
+    "input",
+    "output",
+    "receive",
+    "send",
+    "typmod_in",
+    "typmod_out",
+    "analyze",
+    "internallength",
+    "passedbyvalue",
+    "alignment",
+    "storage",
+    "category",
+    "preferred",
+    "delimiter",
+    "subscript",
+    "collatable",
+    "element",
+];
+
 impl Builder<'_> {
     pub(super) fn create_type(&mut self, object: &Object) {
         let identity = &object.identity;
@@ -48,8 +70,7 @@ impl Builder<'_> {
                 Some(options) => format!("CREATE TYPE {name} AS RANGE ({options})"),
                 None => return,
             },
-            // Its functions in C need its shell, and it needs them.
-            _ => return,
+            _ => return self.create_base_type(object),
         };
         self.make(Phase::Type, name, sql);
         self.dress(object);
@@ -66,7 +87,7 @@ impl Builder<'_> {
         let extra: Vec<&str> = labels.iter().copied().filter(|label| !wanted.contains(label)).collect();
         let common: Vec<&str> = labels.iter().copied().filter(|label| wanted.contains(label)).collect();
         let in_order = common.iter().copied().eq(wanted.iter().copied().filter(|label| common.contains(label)));
-        if in_order {
+        if in_order && (extra.is_empty() || !self.allow_data_loss) {
             for (index, label) in wanted.iter().enumerate().filter(|(_, label)| !common.contains(label)) {
                 let before = index.checked_sub(1).map(|index| wanted[index]);
                 // Those before it are there by now.
@@ -78,6 +99,10 @@ impl Builder<'_> {
                 self.run(Phase::Ahead, format!("ALTER TYPE {name} ADD VALUE IF NOT EXISTS {}{place}", literal(label)));
                 labels.push(label);
             }
+        }
+        if self.allow_data_loss && (!extra.is_empty() || !in_order) {
+            // A type that cannot be changed is created again.
+            return self.rename_label(&name, &wanted, &list(there, "labels"));
         }
         for label in &extra {
             let other = wanted.iter().find(|label| !common.contains(label)).filter(|_| extra.len() == 1);
@@ -95,6 +120,58 @@ impl Builder<'_> {
                 "the order of labels cannot be changed; rename the type, make it anew like this, cast the columns to it \
                  and drop the old one",
             );
+        }
+    }
+
+    /// Renames the only label that is extra where the only one that is missing has its place.
+    fn rename_label(&mut self, name: &str, wanted: &[&str], there: &[&str]) {
+        let differing: Vec<(&&str, &&str)> = there.iter().zip(wanted).filter(|(old, new)| old != new).collect();
+        let [(old, new)] = differing[..] else { return };
+        if wanted.len() != there.len() || wanted.contains(old) || there.contains(new) {
+            return;
+        }
+        let sql = format!("ALTER TYPE {name} RENAME VALUE {} TO {}", literal(old), literal(new));
+        self.run(Phase::Type, &sql);
+        let assumption = format!("the label {} is {} under another name", literal(old), literal(new));
+        self.added(&sql, |statement| statement.assumption = Some(assumption));
+    }
+
+    /// Creates a base type. Its functions need the shell type, and the complete type needs its functions.
+    fn create_base_type(&mut self, object: &Object) {
+        let name = self.whole(&object.identity.name);
+        self.run(Phase::Schema, format!("CREATE TYPE {name}"));
+        self.complete_base_type(object);
+        self.dress(object);
+    }
+
+    /// Makes a shell type complete.
+    fn complete_base_type(&mut self, object: &Object) {
+        let name = self.whole(&object.identity.name);
+        let definition = fields(object.text("base").unwrap_or_default(), &BASE_KEYS);
+        if field(&definition, "shell").is_none() {
+            let options: Vec<String> = definition.iter().map(|(key, value)| base_option(key, value)).collect();
+            self.make(Phase::Operator, &name, format!("CREATE TYPE {name} ({})", options.join(", ")));
+        }
+    }
+
+    /// Changes what can be changed of a base type: its optional functions and its storage.
+    pub(super) fn alter_base_type(&mut self, object: &Object) {
+        const CHANGED: [&str; 7] = ["receive", "send", "typmod_in", "typmod_out", "analyze", "subscript", "storage"];
+        let Some(there) = self.there(&object.identity).and_then(|there| there.text("base")) else { return };
+        let (wanted, there) = (fields(object.text("base").unwrap_or_default(), &BASE_KEYS), fields(there, &BASE_KEYS));
+        if field(&there, "shell").is_some() {
+            return self.complete_base_type(object);
+        }
+        let changed = CHANGED.iter().filter(|key| field(&wanted, key) != field(&there, key));
+        let options: Vec<String> = changed
+            .map(|key| match field(&wanted, key) {
+                Some(value) => base_option(key, value),
+                None => format!("{} = NONE", key.to_uppercase()),
+            })
+            .collect();
+        if !options.is_empty() {
+            let name = self.whole(&object.identity.name);
+            self.run(Phase::Operator, format!("ALTER TYPE {name} SET ({})", options.join(", ")));
         }
     }
 
@@ -144,6 +221,40 @@ impl Builder<'_> {
         let (label, kind) = attribute.split_at(ident(&object.identity.name).len());
         self.run(Phase::Type, format!("ALTER TYPE {name} ALTER ATTRIBUTE {label} TYPE{kind}"));
     }
+}
+
+/// A property of a base type as `CREATE TYPE` and `ALTER TYPE` take it.
+fn base_option(key: &str, value: &str) -> String {
+    let category;
+    let value = match (key, value) {
+        ("internallength", "-1") => "VARIABLE",
+        ("alignment", "c") => "char",
+        ("alignment", "s") => "int2",
+        ("alignment", "i") => "int4",
+        ("alignment", _) => "double",
+        ("storage", "p") => "plain",
+        ("storage", "e") => "external",
+        ("storage", "m") => "main",
+        ("storage", _) => "extended",
+        ("category", value) => {
+            category = literal(value);
+            &category
+        }
+        ("collatable", _) => "true",
+        ("internallength" | "passedbyvalue" | "preferred" | "delimiter" | "element", value) => value,
+        (_, function) => function_name(function),
+    };
+    format!("{} = {value}", key.to_uppercase())
+}
+
+/// The name in a function's signature.
+fn function_name(signature: &str) -> &str {
+    let mut quoted = false;
+    let arguments = signature.find(|c| {
+        quoted ^= c == '"';
+        c == '(' && !quoted
+    });
+    arguments.map_or(signature, |at| &signature[..at])
 }
 
 fn attribute(object: &Object) -> String {

@@ -1,15 +1,16 @@
 //! A plan tried on the tenant, in a transaction that is rolled back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Oid, Text};
+use diesel::sql_types::{BigInt, Double, Oid, Text};
 
-use super::{Plan, Statement, Tried, plan};
+use super::rebuild::Kept;
+use super::{Options, Plan, Statement, Tried, plan_with};
 use crate::database::Database;
 use crate::drift::difference::Difference;
 use crate::drift::one::Compared;
@@ -18,7 +19,7 @@ use crate::name::TenantName;
 use crate::postgres::ServerMessage;
 use crate::postgres::message::{LOCKED, telling};
 use crate::sql::quote::Literal;
-use crate::structure::{self, Structure};
+use crate::structure::{self, Identity, ObjectKind, Structure};
 use crate::tenancy::Tenancy;
 
 /// How long a statement may take unless the tenancy says otherwise: it may keep the tenant's users waiting.
@@ -26,6 +27,12 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often what is left is planned for again: what was dropped may have had more to it than is known beforehand.
 const ROUNDS: usize = 3;
+
+/// The same where losing data is allowed: some of what is planned first changes what is to be planned next.
+const ROUNDS_WITH_LOSS: usize = 10;
+
+/// Rows are counted up to this many, and estimated beyond.
+const COUNTED: i64 = 10_000;
 
 /// What a statement says that took too long, or used a label that is not committed.
 const SLOW: &str = "tenantry: it took too long";
@@ -48,6 +55,8 @@ pub struct Trial<'a> {
     pub compared: &'a Compared,
     /// Whether a difference is accepted, and stays.
     pub accepted: &'a dyn Fn(&Difference) -> bool,
+    /// Whether statements that lose data run.
+    pub allow_data_loss: bool,
 }
 
 /// Tries a plan: its statements run one by one in a transaction on the tenant's schema, the structure is read again and
@@ -73,8 +82,8 @@ pub fn verify(db: &mut Database, trial: &Trial<'_>, planned: Plan) -> Result<Pla
     })
 }
 
-/// The statement that did not have a lock.
-struct Locked(String);
+/// The statement that did not get a lock in time.
+pub(super) struct Locked(String);
 
 fn in_transaction(
     conn: &mut PgConnection,
@@ -91,36 +100,49 @@ fn in_transaction(
     }
     let timeout = trial.tenancy.limits().statement_timeout.unwrap_or(STATEMENT_TIMEOUT);
     let path = trial.tenancy.path(trial.name.schema());
+    // Rows that a policy hides would be missing in a copy; without row security the copy fails instead.
+    let security = if trial.allow_data_loss { "SET LOCAL row_security TO off; " } else { "" };
     let settings = format!(
         "SET LOCAL lock_timeout TO '2s'; SET LOCAL statement_timeout TO {}; SET LOCAL check_function_bodies TO off; \
-         SET LOCAL client_min_messages TO error; {} DO {};",
+         SET LOCAL client_min_messages TO error; {security}{} {} DO {};",
         timeout.as_millis(),
+        structure::PINNED,
         path.set_for_transaction(),
         Literal(&format!("BEGIN {} END", path.guard())),
     );
     conn.batch_execute(&format!("{settings} SAVEPOINT begun")).map_err(&own)?;
-    let mut run = Run { conn, timeout, statements: planned.statements.clone(), ran: Vec::new() };
-    let mut todo: Vec<usize> = (0..run.statements.len()).filter(|index| run.statements[*index].runs()).collect();
-    let mut left = Vec::new();
-    for _ in 0..ROUNDS {
-        if let Err(locked) = run.all(todo).map_err(&own)? {
+    let mut run = Run {
+        conn,
+        trial,
+        options: Options { version, allow_data_loss: trial.allow_data_loss },
+        settings,
+        timeout,
+        statements: planned.statements.clone(),
+        ran: Vec::new(),
+        epoch: 0,
+        kept: Kept::new(),
+        temporaries: 0,
+        structure: there,
+        left: Vec::new(),
+        accepted_extras: BTreeSet::new(),
+        not_rebuilt: BTreeSet::new(),
+    };
+    let todo: Vec<usize> = (0..run.statements.len()).filter(|index| run.statements[*index].runs()).collect();
+    if let Err(locked) = run.rounds(todo)? {
+        return Ok(Err(locked));
+    }
+    if trial.allow_data_loss {
+        run.find_accepted();
+        if let Err(locked) = run.escalate()? {
             return Ok(Err(locked));
         }
-        let structure = trial.read(run.conn, version)?;
-        run.conn.batch_execute(&settings).map_err(&own)?;
-        let compared = Compared { structure, ..trial.compared.clone() };
-        left = compared.diff().differences;
-        left.retain(|difference| !(trial.accepted)(difference));
-        todo = run.add(plan(&compared, &left, version).statements);
-        if todo.is_empty() {
-            break;
-        }
+        run.count_rows().map_err(&own)?;
     }
-    Ok(Ok(run.into_plan(left)))
+    Ok(Ok(run.into_plan()))
 }
 
 impl Trial<'_> {
-    fn read(&self, conn: &mut PgConnection, version: i32) -> Result<Structure, Error> {
+    pub(super) fn read(&self, conn: &mut PgConnection, version: i32) -> Result<Structure, Error> {
         #[derive(QueryableByName)]
         struct Row {
             #[diesel(sql_type = Oid)]
@@ -140,12 +162,30 @@ impl Trial<'_> {
 }
 
 /// A plan that is being tried.
-struct Run<'a> {
-    conn: &'a mut PgConnection,
+pub(super) struct Run<'a> {
+    pub(super) conn: &'a mut PgConnection,
+    pub(super) trial: &'a Trial<'a>,
+    pub(super) options: Options,
+    /// What sets the path and the limits, again after each reading of the structure.
+    pub(super) settings: String,
     timeout: Duration,
-    statements: Vec<Statement>,
+    pub(super) statements: Vec<Statement>,
     /// What has run, in order.
-    ran: Vec<usize>,
+    pub(super) ran: Vec<usize>,
+    /// The first statement of the current attempt. Those before it may be run again.
+    pub(super) epoch: usize,
+    /// The rows of tables that were dropped to be created again.
+    pub(super) kept: Kept,
+    /// How many temporary tables have a name.
+    pub(super) temporaries: usize,
+    /// The tenant's structure after what has run.
+    pub(super) structure: Structure,
+    /// The differences that are left then.
+    pub(super) left: Vec<Difference>,
+    /// What the tenant has in excess and keeps.
+    pub(super) accepted_extras: BTreeSet<Identity>,
+    /// The tables that could not be created again.
+    pub(super) not_rebuilt: BTreeSet<String>,
 }
 
 /// How a statement failed.
@@ -156,8 +196,81 @@ enum Failed {
 }
 
 impl Run<'_> {
+    /// Runs statements, and plans for what is left, until nothing more helps.
+    pub(super) fn rounds(&mut self, mut todo: Vec<usize>) -> Result<Result<(), Locked>, Error> {
+        let own = Error::doing("try the plan");
+        let (loses, version) = (self.options.allow_data_loss, self.options.version);
+        for _ in 0..if loses { ROUNDS_WITH_LOSS } else { ROUNDS } {
+            let before = self.ran.clone();
+            if let Err(locked) = self.all(todo).map_err(&own)? {
+                return Ok(Err(locked));
+            }
+            self.structure = self.trial.read(self.conn, version)?;
+            self.conn.batch_execute(&self.settings).map_err(&own)?;
+            let compared = Compared { structure: self.structure.clone(), ..self.trial.compared.clone() };
+            self.left = compared.diff().differences;
+            self.left.retain(|difference| !(self.trial.accepted)(difference));
+            let planned = plan_with(&compared, &self.left, self.options, &self.kept, &self.not_rebuilt);
+            let progressed = self.ran != before;
+            todo = self.add(planned.statements, loses && progressed);
+            if todo.is_empty() {
+                break;
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Says how many rows each loss is about.
+    fn count_rows(&mut self) -> QueryResult<()> {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = BigInt)]
+            many: i64,
+            #[diesel(sql_type = Double)]
+            estimate: f64,
+        }
+        self.conn.batch_execute("ROLLBACK TO SAVEPOINT begun")?;
+        let original = &self.trial.compared.structure;
+        let mut counted: BTreeMap<String, Option<String>> = BTreeMap::new();
+        for index in self.ran.clone() {
+            let statement = &self.statements[index];
+            let Some(loss) = &statement.data_loss else { continue };
+            let name = statement.object.on.as_ref().unwrap_or(&statement.object.name).clone();
+            let kinds = [ObjectKind::Table, ObjectKind::MaterializedView];
+            let exists = |kind| original.objects.contains_key(&Identity { kind, on: None, name: name.clone() });
+            let rows = match counted.get(&name) {
+                Some(rows) => rows.clone(),
+                None if kinds.into_iter().any(exists) => {
+                    let table = format!("{}.{}", original.own_name, super::text::ident(&name));
+                    let sql = format!(
+                        "SELECT (SELECT count(*) FROM (SELECT FROM {table} LIMIT {}) x) AS many, reltuples::float8 AS \
+                         estimate FROM pg_catalog.pg_class WHERE oid = {}::pg_catalog.regclass",
+                        COUNTED + 1,
+                        Literal(&table)
+                    );
+                    self.conn.batch_execute("SAVEPOINT one")?;
+                    let row: Option<Row> = sql_query(sql).get_result(self.conn).ok();
+                    self.conn.batch_execute("ROLLBACK TO SAVEPOINT one; RELEASE SAVEPOINT one")?;
+                    row.map(|row| match row {
+                        Row { many: 1, .. } => "1 row".to_owned(),
+                        Row { many, .. } if many <= COUNTED => format!("{many} rows"),
+                        Row { estimate, .. } if estimate > 0.0 => format!("about {estimate:.0} rows"),
+                        Row { .. } => format!("more than {COUNTED} rows"),
+                    })
+                }
+                None => None,
+            };
+            counted.insert(name, rows.clone());
+            if let Some(rows) = rows {
+                let loss = format!("{loss} ({rows})");
+                self.statements[index].data_loss = Some(loss);
+            }
+        }
+        Ok(())
+    }
+
     /// Runs statements. Those that fail are tried again behind the others, as long as that gets further.
-    fn all(&mut self, mut todo: Vec<usize>) -> QueryResult<Result<(), Locked>> {
+    pub(super) fn all(&mut self, mut todo: Vec<usize>) -> QueryResult<Result<(), Locked>> {
         while !todo.is_empty() {
             let mut failed: Vec<(usize, String)> = Vec::new();
             let mut got_further = false;
@@ -166,7 +279,7 @@ impl Run<'_> {
                 let waits = group.is_some() && failed.iter().any(|(other, _)| self.statements[*other].group == group);
                 let outcome = match waits {
                     true => Err(Failed::Otherwise("it goes with the statement before".to_owned())),
-                    false => self.one(*index)?,
+                    false => self.one_or_another(*index)?,
                 };
                 match outcome {
                     Ok(()) => {
@@ -212,8 +325,25 @@ impl Run<'_> {
         Ok(ran.into_iter().filter(|index| self.statements[*index].runs()).collect())
     }
 
-    fn one(&mut self, index: usize) -> QueryResult<Result<(), Failed>> {
-        let sql = telling(&self.statements[index].sql, &TOLD);
+    /// Runs a statement, or the first of its alternatives that works.
+    fn one_or_another(&mut self, index: usize) -> QueryResult<Result<(), Failed>> {
+        let outcome = self.one(&self.statements[index].sql.clone())?;
+        if !matches!(outcome, Err(Failed::Otherwise(_))) {
+            return Ok(outcome);
+        }
+        for other in self.statements[index].otherwise.clone() {
+            if self.one(&other.sql)?.is_ok() {
+                let statement = &mut self.statements[index];
+                (statement.sql, statement.data_loss) = (other.sql, Some(other.data_loss));
+                statement.otherwise.clear();
+                return Ok(Ok(()));
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn one(&mut self, sql: &str) -> QueryResult<Result<(), Failed>> {
+        let sql = telling(sql, &TOLD);
         let message = format!("SAVEPOINT one; {sql} RELEASE SAVEPOINT one");
         let Err(error) = self.conn.batch_execute(&message) else { return Ok(Ok(())) };
         if ServerMessage::is_connection_lost(&error) {
@@ -233,11 +363,15 @@ impl Run<'_> {
     }
 
     /// Adds statements for what is left, and returns those that are to run.
-    fn add(&mut self, more: Vec<Statement>) -> Vec<usize> {
+    fn add(&mut self, more: Vec<Statement>, again: bool) -> Vec<usize> {
         let groups = self.statements.iter().filter_map(|statement| statement.group).max().unwrap_or(0);
         let mut todo = Vec::new();
         for mut statement in more {
-            if let Some(known) = self.statements.iter_mut().find(|known| known.sql == statement.sql) {
+            // What failed may work by now.
+            let is_known = |known: &&mut Statement| {
+                known.planned == statement.sql && (known.runs() || !again || !statement.runs())
+            };
+            if let Some(known) = self.statements[self.epoch..].iter_mut().find(is_known) {
                 known.mends.extend(statement.mends);
                 continue;
             }
@@ -258,7 +392,8 @@ impl Run<'_> {
     }
 
     /// What has run, in the order in which it did, and what is for a difference that is left.
-    fn into_plan(self, mut left: Vec<Difference>) -> Plan {
+    fn into_plan(mut self) -> Plan {
+        let mut left = std::mem::take(&mut self.left);
         let untried: Vec<&Statement> = self.statements.iter().filter(|statement| statement.untried).collect();
         left.retain(|difference| {
             !untried.iter().any(|statement| {
@@ -270,7 +405,11 @@ impl Run<'_> {
         let for_left = not_run.filter(|statement| left.iter().any(|difference| statement.is_for(difference))).cloned();
         let for_left: Vec<Statement> = for_left.collect();
         let mut statements: Vec<Statement> = self.ran.iter().map(|index| self.statements[*index].clone()).collect();
-        statements.extend(for_left);
+        for statement in for_left {
+            if !statements.iter().any(|other| !other.runs() && other.sql == statement.sql) {
+                statements.push(statement);
+            }
+        }
         Plan { statements, left, tried: Tried::Yes }
     }
 }

@@ -138,6 +138,7 @@ impl Builder<'_> {
         // The server calls kinds as statements do, but for these.
         let object = match object.split_once(' ') {
             Some(("table", rest)) if rest.matches('.').count() == 0 => format!("TABLE {rest}"),
+            None if object == "schema" => format!("SCHEMA {}", self.actual.own_name),
             _ => object.to_owned(),
         };
         self.run(Phase::Comment, format!("SECURITY LABEL FOR {} ON {object} IS {label}", ident(provider)));

@@ -1,4 +1,4 @@
-//! The work on one schema: a transaction, or several where one would take too many of the server's locks.
+//! Drops one schema: in one transaction, or in several if one takes too many of the server's locks.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -28,11 +28,11 @@ use crate::workers::{Attempt, Work};
 pub(super) struct Job {
     pub(super) dropping: Dropping,
     setbacks: Setbacks,
-    /// Whether the connection was lost while it was under way: it may be gone.
+    /// Whether the connection was lost during the drop. The schema may have been dropped.
     in_doubt: bool,
-    /// Whether the tracker says that it is being dropped, by this run.
+    /// Whether this run has set the tenant's state to `dropping`.
     announced: bool,
-    /// How many transactions of it this run has committed.
+    /// The number of transactions that this run has committed for it.
     transactions: u32,
 }
 
@@ -41,26 +41,26 @@ pub(super) struct Crew<'a> {
     pub(super) orders: Orders<'a>,
     pub(super) commit: Commit,
     pub(super) room: Room,
-    /// How many schemas may be dropped in steps at the same time.
+    /// The number of schemas that may be dropped in steps at the same time.
     pub(super) at_once: i64,
 }
 
-/// Why a schema is still there.
+/// Why a schema was not dropped.
 enum Trouble {
     Setback(Box<Setback>),
     /// The server's lock table is full.
     Full(Full, Box<ServerMessage>),
-    /// Nothing more is to begin.
+    /// A stop was requested.
     Stopped,
 }
 
-/// A transaction that the server's lock table had no room for.
+/// A transaction for which the server's lock table had no room.
 struct Full {
-    /// How many locks it takes.
+    /// The number of locks that it takes.
     locks: i64,
-    /// What it drops.
+    /// A description of what it drops.
     what: String,
-    /// Whether it can be made of smaller ones.
+    /// Whether it can be divided into smaller ones.
     divisible: bool,
 }
 
@@ -69,7 +69,7 @@ impl Job {
         Self { dropping, setbacks: Setbacks::default(), in_doubt: false, announced: false, transactions: 0 }
     }
 
-    /// Whether something of it was committed.
+    /// Whether a transaction was committed for it.
     pub(super) fn has_begun(&self) -> bool {
         self.transactions > 0
     }
@@ -83,7 +83,7 @@ impl Job {
         self.setbacks.progress();
     }
 
-    /// An error with what is left behind.
+    /// Adds to an error that the schema was dropped in part.
     fn failed(&self, error: TenantError) -> TenantError {
         match self.has_begun() {
             true => TenantError::DroppedInPart { tracked: self.dropping.tracked, error: Box::new(error) },
@@ -108,13 +108,13 @@ impl run::Job for Job {
 }
 
 impl run::Crew for Crew<'_> {
-    /// Those that are there as before.
+    /// The schemas that exist as before the drop.
     fn lost(&self, db: &mut Database, jobs: &[&Job]) -> Result<HashSet<SchemaName>, Error> {
         let names: Vec<&SchemaName> = jobs.iter().map(|job| &job.dropping.name).collect();
         let (tracked, schemas) = look(db.connection(), &names)?;
         let is_there = |dropping: &Dropping| {
             let oid = schemas.get(dropping.name.as_str()).map(|schema| schema.oid);
-            tracked.contains(dropping.name.as_str()) == dropping.tracked
+            tracked.contains_key(dropping.name.as_str()) == dropping.tracked
                 && oid == dropping.schema.map(|schema| schema.oid)
         };
         let there = jobs.iter().filter(|job| is_there(&job.dropping));
@@ -126,7 +126,7 @@ impl Work for Crew<'_> {
     type Job = Job;
     type Outcome = Result<Finished, TenantError>;
 
-    /// In steps, only what is left at the end commits so; the steps before are made durable by it.
+    /// In steps, only the last transaction commits durably, which makes the earlier ones durable.
     fn is_durable(&self) -> bool {
         self.commit == Commit::Durable
     }
@@ -145,7 +145,7 @@ impl Work for Crew<'_> {
             Trouble::Setback(setback) => *setback,
         };
         let attempt = match setback {
-            // The connection was lost, and the commit had come through; or another run has done the rest.
+            // The connection was lost after the commit, or another run has dropped the rest.
             Setback::Changed if (job.in_doubt || job.has_begun()) && is_gone(session, &job.dropping) => {
                 return Attempt::Done(Ok(job.gone()));
             }
@@ -153,7 +153,7 @@ impl Work for Crew<'_> {
             setback => {
                 if matches!(setback, Setback::Lost(_)) {
                     job.in_doubt = true;
-                    // A server that went down may have lost it.
+                    // A server that crashed may have lost the commit.
                     job.announced = false;
                 }
                 let Orders { tenancy, watch, stop, .. } = self.orders;
@@ -177,7 +177,7 @@ impl Crew<'_> {
         }
     }
 
-    /// Drops a schema in several transactions. What is left of it when one fails is what the next try begins with.
+    /// Drops a schema in several transactions. After a failure, the next attempt continues with what is left.
     fn in_steps(&self, session: &mut Session, job: &mut Job, schema: Contents) -> Result<(), Trouble> {
         let room = self.room(self.room.limit() / self.at_once)?;
         if job.dropping.tracked && !job.announced {
@@ -186,9 +186,9 @@ impl Crew<'_> {
         let mut before = i64::MAX;
         loop {
             let reading = || Full { locks: 1, what: "a look at what is left of it".to_owned(), divisible: false };
-            let look = message::look(self.target(job));
+            let look = message::begin_look(self.target(job));
             let left = Left::read(session, schema.oid, look.sql()).map_err(|error| trouble(&error, reading))?;
-            // Where nothing went in the last round, nothing of it can be dropped by itself.
+            // If the last round dropped nothing, the rest cannot be divided.
             let divisible = left.locks < before;
             if left.locks <= room.locks() || !divisible {
                 let full = Full { locks: left.locks, what: "what is left of it".to_owned(), divisible };
@@ -209,7 +209,7 @@ impl Crew<'_> {
         }
     }
 
-    /// Has everybody know that a tenant is being dropped, before anything of it is gone.
+    /// Sets the tenant's state to `dropping` before anything is dropped.
     fn announce(&self, session: &mut Session, job: &mut Job) -> Result<(), Trouble> {
         let batch = message::announce(self.target(job), &job.dropping);
         self.send(session, &batch, || Full { locks: 1, what: "its state".to_owned(), divisible: false })?;
@@ -218,7 +218,7 @@ impl Crew<'_> {
         Ok(())
     }
 
-    /// Drops some objects of a schema.
+    /// Drops the objects of a step.
     fn step(&self, session: &mut Session, job: &mut Job, step: &Step) -> Result<(), Trouble> {
         let batch = message::step(self.target(job), &job.dropping, &step.objects);
         let full = || Full { locks: step.locks, what: "some objects of it".to_owned(), divisible: true };
@@ -232,7 +232,7 @@ impl Crew<'_> {
         Ok(())
     }
 
-    /// Drops what is left of a schema, and the tenant's row.
+    /// Drops the rest of a schema and the tenant's row.
     fn rest(&self, session: &mut Session, job: &mut Job, full: Full) -> Result<(), Trouble> {
         let known = if job.announced { Known::Announced } else { Known::AsPlanned };
         let before = if job.has_begun() { job.setbacks.took() } else { Duration::ZERO };
@@ -261,7 +261,7 @@ impl Crew<'_> {
         })
     }
 
-    /// What follows when there was no room in the server's lock table: smaller transactions, or the same one later.
+    /// Reacts to a full lock table: with smaller transactions, or with the same transaction later.
     fn full(&self, full: Full, server: Box<ServerMessage>, setbacks: &mut Setbacks) -> Attempt<TenantError> {
         if full.divisible && self.room.shrink(full.locks) {
             return Attempt::Later(Duration::ZERO);
@@ -273,7 +273,7 @@ impl Crew<'_> {
     }
 }
 
-/// What an error calls for.
+/// Classifies an error.
 fn trouble(error: &DieselError, full: impl FnOnce() -> Full) -> Trouble {
     if Condition::of(error) == Some(Condition::OutOfSharedMemory) {
         return Trouble::Full(full(), Box::new(ServerMessage::from(error)));
@@ -284,7 +284,7 @@ fn trouble(error: &DieselError, full: impl FnOnce() -> Full) -> Trouble {
     }))
 }
 
-/// Tells in what a schema is not as it is expected to be.
+/// Finds out how a schema differs from the expectation.
 fn changed(session: &mut Session, job: &Job) -> TenantError {
     let Some(schema) = job.dropping.schema.filter(|_| job.has_begun()) else {
         return TenantError::ChangedSincePlan;
@@ -297,14 +297,14 @@ fn changed(session: &mut Session, job: &Job) -> TenantError {
     }
 }
 
-/// An object as PostgreSQL describes it.
+/// PostgreSQL's description of an object.
 fn describe(session: &mut Session, (class, id): Address) -> Option<String> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Nullable<Text>)]
         description: Option<String>,
     }
-    let row: Row = sql_query("SELECT pg_describe_object($1, $2, 0) AS description")
+    let row: Row = sql_query("SELECT pg_catalog.pg_describe_object($1, $2, 0) AS description")
         .bind::<Oid, _>(class)
         .bind::<Oid, _>(id)
         .get_result(&mut **session)

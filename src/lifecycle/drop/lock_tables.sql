@@ -1,12 +1,12 @@
 DECLARE
-    tables text;
+    tables pg_catalog.text;
 BEGIN
     -- A role that owns the schema may drop the tables of others in it, and not lock them.
     SELECT pg_catalog.string_agg(pg_catalog.format('ONLY %I.%I', n.nspname, c.relname), ', ' ORDER BY c.oid DESC)
     INTO tables
     FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE c.oid = ANY($ids) AND n.oid = $schema AND c.relkind IN ('r', 'p')
+    WHERE c.oid = ANY ($ids) AND n.oid = $schema::pg_catalog.oid AND c.relkind IN ('r', 'p')
         AND pg_catalog.has_table_privilege(c.oid, 'TRUNCATE');
     IF tables IS NOT NULL THEN
         EXECUTE 'LOCK TABLE ' || tables || ' IN ACCESS EXCLUSIVE MODE';

@@ -1,11 +1,13 @@
-//! What there is to be dropped, as the catalogs tell.
+//! Reads what a drop needs to know from the catalogs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
+use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Oid, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Oid, Text};
 
 use super::{Contents, DropPlan, Dropping, order};
 use crate::error::Error;
@@ -14,28 +16,31 @@ use crate::name::SchemaName;
 use crate::postgres::{CHUNK, Condition, impatient};
 use crate::tracker::schema_tracker;
 
-/// A schema that there is.
+/// A schema that exists.
 #[derive(QueryableByName)]
 pub(super) struct SchemaRow {
     #[diesel(sql_type = Text)]
     name: String,
     #[diesel(sql_type = Oid)]
     pub(super) oid: u32,
-    #[diesel(sql_type = diesel::sql_types::Bool)]
+    #[diesel(sql_type = Bool)]
     pub(super) holds_extensions: bool,
 }
 
-/// Which of the names the tracker has, and which are schemas.
+/// The states of tracked tenants as the tracker has them, by name.
+type States = HashMap<String, Option<String>>;
+
+/// Finds the names in the tracker and in `pg_namespace`.
 pub(super) fn look(
     conn: &mut PgConnection,
     names: &[&SchemaName],
-) -> Result<(HashSet<String>, HashMap<String, SchemaRow>), Error> {
-    let mut tracked = HashSet::new();
+) -> Result<(States, HashMap<String, SchemaRow>), Error> {
+    let mut tracked = HashMap::new();
     let mut schemas = HashMap::new();
     for chunk in names.chunks(CHUNK) {
         let names: Vec<&str> = chunk.iter().map(|name| name.as_str()).collect();
-        let rows: Vec<String> = schema_tracker::table
-            .select(schema_tracker::name)
+        let rows: Vec<(String, Option<String>)> = schema_tracker::table
+            .select((schema_tracker::name, schema_tracker::state.nullable()))
             .filter(schema_tracker::name.eq_any(&names))
             .load(conn)
             .map_err(Error::doing("read the tracker"))?;
@@ -45,13 +50,13 @@ pub(super) fn look(
     Ok((tracked, schemas))
 }
 
-/// The schemas of some names, of at most [`CHUNK`].
+/// Finds the schemas of at most [`CHUNK`] names.
 pub(super) fn find(conn: &mut PgConnection, names: &[&SchemaName]) -> Result<Vec<SchemaRow>, Error> {
     let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
     sql_query(
-        "SELECT nspname::text AS name, oid, \
-         EXISTS (SELECT FROM pg_extension WHERE extnamespace = pg_namespace.oid) AS holds_extensions \
-         FROM pg_namespace WHERE nspname = ANY($1)",
+        "SELECT n.nspname::pg_catalog.text AS name, n.oid, \
+         EXISTS (SELECT FROM pg_catalog.pg_extension AS e WHERE e.extnamespace = n.oid) AS holds_extensions \
+         FROM pg_catalog.pg_namespace AS n WHERE n.nspname = ANY ($1)",
     )
     .bind::<Array<Text>, _>(names)
     .load(conn)
@@ -70,27 +75,41 @@ struct Size {
     bytes: i64,
 }
 
-/// How much is in schemas. Where somebody has a table locked, its size is what the server took it to be last.
-fn measure(conn: &mut PgConnection, schemas: &[u32]) -> QueryResult<Vec<Size>> {
-    const EXACT: &str = include_str!("../sizes.sql");
-    let load = |conn: &mut PgConnection, sql: &str| sql_query(sql).bind::<Array<Oid>, _>(schemas).load(conn);
-    match impatient(conn, |conn| load(conn, EXACT)) {
-        Err(error) if Condition::of(&error) == Some(Condition::LockTimeout) => {
-            const ESTIMATE: &str = "c.relpages * pg_catalog.current_setting('block_size')::bigint";
-            load(conn, &EXACT.replace("pg_total_relation_size(c.oid)", ESTIMATE))
-        }
-        sizes => sizes,
-    }
+/// Sizes of schemas.
+struct Measured {
+    sizes: Vec<Size>,
+    /// Whether the bytes are estimates.
+    estimated: bool,
 }
 
-/// Adds to a plan how much goes, and takes out of it what others depend on.
+/// Measures schemas. The exact size takes a lock on each table, and the server's process keeps what it has opened for it
+/// until it ends. So it is an estimate for more than [`CHUNK`] schemas in all, and where a session holds a lock on a table.
+fn measure(conn: &mut PgConnection, schemas: &[u32], in_all: usize) -> QueryResult<Measured> {
+    const EXACT: &str = include_str!("../sizes.sql");
+    if in_all <= CHUNK {
+        let exact = impatient(conn, |conn| {
+            conn.batch_execute(order::BY_INDEX)?;
+            sql_query(EXACT).bind::<Array<Oid>, _>(schemas).load(conn)
+        });
+        match exact {
+            Err(error) if Condition::of(&error) == Some(Condition::LockTimeout) => {}
+            sizes => return sizes.map(|sizes| Measured { sizes, estimated: false }),
+        }
+    }
+    let estimate = EXACT.replace("pg_catalog.pg_total_relation_size(c.oid)", include_str!("../estimated_size.sql"));
+    order::read(conn, order::BEGIN_READING, &estimate, schemas).map(|sizes| Measured { sizes, estimated: true })
+}
+
+/// Adds the sizes to a plan, and moves schemas that other objects depend on to its failures.
 pub(super) fn weigh(conn: &mut PgConnection, plan: &mut DropPlan) -> Result<(), Error> {
     let oids: Vec<u32> = plan.drops.iter().filter_map(|dropping| dropping.schema.map(|schema| schema.oid)).collect();
     let mut sizes: HashMap<u32, Contents> = HashMap::new();
     let mut others: HashMap<u32, Vec<String>> = HashMap::new();
     for chunk in oids.chunks(CHUNK) {
-        let rows: Vec<Size> = measure(conn, chunk).map_err(Error::doing("measure the schemas"))?;
-        let mut found: HashMap<u32, Contents> = rows
+        let measured = measure(conn, chunk, oids.len()).map_err(Error::doing("measure the schemas"))?;
+        plan.sizes_estimated |= measured.estimated;
+        let mut found: HashMap<u32, Contents> = measured
+            .sizes
             .into_iter()
             .map(|Size { oid, tables, estimated_rows, bytes }| {
                 (oid, Contents { tables, estimated_rows, bytes, ..Contents::of(oid) })
@@ -116,7 +135,10 @@ pub(super) fn weigh(conn: &mut PgConnection, plan: &mut DropPlan) -> Result<(), 
     Ok(())
 }
 
-/// What outside of schemas depends on what is in them, by schema. At most [`CHUNK`] of them.
+/// The objects outside schemas that `DROP SCHEMA … CASCADE` would drop with them.
+pub(super) const DEPENDENTS: &str = concat!(include_str!("../inside.sql"), include_str!("../dependents.sql"));
+
+/// Describes the objects outside of at most [`CHUNK`] schemas that depend on objects in them, by schema.
 pub(super) fn dependents(conn: &mut PgConnection, schemas: &[u32]) -> Result<HashMap<u32, Vec<String>>, Error> {
     #[derive(QueryableByName)]
     struct Dependent {
@@ -125,9 +147,7 @@ pub(super) fn dependents(conn: &mut PgConnection, schemas: &[u32]) -> Result<Has
         #[diesel(sql_type = Text)]
         description: String,
     }
-    let rows: Vec<Dependent> = sql_query(include_str!("../dependents.sql"))
-        .bind::<Array<Oid>, _>(schemas)
-        .load(conn)
+    let rows: Vec<Dependent> = order::read(conn, order::BEGIN_READING, DEPENDENTS, schemas)
         .map_err(Error::doing("look for what depends on the schemas"))?;
     let mut found: HashMap<u32, Vec<String>> = HashMap::new();
     for row in rows {
@@ -136,10 +156,16 @@ pub(super) fn dependents(conn: &mut PgConnection, schemas: &[u32]) -> Result<Has
     Ok(found)
 }
 
-/// Whether a schema that was looked at is there no more, nor its row.
+/// Whether both the schema of the plan and the tenant's row are gone. A schema that was renamed is not.
 pub(super) fn is_gone(conn: &mut PgConnection, dropping: &Dropping) -> bool {
-    look(conn, &[&dropping.name]).is_ok_and(|(tracked, schemas)| {
-        let oid = schemas.get(dropping.name.as_str()).map(|schema| schema.oid);
-        !tracked.contains(dropping.name.as_str()) && oid.is_none_or(|oid| Some(oid) != dropping.schema.map(|s| s.oid))
-    })
+    let oid = dropping.schema.map(|schema| schema.oid);
+    diesel::select(
+        sql::<Bool>("NOT EXISTS (SELECT FROM public.schema_tracker AS t WHERE t.name = ")
+            .bind::<Text, _>(dropping.name.as_str())
+            .sql(") AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace AS n WHERE n.oid = ")
+            .bind::<Nullable<Oid>, _>(oid)
+            .sql(")"),
+    )
+    .get_result(conn)
+    .unwrap_or(false)
 }

@@ -1,58 +1,58 @@
-//! The messages that drop a schema, or some of it: each a transaction with its guards.
+//! Messages that drop a schema or some of its objects: each is a transaction with guards.
 
 use super::Dropping;
-use super::order::Address;
+use super::look;
+use super::order::{Address, BY_INDEX};
 use crate::migrator::{Batch, Commit, Target, set_state};
 use crate::postgres::CHANGED;
 use crate::sql::quote::{Identifier, Literal};
 use crate::tracker::State;
 
-/// What the tracker is to say of a tenant.
+/// The expected state of a tenant in the tracker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Known {
-    /// That there is one, or none, as it was looked at.
+    /// A row exists or not, as planned.
     AsPlanned,
-    /// That it is being dropped.
+    /// A row with the state `dropping` exists.
     Announced,
 }
 
-/// The beginning of a transaction that looks at what is left, and changes nothing. It holds the lock, so that nobody takes the drop for one that
-/// nobody is at.
-pub(super) fn look(target: Target<'_>) -> Batch {
+/// Begins a transaction that reads what is left of a schema. It holds the schema's lock, so that the drop is not taken for
+/// an abandoned one.
+pub(super) fn begin_look(target: Target<'_>) -> Batch {
     let mut batch = Batch::begin(target, Commit::Durable);
-    batch.push("SET LOCAL jit TO off;");
+    batch.push(BY_INDEX);
     batch.guard(&[target.lock_for_transaction()]);
     batch
 }
 
-/// Puts a tenant into the state `dropping`, in which nobody works on it.
+/// Sets a tenant's state to `dropping`, in which no other command changes it.
 pub(super) fn announce(target: Target<'_>, dropping: &Dropping) -> Batch {
     let mut batch = Batch::begin(target, Commit::Deferred);
-    batch.guard(&unchanged(target, dropping, Known::AsPlanned, &[]));
+    guard(&mut batch, &unchanged(target, dropping, Known::AsPlanned, &[]));
     batch.push(&set_state(&dropping.name, State::Dropping));
     batch.commit()
 }
 
-/// Drops some objects, in this order.
+/// Drops objects in this order.
 pub(super) fn step(target: Target<'_>, dropping: &Dropping, objects: &[Address]) -> Batch {
     let known = if dropping.tracked { Known::Announced } else { Known::AsPlanned };
     let mut batch = Batch::begin(target, Commit::Deferred);
-    batch.push("SET LOCAL jit TO off;");
-    batch.guard(&unchanged(target, dropping, known, objects));
+    guard(&mut batch, &unchanged(target, dropping, known, objects));
     let block = include_str!("drop_objects.sql")
         .replace("$classes", &oids(objects.iter().map(|(class, _)| *class)))
         .replace("$ids", &oids(objects.iter().map(|(_, id)| *id)))
-        // The last, for a schema's name may be any text.
+        // Last, because a schema's name may contain any text.
         .replace("$schema", &Literal(dropping.name.as_str()).to_string());
     batch.push(&format!("DO {};", Literal(&block)));
     batch.commit()
 }
 
-/// Drops what there is of a schema, with the tenant's row, and records it.
+/// Drops the rest of a schema and the tenant's row, and records it.
 pub(super) fn rest(target: Target<'_>, dropping: &Dropping, known: Known, commit: Commit, record: &str) -> Batch {
     let name = &dropping.name;
     let mut batch = Batch::begin(target, commit);
-    batch.guard(&unchanged(target, dropping, known, &[]));
+    guard(&mut batch, &unchanged(target, dropping, known, &[]));
     if dropping.schema.is_some() {
         batch.push(&format!("DROP SCHEMA {} CASCADE;", Identifier::from(name)));
     }
@@ -61,8 +61,15 @@ pub(super) fn rest(target: Target<'_>, dropping: &Dropping, known: Known, commit
     batch.commit()
 }
 
-/// Conditions that nobody works on a schema, and that it is as it was looked at. The tables among `objects` are locked
-/// before it is looked at what depends on them, so that nothing more can.
+/// Adds conditions that read catalogs. The settings do not apply to later statements, such as those of an event trigger.
+fn guard(batch: &mut Batch, conditions: &[String]) {
+    batch.push(BY_INDEX);
+    batch.guard(conditions);
+    batch.push("SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL jit TO DEFAULT;");
+}
+
+/// Conditions that no other session works on a schema and that it is as planned. The tables among `objects` are locked
+/// before their dependents are read, so that there can be no new ones.
 fn unchanged(target: Target<'_>, dropping: &Dropping, known: Known, objects: &[Address]) -> Vec<String> {
     let literal = Literal(dropping.name.as_str());
     let and_state = match known {
@@ -76,7 +83,8 @@ fn unchanged(target: Target<'_>, dropping: &Dropping, known: Known, objects: &[A
         target.lock_for_transaction(),
         format!("IF {not}{has_row} THEN RAISE EXCEPTION '{CHANGED}'; END IF;"),
         format!(
-            "IF (SELECT oid FROM pg_namespace WHERE nspname = {literal}) IS DISTINCT FROM {oid}::oid \
+            "IF (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = {literal}) \
+             IS DISTINCT FROM {oid}::pg_catalog.oid \
              THEN RAISE EXCEPTION '{CHANGED}'; END IF;"
         ),
     ];
@@ -88,17 +96,17 @@ fn unchanged(target: Target<'_>, dropping: &Dropping, known: Known, objects: &[A
         );
     }
     if dropping.schema.is_some() {
-        let dependents = include_str!("../dependents.sql").replace("$1", &format!("ARRAY[{oid}]::oid[]"));
+        let dependents = look::DEPENDENTS.replace("$1", &format!("ARRAY[{oid}]::pg_catalog.oid[]"));
         conditions.push(format!("IF EXISTS ({dependents}) THEN RAISE EXCEPTION '{CHANGED}'; END IF;"));
         conditions.push(format!(
-            "IF EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extnamespace = {oid}::oid) \
+            "IF EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extnamespace = {oid}::pg_catalog.oid) \
              THEN RAISE EXCEPTION '{CHANGED}'; END IF;"
         ));
     }
     conditions
 }
 
-/// An SQL array.
+/// An SQL array of oids.
 fn oids(oids: impl Iterator<Item = u32>) -> String {
-    format!("ARRAY[{}]::oid[]", oids.map(|oid| oid.to_string()).collect::<Vec<_>>().join(","))
+    format!("ARRAY[{}]::pg_catalog.oid[]", oids.map(|oid| oid.to_string()).collect::<Vec<_>>().join(","))
 }

@@ -1,28 +1,49 @@
 ,
--- Which object uses which others: it is dropped before them, and its statement locks them, too, as a foreign key's does
--- the other table.
-need AS (
-    SELECT DISTINCT one.of_class, one.of_id, other.of_class AS class, other.of_id AS id
-    FROM part AS one
-    JOIN pg_depend AS d ON d.classid = one.classid AND d.objid = one.objid
-    JOIN part AS other ON other.classid = d.refclassid AND other.objid = d.refobjid
-    WHERE (one.of_class, one.of_id) <> (other.of_class, other.of_id)
+-- What the objects depend on, beside the objects themselves, by address: what is sorted needs no estimate of how many there
+-- are, unlike a join.
+edge AS (
+    SELECT classid, objid, of_class, of_id, NULL::pg_catalog.oid AS user_class, NULL::pg_catalog.oid AS user_id
+    FROM part
+    UNION ALL
+    SELECT d.refclassid, d.refobjid, NULL, NULL, part.of_class, part.of_id
+    FROM part
+    CROSS JOIN LATERAL (
+        SELECT d.refclassid, d.refobjid
+        FROM pg_catalog.pg_depend AS d
+        WHERE d.classid = part.classid AND d.objid = part.objid
+        OFFSET 0
+    ) AS d
 ),
-needs AS (
-    SELECT of_class, of_id, array_agg(class::oid) AS classes, array_agg(id) AS ids FROM need GROUP BY of_class, of_id
+addressed AS (
+    SELECT
+        user_class,
+        user_id,
+        pg_catalog.max(of_class) OVER same AS used_class,
+        pg_catalog.max(of_id) OVER same AS used_id
+    FROM edge
+    WINDOW same AS (PARTITION BY classid, objid)
+),
+-- Which object uses which others: it is dropped before them, and its statement locks them, too, as that of a foreign key
+-- locks the other table.
+need AS (
+    SELECT DISTINCT user_class, user_id, used_class, used_id
+    FROM addressed
+    WHERE user_class <> used_class OR user_id <> used_id
 )
 SELECT
-    of_class::oid AS class,
-    of_id AS id,
-    count(*) AS locks,
-    -- The ledger shows whose schema it was, also to who looks for orphans; what belongs to the schema alone goes with it.
-    of_id IN (
-        SELECT 0 UNION ALL
-        SELECT oid FROM pg_class WHERE relnamespace = ANY($1) AND relname = '__diesel_schema_migrations'
+    class,
+    id,
+    pg_catalog.count(*) FILTER (WHERE used_id IS NULL) AS locks,
+    -- The ledger is the last to go: it shows whose schema it was. What belongs to the schema alone goes with the schema.
+    id = '0' OR EXISTS (
+        SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = id AND c.relname = '__diesel_schema_migrations'
     ) AS is_last,
-    coalesce(needs.classes, '{}') AS used_classes,
-    coalesce(needs.ids, '{}') AS used_ids
-FROM part
-LEFT JOIN needs USING (of_class, of_id)
-GROUP BY of_class, of_id, needs.classes, needs.ids
+    coalesce(pg_catalog.array_agg(used_class) FILTER (WHERE used_id IS NOT NULL), '{}') AS used_classes,
+    coalesce(pg_catalog.array_agg(used_id) FILTER (WHERE used_id IS NOT NULL), '{}') AS used_ids
+FROM (
+    SELECT of_class AS class, of_id AS id, NULL::pg_catalog.oid AS used_class, NULL::pg_catalog.oid AS used_id FROM part
+    UNION ALL
+    SELECT user_class, user_id, used_class, used_id FROM need
+) AS object
+GROUP BY class, id
 ORDER BY class, id

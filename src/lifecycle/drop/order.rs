@@ -1,7 +1,7 @@
-//! In which order the objects of a schema are dropped, and how many of them at once.
+//! The order in which the objects of a schema are dropped, and the number of objects in a step.
 //!
-//! An object goes before those that it uses, so that no `CASCADE` takes along what is another step's. Where objects use
-//! each other in a circle, it takes along one of them.
+//! An object is dropped before the objects that it uses, so that `CASCADE` drops no object of another step. If objects use
+//! each other in a cycle, `CASCADE` drops one of them early.
 
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
@@ -14,12 +14,12 @@ use diesel::sql_types::{Array, BigInt, Bool, Oid};
 /// The catalog that an object is in, and its oid.
 pub(super) type Address = (u32, u32);
 
-/// What is left of a schema.
+/// The objects that are left of a schema.
 #[derive(Debug, Default)]
 pub(super) struct Left {
-    /// How many locks it takes to drop all of it.
+    /// The number of locks that dropping all of them takes.
     pub(super) locks: i64,
-    /// What can be dropped by itself, in the order of addresses.
+    /// The objects that can be dropped separately, sorted by address.
     objects: Vec<Object>,
 }
 
@@ -30,7 +30,7 @@ struct Object {
     uses: Vec<Address>,
 }
 
-/// Objects that are dropped in one transaction.
+/// The objects that one transaction drops.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) objects: Vec<Address>,
@@ -38,7 +38,7 @@ pub(super) struct Step {
 }
 
 impl Left {
-    /// Reads it from the catalogs, in a transaction that `begin` begins.
+    /// Reads the catalogs in a transaction that `begin` begins.
     pub(super) fn read(conn: &mut PgConnection, schema: u32, begin: &str) -> QueryResult<Self> {
         #[derive(QueryableByName)]
         struct Row {
@@ -55,8 +55,12 @@ impl Left {
             #[diesel(sql_type = Array<Oid>)]
             used_ids: Vec<u32>,
         }
-        let rows: Vec<Row> =
-            read(conn, begin, concat!(include_str!("parts.sql"), include_str!("objects.sql")), &[schema])?;
+        let rows: Vec<Row> = read(
+            conn,
+            begin,
+            concat!(include_str!("../inside.sql"), include_str!("parts.sql"), include_str!("objects.sql")),
+            &[schema],
+        )?;
         let locks = rows.iter().map(|row| row.locks).sum();
         let objects = rows.into_iter().filter(|row| !row.is_last).map(|row| Object {
             address: (row.class, row.id),
@@ -66,7 +70,7 @@ impl Left {
         Ok(Self { locks, objects: objects.collect() })
     }
 
-    /// What is to be dropped, in steps of at most so many locks each; an object that needs more is a step by itself.
+    /// Divides the objects into steps of at most `most` locks. An object that needs more is a step of its own.
     pub(super) fn steps(&self, most: i64) -> Vec<Step> {
         let mut steps: Vec<Step> = Vec::new();
         for (address, locks) in self.in_order() {
@@ -81,7 +85,7 @@ impl Left {
         steps
     }
 
-    /// The objects, each before those that it uses, and newer ones first; with the locks that each takes.
+    /// Sorts the objects, each before those that it uses and newer ones first, with the locks that each takes.
     fn in_order(&self) -> Vec<(Address, i64)> {
         let place: HashMap<Address, usize> =
             self.objects.iter().enumerate().map(|(at, object)| (object.address, at)).collect();
@@ -94,7 +98,7 @@ impl Left {
         let mut free: BinaryHeap<usize> = waiting.iter().copied().filter(|at| users[*at].is_empty()).collect();
         let mut order = Vec::with_capacity(self.objects.len());
         while !waiting.is_empty() {
-            // In a circle, the one that takes the fewest along.
+            // In a cycle, the one that is used by the fewest.
             let Some(at) = free.pop().or_else(|| waiting.iter().rev().copied().min_by_key(|at| users[*at].len()))
             else {
                 break;
@@ -113,7 +117,7 @@ impl Left {
     }
 }
 
-/// How many locks it takes to drop each of some schemas, of at most [`CHUNK`](crate::postgres::CHUNK).
+/// The number of locks that dropping each of at most [`CHUNK`](crate::postgres::CHUNK) schemas takes.
 pub(super) fn locks_of(conn: &mut PgConnection, schemas: &[u32]) -> QueryResult<Vec<(u32, i64)>> {
     #[derive(QueryableByName)]
     struct Row {
@@ -122,13 +126,25 @@ pub(super) fn locks_of(conn: &mut PgConnection, schemas: &[u32]) -> QueryResult<
         #[diesel(sql_type = BigInt)]
         locks: i64,
     }
-    let count = concat!(include_str!("parts.sql"), "SELECT schema, count(*) AS locks FROM part GROUP BY schema");
-    // Compiling such a query takes longer than running it.
-    let rows: Vec<Row> = read(conn, "BEGIN; SET LOCAL jit TO off", count, schemas)?;
+    const COUNT: &str = concat!(
+        include_str!("../inside.sql"),
+        include_str!("parts.sql"),
+        "SELECT schema, pg_catalog.count(*) AS locks FROM part GROUP BY schema"
+    );
+    let rows: Vec<Row> = read(conn, BEGIN_READING, COUNT, schemas)?;
     Ok(rows.into_iter().map(|Row { schema, locks }| (schema, locks)).collect())
 }
 
-fn read<R: QueryableByName<Pg> + 'static>(
+/// Settings of a transaction that reads catalogs. A scan of a whole catalog takes as long as the fleet is large, and the
+/// planner may choose one where most rows of a column have the same value, as `pg_constraint.contypid` has. Compiling such
+/// a query takes longer than running it.
+pub(super) const BY_INDEX: &str = "SET LOCAL enable_seqscan TO off; SET LOCAL jit TO off;";
+
+/// Begins a transaction that reads catalogs.
+pub(super) const BEGIN_READING: &str = "BEGIN READ ONLY; SET LOCAL enable_seqscan TO off; SET LOCAL jit TO off";
+
+/// Runs a query about schemas in a transaction that `begin` begins, and rolls it back.
+pub(super) fn read<R: QueryableByName<Pg> + 'static>(
     conn: &mut PgConnection,
     begin: &str,
     sql: &str,
@@ -144,7 +160,7 @@ fn read<R: QueryableByName<Pg> + 'static>(
 mod tests {
     use super::*;
 
-    /// Objects of ten locks each, by what they use.
+    /// Objects that take ten locks each, with the objects that they use.
     fn left(objects: &[(u32, &[u32])]) -> Left {
         let address = |id: &u32| (1, *id);
         let object = |(id, uses): &(u32, &[u32])| Object {

@@ -1,145 +1,226 @@
+,
 -- What DROP SCHEMA … CASCADE locks: every object that is deleted. Each is a part of an object that can be dropped by
--- itself (`of_class`, `of_id`), as an index is of its table; or of none but the schema (0, 0).
-WITH type AS (
-    -- A type that is made with another one is that one's: its array, and the multirange of a range.
-    SELECT
-        t.oid,
-        t.typnamespace AS schema,
-        root.oid AS root,
-        CASE WHEN c.relkind <> 'c' THEN c.oid END AS relation
-    FROM pg_type AS t
-    LEFT JOIN pg_type AS e ON e.oid = t.typelem AND e.typarray = t.oid
-    LEFT JOIN pg_range AS r ON r.rngmultitypid = coalesce(e.oid, t.oid)
-    JOIN pg_type AS root ON root.oid = coalesce(r.rngtypid, e.oid, t.oid)
-    LEFT JOIN pg_class AS c ON c.oid = root.typrelid
-    WHERE t.typnamespace = ANY($1)
+-- itself (`of_class`, `of_id`), as an index is a part of its table; or of the schema alone (0, 0). As in inside.sql,
+-- whatever is read of a catalog is read by a LATERAL subquery with OFFSET 0.
+--
+-- A type that is created with another one is a part of that one: its array, and the multirange of a range.
+typed AS (
+    SELECT t.schema, t.oid, root.oid AS root, root.relation
+    FROM type AS t
+    CROSS JOIN LATERAL (
+        SELECT coalesce(
+            (
+                SELECT (SELECT e.oid FROM pg_catalog.pg_type AS e WHERE e.oid = a.typelem AND e.typarray = a.oid)
+                FROM pg_catalog.pg_type AS a
+                WHERE a.oid = t.oid
+            ),
+            t.oid
+        ) AS oid
+        OFFSET 0
+    ) AS element
+    CROSS JOIN LATERAL (
+        SELECT coalesce(
+            (SELECT r.rngtypid FROM pg_catalog.pg_range AS r WHERE r.rngmultitypid = element.oid),
+            element.oid
+        ) AS oid
+        OFFSET 0
+    ) AS single
+    CROSS JOIN LATERAL (
+        SELECT
+            root.oid,
+            (SELECT c.oid FROM pg_catalog.pg_class AS c WHERE c.oid = root.typrelid AND c.relkind <> 'c') AS relation
+        FROM pg_catalog.pg_type AS root
+        WHERE root.oid = single.oid
+        OFFSET 0
+    ) AS root
 ),
-relation AS (
+catalog AS (
     SELECT
-        c.oid,
-        c.relnamespace AS schema,
-        CASE WHEN c.relkind = 'c' THEN 'pg_type'::regclass ELSE 'pg_class'::regclass END AS of_class,
+        'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid AS class,
+        'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid AS type
+),
+placed AS (
+    SELECT
+        r.schema,
+        r.oid,
+        r.reltoastrelid,
+        CASE WHEN r.relkind = 'c' THEN catalog.type ELSE catalog.class END AS of_class,
         -- A sequence may belong to a column.
-        CASE WHEN c.relkind = 'c' THEN c.reltype ELSE coalesce(i.indrelid, owner.oid, c.oid) END AS of_id
-    FROM pg_class AS c
-    LEFT JOIN pg_index AS i ON i.indexrelid = c.oid
-    LEFT JOIN pg_depend AS d
-        ON c.relkind = 'S' AND d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_class'::regclass
-        AND d.deptype IN ('a', 'i')
-    LEFT JOIN pg_class AS owner ON owner.oid = d.refobjid AND owner.relnamespace = c.relnamespace
-    WHERE c.relnamespace = ANY($1)
-),
-rule AS (
-    SELECT r.oid, r.ev_class FROM pg_rewrite AS r JOIN relation ON relation.oid = r.ev_class
+        CASE WHEN r.relkind = 'c' THEN r.reltype ELSE coalesce(r.of_table, owner.oid, r.oid) END AS of_id
+    FROM relation AS r
+    CROSS JOIN catalog
+    LEFT JOIN LATERAL (
+        SELECT c.oid
+        FROM pg_catalog.pg_depend AS d
+        CROSS JOIN LATERAL (
+            SELECT c.oid FROM pg_catalog.pg_class AS c WHERE c.oid = d.refobjid AND c.relnamespace = r.schema OFFSET 0
+        ) AS c
+        WHERE r.relkind = 'S' AND d.classid = catalog.class AND d.objid = r.oid AND d.refclassid = catalog.class
+            AND d.deptype IN ('a', 'i')
+        LIMIT 1
+    ) AS owner ON true
 ),
 con AS (
-    SELECT
-        c.oid,
-        c.connamespace AS schema,
-        CASE WHEN c.conrelid <> 0 THEN 'pg_class'::regclass ELSE 'pg_type'::regclass END AS of_class,
-        CASE WHEN c.conrelid <> 0 THEN c.conrelid ELSE c.contypid END AS of_id
-    FROM pg_constraint AS c
-    WHERE c.connamespace = ANY($1)
+    SELECT p.schema, c.oid, p.of_class, p.of_id
+    FROM placed AS p
+    CROSS JOIN LATERAL (SELECT c.oid FROM pg_catalog.pg_constraint AS c WHERE c.conrelid = p.oid OFFSET 0) AS c
+    UNION ALL
+    SELECT t.schema, c.oid, catalog.type, t.oid
+    FROM type AS t
+    CROSS JOIN catalog
+    CROSS JOIN LATERAL (SELECT c.oid FROM pg_catalog.pg_constraint AS c WHERE c.contypid = t.oid OFFSET 0) AS c
 ),
 part (schema, classid, objid, of_class, of_id) AS (
-    SELECT schema, 'pg_class'::regclass, oid, of_class, of_id FROM relation
+    SELECT p.schema, catalog.class, p.oid, p.of_class, p.of_id FROM placed AS p CROSS JOIN catalog
     UNION ALL
-    SELECT relation.schema, 'pg_class'::regclass, toast.oid, relation.of_class, relation.of_id
-    FROM relation
-    JOIN pg_class AS c ON c.oid = relation.oid
-    LEFT JOIN pg_index AS i ON i.indrelid = c.reltoastrelid
-    CROSS JOIN unnest(ARRAY[c.reltoastrelid, i.indexrelid]) AS toast (oid)
-    WHERE c.reltoastrelid <> 0 AND toast.oid IS NOT NULL
-    UNION ALL
-    SELECT
-        schema, 'pg_type'::regclass, oid,
-        CASE WHEN relation IS NULL THEN 'pg_type'::regclass ELSE 'pg_class'::regclass END, coalesce(relation, root)
-    FROM type
-    UNION ALL
-    SELECT schema, 'pg_constraint'::regclass, oid, of_class, of_id FROM con
-    UNION ALL
-    SELECT relation.schema, 'pg_attrdef'::regclass, a.oid, relation.of_class, relation.of_id
-    FROM pg_attrdef AS a JOIN relation ON relation.oid = a.adrelid
-    UNION ALL
-    SELECT relation.schema, 'pg_rewrite'::regclass, rule.oid, relation.of_class, relation.of_id
-    FROM rule JOIN relation ON relation.oid = rule.ev_class
-    UNION ALL
-    SELECT relation.schema, 'pg_policy'::regclass, p.oid, relation.of_class, relation.of_id
-    FROM pg_policy AS p JOIN relation ON relation.oid = p.polrelid
-    UNION ALL
-    SELECT relation.schema, 'pg_publication_rel'::regclass, p.oid, relation.of_class, relation.of_id
-    FROM pg_publication_rel AS p JOIN relation ON relation.oid = p.prrelid
-    UNION ALL
-    -- Those of a foreign key are on both of its tables, and go with the key.
-    SELECT coalesce(con.schema, relation.schema), 'pg_trigger'::regclass, t.oid,
-        coalesce(con.of_class, relation.of_class), coalesce(con.of_id, relation.of_id)
-    FROM pg_trigger AS t
-    LEFT JOIN con ON con.oid = t.tgconstraint
-    LEFT JOIN relation ON relation.oid = t.tgrelid
-    WHERE con.oid IS NOT NULL OR relation.oid IS NOT NULL
+    SELECT p.schema, catalog.class, toast.oid, p.of_class, p.of_id
+    FROM placed AS p
+    CROSS JOIN catalog
+    CROSS JOIN LATERAL (
+        SELECT p.reltoastrelid AS oid
+        UNION ALL
+        SELECT i.indexrelid FROM pg_catalog.pg_index AS i WHERE i.indrelid = p.reltoastrelid
+        OFFSET 0
+    ) AS toast
+    WHERE p.reltoastrelid <> '0'
     UNION ALL
     SELECT
-        s.stxnamespace, 'pg_statistic_ext'::regclass, s.oid,
-        CASE WHEN relation.oid IS NULL THEN 'pg_statistic_ext'::regclass ELSE 'pg_class'::regclass END,
-        coalesce(relation.oid, s.oid)
-    FROM pg_statistic_ext AS s
-    LEFT JOIN relation ON relation.oid = s.stxrelid AND relation.schema = s.stxnamespace
-    WHERE s.stxnamespace = ANY($1)
+        t.schema, catalog.type, t.oid,
+        CASE WHEN t.relation IS NULL THEN catalog.type ELSE catalog.class END, coalesce(t.relation, t.root)
+    FROM typed AS t
+    CROSS JOIN catalog
     UNION ALL
-    SELECT coalesce(s.schema, t.schema), 'pg_cast'::regclass, c.oid,
-        CASE WHEN coalesce(s.relation, t.relation) IS NULL THEN 'pg_type'::regclass ELSE 'pg_class'::regclass END,
-        coalesce(s.relation, s.root, t.relation, t.root)
-    FROM pg_cast AS c
-    LEFT JOIN type AS s ON s.oid = c.castsource
-    LEFT JOIN type AS t ON t.oid = c.casttarget AND s.oid IS NULL
-    WHERE s.oid IS NOT NULL OR t.oid IS NOT NULL
+    SELECT schema, 'pg_catalog.pg_constraint'::pg_catalog.regclass::pg_catalog.oid, oid, of_class, of_id FROM con
+    UNION ALL
+    SELECT p.schema, o.classid, o.oid, p.of_class, p.of_id
+    FROM placed AS p
+    CROSS JOIN LATERAL (
+        SELECT a.tableoid AS classid, a.oid FROM pg_catalog.pg_attrdef AS a WHERE a.adrelid = p.oid
+        UNION ALL
+        SELECT r.tableoid, r.oid FROM pg_catalog.pg_rewrite AS r WHERE r.ev_class = p.oid
+        UNION ALL
+        SELECT l.tableoid, l.oid FROM pg_catalog.pg_policy AS l WHERE l.polrelid = p.oid
+        UNION ALL
+        SELECT m.tableoid, m.oid FROM pg_catalog.pg_publication_rel AS m WHERE m.prrelid = p.oid
+        UNION ALL
+        -- The triggers of a foreign key are on both of its tables, and go with the key.
+        SELECT t.tableoid, t.oid
+        FROM pg_catalog.pg_trigger AS t
+        WHERE t.tgrelid = p.oid AND NOT EXISTS (
+            SELECT FROM pg_catalog.pg_constraint AS c
+            WHERE c.oid = t.tgconstraint AND c.connamespace = ANY ($1)
+            OFFSET 0
+        )
+        OFFSET 0
+    ) AS o
+    UNION ALL
+    SELECT con.schema, t.tableoid, t.oid, con.of_class, con.of_id
+    FROM con
+    CROSS JOIN LATERAL (
+        SELECT t.tableoid, t.oid FROM pg_catalog.pg_trigger AS t WHERE t.tgconstraint = con.oid OFFSET 0
+    ) AS t
+    UNION ALL
+    SELECT m.schema, m.classid, m.objid, coalesce(s.class, m.classid), coalesce(s.relation, m.objid)
+    FROM member AS m
+    CROSS JOIN LATERAL (
+        SELECT c.tableoid AS class, c.oid AS relation
+        FROM pg_catalog.pg_statistic_ext AS s
+        LEFT JOIN LATERAL (
+            SELECT c.tableoid, c.oid
+            FROM pg_catalog.pg_class AS c
+            WHERE c.oid = s.stxrelid AND c.relnamespace = s.stxnamespace
+            OFFSET 0
+        ) AS c ON true
+        WHERE s.oid = m.objid
+        OFFSET 0
+    ) AS s
+    WHERE m.classid = 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass::pg_catalog.oid
+    UNION ALL
+    -- A cast goes with the type that it is from, or else with the one that it is to.
+    SELECT * FROM (
+        SELECT DISTINCT ON (c.oid)
+            t.schema, c.tableoid, c.oid,
+            CASE WHEN t.relation IS NULL THEN catalog.type ELSE catalog.class END, coalesce(t.relation, t.root)
+        FROM typed AS t
+        CROSS JOIN catalog
+        CROSS JOIN LATERAL (
+            SELECT c.tableoid, c.oid, c.castsource = t.oid AS is_source
+            FROM pg_catalog.pg_depend AS d
+            CROSS JOIN LATERAL (
+                SELECT c.tableoid, c.oid, c.castsource
+                FROM pg_catalog.pg_cast AS c
+                WHERE c.oid = d.objid AND c.tableoid = d.classid AND t.oid IN (c.castsource, c.casttarget)
+                OFFSET 0
+            ) AS c
+            WHERE d.refclassid = catalog.type AND d.refobjid = t.oid
+            OFFSET 0
+        ) AS c
+        ORDER BY c.oid, c.is_source DESC
+    ) AS c
     UNION ALL
     -- The functions that make values of a range go with its type.
+    SELECT m.schema, m.classid, m.objid, coalesce(p.of_class, m.classid), coalesce(p.of_id, m.objid)
+    FROM member AS m
+    CROSS JOIN catalog
+    LEFT JOIN LATERAL (
+        SELECT root.tableoid AS of_class, root.oid AS of_id
+        FROM pg_catalog.pg_depend AS d
+        CROSS JOIN LATERAL (
+            SELECT t.tableoid, t.oid
+            FROM pg_catalog.pg_type AS t
+            WHERE t.typnamespace = m.schema AND t.oid = coalesce(
+                (SELECT r.rngtypid FROM pg_catalog.pg_range AS r WHERE r.rngmultitypid = d.refobjid),
+                d.refobjid
+            )
+            OFFSET 0
+        ) AS root
+        WHERE d.classid = m.classid AND d.objid = m.objid AND d.refclassid = catalog.type AND d.deptype = 'i'
+        LIMIT 1
+    ) AS p ON true
+    WHERE m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid
+    UNION ALL
     SELECT
-        p.pronamespace, 'pg_proc'::regclass, p.oid,
-        CASE WHEN type.oid IS NULL THEN 'pg_proc'::regclass ELSE 'pg_type'::regclass END, coalesce(type.root, p.oid)
-    FROM pg_proc AS p
-    LEFT JOIN pg_depend AS d
-        ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_type'::regclass AND d.deptype = 'i'
-    LEFT JOIN type ON type.oid = d.refobjid
-    WHERE p.pronamespace = ANY($1)
+        m.schema, m.classid, m.objid,
+        coalesce(c.family_class, m.classid), coalesce(c.family, m.objid)
+    FROM member AS m
+    CROSS JOIN LATERAL (
+        SELECT f.tableoid AS family_class, f.oid AS family
+        FROM pg_catalog.pg_opclass AS c
+        LEFT JOIN LATERAL (
+            SELECT f.tableoid, f.oid
+            FROM pg_catalog.pg_opfamily AS f
+            WHERE f.oid = c.opcfamily AND f.opfnamespace = c.opcnamespace
+            OFFSET 0
+        ) AS f ON true
+        WHERE c.oid = m.objid
+        OFFSET 0
+    ) AS c
+    WHERE m.classid = 'pg_catalog.pg_opclass'::pg_catalog.regclass::pg_catalog.oid
     UNION ALL
-    SELECT oprnamespace, 'pg_operator'::regclass, oid, 'pg_operator'::regclass, oid
-    FROM pg_operator WHERE oprnamespace = ANY($1)
+    SELECT f.schema, a.tableoid, a.oid, f.classid, f.objid
+    FROM member AS f
+    CROSS JOIN LATERAL (
+        SELECT a.tableoid, a.oid FROM pg_catalog.pg_amop AS a WHERE a.amopfamily = f.objid
+        UNION ALL
+        SELECT a.tableoid, a.oid FROM pg_catalog.pg_amproc AS a WHERE a.amprocfamily = f.objid
+        OFFSET 0
+    ) AS a
+    WHERE f.classid = 'pg_catalog.pg_opfamily'::pg_catalog.regclass::pg_catalog.oid
     UNION ALL
-    SELECT opfnamespace, 'pg_opfamily'::regclass, oid, 'pg_opfamily'::regclass, oid
-    FROM pg_opfamily WHERE opfnamespace = ANY($1)
+    SELECT schema, classid, objid, classid, objid
+    FROM member
+    WHERE classid IN (
+        'pg_catalog.pg_operator'::pg_catalog.regclass::pg_catalog.oid,
+        'pg_catalog.pg_opfamily'::pg_catalog.regclass::pg_catalog.oid,
+        'pg_catalog.pg_collation'::pg_catalog.regclass::pg_catalog.oid,
+        'pg_catalog.pg_conversion'::pg_catalog.regclass::pg_catalog.oid,
+        'pg_catalog.pg_ts_config'::pg_catalog.regclass::pg_catalog.oid,
+        'pg_catalog.pg_ts_dict'::pg_catalog.regclass::pg_catalog.oid,
+        'pg_catalog.pg_ts_parser'::pg_catalog.regclass::pg_catalog.oid,
+        'pg_catalog.pg_ts_template'::pg_catalog.regclass::pg_catalog.oid
+    )
     UNION ALL
-    SELECT f.opfnamespace, 'pg_amop'::regclass, a.oid, 'pg_opfamily'::regclass, f.oid
-    FROM pg_amop AS a JOIN pg_opfamily AS f ON f.oid = a.amopfamily WHERE f.opfnamespace = ANY($1)
-    UNION ALL
-    SELECT f.opfnamespace, 'pg_amproc'::regclass, a.oid, 'pg_opfamily'::regclass, f.oid
-    FROM pg_amproc AS a JOIN pg_opfamily AS f ON f.oid = a.amprocfamily WHERE f.opfnamespace = ANY($1)
-    UNION ALL
-    SELECT
-        c.opcnamespace, 'pg_opclass'::regclass, c.oid,
-        CASE WHEN f.oid IS NULL THEN 'pg_opclass'::regclass ELSE 'pg_opfamily'::regclass END, coalesce(f.oid, c.oid)
-    FROM pg_opclass AS c
-    LEFT JOIN pg_opfamily AS f ON f.oid = c.opcfamily AND f.opfnamespace = c.opcnamespace
-    WHERE c.opcnamespace = ANY($1)
-    UNION ALL
-    SELECT collnamespace, 'pg_collation'::regclass, oid, 'pg_collation'::regclass, oid
-    FROM pg_collation WHERE collnamespace = ANY($1)
-    UNION ALL
-    SELECT connamespace, 'pg_conversion'::regclass, oid, 'pg_conversion'::regclass, oid
-    FROM pg_conversion WHERE connamespace = ANY($1)
-    UNION ALL
-    SELECT cfgnamespace, 'pg_ts_config'::regclass, oid, 'pg_ts_config'::regclass, oid
-    FROM pg_ts_config WHERE cfgnamespace = ANY($1)
-    UNION ALL
-    SELECT dictnamespace, 'pg_ts_dict'::regclass, oid, 'pg_ts_dict'::regclass, oid
-    FROM pg_ts_dict WHERE dictnamespace = ANY($1)
-    UNION ALL
-    SELECT prsnamespace, 'pg_ts_parser'::regclass, oid, 'pg_ts_parser'::regclass, oid
-    FROM pg_ts_parser WHERE prsnamespace = ANY($1)
-    UNION ALL
-    SELECT tmplnamespace, 'pg_ts_template'::regclass, oid, 'pg_ts_template'::regclass, oid
-    FROM pg_ts_template WHERE tmplnamespace = ANY($1)
-    UNION ALL
-    SELECT defaclnamespace, 'pg_default_acl'::regclass, oid, 0, 0 FROM pg_default_acl WHERE defaclnamespace = ANY($1)
+    SELECT schema, classid, objid, '0', '0'
+    FROM member
+    WHERE classid = 'pg_catalog.pg_default_acl'::pg_catalog.regclass::pg_catalog.oid
 )

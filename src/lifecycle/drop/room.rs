@@ -1,4 +1,4 @@
-//! How many of the server's locks a run takes at once, all of its workers together.
+//! Limits the number of locks that all workers of a run take at once.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use crate::workers::Stop;
 
-/// The part of the server's lock table that a run may fill: the rest is for the sessions of others.
+/// The part of the server's lock table that a run may fill, as a divisor. The rest is for other sessions.
 const PART: i64 = 4;
 
-/// No step is asked to take fewer locks than this: a table or two. Where there is no room for so many, others have it.
+/// The smallest size of a step in locks: one or two tables.
 pub(super) const LEAST: i64 = 50;
 
-/// A request to stop comes without a notification, from a signal.
+/// How often a waiting worker checks for a request to stop, which comes from a signal without a notification.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How many locks a run takes at once at most, given how many the server's lock table has room for.
+/// The maximum number of locks that a run takes at once, for a lock table of this size.
 pub(super) fn share_of(lock_table: i64) -> i64 {
     (lock_table / PART).max(LEAST)
 }
 
-/// The room for the locks of a run. Whoever waits for room gets it in the order of asking, so that a large schema has its
-/// turn among many small ones.
+/// The locks that a run may take. Workers get them in the order of their requests, so that a large schema is not delayed
+/// by many small ones.
 pub(super) struct Room {
     state: Mutex<State>,
     freed: Condvar,
@@ -34,7 +34,7 @@ struct State {
     next: u64,
 }
 
-/// Room that was had, given back with the value.
+/// Locks that a worker was granted. Dropping the value returns them.
 pub(super) struct Taken<'a> {
     room: &'a Room,
     locks: i64,
@@ -46,12 +46,12 @@ impl Room {
         Self { state: Mutex::new(state), freed: Condvar::new() }
     }
 
-    /// How many locks one transaction may take.
+    /// The maximum number of locks for one transaction.
     pub(super) fn limit(&self) -> i64 {
         self.lock().limit
     }
 
-    /// Waits for room for so many locks; what wants more than there is gets all of it. None: a stop was requested.
+    /// Waits for this many locks, or for all of them if it is more than the limit. Returns `None` if a stop is requested.
     pub(super) fn take(&self, locks: i64, stop: &Stop) -> Option<Taken<'_>> {
         let mut state = self.lock();
         let ticket = state.next;
@@ -75,10 +75,11 @@ impl Room {
         }
     }
 
-    /// Halves the room after a transaction of so many locks found none. Returns whether the next may take fewer.
+    /// Halves the limit after the server's lock table had no room for a transaction with this many locks. Returns whether
+    /// the next transaction can be smaller.
     pub(super) fn shrink(&self, locks: i64) -> bool {
         let mut state = self.lock();
-        // Of several that found none at once, the others are too large for what the first one left already.
+        // If several fail at once, only the first one halves the limit.
         if (LEAST + 1..=state.limit).contains(&locks) {
             state.limit = (locks / 2).max(LEAST);
         }
@@ -91,7 +92,7 @@ impl Room {
 }
 
 impl Taken<'_> {
-    /// For how many locks.
+    /// The number of locks.
     pub(super) fn locks(&self) -> i64 {
         self.locks
     }

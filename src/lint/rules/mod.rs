@@ -7,6 +7,7 @@ mod locks;
 mod outside;
 mod rows;
 mod tables;
+mod unknown;
 
 pub(super) mod volatility;
 
@@ -20,6 +21,7 @@ use crate::migration::{Migration, MigrationSet, Mode};
 
 pub(super) use locks::Held;
 pub(super) use outside::Borders;
+pub(super) use unknown::check as check_names;
 
 /// What the rules are told of the place that they look at, and what they have found there.
 pub(super) struct Look<'a> {

@@ -108,6 +108,11 @@ pub(super) fn volatile_function(default: &Expr) -> Option<String> {
     names.into_iter().find(|name| !NOT_VOLATILE.contains(&name.as_str()))
 }
 
+/// Whether a function is one of the server's that are listed here.
+pub(in crate::lint) fn is_known(function: &str) -> bool {
+    NOT_VOLATILE.contains(&function) || VOLATILE.contains(&function)
+}
+
 pub(super) fn is_surely_volatile(function: &str) -> bool {
     VOLATILE.contains(&function)
 }

@@ -1,7 +1,8 @@
 SELECT n.oid AS schema, line, NULL::text AS ddl
 FROM pg_seclabel l
 CROSS JOIN LATERAL pg_identify_object(l.classoid, l.objoid, l.objsubid) i
-JOIN namespace n ON n.nspname = i.schema OR i.type = 'schema' AND n.nspname = i.name
+-- Both are quoted where they must be.
+JOIN namespace n ON quote_ident(n.nspname) = i.schema OR i.type = 'schema' AND quote_ident(n.nspname) = i.name
 CROSS JOIN LATERAL (SELECT
     'security label' AS kind,
     NULL::text AS "on",

@@ -4,6 +4,7 @@
 //! Where there is a `pg_dump` beside the server, it gives a second opinion on whether a change is one.
 
 mod mutations;
+mod repairs;
 mod silent;
 
 use std::collections::{BTreeSet, HashSet};
@@ -12,7 +13,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{LazyLock, Mutex};
+use std::sync::{LazyLock, Mutex, Once};
 use std::thread;
 
 use diesel::connection::SimpleConnection;
@@ -219,8 +220,13 @@ fn base(tenants: &[&str]) -> Database {
     db
 }
 
-/// Makes what belongs to a server, and to which its databases refer.
+/// Makes the roles and the tablespace that the databases of the server refer to, once.
 fn make_roles_and_tablespace() {
+    static MADE: Once = Once::new();
+    MADE.call_once(create_roles_and_tablespace);
+}
+
+fn create_roles_and_tablespace() {
     let db = Database::on(server());
     db.execute("CREATE ROLE drift_owner; CREATE ROLE drift_reader; CREATE ROLE drift_writer");
     if binaries().major() >= 15 {

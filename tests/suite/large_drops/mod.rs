@@ -103,7 +103,7 @@ fn holder(db: &Database, table: &str) -> PgConnection {
 /// A drop of `acme` that waits for a lock, which the returned session holds.
 fn held_up(db: &Database, table: &str, args: &[&str]) -> (Running, PgConnection) {
     let holder = holder(db, table);
-    let run = db.tenantry(["drop", "--yes", "--lock-timeout", "50s", "acme"]).args(args).spawn();
+    let run = db.tenantry(["drop", "--yes", "--lock-timeout", "1000s", "acme"]).args(args).spawn();
     db.wait_for_waiters(1);
     (run, holder)
 }
@@ -185,14 +185,14 @@ fn what_goes_in_steps_is_told_before_and_after() {
 fn each_transaction_has_its_limits_and_a_name() {
     let db = large();
     let proxy = Proxy::start(small_server());
-    let command = db.tenantry(["drop", "acme", "--yes", "--lock-timeout", "3s", "--statement-timeout", "7s"]);
+    let command = db.tenantry(["drop", "acme", "--yes", "--lock-timeout", "300s", "--statement-timeout", "700s"]);
     command.env("DATABASE_URL", proxy.url(db.name())).run().assert_code(0);
     let queries = proxy.queries();
     let mut transactions = queries.iter().filter(|sql| sql.contains("pg_try_advisory_xact_lock"));
     // One that looks at what is left, and those that drop it.
     assert!(transactions.clone().any(|sql| !sql.contains("COMMIT;")), "{queries:#?}");
     assert!(transactions.clone().any(|sql| sql.contains("DROP SCHEMA")), "{queries:#?}");
-    let limits = "SET LOCAL lock_timeout TO 3000; SET LOCAL statement_timeout TO 7000; \
+    let limits = "SET LOCAL lock_timeout TO 300000; SET LOCAL statement_timeout TO 700000; \
                   SET LOCAL application_name TO 'tenantry/3 acme';";
     assert!(transactions.all(|sql| sql.starts_with("BEGIN ") && sql.contains(limits)), "{queries:#?}");
 }
@@ -245,7 +245,7 @@ fn every_command_knows_a_tenant_that_is_dropped_in_part() {
     ] {
         let output = db.tenantry(args).run();
         assert_ne!(output.code, Some(0), "{args:?}: {}", output.stderr);
-        assert_says(&output, &["tenant acme: it is being dropped", "'tenantry drop acme' completes it"]);
+        assert_says(&output, &["tenant acme: a drop is in progress", "'tenantry drop acme' completes the drop"]);
     }
     assert_eq!(db.tenantry(["list", "--format", "json"]).run().json()["tenants"][0]["state"], "dropping");
     let health = db.tenantry(["health-check"]).run();
@@ -322,9 +322,9 @@ fn others_that_come_to_depend_on_it_stop_it() {
     assert_says(
         &output,
         &[
-            "tenant acme: its drop has begun, and some of it may be gone: objects outside its schema depend on it: \
-             constraint keys_t_fkey on table keys, view of_acme",
-            "hint: drop those first, or move them into the schema; 'tenantry drop acme --lock-timeout 50s' goes on",
+            "tenant acme: drop is incomplete; some objects may be dropped already: objects outside the schema depend on it: \
+             constraint keys_t_fkey on table public.keys, view public.of_acme",
+            "hint: drop those objects first, or move them into the schema; 'tenantry drop acme --lock-timeout 1000s' resumes the drop",
         ],
     );
     let again = db.tenantry(["drop", "acme", "--yes", "--format", "json"]).run();
@@ -345,10 +345,26 @@ fn a_tenant_whose_state_is_changed_in_the_middle_is_left_alone() {
     holder.batch_execute("ROLLBACK").unwrap();
     let output = run.wait();
     output.assert_code(1);
-    assert_says(&output, &["its drop has begun, and some of it may be gone: others changed it meanwhile"]);
+    assert_says(
+        &output,
+        &["drop is incomplete; some objects may be dropped already: changed by another session during the drop"],
+    );
     assert_eq!(output.json()["failed"][0]["code"], "changed-since-plan");
     assert!(exists(&db, "acme"));
     db.tenantry(["drop", "acme", "--yes"]).run().assert_code(0);
+}
+
+#[test]
+fn a_schema_that_is_renamed_in_the_middle_is_not_reported_as_dropped() {
+    let db = large();
+    let (run, mut holder) = held_up(&db, "acme.t20", &["--format", "json"]);
+    db.execute("ALTER SCHEMA acme RENAME TO saved; DELETE FROM schema_tracker WHERE name = 'acme'");
+    holder.batch_execute("ROLLBACK").unwrap();
+    let output = run.wait();
+    output.assert_code(1);
+    assert_eq!(output.json()["dropped"].as_array().map(Vec::len), Some(0), "{}", output.stderr);
+    assert!(exists(&db, "saved"));
+    assert!(tables_of(&db, "saved") > 1, "nothing more of it was dropped");
 }
 
 #[test]
@@ -359,7 +375,7 @@ fn a_lock_that_is_not_had_in_time_is_tried_again_and_told() {
         db.tenantry(["drop", "--yes", "acme", "--lock-timeout", "200ms", "--retries", "1", "--format", "json"]).run();
     deferred.assert_code(1);
     assert_eq!(deferred.json()["failed"][0]["code"], "deferred");
-    assert_says(&deferred, &["its drop has begun, and some of it may be gone: a lock that others held stopped it"]);
+    assert_says(&deferred, &["drop is incomplete; some objects may be dropped already: lock timeout"]);
     assert_eq!(db.strings("SELECT outcome FROM schema_run_tenant WHERE run = 3"), ["deferred"]);
     holder.batch_execute("ROLLBACK").unwrap();
     db.tenantry(["drop", "--yes", "acme"]).run().assert_code(0);
@@ -511,9 +527,9 @@ fn one_table_that_is_too_large_by_itself_is_told_with_the_setting_to_raise() {
     assert_says(
         &output,
         &[
-            "the server's lock table had no room for table acme.wide, about 303 locks at once: out of shared memory",
+            "lock table full while dropping table acme.wide (about 303 locks): out of shared memory",
             "hint: raise max_locks_per_transaction and restart the server",
-            "'tenantry drop acme --retries 1' goes on",
+            "'tenantry drop acme --retries 1' resumes the drop",
         ],
     );
     assert_eq!(state(&db, "acme"), "dropping");
@@ -537,7 +553,11 @@ fn everything_that_a_schema_can_hold_is_counted_and_dropped() {
     }
     let counted = format!(
         "{} SELECT count(*) FROM part",
-        include_str!("../../../src/lifecycle/drop/parts.sql").replace("$1", "ARRAY['rich'::regnamespace]::oid[]")
+        concat!(
+            include_str!("../../../src/lifecycle/inside.sql"),
+            include_str!("../../../src/lifecycle/drop/parts.sql")
+        )
+        .replace("$1", "ARRAY['rich'::regnamespace]::oid[]")
     );
     let mut conn = db.connect();
     let counted: i64 = crate::support::strings(&mut conn, &counted)[0].parse().unwrap();

@@ -508,6 +508,63 @@ pub const CASES: &[Case] = &[
         ],
     },
     Case {
+        rule: Rule::UnknownName,
+        found: &[
+            "DROP TABLE IF EXISTS nothing",
+            "DROP VIEW IF EXISTS nothing",
+            "DROP SEQUENCE IF EXISTS nothing",
+            "DROP INDEX IF EXISTS nothing",
+            "DROP TYPE IF EXISTS nothing",
+            "DROP DOMAIN IF EXISTS nothing",
+            "DROP FUNCTION IF EXISTS nothing(int)",
+            "ALTER TABLE IF EXISTS nothing ADD COLUMN x int",
+            "DO $$ BEGIN IF false THEN UPDATE nothing SET x = 1; END IF; END $$",
+            "DO $$ BEGIN IF false THEN INSERT INTO nothing VALUES (1); DELETE FROM nothing; END IF; END $$",
+            "DO $$ BEGIN IF false THEN TRUNCATE nothing; LOCK TABLE nothing; END IF; END $$",
+            "DO $$ BEGIN IF false THEN CREATE INDEX ON nothing (id); END IF; END $$",
+            "DO $$ BEGIN IF false THEN CREATE TABLE fresh (id int REFERENCES nothing); END IF; END $$",
+            "DO $$ BEGIN IF false THEN EXECUTE 'COMMENT ON TABLE nothing IS NULL'; END IF; END $$",
+            "DO $$ BEGIN IF false THEN COMMENT ON COLUMN nothing.id IS 'x'; END IF; END $$",
+            "DO $$ BEGIN IF false THEN GRANT SELECT ON nothing TO PUBLIC; END IF; END $$",
+            "DO $$ BEGIN IF false THEN ALTER TYPE nothing ADD VALUE 'x'; END IF; END $$",
+            "DO $$ BEGIN IF false THEN CREATE TRIGGER t BEFORE UPDATE ON nothing FOR EACH ROW EXECUTE FUNCTION \
+             suppress_redundant_updates_trigger(); END IF; END $$",
+            // It exists no longer, or under another name.
+            "DROP TABLE archive; DROP TABLE IF EXISTS archive",
+            "DROP TABLE users; DROP INDEX IF EXISTS users_email_idx, users_pkey",
+            "ALTER TABLE archive RENAME TO attic; ALTER TABLE IF EXISTS archive ADD COLUMN x int",
+            "DROP FUNCTION made(); DROP FUNCTION IF EXISTS made()",
+            // What is made in another schema is not the tenant's.
+            "CREATE TABLE other.nothing (id int); DROP TABLE IF EXISTS nothing",
+            // A statement that creates nothing, whatever the name.
+            "DO $$ BEGIN EXECUTE format('COMMENT ON TABLE %I IS NULL', 'users'); END $$; DROP TABLE IF EXISTS nothing",
+        ],
+        missed: &[
+            "ALTER TABLE archive RENAME TO attic; DROP TABLE attic",
+            "CREATE TABLE fresh (id serial PRIMARY KEY, parent int REFERENCES fresh, CONSTRAINT named UNIQUE (parent));
+             ALTER TABLE fresh RENAME TO cool; ALTER SEQUENCE fresh_id_seq RESTART; ALTER INDEX named RENAME TO renamed;
+             ALTER INDEX fresh_pkey RENAME TO cool_pkey; ALTER INDEX renamed SET (fillfactor = 90)",
+            "CREATE TEMPORARY TABLE fresh (id int); INSERT INTO fresh VALUES (1); DROP TABLE fresh",
+            "CREATE TABLE pg_temp.fresh (id int); INSERT INTO fresh VALUES (1)",
+            "WITH fresh AS (SELECT 1 AS id) INSERT INTO orders (id) SELECT id FROM fresh",
+            "UPDATE users AS u SET age = o.total FROM orders AS o WHERE o.user_id = u.id",
+            "DO $$ BEGIN EXECUTE format('CREATE TABLE %I ()', 'fresh'); END $$; DROP TABLE fresh",
+            "DO $$ BEGIN EXECUTE 'CREATE TABLE fresh ()'; END $$; DROP TABLE fresh",
+            "DO $$ DECLARE command text := 'CREATE TABLE fresh ()'; BEGIN EXECUTE command; END $$; DROP TABLE fresh",
+            "DO $$ BEGIN IF false THEN DROP TABLE archive; END IF; END $$; ALTER TABLE archive ADD COLUMN x int",
+            "CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$
+             BEGIN EXECUTE format('CREATE TABLE %I ()', 'fresh'); END $$; SELECT f(); DROP TABLE fresh",
+            "CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN CREATE TABLE fresh (); END $$;
+             SELECT f(); DROP TABLE fresh",
+            "CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN DELETE FROM created_at_run_time; END $$",
+            "CREATE FUNCTION made(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; DROP FUNCTION made(int); DROP FUNCTION made()",
+            "SELECT relname FROM pg_class",
+            "ALTER TYPE mood RENAME TO feeling; ALTER TYPE feeling RENAME VALUE 'sad' TO 'blue'; DROP DOMAIN plain",
+            "SELECT 1 AS id INTO fresh; ALTER TABLE fresh ADD PRIMARY KEY (id)",
+            "COMMENT ON COLUMN users.name IS 'x'; ALTER SEQUENCE numbers OWNED BY users.id; DROP INDEX users_email_idx",
+        ],
+    },
+    Case {
         rule: Rule::ObjectOutsideTenant,
         found: &[
             "CREATE EXTENSION IF NOT EXISTS plpgsql",

@@ -4,7 +4,7 @@ mod cases;
 mod measured;
 mod rules;
 
-use tenantry::lint::{File, lint};
+use tenantry::lint::{File, Rule, lint};
 
 use crate::assert_snapshot;
 use crate::support::Tenantry;
@@ -173,4 +173,61 @@ fn down_sql_only_for_what_is_outside() {
     assert!(findings.iter().all(|it| it.file == File::Down));
     let rules: Vec<&str> = findings.iter().map(|it| it.rule.name()).collect();
     assert_eq!(rules, ["names-other-schema", "object-outside-tenant", "drop-schema"]);
+}
+
+#[test]
+fn unknown_names_in_down_sql_are_checked_after_up_sql() {
+    let dir = Dir::new()
+        .add("1_a", "CREATE TABLE a (id int);")
+        .down("DROP TABLE a; DROP TABLE IF EXISTS nothing;")
+        .add("2_b", "ALTER TABLE a RENAME TO b;\nCREATE TEMP TABLE passing (id int);")
+        .down("ALTER TABLE b RENAME TO a; COMMENT ON TABLE a IS 'x'; COMMENT ON TABLE b IS 'x';")
+        // The down.sql before changed nothing, and the temporary table is gone.
+        .add("3_c", "COMMENT ON TABLE b IS 'x';\nCOMMENT ON TABLE passing IS 'x';");
+    let found = lint(&tenancy(&dir));
+    let found: Vec<_> = found.iter().filter(|it| it.rule == Rule::UnknownName).collect();
+    let places: Vec<(String, Option<&str>)> = found.iter().map(|it| (it.place(), it.object.as_deref())).collect();
+    assert_eq!(
+        places,
+        [
+            ("1_a/down.sql:1".to_owned(), Some("nothing")),
+            ("2_b/down.sql:1".to_owned(), Some("b")),
+            ("3_c/up.sql:2".to_owned(), Some("passing")),
+        ]
+    );
+}
+
+/// Without an extension schema, an unknown name resolves to nothing, and an acceptance of one is not unused.
+#[test]
+fn a_declared_change_outside_is_accepted_with_its_reason() {
+    let sql = "INSERT INTO public.plans VALUES (1); DROP TABLE IF EXISTS nothing;";
+    let declared = "run_in_transaction = true\nchanges_outside = \"plans are shared\"";
+    let dir = Dir::new().add("1_a", sql).metadata(declared);
+    let output = run(&dir, &["--extension-schema", "extensions", "--format", "json"]).run();
+    let rules = |list: &str, key: &str| {
+        let entries = output.json()[list].as_array().expect("a list").clone();
+        entries.iter().map(|it| it[key].as_str().unwrap_or_default().to_owned()).collect::<Vec<String>>()
+    };
+    assert_eq!(rules("accepted", "rule"), ["names-other-schema", "unknown-name"], "{}", output.stdout);
+    assert_eq!(rules("accepted", "reason"), ["plans are shared"; 2]);
+    assert_eq!(rules("findings", "rule"), ["drop-table"], "other findings are not accepted by it");
+}
+
+#[test]
+fn unknown_names_are_found_only_with_an_extension_schema() {
+    let dir = |accept: &str| Dir::new().add("1_a", &format!("{accept}\nDROP TABLE IF EXISTS nothing;"));
+    let with = ["--extension-schema", "extensions"];
+    let accepted = "-- tenantry: accept unknown-name: everybody's table";
+    let rules = |accept: &str, args: &[&str]| {
+        let mut args = args.to_vec();
+        args.extend(["--format", "json"]);
+        let document = run(&dir(accept), &args).run().json();
+        let findings = document["findings"].as_array().expect("a list").clone();
+        let rules = findings.iter().map(|it| it["rule"].as_str().unwrap_or_default().to_owned());
+        rules.filter(|rule| rule != "drop-table").collect::<Vec<String>>()
+    };
+    assert_eq!(rules("", &with), ["unknown-name"]);
+    assert_eq!(rules(accepted, &with), [""; 0]);
+    assert_eq!(rules("", &[]), [""; 0]);
+    assert_eq!(rules(accepted, &[]), [""; 0]);
 }

@@ -109,7 +109,9 @@ fn volatile_functions_are_known() {
          WHERE pronamespace = 'pg_catalog'::regnamespace AND provolatile = 'v' AND prokind = 'f' ORDER BY 1",
     );
     assert!(volatile.len() > 100);
-    for function in volatile {
+    // A migration that calls one of these cannot be loaded: its lock outlasts the transaction.
+    let refused = |name: &str| name.contains("advisory_lock") && !name.contains("xact");
+    for function in volatile.iter().filter(|name| !refused(name)) {
         let found = findings(&format!("ALTER TABLE users ADD COLUMN x text DEFAULT \"{function}\"()"));
         assert!(found.iter().any(|it| it.rule == Rule::VolatileDefault), "{function}");
     }

@@ -25,8 +25,8 @@ fn gated(tenants: usize) -> (Database, PgConnection, Dir) {
     db.execute("CREATE TABLE public.gate (i int)");
     let mut holder = db.connect();
     holder.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
-    let up = "CREATE TABLE b (i int);\nLOCK TABLE public.gate;\nCREATE TABLE c (i int);";
-    let down = "DROP TABLE b; LOCK TABLE public.gate; DROP TABLE c;";
+    let up = "CREATE TABLE b (i int);\nLOCK TABLE public.gate IN ROW SHARE MODE;\nCREATE TABLE c (i int);";
+    let down = "DROP TABLE b; LOCK TABLE public.gate IN ROW SHARE MODE; DROP TABLE c;";
     (db, holder, Dir::new().add("1_a", "SELECT 1").add("2_b", up).down(down))
 }
 
@@ -109,7 +109,7 @@ fn three_times_it_leaves_at_once_and_tells_how_far_it_came() {
     for signal in BOTH {
         let (db, mut holder, _) = gated(20);
         // Code that no cancellation stops.
-        let stubborn = "CREATE TABLE b (i int);\nDO $$ BEGIN LOOP BEGIN LOCK TABLE public.gate; EXIT; \
+        let stubborn = "CREATE TABLE b (i int);\nDO $$ BEGIN LOOP BEGIN LOCK TABLE public.gate IN ROW SHARE MODE; EXIT; \
                         EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$;\nCREATE TABLE c (i int);";
         let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", stubborn);
         let run = at_the_gate(&db, &migrations, &["migrate-all"]);
@@ -174,7 +174,7 @@ fn a_pause_between_batches_is_left_at_once() {
         let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "CREATE TABLE b (i int);");
         let args = ["migrate-all", "--batch", "3", "--pause", "10min"];
         let run = with(&db, &migrations, &args).hide(super::path(&migrations), "MIGRATIONS").spawn();
-        run.wait_for_stderr_line("the next after a pause of 10m");
+        run.wait_for_stderr_line("pausing for 10m before the next batch");
         let begun = Instant::now();
         run.signal(signal);
         let output = run.wait();
@@ -264,11 +264,11 @@ fn where_no_connection_is_left_to_cancel_with_it_is_said_and_tried_again() {
     run.signal(Signal::INT);
     run.wait_for_stderr_line("interrupted:");
     run.signal(Signal::INT);
-    run.wait_for_stderr_line("error: what is under way cannot be cancelled yet: cannot connect");
+    run.wait_for_stderr_line("error: cannot cancel the running statements yet: cannot connect");
     db.execute(&format!("ALTER ROLE {role} CONNECTION LIMIT 4"));
     let output = run.wait();
     output.assert_code(130);
-    assert_eq!(output.stderr.matches("cannot be cancelled").count(), 1, "{}", output.stderr);
+    assert_eq!(output.stderr.matches("cannot cancel the running statements yet").count(), 1, "{}", output.stderr);
     assert!(output.stderr.contains("6 not reached"), "{}", output.stderr);
     holder.batch_execute("ROLLBACK").unwrap();
     db.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
@@ -277,7 +277,8 @@ fn where_no_connection_is_left_to_cancel_with_it_is_said_and_tried_again() {
 #[test]
 fn public_migrations_are_cancelled_too() {
     let (db, mut holder, _) = gated(0);
-    let public = Dir::new().add("20990101000000_plans", "CREATE TABLE plans (i int); LOCK TABLE public.gate;");
+    let public =
+        Dir::new().add("20990101000000_plans", "CREATE TABLE plans (i int); LOCK TABLE public.gate IN ROW SHARE MODE;");
     let migrate =
         || db.tenantry(["migrate-public", "--lock-timeout", "1min", "--public-migrations"]).arg(public.path());
     let run = migrate().spawn();

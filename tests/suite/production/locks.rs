@@ -14,6 +14,9 @@ use crate::messages::small_fleet;
 use crate::support::migrations::Dir;
 use crate::support::{Database, strings};
 
+/// For migrations that count or note something in `public`, which no rollback takes back or which all tenants share.
+const SHARED: &str = "run_in_transaction = true\nchanges_outside = \"all tenants write to it\"";
+
 /// Limits that do not make a test wait.
 const IMPATIENT: [&str; 4] = ["--lock-timeout", "200ms", "--retries", "2"];
 
@@ -193,11 +196,13 @@ fn every_statement_in_a_tenant_has_a_limit_for_its_locks() {
     let migrations = Dir::new()
         .add("1_a", &format!("CREATE TABLE a (i int); {note}"))
         .down(&format!("DROP TABLE a; {note}"))
+        .metadata(SHARED)
         .add("2_b", &format!("{note}\nCREATE INDEX CONCURRENTLY a_i ON a (i);\n{note}"))
-        .metadata("run_in_transaction = false")
+        .metadata(&SHARED.replace("true", "false"))
         .down(&format!("DROP INDEX CONCURRENTLY a_i; {note}"))
         .add("3_c", &format!("CREATE TABLE c (i int); {note}"))
-        .down(&format!("DROP TABLE c; {note}"));
+        .down(&format!("DROP TABLE c; {note}"))
+        .metadata(SHARED);
     let commands: [&[&str]; 7] = [
         &["create", "acme", "globex", "initech"],
         &["revert-one", "acme", "--to", "1", "--yes"],
@@ -228,9 +233,10 @@ fn a_deadlock_is_tried_again_and_done() {
          ALTER DATABASE {} SET deadlock_timeout TO '1s'",
         db.name()
     ));
-    let migrations = Dir::new()
-        .add("1_a", "CREATE TABLE a (i int);")
-        .add("2_b", "LOCK TABLE public.one;\nLOCK TABLE public.two;\nCREATE TABLE b (i int);");
+    let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int);").add(
+        "2_b",
+        "LOCK TABLE public.one IN ROW SHARE MODE;\nLOCK TABLE public.two IN ROW SHARE MODE;\nCREATE TABLE b (i int);",
+    );
     let mut other = db.connect();
     // It is the run that finds the deadlock and gives way.
     other.batch_execute("SET deadlock_timeout TO '1min'; BEGIN; LOCK TABLE public.two").unwrap();
@@ -260,7 +266,7 @@ fn a_serialization_failure_and_a_deadlock_in_german_are_tried_again() {
               WHEN 2 THEN RAISE EXCEPTION 'Verklemmung (Deadlock) entdeckt' USING ERRCODE = 'deadlock_detected'; \
               WHEN 3 THEN RAISE EXCEPTION 'storniere Anfrage wegen Zeitüberschreitung einer Sperre' USING ERRCODE = 'lock_not_available'; \
               ELSE NULL; END CASE; END $$;\nCREATE TABLE b (i int);";
-    let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int);").add("2_b", up);
+    let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int);").add("2_b", up).metadata(SHARED);
     let output = with(&db, &migrations, &["migrate-all", "--jobs", "1", "--format", "json"]).run();
     output.assert_code(0);
     assert_eq!(having(&db, "b").len(), 2);
@@ -271,6 +277,7 @@ fn a_serialization_failure_and_a_deadlock_in_german_are_tried_again() {
     let never = Dir::new()
         .add("1_a", "CREATE TABLE a (i int);")
         .add("2_b", up)
+        .metadata(SHARED)
         .add("3_c", "DO $$ BEGIN RAISE serialization_failure; END $$;");
     assert_snapshot!(
         with(&db, &never, &["migrate-all", "--retries", "1"]).hide(super::path(&never), "MIGRATIONS").run()
@@ -283,16 +290,16 @@ fn only_what_others_stopped_is_counted_and_only_who_was_in_the_way_at_last_is_to
     db.execute("CREATE SEQUENCE public.tries; CREATE TABLE public.gate (i int)");
     let (_gate, _) = holder(&db, "public.gate");
     let up = "DO $$ BEGIN CASE nextval('public.tries') \
-              WHEN 1 THEN LOCK TABLE public.gate; \
+              WHEN 1 THEN LOCK TABLE public.gate IN ROW SHARE MODE; \
               WHEN 2 THEN PERFORM pg_terminate_backend(pg_backend_pid()); \
               ELSE RAISE serialization_failure; END CASE; END $$;";
-    let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int);").add("2_b", up);
+    let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int);").add("2_b", up).metadata(SHARED);
     let args = ["migrate-all", "--lock-timeout", "300ms", "--retries", "1", "--format", "json"];
     let output = with(&db, &migrations, &args).run();
     output.assert_code(1);
     let failed = &output.json()["failed"][0];
     let message = failed["message"].as_str().unwrap();
-    assert!(message.starts_with("a serialization failure stopped it each of 2 times"), "{message}");
+    assert!(message.starts_with("serialization failure on 2 of 2 attempts"), "{message}");
     assert_eq!(failed["holders"].as_array().map(Vec::len), Some(0), "{failed}");
     assert_eq!(db.strings("SELECT attempts FROM schema_run_tenant"), ["3"]);
 }

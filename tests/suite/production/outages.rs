@@ -123,7 +123,7 @@ fn a_server_that_stays_away_ends_the_run_and_all_is_told_as_it_is() {
     output.assert_code(3);
     let (done, left) = (listed(&output, "done"), listed(&output, "not_reached"));
     assert_eq!(output.json()["ended"], "lost");
-    assert!(output.stderr.contains("the server is away, and waited for, for up to 2s"), "{}", output.stderr);
+    assert!(output.stderr.contains("lost connection to the server, waiting for it for up to 2s"), "{}", output.stderr);
     assert!(output.json()["failed"].as_array().unwrap().is_empty(), "{}", output.stdout);
     assert!(done.is_disjoint(&left) && done.len() + left.len() == 200, "{} and {}", done.len(), left.len());
     assert!(output.stderr.contains("not reached (run 1)"), "{}", output.stderr);

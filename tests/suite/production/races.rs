@@ -68,7 +68,9 @@ fn a_second_runner_is_refused_and_told_who_the_first_is() {
     let db = set_up();
     small_fleet(&db, 4, &["1"]);
     db.execute("CREATE TABLE public.gate (i int)");
-    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "LOCK TABLE public.gate; CREATE TABLE b (i int);");
+    let migrations = Dir::new()
+        .add("1_a", "SELECT 1")
+        .add("2_b", "LOCK TABLE public.gate IN ROW SHARE MODE; CREATE TABLE b (i int);");
     let mut holder = db.connect();
     holder.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
     let args = ["migrate-all", "--lock-timeout", "1min"];
@@ -79,7 +81,7 @@ fn a_second_runner_is_refused_and_told_who_the_first_is() {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let backend = db.count("SELECT backend FROM schema_run");
     let pid = first.pid();
-    let who = format!("run 1 (migrate-all) by ada on {host}, process {pid}, the server's process {backend}, since 20");
+    let who = format!("run 1 (migrate-all) by ada on {host}, process {pid}, server process {backend}, since 20");
     assert!(second.stderr.contains(&who), "{who}: {}", second.stderr);
     for refused in [&["revert-all", "--steps", "1", "--yes"][..], &["migrate-all", "--shard", "1/2"]] {
         let output = with(&db, &migrations, refused).run();
@@ -115,7 +117,9 @@ fn a_shard_has_its_own_lock_and_the_whole_fleet_waits_for_all() {
     let db = set_up();
     small_fleet(&db, 8, &["1"]);
     db.execute("CREATE TABLE public.gate (i int)");
-    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "LOCK TABLE public.gate; CREATE TABLE b (i int);");
+    let migrations = Dir::new()
+        .add("1_a", "SELECT 1")
+        .add("2_b", "LOCK TABLE public.gate IN ROW SHARE MODE; CREATE TABLE b (i int);");
     let mut holder = db.connect();
     holder.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
     let run = |args: &[&str]| {
@@ -145,7 +149,9 @@ fn a_shard_that_is_refused_is_told_who_has_it_and_not_who_has_another() {
     let db = set_up();
     small_fleet(&db, 40, &["1"]);
     db.execute("CREATE TABLE public.gate (i int)");
-    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "LOCK TABLE public.gate; CREATE TABLE b (i int);");
+    let migrations = Dir::new()
+        .add("1_a", "SELECT 1")
+        .add("2_b", "LOCK TABLE public.gate IN ROW SHARE MODE; CREATE TABLE b (i int);");
     let mut holder = db.connect();
     holder.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
     let run = |shard: &str| {
@@ -187,7 +193,9 @@ fn a_lock_that_was_lost_is_taken_again_and_its_run_is_told() {
     let db = set_up();
     small_fleet(&db, 4, &["1"]);
     db.execute("CREATE TABLE public.gate (i int)");
-    let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "LOCK TABLE public.gate; CREATE TABLE b (i int);");
+    let migrations = Dir::new()
+        .add("1_a", "SELECT 1")
+        .add("2_b", "LOCK TABLE public.gate IN ROW SHARE MODE; CREATE TABLE b (i int);");
     let mut holder = db.connect();
     holder.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
     let first = with(&db, &migrations, &["migrate-all", "--lock-timeout", "1min"]).spawn();
@@ -202,7 +210,7 @@ fn a_lock_that_was_lost_is_taken_again_and_its_run_is_told() {
     let second = with(&db, &migrations, &["migrate-all"]).run();
     second.assert_code(3);
     assert!(second.stderr.contains("run 1 (migrate-all)"), "{}", second.stderr);
-    assert!(second.stderr.contains(&format!("process {}, the server's process {backend}", first.pid())));
+    assert!(second.stderr.contains(&format!("process {}, server process {backend}", first.pid())));
     holder.batch_execute("COMMIT").unwrap();
     first.wait().assert_code(0);
 }
@@ -245,7 +253,7 @@ fn end_sessions(db: &crate::support::Database, application: &str) {
 fn a_tenant_that_another_made_after_the_connection_was_lost_is_the_others() {
     let db = set_up();
     db.execute("CREATE TABLE public.gate (i int)");
-    let migrations = Dir::new().add("1_a", "LOCK TABLE public.gate; CREATE TABLE a (i int);");
+    let migrations = Dir::new().add("1_a", "LOCK TABLE public.gate IN ROW SHARE MODE; CREATE TABLE a (i int);");
     let mut holder = db.connect();
     holder.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
     let args = ["create", "acme", "--lock-timeout", "1min", "--format", "json"];
@@ -273,7 +281,7 @@ fn a_tenant_whose_ledger_is_locked_when_it_is_looked_at_again_is_told_as_it_is()
         small_fleet(&db, 2, &["1"]);
         db.execute("CREATE TABLE public.gate (i int)");
         // The reference does not wait.
-        let wait = "DO $$ BEGIN IF starts_with(current_schema(), 't000') THEN LOCK TABLE public.gate IN SHARE MODE; \
+        let wait = "DO $$ BEGIN IF starts_with(current_schema(), 't000') THEN LOCK TABLE public.gate IN ROW SHARE MODE; \
                     END IF; END $$;";
         let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "CREATE TABLE b (i int);").add("3_wait", wait);
         let mut gate = db.connect();

@@ -173,12 +173,12 @@ fn batches_are_begun_one_after_the_other() {
     let migrations = migrations("true");
     let run = with(&db, &migrations, &["migrate-all", "--batch", "3", "--pause", "300ms", "--jobs", "3"]).run();
     run.assert_code(0);
-    let pauses: Vec<&str> = run.stderr.lines().filter(|line| line.contains("after a pause")).collect();
+    let pauses: Vec<&str> = run.stderr.lines().filter(|line| line.contains("; pausing for ")).collect();
     assert_eq!(
         pauses,
         [
-            "3 of 7 tenants migrated; the next after a pause of 300ms",
-            "6 of 7 tenants migrated; the next after a pause of 300ms"
+            "3 of 7 tenants migrated; pausing for 300ms before the next batch",
+            "6 of 7 tenants migrated; pausing for 300ms before the next batch"
         ]
     );
     let at_least_apart = "SELECT min(later.started_at) - max(earlier.started_at) >= interval '300 ms' \

@@ -20,7 +20,7 @@ fn gated(tenants: usize) -> (Database, PgConnection, Dir) {
     db.execute("CREATE TABLE public.gate (i int)");
     let mut holder = db.connect();
     holder.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
-    let up = "CREATE TABLE b (i int);\nLOCK TABLE public.gate;\nCREATE TABLE c (i int);";
+    let up = "CREATE TABLE b (i int);\nLOCK TABLE public.gate IN ROW SHARE MODE;\nCREATE TABLE c (i int);";
     (db, holder, Dir::new().add("1_a", "SELECT 1").add("2_b", up))
 }
 

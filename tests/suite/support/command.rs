@@ -17,6 +17,9 @@ use super::Output;
 use super::capture::Capture;
 use super::output::Hidden;
 
+/// The variable that names the tenant migrations.
+const MIGRATIONS: &str = "TENANTRY_TENANT_MIGRATIONS";
+
 /// A command line, to be run.
 ///
 /// Of the test's own environment it sees only where programs and temporary files are. `HOME` and the working folder are
@@ -42,9 +45,20 @@ pub struct Running {
 }
 
 impl Tenantry {
-    /// The command line without a database and without arguments.
+    /// The command line without a database and without arguments. The tenant migrations are those of this repository.
     pub fn new() -> Self {
-        Self::of_program(env!("CARGO_BIN_EXE_tenantry"))
+        Self::of_program(env!("CARGO_BIN_EXE_tenantry")).with_migrations()
+    }
+
+    /// With the tenant migrations of this repository.
+    pub fn with_migrations(self) -> Self {
+        let migrations = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/tenant");
+        self.env(MIGRATIONS, migrations).hide(migrations, "MIGRATIONS")
+    }
+
+    /// Without tenant migrations but for those of the folder that it runs in.
+    pub fn without_migrations(self) -> Self {
+        self.env_remove(MIGRATIONS)
     }
 
     /// Another program in the same surroundings.

@@ -90,6 +90,7 @@ static VOLATILE: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
         (r#"(?<key>"\w*(seconds|_ms)": ?)\d+(\.\d+)?"#, "TIME"),
         (r#"(?<key>"\w*bytes": ?)\d+"#, "SIZE"),
         (r"(?<key>\b(pid|process) )\d+\b", "PID"),
+        (r"(?<key>\bpg_terminate_backend\()\d+\b", "PID"),
     ];
     // These are of no fixed length.
     let padded = [

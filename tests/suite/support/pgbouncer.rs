@@ -88,7 +88,7 @@ impl PgBouncer {
         let socket = self.folder.path().join(format!(".s.PGSQL.{}", self.port));
         // It has no way to say that it is ready but to answer.
         while UnixStream::connect(&socket).is_err() {
-            if begun.elapsed() > PATIENCE / 6 {
+            if begun.elapsed() > PATIENCE {
                 let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
                 panic!("PgBouncer does not answer on {}:\n{log}", socket.display());
             }

@@ -15,7 +15,7 @@ use super::database::{connect, strings};
 use super::migrations::Dir;
 use super::pgbouncer::{POOL_SIZE, PgBouncer};
 use super::proxy::{CutPoint, Proxy};
-use super::tls::{PASSWORD, ROLE};
+use super::tls::{PASSWORD, ROLE, Tls};
 use super::{Database, Running, Signal, Tenantry, Terminal, binaries, server, tls};
 
 const BACKEND: &str = "SELECT pg_backend_pid()";
@@ -324,7 +324,8 @@ fn the_encrypted_server_is_verified_and_takes_nothing_else() {
 
     let authority = tls().ca_file().to_string_lossy().into_owned();
     assert!(std::fs::metadata(&authority).is_ok());
-    let without = format!("postgresql://postgres@localhost:{}/{DATABASE}?sslmode=verify-full", tls().port());
+    let address = Tls::ADDRESS;
+    let without = format!("postgresql://postgres@localhost:{}/{DATABASE}?{address}&sslmode=verify-full", tls().port());
     assert!(PgConnection::establish(&format!("{without}&sslrootcert=/nonexistent")).is_err());
 
     let database = Database::on(tls().server());

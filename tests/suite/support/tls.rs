@@ -57,6 +57,9 @@ impl Tls {
         self.server.tcp_port().expect("it was asked for")
     }
 
+    /// Parameters of a URL that lead to the server as `localhost`, whatever addresses the machine has under that name.
+    pub const ADDRESS: &str = "hostaddr=127.0.0.1";
+
     /// The URL of a database at `localhost`, where the client checks who the server is; no password is asked.
     pub fn url(&self, database: &str) -> String {
         self.url_as(SUPERUSER, "verify-full", database)
@@ -74,9 +77,10 @@ impl Tls {
 
     fn url_as(&self, user: &str, sslmode: &str, database: &str) -> String {
         format!(
-            "postgresql://{user}@localhost:{}/{}?sslmode={sslmode}&sslrootcert={}",
+            "postgresql://{user}@localhost:{}/{}?{}&sslmode={sslmode}&sslrootcert={}",
             self.port(),
             percent_encoded(database),
+            Self::ADDRESS,
             percent_encoded(&self.ca_file.to_string_lossy()),
         )
     }

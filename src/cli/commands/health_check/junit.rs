@@ -1,5 +1,5 @@
-//! Findings as a JUnit report: a suite for the database and one for the tenants, with a test for each tenant that was
-//! checked.
+//! A JUnit report: a test case for the database and for each tenant. An unchecked tenant is an error, or is skipped if that
+//! is allowed.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,6 +10,8 @@ use anyhow::{Context as _, Result};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::told::{Item, Told};
+use crate::health::Unchecked;
+use crate::text;
 
 pub(super) fn write(path: &Path, told: &Told<'_>) -> Result<()> {
     let mut failures: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -23,20 +25,35 @@ pub(super) fn write(path: &Path, told: &Told<'_>) -> Result<()> {
     for tenant in tenants.chain([DATABASE.to_owned()]) {
         others.entry(tenant).or_default();
     }
-    let mut names: Vec<&String> = failures.keys().chain(others.keys()).collect();
+    let mut unchecked: BTreeMap<String, &str> = BTreeMap::new();
+    for Unchecked { tenants, why } in &told.health.unchecked {
+        if tenants.is_empty() {
+            unchecked.insert(DATABASE.to_owned(), why);
+        }
+        unchecked.extend(tenants.iter().map(|tenant| (tenant.clone(), why.as_str())));
+    }
+    let mut names: Vec<&String> = failures.keys().chain(others.keys()).chain(unchecked.keys()).collect();
     names.sort_unstable();
     names.dedup();
     let mut suite = TestSuite::new("health-check");
     for name in names {
-        let status = match failures.get(name) {
-            None => TestCaseStatus::success(),
-            Some(lines) => {
+        let status = match (failures.get(name), unchecked.get(name)) {
+            (None, None) => TestCaseStatus::success(),
+            (None, Some(why)) => {
+                let mut status = match told.fails_on_unchecked() {
+                    true => TestCaseStatus::non_success(NonSuccessKind::Error),
+                    false => TestCaseStatus::skipped(),
+                };
+                status.set_message(text::one_line(&format!("not checked: {why}"))).set_type("unchecked");
+                status
+            }
+            (Some(lines), _) => {
                 let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
                 status.set_message(lines.join("; ")).set_type("drift").set_description(lines.join("\n"));
                 status
             }
         };
-        let mut case = TestCase::new(name.as_str(), status);
+        let mut case = TestCase::new(&*text::one_line(name), status);
         case.set_classname("tenant");
         if let Some(lines) = others.get(name).filter(|lines| !lines.is_empty()) {
             case.set_system_out(lines.join("\n"));
@@ -49,9 +66,9 @@ pub(super) fn write(path: &Path, told: &Told<'_>) -> Result<()> {
     report.serialize(BufWriter::new(file)).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// What stands for the database, where the name of a tenant does for others; it is none.
+/// The name of the database's test case; it is not a valid tenant name.
 const DATABASE: &str = "(database)";
 
 fn line(item: &Item<'_>) -> String {
-    format!("{}: {}", item.kind(), item.message())
+    text::one_line(&format!("{}: {}", item.kind(), item.message())).into_owned()
 }

@@ -1,4 +1,4 @@
-//! What is told: the findings, and the differences that are not accepted.
+//! What is reported: the findings and differences that are not ignored.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
@@ -10,27 +10,30 @@ use crate::cli::output::{count, thousands};
 use crate::drift::{Accepted, Aspect, Difference, Drift, Level, Member};
 use crate::health::{Finding, Health};
 
-/// What was found and is not accepted, with what was asked for.
+/// The findings and differences that are not ignored, and what fails the check.
 pub(super) struct Told<'a> {
     pub(super) health: &'a Health,
-    /// First what is amiss with the database, then tenant by tenant in the order of names, and of each first what its
-    /// ledger and the tracker say.
+    /// First those of the database, then those of each tenant by name: findings before differences.
     pub(super) items: Vec<Item<'a>>,
-    /// All tenants that were compared, the largest group first.
+    /// The tenants that were compared, the largest group first.
     pub(super) groups: Vec<Group<'a>>,
     comparing: &'a Comparing,
     fail_on: &'a [FailOn],
+    allow_unchecked: bool,
 }
 
-/// Something that was found.
+/// The level of findings that fail the check only on request.
+pub(super) const WARNING: &str = "warning";
+
+/// A finding or a difference.
 pub(super) enum Item<'a> {
     Finding(&'a Finding),
     Drift(&'a Member, &'a Difference),
 }
 
-/// Tenants of which the same is told: what is accepted for one of them may not be for another.
+/// Tenants with the same reported differences: what is ignored for one may not be for another.
 pub(super) struct Group<'a> {
-    /// In the order of names.
+    /// Sorted by name.
     pub(super) members: Vec<&'a Member>,
     pub(super) differences: Vec<&'a Difference>,
 }
@@ -41,12 +44,18 @@ impl<'a> Told<'a> {
         accepted: &Accepted,
         comparing: &'a Comparing,
         fail_on: &'a [FailOn],
+        allow_unchecked: bool,
     ) -> Self {
         let groups = groups(&health.drift, accepted);
-        let of_database = health.findings.iter().filter(|finding| finding.tenant.is_none()).map(Item::Finding);
-        let mut of_tenants: Vec<(&str, Item<'a>)> = health
+        let reported: Vec<&Finding> = health
             .findings
             .iter()
+            .filter(|it| !accepted.accepts_finding(it.tenant.as_deref(), it.kind.as_str(), &it.items))
+            .collect();
+        let of_database = reported.iter().copied().filter(|finding| finding.tenant.is_none()).map(Item::Finding);
+        let mut of_tenants: Vec<(&str, Item<'a>)> = reported
+            .iter()
+            .copied()
             .filter_map(|finding| Some((finding.tenant.as_deref()?, Item::Finding(finding))))
             .collect();
         for Group { members, differences } in &groups {
@@ -58,22 +67,51 @@ impl<'a> Told<'a> {
         }
         of_tenants.sort_by_key(|(tenant, _)| *tenant);
         let items = of_database.chain(of_tenants.into_iter().map(|(_, item)| item)).collect();
-        Self { health, items, groups, comparing, fail_on }
+        Self { health, items, groups, comparing, fail_on, allow_unchecked }
     }
 
-    pub(super) fn healthy(&self) -> bool {
-        !self.items.iter().any(|item| self.fails(item))
+    /// Whether the exit code is 0.
+    pub(super) fn passes(&self) -> bool {
+        !self.has_failing_items() && (self.allow_unchecked || self.health.unchecked.is_empty())
+    }
+
+    /// Whether the exit code would be 0 if it were allowed that tenants are unchecked.
+    pub(super) fn fails_only_for_unchecked(&self) -> bool {
+        !self.has_failing_items() && !self.passes()
+    }
+
+    fn has_failing_items(&self) -> bool {
+        self.items.iter().any(|item| self.fails(item))
+    }
+
+    /// Whether nothing fails the check and nothing is unchecked.
+    pub(super) fn is_healthy(&self) -> bool {
+        self.passes() && self.health.unchecked.is_empty()
+    }
+
+    /// Whether unchecked tenants fail the check.
+    pub(super) fn fails_on_unchecked(&self) -> bool {
+        !self.allow_unchecked
     }
 
     pub(super) fn fails(&self, item: &Item<'_>) -> bool {
-        match (self.fail_on, item) {
-            ([], Item::Finding(_)) => true,
-            ([], Item::Drift(_, difference)) => difference.level.fails_by_default(),
-            (chosen, Item::Finding(finding)) => {
-                chosen.contains(&FailOn::Kind(finding.kind)) || chosen.contains(&FailOn::Level(Level::Structural))
-            }
-            (chosen, Item::Drift(_, difference)) => chosen.contains(&FailOn::Level(difference.level)),
+        if self.fail_on.is_empty() {
+            return match item {
+                Item::Finding(finding) => !finding.kind.is_warning(),
+                Item::Drift(_, difference) => difference.level.fails_by_default(),
+            };
         }
+        self.fail_on.iter().any(|chosen| match (chosen, item) {
+            (FailOn::Kind(kind), Item::Finding(finding)) => finding.kind == *kind,
+            (FailOn::Warning, Item::Finding(finding)) => finding.kind.is_warning(),
+            (FailOn::Level(level), Item::Finding(finding)) => *level == Level::Structural && !finding.kind.is_warning(),
+            (FailOn::Level(level), Item::Drift(_, difference)) => difference.level == *level,
+            (FailOn::Code(pattern), _) => item
+                .objects()
+                .iter()
+                .any(|object| pattern.matches(item.tenant().unwrap_or_default(), &item.kind(), object)),
+            (FailOn::Kind(_) | FailOn::Warning, Item::Drift(..)) => false,
+        })
     }
 
     /// A row for each item.
@@ -92,13 +130,19 @@ impl<'a> Told<'a> {
                 _ => format!("{} such as {}", thousands(members.len()), first.name),
             };
             let Some(level) = differences.iter().map(|difference| difference.level).min() else {
-                rows.push(vec![tenants, String::new(), String::new(), "as the reference".to_owned(), String::new()]);
+                rows.push(vec![
+                    tenants,
+                    String::new(),
+                    String::new(),
+                    "matches the reference".to_owned(),
+                    String::new(),
+                ]);
                 continue;
             };
             let short: Vec<String> =
-                differences.iter().map(|difference| difference.in_short(&first.own_name)).collect();
-            let mend = self.comparing.repair_plan(&first.name, context);
-            rows.push(vec![tenants, "drift".to_owned(), level.to_string(), short.join("; "), mend]);
+                differences.iter().map(|difference| summary(difference, &first.own_name)).collect();
+            let fix = self.comparing.repair_plan(&first.name, context);
+            rows.push(vec![tenants, "drift".to_owned(), level.to_string(), short.join("; "), fix]);
         }
         rows
     }
@@ -107,15 +151,15 @@ impl<'a> Told<'a> {
         vec![
             item.tenant().unwrap_or("(database)").to_owned(),
             item.kind(),
-            item.level().to_string(),
+            item.level().to_owned(),
             item.message(),
-            self.mended_by(item, context),
+            self.fix(item, context),
         ]
     }
 
-    pub(super) fn mended_by(&self, item: &Item<'_>, context: &Context) -> String {
+    pub(super) fn fix(&self, item: &Item<'_>, context: &Context) -> String {
         match item {
-            Item::Finding(finding) => finding.mend(&|line| context.command(line)),
+            Item::Finding(finding) => finding.fix(&|line| context.command(line)),
             Item::Drift(member, _) => self.comparing.repair_plan(&member.name, context),
         }
     }
@@ -125,20 +169,24 @@ impl<'a> Told<'a> {
     }
 
     pub(super) fn summary(&self) -> String {
-        let checked = count(self.health.checked, "tenant");
-        match self.items.len() {
-            0 if self.health.unchecked.is_empty() => format!("{checked} checked, all healthy"),
-            0 => format!("{checked} checked, nothing amiss in what was checked"),
-            findings => format!(
-                "{checked} checked, {} healthy, {}",
-                thousands(self.health.checked.saturating_sub(self.unhealthy())),
-                count(findings, "finding")
-            ),
+        let (checked, unchecked) = (self.health.checked(), self.health.unchecked_tenants());
+        let mut summary = format!("{} checked", count(checked, "tenant"));
+        if unchecked > 0 {
+            summary.push_str(&format!(", {} unchecked", thousands(unchecked)));
         }
+        if self.items.is_empty() {
+            summary.push_str(if self.health.unchecked.is_empty() { ", all healthy" } else { ", no findings" });
+            return summary;
+        }
+        let with_items: BTreeSet<&str> = self.items.iter().filter_map(Item::tenant).collect();
+        let members = self.groups.iter().flat_map(|group| &group.members);
+        let healthy = members.filter(|member| !with_items.contains(member.name.as_str())).count();
+        summary.push_str(&format!(", {} healthy, {}", thousands(healthy), count(self.items.len(), "finding")));
+        summary
     }
 }
 
-/// The tenants that were compared, by what is told of them.
+/// The tenants that were compared, by their reported differences.
 fn groups<'a>(drift: &'a Drift, accepted: &Accepted) -> Vec<Group<'a>> {
     let mut by_differences: HashMap<Vec<&Difference>, Vec<&Member>> = HashMap::new();
     for group in &drift.groups {
@@ -167,6 +215,15 @@ impl Item<'_> {
         }
     }
 
+    /// What it is about; one empty name if it names nothing.
+    fn objects(&self) -> Vec<String> {
+        match self {
+            Self::Finding(finding) if finding.items.is_empty() => vec![String::new()],
+            Self::Finding(finding) => finding.items.clone(),
+            Self::Drift(member, difference) => vec![difference.name(&member.own_name)],
+        }
+    }
+
     pub(super) fn kind(&self) -> String {
         match self {
             Self::Finding(finding) => finding.kind.to_string(),
@@ -174,10 +231,11 @@ impl Item<'_> {
         }
     }
 
-    pub(super) fn level(&self) -> Level {
+    pub(super) fn level(&self) -> &'static str {
         match self {
-            Self::Finding(_) => Level::Structural,
-            Self::Drift(_, difference) => difference.level,
+            Self::Finding(finding) if finding.kind.is_warning() => WARNING,
+            Self::Finding(_) => Level::Structural.as_str(),
+            Self::Drift(_, difference) => difference.level.as_str(),
         }
     }
 
@@ -189,19 +247,29 @@ impl Item<'_> {
     }
 }
 
-/// What differs, in one line of a table. Of what is long the beginnings would be alike; all of it is told by `diff`.
+/// A difference in one line, without the values.
+pub(super) fn summary(difference: &Difference, own_name: &str) -> String {
+    let (kind, name) = (difference.kind(), difference.name(own_name));
+    match &difference.aspect {
+        Aspect::Missing => format!("{kind} {name} is missing"),
+        Aspect::Extra => format!("{kind} {name} is not in the reference"),
+        Aspect::Fact(fact) => format!("{kind} {name}: {} differs", fact.replace('_', " ")),
+    }
+}
+
+/// A difference in one line of a table. Long values are left out; `diff` shows them.
 fn in_a_line(difference: &Difference, own_name: &str) -> String {
     const LONGEST: usize = 60;
-    let mut message = difference.in_short(own_name);
+    let mut message = summary(difference, own_name);
     if let Aspect::Fact(_) = difference.aspect {
         let words = |text: Option<String>| text.unwrap_or_else(|| "nothing".to_owned());
         let (expected, actual) = (words(difference.expected(own_name)), words(difference.actual(own_name)));
         if [&expected, &actual].iter().all(|text| text.len() <= LONGEST && !text.contains('\n')) {
-            message.push_str(&format!(": expected {expected}, is {actual}"));
+            message.push_str(&format!(": expected {expected}, found {actual}"));
         }
     }
     if let Some(tenant) = &difference.leads_to {
-        message.push_str(&format!("; it leads to the tenant {tenant}"));
+        message.push_str(&format!("; refers to tenant {tenant}"));
     }
     message
 }

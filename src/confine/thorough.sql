@@ -1,0 +1,87 @@
+DECLARE
+    tenant CONSTANT oid := $tenant;
+    horizon CONSTANT oid := $horizon;
+    own CONSTANT bigint := pg_catalog.pg_current_xact_id()::text::bigint;
+    -- Objects outside, as catalog/oid, and those that are gone.
+    outside text[];
+    gone text[];
+    more text[];
+    inventory refcursor := 'tenantry_inventory';
+    fresh oid;
+    class oid;
+    catalog oid;
+    rows text;
+BEGIN
+    -- What is locked as somebody does who writes to it, alters it or drops it.
+    SELECT
+        pg_catalog.array_agg(pg_catalog.concat(t.class, '/', t.id)) FILTER (WHERE NOT t.gone),
+        pg_catalog.array_agg(pg_catalog.concat(t.class, '/', t.id)) FILTER (WHERE t.gone)
+    INTO outside, gone
+    FROM (
+        SELECT DISTINCT 1259::oid AS class, l.relation AS id, c.oid IS NULL AS gone
+        FROM pg_catalog.pg_lock_status() AS l
+        LEFT JOIN pg_catalog.pg_class AS c ON c.oid = l.relation
+        WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation'
+            AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')
+            AND (
+                c.oid IS NULL
+                OR c.relnamespace NOT IN (tenant, 11, 99) AND c.relpersistence <> 't'
+                OR c.oid = ANY ($shared)
+            )
+        UNION ALL
+        SELECT DISTINCT l.classid, l.objid, i.identity IS NULL
+        FROM pg_catalog.pg_lock_status() AS l
+        CROSS JOIN LATERAL pg_catalog.pg_identify_object(l.classid, l.objid, 0) AS i
+        WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'object'
+            AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
+            -- Of these the table or the type tells.
+            AND NOT l.classid = ANY ('{2604,2618,2620,3256}'::oid[])
+            AND NOT (l.classid = 2615 AND (l.objid = tenant OR pg_catalog.starts_with(i.identity, 'pg_')))
+            AND coalesce(i.schema, '') NOT IN ($quoted, 'pg_temp')
+    ) AS t;
+
+    IF gone IS NOT NULL THEN
+        FETCH FIRST FROM inventory INTO more;
+        gone := ARRAY(SELECT pg_catalog.unnest(gone) EXCEPT SELECT pg_catalog.unnest(more));
+        IF pg_catalog.cardinality(gone) > 0 THEN
+            -- The server hands out oids in a circle: what this transaction itself made has one between the two.
+            fresh := pg_catalog.lo_create(0);
+            PERFORM pg_catalog.lo_unlink(fresh);
+            gone := ARRAY(
+                SELECT g.key FROM pg_catalog.unnest(gone) AS g (key)
+                CROSS JOIN LATERAL (SELECT pg_catalog.split_part(g.key, '/', 2)::oid) AS o (id)
+                WHERE NOT CASE
+                    WHEN horizon < fresh THEN o.id > horizon AND o.id < fresh
+                    ELSE o.id > horizon OR o.id < fresh
+                END
+            );
+            outside := outside || gone;
+        END IF;
+    END IF;
+
+    -- What takes no lock. New objects are found by their oids, changed ones in the schemas that a name may lead to.
+    FOR class, catalog, rows IN SELECT v.* FROM (VALUES $classes) AS v LOOP
+        IF pg_catalog.pg_stat_get_xact_tuples_inserted(catalog) + pg_catalog.pg_stat_get_xact_tuples_updated(catalog) > 0
+            OR pg_catalog.current_setting('track_counts') = 'off'
+        THEN
+            -- Whether this transaction has written the row, also in a part of it that may be rolled back by itself. The
+            -- difference of ages leads from this transaction's number, which has 64 bits, to the row's.
+            EXECUTE pg_catalog.concat(
+                'SELECT pg_catalog.array_agg(pg_catalog.concat(', class, '::text, ''/'', o.oid)) FROM pg_catalog.', rows,
+                ' AND CASE WHEN pg_catalog.age(o.xmin) <= 0 THEN',
+                ' pg_catalog.pg_xact_status(($3 - pg_catalog.age(o.xmin))::text::xid8) = ''in progress'' ELSE false END'
+            ) INTO more USING tenant, horizon, own, $neighbours;
+            outside := outside || more;
+        END IF;
+    END LOOP;
+
+    IF pg_catalog.cardinality(outside) > 0 THEN
+        RAISE EXCEPTION '$outside' USING DETAIL = (
+            SELECT pg_catalog.string_agg(DISTINCT pg_catalog.concat(
+                o.key, ' ',
+                pg_catalog.pg_describe_object(pg_catalog.split_part(o.key, '/', 1)::oid, pg_catalog.split_part(o.key, '/', 2)::oid, 0)
+            ), pg_catalog.chr(10))
+            FROM pg_catalog.unnest(outside[1:20]) AS o (key)
+        );
+    END IF;
+END;

@@ -1,0 +1,400 @@
+//! The names that exist in the tenant's schema after the statements so far, as far as the migrations show.
+//!
+//! A name that may exist counts as existing: a missed finding is better than a false one. What is dropped in a `DO` block
+//! stays, since a condition may decide about it; and after code that may create objects of any name, every name may exist.
+
+use std::collections::{HashMap, HashSet};
+
+use squawk_syntax::ast::{self, AstNode, Constraint, Stmt};
+use squawk_syntax::{SyntaxKind, SyntaxNode};
+
+use super::code::{Code, Parsed, name, parts};
+use super::rules::volatility;
+
+/// The kind of object that a name is of. Each has its own namespace in a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// A table, view, index or sequence.
+    Relation,
+    /// A type or a domain.
+    Type,
+    /// A function, procedure or aggregate.
+    Routine,
+}
+
+impl Kind {
+    /// The word for messages.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Relation => "relation",
+            Self::Type => "type",
+            Self::Routine => "function",
+        }
+    }
+}
+
+/// The names so far.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Names {
+    relations: HashMap<String, Relation>,
+    temporary: HashSet<String>,
+    types: HashSet<String>,
+    /// Routines with the number of their definitions, since overloaded functions share a name.
+    routines: HashMap<String, usize>,
+    /// Names that may exist: those in statements that the parser does not understand or that only a routine may run.
+    possible: HashSet<String>,
+    /// Routines that may create objects of any name.
+    opaque: HashSet<String>,
+    /// Whether such code ran.
+    any_may_exist: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Relation {
+    /// Earlier names. The server named indexes and sequences after them.
+    earlier: Vec<String>,
+    /// The table that an index is of.
+    table: Option<String>,
+}
+
+impl Names {
+    /// Starts a migration. Temporary tables do not outlive the one before.
+    pub(super) fn enter(&mut self) {
+        self.temporary.clear();
+    }
+
+    /// Whether every name may exist, so that none can be reported.
+    pub(super) fn any_may_exist(&self) -> bool {
+        self.any_may_exist
+    }
+
+    /// Whether an object of a name may exist in the tenant's schema.
+    pub(super) fn may_exist(&self, kind: Kind, name: &str) -> bool {
+        let is_relation = || self.relations.contains_key(name) || self.temporary.contains(name);
+        let is_known = match kind {
+            Kind::Relation => is_relation() || self.types.contains(name) || self.is_chosen_by_server(name),
+            Kind::Type => is_relation() || self.types.contains(name),
+            Kind::Routine => self.routines.contains_key(name),
+        };
+        self.any_may_exist || is_known || self.possible.contains(name) || name.starts_with("pg_")
+    }
+
+    /// Whether the server may have chosen a name for an index or a sequence: the table's name, a suffix and a number.
+    fn is_chosen_by_server(&self, name: &str) -> bool {
+        const SUFFIXES: [&str; 5] = ["_pkey", "_key", "_idx", "_excl", "_seq"];
+        /// The longest name, to which the server shortens longer ones.
+        const LONGEST: usize = 63;
+        let base = name.trim_end_matches(|c: char| c.is_ascii_digit());
+        let begins = |table: &str| base.strip_prefix(table).is_some_and(|rest| rest.starts_with('_'));
+        let of = |(table, known): (&String, &Relation)| begins(table) || known.earlier.iter().any(|it| begins(it));
+        SUFFIXES.iter().any(|suffix| base.ends_with(suffix)) && (name.len() >= LONGEST || self.relations.iter().any(of))
+    }
+
+    /// Adds the names that a statement creates, before it is checked: it may refer to them itself.
+    pub(super) fn create(&mut self, parsed: &Parsed) {
+        let is_opaque = parsed.codes.iter().any(|code| !code.is_run() && self.may_create_any(code));
+        for code in &parsed.codes {
+            if code.is_run() {
+                self.any_may_exist |= self.may_create_any(code);
+            }
+            for node in code.root().descendants() {
+                if let Some((kind, name)) = defined(&node) {
+                    match code.runs(&node) || !code.is_run() && kind == Kind::Routine {
+                        true => self.add(kind, name, &node),
+                        false => drop(self.possible.insert(name)),
+                    }
+                }
+                let is_unparsed = match node.kind() {
+                    SyntaxKind::CREATE_FUNCTION | SyntaxKind::CREATE_PROCEDURE => parsed.codes.len() == 1,
+                    _ => false,
+                };
+                if let Some(routine) = routine(&node).filter(|_| is_opaque || is_unparsed) {
+                    self.opaque.insert(routine);
+                }
+            }
+        }
+        if parsed.error.is_some() {
+            for code in &parsed.codes {
+                let tokens = code.root().descendants_with_tokens().filter_map(|element| element.into_token());
+                self.possible.extend(tokens.map(|token| token.text().trim_matches('"').to_owned()));
+            }
+        }
+    }
+
+    fn add(&mut self, kind: Kind, name: String, node: &SyntaxNode) {
+        match kind {
+            Kind::Relation if is_temporary(node) => drop(self.temporary.insert(name)),
+            Kind::Relation => {
+                let table = node.parent().and_then(ast::CreateIndex::cast).and_then(|it| it.table_relation_name());
+                let table = table.and_then(|table| unqualified(table.syntax()));
+                self.relations.entry(name).or_default().table = table;
+            }
+            Kind::Type => drop(self.types.insert(name)),
+            Kind::Routine => *self.routines.entry(name).or_default() += 1,
+        }
+    }
+
+    /// Removes the names that a statement drops or replaces, after it is checked.
+    pub(super) fn remove(&mut self, parsed: &Parsed) {
+        // In a block, a condition may decide whether it is dropped.
+        let is_block = parsed.codes.len() > 1;
+        for stmt in parsed.codes.iter().filter(|_| !is_block).flat_map(Code::statements) {
+            match &stmt {
+                Stmt::DropTable(_)
+                | Stmt::DropView(_)
+                | Stmt::DropMaterializedView(_)
+                | Stmt::DropForeignTable(_)
+                | Stmt::DropIndex(_)
+                | Stmt::DropSequence(_)
+                | Stmt::DropType(_)
+                | Stmt::DropDomain(_)
+                | Stmt::DropFunction(_)
+                | Stmt::DropProcedure(_)
+                | Stmt::DropRoutine(_)
+                | Stmt::DropAggregate(_) => {
+                    stmt.syntax().descendants().filter_map(|node| used(&node)).for_each(|it| self.forget(it.0, &it.1));
+                }
+                Stmt::AlterTable(_)
+                | Stmt::AlterForeignTable(_)
+                | Stmt::AlterView(_)
+                | Stmt::AlterMaterializedView(_)
+                | Stmt::AlterIndex(_)
+                | Stmt::AlterSequence(_)
+                | Stmt::AlterType(_)
+                | Stmt::AlterDomain(_) => self.alter(stmt.syntax()),
+                _ => {}
+            }
+        }
+    }
+
+    fn forget(&mut self, kind: Kind, name: &str) {
+        match kind {
+            Kind::Relation => {
+                if !self.temporary.remove(name) && self.relations.remove(name).is_some() {
+                    self.relations.retain(|_, relation| relation.table.as_deref() != Some(name));
+                }
+            }
+            Kind::Type => drop(self.types.remove(name)),
+            Kind::Routine => {
+                if let Some(definitions) = self.routines.get_mut(name) {
+                    *definitions -= 1;
+                    if *definitions == 0 {
+                        self.routines.remove(name);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Follows a new name or another schema.
+    fn alter(&mut self, alter: &SyntaxNode) {
+        let Some((kind, from)) = alter.descendants().find_map(|node| used(&node)) else { return };
+        let renames = |node: &SyntaxNode| {
+            matches!(
+                node.kind(),
+                SyntaxKind::TABLE_RENAME_TO
+                    | SyntaxKind::VIEW_RENAME_TO
+                    | SyntaxKind::INDEX_RENAME_TO
+                    | SyntaxKind::SEQUENCE_RENAME_TO
+                    | SyntaxKind::TYPE_RENAME_TO
+                    | SyntaxKind::DOMAIN_RENAME_TO
+            )
+        };
+        let to = alter.descendants().find(renames).and_then(|it| defined(it.first_child().as_ref()?));
+        if alter.descendants().any(|node| node.kind() == SyntaxKind::SET_SCHEMA) {
+            self.forget(kind, &from);
+        } else if let (Some((_, to)), Kind::Type) = (&to, kind) {
+            self.types.remove(&from);
+            self.types.insert(to.clone());
+        } else if let Some((_, to)) = to {
+            if self.temporary.remove(&from) {
+                self.relations.remove(&to);
+                self.temporary.insert(to);
+                return;
+            }
+            let mut relation = self.relations.remove(&from).unwrap_or_default();
+            for index in self.relations.values_mut().filter(|it| it.table.as_ref() == Some(&from)) {
+                index.table = Some(to.clone());
+            }
+            relation.earlier.push(from);
+            self.relations.insert(to, relation);
+        } else if alter.kind() == SyntaxKind::ALTER_SEQUENCE && self.may_exist(kind, &from) {
+            // It may outlive the table that it was named after.
+            self.relations.entry(from).or_default();
+        }
+    }
+
+    /// Whether code may create objects whose names do not stand in it.
+    fn may_create_any(&self, code: &Code) -> bool {
+        code.root().descendants().any(|node| {
+            if code.is_run() && !code.runs(&node) {
+                return false;
+            }
+            match node.kind() {
+                SyntaxKind::DO => ast::Do::cast(node).is_some_and(|block| block.plpgsql().is_none()),
+                SyntaxKind::PLPGSQL_DYN_EXECUTE_STMT => executes_unknown(&node),
+                SyntaxKind::CALL => {
+                    let procedure = node.children().find_map(ast::ProcedureNameRef::cast);
+                    procedure.is_none_or(|it| !self.is_harmless(it.syntax()))
+                }
+                SyntaxKind::CALL_EXPR => {
+                    let Some(called) = node.first_child() else { return false };
+                    match is_selected(&node) && code.is_run() {
+                        true => !self.is_harmless(&called),
+                        false => unqualified(&called).is_some_and(|it| self.opaque.contains(&it)),
+                    }
+                }
+                _ => false,
+            }
+        })
+    }
+
+    /// Whether a routine that a statement calls for its effects is known to create nothing.
+    fn is_harmless(&self, called: &SyntaxNode) -> bool {
+        const OF_SERVER: [&str; 11] = [
+            "count",
+            "currval",
+            "lastval",
+            "max",
+            "min",
+            "set_config",
+            "setseed",
+            "setval",
+            "sum",
+            "to_regclass",
+            "to_regtype",
+        ];
+        // What has a grammar of its own, such as EXTRACT, is of the server.
+        if !matches!(called.kind(), SyntaxKind::NAME_REF | SyntaxKind::FIELD_EXPR | SyntaxKind::PROCEDURE_NAME_REF) {
+            return true;
+        }
+        let text = called.text().to_string().to_ascii_lowercase();
+        if text.starts_with("pg_") {
+            return true;
+        }
+        let Some(name) = unqualified(called).filter(|_| called.kind() != SyntaxKind::FIELD_EXPR) else { return false };
+        match self.routines.contains_key(&name) {
+            true => !self.opaque.contains(&name),
+            false => OF_SERVER.contains(&name.as_str()) || volatility::is_known(&name),
+        }
+    }
+}
+
+/// The name that a node uses for an object which the statement changes or depends on. Names that are only read from are
+/// none, nor are qualified names.
+pub(super) fn used(node: &SyntaxNode) -> Option<(Kind, String)> {
+    let parent = node.parent()?;
+    let is_in_table_command = || parent.parent().is_some_and(|it| it.kind() == SyntaxKind::TABLE);
+    let copies_to = || parent.parent().is_some_and(|it| it.children().any(|it| it.kind() == SyntaxKind::COPY_TO));
+    match (node.kind(), parent.kind()) {
+        (SyntaxKind::RELATION_NAME_REF, SyntaxKind::RELATION_FROM_ITEM | SyntaxKind::LIKE_CLAUSE) => None,
+        (SyntaxKind::RELATION_NAME_REF, SyntaxKind::RELATION_NAME) if is_in_table_command() => None,
+        (SyntaxKind::TABLE_NAME_REF, SyntaxKind::COPY_TABLE) if copies_to() => None,
+        // A partition that SPLIT PARTITION creates.
+        (SyntaxKind::TABLE_NAME_REF, SyntaxKind::PARTITION) => None,
+        (
+            SyntaxKind::RELATION_NAME_REF
+            | SyntaxKind::TABLE_NAME_REF
+            | SyntaxKind::VIEW_REF
+            | SyntaxKind::INDEX_REF
+            | SyntaxKind::SEQUENCE_REF,
+            _,
+        ) => Some((Kind::Relation, unqualified(node)?)),
+        (SyntaxKind::QUALIFIED_COLUMN_NAME_REF, _) => {
+            let mut parts = parts(node);
+            (parts.len() == 2).then(|| (Kind::Relation, parts.swap_remove(0)))
+        }
+        (SyntaxKind::TYPE_NAME_REF | SyntaxKind::DOMAIN_REF, _) => Some((Kind::Type, unqualified(node)?)),
+        (SyntaxKind::FUNCTION_NAME_REF, SyntaxKind::FUNCTION_SIG)
+        | (SyntaxKind::PROCEDURE_NAME_REF, SyntaxKind::PROCEDURE_SIG)
+        | (SyntaxKind::ROUTINE_NAME_REF, _) => Some((Kind::Routine, unqualified(node)?)),
+        (SyntaxKind::AGGREGATE, _) => Some((Kind::Routine, unqualified(&node.first_child()?)?)),
+        _ => None,
+    }
+}
+
+/// The name that a node gives an object.
+fn defined(node: &SyntaxNode) -> Option<(Kind, String)> {
+    let kind = match node.kind() {
+        SyntaxKind::TABLE_NAME | SyntaxKind::VIEW | SyntaxKind::INDEX | SyntaxKind::SEQUENCE => Kind::Relation,
+        SyntaxKind::TABLE_NAME_REF if node.parent()?.kind() == SyntaxKind::PARTITION => Kind::Relation,
+        SyntaxKind::CONSTRAINT_NAME if names_index(node) => Kind::Relation,
+        SyntaxKind::TYPE_NAME | SyntaxKind::DOMAIN => Kind::Type,
+        SyntaxKind::FUNCTION_NAME
+        | SyntaxKind::PROCEDURE_NAME
+        | SyntaxKind::ROUTINE_NAME
+        | SyntaxKind::AGGREGATE_NAME => Kind::Routine,
+        _ => return None,
+    };
+    Some((kind, unqualified(node)?))
+}
+
+/// Whether the name of a constraint is that of its index, too.
+fn names_index(constraint_name: &SyntaxNode) -> bool {
+    let Some(holder) = constraint_name.parent() else { return false };
+    let constraint = || holder.parent().and_then(Constraint::cast);
+    holder.kind() == SyntaxKind::RENAME_CONSTRAINT
+        || matches!(
+            constraint(),
+            Some(
+                Constraint::UniqueConstraint(_)
+                    | Constraint::PrimaryKeyConstraint(_)
+                    | Constraint::ExcludeConstraint(_)
+            )
+        )
+}
+
+/// The routine that a node creates.
+fn routine(node: &SyntaxNode) -> Option<String> {
+    match node.kind() {
+        SyntaxKind::FUNCTION_NAME | SyntaxKind::PROCEDURE_NAME => unqualified(node),
+        SyntaxKind::CREATE_FUNCTION | SyntaxKind::CREATE_PROCEDURE => node.children().find_map(|it| routine(&it)),
+        _ => None,
+    }
+}
+
+/// A name without a schema, or with that of temporary tables.
+fn unqualified(node: &SyntaxNode) -> Option<String> {
+    let mut parts = parts(node);
+    match parts.len() {
+        0 => Some(name(node)).filter(|name| !name.is_empty()),
+        1 => parts.pop(),
+        2 if parts[0] == "pg_temp" && matches!(node.kind(), SyntaxKind::TABLE_NAME | SyntaxKind::VIEW) => parts.pop(),
+        _ => None,
+    }
+}
+
+fn is_temporary(node: &SyntaxNode) -> bool {
+    let is_marked = node.parent().is_some_and(|it| it.children().any(|it| it.kind() == SyntaxKind::TEMP));
+    is_marked || parts(node).len() == 2
+}
+
+/// Whether a call is what a `SELECT` or `PERFORM` is written for, and no part of a query in another statement.
+fn is_selected(call: &SyntaxNode) -> bool {
+    let statement = call.ancestors().skip(1).find(|it| Stmt::can_cast(it.kind()));
+    let Some(statement) = statement.filter(|it| it.kind() == SyntaxKind::SELECT) else { return false };
+    let holder = statement.parent().map(|it| it.kind());
+    matches!(holder, Some(SyntaxKind::SOURCE_FILE | SyntaxKind::PLPGSQL_PERFORM_STMT))
+}
+
+/// Whether `EXECUTE` runs SQL that may create an object of a name put together at run time.
+fn executes_unknown(execute: &SyntaxNode) -> bool {
+    const CHANGES: [&str; 13] = [
+        "ALTER", "ANALYZE", "COMMENT", "DELETE", "DROP", "GRANT", "INSERT", "LOCK", "REFRESH", "REINDEX", "REVOKE",
+        "TRUNCATE", "UPDATE",
+    ];
+    const CREATES: [&str; 4] = ["CREATE", "RENAME", "CONSTRAINT", "SELECT"];
+    let literals = execute.descendants().filter_map(ast::Literal::cast).filter_map(|it| it.string_value());
+    let texts: Vec<String> = literals.map(|text| text.trim_start().to_ascii_uppercase()).collect();
+    let Some(first) = texts.first() else { return true };
+    let changes = CHANGES.iter().any(|word| first.starts_with(word));
+    // One constant is parsed like any other code.
+    let is_constant = execute.descendants().find_map(ast::PlpgsqlExpr::cast).is_some_and(|query| {
+        query
+            .syntax()
+            .descendants()
+            .find_map(ast::Literal::cast)
+            .is_some_and(|it| it.syntax().text() == query.syntax().text())
+    });
+    !is_constant && (!changes || texts.iter().any(|text| CREATES.iter().any(|word| text.contains(word))))
+}

@@ -1,0 +1,164 @@
+//! Who holds one of the tool's advisory locks, as the server reports it.
+//!
+//! Every role that may connect to the database can take an advisory lock whose key it knows, and the keys are no secret.
+//! A refusal therefore names the session that holds the lock, and says whether it is one of the tool's. The role of a
+//! session is authenticated; its `application_name` is not.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Bool, Integer, Nullable, Text, Timestamptz};
+
+use crate::sql::quote::Literal;
+
+/// The holder of an advisory lock.
+#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+pub struct LockHolder {
+    /// The process ID of the server process; none for a prepared transaction.
+    #[diesel(sql_type = Nullable<Integer>)]
+    pub pid: Option<i32>,
+    /// The role, or the owner of the prepared transaction.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub user: Option<String>,
+    /// The `application_name`.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub application: Option<String>,
+    /// The client's address; none over a Unix socket, and for a role that may not see it.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub client: Option<String>,
+    /// When its transaction began, or else its session; none for a role that may not see it.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub since: Option<DateTime<Utc>>,
+    /// The identifier of the prepared transaction.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub prepared: Option<String>,
+    /// Whether it has the role of this session.
+    #[diesel(sql_type = Bool)]
+    pub has_own_role: bool,
+}
+
+impl LockHolder {
+    /// The holder of the lock with a key, an SQL expression; none if the lock was released.
+    pub(crate) fn find(conn: &mut PgConnection, key: &str) -> QueryResult<Option<Self>> {
+        sql_query(include_str!("lock_holder.sql").replace("KEY", key)).get_result(conn).optional()
+    }
+
+    /// Whether its session has the name of one of the tool's.
+    fn is_named_like_a_run(&self) -> bool {
+        self.application.as_deref().is_some_and(|name| {
+            name == APPLICATION || name.strip_prefix(APPLICATION).is_some_and(|rest| rest.starts_with(['/', ' ']))
+        })
+    }
+
+    /// Whether its session is one of the tool's: it has the name of one and the role of this session.
+    pub fn is_run(&self) -> bool {
+        self.has_own_role && self.is_named_like_a_run()
+    }
+
+    /// The statement that makes the holder release the lock.
+    pub(crate) fn release(&self) -> String {
+        match (&self.prepared, self.pid) {
+            (Some(prepared), _) => format!("ROLLBACK PREPARED {}", Literal(prepared)),
+            (None, Some(pid)) => format!("SELECT pg_terminate_backend({pid})"),
+            (None, None) => "ROLLBACK PREPARED of the transaction in pg_prepared_xacts".to_owned(),
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> String {
+        match self.is_run() {
+            true => format!("try again when that run has ended; if its client is gone, {} ends it", self.release()),
+            false => format!("release the lock with {}, then try again", self.release()),
+        }
+    }
+}
+
+/// The `application_name` of the tool's sessions, or how it begins.
+pub(crate) const APPLICATION: &str = "tenantry";
+
+impl fmt::Display for LockHolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.prepared, self.pid) {
+            (Some(prepared), _) => write!(f, "prepared transaction {prepared:?}")?,
+            (None, Some(pid)) => write!(f, "process {pid}")?,
+            (None, None) => f.write_str("a prepared transaction")?,
+        }
+        let of = [("user", &self.user), ("application", &self.application), ("client", &self.client)];
+        let of: Vec<String> = of
+            .into_iter()
+            .filter_map(|(what, value)| Some(format!("{what} {}", value.as_ref().filter(|value| !value.is_empty())?)))
+            .collect();
+        if !of.is_empty() {
+            write!(f, " ({})", of.join(", "))?;
+        }
+        if let Some(since) = self.since {
+            write!(f, " since {}", since.format("%Y-%m-%d %H:%M:%S UTC"))?;
+        }
+        f.write_str(match (self.is_named_like_a_run(), self.has_own_role) {
+            (true, true) => "",
+            (true, false) => ", which has the name of a tenantry run but another role",
+            (false, _) => ", which is not a tenantry run",
+        })
+    }
+}
+
+/// `held by …`, also where the holder is not known.
+pub(crate) struct HeldBy<'a>(pub(crate) Option<&'a LockHolder>);
+
+impl fmt::Display for HeldBy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(holder) => write!(f, "held by {holder}"),
+            None => f.write_str("its holder is unknown: it has released the lock, or cannot be seen"),
+        }
+    }
+}
+
+/// What to do about a lock that could not be acquired.
+pub(crate) fn hint(holder: Option<&LockHolder>) -> String {
+    holder.map_or_else(|| "try again".to_owned(), LockHolder::hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holder(application: &str, has_own_role: bool) -> LockHolder {
+        LockHolder {
+            pid: Some(123),
+            user: Some("evil".to_owned()),
+            application: Some(application.to_owned()),
+            client: None,
+            since: None,
+            prepared: None,
+            has_own_role,
+        }
+    }
+
+    #[test]
+    fn a_session_is_a_run_by_its_name_and_its_role() {
+        for name in ["tenantry", "tenantry/12 acme", "tenantry/12: fleet", "tenantry fleet 4711 ops@db1"] {
+            assert!(holder(name, true).is_run(), "{name}");
+            let other = holder(name, false);
+            assert!(!other.is_run() && other.to_string().ends_with("but another role"), "{other}");
+        }
+        for name in ["psql", "", "tenantryx", "my tenantry/12"] {
+            let other = holder(name, true);
+            assert!(!other.is_run() && other.to_string().ends_with("which is not a tenantry run"), "{other}");
+        }
+        assert_eq!(
+            holder("psql", false).to_string(),
+            "process 123 (user evil, application psql), which is not a tenantry run"
+        );
+    }
+
+    #[test]
+    fn a_prepared_transaction_is_rolled_back() {
+        let prepared = LockHolder { pid: None, prepared: Some("it's".to_owned()), ..holder("", false) };
+        assert_eq!(prepared.release(), "ROLLBACK PREPARED 'it''s'");
+        assert!(prepared.to_string().starts_with("prepared transaction \"it's\""));
+    }
+}

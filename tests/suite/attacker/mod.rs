@@ -1,0 +1,170 @@
+//! A tenant's role that plants objects for the operator to run: in its own schema, in `public`, and in place of its ledger.
+//!
+//! Each planted object springs a trap when it runs with the rights of a superuser: it writes a file, which no transaction
+//! takes back. No command may spring one.
+
+mod ledgers;
+mod sessions;
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::list::fleet;
+use crate::support::migrations::Dir;
+use crate::support::pgbouncer::PgBouncer;
+use crate::support::{Database, Tenantry, server};
+
+const PLANT: &str = include_str!("plant.sql");
+
+/// A fleet with a role that may create objects in `public`.
+struct Attacked {
+    db: Database,
+    attacker: String,
+    file: PathBuf,
+}
+
+impl Attacked {
+    /// With the tenants `acme` and `mallory`. The attacker owns the schema of the latter.
+    fn new() -> Self {
+        let db = fleet(&[]);
+        let migrations = older();
+        db.tenantry(["create", "acme", "mallory"])
+            .arg("--tenant-migrations")
+            .arg(migrations.path())
+            .run()
+            .assert_code(0);
+        let attacker = format!("attacker_{}", db.name());
+        let file = server().data_folder().join(format!("sprung_{}", db.name()));
+        db.execute(&format!(
+            "CREATE ROLE {attacker}; GRANT CREATE, USAGE ON SCHEMA public TO {attacker}; \
+             GRANT CREATE ON DATABASE {} TO {attacker}; ALTER SCHEMA mallory OWNER TO {attacker}; \
+             CREATE SCHEMA trap; GRANT USAGE ON SCHEMA trap TO {attacker}; \
+             CREATE FUNCTION trap.spring(what text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$ BEGIN \
+             IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN \
+             EXECUTE format('COPY (SELECT %L) TO %L', what, '{}'); END IF; END $$",
+            db.name(),
+            file.display(),
+        ));
+        Self { db, attacker, file }
+    }
+
+    /// Runs statements as the attacker.
+    #[track_caller]
+    fn plant(&self, sql: &str) {
+        self.db.execute(&format!("SET ROLE {}; {sql}", self.attacker));
+    }
+
+    /// What has sprung since the last time.
+    fn sprung(&self) -> Option<String> {
+        let what = fs::read_to_string(&self.file).ok()?;
+        fs::remove_file(&self.file).unwrap();
+        Some(what.trim().to_owned())
+    }
+
+    #[track_caller]
+    fn assert_nothing_sprang(&self, during: &str) {
+        if let Some(what) = self.sprung() {
+            panic!("{what} ran with the rights of a superuser during: {during}");
+        }
+    }
+}
+
+impl Drop for Attacked {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.file);
+        if !std::thread::panicking() {
+            self.db.execute(&format!("DROP OWNED BY {0} CASCADE; DROP ROLE {0}", self.attacker));
+        }
+    }
+}
+
+/// Migrations whose statements use no operator and no function, which would be the tenant's own to run.
+fn older() -> Dir {
+    Dir::new().add("1_a", "CREATE TABLE a (i int);").down("DROP TABLE a;")
+}
+
+fn newer() -> Dir {
+    older().add("2_b", "CREATE TABLE b (i int);").down("DROP TABLE b;")
+}
+
+/// Every command that connects, in an order in which each has something to do.
+const COMMANDS: &[&[&str]] = &[
+    &["list"],
+    &["list", "--names"],
+    &["list", "--format", "json"],
+    &["health-check"],
+    &["health-check", "--remember"],
+    &["health-check", "--remember"],
+    &["diff", "acme"],
+    &["diff", "mallory"],
+    // Not for mallory: a plan to drop thousands of operators one by one takes minutes. The test of ledgers has that one.
+    &["repair-plan", "acme"],
+    &["reference"],
+    &["migrate-public"],
+    &["migrate-all", "--dry-run"],
+    &["migrate-one", "acme"],
+    &["migrate-all"],
+    &["migrate-all", "--verify"],
+    &["runs"],
+    &["runs", "show", "1"],
+    &["revert-one", "acme", "--steps", "1", "--yes"],
+    &["revert-all", "--steps", "1", "--yes"],
+    &["migrate-all", "--shard", "1/2"],
+    &["migrate-all", "--shard", "2/2"],
+    &["create", "globex", "initech"],
+    &["adopt", "stray", "--baseline", "1"],
+    &["drop", "globex", "--dry-run"],
+    &["drop", "globex", "--yes"],
+    &["drop", "mallory", "--yes"],
+    &["cleanup", "--dry-run"],
+    &["cleanup", "--yes"],
+];
+
+fn attack(attacked: &Attacked, url: &str, commands: &[&[&str]]) {
+    let (db, migrations) = (&attacked.db, newer());
+    db.execute("CREATE SCHEMA stray; CREATE TABLE stray.a (i int)");
+    let run = |args: &[&str]| -> Tenantry {
+        let tenantry = db.tenantry(args).env("DATABASE_URL", url);
+        match args[0] {
+            "runs" | "migrate-public" => tenantry,
+            _ => tenantry.arg("--tenant-migrations").arg(migrations.path()),
+        }
+    };
+    for args in commands {
+        let output = run(args).run();
+        attacked.assert_nothing_sprang(&format!("{args:?}: {}", output.stderr));
+        assert!(matches!(output.code, Some(0 | 1)), "{args:?}: {:?} {}", output.code, output.stderr);
+        assert!(!output.stderr.contains("server-error"), "{args:?}: {}", output.stderr);
+    }
+}
+
+/// The traps do spring: without this the tests below would show nothing.
+#[test]
+fn a_trap_springs_when_a_superuser_steps_on_it() {
+    let attacked = Attacked::new();
+    attacked.plant(&PLANT.replace(":schema", "public"));
+    attacked.db.execute("SELECT 1::oid = 'pg_class'::regclass");
+    assert_eq!(attacked.sprung().as_deref(), Some("operator on oid, regclass"));
+    attacked.db.execute("SELECT count('a'::name)");
+    assert_eq!(attacked.sprung().as_deref(), Some("function count(name)"));
+    attacked.plant("SELECT 1::oid = 'pg_class'::regclass");
+    assert_eq!(attacked.sprung(), None, "the attacker's own rights are of no interest");
+}
+
+#[test]
+fn nothing_planted_runs_with_the_operators_rights() {
+    let attacked = Attacked::new();
+    attacked.plant(&PLANT.replace(":schema", "public"));
+    attacked.plant(&PLANT.replace(":schema", "mallory"));
+    attack(&attacked, &attacked.db.url(), COMMANDS);
+}
+
+/// Behind a pooler the search path of the session is the server's default, which has `public` on it.
+#[test]
+fn nor_does_it_behind_a_pooler() {
+    let attacked = Attacked::new();
+    attacked.plant(&PLANT.replace(":schema", "public"));
+    attacked.plant(&PLANT.replace(":schema", "mallory"));
+    let pooler = PgBouncer::start(server());
+    attack(&attacked, &pooler.url(attacked.db.name()), COMMANDS);
+}

@@ -1,0 +1,184 @@
+//! Sessions of the tool's own, rows of the tracker, and names of roles.
+
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use tenantry::DatabaseUrl;
+use tenantry::postgres::Connector;
+
+use super::{Attacked, older};
+use crate::create::{schemas, set_up};
+use crate::list::fleet;
+use crate::support::pgbouncer::PgBouncer;
+use crate::support::server;
+use std::time::Duration;
+
+fn connector(url: &str) -> Connector {
+    Connector::new(url.parse::<DatabaseUrl>().unwrap(), Duration::from_secs(10), |_| None)
+}
+
+fn setting(conn: &mut PgConnection, name: &str) -> String {
+    diesel::select(diesel::dsl::sql::<Text>("current_setting(").bind::<Text, _>(name).sql(")"))
+        .get_result(conn)
+        .unwrap()
+}
+
+#[test]
+fn a_session_has_a_path_of_its_own_that_reset_leads_back_to() {
+    let db = set_up();
+    let mut conn = connector(&db.url()).connect().unwrap();
+    assert_eq!(setting(&mut conn, "search_path"), "pg_catalog,pg_temp");
+    for reset in ["SET search_path TO public; RESET search_path", "SET search_path TO public; RESET ALL", "DISCARD ALL"]
+    {
+        for statement in reset.split(';') {
+            diesel::sql_query(statement).execute(&mut conn).unwrap();
+        }
+        assert_eq!(setting(&mut conn, "search_path"), "pg_catalog,pg_temp", "{reset}");
+    }
+}
+
+#[test]
+fn the_users_own_options_stay() {
+    let db = set_up();
+    let separator = if db.url().contains('?') { '&' } else { '?' };
+    let url = format!("{}{separator}options=-c%20work_mem%3D7MB%20-c%20search_path%3Dpublic", db.url());
+    let mut conn = connector(&url).connect().unwrap();
+    assert_eq!(setting(&mut conn, "work_mem"), "7MB");
+    assert_eq!(setting(&mut conn, "search_path"), "pg_catalog,pg_temp");
+    // Those of the environment count where the URL has none.
+    let url = db.url().parse::<DatabaseUrl>().unwrap();
+    let env = |name: &str| (name == "PGOPTIONS").then(|| "-c work_mem=8MB".to_owned());
+    let mut conn = Connector::new(url, Duration::from_secs(10), env).connect().unwrap();
+    assert_eq!(setting(&mut conn, "work_mem"), "8MB");
+}
+
+#[test]
+fn a_pooler_in_session_mode_keeps_sessions_and_one_in_transaction_mode_does_not() {
+    let db = set_up();
+    let transaction = PgBouncer::with_settings(server(), &[("default_pool_size", "20")]);
+    let round_robin = PgBouncer::with_settings(server(), &[("server_round_robin", "1"), ("min_pool_size", "4")]);
+    let session = PgBouncer::with_settings(server(), &[("pool_mode", "session"), ("default_pool_size", "20")]);
+    for (what, url, expected) in [
+        ("the server", db.url(), true),
+        ("transaction mode", transaction.url(db.name()), false),
+        ("transaction mode, round robin", round_robin.url(db.name()), false),
+        ("session mode", session.url(db.name()), true),
+    ] {
+        let connector = connector(&url);
+        for _ in 0..3 {
+            // Sessions that are idle in the pooler from here on.
+            let used: Vec<_> = (0..3).map(|_| connector.connect().unwrap()).collect();
+            drop(used);
+        }
+        assert_eq!(connector.reaches_a_session_of_its_own().unwrap(), expected, "{what}");
+    }
+    // A migration that is not transactional runs through it.
+    db.tenantry(["create", "acme"]).env("DATABASE_URL", session.url(db.name())).run().assert_code(0);
+    assert_eq!(schemas(&db), ["acme"]);
+}
+
+#[test]
+fn a_row_of_the_tracker_with_unknown_values_is_a_problem_of_that_row() {
+    let db = fleet(&["acme", "globex", "initech", "umbrella"]);
+    db.execute(
+        "ALTER TABLE schema_tracker DROP CONSTRAINT schema_tracker_state_check; \
+         ALTER TABLE schema_tracker DROP CONSTRAINT schema_tracker_pkey CASCADE; \
+         ALTER TABLE schema_tracker ALTER id DROP NOT NULL, ALTER name DROP NOT NULL, ALTER state DROP NOT NULL, \
+         ALTER created_at DROP NOT NULL; \
+         UPDATE schema_tracker SET state = 'archived' WHERE name = 'globex'; \
+         UPDATE schema_tracker SET state = NULL WHERE name = 'initech'; \
+         INSERT INTO schema_tracker (id, name, state, created_at) VALUES (NULL, 'noid', 'active', now()), \
+         (gen_random_uuid(), 'notime', 'active', NULL), ('00000000-0000-0000-0000-000000000001', NULL, 'active', now())",
+    );
+    let list = db.tenantry(["list", "--format", "json"]).run();
+    list.assert_code(0);
+    let problems: Vec<(String, Option<String>)> = list.json()["tenants"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (row["name"].as_str().unwrap().to_owned(), row["problem"].as_str().map(str::to_owned)))
+        .collect();
+    let invalid = |name: &str| (name.to_owned(), Some("invalid-row".to_owned()));
+    let fine = |name: &str| (name.to_owned(), None);
+    assert_eq!(
+        problems,
+        [
+            invalid("(id 00000000-0000-0000-0000-000000000001)"),
+            fine("acme"),
+            invalid("globex"),
+            invalid("initech"),
+            invalid("noid"),
+            invalid("notime"),
+            fine("umbrella"),
+        ]
+    );
+    db.tenantry(["list", "--names"]).run().assert_code(0);
+    db.tenantry(["list"]).run().assert_code(0);
+    let health = db.tenantry(["health-check", "--format", "json"]).run();
+    health.assert_code(1);
+    for why in ["archived", "its state is NULL", "its name is NULL", "its id is NULL", "its created_at is NULL"] {
+        assert!(health.stdout.contains(why), "{why}: {}", health.stdout);
+    }
+    // It is not migrated.
+    let migrate = db.tenantry(["migrate-all"]).run();
+    migrate.assert_code(1);
+    assert!(migrate.stderr.contains("globex"), "{}", migrate.stderr);
+    for name in ["globex", "initech"] {
+        for args in [["migrate-one", name], ["create", name]] {
+            let output = db.tenantry(args).run();
+            assert_ne!(output.code, Some(0), "{args:?}: {}", output.stderr);
+        }
+    }
+    // Nor is it dropped: an unknown state may be a reason to keep it.
+    for args in [&["drop", "globex", "--yes"][..], &["drop", "initech", "--yes"], &["cleanup", "--yes"]] {
+        let output = db.tenantry(args).run();
+        output.assert_code(1);
+        assert!(output.stderr.contains("its row in the tracker is not valid"), "{args:?}: {}", output.stderr);
+    }
+    assert_eq!(db.count("SELECT count(*) FROM pg_namespace WHERE nspname IN ('globex', 'initech')"), 2);
+}
+
+/// A superuser migrates schemas of others: it is warned, and with `--as-owner` the migrations have the owner's rights only.
+#[test]
+fn migrations_run_as_the_owner_of_the_schema_where_asked() {
+    let attacked = Attacked::new();
+    let Attacked { db, attacker, .. } = &attacked;
+    // A trigger of the tenant's, which the next migration fires.
+    attacked.plant(
+        "CREATE FUNCTION mallory.spring() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN PERFORM trap.spring('trigger'); RETURN NEW; END $$; \
+         CREATE TABLE mallory.log (i int); \
+         CREATE TRIGGER t BEFORE INSERT ON mallory.log FOR EACH ROW EXECUTE FUNCTION mallory.spring()",
+    );
+    db.execute(&format!("ALTER TABLE mallory.a OWNER TO {attacker}; CREATE TABLE acme.log (i int)"));
+    let migrations = older().add("2_b", "CREATE TABLE b (i int); INSERT INTO log VALUES (1);");
+    let run = |args: &[&str]| db.tenantry(args).arg("--tenant-migrations").arg(migrations.path()).run();
+    let warning = "warning: 1 schema of the run belongs to another role";
+
+    let dry_run = run(&["migrate-all", "--dry-run"]);
+    dry_run.assert_code(0);
+    assert!(dry_run.stderr.contains(warning) && dry_run.stderr.contains("--as-owner"), "{}", dry_run.stderr);
+    let output = run(&["migrate-one", "acme"]);
+    output.assert_code(0);
+    assert!(!output.stderr.contains("warning"), "its own schema: {}", output.stderr);
+
+    let output = run(&["migrate-all", "--as-owner"]);
+    output.assert_code(0);
+    assert!(!output.stderr.contains("warning"), "{}", output.stderr);
+    attacked.assert_nothing_sprang("migrate-all --as-owner");
+    assert_eq!(db.count("SELECT count(*) FROM mallory.log"), 1);
+    let owner = "SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = 'mallory.b'::regclass";
+    assert_eq!(&db.string(owner), attacker);
+    assert_eq!(db.count("SELECT count(*) FROM mallory.__diesel_schema_migrations"), 2);
+}
+
+#[test]
+fn a_tenant_cannot_have_the_name_of_the_connected_role() {
+    let db = set_up();
+    let role = db.string("SELECT session_user");
+    for name in [role.clone(), role.to_ascii_uppercase()] {
+        let output = db.tenantry(["create", &name]).run();
+        output.assert_code(1);
+        assert!(output.stderr.contains("its name is that of the connected role"), "{}", output.stderr);
+    }
+    assert_eq!(schemas(&db), Vec::<String>::new());
+}

@@ -1,0 +1,177 @@
+//! What a command costs for one tenant does not depend on how many others there are.
+//!
+//! The server counts the rows that it reads in its catalogs and in the tracker. The same commands run in a small and in a
+//! large fleet, and in the large one also with the planner's statistics up to date.
+
+use crate::support::Database;
+
+const SMALL: usize = 40;
+const LARGE: usize = 1_000;
+
+/// Rows of difference for each tenant that are no growth with the fleet, as the planner may choose another index. One scan
+/// of the tracker in the large fleet, the smallest of the tables, exceeds it.
+const SLACK: i64 = 500;
+
+/// A command for a few tenants, with SQL that runs before it.
+struct Step {
+    setup: &'static str,
+    args: &'static [&'static str],
+    code: i32,
+    tenants: i64,
+}
+
+const fn step(args: &'static [&'static str]) -> Step {
+    Step { setup: "", args, code: 0, tenants: 1 }
+}
+
+const fn step_after(setup: &'static str, args: &'static [&'static str]) -> Step {
+    Step { setup, args, code: 0, tenants: 1 }
+}
+
+/// In this order, in each fleet.
+const STEPS: [Step; 16] = [
+    step(&["create", "acme"]),
+    step(&["create", "--if-not-exists", "acme"]),
+    Step { setup: "", args: &["create", "ACME"], code: 1, tenants: 1 },
+    step(&["revert-one", "--yes", "--steps", "1", "acme"]),
+    step(&["migrate-one", "acme"]),
+    step(&["migrate-one", "acme"]),
+    step_after("DELETE FROM schema_tracker WHERE name = 'acme'", &["adopt", "acme"]),
+    step_after("INSERT INTO schema_tracker (name) VALUES ('globex')", &["create", "globex"]),
+    // A schema without a ledger.
+    step_after(
+        "CREATE SCHEMA initech; INSERT INTO schema_tracker (name) VALUES ('initech')",
+        &["migrate-one", "initech"],
+    ),
+    step_after("CREATE SCHEMA umbrella", &["adopt", "umbrella"]),
+    step(&["drop", "--dry-run", "acme"]),
+    step(&["drop", "--yes", "acme"]),
+    step_after("DELETE FROM schema_tracker WHERE name = 'globex'", &["drop", "--yes", "--untracked", "globex"]),
+    Step {
+        setup: "CREATE VIEW public.of_initech AS SELECT id FROM initech.users",
+        args: &["drop", "--yes", "initech"],
+        code: 1,
+        tenants: 1,
+    },
+    // The cost of many at once depends on how many they are.
+    Step {
+        setup: "",
+        args: &["drop", "--dry-run", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "f10"],
+        code: 0,
+        tenants: 10,
+    },
+    Step {
+        setup: "",
+        args: &["drop", "--yes", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "f10"],
+        code: 0,
+        tenants: 10,
+    },
+];
+
+/// A fleet of tenants with objects of the kinds that grow the catalogs, and a ledger with all migrations.
+fn fleet(tenants: usize) -> Database {
+    let db = Database::new();
+    db.tenantry(["migrate-public"]).run().assert_code(0);
+    db.tenantry(["create", "model"]).run().assert_code(0);
+    // A transaction each, for the locks.
+    db.execute(&format!(
+        "DO $do$ BEGIN \
+         SET synchronous_commit TO off; \
+         FOR i IN 1..{tenants} LOOP \
+           EXECUTE format($sql$ \
+             CREATE SCHEMA f%1$s; \
+             CREATE TABLE f%1$s.__diesel_schema_migrations ( \
+               version varchar(50) PRIMARY KEY, run_on timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP); \
+             CREATE DOMAIN f%1$s.positive AS int CHECK (VALUE > 0); \
+             CREATE TYPE f%1$s.span AS RANGE (subtype = int); CREATE TYPE f%1$s.pair AS (a int, b int); \
+             CREATE SEQUENCE f%1$s.numbers; \
+             CREATE FUNCTION f%1$s.touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
+             CREATE TABLE f%1$s.users (id f%1$s.positive PRIMARY KEY, name text DEFAULT 'x' CHECK (name <> '')); \
+             CREATE TABLE f%1$s.tasks (id serial PRIMARY KEY, owner int REFERENCES f%1$s.users); \
+             CREATE TRIGGER touch BEFORE UPDATE ON f%1$s.users FOR EACH ROW EXECUTE FUNCTION f%1$s.touch(); \
+             CREATE VIEW f%1$s.names AS SELECT name FROM f%1$s.users; \
+             INSERT INTO f%1$s.__diesel_schema_migrations SELECT * FROM model.__diesel_schema_migrations; \
+             INSERT INTO public.schema_tracker (name, state) VALUES ('f%1$s', 'active') $sql$, i); \
+           COMMIT; \
+         END LOOP; END $do$"
+    ));
+    db.execute("CREATE TABLE public.marker ()");
+    db
+}
+
+/// The rows that the database's sessions have read so far in catalogs and in the tracker, by scans and through indexes.
+fn rows_read(db: &Database) -> i64 {
+    db.wait_for(
+        "SELECT CASE count(*) WHEN 0 THEN 1 ELSE 0 END FROM pg_stat_activity \
+         WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
+        1,
+    );
+    // A session's counts are there when it has ended, in version 14 a moment later; those of this one are then the last.
+    let scans = "SELECT pg_stat_get_numscans('public.marker'::regclass)";
+    let before = db.count(scans);
+    db.execute("TABLE public.marker");
+    db.wait_for(scans, before + 1);
+    // Catalogs have oids below 16384. What all databases share is read by other tests, too. It reads no catalog in full.
+    let mut conn = db.connect();
+    diesel::connection::SimpleConnection::batch_execute(&mut conn, "SET enable_seqscan TO off").unwrap();
+    let read = "SELECT sum(pg_stat_get_tuples_returned(oid) + pg_stat_get_tuples_fetched(oid))::bigint FROM pg_class \
+                WHERE NOT relisshared AND oid = ANY (ARRAY( \
+                  SELECT oid FROM pg_class WHERE oid < 16384 \
+                  UNION ALL SELECT 'public.schema_tracker'::regclass \
+                  UNION ALL SELECT indexrelid FROM pg_index WHERE indrelid = 'public.schema_tracker'::regclass))";
+    crate::support::strings(&mut conn, read)[0].parse().unwrap()
+}
+
+/// How many rows a command makes the server read.
+fn cost(db: &Database, args: &[&str], code: i32) -> i64 {
+    let before = rows_read(db);
+    db.tenantry(args).run().assert_code(code);
+    rows_read(db) - before
+}
+
+/// What each step costs.
+fn costs(db: &Database) -> Vec<i64> {
+    let costs = STEPS.iter().map(|Step { setup, args, code, .. }| {
+        if !setup.is_empty() {
+            db.execute(setup);
+        }
+        cost(db, args, *code)
+    });
+    costs.collect()
+}
+
+#[test]
+fn a_command_for_a_few_tenants_costs_the_same_in_a_small_and_in_a_large_fleet() {
+    let small = costs(&fleet(SMALL));
+    let large = fleet(LARGE);
+    let analyzed = large.copy();
+    analyzed.execute("ANALYZE");
+    let mut grown = Vec::new();
+    for (statistics, db) in [("no statistics", &large), ("statistics", &analyzed)] {
+        for ((step, small), large) in STEPS.iter().zip(&small).zip(costs(db)) {
+            if large > small + SLACK * step.tenants {
+                grown.push(format!(
+                    "{}: {small} rows, and {large} in the large fleet, with {statistics}",
+                    step.args.join(" ")
+                ));
+            }
+        }
+    }
+    assert!(grown.is_empty(), "{grown:#?}");
+}
+
+#[test]
+fn the_cost_of_a_command_for_the_whole_fleet_is_linear() {
+    let (small, large) = (fleet(SMALL), fleet(LARGE));
+    for args in [
+        &["cleanup", "--dry-run"][..],
+        &["cleanup", "--dry-run", "--include-orphans"],
+        &["migrate-all", "--dry-run"],
+        &["list"],
+    ] {
+        let small = cost(&small, args, 0) as f64 / SMALL as f64;
+        let large = cost(&large, args, 0) as f64 / LARGE as f64;
+        // Per tenant, the constant part of the small fleet's cost is the larger.
+        assert!(large < small * 1.1 + 10.0, "{args:?}: {large:.0} rows for each of {LARGE}, and {small:.0} of {SMALL}");
+    }
+}

@@ -1,0 +1,221 @@
+//! Refusals name who holds a lock: any role of the database can take the tool's advisory locks.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use diesel::Connection;
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+use tenantry::local::Ephemeral;
+use tenantry::migrator::{self, Plan, Rollout};
+use tenantry::{Connector, CreateError, Error, Fleet, Limits, MigrationSet, Stop, Tenancy, TenantError};
+
+use crate::adopt::url_of_a_stranger;
+use crate::create::set_up;
+use crate::support::migrations::Dir;
+use crate::support::{Database, Output, binaries, strings};
+
+const FLEET: &str = "hashtextextended('tenantry: the fleet', 0)";
+const RECORD: &str = "hashtextextended('tenantry: the recorded migrations', 0)";
+
+/// A session of another role, which may connect to the database and do nothing else with its tenants.
+struct Attacker {
+    conn: PgConnection,
+    role: String,
+    pid: String,
+}
+
+impl Attacker {
+    fn of(db: &Database) -> Self {
+        let mut conn = PgConnection::establish(&url_of_a_stranger(db)).unwrap();
+        conn.batch_execute("SET application_name TO 'psql'").unwrap();
+        let pid = strings(&mut conn, "SELECT pg_backend_pid()").remove(0);
+        Self { conn, role: format!("stranger_{}", db.name()), pid }
+    }
+
+    fn run(&mut self, sql: &str) {
+        self.conn.batch_execute(sql).unwrap_or_else(|error| panic!("{error}, from: {sql}"));
+    }
+
+    /// Takes a lock, and nothing else.
+    fn hold(&mut self, key: &str) -> &mut Self {
+        self.run(&format!("SELECT pg_advisory_unlock_all(); SELECT pg_advisory_lock({key})"));
+        self
+    }
+
+    /// How a refusal begins to name it.
+    fn named(&self, application: &str) -> String {
+        format!("held by process {} (user {}, application {application}) since ", self.pid, self.role)
+    }
+
+    /// Asserts that the text names it, and says that it is no run.
+    #[track_caller]
+    fn assert_named(&self, text: &str) {
+        let (_, rest) =
+            text.split_once(&self.named("psql")).unwrap_or_else(|| panic!("the holder is not named: {text}"));
+        assert!(rest.contains("UTC, which is not a tenantry run"), "{text}");
+    }
+
+    /// The same of a command, which also says how the lock is released.
+    #[track_caller]
+    fn assert_refused(&self, output: &Output) {
+        output.assert_code(3);
+        self.assert_named(&output.stderr);
+        let hint = format!("hint: release the lock with SELECT pg_terminate_backend({}), then try again", self.pid);
+        assert!(output.stderr.contains(&hint), "{}", output.stderr);
+    }
+}
+
+/// A tenancy that does not wait for whoever holds a lock.
+fn impatient(migrations: &Dir) -> Tenancy {
+    let set = MigrationSet::from_dir(migrations.path()).unwrap();
+    Tenancy::new(set).unwrap().with_limits(Limits { busy_for: Duration::ZERO, ..Limits::default() })
+}
+
+fn connected(db: &Database) -> tenantry::Database {
+    tenantry::Database::connect(Connector::new(db.url().parse().unwrap(), Duration::from_secs(5), |_| None), 2).unwrap()
+}
+
+fn hint(error: &TenantError) -> String {
+    error.hint("acme", &|line| line.to_owned()).unwrap_or_default()
+}
+
+/// The error of the only tenant.
+fn migrate(db: &Database, tenancy: &Tenancy) -> TenantError {
+    let mut connected = connected(db);
+    let set = tenancy.tenant_migrations();
+    let plan = Plan::of(Fleet::read(connected.connection(), set).unwrap(), set, |_| true);
+    let mut report =
+        migrator::migrate(&mut connected, tenancy, plan, &Rollout::default(), &Stop::default(), &mut ()).unwrap();
+    assert_eq!((report.done.len(), report.failed.len()), (0, 1));
+    report.failed.remove(0).error
+}
+
+/// A tenant that is one migration behind.
+fn behind() -> (Database, Dir) {
+    let db = set_up();
+    let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int);").down("DROP TABLE a;");
+    let path = migrations.path().to_str().unwrap().to_owned();
+    db.tenantry(["create", "acme", "--tenant-migrations", &path]).run().assert_code(0);
+    (db, migrations.add("2_b", "CREATE TABLE b (i int);").down("DROP TABLE b;"))
+}
+
+#[test]
+fn the_lock_of_the_fleet() {
+    let (db, migrations) = behind();
+    let mut attacker = Attacker::of(&db);
+    let run = |args: &[&str]| db.tenantry(args).arg("--tenant-migrations").arg(migrations.path());
+    let all: [&[&str]; 3] =
+        [&["migrate-all"], &["migrate-all", "--shard", "1/2"], &["revert-all", "--steps", "1", "--yes"]];
+    attacker.hold(FLEET);
+    all.iter().for_each(|args| attacker.assert_refused(&run(args).run()));
+    attacker.hold("hashtextextended('tenantry: shard 1/2', 0)");
+    attacker.assert_refused(&run(all[1]).run());
+    attacker.hold("hashtext('tenantry: shards'), 3");
+    attacker.assert_refused(&run(all[1]).run());
+
+    // It takes the name of a run that is recorded and has not ended.
+    db.execute("INSERT INTO schema_run (command, version) VALUES ('migrate-all', '1')");
+    let run_id = db.string("SELECT max(id) FROM schema_run");
+    for name in [&format!("tenantry/{run_id}: fleet"), "tenantry fleet 4711 ada@db1"] {
+        attacker.hold(FLEET).run(&format!("SET application_name TO '{name}'"));
+        let refused = run(&["migrate-all"]).run();
+        refused.assert_code(3);
+        assert!(refused.stderr.contains(&attacker.named(name)), "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains(", which has the name of a tenantry run but another role"),
+            "{}",
+            refused.stderr
+        );
+        assert!(
+            !refused.stderr.contains(&format!("run {run_id} (")) && !refused.stderr.contains("ada on"),
+            "{}",
+            refused.stderr
+        );
+    }
+
+    // While it is waited for, the holder is named too.
+    attacker.run("SET application_name TO 'psql'");
+    let waiting = run(&["migrate-all", "--lock-wait", "1min"]).spawn();
+    let line = waiting.wait_for_stderr_line("waiting for process");
+    assert!(line.contains("which is not a tenantry run"), "{line}");
+    attacker.run("SELECT pg_advisory_unlock_all()");
+    waiting.wait().assert_code(0);
+}
+
+/// The lock of the fleet held by no session at all.
+#[test]
+fn a_prepared_transaction_holds_the_lock_of_the_fleet() {
+    static SERVER: LazyLock<Ephemeral> = LazyLock::new(|| {
+        Ephemeral::options().setting("max_prepared_transactions", "2").start(binaries()).expect("a server")
+    });
+    let db = Database::on(&SERVER);
+    db.tenantry(["migrate-public"]).run().assert_code(0);
+    db.execute(&format!("BEGIN; SELECT pg_advisory_xact_lock({FLEET}); PREPARE TRANSACTION 'left over'"));
+    let refused = db.tenantry(["migrate-all"]).run();
+    refused.assert_code(3);
+    let held = "the lock of the fleet is held by prepared transaction \"left over\" (user postgres) since ";
+    assert!(refused.stderr.contains(held), "{}", refused.stderr);
+    assert!(refused.stderr.contains("release the lock with ROLLBACK PREPARED 'left over'"), "{}", refused.stderr);
+    db.execute("ROLLBACK PREPARED 'left over'");
+    db.tenantry(["migrate-all"]).run().assert_code(0);
+}
+
+#[test]
+fn the_lock_of_a_tenant() {
+    let (db, migrations) = behind();
+    let tenancy = impatient(&migrations);
+    let mut attacker = Attacker::of(&db);
+    attacker.hold("hashtextextended('tenantry:acme', 0)");
+    let error = migrate(&db, &tenancy);
+    assert!(matches!(error, TenantError::Busy { .. }), "{error}");
+    attacker.assert_named(&error.to_string());
+    let release = format!("release the lock with SELECT pg_terminate_backend({}), then try again", attacker.pid);
+    assert_eq!(hint(&error), release);
+
+    attacker.hold("hashtextextended('tenantry:globex', 0)");
+    match tenantry::create_tenant(&mut connected(&db), &tenancy, &"globex".parse().unwrap()) {
+        Err(CreateError::Tenant { error, .. }) => attacker.assert_named(&error.to_string()),
+        other => panic!("it cannot be created: {other:?}"),
+    }
+    assert_eq!(crate::create::schemas(&db), ["acme"]);
+}
+
+#[test]
+fn the_lock_of_the_recorded_migrations() {
+    let (db, migrations) = behind();
+    let path = migrations.path().to_str().unwrap().to_owned();
+    let tenancy = impatient(&migrations);
+    let mut attacker = Attacker::of(&db);
+    attacker.hold(RECORD);
+    tenantry::integrity::record(&mut connected(&db), &tenancy).unwrap();
+    let error = migrate(&db, &tenancy);
+    assert!(matches!(error, TenantError::RecordLocked { .. }), "{error}");
+    attacker.assert_named(&error.to_string());
+
+    // What is recorded is changed by one that finds nobody else.
+    migrations.write("1_a/up.sql", "CREATE TABLE a (i bigint);");
+    attacker.run(&format!("SELECT pg_advisory_unlock_all(); SELECT pg_advisory_lock_shared({RECORD})"));
+    let repair = ["repair", "--accept", "1", "--reason", "a test", "--tenant-migrations", &path];
+    attacker.assert_refused(&db.tenantry(repair).run());
+    attacker.run("SELECT pg_advisory_unlock_all()");
+    db.tenantry(repair).run().assert_code(0);
+}
+
+#[test]
+fn the_lock_of_the_public_schema() {
+    let db = Database::new();
+    let mut attacker = Attacker::of(&db);
+    attacker.hold("hashtextextended('tenantry:public', 0)");
+    let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int);");
+    let tenancy = impatient(&migrations);
+    let error = migrator::migrate_public(&mut connected(&db), &tenancy, &Stop::default()).unwrap_err();
+    assert!(matches!(error, Error::Busy { .. }), "{error}");
+    attacker.assert_named(&error.to_string());
+
+    attacker.run("SELECT pg_advisory_unlock_all()");
+    db.tenantry(["migrate-public"]).run().assert_code(0);
+    attacker.hold("hashtextextended('tenantry:public', 0)");
+    attacker.assert_refused(&db.tenantry(["cleanup", "--yes"]).run());
+    assert_eq!(db.count("SELECT count(*) FROM schema_ledger"), 5, "nothing is reverted");
+}
