@@ -16,6 +16,7 @@ use crate::ledger::{self, Ledger, Reading};
 use crate::migration::MigrationSet;
 use crate::name::{NameError, SchemaName, TenantName};
 use crate::postgres::{CHUNK, Condition, ServerMessage};
+use crate::sql::catalog::holds_relations;
 use crate::tracker::{State, Unfinished};
 
 /// What the tracker tracks, sorted by name.
@@ -228,7 +229,7 @@ fn read(conn: &mut PgConnection, set: &MigrationSet, names: Option<Vec<&str>>) -
 }
 
 fn rows(conn: &mut PgConnection, names: Option<&[&str]>) -> Result<Vec<Row>, Error> {
-    sql_query(include_str!("fleet.sql"))
+    sql_query(include_str!("fleet.sql").replace("HOLDS_RELATIONS", &holds_relations("n.oid")))
         .bind::<Nullable<Array<Text>>, _>(names)
         .load(conn)
         .map_err(Error::doing("read the tracker"))

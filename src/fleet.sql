@@ -13,19 +13,7 @@ SELECT
         AND (ledger.oid IS NULL OR pg_catalog.has_table_privilege(ledger.oid, 'SELECT')) AS readable,
     n.oid IS NOT NULL
         AND ledger.oid IS NULL
-        AND NOT EXISTS (
-            SELECT
-            FROM pg_catalog.pg_depend AS d
-            WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid
-                AND d.refobjid = n.oid
-                AND (
-                    d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
-                    -- The relation of a composite type depends on the type.
-                    OR EXISTS (
-                        SELECT FROM pg_catalog.pg_type AS y WHERE y.oid = d.objid AND y.tableoid = d.classid AND y.typrelid <> '0'
-                    )
-                )
-        ) AS empty,
+        AND NOT HOLDS_RELATIONS AS empty,
     -- Whether another role owns the schema, so that a superuser runs its migrations with more rights than the owner has.
     n.oid IS NOT NULL AND n.nspowner <> me.oid AND me.rolsuper AS of_other_owner
 FROM public.schema_tracker AS t

@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 
 use crate::database::Database;
 use crate::error::Error;
-use crate::lock_holder::LockHolder;
+use crate::lock_holder::{self, LockHolder};
 use crate::postgres::Connector;
 use crate::runs::{Actor, Run};
 use crate::sql::quote::Literal;
@@ -302,7 +302,7 @@ fn session_name(actor: &Actor) -> String {
 
 /// The holder of the lock that refuses a run over the whole fleet or over a shard.
 fn holder(conn: &mut PgConnection, shard: Option<Shard>) -> Result<Option<FleetHolder>, Error> {
-    let rows: Vec<FleetHolder> = sql_query(include_str!("fleet_lock.sql"))
+    let rows: Vec<FleetHolder> = sql_query(lock_holder::sql(include_str!("fleet_lock.sql")))
         .bind::<Nullable<Text>, _>(shard.map(|shard| shard.to_string()))
         .bind::<Nullable<BigInt>, _>(shard.map(|shard| i64::from(shard.of)))
         .load(conn)

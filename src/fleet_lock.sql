@@ -35,21 +35,10 @@ SELECT
     coalesce(run.host, named.host) AS host,
     coalesce(run.os_user, run.role, named.os_user) AS os_user,
     run.started_at,
-    CASE WHEN holding.rank = 3 THEN holding.second::integer END AS shards,
-    holding.pid,
-    coalesce(activity.usename, prepared.owner)::text AS "user",
-    activity.application_name AS application,
-    pg_catalog.host(activity.client_addr) AS client,
-    coalesce(activity.xact_start, activity.backend_start, prepared.prepared) AS since,
-    prepared.gid::text AS prepared,
-    coalesce(activity.usename = session_user, false) AS has_own_role
-FROM holding
-LEFT JOIN pg_catalog.pg_stat_activity AS activity ON activity.pid = holding.pid
--- A prepared transaction has no process; it holds the lock of its own transaction ID.
-LEFT JOIN pg_catalog.pg_locks AS own
-    ON holding.pid IS NULL AND own.pid IS NULL AND own.locktype = 'transactionid' AND own.mode = 'ExclusiveLock'
-    AND own.virtualtransaction = holding.virtualtransaction
-LEFT JOIN pg_catalog.pg_prepared_xacts AS prepared ON prepared.transaction = own.transactionid
+    CASE WHEN held.rank = 3 THEN held.second::integer END AS shards,
+    HOLDER_COLUMNS
+FROM holding AS held
+HOLDER_JOINS
 -- Once the run is recorded: tenantry/12: fleet. Any session can take that name, but not the role that the run has.
 LEFT JOIN public.schema_run AS run
     ON run.id = substring(activity.application_name FROM '^tenantry/([0-9]{1,18}): fleet$')::bigint
@@ -61,6 +50,6 @@ LEFT JOIN LATERAL (
         substring(activity.application_name FROM '^tenantry fleet .*@(.+)$') AS host,
         substring(activity.application_name FROM '^tenantry fleet [0-9]* (.+)@') AS os_user
 ) AS named ON activity.usename = session_user
-WHERE holding.rank IS NOT NULL AND holding.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
-ORDER BY holding.rank, run.started_at NULLS LAST, holding.pid
+WHERE held.rank IS NOT NULL AND held.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
+ORDER BY held.rank, run.started_at NULLS LAST, held.pid
 LIMIT 1

@@ -40,10 +40,28 @@ pub struct LockHolder {
     pub has_own_role: bool,
 }
 
+/// The columns of a [`LockHolder`], of the row `held` of `pg_locks` and what [`JOINS`] finds about it.
+const COLUMNS: &str = "held.pid, coalesce(activity.usename, prepared.owner)::text AS \"user\", \
+     activity.application_name AS application, pg_catalog.host(activity.client_addr) AS client, \
+     coalesce(activity.xact_start, activity.backend_start, prepared.prepared) AS since, prepared.gid::text AS prepared, \
+     coalesce(activity.usename = session_user, false) AS has_own_role";
+
+/// The session or the prepared transaction that has the lock `held`. A prepared transaction has no process; it holds the
+/// lock of its own transaction ID.
+const JOINS: &str = "LEFT JOIN pg_catalog.pg_stat_activity AS activity ON activity.pid = held.pid \
+     LEFT JOIN pg_catalog.pg_locks AS own ON held.pid IS NULL AND own.pid IS NULL AND own.locktype = 'transactionid' \
+     AND own.mode = 'ExclusiveLock' AND own.virtualtransaction = held.virtualtransaction \
+     LEFT JOIN pg_catalog.pg_prepared_xacts AS prepared ON prepared.transaction = own.transactionid";
+
+/// A query that reads a [`LockHolder`], with its columns and joins in their places.
+pub(crate) fn sql(query: &str) -> String {
+    query.replace("HOLDER_COLUMNS", COLUMNS).replace("HOLDER_JOINS", JOINS)
+}
+
 impl LockHolder {
     /// The holder of the lock with a key, an SQL expression; none if the lock was released.
     pub(crate) fn find(conn: &mut PgConnection, key: &str) -> QueryResult<Option<Self>> {
-        sql_query(include_str!("lock_holder.sql").replace("KEY", key)).get_result(conn).optional()
+        sql_query(sql(include_str!("lock_holder.sql")).replace("KEY", key)).get_result(conn).optional()
     }
 
     /// Whether its session has the name of one of the tool's.

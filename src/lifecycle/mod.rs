@@ -17,6 +17,7 @@ use diesel::sql_types::{Array, Bool, Nullable, Text};
 use crate::error::Error;
 use crate::name::TenantName;
 use crate::postgres::CHUNK;
+use crate::sql::catalog::holds_relations;
 use crate::tenancy::Tenancy;
 use crate::tracker::State;
 
@@ -69,13 +70,12 @@ fn look_up(conn: &mut PgConnection, names: &[&TenantName]) -> Result<HashMap<Str
         #[diesel(sql_type = Bool)]
         holds_extensions: bool,
     }
+    let sql = include_str!("names.sql").replace("HOLDS_RELATIONS", &holds_relations("n.oid"));
     let mut found = HashMap::new();
     for chunk in names.chunks(CHUNK) {
         let names: Vec<&str> = chunk.iter().map(|name| name.as_str()).collect();
-        let rows: Vec<Row> = sql_query(include_str!("names.sql"))
-            .bind::<Array<Text>, _>(names)
-            .load(conn)
-            .map_err(Error::doing("look up the names"))?;
+        let rows: Vec<Row> =
+            sql_query(&sql).bind::<Array<Text>, _>(names).load(conn).map_err(Error::doing("look up the names"))?;
         for row in rows {
             let state = row.tracked_state.unwrap_or_else(|| "NULL".to_owned());
             let tracked = match row.tracked_name.map(|tenant| (tenant, state)) {

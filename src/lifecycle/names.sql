@@ -9,20 +9,7 @@ SELECT
     n.oid IS NOT NULL
         AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
         AND (ledger.oid IS NULL OR pg_catalog.has_table_privilege(ledger.oid, 'SELECT')) AS readable,
-    NOT EXISTS (
-        SELECT
-        FROM pg_catalog.pg_depend AS d
-        WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid
-            AND d.refobjid = n.oid
-            AND (
-                d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
-                -- The relation of a composite type depends on the type.
-                OR EXISTS (
-                    SELECT FROM pg_catalog.pg_type AS y
-                    WHERE y.oid = d.objid AND y.tableoid = d.classid AND y.typrelid <> '0'
-                )
-            )
-    ) AS empty,
+    NOT HOLDS_RELATIONS AS empty,
     EXISTS (SELECT FROM pg_catalog.pg_extension AS e WHERE e.extnamespace = n.oid) AS holds_extensions
 FROM pg_catalog.unnest($1) AS wanted (name)
 LEFT JOIN LATERAL (

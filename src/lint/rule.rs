@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::migration::RULES_ABOUT_OUTSIDE;
+
 /// What is wrong with a statement.
 ///
 /// A table is live when an earlier migration made it, or when no migration that was read did: what a migration has made
@@ -94,7 +96,7 @@ pub struct UnknownRule(String);
 impl Rule {
     /// Whether it finds what reaches outside the tenant's schema, which a migration may declare.
     pub(super) fn is_about_outside(self) -> bool {
-        matches!(self, Self::NamesOtherSchema | Self::UnknownName | Self::ObjectOutsideTenant)
+        RULES_ABOUT_OUTSIDE.contains(&self.name())
     }
 
     /// Every rule.

@@ -124,12 +124,14 @@ fn metadata(contents: &[u8]) -> Result<(Mode, Option<String>), String> {
     }
 }
 
+/// The rules of lint that find what reaches outside the tenant's schema. A migration may declare it.
+pub(crate) const RULES_ABOUT_OUTSIDE: [&str; 3] = ["names-other-schema", "object-outside-tenant", "unknown-name"];
+
 /// The reason of the first comment that accepts a finding of lint about objects outside the tenant.
 fn accepted_outside(script: &str) -> Option<String> {
     static ACCEPTED: LazyLock<Regex> = LazyLock::new(|| {
-        let pattern =
-            r"tenantry:\s*accept\s+(?:names-other-schema|object-outside-tenant|unknown-name)\s*:\s*(\S[^\n]*)";
-        Regex::new(pattern).expect("a valid pattern")
+        let pattern = format!(r"tenantry:\s*accept\s+(?:{})\s*:\s*(\S[^\n]*)", RULES_ABOUT_OUTSIDE.join("|"));
+        Regex::new(&pattern).expect("a valid pattern")
     });
     comments(script).find_map(|comment| Some(ACCEPTED.captures(comment)?[1].trim_end_matches("*/").trim().to_owned()))
 }

@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 
 use crate::sql::statement::{Statement, identifiers, split, tokens};
 
+pub(crate) use check::RULES_ABOUT_OUTSIDE;
 pub use check::{InvalidMigrations, Problem};
 pub use load::{Embedded, LoadError};
 pub(crate) use together::Boundaries;

@@ -9,8 +9,9 @@ use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::result::Error as DieselError;
 
-use super::batch::{Batch, Commit, Opening, Target, set_state};
+use super::batch::{Batch, Commit, Opening, set_state};
 use super::explain::Explained;
+use super::target::Target;
 use super::{explain, non_transactional};
 use crate::confine::{self, Scrutiny};
 use crate::error::Error;

@@ -10,7 +10,8 @@ use diesel::pg::PgConnection;
 use diesel::result::{Error as DieselError, QueryResult};
 
 use super::apply::Part;
-use super::batch::{Batch, Commit, Target};
+use super::batch::{Batch, Commit};
+use super::target::Target;
 use crate::confine::{self, Scrutiny};
 use crate::failure::{Effect, FailedStatement, MigrationFailure, TenantError};
 use crate::ledger;

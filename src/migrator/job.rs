@@ -4,8 +4,9 @@ use diesel::pg::PgConnection;
 
 use super::Done;
 use super::apply::{self, Learned, Record, Setback, Work};
-use super::batch::{Commit, Opening, Target, TrackerRow};
+use super::batch::{Commit, Opening, TrackerRow};
 use super::setbacks::Setbacks;
+use super::target::Target;
 use crate::error::Error;
 use crate::failure::TenantError;
 use crate::fleet::Tenant;

@@ -14,6 +14,7 @@ mod revert;
 mod rollout;
 mod run;
 mod setbacks;
+mod target;
 
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ use crate::workers::{Observer, Stop};
 pub use crate::failure::{Contention, Effect, FailedStatement, MigrationFailure};
 pub use crate::runs::Ended;
 pub(crate) use apply::{Setback, setback};
-pub(crate) use batch::{Batch, Commit, Target, TrackerRow, lock_key, set_state, tracker_guard};
+pub(crate) use batch::{Batch, Commit, TrackerRow, set_state, tracker_guard};
 pub(crate) use job::{Job, Next, Outcome, Reread};
 pub(crate) use plan::reread;
 pub use plan::{Plan, Planned};
@@ -42,6 +43,7 @@ pub use revert::{Back, RevertPlan, Reverting, revert};
 pub use rollout::{Canary, MaxFailures, NoMaxFailures, Rollout};
 pub(crate) use run::{RunJobs, run_jobs};
 pub(crate) use setbacks::Setbacks;
+pub(crate) use target::{Target, lock_key};
 
 /// What a run did, tenant by tenant, each list sorted by name.
 #[derive(Debug, Default)]

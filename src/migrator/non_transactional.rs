@@ -15,8 +15,9 @@ use diesel::sql_query;
 use diesel::sql_types::{Bool, Text};
 
 use super::apply::{Setback, Work, becomes_active, own, record, setback};
-use super::batch::{Batch, Commit, Lasting, LockTimeout, Opening, Target, TrackerRow, limits, tracker_guard};
+use super::batch::{Batch, Commit, LockTimeout, Opening, TrackerRow, limits, tracker_guard};
 use super::explain;
+use super::target::{Lasting, Target};
 use crate::confine::{self, Scrutiny};
 use crate::failure::{Effect, TenantError};
 use crate::integrity::{self, KeptFor};

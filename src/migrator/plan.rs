@@ -2,7 +2,8 @@
 
 use diesel::pg::PgConnection;
 
-use super::batch::{Batch, Commit, Opening, Target};
+use super::batch::{Batch, Commit, Opening};
+use super::target::Target;
 use super::{Job, Next};
 use crate::confine;
 use crate::error::Error;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 
 use super::apply::{Learned, Record, Setback, Work, apply, own};
-use super::batch::{Batch, Commit, Opening, Target, lock_key};
+use super::batch::{Batch, Commit, Opening};
+use super::target::{Target, lock_key};
 use super::{Effect, MigrationFailure, explain};
 use crate::database::Database;
 use crate::error::Error;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::apply::Setback;
-use super::batch::lock_key;
+use super::target::lock_key;
 use crate::failure::TenantError;
 use crate::integrity;
 use crate::lock_holder::LockHolder;

@@ -145,14 +145,14 @@ impl Connector {
         self.connect_safely(self.url.clone().with("application_name", name))
     }
 
-    /// Opens a connection with [`path::CATALOG_OPTION`]; without it, where a pooler refuses that. Statements of tenantry's
+    /// Opens a connection with [`path::SESSION_OPTIONS`]; without it, where a pooler refuses that. Statements of tenantry's
     /// own name every function, operator and type so that they are safe on any path.
     fn connect_safely(&self, url: DatabaseUrl) -> Result<PgConnection, Error> {
         let takes_options = &self.found.takes_options;
         if takes_options.get() == Some(&false) {
             return self.connect_with(&url);
         }
-        let refused = match self.connect_with(&self.with_option(url.clone(), path::CATALOG_OPTION)) {
+        let refused = match self.connect_with(&self.with_option(url.clone(), path::SESSION_OPTIONS)) {
             Ok(conn) => {
                 takes_options.get_or_init(|| true);
                 return Ok(conn);
@@ -191,7 +191,7 @@ impl Connector {
     /// pooler refuses the packet, drops the setting, or has another session run the query.
     fn has_its_mark(&self) -> Result<bool, Error> {
         let mark = uuid::Uuid::new_v4().simple().to_string();
-        let option = format!("{} -c tenantry.mark={mark}", path::CATALOG_OPTION);
+        let option = format!("{} -c tenantry.mark={mark}", path::SESSION_OPTIONS);
         let mut conn = self.connect_with(&self.with_option(self.url.clone(), &option))?;
         sql::<Bool>("SELECT COALESCE(pg_catalog.current_setting('tenantry.mark', true), '') = ")
             .bind::<Text, _>(mark)

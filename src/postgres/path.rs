@@ -29,10 +29,12 @@ pub const CATALOG_FOR_TRANSACTION: &str = "SET LOCAL search_path TO pg_catalog, 
 /// The same as a statement of PL/pgSQL, for the conditions behind [`SchemaPath::guard`].
 pub(crate) const CATALOG_IN_BLOCK: &str = "PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);";
 
-/// The startup option that makes the same path the default of a session, which `RESET` leads back to. With the server's own
-/// default, `"$user", public`, whoever may create objects in `public` could have them found in place of the catalog's.
-/// Names that migrations quote by `format('%I', …)` are quoted alike whatever the role and the database are configured to.
-pub(crate) const CATALOG_OPTION: &str = "-c search_path=pg_catalog,pg_temp -c quote_all_identifiers=off";
+/// The startup options of every session, which `RESET` leads back to.
+///
+/// They make the same path the default. With the server's own, `"$user", public`, whoever may create objects in `public`
+/// could have them found in place of the catalog's. Names that migrations quote by `format('%I', …)` are quoted alike,
+/// whatever the role and the database are configured to.
+pub(crate) const SESSION_OPTIONS: &str = "-c search_path=pg_catalog,pg_temp -c quote_all_identifiers=off";
 
 impl<'a> SchemaPath<'a> {
     /// A path that leads to `schema`, and behind it to what extensions keep in theirs.

@@ -3,6 +3,7 @@
 //! Where a query goes alone its values are bound and its identifiers pushed by Diesel. A message of several statements
 //! can bind nothing, so there each identifier and each value goes through [`quote`].
 
+pub(crate) mod catalog;
 mod lexer;
 mod printable;
 pub mod quote;
