@@ -204,16 +204,11 @@ fn read(conn: &mut PgConnection, set: &MigrationSet, names: Option<Vec<&str>>) -
     let mut fleet = Fleet::default();
     let mut with_ledger = Vec::new();
     for row in rows(conn, names.as_deref())? {
-        let has_ledger = row.has_ledger_to_read();
-        match entry(row) {
-            Entry::Tenant(tenant) => {
-                if has_ledger {
-                    with_ledger.push(fleet.tenants.len());
-                }
-                fleet.tenants.push(tenant);
+        if let Some((tenant, has_ledger)) = fleet.sort(row) {
+            if has_ledger {
+                with_ledger.push(fleet.tenants.len());
             }
-            Entry::Misnamed(misnamed) => fleet.misnamed.push(misnamed),
-            Entry::Invalid(invalid) => fleet.invalid.push(invalid),
+            fleet.tenants.push(tenant);
         }
     }
     let mut shared = Shared { set, ledgers: HashMap::new() };
@@ -226,6 +221,20 @@ fn read(conn: &mut PgConnection, set: &MigrationSet, names: Option<Vec<&str>>) -
         fleet.tenants.retain(|_| index.next().is_some_and(|index| !gone.contains(&index)));
     }
     Ok(fleet)
+}
+
+impl Fleet {
+    /// Returns the tenant that a row of the tracker stands for, and whether it has a ledger to read; keeps what is wrong
+    /// with a row that stands for none.
+    fn sort(&mut self, row: Row) -> Option<(Tenant, bool)> {
+        let has_ledger = row.has_ledger_to_read();
+        match entry(row) {
+            Entry::Tenant(tenant) => return Some((tenant, has_ledger)),
+            Entry::Misnamed(misnamed) => self.misnamed.push(misnamed),
+            Entry::Invalid(invalid) => self.invalid.push(invalid),
+        }
+        None
+    }
 }
 
 fn rows(conn: &mut PgConnection, names: Option<&[&str]>) -> Result<Vec<Row>, Error> {
@@ -365,26 +374,14 @@ fn read_ledgers(
                     rows(conn, Some(&names))?.into_iter().filter_map(|row| Some((row.name.clone()?, row))).collect();
                 let mut again = Vec::new();
                 for index in indexes {
-                    let Some(row) = found.remove(fleet.tenants[index].name.as_str()) else {
+                    let row = found.remove(fleet.tenants[index].name.as_str());
+                    let Some((tenant, has_ledger)) = row.and_then(|row| fleet.sort(row)) else {
                         gone.push(index);
                         continue;
                     };
-                    let has_ledger = row.has_ledger_to_read();
-                    match entry(row) {
-                        Entry::Tenant(tenant) => {
-                            fleet.tenants[index] = tenant;
-                            if has_ledger {
-                                again.push(index);
-                            }
-                        }
-                        Entry::Misnamed(misnamed) => {
-                            fleet.misnamed.push(misnamed);
-                            gone.push(index);
-                        }
-                        Entry::Invalid(invalid) => {
-                            fleet.invalid.push(invalid);
-                            gone.push(index);
-                        }
+                    fleet.tenants[index] = tenant;
+                    if has_ledger {
+                        again.push(index);
                     }
                 }
                 indexes = again;

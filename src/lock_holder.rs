@@ -59,9 +59,9 @@ pub(crate) fn sql(query: &str) -> String {
 }
 
 impl LockHolder {
-    /// The holder of the lock with a key, an SQL expression; none if the lock was released.
-    pub(crate) fn find(conn: &mut PgConnection, key: &str) -> QueryResult<Option<Self>> {
-        sql_query(sql(include_str!("lock_holder.sql")).replace("KEY", key)).get_result(conn).optional()
+    /// The holder of the lock with a key, an SQL expression; none if the lock was released, or where the server does not say.
+    pub(crate) fn find(conn: &mut PgConnection, key: &str) -> Option<Box<Self>> {
+        sql_query(sql(include_str!("lock_holder.sql")).replace("KEY", key)).get_result(conn).ok().map(Box::new)
     }
 
     /// Whether its session has the name of one of the tool's.

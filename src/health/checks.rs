@@ -10,7 +10,7 @@ use diesel::sql_types::{Array, Text};
 use super::finding::{Finding, Kind};
 use crate::error::Error;
 use crate::fleet::{Fleet, Schema, Tenant};
-use crate::integrity::schema_migration as recorded;
+use crate::integrity::{recorded_version, schema_migration as recorded};
 use crate::ledger::Ledger;
 use crate::migration::{self, MigrationSet};
 use crate::migrator;
@@ -79,9 +79,9 @@ pub(super) fn tenant_migrations_in_public(
     }
     recorded::table
         .filter(recorded::kind.eq(migration::Kind::Public.as_str()))
-        .filter(recorded::version.eq_any(stray))
-        .select(recorded::version)
-        .order(recorded::version)
+        .filter(recorded_version().eq_any(stray))
+        .select(recorded_version())
+        .order(recorded_version())
         .load(conn)
         .map_err(Error::doing("read public.schema_migration"))
 }

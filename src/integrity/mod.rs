@@ -70,7 +70,7 @@ mod schema {
 
 /// `schema_migration.version` as `text`. The column is `varchar`, which has no operators of its own in `pg_catalog`, so that one
 /// on the search path would be used instead.
-fn recorded_version() -> SqlLiteral<Text> {
+pub(crate) fn recorded_version() -> SqlLiteral<Text> {
     sql("schema_migration.version::pg_catalog.text")
 }
 
@@ -278,9 +278,7 @@ fn keep_others_out(conn: &mut PgConnection) -> QueryResult<()> {
 /// The error of a transaction that [keeps others out](keep_others_out) and was rolled back.
 fn changing(conn: &mut PgConnection, doing: &'static str, error: DieselError) -> Error {
     match Objection::in_message(&ServerMessage::from(&error).message) {
-        Some(Objection::RecordLocked) => {
-            Error::MigrationsInUse(LockHolder::find(conn, LOCK).ok().flatten().map(Box::new))
-        }
+        Some(Objection::RecordLocked) => Error::MigrationsInUse(LockHolder::find(conn, LOCK)),
         _ => Error::doing(doing)(error),
     }
 }

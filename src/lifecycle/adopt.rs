@@ -15,7 +15,7 @@ use crate::failure::{Failed, TenantError};
 use crate::integrity;
 use crate::ledger;
 use crate::migration::Version;
-use crate::migrator::{Batch, Commit, Ended, Setback, Setbacks, Target, TrackerRow, set_state, setback, tracker_guard};
+use crate::migrator::{Batch, Commit, Ended, Setback, Setbacks, Target, TrackerRow, setback, tracker_guard};
 use crate::name::{SchemaName, TenantName};
 use crate::postgres::{CHANGED, ServerMessage, Session, path};
 use crate::runs::{Counts, DoneRow, FailedRow, Run};
@@ -346,15 +346,7 @@ impl Crew<'_> {
             still_there,
             tracker_guard(schema, job.row),
         ]);
-        batch.push(&match job.row {
-            TrackerRow::Missing => {
-                format!(
-                    "INSERT INTO public.schema_tracker (name, state) VALUES ({}, 'active');",
-                    Literal(schema.as_str())
-                )
-            }
-            TrackerRow::Known => set_state(schema, State::Active),
-        });
+        batch.track(schema, job.row, State::Active);
         if !versions.is_empty() {
             batch.push(&ledger::create(schema));
             batch.guard(&[ledger::runs_no_code(schema), self.ledger_guard(job)]);

@@ -167,7 +167,7 @@ fn send(
     last: bool,
 ) -> Result<(), Setback> {
     let target = work.target;
-    let part = Part { opening, direction: work.direction, migrations, scrutiny: scrutiny(work, migrations) };
+    let part = Part { opening, direction: work.direction, migrations, scrutiny: learned_scrutiny(work, migrations) };
     let batch = message(work, &part, last)?;
     let sent = Instant::now();
     let Err(error) = session.batch_execute(batch.sql()) else {
@@ -179,10 +179,7 @@ fn send(
     match setback(&error) {
         ControlFlow::Break(setback) => Err(setback),
         ControlFlow::Continue(server) if Objection::in_message(&server.message) == Some(Objection::LookCloser) => {
-            session.batch_execute("ROLLBACK").map_err(|error| match setback(&error) {
-                ControlFlow::Break(setback) => setback,
-                ControlFlow::Continue(server) => Setback::Failed(TenantError::Server(server)),
-            })?;
+            own(session, "ROLLBACK")?;
             work.learned.closer.store(true, Ordering::Relaxed);
             send(session, work, opening, migrations, last)
         }
@@ -218,8 +215,13 @@ impl Part<'_> {
         self.scripts(target).any(|script| script.traits().may_leave_state)
     }
 
+    /// Those of its migrations that must be as they were recorded: the ones that are applied.
+    pub(super) fn recorded(&self) -> &[usize] {
+        if self.direction == Direction::Up { self.migrations } else { &[] }
+    }
+
     /// The versions that the ledger records afterwards.
-    fn applied(&self, target: Target<'_>) -> Vec<String> {
+    pub(super) fn applied(&self, target: Target<'_>) -> Vec<String> {
         let mut applied = self.opening.applied().to_vec();
         let version = |index: &usize| target.migration(*index).version().as_str();
         match self.direction {
@@ -231,25 +233,28 @@ impl Part<'_> {
     }
 }
 
-/// How closely a transaction is looked at. A migration that may change objects outside is alone in its transaction.
-fn scrutiny(work: &Work<'_>, migrations: &[usize]) -> Scrutiny {
-    let target = work.target;
-    let migrations = migrations.iter().map(|index| target.migration(*index));
-    if target.kind == Kind::Public || migrations.clone().any(|migration| migration.outside().is_some()) {
-        return Scrutiny::None;
-    }
-    let scripts = migrations.filter_map(|migration| migration.script(work.direction));
-    match confine::scrutiny(scripts, target.tenancy.extension_schemas()) {
+/// How closely a transaction of a run is checked: as the run has learned, or as [`scrutiny`] says.
+fn learned_scrutiny(work: &Work<'_>, migrations: &[usize]) -> Scrutiny {
+    match scrutiny(work.target, work.direction, migrations) {
         Scrutiny::Quick if work.learned.closer.load(Ordering::Relaxed) => Scrutiny::Thorough,
         scrutiny => scrutiny,
     }
 }
 
+/// How closely a transaction is checked. A migration that may change objects outside is alone in its transaction.
+pub(super) fn scrutiny(target: Target<'_>, direction: Direction, migrations: &[usize]) -> Scrutiny {
+    let migrations = migrations.iter().map(|index| target.migration(*index));
+    if target.kind == Kind::Public || migrations.clone().any(|migration| migration.outside().is_some()) {
+        return Scrutiny::None;
+    }
+    let scripts = migrations.filter_map(|migration| migration.script(direction));
+    confine::scrutiny(scripts, target.tenancy.extension_schemas())
+}
+
 /// The message of a transaction; `last`: with it the work is done.
 fn message(work: &Work<'_>, part: &Part<'_>, last: bool) -> Result<Batch, Setback> {
     let target = work.target;
-    let recorded = if part.direction == Direction::Up { part.migrations } else { &[] };
-    let mut batch = Batch::open(target, part.opening, recorded, work.commit, part.scrutiny);
+    let mut batch = Batch::open(target, part.opening, part.recorded(), work.commit, part.scrutiny);
     for index in part.migrations {
         let migration = target.migration(*index);
         match (part.direction, migration.down()) {

@@ -13,7 +13,6 @@ use crate::postgres::{CHANGED, Objection, path, session};
 use crate::runs::Run;
 use crate::sql::catalog::holds_relations;
 use crate::sql::quote::{Identifier, Literal};
-use crate::sql::statement::Statement;
 use crate::tracker::State;
 
 /// What a message expects to find, and how it begins.
@@ -191,7 +190,7 @@ impl Batch {
         let migration = target.migrations().at(index);
         self.push(&target.enter());
         self.script(index, migration.up().text());
-        self.after(target, migration.up());
+        self.after_script(target, migration.up());
         self.push(&ledger::insert(target.schema, [migration.version().as_str()]));
     }
 
@@ -208,44 +207,33 @@ impl Batch {
                 }
             }
         }
-        self.after(target, down);
+        self.after_script(target, down);
         self.push(&ledger::delete(target.schema, migration.version().as_str()));
     }
 
     /// Leads back to the session and the settings of the transaction's beginning, so that what follows does not depend on
-    /// the script before it.
-    pub(crate) fn after(&mut self, target: Target<'_>, script: &Script) {
-        if !script.traits().is_plain {
-            self.push(&session::reset(session::Locks::All));
+    /// what ran before it, which was plain or not. `locks` are given back.
+    pub(crate) fn after(&mut self, target: Target<'_>, is_plain: bool, locks: session::Locks) {
+        if !is_plain {
+            self.push(&session::reset(locks));
         } else if target.is_run_as_owner() {
             self.push("RESET ROLE;");
         }
-        self.resume(script.traits().is_plain);
-    }
-
-    /// A message with [`after`](Self::after) alone, in a transaction that was begun with the same target.
-    pub(crate) fn after_of(target: Target<'_>, script: &Script) -> Self {
-        let settings = Self::begin(target, Commit::Durable).settings;
-        let mut batch = Self { settings, ..Self::default() };
-        batch.after(target, script);
-        batch
-    }
-
-    /// The settings of the transaction's beginning again.
-    fn resume(&mut self, is_plain: bool) {
         self.ran_code |= !is_plain;
         let settings = if is_plain { path::CATALOG_FOR_TRANSACTION.to_owned() } else { self.settings.clone() };
         self.push(&settings);
     }
 
-    /// The same after one statement of a migration that is not transactional: the locks of its session stay.
-    pub(crate) fn after_statement(&mut self, target: Target<'_>, statement: &Statement<'_>) {
-        if !statement.is_plain() {
-            self.push(&session::reset(session::Locks::None));
-        } else if target.is_run_as_owner() {
-            self.push("RESET ROLE;");
-        }
-        self.resume(statement.is_plain());
+    fn after_script(&mut self, target: Target<'_>, script: &Script) {
+        self.after(target, script.traits().is_plain, session::Locks::All);
+    }
+
+    /// A message with what follows a script alone, in a transaction that was begun with the same target.
+    pub(crate) fn after_of(target: Target<'_>, script: &Script) -> Self {
+        let settings = Self::begin(target, Commit::Durable).settings;
+        let mut batch = Self { settings, ..Self::default() };
+        batch.after_script(target, script);
+        batch
     }
 
     /// Adds the conditions for the end of the transaction: nothing outside the tenant's schema was changed, and the ledger

@@ -128,8 +128,7 @@ fn replay(conn: &mut PgConnection, target: Target<'_>, part: &Part<'_>) -> Optio
             needs_commit: false,
         }
     };
-    let recorded = if part.direction == Direction::Up { part.migrations } else { &[] };
-    let open = Batch::open(target, part.opening, recorded, Commit::Deferred, part.scrutiny);
+    let open = Batch::open(target, part.opening, part.recorded(), Commit::Deferred, part.scrutiny);
     if let Err(error) = conn.batch_execute(open.sql()) {
         return Some(own(None)(error));
     }

@@ -112,7 +112,8 @@ impl UnderWay<'_> {
         batch.inventory(self.target, scrutiny);
         batch.push(&self.target.enter());
         batch.script(number, statement.sql());
-        batch.after_statement(self.target, statement);
+        // The locks of its session stay.
+        batch.after(self.target, statement.is_plain(), session::Locks::None);
         batch.confine(self.target, scrutiny, None);
         batch.push(&self.progress(number + 1, Doubt::None));
         let batch = batch.commit();

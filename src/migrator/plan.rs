@@ -2,14 +2,14 @@
 
 use diesel::pg::PgConnection;
 
+use super::apply::{Part, scrutiny};
 use super::batch::{Batch, Commit, Opening};
 use super::target::Target;
 use super::{Job, Next};
-use crate::confine;
 use crate::error::Error;
 use crate::failure::{Failed, TenantError};
 use crate::fleet::{Fleet, Schema, Tenant};
-use crate::migration::MigrationSet;
+use crate::migration::{Direction, MigrationSet};
 use crate::name::TenantName;
 use crate::tenancy::Tenancy;
 use crate::tracker::State;
@@ -47,13 +47,13 @@ impl Planned {
         let opening = Opening::of(&self.tenant);
         set.is_one_transaction(&pending).then(|| {
             let target = Target::tenant(tenancy, self.tenant.name.schema(), None);
-            let scripts = pending.iter().map(|index| set.at(*index).up());
-            let scrutiny = confine::scrutiny(scripts, tenancy.extension_schemas());
-            let mut batch = Batch::open(target, &opening, &pending, Commit::Deferred, scrutiny);
-            for index in pending {
-                batch.migration(target, index);
+            let scrutiny = scrutiny(target, Direction::Up, &pending);
+            let part = Part { opening: &opening, direction: Direction::Up, migrations: &pending, scrutiny };
+            let mut batch = Batch::open(target, &opening, part.recorded(), Commit::Deferred, scrutiny);
+            for index in &pending {
+                batch.migration(target, *index);
             }
-            batch.confine(target, scrutiny, None);
+            batch.confine(target, scrutiny, Some(&part.applied(target)));
             batch.commit().sql().to_owned()
         })
     }

@@ -7,7 +7,7 @@ use diesel::connection::SimpleConnection;
 
 use super::apply::{Learned, Record, Setback, Work, apply, own};
 use super::batch::{Batch, Commit, Opening};
-use super::target::{Target, lock_key};
+use super::target::{Target, lock_key_of};
 use super::{Effect, MigrationFailure, explain};
 use crate::database::Database;
 use crate::error::Error;
@@ -20,7 +20,6 @@ use crate::migration::{Direction, Kind, Mode};
 use crate::name::SchemaName;
 use crate::postgres::{CHANGED, Objection, ServerMessage, connect, path};
 use crate::runs::Run;
-use crate::sql::quote::Literal;
 use crate::tenancy::Tenancy;
 use crate::tracker::State;
 use crate::watch::{self, Watch};
@@ -202,8 +201,8 @@ impl<'a> Retry<'a> {
 
 /// Another session holds the lock of the schema.
 fn busy(db: &mut Database) -> Error {
-    let key = lock_key(&Literal(SchemaName::public().as_str()).to_string());
-    let holder = LockHolder::find(db.connection(), &key).ok().flatten().map(Box::new);
+    let key = lock_key_of(&SchemaName::public());
+    let holder = LockHolder::find(db.connection(), &key);
     Error::Busy { what: "the schema public".to_owned(), holder }
 }
 
@@ -228,13 +227,12 @@ pub(crate) fn revert_public(
     let set = tenancy.public_migrations();
     let run = Run::unrecorded();
     upgrade(db, tenancy, run, stop)?;
-    let ledger = public::read(db.connection(), tenancy)?;
+    let mut ledger = public::read(db.connection(), tenancy)?;
     let to_revert = to_revert(tenancy, &ledger)?;
     for index in to_revert.iter().copied() {
         revert(db, tenancy, run, index)?;
         reverted.push(set.at(index).folder().to_owned());
     }
-    let mut ledger = ledger;
     ledger.applied.retain(|version| !to_revert.iter().any(|index| set.at(*index).version().as_str() == version));
     if !ledger.exists || ledger.applied.iter().any(|version| !ledger.shared.contains(version)) {
         return Ok(false);

@@ -3,14 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::apply::Setback;
-use super::target::lock_key;
+use super::target::lock_key_of;
 use crate::failure::TenantError;
 use crate::integrity;
 use crate::lock_holder::LockHolder;
 use crate::name::SchemaName;
 use crate::postgres::Session;
 use crate::runs::FailedRow;
-use crate::sql::quote::Literal;
 use crate::tenancy::Tenancy;
 use crate::watch::Watch;
 use crate::workers::{Attempt, Stop, growing};
@@ -111,9 +110,9 @@ impl Setbacks {
                     let is_record = matches!(setback, Setback::RecordLocked);
                     let key = match is_record {
                         true => integrity::LOCK.to_owned(),
-                        false => lock_key(&Literal(schema.as_str()).to_string()),
+                        false => lock_key_of(schema),
                     };
-                    let holder = LockHolder::find(session, &key).ok().flatten().map(Box::new);
+                    let holder = LockHolder::find(session, &key);
                     return Attempt::Done(match is_record {
                         true => TenantError::RecordLocked { holder },
                         false => TenantError::Busy { holder },

@@ -75,7 +75,8 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// What the work in it is held to. The public migrations may change anything, and so may before a run is recorded.
+    /// What the work in it is held to. The public migrations may change anything. Without a recorded run the horizon is 0,
+    /// which means unknown.
     pub(super) fn confined(&self, scrutiny: Scrutiny) -> Option<confine::Guard<'a>> {
         let horizon = self.run.map_or(0, Run::horizon);
         (self.kind == Kind::Tenant && scrutiny != Scrutiny::None).then_some(confine::Guard {
@@ -89,7 +90,7 @@ impl<'a> Target<'a> {
     /// The key of the advisory lock that whoever changes the schema holds. The server makes it, so that all sessions have
     /// the same; names that differ only by case share it.
     pub(crate) fn lock_key(&self) -> String {
-        lock_key(&Literal(self.schema.as_str()).to_string())
+        lock_key_of(self.schema)
     }
 
     /// A condition that takes the lock until the end of the transaction. It is tried, not waited for: who waits holds a
@@ -109,7 +110,12 @@ impl<'a> Target<'a> {
     }
 }
 
-/// An SQL expression for the key of a schema's advisory lock, given one for the schema's name.
+/// An SQL expression for the key of a schema's advisory lock.
+pub(crate) fn lock_key_of(schema: &SchemaName) -> String {
+    lock_key(&Literal(schema.as_str()).to_string())
+}
+
+/// The same, given an SQL expression for the schema's name.
 pub(crate) fn lock_key(name: &str) -> String {
     format!("pg_catalog.hashtextextended('tenantry:' || pg_catalog.lower({name}::text COLLATE \"C\"), 0::bigint)")
 }

@@ -16,6 +16,7 @@ use scheduled_thread_pool::ScheduledThreadPool;
 use super::url::DatabaseUrl;
 use super::{path, pooler};
 use crate::error::Error;
+use crate::lock_holder::APPLICATION;
 
 /// Opens connections to one database. It is what r2d2 calls a connection manager.
 #[derive(Debug, Clone)]
@@ -104,7 +105,7 @@ impl Connector {
     pub fn new(url: DatabaseUrl, timeout: Duration, env: impl Fn(&str) -> Option<String>) -> Self {
         let place = url.place(&env);
         let seconds = timeout.as_secs_f64().ceil().max(1.0).to_string();
-        let url = url.with_default("connect_timeout", &seconds).with_default("fallback_application_name", "tenantry");
+        let url = url.with_default("connect_timeout", &seconds).with_default("fallback_application_name", APPLICATION);
         // Without these a host that is gone, with nobody left to close its connections, is waited for without end.
         let url = KEEPALIVE.iter().fold(url, |url, (key, value)| url.with_default(key, value));
         let options = url.get("options").map(str::to_owned).or_else(|| env("PGOPTIONS")).unwrap_or_default();

@@ -8,7 +8,6 @@ use super::Unavailable;
 use super::confined::Confined;
 use super::replay::{Failure, Played, Run, Stop, TIMEOUTS, guard, locked, oid, run};
 use super::scratch::{self, Scratch};
-use crate::confine;
 use crate::database::Database;
 use crate::error::Error;
 use crate::ledger;
@@ -43,8 +42,8 @@ impl Run<'_> {
         let own = Error::doing("make the reference");
         let path = self.tenancy.path(&scratch.name);
         let conn = &mut scratch.conn;
-        let horizon = confine::read_horizon(conn).map_err(&own)?;
-        let confined = Confined { schema: &scratch.name, neighbours: self.tenancy.extension_schemas(), horizon };
+        let confined =
+            Confined { schema: &scratch.name, neighbours: self.tenancy.extension_schemas(), horizon: self.horizon };
         let set = format!("{TIMEOUTS} {} {} {}", self.role("SET LOCAL"), path.set_for_transaction(), guard(path));
         conn.batch_execute(&ledger::create(&scratch.name)).map_err(&own)?;
         let schema = oid(conn, &scratch.name).map_err(&own)?;

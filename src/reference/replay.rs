@@ -54,6 +54,8 @@ pub(super) struct Run<'a> {
     pub(super) tenancy: &'a Tenancy,
     server_version: i32,
     owner: Option<&'a Owner>,
+    /// See [`confine::read_horizon`].
+    pub(super) horizon: u32,
     pub(super) migrations: Vec<usize>,
     read_after: BTreeSet<usize>,
 }
@@ -118,6 +120,7 @@ pub(super) fn make(
         true => owner::of_fleet(db.connection())?,
         false => None,
     };
+    let horizon = confine::read_horizon(db.connection()).map_err(Error::doing("make the reference"))?;
     let set = tenancy.tenant_migrations();
     let (prefixes, with_gaps): (Vec<&Applied>, Vec<&Applied>) =
         wanted.iter().partition(|applied| is_prefix(applied, set));
@@ -125,6 +128,7 @@ pub(super) fn make(
         tenancy,
         server_version: db.server().version,
         owner: owner.as_ref(),
+        horizon,
         migrations,
         read_after,
     };
@@ -258,8 +262,7 @@ impl Run<'_> {
         let own = Error::doing("make the reference");
         let name = scratch::name();
         let path = self.tenancy.path(&name);
-        let horizon = confine::read_horizon(conn).map_err(&own)?;
-        let confined = Confined { schema: &name, neighbours: self.tenancy.extension_schemas(), horizon };
+        let confined = Confined { schema: &name, neighbours: self.tenancy.extension_schemas(), horizon: self.horizon };
         let set = format!("{TIMEOUTS} {} {}", self.role("SET LOCAL"), path.set_for_transaction());
         conn.batch_execute(&format!(
             "BEGIN; {TIMEOUTS} {} CREATE SCHEMA {}; {} {set} {} {}",
@@ -379,7 +382,7 @@ fn run_deferred_triggers(schema: u32) -> String {
         Literal(&format!(
             "DECLARE deferred text; \
              BEGIN \
-                 SELECT string_agg(DISTINCT format('%I.%I', n.nspname, k.conname), ', ') INTO deferred \
+                 SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%I.%I', n.nspname, k.conname), ', ') INTO deferred \
                  FROM pg_catalog.pg_depend d \
                  JOIN pg_catalog.pg_constraint k ON k.conrelid = d.objid AND k.condeferred \
                  JOIN pg_catalog.pg_namespace n ON n.oid = k.connamespace \
