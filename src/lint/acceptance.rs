@@ -3,6 +3,7 @@
 use squawk_syntax::{SourceFile, SyntaxKind};
 
 use super::rule::Rule;
+use crate::migration::acceptance;
 use crate::sql::statement::{Statement, line_at};
 
 /// A comment that is meant as an acceptance.
@@ -38,8 +39,8 @@ pub(super) fn acceptances(script: &str, statements: &[Statement<'_>]) -> Vec<Acc
     tokens
         .filter(|token| token.kind() == SyntaxKind::COMMENT)
         .filter_map(|comment| {
-            let text = content(comment.text());
-            let meaning = meaning(text.strip_prefix("tenantry:")?.trim());
+            let meaning = meaning(comment.text())?;
+            let text = acceptance::content(comment.text());
             let start: usize = comment.text_range().start().into();
             let statement = statements.iter().position(|it| start < it.offset() + it.sql().len());
             Some(Acceptance { line: line_at(script, start), text: text.to_owned(), statement, meaning })
@@ -47,24 +48,18 @@ pub(super) fn acceptances(script: &str, statements: &[Statement<'_>]) -> Vec<Acc
         .collect()
 }
 
-fn content(comment: &str) -> &str {
-    let comment = comment.strip_prefix("--").unwrap_or(comment);
-    comment.trim_start_matches("/*").trim_end_matches("*/").trim()
-}
-
-fn meaning(text: &str) -> Result<Meaning, String> {
-    let accepted = text.strip_prefix("accept").filter(|rest| rest.starts_with(char::is_whitespace));
-    let accepted = accepted.ok_or("it does not say accept RULE: reason")?;
-    let (rule, reason) = accepted.split_once(':').unwrap_or((accepted, ""));
-    let name = rule.trim();
-    let rule: Rule = name.parse().map_err(|_| format!("{name:?} is no rule"))?;
-    if rule.is_about_acceptances() {
-        return Err(format!("{rule} cannot be accepted"));
-    }
-    match reason.trim() {
-        "" => Err("it gives no reason".to_owned()),
-        reason => Ok(Meaning { rule, reason: reason.to_owned() }),
-    }
+fn meaning(comment: &str) -> Option<Result<Meaning, String>> {
+    let (name, reason) = match acceptance::read(comment)? {
+        Ok(accepted) => accepted,
+        Err(why) => return Some(Err(why.to_owned())),
+    };
+    let meant = match name.parse::<Rule>() {
+        Err(_) => Err(format!("{name:?} is no rule")),
+        Ok(rule) if rule.is_about_acceptances() => Err(format!("{rule} cannot be accepted")),
+        Ok(_) if reason.is_empty() => Err("it gives no reason".to_owned()),
+        Ok(rule) => Ok(Meaning { rule, reason: reason.to_owned() }),
+    };
+    Some(meant)
 }
 
 #[cfg(test)]

@@ -3,13 +3,12 @@
 //! Each rule stands for a way in which a migration passes by Diesel and then fails, or does harm, in the middle of a fleet.
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use regex::Regex;
 use serde::Deserialize;
 
 use super::load::Folder;
-use super::{FolderName, Migration, Mode, Script, Version};
+use super::{FolderName, Migration, Mode, Script, Version, acceptance};
 use crate::sql::statement::{Statement, comments, split};
 
 /// Every rule that a set of migrations breaks.
@@ -129,11 +128,10 @@ pub(crate) const RULES_ABOUT_OUTSIDE: [&str; 3] = ["names-other-schema", "object
 
 /// The reason of the first comment that accepts a finding of lint about objects outside the tenant.
 fn accepted_outside(script: &str) -> Option<String> {
-    static ACCEPTED: LazyLock<Regex> = LazyLock::new(|| {
-        let pattern = format!(r"tenantry:\s*accept\s+(?:{})\s*:\s*(\S[^\n]*)", RULES_ABOUT_OUTSIDE.join("|"));
-        Regex::new(&pattern).expect("a valid pattern")
-    });
-    comments(script).find_map(|comment| Some(ACCEPTED.captures(comment)?[1].trim_end_matches("*/").trim().to_owned()))
+    comments(script).find_map(|comment| {
+        let (rule, reason) = acceptance::read(comment)?.ok()?;
+        (RULES_ABOUT_OUTSIDE.contains(&rule) && !reason.is_empty()).then(|| reason.to_owned())
+    })
 }
 
 const NOT_UTF8: &str = "it is not UTF-8; save it as UTF-8";

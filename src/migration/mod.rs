@@ -1,6 +1,7 @@
 //! Migrations: SQL in Diesel's folder layout, loaded from a directory or from the binary, and checked whole before any of
 //! it runs.
 
+pub(crate) mod acceptance;
 mod check;
 mod load;
 mod together;

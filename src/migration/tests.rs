@@ -131,6 +131,31 @@ fn what_belongs_to_a_function_is_not_refused() {
 }
 
 #[test]
+fn only_a_comment_that_lint_takes_declares_a_change_outside() {
+    let reason = |sql: &str| {
+        let set = load(&[("1_a/up.sql", sql.as_bytes())]).expect("a set");
+        set.at(0).outside().map(str::to_owned)
+    };
+    let declared = Some("it is shared".to_owned());
+    for comment in [
+        "-- tenantry: accept names-other-schema: it is shared",
+        "-- first\n  --tenantry:accept   unknown-name :  it is shared\n-- last",
+        "/* one */ /* tenantry: accept object-outside-tenant: it is shared */",
+    ] {
+        assert_eq!(reason(&format!("{comment}\nSELECT 1")), declared, "{comment}");
+    }
+    for comment in [
+        "-- as in: tenantry: accept names-other-schema: it is shared",
+        "/* /* tenantry: accept names-other-schema: it is shared */ */ -- x",
+        "-- tenantry: accept drop-table: it is shared",
+        "-- tenantry: accept names-other-schema:",
+        "SELECT '-- tenantry: accept names-other-schema: it is shared';",
+    ] {
+        assert_eq!(reason(&format!("{comment}\nSELECT 1")), None, "{comment}");
+    }
+}
+
+#[test]
 fn a_directory_that_is_not_there_is_named() {
     let error = MigrationSet::from_dir(Path::new("/nowhere/at/all")).unwrap_err();
     assert_eq!(error.to_string(), "cannot read /nowhere/at/all");

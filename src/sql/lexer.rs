@@ -210,14 +210,25 @@ fn skip_while(source: &str, start: usize, matches: impl Fn(u8) -> bool) -> usize
 fn skip_blanks(source: &str, start: usize) -> Result<usize, Open> {
     let mut at = start;
     loop {
-        at = match &source.as_bytes()[at..] {
-            [byte, ..] if is_space(*byte) => at + 1,
-            [b'-', b'-', ..] => skip_while(source, at, |byte| !is_line_end(byte)),
-            [b'/', b'*', ..] => {
-                skip_block_comment(source, at).ok_or(Open { construct: Construct::Comment, start: at })?
-            }
-            _ => return Ok(at),
+        at = match source.as_bytes().get(at) {
+            Some(byte) if is_space(*byte) => at + 1,
+            _ => match skip_comment(source, at)? {
+                Some(end) => end,
+                None => return Ok(at),
+            },
         };
+    }
+}
+
+/// The end of the comment that begins at `start`; `None` where none does.
+pub(super) fn skip_comment(source: &str, start: usize) -> Result<Option<usize>, Open> {
+    match &source.as_bytes()[start..] {
+        [b'-', b'-', ..] => Ok(Some(skip_while(source, start, |byte| !is_line_end(byte)))),
+        [b'/', b'*', ..] => match skip_block_comment(source, start) {
+            Some(end) => Ok(Some(end)),
+            None => Err(Open { construct: Construct::Comment, start }),
+        },
+        _ => Ok(None),
     }
 }
 

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
-use super::lexer::{Construct, Kind, Lexer, Open, Token};
+use super::lexer::{Construct, Kind, Lexer, Open, Token, skip_comment};
 use search_path::{begins_by_setting_search_path, block_sets_search_path, calls_set_config};
 
 /// One statement of an SQL script.
@@ -255,12 +255,12 @@ pub fn tokens(script: &str) -> impl Iterator<Item = &str> {
     Lexer::new(script).map_while(Result::ok).map(|token| token.text)
 }
 
-/// The comments of a script, with the white space around them. Ends where the script leaves something open.
+/// The comments of a script, one by one. Ends where the script leaves something open.
 pub fn comments(script: &str) -> impl Iterator<Item = &str> {
     let mut end = 0;
     let mut tokens = Lexer::new(script).map_while(Result::ok);
     let mut is_over = false;
-    std::iter::from_fn(move || {
+    let gaps = std::iter::from_fn(move || {
         if is_over {
             return None;
         }
@@ -272,8 +272,16 @@ pub fn comments(script: &str) -> impl Iterator<Item = &str> {
             token.start
         });
         Some(&script[start..until])
+    });
+    gaps.flat_map(|gap| {
+        let mut rest = gap;
+        std::iter::from_fn(move || {
+            rest = rest.trim_start();
+            let (comment, after) = rest.split_at(skip_comment(rest, 0).ok()??);
+            rest = after;
+            Some(comment)
+        })
     })
-    .filter(|gap| !gap.trim().is_empty())
 }
 
 /// The line, counted from 1, of a byte offset in a script; the last line for an offset beyond its end.
