@@ -65,11 +65,15 @@ impl Pass<'_> {
         let (matching, differing): (Vec<_>, Vec<_>) = compared.into_iter().partition(|it| it.differences.is_empty());
         let matching: Vec<Candidate<'_>> = matching.into_iter().flat_map(|it| it.members).collect();
         stamped.remember(db, &matching)?;
-        let same: Arc<[Difference]> = Vec::new().into();
-        verdicts.compared(&same, quoted(db.connection(), &stored)?);
-        verdicts.compared(&same, quoted(db.connection(), &matching)?);
-        for Compared { members, differences } in self.confirm(db, differing, &stamped, &mut changed)? {
-            verdicts.compared(&differences, quoted(db.connection(), &members)?);
+        let same = Compared { members: stored.into_iter().chain(matching).collect(), differences: Vec::new().into() };
+        let differing = self.confirm(db, differing, &stamped, &mut changed)?;
+        let compared: Vec<Compared<'_>> = std::iter::once(same).chain(differing).collect();
+        let own_names = own_names(db.connection(), compared.iter().flat_map(|it| &it.members))?;
+        for Compared { members, differences } in &compared {
+            let member = |it: &Candidate<'_>| {
+                Some(Member { name: it.name().clone(), own_name: own_names.get(&it.oid)?.clone() })
+            };
+            verdicts.compared(differences, members.iter().filter_map(member));
         }
         Ok(changed)
     }
@@ -215,8 +219,11 @@ fn read(db: &mut Database, oids: &[u32]) -> Result<HashMap<u32, Result<Structure
     }
 }
 
-/// The names of schemas as the server quotes them. A schema that does not exist is not in the result.
-fn quoted(conn: &mut PgConnection, candidates: &[Candidate<'_>]) -> Result<Vec<Member>, Error> {
+/// The names of the candidates' schemas as the server quotes them, by oid. A schema that does not exist is not in the result.
+fn own_names<'a>(
+    conn: &mut PgConnection,
+    candidates: impl Iterator<Item = &'a Candidate<'a>>,
+) -> Result<HashMap<u32, String>, Error> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Oid)]
@@ -224,19 +231,17 @@ fn quoted(conn: &mut PgConnection, candidates: &[Candidate<'_>]) -> Result<Vec<M
         #[diesel(sql_type = Text)]
         own_name: String,
     }
-    let mut members = Vec::with_capacity(candidates.len());
-    for chunk in candidates.chunks(CHUNK) {
-        let oids: Vec<u32> = chunk.iter().map(|candidate| candidate.oid).collect();
+    let oids: Vec<u32> = candidates.map(|candidate| candidate.oid).collect();
+    let mut names = HashMap::with_capacity(oids.len());
+    for chunk in oids.chunks(CHUNK) {
         let rows: Vec<Row> = sql_query(
             "SELECT oid, pg_catalog.quote_ident(nspname::pg_catalog.text) AS own_name FROM pg_catalog.pg_namespace \
              WHERE oid = ANY ($1)",
         )
-        .bind::<Array<Oid>, _>(&oids)
+        .bind::<Array<Oid>, _>(chunk)
         .load(conn)
         .map_err(Error::doing("read the names of schemas"))?;
-        let names: HashMap<u32, &TenantName> =
-            chunk.iter().map(|candidate| (candidate.oid, candidate.name())).collect();
-        members.extend(rows.into_iter().map(|row| Member { name: names[&row.oid].clone(), own_name: row.own_name }));
+        names.extend(rows.into_iter().map(|row| (row.oid, row.own_name)));
     }
-    Ok(members)
+    Ok(names)
 }

@@ -17,7 +17,7 @@ CROSS JOIN LATERAL (
         )::bigint AS bytes
     FROM pg_catalog.pg_depend AS d
     CROSS JOIN LATERAL (
-        SELECT c.oid, c.relname, c.relkind, c.reltuples, c.relpages, c.reltoastrelid
+        SELECT c.oid, c.relname, c.relkind, c.reltuples, c.reltoastrelid
         FROM pg_catalog.pg_class AS c
         WHERE c.oid = d.objid AND c.tableoid = d.classid
         OFFSET 0

@@ -150,8 +150,12 @@ impl Builder<'_> {
     /// The column's sequence goes with its being an identity column.
     pub(super) fn leave_identity(&mut self, sequence: &Object) {
         let Some((table, column)) = owning(sequence) else { return };
-        let sql = format!("ALTER TABLE {} ALTER COLUMN {} DROP IDENTITY", self.whole(&table), ident(&column));
-        let loss = format!("the current value of the sequence of {}.{}", ident(&table), ident(&column));
+        self.drop_identity(&table, &column);
+    }
+
+    fn drop_identity(&mut self, table: &str, column: &str) {
+        let sql = format!("ALTER TABLE {} ALTER COLUMN {} DROP IDENTITY", self.whole(table), ident(column));
+        let loss = format!("the current value of the sequence of {}.{}", ident(table), ident(column));
         self.lose(Phase::Alter, sql, "the number that its sequence has come to would be lost", loss);
     }
 
@@ -328,12 +332,7 @@ impl Builder<'_> {
         let Some(table) = column.identity.on.clone() else { return };
         match (there, column.text("identity")) {
             (Some(_), Some(kind)) => self.alter_column_by(column, &format!("SET GENERATED {}", when(kind))),
-            (Some(_), None) => {
-                let name = ident(&column.identity.name);
-                let sql = format!("ALTER TABLE {} ALTER COLUMN {name} DROP IDENTITY", self.whole(&table));
-                let loss = format!("the current value of the sequence of {}.{name}", ident(&table));
-                self.lose(Phase::Alter, sql, "the number that its sequence has come to would be lost", loss);
-            }
+            (Some(_), None) => self.drop_identity(&table, &column.identity.name),
             (None, Some(_)) => self.add_identity(column, &table),
             (None, None) => {}
         }

@@ -4,7 +4,7 @@ use super::Phase;
 use super::builder::Builder;
 use super::text::{ident, list, literal, number, options, parts};
 use crate::drift::difference::Difference;
-use crate::structure::{Identity, Object, ObjectKind as Kind};
+use crate::structure::{Identity, Object, ObjectKind as Kind, Structure};
 
 impl Builder<'_> {
     /// Makes an object as it is expected, with all that belongs to it.
@@ -272,4 +272,12 @@ pub(super) fn owning(sequence: &Object) -> Option<(String, String)> {
         [table, column] => Some((table.clone(), column.clone())),
         _ => None,
     }
+}
+
+/// The columns of a table in a structure, in their order.
+pub(super) fn columns_in<'a>(structure: &'a Structure, table: &'a str) -> Vec<&'a Object> {
+    let mut columns: Vec<&Object> =
+        structure.children(table).filter(|object| object.identity.kind == Kind::Column).collect();
+    columns.sort_by_key(|column| number(column, "position"));
+    columns
 }

@@ -218,7 +218,6 @@ impl Run<'_> {
             Err(_) => None,
         };
         self.conn.batch_execute("ROLLBACK TO SAVEPOINT dismantle; RELEASE SAVEPOINT dismantle").map_err(&own)?;
-        self.conn.batch_execute(&self.settings).map_err(&own)?;
         Ok(found)
     }
 

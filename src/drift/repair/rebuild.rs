@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::builder::Builder;
-use super::common::{is_inherited, owning};
-use super::text::{ident, literal, mentions, number};
+use super::common::{columns_in, is_inherited, owning};
+use super::text::{ident, literal, mentions};
 use super::{Phase, Statement};
 use crate::drift::difference::{Aspect, Difference};
 use crate::structure::{Identity, Object, ObjectKind as Kind};
@@ -286,11 +286,8 @@ impl Builder<'_> {
     }
 
     fn is_partition_of_lost(&self, table: &Identity, lost: &BTreeSet<Identity>) -> bool {
-        let Some(there) = self.there(table).filter(|there| there.text("partition_bound").is_some()) else {
-            return false;
-        };
-        let parent = there.text("inherits").and_then(|parent| super::text::parts(parent).pop());
-        parent.is_some_and(|name| lost.contains(&Identity { kind: Kind::Table, on: None, name }))
+        self.parent_of_partition(&table.name)
+            .is_some_and(|name| lost.contains(&Identity { kind: Kind::Table, on: None, name }))
     }
 
     /// Copies a table, and the values of its identity columns' sequences.
@@ -302,10 +299,9 @@ impl Builder<'_> {
         let temporary = next();
         let mut columns = Vec::new();
         let mut values = Vec::new();
-        let mut children: Vec<&Object> =
-            self.actual.children(&table.name).filter(|object| object.identity.kind == Kind::Column).collect();
-        children.sort_by_key(|column| number(column, "position"));
-        for column in children.into_iter().filter(|column| column.text("generated").is_none()) {
+        for column in
+            columns_in(self.actual, &table.name).into_iter().filter(|column| column.text("generated").is_none())
+        {
             let (name, kind) = (ident(&column.identity.name), column.text("type").unwrap_or_default());
             // The temporary table must not depend on a type of the tenant's.
             let own = kind.contains(&format!("{}.", self.actual.own_name));

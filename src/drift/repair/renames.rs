@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::builder::Builder;
-use super::text::{ident, number};
+use super::common::columns_in;
+use super::text::ident;
 use super::{Phase, Statement};
 use crate::drift::difference::Aspect;
 use crate::structure::{Identity, Object, ObjectKind as Kind, Structure};
@@ -124,9 +125,6 @@ impl Builder<'_> {
 
 /// Names and types of a table's columns, in order.
 fn columns(structure: &Structure, table: &str) -> Vec<(String, String)> {
-    let mut columns: Vec<&Object> =
-        structure.children(table).filter(|object| object.identity.kind == Kind::Column).collect();
-    columns.sort_by_key(|column| number(column, "position"));
-    let column = |column: &&Object| (column.identity.name.clone(), column.text("type").unwrap_or_default().to_owned());
-    columns.iter().map(column).collect()
+    let column = |column: &Object| (column.identity.name.clone(), column.text("type").unwrap_or_default().to_owned());
+    columns_in(structure, table).into_iter().map(column).collect()
 }

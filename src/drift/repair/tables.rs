@@ -2,8 +2,8 @@
 
 use super::Phase;
 use super::builder::Builder;
-use super::common::{is_inherited, owning};
-use super::text::{change_of_options, ident, list, literal, number};
+use super::common::{columns_in, is_inherited, owning};
+use super::text::{change_of_options, ident, list, literal};
 use crate::structure::{Identity, Object, ObjectKind as Kind};
 
 /// What a new table gets by statements of its own.
@@ -14,7 +14,6 @@ impl Builder<'_> {
         let name = &table.identity.name;
         let whole = self.whole(name);
         self.make(Phase::Table, &whole, self.table_as_created(table));
-        // A type's name stands in columns without quotes that it does not need; so does the row type of a table.
         self.restore_rows(table);
         self.dress(table);
         for fact in SET_LATER {
@@ -54,10 +53,7 @@ impl Builder<'_> {
     }
 
     pub(super) fn columns_of(&self, table: &str) -> Vec<Object> {
-        let columns = self.expected.children(table).filter(|object| object.identity.kind == Kind::Column);
-        let mut columns: Vec<Object> = columns.cloned().collect();
-        columns.sort_by_key(|column| number(column, "position"));
-        columns
+        columns_in(&self.expected, table).into_iter().cloned().collect()
     }
 
     fn table_as_created(&self, table: &Object) -> String {

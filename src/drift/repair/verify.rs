@@ -115,7 +115,6 @@ fn in_transaction(
         conn,
         trial,
         options: Options { version, allow_data_loss: trial.allow_data_loss },
-        settings,
         timeout,
         statements: planned.statements.clone(),
         ran: Vec::new(),
@@ -166,8 +165,6 @@ pub(super) struct Run<'a> {
     pub(super) conn: &'a mut PgConnection,
     pub(super) trial: &'a Trial<'a>,
     pub(super) options: Options,
-    /// What sets the path and the limits, again after each reading of the structure.
-    pub(super) settings: String,
     timeout: Duration,
     pub(super) statements: Vec<Statement>,
     /// What has run, in order.
@@ -206,7 +203,6 @@ impl Run<'_> {
                 return Ok(Err(locked));
             }
             self.structure = self.trial.read(self.conn, version)?;
-            self.conn.batch_execute(&self.settings).map_err(&own)?;
             let compared = Compared { structure: self.structure.clone(), ..self.trial.compared.clone() };
             self.left = compared.diff().differences;
             self.left.retain(|difference| !(self.trial.accepted)(difference));

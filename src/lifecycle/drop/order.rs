@@ -135,13 +135,19 @@ pub(super) fn locks_of(conn: &mut PgConnection, schemas: &[u32]) -> QueryResult<
     Ok(rows.into_iter().map(|Row { schema, locks }| (schema, locks)).collect())
 }
 
+macro_rules! by_index {
+    () => {
+        "SET LOCAL enable_seqscan TO off; SET LOCAL jit TO off;"
+    };
+}
+
 /// Settings of a transaction that reads catalogs. A scan of a whole catalog takes as long as the fleet is large, and the
 /// planner may choose one where most rows of a column have the same value, as `pg_constraint.contypid` has. Compiling such
 /// a query takes longer than running it.
-pub(super) const BY_INDEX: &str = "SET LOCAL enable_seqscan TO off; SET LOCAL jit TO off;";
+pub(super) const BY_INDEX: &str = by_index!();
 
-/// Begins a transaction that reads catalogs.
-pub(super) const BEGIN_READING: &str = "BEGIN READ ONLY; SET LOCAL enable_seqscan TO off; SET LOCAL jit TO off";
+/// Begins a transaction that reads catalogs, with [`BY_INDEX`].
+pub(super) const BEGIN_READING: &str = concat!("BEGIN READ ONLY; ", by_index!());
 
 /// Runs a query about schemas in a transaction that `begin` begins, and rolls it back.
 pub(super) fn read<R: QueryableByName<Pg> + 'static>(

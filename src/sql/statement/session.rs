@@ -24,22 +24,14 @@ impl Statement<'_> {
         if super::creates_routine(&tokens) {
             return None;
         }
-        // A list instead of recursion: blocks may be nested deeper than the stack.
-        let runs_code = begins(&tokens, "DO");
-        let mut bodies: Vec<String> = Vec::new();
         if let Some(left) = called(&tokens) {
             return Some(left);
         }
-        if runs_code {
-            bodies.extend(tokens.iter().filter_map(Token::constant));
+        if !begins(&tokens, "DO") {
+            return None;
         }
-        while let Some(body) = bodies.pop() {
-            let inner: Vec<Token<'_>> = Lexer::new(&body).map_while(Result::ok).collect();
-            if let Some(left) = called(&inner) {
-                return Some(left);
-            }
-        }
-        None
+        let body = |body: String| called(&Lexer::new(&body).map_while(Result::ok).collect::<Vec<Token<'_>>>());
+        tokens.iter().filter_map(Token::constant).find_map(body)
     }
 }
 
