@@ -1,4 +1,5 @@
-//! What takes no lock: objects that are created, replaced or granted outside a schema, by the catalogs that they are in.
+//! Changes that leave no lock in `pg_locks`: what `CREATE`, `CREATE OR REPLACE` and `GRANT` do outside the tenant, found in
+//! the catalogs by the rows that the transaction wrote.
 
 use crate::name::SchemaName;
 use crate::sql::quote::Literal;

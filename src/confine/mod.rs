@@ -57,8 +57,8 @@ pub(crate) fn scrutiny<'a>(scripts: impl IntoIterator<Item = &'a Script>, neighb
     }
 }
 
-/// An oid that the server handed out just now. What a transaction creates later has one behind it, until the server has
-/// handed out all four billion and begins again.
+/// An oid that the server handed out just now. What a transaction creates later has a greater one, until the counter of
+/// the server wraps around after four billion.
 ///
 /// Leaves nothing: the large object that takes the oid is rolled back. Not in a transaction.
 pub(crate) fn read_horizon(conn: &mut PgConnection) -> QueryResult<u32> {
@@ -75,8 +75,8 @@ impl Guard<'_> {
     }
 
     /// Conditions in PL/pgSQL for the end of the transaction, which raise [`Objection::Outside`] with the objects
-    /// outside that were changed. [`Scrutiny::Quick`] wants a path that leads to the tenant's schema alone, before the
-    /// catalog's end; [`Scrutiny::Thorough`] one that leads to the catalog.
+    /// outside that were changed. [`Scrutiny::Quick`] needs a `search_path` of the tenant's schema alone,
+    /// [`Scrutiny::Thorough`] one of `pg_catalog`.
     pub(crate) fn conditions(&self) -> Option<String> {
         match self.scrutiny {
             Scrutiny::None => None,

@@ -53,7 +53,7 @@ fn writable_guard(schema: &SchemaName) -> String {
     )
 }
 
-/// Both: statements in PL/pgSQL that lock a schema's ledger, and raise [`CHANGED`] unless it runs no code.
+/// Statements in PL/pgSQL that lock a schema's ledger, and raise [`CHANGED`] unless it runs no code.
 pub(crate) fn runs_no_code(schema: &SchemaName) -> String {
     format!("{} {}", lock(schema), writable_guard(schema))
 }

@@ -78,7 +78,7 @@ struct Piece {
 pub(crate) struct Batch {
     sql: String,
     scripts: Vec<Piece>,
-    /// What leads back to the settings of the transaction's beginning.
+    /// The `SET LOCAL` statements of the beginning of the transaction, sent again after a script that is not plain.
     settings: String,
     /// Whether scripts ran that are not [plain](crate::migration::Script), so that cursors may be open.
     ran_code: bool,
@@ -117,7 +117,7 @@ impl Batch {
         };
         let path = target.tenancy.path(target.schema);
         let schema = target.schema;
-        // On the tenant's path nothing is asked but where it leads to.
+        // While the path leads to the tenant, only `current_schema()` is asked; the other conditions run on `pg_catalog`.
         let on_path = |conditions: Vec<String>| -> Vec<String> {
             [path.guard(), path::CATALOG_IN_BLOCK.to_owned()].into_iter().chain(conditions).collect()
         };

@@ -12,9 +12,9 @@ pub(crate) enum Locks {
 /// What Diesel sets when it connects, which `RESET ALL` takes back.
 const DIESEL: &str = "SET TIME ZONE 'UTC'; SET CLIENT_ENCODING TO 'UTF8';";
 
-/// SQL that leads back to the session's beginning from within a transaction: settings, role, temporary tables, the last
-/// values of sequences, prepared statements and notifications, with [`CLOSE_CURSORS`] the parts of `DISCARD ALL`, which no
-/// transaction accepts.
+/// SQL that resets a session from within a transaction: settings, role, temporary tables, the last values of sequences,
+/// prepared statements and notifications. Together with [`CLOSE_CURSORS`] it does what `DISCARD ALL` does, which cannot run
+/// in a transaction.
 pub(crate) fn reset(locks: Locks) -> String {
     let unlock = match locks {
         Locks::All => " SELECT pg_catalog.pg_advisory_unlock_all();",
