@@ -27,49 +27,35 @@
 //! ```
 
 pub mod cli;
-pub mod drift;
 pub mod health;
-pub mod integrity;
-pub mod ledger;
-pub mod lifecycle;
 pub mod lint;
 pub mod local;
 pub mod migration;
-pub mod migrator;
+pub mod operations;
 pub mod postgres;
-pub mod reference;
-pub mod runs;
-pub mod structure;
-pub mod tracker;
+pub mod record;
+pub mod schema;
+pub mod tenants;
 
 mod confine;
 mod database;
 mod error;
-mod failure;
-mod fleet;
-mod fleet_lock;
-mod lock_holder;
-mod name;
+mod model;
+mod run;
 mod sql;
-mod tenancy;
 mod text;
-mod watch;
-mod workers;
 
-pub use database::{DEFAULT_JOBS, Database};
-pub use error::Error;
-pub use failure::{Failed, TenantError};
-pub use fleet::{Fleet, InvalidRow, Misnamed, Schema, Tenant};
-pub use fleet_lock::{FleetHolder, NoShard, Shard};
-pub use lifecycle::{CreateError, create_tenant};
-pub use lock_holder::LockHolder;
+pub use database::{Actor, DEFAULT_JOBS, Database, KEEP, ParseShardError, Shard, Stop};
+pub use error::{
+    BlockingSession, ChangeKind, Contention, Effect, Error, Failed, FailedStatement, FleetHolder, MigrationChange,
+    MigrationChanges, MigrationFailure, ReferenceError, TenantError,
+};
 pub use migration::{Embedded, LoadError, Migration, MigrationSet, Version, VersionRange};
-pub use name::{NameError, SchemaName, TenantName};
-pub use postgres::{CHUNK, Connector, DatabaseUrl};
-pub use tenancy::{Limits, RunAs, Tenancy};
-pub use tracker::State;
-pub use watch::Holder;
-pub use workers::{Observer, Stop};
+pub use model::{MAX_BYTES, NameError, SchemaName, State, TenantName, Unfinished, UnknownState};
+pub use operations::{CreateError, create_tenant};
+pub use postgres::{CHUNK, Connector, DatabaseUrl, LockHolder};
+pub use run::Observer;
+pub use tenants::{Fleet, InvalidRow, Limits, Misnamed, RunAs, Schema, Tenancy, Tenant};
 
 /// Puts a directory of migrations into the binary: `embed_migrations!("$CARGO_MANIFEST_DIR/migrations/tenant")`.
 ///

@@ -9,8 +9,8 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Integer, Text};
-use tenantry::ledger::TABLE;
 use tenantry::migration::{Migration, Mode};
+use tenantry::tenants::ledger::TABLE;
 use tenantry::{MigrationSet, TenantName};
 
 /// How many ledgers a statement reads: as many as the library's.

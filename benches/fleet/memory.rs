@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use tenantry::migrator::Plan;
+use tenantry::operations::migrate::Plan;
 use tenantry::{Fleet, health};
 
 use crate::sets::Sets;

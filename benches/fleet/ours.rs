@@ -4,21 +4,21 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tenantry::health::{self, Health};
-use tenantry::lifecycle::{self, IfExists, IfMissing};
-use tenantry::migrator::{self, Plan, Rollout};
+use tenantry::operations::migrate::{self, Plan, Rollout};
+use tenantry::operations::{self, IfExists, IfMissing};
 use tenantry::{Connector, Database, Fleet, SchemaName, Stop, Tenancy, TenantName};
 
 /// Puts the tracker into an empty database.
 pub fn prepare(url: &str, tenancy: &Tenancy) -> Result<()> {
-    migrator::migrate_public(&mut connect(url, 1)?, tenancy, &Stop::default())?;
+    migrate::migrate_public(&mut connect(url, 1)?, tenancy, &Stop::default())?;
     Ok(())
 }
 
 /// Creates the tenants.
 pub fn create(url: &str, jobs: usize, tenancy: &Tenancy, names: &[TenantName]) -> Result<()> {
     let mut db = connect(url, jobs)?;
-    let plan = lifecycle::plan_create(&mut db, tenancy, names, IfExists::Fail)?;
-    let report = lifecycle::create(&mut db, tenancy, plan, &Stop::default(), &mut ())?;
+    let plan = operations::plan_create(&mut db, tenancy, names, IfExists::Fail)?;
+    let report = operations::create(&mut db, tenancy, plan, &Stop::default(), &mut ())?;
     ensure!(report.is_success() && report.done.len() == names.len(), "not all were created: {report:?}");
     Ok(())
 }
@@ -27,8 +27,8 @@ pub fn create(url: &str, jobs: usize, tenancy: &Tenancy, names: &[TenantName]) -
 pub fn drop(url: &str, jobs: usize, tenancy: &Tenancy, names: &[TenantName]) -> Result<()> {
     let mut db = connect(url, jobs)?;
     let names: Vec<SchemaName> = names.iter().map(|name| name.schema().clone()).collect();
-    let plan = lifecycle::plan_drop(&mut db, tenancy, &names, false, IfMissing::Fail)?;
-    let report = lifecycle::drop_tenants(&mut db, tenancy, plan, &Stop::default(), &mut ())?;
+    let plan = operations::plan_drop(&mut db, tenancy, &names, false, IfMissing::Fail)?;
+    let report = operations::drop_tenants(&mut db, tenancy, plan, &Stop::default(), &mut ())?;
     ensure!(report.dropped.len() == names.len(), "not all were dropped: {report:?}");
     Ok(())
 }
@@ -44,7 +44,7 @@ pub fn roll_out(url: &str, jobs: usize, tenancy: &Tenancy, tenants: usize) -> Re
 pub fn messages(url: &str, tenancy: &Tenancy) -> Result<Vec<String>> {
     let mut db = connect(url, 1)?;
     // The messages make sure that what they apply is recorded.
-    tenantry::integrity::record(&mut db, tenancy)?;
+    tenantry::record::integrity::record(&mut db, tenancy)?;
     let fleet = Fleet::read(db.connection(), tenancy.tenant_migrations())?;
     let plan = Plan::of(fleet, tenancy.tenant_migrations(), |_| true);
     plan.migrate.iter().map(|planned| planned.message(tenancy).context("not one transaction")).collect()
@@ -97,7 +97,7 @@ fn migrate(db: &mut Database, tenancy: &Tenancy) -> Result<usize> {
     db.require_writable(tenancy)?;
     let fleet = Fleet::read(db.connection(), tenancy.tenant_migrations())?;
     let plan = Plan::of(fleet, tenancy.tenant_migrations(), |_| true);
-    let report = migrator::migrate(db, tenancy, plan, &Rollout::default(), &Stop::default(), &mut ())?;
+    let report = migrate::migrate(db, tenancy, plan, &Rollout::default(), &Stop::default(), &mut ())?;
     ensure!(report.is_success(), "not all were migrated: {report:?}");
     Ok(report.done.len())
 }

@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use tenantry::drift::{self, Stamps};
 use tenantry::health::{self, Options};
-use tenantry::reference::{Reference, Source};
+use tenantry::schema::drift::{self, Stamps};
+use tenantry::schema::reference::{Reference, Source};
 use tenantry::{Tenancy, TenantName};
 
 use crate::ours::{self, is_well};

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use clap::ArgMatches;
 
 use super::settings::given;
-use crate::runs::Actor;
+use crate::database::Actor;
 
 /// This process, with the arguments that it was given: the program, then what follows, of which `matches` were made.
 pub(super) fn of_process(arguments: &[OsString], matches: &ArgMatches) -> Actor {

@@ -11,9 +11,9 @@ use similar::{ChangeTag, TextDiff};
 
 use super::context::{Context, Usage, shell_word};
 use super::output::Output;
-use crate::drift::{Accepted, Difference, Level, Pattern};
-use crate::name::TenantName;
-use crate::reference::Source;
+use crate::model::TenantName;
+use crate::schema::drift::{Accepted, Difference, Level, Pattern};
+use crate::schema::reference::Source;
 
 /// Where the patterns are that hold for the whole repository.
 const IGNORE_FILE: &str = ".tenantry-ignore";

@@ -10,14 +10,11 @@ use super::interrupt;
 use super::output::{Output, Verbosity, count};
 use super::project;
 use super::settings::Settings;
-use crate::database::Database;
-use crate::fleet::Tenant;
-use crate::integrity;
+use crate::database::{Actor, Database, Stop};
 use crate::migration::MigrationSet;
 use crate::postgres::{Connector, DatabaseUrl};
-use crate::runs::Actor;
-use crate::tenancy::{Limits, RunAs, Tenancy};
-use crate::workers::Stop;
+use crate::record::integrity;
+use crate::tenants::{Limits, RunAs, Tenancy, Tenant};
 
 /// What a command works with.
 pub(crate) struct Context {

@@ -6,8 +6,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::exit::INTERRUPTED;
 use super::output::{self, to_stderr};
+use crate::database::Stop;
 use crate::text;
-use crate::workers::Stop;
 
 /// Whether running tenants finish first.
 static GRACEFUL: AtomicBool = AtomicBool::new(false);

@@ -7,8 +7,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::interrupt;
 use super::output::{Output, Verbosity, count, thousands};
-use crate::failure::TenantError;
-use crate::workers::Observer;
+use crate::error::TenantError;
+use crate::run::workers::Observer;
 
 /// Shows a run.
 pub(crate) struct Progress {

@@ -12,12 +12,11 @@ use super::context::{Context, Usage, exit_of};
 use super::exit::Exit;
 use super::interrupt;
 use super::output::{Output, Verbosity, count, thousands};
-use crate::error::Error;
-use crate::failure::{Attempts, Effect, Failed, MigrationFailure, TenantError, without_name};
+use crate::error::{Attempts, Effect, Error, Failed, MigrationFailure, TenantError, without_name};
 use crate::local::LocalError;
 use crate::migration::LoadError;
-use crate::migrator::{Ended, Report};
-use crate::name::NameError;
+use crate::model::NameError;
+use crate::operations::migrate::{Ended, Report};
 use crate::postgres::{ParseUrlError, ServerMessage};
 use crate::text::{self, MAX_KEPT, MAX_SHOWN};
 

@@ -2,7 +2,7 @@
 
 use super::arguments::Selection;
 use super::steps::Steps;
-use crate::migrator::{Ended, Report};
+use crate::operations::migrate::{Ended, Report};
 
 /// What that command is made of.
 pub(crate) struct Resume<'a> {

@@ -7,7 +7,7 @@ use regex::Regex;
 
 use super::context::{Context, Usage, shell_word};
 use crate::database::Database;
-use crate::runs::{self, Recorded, Retry};
+use crate::record::runs::{self, Recorded, Retry};
 
 /// The tenants that a run failed for, or deferred, for the command that is to try them again. Of a run that did something
 /// else they are not where this command would begin: what a migration never reached is not to be reverted.

@@ -9,7 +9,7 @@ use clap::{ArgAction, ArgMatches, Args, ValueEnum};
 
 use super::context::shell_word;
 use crate::database::DEFAULT_JOBS;
-use crate::name::SchemaName;
+use crate::model::SchemaName;
 
 /// The settings.
 #[derive(Debug, Clone, Args)]

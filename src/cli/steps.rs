@@ -11,12 +11,11 @@ use super::comparing::accepted_by_file;
 use super::context::{Context, Usage, shell_word};
 use super::resume::only;
 use super::retry;
-use crate::database::Database;
-use crate::fleet::Tenant;
-use crate::fleet_lock::Shard;
-use crate::migrator::{Canary, Ended, MaxFailures, Report, Rollout};
-use crate::name::TenantName;
-use crate::runs::Retry;
+use crate::database::{Database, Shard};
+use crate::model::TenantName;
+use crate::operations::migrate::{Canary, Ended, MaxFailures, Report, Rollout};
+use crate::record::runs::Retry;
+use crate::tenants::Tenant;
 
 /// How a command goes through the fleet.
 #[derive(Debug, clap::Args)]
@@ -107,7 +106,7 @@ impl Steps {
             Order::Name => {}
             Order::Created => plan.sort_by_key(|planned| tenant(planned).created_at),
             Order::Size => {
-                let sizes = crate::fleet::sizes(db.connection())?;
+                let sizes = crate::tenants::fleet::sizes(db.connection())?;
                 let size = |oid: Option<u32>| oid.and_then(|oid| sizes.get(&oid)).copied().unwrap_or(0);
                 plan.sort_by_key(|planned| size(tenant(planned).schema_oid()));
             }

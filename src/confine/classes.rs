@@ -1,7 +1,7 @@
 //! Changes that leave no lock in `pg_locks`: what `CREATE`, `CREATE OR REPLACE` and `GRANT` do outside the tenant, found in
 //! the catalogs by the rows that the transaction wrote.
 
-use crate::name::SchemaName;
+use crate::model::SchemaName;
 use crate::sql::quote::Literal;
 
 /// Which rows of a catalog are objects outside the tenant.

@@ -17,7 +17,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Oid, Text};
 
 use crate::migration::Script;
-use crate::name::SchemaName;
+use crate::model::SchemaName;
 use crate::postgres::{Objection, ServerMessage};
 use crate::sql::quote::{Identifier, Literal};
 

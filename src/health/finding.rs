@@ -3,13 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::failure::TenantError;
-use crate::fleet::{InvalidRow, Misnamed};
-use crate::integrity::Change;
-use crate::lifecycle::Orphan;
-use crate::name::TenantName;
+use crate::error::{MigrationChange, TenantError};
+use crate::model::{State, TenantName, Unfinished};
+use crate::operations::Orphan;
 use crate::sql::quote::Identifier;
-use crate::tracker::{State, Unfinished};
+use crate::tenants::{InvalidRow, Misnamed};
 
 /// The kind of a finding. The names are stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -170,7 +168,7 @@ impl Finding {
         Self::of_database(Kind::TrackerBehind, message.to_owned(), Vec::new(), fix)
     }
 
-    pub(super) fn migration_changed(change: &Change) -> Self {
+    pub(super) fn migration_changed(change: &MigrationChange) -> Self {
         let fix = Fix::Command(change.accept(), change.hint());
         Self::of_database(Kind::MigrationChanged, change.summary(), vec![change.version.to_string()], fix)
     }

@@ -8,14 +8,14 @@ use std::collections::{BTreeSet, HashSet};
 use diesel::pg::PgConnection;
 
 use crate::database::Database;
-use crate::drift::{self, Drift, Stamps};
-use crate::error::Error;
-use crate::fleet::{Fleet, Tenant};
+use crate::error::{Error, ReferenceError};
 use crate::migration::MigrationSet;
-use crate::name::TenantName;
-use crate::reference::{self, Reference, Source, Unavailable};
-use crate::tenancy::Tenancy;
-use crate::{integrity, ledger, lifecycle, tracker};
+use crate::model::TenantName;
+use crate::operations;
+use crate::record::integrity;
+use crate::schema::drift::{self, Drift, Stamps};
+use crate::schema::reference::{self, Reference, Source};
+use crate::tenants::{Fleet, Tenancy, Tenant, ledger, tracker};
 
 pub use finding::{Finding, Kind, UnknownKind};
 
@@ -91,7 +91,9 @@ pub fn check(
     // A tenant that is migrated during the check is compared, too.
     wanted.insert(set.iter().map(|migration| migration.version().as_str().to_owned()).collect());
     let reference = Reference::from_source(db, tenancy, &options.reference, &wanted)?;
-    if let Err(why @ (Unavailable::Failed { folder, .. } | Unavailable::ChangesOutside { folder, .. })) = &reference {
+    if let Err(why @ (ReferenceError::Failed { folder, .. } | ReferenceError::ChangesOutside { folder, .. })) =
+        &reference
+    {
         health.findings.push(Finding::reference_failed(folder, why.to_string()));
     }
     check_surroundings(db, tenancy, reference.as_ref().ok(), &choose, &mut health)?;
@@ -186,7 +188,7 @@ fn check_surroundings(
         health.findings.extend(checks::ledger_in_public(stray));
     }
     let tables = reference.map(Reference::tables_now).unwrap_or_default();
-    let orphans = lifecycle::orphans(conn, tenancy.tenant_migrations(), &tables)?;
+    let orphans = operations::orphans(conn, tenancy.tenant_migrations(), &tables)?;
     health.findings.extend(orphans.iter().filter(|orphan| choose(orphan.name.as_str())).map(Finding::orphan));
     Ok(())
 }

@@ -32,7 +32,7 @@ use std::rc::Rc;
 
 use crate::migration::{MigrationSet, Script, Version};
 use crate::sql::statement::Statement;
-use crate::tenancy::Tenancy;
+use crate::tenants::Tenancy;
 
 use acceptance::{Acceptance, acceptances};
 use code::Parsed;

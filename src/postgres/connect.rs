@@ -13,10 +13,10 @@ use diesel::sql_types::{Bool, Text};
 use diesel::{QueryResult, RunQueryDsl};
 use scheduled_thread_pool::ScheduledThreadPool;
 
+use super::Error;
 use super::url::DatabaseUrl;
 use super::{path, pooler};
-use crate::error::Error;
-use crate::lock_holder::APPLICATION;
+use crate::postgres::lock_holder::APPLICATION;
 
 /// Opens connections to one database. It is what r2d2 calls a connection manager.
 #[derive(Debug, Clone)]

@@ -2,6 +2,8 @@
 
 pub(crate) mod condition;
 pub mod connect;
+mod error;
+pub(crate) mod lock_holder;
 pub mod message;
 pub(crate) mod objection;
 pub mod path;
@@ -13,6 +15,8 @@ pub mod url;
 pub(crate) use condition::Condition;
 pub use connect::{Connector, Session};
 pub(crate) use connect::{READ_LIMITS, impatient};
+pub use error::Error;
+pub use lock_holder::LockHolder;
 pub use message::ServerMessage;
 pub(crate) use objection::{CHANGED, Objection};
 pub use path::SchemaPath;

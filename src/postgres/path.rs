@@ -9,7 +9,7 @@ use diesel::pg::PgConnection;
 use diesel::sql_types::Text;
 use diesel::{QueryResult, RunQueryDsl};
 
-use crate::name::SchemaName;
+use crate::model::SchemaName;
 use crate::sql::quote::{Identifier, Literal};
 
 /// A schema, and the schemas of extensions behind it, as a `search_path`.

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Bool, Integer};
 
-use crate::error::Error;
+use super::Error;
 
 /// How many connections are opened at most to find out.
 const MOST: usize = 32;

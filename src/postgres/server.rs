@@ -4,7 +4,7 @@ use diesel::pg::PgConnection;
 use diesel::sql_types::{BigInt, Bool, Integer, Text};
 use diesel::{QueryableByName, RunQueryDsl, sql_query};
 
-use crate::error::Error;
+use super::Error;
 
 /// The oldest version of PostgreSQL that the project works with, as in `server_version_num`.
 pub const OLDEST_VERSION: i32 = 140_000;

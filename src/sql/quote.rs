@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::name::{SchemaName, TenantName};
+use crate::model::{SchemaName, TenantName};
 
 /// An identifier, always in double quotes.
 #[derive(Debug, Clone, Copy)]

@@ -7,7 +7,7 @@ use diesel::Connection;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use tenantry::local::Ephemeral;
-use tenantry::migrator::{self, Plan, Rollout};
+use tenantry::operations::migrate::{self, Plan, Rollout};
 use tenantry::{Connector, CreateError, Error, Fleet, Limits, MigrationSet, Stop, Tenancy, TenantError};
 
 use crate::adopt::url_of_a_stranger;
@@ -86,7 +86,7 @@ fn migrate(db: &Database, tenancy: &Tenancy) -> TenantError {
     let set = tenancy.tenant_migrations();
     let plan = Plan::of(Fleet::read(connected.connection(), set).unwrap(), set, |_| true);
     let mut report =
-        migrator::migrate(&mut connected, tenancy, plan, &Rollout::default(), &Stop::default(), &mut ()).unwrap();
+        migrate::migrate(&mut connected, tenancy, plan, &Rollout::default(), &Stop::default(), &mut ()).unwrap();
     assert_eq!((report.done.len(), report.failed.len()), (0, 1));
     report.failed.remove(0).error
 }
@@ -188,7 +188,7 @@ fn the_lock_of_the_recorded_migrations() {
     let tenancy = impatient(&migrations);
     let mut attacker = Attacker::of(&db);
     attacker.hold(RECORD);
-    tenantry::integrity::record(&mut connected(&db), &tenancy).unwrap();
+    tenantry::record::integrity::record(&mut connected(&db), &tenancy).unwrap();
     let error = migrate(&db, &tenancy);
     assert!(matches!(error, TenantError::RecordLocked { .. }), "{error}");
     attacker.assert_named(&error.to_string());
@@ -209,7 +209,7 @@ fn the_lock_of_the_public_schema() {
     attacker.hold("hashtextextended('tenantry:public', 0)");
     let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int);");
     let tenancy = impatient(&migrations);
-    let error = migrator::migrate_public(&mut connected(&db), &tenancy, &Stop::default()).unwrap_err();
+    let error = migrate::migrate_public(&mut connected(&db), &tenancy, &Stop::default()).unwrap_err();
     assert!(matches!(error, Error::Busy { .. }), "{error}");
     attacker.assert_named(&error.to_string());
 

@@ -36,6 +36,7 @@ mod races;
 mod reference;
 mod repair_plan;
 mod revert;
+mod rooms;
 mod runs;
 mod settings;
 mod structure;

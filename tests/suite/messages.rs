@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tenantry::migrator::{self, Plan, Rollout};
-use tenantry::reference::Reference;
+use tenantry::operations::migrate::{self, Plan, Rollout};
+use tenantry::schema::reference::Reference;
 use tenantry::{Connector, Database as Connected, Fleet, MigrationSet, Stop, Tenancy};
 
 use crate::create::set_up;
@@ -75,7 +75,7 @@ fn a_tenant_that_is_behind_costs_one_message() {
     let plan = Plan::of(fleet, tenancy.tenant_migrations(), |_| true);
     proxy.reset();
     let report =
-        migrator::migrate(&mut connected, &tenancy, plan, &Rollout::default(), &Stop::default(), &mut ()).unwrap();
+        migrate::migrate(&mut connected, &tenancy, plan, &Rollout::default(), &Stop::default(), &mut ()).unwrap();
     assert_eq!(report.done.len(), 40, "{:?}", report.failed);
     // A startup and two settings for each connection, now and then a commit that makes the others durable and a look at
     // their ledgers, and for the run what is recorded: the migrations, its begin and its end. Before the first

@@ -1,7 +1,7 @@
 //! `migrate-one` and `migrate-all`: only what is behind, whole or not at all, and exact about what failed.
 
 use diesel::connection::SimpleConnection;
-use tenantry::migrator::{Plan, Rollout, migrate};
+use tenantry::operations::migrate::{Plan, Rollout, migrate};
 
 use crate::assert_snapshot;
 use crate::create::{schemas, set_up};

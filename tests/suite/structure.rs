@@ -10,8 +10,8 @@ use diesel::connection::SimpleConnection;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
-use tenantry::drift::compare;
-use tenantry::structure::{self, Structure};
+use tenantry::schema::drift::compare;
+use tenantry::schema::structure::{self, Structure};
 use tenantry::{Connector, Database as Connected};
 
 use crate::adopt::url_of_a_stranger;

@@ -8,9 +8,9 @@ use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, Summary, ended};
-use crate::lifecycle::{self, Adopted};
 use crate::migration::Version;
-use crate::name::TenantName;
+use crate::model::TenantName;
+use crate::operations::{self, Adopted};
 
 /// Add existing schemas to the tracker, unchanged
 ///
@@ -34,7 +34,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let output = context.output();
     let mut progress = Progress::new(output, "adopted");
     let baseline = args.baseline.as_ref();
-    let report = lifecycle::adopt(&mut db, &tenancy, &args.names, baseline, &context.stop(), &mut progress)?;
+    let report = operations::adopt(&mut db, &tenancy, &args.names, baseline, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
     if output.is_json() {
         output.json(&Document::new(&report, context))?;

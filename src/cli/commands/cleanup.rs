@@ -10,7 +10,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report;
-use crate::lifecycle::{self, CleanupPlan, CleanupReport};
+use crate::operations::{self, CleanupPlan, CleanupReport};
 
 /// Reset the database: drop every tenant, revert the public migrations, drop the public ledger
 ///
@@ -34,7 +34,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     // Orphaned schemas are recognized by the migrations in their ledgers.
     let tenancy = if args.include_orphans { context.tenancy()? } else { context.tenancy_if_chosen()? };
     let mut db = context.database()?;
-    let plan = lifecycle::plan_cleanup(&mut db, &tenancy, args.include_orphans)?;
+    let plan = operations::plan_cleanup(&mut db, &tenancy, args.include_orphans)?;
     let output = context.output();
     let blocked = !plan.tenants.failed.is_empty();
     if args.dry_run {
@@ -65,7 +65,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     confirm(args.yes, "Type the database's name to go on:", Answer::Text(&database))?;
     let (foreign_versions, kept) = (plan.foreign_versions, plan.kept.clone());
     let mut progress = Progress::new(output, "dropped").in_steps(goes_in_steps(&plan.tenants));
-    let report = lifecycle::cleanup(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
+    let report = operations::cleanup(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
     if output.is_json() {
         output.json(&ReportOfCleanup::new(&report, context))?;

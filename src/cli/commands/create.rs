@@ -11,8 +11,8 @@ use crate::cli::exit::Exit;
 use crate::cli::progress::Progress;
 use crate::cli::report;
 use crate::cli::resume::SHORT;
-use crate::lifecycle::{self, IfExists};
-use crate::name::TenantName;
+use crate::model::TenantName;
+use crate::operations::{self, IfExists};
 
 /// Create tenants: schema, ledger, all migrations and tracker row, whole or not at all
 ///
@@ -41,12 +41,12 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let if_exists = if args.if_not_exists { IfExists::Leave } else { IfExists::Fail };
     let tenancy = context.tenancy()?;
     let mut db = context.database()?;
-    let plan = lifecycle::plan_create(&mut db, &tenancy, &names, if_exists)?;
+    let plan = operations::plan_create(&mut db, &tenancy, &names, if_exists)?;
     let mut progress = Progress::new(context.output(), "created");
     if !args.if_not_exists {
         progress = progress.resumed_by("repeat the command with --if-not-exists to resume");
     }
-    let report = lifecycle::create(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
+    let report = operations::create(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
     let left = report.to_try_again();
     let again = match &args.from {

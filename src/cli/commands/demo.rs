@@ -12,12 +12,12 @@ use crate::cli::Arguments;
 use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
 use crate::cli::progress::milliseconds;
-use crate::lifecycle::DropPlan;
+use crate::database::Stop;
 use crate::local::{DATABASE, Ephemeral};
-use crate::name::SchemaName;
-use crate::reference::Reference;
+use crate::model::SchemaName;
+use crate::operations::DropPlan;
+use crate::schema::reference::Reference;
 use crate::sql::quote::Identifier;
-use crate::workers::Stop;
 
 /// Play the whole story on a private server: set up, create, roll out, break, find, mend, drop, clean up
 #[derive(Debug, clap::Args)]
@@ -45,7 +45,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         let names = TENANTS.iter().map(|tenant| tenant.parse()).collect::<Result<Vec<SchemaName>, _>>()?;
         let server = db.server();
         let in_use = server.has_tracker || server.has_public_ledger || server.has_diesel_ledger;
-        if in_use || crate::lifecycle::any_exists(&mut db, &names)? {
+        if in_use || crate::operations::any_exists(&mut db, &names)? {
             return Err(Usage::with_hint(
                 "the database has a tracker, a public ledger, or schemas of the names that the demonstration uses",
                 "give an empty database, or leave out --in-database",
@@ -127,11 +127,11 @@ impl<'a> Story<'a> {
         let context = self.context.for_demo(self.url.clone(), None);
         let tenancy = context.tenancy()?;
         let mut db = context.database()?;
-        let mut plan = crate::lifecycle::plan_cleanup(&mut db, &tenancy, false)?;
+        let mut plan = crate::operations::plan_cleanup(&mut db, &tenancy, false)?;
         plan.tenants = DropPlan::default();
         self.paragraph(format_args!("$ {} cleanup --yes", self.context.program()));
         let begun = Instant::now();
-        let report = crate::lifecycle::cleanup(&mut db, &tenancy, plan, &Stop::default(), &mut ())?;
+        let report = crate::operations::cleanup(&mut db, &tenancy, plan, &Stop::default(), &mut ())?;
         if let Some(error) = report.failed {
             return Err(error.into());
         }

@@ -7,8 +7,8 @@ use crate::cli::comparing::{Comparing, fails, line_by_line, tell_unused};
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
-use crate::drift::{self, Diff, Difference, Level};
-use crate::name::TenantName;
+use crate::model::TenantName;
+use crate::schema::drift::{self, Diff, Difference, Level};
 
 /// Show how a tenant differs from the reference
 ///

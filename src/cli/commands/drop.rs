@@ -10,8 +10,8 @@ use crate::cli::output::{Output, count, size, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, Summary, ended};
 use crate::cli::resume::SHORT;
-use crate::lifecycle::{self, DropPlan, DropReport, Dropping, IfMissing, InSteps};
-use crate::name::SchemaName;
+use crate::model::SchemaName;
+use crate::operations::{self, DropPlan, DropReport, Dropping, IfMissing, InSteps};
 
 /// Drop tenants: schema and tracker row together, with all that is in the schema
 #[derive(Debug, clap::Args)]
@@ -41,7 +41,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let tenancy = context.tenancy_if_chosen()?;
     let mut db = context.database()?;
     let if_missing = if args.if_exists { IfMissing::Accept } else { IfMissing::Fail };
-    let plan = lifecycle::plan_drop(&mut db, &tenancy, &args.names, args.untracked, if_missing)?;
+    let plan = operations::plan_drop(&mut db, &tenancy, &args.names, args.untracked, if_missing)?;
     let output = context.output();
     if args.dry_run {
         context.show_migrations(&tenancy);
@@ -70,7 +70,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut progress = Progress::new(output, "dropped")
         .in_steps(goes_in_steps(&plan))
         .resumed_by("repeat the command with --if-exists to resume");
-    let report = lifecycle::drop_tenants(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
+    let report = operations::drop_tenants(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
     if output.is_json() {
         output.json(&ReportDocument::new(&report, context))?;

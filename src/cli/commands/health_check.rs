@@ -15,8 +15,8 @@ use crate::cli::comparing::{Comparing, tell_unused};
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
-use crate::drift::{Level, Pattern, Stamps};
 use crate::health::{self, Kind, Unchecked};
+use crate::schema::drift::{Level, Pattern, Stamps};
 use told::{Group, Item, Told, WARNING, summary};
 
 /// Check all tenants for problems and drift

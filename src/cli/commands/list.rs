@@ -9,12 +9,11 @@ use crate::cli::arguments::Matching;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
-use crate::error::Error;
-use crate::failure::TenantError;
-use crate::fleet::{Fleet, InvalidRow, Misnamed, Schema, Tenant};
-use crate::integrity;
+use crate::error::{Error, TenantError};
 use crate::migration::MigrationSet;
-use crate::tracker::schema_tracker;
+use crate::record::integrity;
+use crate::tenants::tracker::schema_tracker;
+use crate::tenants::{Fleet, InvalidRow, Misnamed, Schema, Tenant};
 
 /// List the tenants: name, state, version, pending migrations, and when the tracker first had them
 #[derive(Debug, clap::Args)]

@@ -12,13 +12,12 @@ use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, failures};
 use crate::cli::resume::Resume;
 use crate::cli::steps::Steps;
-use crate::fleet::Fleet;
 use crate::lint::{File, Finding, lint};
 use crate::migration::{MigrationSet, Version};
-use crate::migrator::{self, Plan, Report, Rollout};
-use crate::name::TenantName;
-use crate::runs::Retry;
-use crate::tenancy::Tenancy;
+use crate::model::TenantName;
+use crate::operations::migrate::{self, Plan, Report, Rollout};
+use crate::record::runs::Retry;
+use crate::tenants::{Fleet, Tenancy};
 
 /// Bring all tenants up to date; those that are, are not touched
 ///
@@ -66,7 +65,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     let rollout = Rollout { verify: args.verify, ..args.steps.rollout()? };
     let mut progress = Progress::new(context.output(), "migrated");
-    let report = migrator::migrate(&mut db, &tenancy, plan, &rollout, &stop, &mut progress)?;
+    let report = migrate::migrate(&mut db, &tenancy, plan, &rollout, &stop, &mut progress)?;
     std::mem::drop(progress);
     report::run(context, &report, "migrated", &args.again(&report))
 }
@@ -121,7 +120,7 @@ pub(super) fn show(context: &Context, plan: &Plan, tenancy: &Tenancy) -> Result<
     Ok(exit_of(plan.blocked.is_empty(), false))
 }
 
-fn from(planned: &migrator::Planned) -> Option<&str> {
+fn from(planned: &migrate::Planned) -> Option<&str> {
     planned.tenant.ledger().and_then(|ledger| ledger.version())
 }
 
@@ -172,7 +171,7 @@ struct PlannedDocument {
 
 impl<'a> Document<'a> {
     fn new(plan: &Plan, set: &MigrationSet, findings: &'a [Finding], context: &Context) -> Self {
-        let planned = |planned: &migrator::Planned| PlannedDocument {
+        let planned = |planned: &migrate::Planned| PlannedDocument {
             tenant: planned.tenant.name.to_string(),
             version: from(planned).map(str::to_owned),
             pending: planned.pending(set).iter().map(|index| set.at(*index).version().to_string()).collect(),

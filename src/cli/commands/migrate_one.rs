@@ -6,11 +6,11 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::progress::Progress;
 use crate::cli::report;
-use crate::failure::{Failed, TenantError};
-use crate::fleet::{self, Fleet};
+use crate::error::{Failed, TenantError};
 use crate::migration::Version;
-use crate::migrator::{self, Plan, Rollout};
-use crate::name::TenantName;
+use crate::model::TenantName;
+use crate::operations::migrate::{self, Plan, Rollout};
+use crate::tenants::{Fleet, schema_exists};
 
 use super::migrate_all::{show, what};
 
@@ -44,7 +44,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let tracked = !fleet.tenants.is_empty();
     let mut plan = Plan::of(fleet, set, |_| true);
     if !tracked {
-        let schema_exists = fleet::schema_exists(db.connection(), name)?;
+        let schema_exists = schema_exists(db.connection(), name)?;
         let error = TenantError::NotTracked { schema_exists };
         plan.blocked.push(Failed { tenant: name.to_string(), error });
     }
@@ -54,7 +54,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     let mut progress = Progress::new(context.output(), "migrated");
     let rollout = Rollout { verify: args.verify, ..Rollout::default() };
-    let report = migrator::migrate(&mut db, &tenancy, plan, &rollout, &context.stop(), &mut progress)?;
+    let report = migrate::migrate(&mut db, &tenancy, plan, &rollout, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
     let again = match tracked {
         true => format!("migrate-one {name}{}", what(args.to.as_ref(), args.verify)),

@@ -8,7 +8,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::cli::report;
 use crate::error::Error;
-use crate::migrator::{self, PublicReport};
+use crate::operations::migrate::{self, PublicReport};
 
 /// Apply the public migrations: the tracker, and the project's own
 #[derive(Debug, clap::Args)]
@@ -18,7 +18,7 @@ pub(super) fn run(_: Args, context: &Context) -> Result<Exit> {
     let tenancy = context.tenancy_of_public()?;
     let mut db = context.database()?;
     let stop = context.stop();
-    let report = match migrator::migrate_public(&mut db, &tenancy, &stop) {
+    let report = match migrate::migrate_public(&mut db, &tenancy, &stop) {
         // It was cancelled, or waited for others no longer.
         Err(error) if stop.is_requested() && !matches!(error, Error::PublicMigration(_)) => {
             report::error(context, &error.into());

@@ -10,8 +10,8 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::error::Error;
-use crate::name::TenantName;
-use crate::reference::{Applied, Reference, Source};
+use crate::model::TenantName;
+use crate::schema::reference::{Applied, Reference, Source};
 
 /// Print the structure that the tenant migrations produce, or save it for checks that may not make it themselves
 ///

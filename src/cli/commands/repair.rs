@@ -5,8 +5,9 @@ use serde::Serialize;
 
 use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
-use crate::integrity::{self, Change};
+use crate::error::MigrationChange;
 use crate::migration::VersionRange;
+use crate::record::integrity;
 
 /// Accept changed, deleted or out-of-order migrations
 ///
@@ -60,7 +61,7 @@ struct AcceptedDocument<'a> {
 }
 
 impl<'a> AcceptedDocument<'a> {
-    fn new(change: &'a Change) -> Self {
+    fn new(change: &'a MigrationChange) -> Self {
         Self {
             kind: change.kind.as_str(),
             version: change.version.as_str(),

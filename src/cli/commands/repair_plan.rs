@@ -8,11 +8,11 @@ use crate::cli::comparing::{Comparing, tell_unused};
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
-use crate::drift::repair::{About, Options, Plan, Trial, Tried, plan, verify};
-use crate::drift::{self, Diff, Difference};
 use crate::error::Error;
-use crate::name::TenantName;
-use crate::reference::Source;
+use crate::model::TenantName;
+use crate::schema::drift::repair::{About, Options, Plan, Trial, Tried, plan, verify};
+use crate::schema::drift::{self, Diff, Difference};
+use crate::schema::reference::Source;
 
 /// Print SQL that brings a tenant's structure back to the reference
 ///

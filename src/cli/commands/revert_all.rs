@@ -15,12 +15,11 @@ use crate::cli::report::{self, FailedDocument, failures};
 use crate::cli::resume::{Resume, only};
 use crate::cli::steps::Steps;
 use crate::database::Database;
-use crate::fleet::Fleet;
 use crate::migration::{MigrationSet, Version};
-use crate::migrator::{self, Back, RevertPlan, Reverting};
-use crate::name::TenantName;
-use crate::runs::Retry;
-use crate::tenancy::Tenancy;
+use crate::model::TenantName;
+use crate::operations::migrate::{self, Back, RevertPlan, Reverting};
+use crate::record::runs::Retry;
+use crate::tenants::{Fleet, Tenancy};
 
 /// Revert the newest migrations of all tenants with their down.sql, each tenant's in one transaction
 ///
@@ -108,7 +107,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         Some(to) => format!("repeat the command with{to} to resume"),
         None => "do not repeat it with the same --steps: it would revert finished tenants further".to_owned(),
     });
-    let report = migrator::revert(&mut db, &tenancy, plan, &rollout, &stop, &mut progress)?;
+    let report = migrate::revert(&mut db, &tenancy, plan, &rollout, &stop, &mut progress)?;
     std::mem::drop(progress);
     let again = match (resumed, args.back.steps) {
         (Some(what), _) => {

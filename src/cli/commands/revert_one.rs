@@ -7,10 +7,10 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::progress::Progress;
 use crate::cli::report;
-use crate::failure::{Failed, TenantError};
-use crate::fleet::{self, Fleet};
-use crate::migrator::{self, RevertPlan, Rollout};
-use crate::name::TenantName;
+use crate::error::{Failed, TenantError};
+use crate::model::TenantName;
+use crate::operations::migrate::{self, RevertPlan, Rollout};
+use crate::tenants::{Fleet, schema_exists};
 
 /// Revert the newest migrations of one tenant with their down.sql, in one transaction
 ///
@@ -40,7 +40,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let tracked = !fleet.tenants.is_empty();
     let mut plan = RevertPlan::of(fleet, set, &args.back.back(), |_| true)?;
     if !tracked {
-        let schema_exists = fleet::schema_exists(db.connection(), name)?;
+        let schema_exists = schema_exists(db.connection(), name)?;
         plan.blocked.push(Failed { tenant: name.to_string(), error: TenantError::NotTracked { schema_exists } });
     }
     context.warn_of_other_owners(plan.revert.iter().map(|reverting| &reverting.tenant));
@@ -50,7 +50,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     ask(context, &db.server().database, &plan, &tenancy, args.yes)?;
     let resumed = args.back.resumed(&plan);
     let mut progress = Progress::new(context.output(), "reverted");
-    let report = migrator::revert(&mut db, &tenancy, plan, &Rollout::default(), &context.stop(), &mut progress)?;
+    let report = migrate::revert(&mut db, &tenancy, plan, &Rollout::default(), &context.stop(), &mut progress)?;
     std::mem::drop(progress);
     let again = resumed.filter(|_| tracked).map(|to| format!("revert-one {name}{to}"));
     report::run(context, &report, "reverted", &again.unwrap_or_default())

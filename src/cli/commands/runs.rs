@@ -11,7 +11,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::milliseconds;
 use crate::cli::retry;
-use crate::runs::{self, Recorded, RecordedTenant};
+use crate::record::runs::{self, Recorded, RecordedTenant};
 use crate::text::{self, MAX_KEPT, MAX_SHOWN};
 
 /// List the runs that changed tenants, the newest first

@@ -3,12 +3,11 @@
 use serde::Serialize;
 
 use crate::cli::context::Context;
-use crate::failure::{Effect, Failed, MigrationFailure, TenantError};
-use crate::migrator::{Ended, Report};
-use crate::name::TenantName;
+use crate::error::{BlockingSession, Effect, Failed, MigrationFailure, TenantError};
+use crate::model::TenantName;
+use crate::operations::migrate::{Ended, Report};
 use crate::postgres::ServerMessage;
 use crate::text::{self, MAX_KEPT, MAX_SHOWN};
-use crate::watch::Holder;
 
 /// The JSON of a run.
 #[derive(Serialize)]
@@ -43,7 +42,7 @@ pub(crate) struct FailedDocument {
     migration: Option<MigrationDocument>,
     server: Option<ServerMessage>,
     /// Of one that is deferred: who held the lock.
-    holders: Vec<Holder>,
+    holders: Vec<BlockingSession>,
     hint: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 //! The last line of a run over a fleet: the number of tenants by outcome.
 
 use crate::cli::output::{Output, thousands};
-use crate::failure::Failed;
+use crate::error::Failed;
 
 /// The number of tenants by outcome. Zeros are omitted.
 pub(crate) struct Summary(String);

@@ -6,7 +6,7 @@ use squawk_syntax::{SyntaxKind, SyntaxNode};
 use super::Look;
 use crate::lint::code::{name, parts};
 use crate::lint::rule::Rule;
-use crate::name::SchemaName;
+use crate::model::SchemaName;
 use crate::sql::statement::identifiers;
 
 /// The schemas that a migration may name.

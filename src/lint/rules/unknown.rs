@@ -3,7 +3,7 @@
 use super::Look;
 use crate::lint::names::{Names, used};
 use crate::lint::rule::Rule;
-use crate::name::SchemaName;
+use crate::model::SchemaName;
 
 /// Checks the names that the statements of a code use.
 pub(in crate::lint) fn check(look: &mut Look<'_>, names: &Names, extension_schemas: &[SchemaName]) {

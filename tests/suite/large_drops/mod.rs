@@ -554,8 +554,8 @@ fn everything_that_a_schema_can_hold_is_counted_and_dropped() {
     let counted = format!(
         "{} SELECT count(*) FROM part",
         concat!(
-            include_str!("../../../src/lifecycle/inside.sql"),
-            include_str!("../../../src/lifecycle/drop/parts.sql")
+            include_str!("../../../src/operations/inside.sql"),
+            include_str!("../../../src/operations/drop/parts.sql")
         )
         .replace("$1", "ARRAY['rich'::regnamespace]::oid[]")
     );

@@ -7,8 +7,8 @@ use super::FailOn;
 use crate::cli::comparing::Comparing;
 use crate::cli::context::Context;
 use crate::cli::output::{count, thousands};
-use crate::drift::{Accepted, Aspect, Difference, Drift, Level, Member};
 use crate::health::{Finding, Health};
+use crate::schema::drift::{Accepted, Aspect, Difference, Drift, Level, Member};
 
 /// The findings and differences that are not ignored, and what fails the check.
 pub(super) struct Told<'a> {

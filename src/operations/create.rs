@@ -1,0 +1,192 @@
+//! Creates tenants: schema, ledger, migrations and tracker row in one transaction. If a migration is not transactional, the
+//! tenant has the state `creating` until all migrations have run.
+
+use std::collections::HashMap;
+
+use diesel::pg::PgConnection;
+
+use super::{Found, distinct, holds_extensions, look_up};
+use crate::database::{Database, Stop};
+use crate::error::{Error, Failed, TenantError};
+use crate::model::{State, TenantName};
+use crate::operations::migrate::{Done, Job, Next, Plan, Report, Rollout, RunJobs, TrackerRow, run_jobs};
+use crate::run::workers::Observer;
+use crate::tenants::{Fleet, Tenancy};
+
+/// How [`plan_create`] treats a tenant that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfExists {
+    /// Report it as failed.
+    Fail,
+    /// Leave it unchanged, if its schema exists.
+    Leave,
+}
+
+/// The plan for [`create`].
+pub struct CreatePlan {
+    jobs: Vec<Job>,
+    report: Report,
+    if_exists: IfExists,
+}
+
+/// Why a tenant was not created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// Nothing was attempted.
+    #[error(transparent)]
+    Database(#[from] Error),
+    /// The tenant could not be created.
+    #[error("tenant {tenant} was not created: {error}")]
+    Tenant {
+        /// The tenant's name.
+        tenant: TenantName,
+        /// The reason.
+        error: Box<TenantError>,
+    },
+}
+
+impl CreatePlan {
+    /// The names of the tenants to create or to complete.
+    pub fn names(&self) -> impl Iterator<Item = &TenantName> {
+        self.jobs.iter().map(Job::name)
+    }
+}
+
+/// Plans what to do for each name.
+///
+/// # Errors
+/// [`Error::TrackerMissing`], [`Error::TrackerBehind`], [`Error::Standby`], or errors of the server. Problems of one name
+/// are in the report.
+pub fn plan_create(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    names: &[TenantName],
+    if_exists: IfExists,
+) -> Result<CreatePlan, Error> {
+    db.require_writable(tenancy)?;
+    let names = distinct(names);
+    let found = look_up(db.connection(), &names)?;
+
+    let mut plan = CreatePlan { jobs: Vec::new(), report: Report::default(), if_exists };
+    let mut to_complete = Vec::new();
+    let mut earlier: HashMap<String, &TenantName> = HashMap::new();
+    for name in names {
+        let Found { tracked, schema } = &found[name.as_str()];
+        let schema = *schema;
+        // Of names that differ only by case, the first one counts.
+        let before = match earlier.get(&name.folded()) {
+            Some(first) => Some((first.as_str().to_owned(), State::Creating)),
+            None => tracked.clone(),
+        };
+        earlier.entry(name.folded()).or_insert(name);
+        let error = match before {
+            Some((other, _)) if other != name.as_str() => TenantError::CaseClash { tracked: other },
+            Some((_, State::Dropping)) => TenantError::Dropping,
+            Some((_, state @ State::Active)) if schema.is_none() => TenantError::SchemaMissing { state: Some(state) },
+            Some((_, State::Active)) if if_exists == IfExists::Leave => {
+                plan.report.unchanged.push(name.clone());
+                continue;
+            }
+            Some((_, state @ State::Active)) => TenantError::AlreadyTracked { state },
+            Some(_) if schema.is_none() && db.server().is_own_role(name.as_str()) => TenantError::OwnRole,
+            Some(_) if schema.is_none() => {
+                plan.jobs.push(Job::create(name.clone(), TrackerRow::Known));
+                continue;
+            }
+            Some(_) => {
+                to_complete.push(name.clone());
+                continue;
+            }
+            None if holds_extensions(tenancy, name, schema) => TenantError::HoldsExtensions { new: true },
+            None if schema.is_some() => TenantError::SchemaExists,
+            None if db.server().is_own_role(name.as_str()) => TenantError::OwnRole,
+            None => {
+                plan.jobs.push(Job::create(name.clone(), TrackerRow::Missing));
+                continue;
+            }
+        };
+        plan.report.failed.push(Failed::new(name, error));
+    }
+    complete(db, tenancy, &to_complete, &mut plan)?;
+    Ok(plan)
+}
+
+/// Executes a plan.
+///
+/// # Errors
+/// When the commits could not be made durable. Failures of one tenant are in the report.
+pub fn create(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    plan: CreatePlan,
+    stop: &Stop,
+    observer: &mut dyn Observer,
+) -> Result<Report, Error> {
+    let CreatePlan { jobs, report, if_exists } = plan;
+    let reread =
+        move |conn: &mut PgConnection, tenancy: &Tenancy, name: &TenantName| reread(conn, tenancy, name, if_exists);
+    let rollout = &Rollout::default();
+    run_jobs(db, tenancy, RunJobs { command: "create", jobs, reread: &reread, rollout, stop, report }, observer)
+}
+
+/// Creates one tenant, for example at sign-up.
+///
+/// # Errors
+/// The errors of [`plan_create`] and [`create`], and the tenant's failure.
+pub fn create_tenant(db: &mut Database, tenancy: &Tenancy, name: &TenantName) -> Result<Done, CreateError> {
+    let plan = plan_create(db, tenancy, std::slice::from_ref(name), IfExists::Fail)?;
+    let report = create(db, tenancy, plan, &Stop::default(), &mut ())?;
+    if let Some(done) = report.done.into_iter().next() {
+        return Ok(done);
+    }
+    match (report.failed.into_iter().next(), report.ended) {
+        (Some(failed), _) => Err(CreateError::Tenant { tenant: name.clone(), error: Box::new(failed.error) }),
+        (None, Some(crate::operations::migrate::Ended::Lost(error))) => Err(error.into()),
+        (None, _) => Err(CreateError::Tenant { tenant: name.clone(), error: Box::new(TenantError::Unsettled) }),
+    }
+}
+
+/// Adds tenants to the plan whose creation is incomplete, or which were registered by hand and have a schema.
+fn complete(db: &mut Database, tenancy: &Tenancy, names: &[TenantName], plan: &mut CreatePlan) -> Result<(), Error> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let set = tenancy.tenant_migrations();
+    let part = Plan::of(Fleet::read_some(db.connection(), set, names)?, set, |_| true);
+    let settled = crate::operations::migrate::settle(db.connection(), &part.settle)?;
+    for name in part.up_to_date {
+        // Another run has completed the tenant since the tracker was read, unless this run has settled it.
+        match plan.if_exists {
+            IfExists::Fail if !settled.iter().any(|settled| settled == name.as_str()) => {
+                plan.report.failed.push(Failed::new(&name, TenantError::AlreadyTracked { state: State::Active }));
+            }
+            IfExists::Fail | IfExists::Leave => plan.report.unchanged.push(name),
+        }
+    }
+    plan.report.failed.extend(part.blocked);
+    plan.jobs.extend(part.migrate.into_iter().map(|planned| Job::migrate(planned.tenant)));
+    Ok(())
+}
+
+/// Plans again for a tenant that another run is creating or has changed.
+fn reread(conn: &mut PgConnection, tenancy: &Tenancy, name: &TenantName, if_exists: IfExists) -> Result<Next, Error> {
+    let Found { tracked, schema } = look_up(conn, &[name])?.remove(name.as_str()).unwrap_or(Found::NOTHING);
+    let there = || match if_exists {
+        IfExists::Leave => Next::Nothing,
+        IfExists::Fail => Next::Blocked(TenantError::AlreadyTracked { state: State::Active }),
+    };
+    Ok(match (tracked, schema) {
+        (Some((other, _)), _) if other != name.as_str() => Next::Blocked(TenantError::CaseClash { tracked: other }),
+        (Some((_, State::Active)), Some(_)) => there(),
+        (Some((_, State::Registered | State::Creating)), None) => {
+            Next::Work(Box::new(Job::create(name.clone(), TrackerRow::Known)))
+        }
+        (Some(_), _) => match crate::operations::migrate::reread(conn, tenancy, name)? {
+            // Another run has completed it since it was looked up.
+            Next::Nothing => there(),
+            next => next,
+        },
+        (None, Some(_)) => Next::Blocked(TenantError::SchemaExists),
+        (None, None) => Next::Work(Box::new(Job::create(name.clone(), TrackerRow::Missing))),
+    })
+}

@@ -1,0 +1,253 @@
+//! Drops tenants: a plan, and its execution. A schema and its tracker row are dropped together.
+//!
+//! `DROP SCHEMA` takes a lock for every object of a schema, and the server's lock table is small. A schema with more
+//! objects than a run's share of it is dropped in several transactions. The first sets the tenant's state to `dropping`, in
+//! which no other command changes it. The next ones drop its objects, an object before those that it uses. The last one
+//! drops the schema and the tracker row.
+
+mod crew;
+mod look;
+mod message;
+mod order;
+mod room;
+
+use std::collections::HashSet;
+
+use self::crew::{Crew, Job};
+use self::look::{look, weigh};
+use self::room::Room;
+use super::run::{self, Finished, Orders, Told};
+use crate::database::{Database, Stop};
+use crate::error::{Error, Failed, TenantError};
+use crate::model::{SchemaName, State};
+use crate::operations::migrate::{Commit, Ended};
+use crate::record::integrity;
+use crate::record::runs::{Counts, Run};
+use crate::run::LockMonitor;
+use crate::run::workers::Observer;
+use crate::tenants::Tenancy;
+
+/// The plan for [`drop_tenants`]. A dry run shows it.
+#[derive(Debug, Default)]
+pub struct DropPlan {
+    /// The schemas to drop, in the order of the names.
+    pub drops: Vec<Dropping>,
+    /// The names that cannot be dropped, with the reasons.
+    pub failed: Vec<Failed>,
+    /// The names that do not exist, if that is not a failure.
+    pub missing: Vec<String>,
+    /// The maximum number of locks in one transaction: a share of the server's lock table.
+    pub most_locks: i64,
+    /// Whether the sizes are estimates, from `pg_class.relpages`: of a plan for more than 500 schemas, or where a session
+    /// held a lock on a table.
+    pub sizes_estimated: bool,
+}
+
+impl DropPlan {
+    /// Whether a schema is too large for one transaction. An interrupted drop leaves a part of it.
+    pub fn goes_in_steps(&self, dropping: &Dropping) -> bool {
+        dropping.schema.is_some_and(|schema| schema.locks > self.most_locks)
+    }
+}
+
+/// A tenant or an untracked schema to drop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dropping {
+    /// The schema's name.
+    pub name: SchemaName,
+    /// Whether the tracker has a row for it.
+    pub tracked: bool,
+    /// The schema's contents; `None` if only the tracker row exists.
+    pub schema: Option<Contents>,
+}
+
+/// The contents of a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contents {
+    /// The schema's oid. A schema with the same name that is created later has another one.
+    pub oid: u32,
+    /// The number of tables without the ledger.
+    pub tables: i64,
+    /// The number of rows, estimated by the last ANALYZE.
+    pub estimated_rows: i64,
+    /// The size of tables and indexes on disk in bytes; an estimate if [`DropPlan::sizes_estimated`] is set.
+    pub bytes: i64,
+    /// The number of locks that `DROP SCHEMA` takes: one for each object.
+    pub locks: i64,
+}
+
+impl Contents {
+    fn of(oid: u32) -> Self {
+        Self { oid, tables: 0, estimated_rows: 0, bytes: 0, locks: 0 }
+    }
+}
+
+/// The result of [`drop_tenants`], each list sorted by name.
+#[derive(Debug, Default)]
+pub struct DropReport {
+    /// The id of the run in `public.schema_run`; `None` if there was nothing to drop, or if the database's public
+    /// migrations predate the record of runs.
+    pub run: Option<i64>,
+    /// The dropped schemas.
+    pub dropped: Vec<SchemaName>,
+    /// The schemas that were not dropped, with the reasons.
+    pub failed: Vec<Failed>,
+    /// The names that did not exist.
+    pub missing: Vec<String>,
+    /// The dropped schemas that were too large for one transaction.
+    pub in_steps: Vec<InSteps>,
+    /// The schemas that were dropped in part before the run ended. Another drop resumes.
+    pub unfinished: Vec<SchemaName>,
+    /// The schemas whose drop did not start before the run ended.
+    pub not_reached: Vec<SchemaName>,
+    /// Why the run ended early.
+    pub ended: Option<Ended>,
+}
+
+impl DropReport {
+    /// The names for which another drop may succeed.
+    pub fn to_try_again(&self) -> Vec<&str> {
+        let failed = self.failed.iter().filter(|failed| failed.error.is_worth_another_try());
+        let names = self.unfinished.iter().chain(&self.not_reached).map(SchemaName::as_str);
+        failed.map(|failed| failed.tenant.as_str()).chain(names).collect()
+    }
+}
+
+/// A schema that was dropped in steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InSteps {
+    /// Its name.
+    pub name: SchemaName,
+    /// The number of transactions.
+    pub transactions: u32,
+}
+
+/// How [`plan_drop`] treats a name that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfMissing {
+    /// Report it as failed.
+    Fail,
+    /// Report it as missing.
+    Accept,
+}
+
+/// Plans a drop. With `untracked`, untracked schemas can be dropped, too.
+///
+/// # Errors
+/// The errors of [`Database::require_writable`] and [`integrity::check`], and of the server. Problems of one name are in
+/// the plan.
+pub fn plan_drop(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    names: &[SchemaName],
+    untracked: bool,
+    if_missing: IfMissing,
+) -> Result<DropPlan, Error> {
+    db.require_writable(tenancy)?;
+    integrity::check(db, tenancy)?;
+    plan(db, names, untracked, if_missing)
+}
+
+/// Plans a drop, even if public migrations are pending.
+pub(super) fn plan(
+    db: &mut Database,
+    names: &[SchemaName],
+    untracked: bool,
+    if_missing: IfMissing,
+) -> Result<DropPlan, Error> {
+    let mut seen = HashSet::new();
+    let names: Vec<&SchemaName> = names.iter().filter(|name| seen.insert(*name)).collect();
+    let (tracked, schemas) = look(db.connection(), &names)?;
+    let mut plan = DropPlan { most_locks: room::share_of(db.server().lock_table), ..DropPlan::default() };
+    for name in names {
+        let state = tracked.get(name.as_str()).map(|state| State::of_row(state.as_deref()));
+        let is_tracked = state.is_some();
+        let invalid = state.and_then(Result::err).map(|why| TenantError::InvalidRow { why });
+        let schema = schemas.get(name.as_str());
+        let error = match schema {
+            _ if is_the_databases_own(name) => Some(TenantError::NotATenant),
+            // An unknown state may be a reason to keep the tenant.
+            _ if invalid.is_some() => invalid,
+            Some(schema) if schema.holds_extensions => Some(TenantError::HoldsExtensions { new: false }),
+            Some(_) if !is_tracked && !untracked => Some(TenantError::Untracked),
+            None if !is_tracked && if_missing == IfMissing::Accept => {
+                plan.missing.push(name.as_str().to_owned());
+                continue;
+            }
+            None if !is_tracked => Some(TenantError::Nothing),
+            _ => None,
+        };
+        match error {
+            Some(error) => plan.failed.push(Failed { tenant: name.as_str().to_owned(), error }),
+            None => plan.drops.push(Dropping {
+                name: name.clone(),
+                tracked: is_tracked,
+                schema: schema.map(|schema| Contents::of(schema.oid)),
+            }),
+        }
+    }
+    weigh(db.connection(), &mut plan)?;
+    Ok(plan)
+}
+
+/// Executes a plan: drops each schema and its row in one transaction, or in steps if that takes too many locks. A schema
+/// whose oid is not the planned one is not touched.
+///
+/// # Errors
+/// [`Error::NoFreeConnection`], or an error that the run could not be recorded. Failures of one tenant are in the report.
+pub fn drop_tenants(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    plan: DropPlan,
+    stop: &Stop,
+    observer: &mut dyn Observer,
+) -> Result<DropReport, Error> {
+    let mut report = DropReport { failed: plan.failed, missing: plan.missing, ..DropReport::default() };
+    report.failed.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+    if plan.drops.is_empty() {
+        return Ok(report);
+    }
+    db.require_free_connection()?;
+    let run = Run::begin_recorded_or_not(db, "drop")?;
+    report.run = run.recorded_id();
+    let orders = Orders { tenancy, run, monitor: &LockMonitor::new(run), stop };
+    let commit = if plan.drops.len() == 1 { Commit::Durable } else { Commit::Deferred };
+    observer.begin(plan.drops.len());
+    // Two large schemas get half of the locks each; a small one fits beside one of them.
+    let at_once = plan.drops.len().min(2) as i64;
+    let jobs: Vec<Job> = plan.drops.into_iter().map(Job::new).collect();
+    let crew = Crew { orders, commit, room: Room::new(plan.most_locks), at_once };
+    let Told { done, failed, left, ended } = run::over(db, orders, &crew, jobs, observer)?;
+    for (job, Finished { transactions, .. }) in done {
+        let name = job.dropping.name;
+        if transactions > 1 {
+            report.in_steps.push(InSteps { name: name.clone(), transactions });
+        }
+        report.dropped.push(name);
+    }
+    report.failed.extend(failed);
+    let (begun, not_begun): (Vec<Job>, Vec<Job>) = left.into_iter().partition(Job::has_begun);
+    report.unfinished = begun.into_iter().map(|job| job.dropping.name).collect();
+    report.not_reached = not_begun.into_iter().map(|job| job.dropping.name).collect();
+    report.ended = ended;
+    report.dropped.sort();
+    report.in_steps.sort_by(|a, b| a.name.cmp(&b.name));
+    report.unfinished.sort();
+    report.failed.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+    report.not_reached.sort();
+    let left = report.unfinished.len() + report.not_reached.len();
+    let counts = Counts::of(report.dropped.len(), report.missing.len(), &report.failed, left);
+    run.end(db, report.ended.as_ref(), counts);
+    Ok(report)
+}
+
+/// Whether a schema with any of the names exists.
+pub(crate) fn any_exists(db: &mut Database, names: &[SchemaName]) -> Result<bool, Error> {
+    Ok(!look::find(db.connection(), &names.iter().collect::<Vec<_>>())?.is_empty())
+}
+
+/// `public`, `information_schema` and PostgreSQL's own are never dropped, whatever the tracker says.
+fn is_the_databases_own(name: &SchemaName) -> bool {
+    let name = name.as_str().to_ascii_lowercase();
+    name == "public" || name == "information_schema" || name.starts_with("pg_")
+}

@@ -1,0 +1,95 @@
+//! What the tracker and the catalogs know about a name.
+
+use std::collections::{HashMap, HashSet};
+
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Array, Bool, Nullable, Text};
+
+use crate::error::Error;
+use crate::model::{State, TenantName};
+use crate::postgres::CHUNK;
+use crate::sql::catalog::holds_relations;
+use crate::tenants::Tenancy;
+
+/// The tenant and the schema of a name.
+pub(super) struct Found {
+    /// The tracked tenant with this name, or with a name that differs only by case.
+    pub(super) tracked: Option<(String, State)>,
+    /// The schema with exactly this name.
+    pub(super) schema: Option<FoundSchema>,
+}
+
+impl Found {
+    pub(super) const NOTHING: Self = Self { tracked: None, schema: None };
+}
+
+/// A schema that exists.
+#[derive(Clone, Copy)]
+pub(super) struct FoundSchema {
+    pub(super) has_ledger: bool,
+    pub(super) readable: bool,
+    pub(super) empty: bool,
+    pub(super) holds_extensions: bool,
+}
+
+/// Looks up names in the tracker and the catalogs.
+pub(super) fn look_up(conn: &mut PgConnection, names: &[&TenantName]) -> Result<HashMap<String, Found>, Error> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        name: String,
+        #[diesel(sql_type = Nullable<Text>)]
+        tracked_name: Option<String>,
+        #[diesel(sql_type = Nullable<Text>)]
+        tracked_state: Option<String>,
+        #[diesel(sql_type = Bool)]
+        has_schema: bool,
+        #[diesel(sql_type = Bool)]
+        has_ledger: bool,
+        #[diesel(sql_type = Bool)]
+        readable: bool,
+        #[diesel(sql_type = Bool)]
+        empty: bool,
+        #[diesel(sql_type = Bool)]
+        holds_extensions: bool,
+    }
+    let sql = include_str!("names.sql").replace("HOLDS_RELATIONS", &holds_relations("n.oid"));
+    let mut found = HashMap::new();
+    for chunk in names.chunks(CHUNK) {
+        let names: Vec<&str> = chunk.iter().map(|name| name.as_str()).collect();
+        let rows: Vec<Row> =
+            sql_query(&sql).bind::<Array<Text>, _>(names).load(conn).map_err(Error::doing("look up the names"))?;
+        for row in rows {
+            let state = row.tracked_state.unwrap_or_else(|| "NULL".to_owned());
+            let tracked = match row.tracked_name.map(|tenant| (tenant, state)) {
+                None => None,
+                Some((tenant, state)) => match state.parse() {
+                    Ok(state) => Some((tenant, state)),
+                    Err(_) => return Err(Error::UnknownState { tenant, state }),
+                },
+            };
+            let schema = row.has_schema.then_some(FoundSchema {
+                has_ledger: row.has_ledger,
+                readable: row.readable,
+                empty: row.empty,
+                holds_extensions: row.holds_extensions,
+            });
+            found.insert(row.name, Found { tracked, schema });
+        }
+    }
+    Ok(found)
+}
+
+/// Whether the schema holds extensions, according to the settings or to the catalog.
+pub(super) fn holds_extensions(tenancy: &Tenancy, name: &TenantName, schema: Option<FoundSchema>) -> bool {
+    schema.is_some_and(|schema| schema.holds_extensions)
+        || tenancy.extension_schemas().iter().any(|schema| schema.as_str().eq_ignore_ascii_case(name.as_str()))
+}
+
+/// The names in their order, without duplicates.
+pub(super) fn distinct(names: &[TenantName]) -> Vec<&TenantName> {
+    let mut seen = HashSet::new();
+    names.iter().filter(|name| seen.insert(*name)).collect()
+}

@@ -1,0 +1,193 @@
+//! Migrations reverted: a tenant's newest ones, in one transaction with their ledger rows.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+
+use diesel::pg::PgConnection;
+
+use super::rollout::Rollout;
+use super::{Job, Next, Report, RunJobs, plan, run_jobs};
+use crate::database::{Database, Stop};
+use crate::error::{Error, Failed, TenantError};
+use crate::migration::{Kind, MigrationSet, Version};
+use crate::model::{State, TenantName};
+use crate::run::workers::Observer;
+use crate::tenants::ledger::Ledger;
+use crate::tenants::{Fleet, Schema, Tenancy, Tenant};
+
+/// How far tenants go back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Back {
+    /// Until this version is the newest in the ledger.
+    To(Version),
+    /// By so many migrations.
+    Steps(NonZeroUsize),
+}
+
+/// What [`revert`] does. Showing it is a dry run.
+#[derive(Debug, Default)]
+pub struct RevertPlan {
+    /// The tenants that go back.
+    pub revert: Vec<Reverting>,
+    /// The tenants that have nothing to revert; they are not touched.
+    pub unchanged: Vec<TenantName>,
+    /// The tenants that cannot go back as they are.
+    pub blocked: Vec<Failed>,
+}
+
+/// A tenant that goes back.
+#[derive(Debug)]
+pub struct Reverting {
+    /// The tenant.
+    pub tenant: Tenant,
+    /// The places in the set of the migrations that are reverted, newest first; not empty.
+    pub migrations: Vec<usize>,
+}
+
+impl RevertPlan {
+    /// The plan for those tenants of a fleet that `choose` picks.
+    ///
+    /// # Errors
+    /// [`Error::UnknownVersion`]; [`Error::NoDown`] when a migration that is to be reverted has no `down.sql`.
+    pub fn of(
+        fleet: Fleet,
+        set: &MigrationSet,
+        back: &Back,
+        mut choose: impl FnMut(&str) -> bool,
+    ) -> Result<Self, Error> {
+        if let Back::To(version) = back
+            && set.position(version.as_str()).is_none()
+        {
+            return Err(Error::UnknownVersion { version: version.clone() });
+        }
+        let mut plan = Self::default();
+        for misnamed in fleet.misnamed.into_iter().filter(|misnamed| choose(&misnamed.name)) {
+            plan.blocked.push(Failed { tenant: misnamed.name, error: TenantError::BadName(misnamed.why) });
+        }
+        for invalid in fleet.invalid.into_iter().filter(|invalid| choose(&invalid.name)) {
+            plan.blocked.push(Failed { tenant: invalid.name, error: TenantError::InvalidRow { why: invalid.why } });
+        }
+        for tenant in fleet.tenants.into_iter().filter(|tenant| choose(tenant.name.as_str())) {
+            match judge(&tenant, set, back) {
+                Ok(migrations) if migrations.is_empty() => plan.unchanged.push(tenant.name),
+                Ok(migrations) => plan.revert.push(Reverting { tenant, migrations }),
+                Err(error) => plan.blocked.push(Failed::new(&tenant.name, error)),
+            }
+        }
+        for index in plan.revert.iter().flat_map(|reverting| &reverting.migrations) {
+            let migration = set.at(*index);
+            if migration.down().is_none() {
+                return Err(Error::NoDown { kind: Kind::Tenant, folder: migration.folder().to_owned() });
+            }
+        }
+        plan.blocked.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+        Ok(plan)
+    }
+}
+
+impl RevertPlan {
+    /// The version that is the newest of every tenant that goes back once it has, where it is the same for all of them.
+    pub fn common_version(&self) -> Option<&str> {
+        let mut versions = self.revert.iter().map(Reverting::version);
+        let first = versions.next()?;
+        versions.all(|version| version == first).then_some(first)?
+    }
+
+    /// Whether another plan has the same tenants go back by the same migrations.
+    pub fn is_same(&self, other: &Self) -> bool {
+        fn by_name(plan: &RevertPlan) -> BTreeMap<&TenantName, &[usize]> {
+            plan.revert.iter().map(|it| (&it.tenant.name, it.migrations.as_slice())).collect()
+        }
+        by_name(self) == by_name(other)
+    }
+}
+
+impl Reverting {
+    /// The newest version that the tenant is left with.
+    fn version(&self) -> Option<&str> {
+        let applied = &self.tenant.ledger()?.applied;
+        applied.iter().rev().nth(self.migrations.len()).map(String::as_str)
+    }
+}
+
+/// Which migrations a tenant is to lose, newest first.
+fn judge(tenant: &Tenant, set: &MigrationSet, back: &Back) -> Result<Vec<usize>, TenantError> {
+    if tenant.state == State::Dropping {
+        return Err(TenantError::Dropping);
+    }
+    if let Some(unfinished) = &tenant.unfinished {
+        return Err(TenantError::Unfinished { version: unfinished.version.clone() });
+    }
+    match &tenant.schema {
+        Schema::Missing => Err(TenantError::SchemaMissing { state: Some(tenant.state) }),
+        Schema::Unreadable => Err(TenantError::Unreadable),
+        Schema::InvalidLedger { why } => Err(TenantError::InvalidLedger { why: why.clone() }),
+        Schema::NoLedger { empty: false, .. } => Err(TenantError::LedgerMissing),
+        Schema::NoLedger { empty: true, .. } => Ok(Vec::new()),
+        Schema::Ledger { ledger, .. } => {
+            let newest_first = ledger.applied.iter().rev();
+            let versions: Vec<&String> = match back {
+                Back::Steps(steps) => newest_first.take(steps.get()).collect(),
+                Back::To(version) => newest_first.take_while(|applied| applied.as_str() > version.as_str()).collect(),
+            };
+            let known = versions.iter().map(|version| set.position(version)).collect::<Option<Vec<usize>>>();
+            known.ok_or_else(|| TenantError::UnknownMigrations { versions: ledger.unknown.clone() })
+        }
+    }
+}
+
+/// Carries out a plan, as [`migrate`](super::migrate) does.
+///
+/// # Errors
+/// When the commits of tenants could not be made durable. What one tenant meets is in the report.
+pub fn revert(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    plan: RevertPlan,
+    rollout: &Rollout,
+    stop: &Stop,
+    observer: &mut dyn Observer,
+) -> Result<Report, Error> {
+    let report = Report { unchanged: plan.unchanged, failed: plan.blocked, ..Report::default() };
+    let jobs = plan.revert.into_iter().map(|reverting| Job::revert(reverting.tenant, reverting.migrations)).collect();
+    let command = "revert";
+    run_jobs(db, tenancy, RunJobs { command, jobs, reread: &plan::reread, rollout, stop, report }, observer)
+}
+
+/// What is left to do for a tenant that was found changed: those of `migrations` that it still has, and nothing older.
+pub(super) fn reread(
+    conn: &mut PgConnection,
+    tenancy: &Tenancy,
+    name: &TenantName,
+    migrations: &[usize],
+) -> Result<Next, Error> {
+    let set = tenancy.tenant_migrations();
+    let fleet = Fleet::read_some(conn, set, std::slice::from_ref(name))?;
+    if let Some(invalid) = fleet.invalid.into_iter().next() {
+        return Ok(Next::Blocked(TenantError::InvalidRow { why: invalid.why }));
+    }
+    let Some(tenant) = fleet.tenants.into_iter().next() else {
+        return Ok(Next::Blocked(TenantError::NotTracked { schema_exists: false }));
+    };
+    let still = |ledger: &Ledger| -> Vec<usize> {
+        migrations.iter().copied().filter(|index| !ledger.pending.contains(index)).collect()
+    };
+    if tenant.state == State::Dropping {
+        return Ok(Next::Blocked(TenantError::Dropping));
+    }
+    let Some(ledger) = tenant.ledger() else {
+        return Ok(Next::Blocked(match tenant.schema {
+            Schema::InvalidLedger { why } => TenantError::InvalidLedger { why },
+            _ => TenantError::Unreadable,
+        }));
+    };
+    let migrations = still(ledger);
+    let is_to_go = |version: &String| migrations.iter().any(|index| set.at(*index).version().as_str() == version);
+    // What was applied meanwhile may need what is to go.
+    let newer = ledger.applied.last().filter(|newest| !is_to_go(newest)).cloned();
+    Ok(match (migrations.is_empty(), newer) {
+        (true, _) => Next::Nothing,
+        (false, Some(version)) => Next::Blocked(TenantError::Ahead { version }),
+        (false, None) => Next::Work(Box::new(Job::revert(tenant, migrations))),
+    })
+}

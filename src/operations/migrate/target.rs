@@ -1,0 +1,121 @@
+//! The schema that migrations are run in: which migrations, as whom, confined to what, and under which lock.
+
+use crate::confine::{self, Scrutiny};
+use crate::migration::{Kind, Migration, MigrationSet};
+use crate::model::SchemaName;
+use crate::postgres::Objection;
+use crate::record::runs::Run;
+use crate::sql::quote::Literal;
+use crate::tenants::{RunAs, Tenancy};
+
+/// A schema that migrations are to be run in.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) tenancy: &'a Tenancy,
+    pub(crate) schema: &'a SchemaName,
+    /// Whose schema it is. No row of the tracker stands for `public`.
+    pub(crate) kind: Kind,
+    /// The run that it is done in; none before it is recorded.
+    pub(crate) run: Option<Run>,
+}
+
+/// How long a setting lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lasting {
+    /// Until the transaction ends.
+    Transaction,
+    /// Until it is reset, or the session ends.
+    Session,
+}
+
+impl<'a> Target<'a> {
+    /// A tenant's schema.
+    pub(crate) fn tenant(tenancy: &'a Tenancy, schema: &'a SchemaName, run: Option<Run>) -> Self {
+        Self { tenancy, schema, kind: Kind::Tenant, run }
+    }
+
+    /// The schema `public`.
+    pub(crate) fn public(tenancy: &'a Tenancy, schema: &'a SchemaName, run: Option<Run>) -> Self {
+        Self { tenancy, schema, kind: Kind::Public, run }
+    }
+
+    /// The migrations that are run in it.
+    pub(crate) fn migrations(&self) -> &'a MigrationSet {
+        match self.kind {
+            Kind::Public => self.tenancy.public_migrations(),
+            Kind::Tenant => self.tenancy.tenant_migrations(),
+        }
+    }
+
+    /// One of its migrations.
+    pub(crate) fn migration(&self, index: usize) -> &'a Migration {
+        self.migrations().at(index)
+    }
+
+    /// SQL that leads a script to the schema: the role that it runs as, and the path. The path leads to the catalog before.
+    pub(crate) fn enter(&self) -> String {
+        let role = self.as_owner(Lasting::Transaction).map(|select| select + " ").unwrap_or_default();
+        role + &self.tenancy.path(self.schema).set_for_transaction()
+    }
+
+    /// Whether the migrations run as the owner of the schema.
+    pub(super) fn is_run_as_owner(&self) -> bool {
+        self.kind == Kind::Tenant && self.tenancy.run_as() == RunAs::SchemaOwner
+    }
+
+    /// SQL that becomes the owner of the schema, where the migrations run as the owner.
+    pub(crate) fn as_owner(&self, lasting: Lasting) -> Option<String> {
+        self.is_run_as_owner().then(|| {
+            format!(
+                "SELECT pg_catalog.set_config('role', pg_catalog.pg_get_userbyid(n.nspowner)::text, {}) \
+                 FROM pg_catalog.pg_namespace AS n WHERE n.nspname = {}::name;",
+                lasting == Lasting::Transaction,
+                Literal(self.schema.as_str())
+            )
+        })
+    }
+
+    /// What the work in it is held to. The public migrations may change anything. Without a recorded run the horizon is 0,
+    /// which means unknown.
+    pub(super) fn confined(&self, scrutiny: Scrutiny) -> Option<confine::Guard<'a>> {
+        let horizon = self.run.map_or(0, Run::horizon);
+        (self.kind == Kind::Tenant && scrutiny != Scrutiny::None).then_some(confine::Guard {
+            schema: self.schema,
+            neighbours: self.tenancy.extension_schemas(),
+            horizon,
+            scrutiny,
+        })
+    }
+
+    /// The key of the advisory lock that whoever changes the schema holds. The server makes it, so that all sessions have
+    /// the same; names that differ only by case share it.
+    pub(crate) fn lock_key(&self) -> String {
+        lock_key_of(self.schema)
+    }
+
+    /// A condition that takes the lock until the end of the transaction. It is tried, not waited for: who waits holds a
+    /// snapshot, and `CREATE INDEX CONCURRENTLY` of the session that has the lock waits for old snapshots to go.
+    pub(crate) fn lock_for_transaction(&self) -> String {
+        self.lock("pg_try_advisory_xact_lock")
+    }
+
+    /// The same until the session gives it back.
+    pub(crate) fn lock_for_session(&self) -> String {
+        self.lock("pg_try_advisory_lock")
+    }
+
+    fn lock(&self, function: &str) -> String {
+        let busy = Objection::Busy.message();
+        format!("IF NOT pg_catalog.{function}({}) THEN RAISE EXCEPTION '{busy}'; END IF;", self.lock_key())
+    }
+}
+
+/// An SQL expression for the key of a schema's advisory lock.
+pub(crate) fn lock_key_of(schema: &SchemaName) -> String {
+    lock_key(&Literal(schema.as_str()).to_string())
+}
+
+/// The same, given an SQL expression for the schema's name.
+pub(crate) fn lock_key(name: &str) -> String {
+    format!("pg_catalog.hashtextextended('tenantry:' || pg_catalog.lower({name}::text COLLATE \"C\"), 0::bigint)")
+}

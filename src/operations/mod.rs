@@ -1,0 +1,18 @@
+//! Operations on tenants: create, migrate, revert, adopt, drop and cleanup.
+
+mod adopt;
+mod cleanup;
+mod create;
+mod drop;
+mod lookup;
+pub mod migrate;
+mod orphans;
+mod run;
+
+pub use adopt::{Adopted, adopt};
+pub use cleanup::{CleanupPlan, CleanupReport, cleanup, plan_cleanup};
+pub use create::{CreateError, CreatePlan, IfExists, create, create_tenant, plan_create};
+pub(crate) use drop::any_exists;
+pub use drop::{Contents, DropPlan, DropReport, Dropping, IfMissing, InSteps, drop_tenants, plan_drop};
+use lookup::{Found, FoundSchema, distinct, holds_extensions, look_up};
+pub use orphans::{Orphan, orphans};

@@ -1,0 +1,107 @@
+//! MigrationChanges of migrations that an operator has accepted, and the reason.
+
+use std::collections::BTreeSet;
+
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::result::QueryResult;
+
+use super::{changing, find, keep_others_out, recorded_version, schema_acceptance as a, schema_migration as m, set};
+use crate::database::{Actor, Database};
+use crate::error::{ChangeKind, Error, MigrationChange};
+use crate::migration::{Kind, VersionRange};
+use crate::tenants::Tenancy;
+
+/// Accepts the changes of migrations since they were first applied, all of them in one transaction. A single version means
+/// the tenant and the public migration of that version; a range means tenant migrations only. Records the migrations as
+/// they were, the reason, and who accepted it.
+///
+/// # Errors
+/// [`Error::NothingToAccept`] when there is no change in one of the ranges: then nothing is accepted. Those of
+/// [`Database::require_writable`]; [`Error::ForeignMigrations`]; [`Error::MigrationsInUse`]; what the server answered.
+pub fn accept(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    ranges: &[VersionRange],
+    reason: &str,
+) -> Result<Vec<MigrationChange>, Error> {
+    db.require_writable(tenancy)?;
+    let mut changes: Vec<MigrationChange> =
+        find(db, tenancy, &[Kind::Tenant, Kind::Public])?.into_iter().flat_map(|(_, found)| found.changes).collect();
+    let is_in = |range: &VersionRange, change: &MigrationChange| {
+        (range.is_single() || change.kind == Kind::Tenant) && range.contains(&change.version)
+    };
+    if let Some(range) = ranges.iter().find(|range| !changes.iter().any(|change| is_in(range, change))) {
+        return Err(Error::NothingToAccept { versions: range.clone() });
+    }
+    changes.retain(|change| ranges.iter().any(|range| is_in(range, change)));
+    changes.sort_by(|a, b| (a.kind.as_str(), &a.version).cmp(&(b.kind.as_str(), &b.version)));
+    let actor = db.actor().clone();
+    let conn = db.connection();
+    conn.transaction(|conn| {
+        keep_others_out(conn)?;
+        changes.iter().try_for_each(|change| record(conn, tenancy, change, reason, &actor))
+    })
+    .map_err(|error| changing(conn, "record what is accepted in public.schema_acceptance", error))?;
+    Ok(changes)
+}
+
+fn record(
+    conn: &mut PgConnection,
+    tenancy: &Tenancy,
+    change: &MigrationChange,
+    reason: &str,
+    actor: &Actor,
+) -> QueryResult<()> {
+    let (kind, version) = (change.kind.as_str(), change.version.as_str());
+    let was: Option<(String, String)> = m::table
+        .filter(m::kind.eq(kind))
+        .filter(recorded_version().eq(version))
+        .select((m::checksum, m::script))
+        .for_update()
+        .first(conn)
+        .optional()?;
+    let (old_checksum, old_script) = was.unzip();
+    diesel::insert_into(a::table)
+        .values((
+            a::kind.eq(kind),
+            a::version.eq(version),
+            a::change.eq(change.what.as_str()),
+            a::old_checksum.eq(old_checksum),
+            a::old_script.eq(old_script),
+            a::reason.eq(reason),
+            a::os_user.eq(actor.os_user.as_deref()),
+            a::host.eq(actor.host.as_deref()),
+        ))
+        .execute(conn)?;
+    let set = set(change.kind, tenancy);
+    if let (ChangeKind::Edited { .. }, Some(index)) = (&change.what, set.position(version)) {
+        let migration = set.at(index);
+        diesel::update(m::table.filter(m::kind.eq(kind)).filter(recorded_version().eq(version)))
+            .set((
+                m::folder.eq(migration.folder()),
+                m::checksum.eq(migration.up().checksum()),
+                m::script.eq(migration.up().text()),
+            ))
+            .execute(conn)?;
+    }
+    Ok(())
+}
+
+/// The versions of tenant migrations that were accepted as removed. Ledgers may record them; see
+/// [`Tenancy::with_retired`]. None where this role may not read what was accepted.
+///
+/// # Errors
+/// What the server answered.
+pub fn accepted_removed(db: &mut Database) -> Result<BTreeSet<String>, Error> {
+    if !db.server().has_recorded_migrations || !db.server().may_read_recorded_migrations {
+        return Ok(BTreeSet::new());
+    }
+    let versions: Vec<String> = a::table
+        .filter(a::kind.eq(Kind::Tenant.as_str()))
+        .filter(a::change.eq("removed"))
+        .select(a::version)
+        .load(db.connection())
+        .map_err(Error::doing("read public.schema_acceptance"))?;
+    Ok(versions.into_iter().collect())
+}

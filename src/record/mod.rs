@@ -1,0 +1,4 @@
+//! What the database records: the runs of commands, and the migrations as they were first applied.
+
+pub mod integrity;
+pub mod runs;

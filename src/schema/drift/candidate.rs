@@ -1,0 +1,92 @@
+//! Which tenants can be compared with the reference, and which cannot and why.
+
+use std::collections::BTreeMap;
+
+use super::mentions::Mentions;
+use crate::model::{State, TenantName};
+use crate::schema::reference::{self, Applied, Reference};
+use crate::schema::structure::Structure;
+use crate::tenants::{Schema, Tenant};
+
+/// A tenant that can be compared.
+#[derive(Clone, Copy)]
+pub(super) struct Candidate<'a> {
+    pub(super) tenant: &'a Tenant,
+    /// The oid of its schema.
+    pub(super) oid: u32,
+    /// The index of its expected structure in [`Versions`].
+    pub(super) version: usize,
+}
+
+impl Candidate<'_> {
+    pub(super) fn name(&self) -> &TenantName {
+        &self.tenant.name
+    }
+}
+
+/// The structures of a reference, by index.
+pub(super) struct Versions<'a> {
+    reference: &'a Reference,
+    versions: Vec<Version<'a>>,
+    by_applied: BTreeMap<&'a Applied, usize>,
+}
+
+struct Version<'a> {
+    applied: &'a Applied,
+    structure: &'a Structure,
+    mentions: Mentions,
+}
+
+impl<'a> Versions<'a> {
+    pub(super) fn of(reference: &'a Reference) -> Self {
+        let versions: Vec<Version<'_>> = reference
+            .structures()
+            .map(|(applied, structure)| Version { applied, structure, mentions: Mentions::of(structure) })
+            .collect();
+        let by_applied = versions.iter().enumerate().map(|(index, version)| (version.applied, index)).collect();
+        Self { reference, versions, by_applied }
+    }
+
+    /// The tenant as a candidate, or why it cannot be compared.
+    pub(super) fn candidate<'t>(&self, tenant: &'t Tenant) -> Result<Candidate<'t>, &'static str> {
+        let oid = match &tenant.schema {
+            Schema::Missing => return Err("the schema does not exist"),
+            Schema::Unreadable => return Err("the migration ledger cannot be read"),
+            Schema::InvalidLedger { .. } => return Err("the migration ledger is invalid"),
+            Schema::NoLedger { .. } => return Err("the schema has no migration ledger"),
+            Schema::Ledger { oid, .. } => *oid,
+        };
+        match tenant.state {
+            State::Creating => return Err("its creation is not complete"),
+            State::Dropping => return Err("its drop is not complete"),
+            State::Registered | State::Active => {}
+        }
+        if tenant.unfinished.is_some() {
+            return Err("a non-transactional migration is unfinished");
+        }
+        let Some(applied) = reference::applied(tenant) else {
+            return Err("the ledger records migrations that are not tenant migrations");
+        };
+        match self.by_applied.get(&self.reference.selecting(applied)) {
+            Some(version) => Ok(Candidate { tenant, oid, version: *version }),
+            None => Err("there is no reference for the set of applied migrations"),
+        }
+    }
+
+    /// The expected structure of a candidate.
+    pub(super) fn expected(&self, candidate: &Candidate<'_>) -> &'a Structure {
+        self.versions[candidate.version].structure
+    }
+
+    /// Whether the candidate's name may be a word of the reference: then its fingerprint proves nothing.
+    pub(super) fn may_mention(&self, candidate: &Candidate<'_>) -> bool {
+        self.versions[candidate.version].mentions.may_mean(candidate.name().as_str())
+    }
+
+    /// The text of each structure, in order.
+    pub(super) fn texts(&self, server_version: i32) -> impl Iterator<Item = String> {
+        self.versions
+            .iter()
+            .map(move |version| self.reference.to_text(version.applied, server_version).unwrap_or_default())
+    }
+}

@@ -1,0 +1,146 @@
+//! How much a difference matters.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::Value;
+
+use crate::schema::structure::{Identity, ObjectKind};
+
+use super::difference::Aspect;
+
+/// How much a difference matters. The names are stable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// What queries do: which rows there can be, and what comes back.
+    Structural,
+    /// Who can see whose rows: row-level security, functions that run as their owner, whatever leads to another tenant.
+    Security,
+    /// Owners and grants.
+    Privilege,
+    /// How fast it is, and how much room it takes.
+    Tuning,
+    /// What only people read.
+    Cosmetic,
+}
+
+/// A text that is not a [`Level`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown level: {0:?}")]
+pub struct UnknownLevel(String);
+
+impl Level {
+    /// Every level, the weightiest first.
+    pub const ALL: [Self; 5] = [Self::Structural, Self::Security, Self::Privilege, Self::Tuning, Self::Cosmetic];
+
+    /// Its name on the command line and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Structural => "structural",
+            Self::Security => "security",
+            Self::Privilege => "privilege",
+            Self::Tuning => "tuning",
+            Self::Cosmetic => "cosmetic",
+        }
+    }
+
+    /// Whether a difference of this level makes a check fail, unless it is told otherwise.
+    pub fn fails_by_default(self) -> bool {
+        matches!(self, Self::Structural | Self::Security | Self::Privilege)
+    }
+
+    /// The level of a difference that does not lead to another tenant.
+    pub(super) fn of(identity: &Identity, aspect: &Aspect) -> Self {
+        use ObjectKind as Kind;
+        match identity.kind {
+            Kind::DefaultPrivileges => return Self::Privilege,
+            Kind::IndexColumn => return Self::Tuning,
+            _ => {}
+        }
+        let fact = match aspect {
+            Aspect::Fact(fact) => fact.as_str(),
+            Aspect::Missing | Aspect::Extra => "",
+        };
+        match (identity.kind, fact) {
+            (_, "comment") => Self::Cosmetic,
+            (_, "owner" | "grants") => Self::Privilege,
+            (Kind::Policy | Kind::SecurityLabel, _) => Self::Security,
+            (Kind::Statistics, _) => Self::Tuning,
+            (_, "row_security" | "force_row_security" | "security_definer" | "security_options" | "leakproof") => {
+                Self::Security
+            }
+            (Kind::Function | Kind::Procedure, "settings") => Self::Security,
+            // Those of a view say what may be written through it.
+            (Kind::View, "options") => Self::Structural,
+            (
+                _,
+                "storage" | "compression" | "statistics" | "options" | "toast_options" | "tablespace" | "clustered"
+                | "cost" | "rows" | "parallel" | "support" | "cache",
+            ) => Self::Tuning,
+            _ => Self::Structural,
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Level {
+    type Err = UnknownLevel;
+
+    fn from_str(text: &str) -> Result<Self, UnknownLevel> {
+        Self::ALL.into_iter().find(|level| level.as_str() == text).ok_or_else(|| UnknownLevel(text.to_owned()))
+    }
+}
+
+/// The first name that `is_tenant` and that something in a value leads to: a name and a dot, as the server deparses what is
+/// in another schema, or a schema on a function's path.
+pub(super) fn leads_to<'a>(value: &'a Value, is_tenant: &impl Fn(&str) -> bool) -> Option<&'a str> {
+    match value {
+        Value::String(text) => text_leads_to(text, is_tenant),
+        Value::Array(values) => values.iter().find_map(|value| leads_to(value, is_tenant)),
+        _ => None,
+    }
+}
+
+fn text_leads_to<'a>(text: &'a str, is_tenant: &impl Fn(&str) -> bool) -> Option<&'a str> {
+    if let Some(path) = text.strip_prefix("search_path=") {
+        return path.split(',').map(|name| name.trim().trim_matches('"')).find(|name| is_tenant(name));
+    }
+    let word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    text.match_indices('.').find_map(|(dot, _)| {
+        let before = &text[..dot];
+        let name = match before.strip_suffix('"') {
+            Some(quoted) => &quoted[quoted.rfind('"')? + 1..],
+            None => &before[before.trim_end_matches(word).len()..],
+        };
+        is_tenant(name).then_some(name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leads_to_a_tenant_is_seen() {
+        let is_tenant = |name: &str| ["globex", "Order"].contains(&name);
+        for text in [
+            "nextval('globex.users_id_seq'::regclass)",
+            "FOREIGN KEY (id) REFERENCES globex.users(id)",
+            "nextval('\"Order\".users_id_seq'::regclass)",
+            "search_path=public, globex",
+            "search_path=\"Order\"",
+        ] {
+            assert!(text_leads_to(text, &is_tenant).is_some(), "{text}");
+        }
+        for text in
+            ["nextval('public.users_id_seq'::regclass)", "'globex'::text", "1.5", "my_globex.x", "search_path=public"]
+        {
+            assert_eq!(text_leads_to(text, &is_tenant), None, "{text}");
+        }
+    }
+}

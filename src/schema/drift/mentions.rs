@@ -1,0 +1,54 @@
+//! Names in a reference that look like a tenant's and are none.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use crate::schema::structure::{OWN, Structure};
+
+/// What in a reference looks like the name of a schema and a dot, and means something else: the alias of a table, a word
+/// in a function's body.
+///
+/// For the fingerprint a tenant's own name is taken out wherever it stands. A tenant that has the name of an alias would
+/// look unlike all others, or like one that it is unlike; it is read in full.
+pub(super) struct Mentions(HashSet<String>);
+
+impl Mentions {
+    pub(super) fn of(structure: &Structure) -> Self {
+        let mut words = HashSet::new();
+        words_before_dots(structure, &mut words);
+        Self(words)
+    }
+
+    pub(super) fn may_mean(&self, name: &str) -> bool {
+        self.0.iter().any(|word| word.ends_with(name))
+    }
+}
+
+fn words_before_dots(structure: &Structure, words: &mut HashSet<String>) {
+    fn texts(value: &Value, words: &mut HashSet<String>) {
+        match value {
+            Value::String(text) => {
+                for (dot, _) in text.match_indices('.') {
+                    let before = text[..dot].trim_end_matches('"');
+                    let other = |c: char| !(c.is_alphanumeric() || c == '_');
+                    let from =
+                        before.rfind(other).map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
+                    if from < before.len() {
+                        words.insert(before[from..].to_owned());
+                    }
+                }
+                // Of a function's path, which has no dots.
+                if let Some(path) = text.strip_prefix("search_path=") {
+                    words.extend(path.split(',').map(|name| name.trim().trim_matches('"').to_owned()));
+                }
+            }
+            Value::Array(values) => values.iter().for_each(|value| texts(value, words)),
+            _ => {}
+        }
+    }
+    for object in structure.objects.values() {
+        texts(&Value::String(object.identity.name.replace(OWN, " ")), words);
+        object.facts.values().for_each(|value| texts(value, words));
+    }
+}

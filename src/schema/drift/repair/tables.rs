@@ -1,0 +1,212 @@
+//! Tables.
+
+use super::Phase;
+use super::builder::Builder;
+use super::common::{columns_in, is_inherited, owning};
+use super::text::{change_of_options, ident, list, literal};
+use crate::schema::structure::{Identity, Object, ObjectKind as Kind};
+
+/// What a new table gets by statements of its own.
+const SET_LATER: [&str; 3] = ["replica_identity", "row_security", "force_row_security"];
+
+impl Builder<'_> {
+    pub(super) fn create_table(&mut self, table: &Object) {
+        let name = &table.identity.name;
+        let whole = self.whole(name);
+        self.make(Phase::Table, &whole, self.table_as_created(table));
+        self.restore_rows(table);
+        self.dress(table);
+        for fact in SET_LATER {
+            if table.facts.get(fact).is_some_and(|value| *value != serde_json::Value::Bool(false)) {
+                self.alter_table(table, fact);
+            }
+        }
+        for column in self.columns_of(name) {
+            self.dress_column(&column);
+            self.begin(&column.identity);
+        }
+        let sequences: Vec<Identity> = self
+            .expected
+            .objects
+            .values()
+            .filter(|object| object.identity.kind == Kind::Sequence)
+            .filter(|sequence| owning(sequence).is_some_and(|(table, _)| table == *name))
+            .map(|sequence| sequence.identity.clone())
+            .collect();
+        for sequence in sequences {
+            match self.actual.objects.contains_key(&sequence) {
+                true => {}
+                false => self.create(&sequence),
+            }
+        }
+        for kind in [
+            Kind::Constraint,
+            Kind::Index,
+            Kind::Statistics,
+            Kind::Trigger,
+            Kind::Rule,
+            Kind::Policy,
+            Kind::Publication,
+        ] {
+            self.create_children(name, kind);
+        }
+    }
+
+    pub(super) fn columns_of(&self, table: &str) -> Vec<Object> {
+        columns_in(&self.expected, table).into_iter().cloned().collect()
+    }
+
+    fn table_as_created(&self, table: &Object) -> String {
+        let columns: Vec<String> = self
+            .columns_of(&table.identity.name)
+            .iter()
+            .filter(|column| !is_inherited(column))
+            .map(|column| self.column(column))
+            .collect();
+        let columns = match columns.is_empty() {
+            true => " ()".to_owned(),
+            false => format!(" (\n    {}\n)", columns.join(",\n    ")),
+        };
+        let word = match (table.identity.kind, table.is("unlogged")) {
+            (Kind::ForeignTable, _) => "FOREIGN TABLE",
+            (_, true) => "UNLOGGED TABLE",
+            (_, false) => "TABLE",
+        };
+        let mut sql = format!("CREATE {word} {}", self.whole(&table.identity.name));
+        match (table.text("of_type"), table.text("inherits"), table.text("partition_bound")) {
+            (_, Some(parent), Some(bound)) => sql += &format!(" PARTITION OF {parent} {bound}"),
+            (_, Some(parents), None) => sql += &format!("{columns} INHERITS ({parents})"),
+            (Some(kind), _, _) => sql += &format!(" OF {kind}"),
+            (None, None, _) => sql += &columns,
+        }
+        if let Some(key) = table.text("partition_key") {
+            sql += &format!(" PARTITION BY {key}");
+        }
+        if let Some(server) = table.text("server") {
+            sql += &format!(" SERVER {}", ident(server));
+            let options = foreign_options(&[], &list(table, "foreign_options")).replace("ADD ", "");
+            if !options.is_empty() {
+                sql += &format!(" OPTIONS ({options})");
+            }
+        }
+        if let Some(method) = table.text("access_method").filter(|method| *method != "heap") {
+            sql += &format!(" USING {}", ident(method));
+        }
+        sql += &self.with_options(table);
+        if let Some(space) = table.text("tablespace") {
+            sql += &format!(" TABLESPACE {}", ident(space));
+        }
+        sql
+    }
+
+    pub(super) fn alter_table(&mut self, table: &Object, fact: &str) {
+        let identity = &table.identity;
+        let there = self.there(identity);
+        let alter = format!("ALTER {} {}", self.table_word(identity), self.whole(&identity.name));
+        let unlogged = format!("the rows of {}, should the server crash", ident(&identity.name));
+        let mut run = |change: &str| self.run(Phase::Alter, format!("{alter} {change}"));
+        match fact {
+            "unlogged" if table.is(fact) => {
+                let sql = format!("{alter} SET UNLOGGED");
+                self.lose(Phase::Alter, sql, "its rows would not outlive a crash of the server", unlogged);
+            }
+            "unlogged" => run("SET LOGGED"),
+            "access_method" => run(&format!("SET ACCESS METHOD {}", ident(table.text(fact).unwrap_or("heap")))),
+            "tablespace" => run(&format!("SET TABLESPACE {}", ident(table.text(fact).unwrap_or("pg_default")))),
+            "options" | "toast_options" => {
+                let prefix = if fact == "options" { "" } else { "toast." };
+                let from = there.map(|there| list(there, fact)).unwrap_or_default();
+                let (set, reset) = change_of_options(&from, &list(table, fact), prefix);
+                for (word, options) in [("SET", set), ("RESET", reset)] {
+                    if !options.is_empty() {
+                        self.run(Phase::Alter, format!("{alter} {word} ({options})"));
+                    }
+                }
+            }
+            "replica_identity" => self.replica_identity(&identity.name),
+            "row_security" if table.is(fact) => run("ENABLE ROW LEVEL SECURITY"),
+            "row_security" => run("DISABLE ROW LEVEL SECURITY"),
+            "force_row_security" if table.is(fact) => run("FORCE ROW LEVEL SECURITY"),
+            "force_row_security" => run("NO FORCE ROW LEVEL SECURITY"),
+            "of_type" => match table.text(fact) {
+                Some(kind) => run(&format!("OF {kind}")),
+                None => run("NOT OF"),
+            },
+            "inherits" | "partition_bound" => self.alter_parents(table, &alter),
+            "foreign_options" => {
+                let from = there.map(|there| list(there, fact)).unwrap_or_default();
+                let changes = foreign_options(&from, &list(table, fact));
+                self.run(Phase::Alter, format!("{alter} OPTIONS ({changes})"));
+            }
+            _ => {}
+        }
+    }
+
+    fn alter_parents(&mut self, table: &Object, alter: &str) {
+        let Some(there) = self.there(&table.identity) else { return };
+        let whole = self.whole(&table.identity.name);
+        let group = self.new_group();
+        let object = table.identity.clone();
+        self.grouped(Some(group), &object, |builder| {
+            match (there.text("inherits"), there.text("partition_bound")) {
+                (Some(parent), Some(_)) => {
+                    builder.run(Phase::Alter, format!("ALTER TABLE {parent} DETACH PARTITION {whole}"));
+                }
+                (Some(parents), None) => {
+                    for parent in parents.split(", ") {
+                        builder.run(Phase::Alter, format!("{alter} NO INHERIT {parent}"));
+                    }
+                }
+                (None, _) => {}
+            }
+            match (table.text("inherits"), table.text("partition_bound")) {
+                (Some(parent), Some(bound)) => {
+                    builder.run(Phase::Owner, format!("ALTER TABLE {parent} ATTACH PARTITION {whole} {bound}"));
+                }
+                (Some(parents), None) => {
+                    for parent in parents.split(", ") {
+                        builder.run(Phase::Owner, format!("{alter} INHERIT {parent}"));
+                    }
+                }
+                (None, _) => {}
+            }
+        });
+    }
+
+    /// What tells a table's rows apart for replicas, be it by an index.
+    pub(super) fn replica_identity(&mut self, table: &str) {
+        let holder = Identity { kind: Kind::Table, on: None, name: table.to_owned() };
+        let Some(object) = self.wanted(&holder) else { return };
+        let of_index = self
+            .expected
+            .children(table)
+            .find(|child| child.identity.kind == Kind::Index && child.is("replica_identity"))
+            .map(|index| format!("USING INDEX {}", ident(&index.identity.name)));
+        let identity = match object.text("replica_identity") {
+            Some("n") => "NOTHING".to_owned(),
+            Some("f") => "FULL".to_owned(),
+            Some(_) => of_index.unwrap_or_else(|| "NOTHING".to_owned()),
+            None => "DEFAULT".to_owned(),
+        };
+        self.run(Phase::Setting, format!("ALTER TABLE {} REPLICA IDENTITY {identity}", self.whole(table)));
+    }
+}
+
+/// What brings the options of something foreign from one list to another.
+pub(super) fn foreign_options(from: &[&str], to: &[&str]) -> String {
+    fn split<'a>(options: &[&'a str]) -> Vec<(&'a str, &'a str)> {
+        options.iter().filter_map(|option| option.split_once('=')).collect()
+    }
+    let (from, to) = (split(from), split(to));
+    let mut changes = Vec::new();
+    for (name, value) in &to {
+        match from.iter().find(|(other, _)| other == name) {
+            None => changes.push(format!("ADD {} {}", ident(name), literal(value))),
+            Some((_, other)) if other != value => changes.push(format!("SET {} {}", ident(name), literal(value))),
+            Some(_) => {}
+        }
+    }
+    let gone = from.iter().filter(|(name, _)| !to.iter().any(|(other, _)| other == name));
+    changes.extend(gone.map(|(name, _)| format!("DROP {}", ident(name))));
+    changes.join(", ")
+}

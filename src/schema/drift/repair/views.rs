@@ -1,0 +1,146 @@
+//! Views, and what hangs on tables and views: triggers, rules and policies.
+
+use super::Phase;
+use super::builder::Builder;
+use super::text::{change_of_options, ident, list};
+use crate::schema::structure::{Identity, Object, ObjectKind as Kind};
+
+impl Builder<'_> {
+    /// Makes a view with all that belongs to it. One that is there and is not dropped before keeps that.
+    pub(super) fn create_view(&mut self, view: &Object) {
+        let name = view.identity.name.clone();
+        self.replace_view(view);
+        self.dress(view);
+        let columns: Vec<Object> =
+            self.expected.children(&name).filter(|object| object.identity.kind == Kind::Column).cloned().collect();
+        for column in columns {
+            self.begin(&column.identity);
+            self.grouped(None, &column.identity, |builder| {
+                if view.identity.kind == Kind::View && column.facts.contains_key("default") {
+                    builder.alter_column(&column, "default");
+                }
+                builder.dress_column(&column);
+            });
+        }
+        for kind in [Kind::Index, Kind::Statistics, Kind::Trigger, Kind::Rule] {
+            self.create_children(&name, kind);
+        }
+    }
+
+    fn replace_view(&mut self, view: &Object) {
+        let name = self.whole(&view.identity.name);
+        let definition = view.text("definition").unwrap_or_default().trim().trim_end_matches(';');
+        let with = self.with_options(view);
+        let sql = match view.identity.kind {
+            Kind::View => format!("CREATE OR REPLACE VIEW {name}{with} AS\n {definition}"),
+            _ => {
+                let method = view.text("access_method").filter(|method| *method != "heap");
+                let method = method.map(|method| format!(" USING {}", ident(method))).unwrap_or_default();
+                let space = view.text("tablespace").map(|space| format!(" TABLESPACE {}", ident(space)));
+                let space = space.unwrap_or_default();
+                format!("CREATE MATERIALIZED VIEW {name}{method}{with}{space} AS\n {definition}\n WITH DATA")
+            }
+        };
+        self.make(Phase::View, name, sql);
+    }
+
+    pub(super) fn alter_view(&mut self, view: &Object, fact: &str) {
+        let identity = &view.identity;
+        let word = self.table_word(identity);
+        let alter = format!("ALTER {word} {}", self.whole(&identity.name));
+        match fact {
+            // What cannot be replaced is made again.
+            "definition" | "column_order" => self.replace_view(view),
+            "options" | "security_options" => {
+                let from = self.there(identity).map(|there| list(there, fact)).unwrap_or_default();
+                let (set, reset) = change_of_options(&from, &list(view, fact), "");
+                for (word, options) in [("SET", set), ("RESET", reset)] {
+                    if !options.is_empty() {
+                        self.run(Phase::Setting, format!("{alter} {word} ({options})"));
+                    }
+                }
+            }
+            "tablespace" => {
+                let space = ident(view.text(fact).unwrap_or("pg_default"));
+                self.run(Phase::Setting, format!("{alter} SET TABLESPACE {space}"));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn create_trigger(&mut self, trigger: &Object) {
+        let Some(definition) = trigger.text("definition") else { return };
+        // One of a partition comes with that of the table.
+        if trigger.is("inherited") {
+            return;
+        }
+        self.run(Phase::Trigger, definition.to_owned());
+        self.dress_switched(trigger);
+    }
+
+    pub(super) fn create_rule(&mut self, rule: &Object) {
+        let Some(definition) = rule.text("definition") else { return };
+        let definition = definition.trim_end().trim_end_matches(';');
+        let sql = match definition.strip_prefix("CREATE RULE ") {
+            Some(rest) => format!("CREATE OR REPLACE RULE {rest}"),
+            None => definition.to_owned(),
+        };
+        self.run(Phase::Trigger, sql);
+        self.dress_switched(rule);
+    }
+
+    fn dress_switched(&mut self, object: &Object) {
+        if object.text("enabled").is_some_and(|enabled| enabled != "O") {
+            self.switch(object);
+        }
+        if object.facts.contains_key("comment") {
+            self.comment(object);
+        }
+    }
+
+    /// Switches a trigger or a rule on or off.
+    pub(super) fn switch(&mut self, object: &Object) {
+        let identity = &object.identity;
+        let Some(on) = identity.on.as_deref().map(|on| self.whole(on)) else { return };
+        let verb = match object.text("enabled") {
+            Some("D") => "DISABLE",
+            Some("R") => "ENABLE REPLICA",
+            Some("A") => "ENABLE ALWAYS",
+            _ => "ENABLE",
+        };
+        let word = if identity.kind == Kind::Rule { "RULE" } else { "TRIGGER" };
+        self.run(Phase::Switch, format!("ALTER TABLE {on} {verb} {word} {}", ident(&identity.name)));
+    }
+
+    pub(super) fn create_policy(&mut self, policy: &Object) {
+        let Some(on) = policy.identity.on.as_deref().map(|on| self.whole(on)) else { return };
+        let mut sql = format!("CREATE POLICY {} ON {on}", ident(&policy.identity.name));
+        if !policy.is("permissive") {
+            sql += " AS RESTRICTIVE";
+        }
+        sql += &format!(" FOR {}", policy.text("command").unwrap_or("ALL"));
+        sql += &format!(" TO {}", list(policy, "roles").join(", "));
+        for (fact, word) in [("using", "USING"), ("check", "WITH CHECK")] {
+            if let Some(expression) = policy.text(fact) {
+                sql += &format!(" {word} ({expression})");
+            }
+        }
+        self.run(Phase::Trigger, sql);
+        if policy.facts.contains_key("comment") {
+            self.comment(policy);
+        }
+    }
+
+    /// Sets or takes away a label of a provider.
+    pub(super) fn security_label(&mut self, identity: &Identity, label: Option<&str>) {
+        let Some((object, provider)) = identity.name.rsplit_once(" for ") else { return };
+        let label = label.map_or("NULL".to_owned(), super::text::literal);
+        // The server calls kinds as statements do, but for these.
+        let object = match object.split_once(' ') {
+            Some(("table", rest)) if rest.matches('.').count() == 0 => format!("TABLE {rest}"),
+            None if object == "schema" => format!("SCHEMA {}", self.actual.own_name),
+            _ => object.to_owned(),
+        };
+        self.run(Phase::Comment, format!("SECURITY LABEL FOR {} ON {object} IS {label}", ident(provider)));
+    }
+}

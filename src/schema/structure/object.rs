@@ -1,0 +1,292 @@
+//! What a schema consists of.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::tenants::ledger;
+
+/// Stands for the schema's own name, quoted where it must be, and the dot behind it. It cannot be in a name that anybody
+/// would choose, nor in SQL that the server deparses but as part of one.
+pub(crate) const OWN: char = '\u{1}';
+
+/// Stands for the schema's own name alone.
+pub(crate) const OWN_NAME: char = '\u{2}';
+
+/// The kinds of objects, in the order in which differences are told. Their names are stable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "these are PostgreSQL's own terms")]
+pub enum ObjectKind {
+    Schema,
+    #[serde(rename = "default privileges")]
+    DefaultPrivileges,
+    Extension,
+    Collation,
+    Conversion,
+    Enum,
+    Domain,
+    #[serde(rename = "domain constraint")]
+    DomainConstraint,
+    #[serde(rename = "composite type")]
+    CompositeType,
+    Attribute,
+    #[serde(rename = "range type")]
+    RangeType,
+    Type,
+    Cast,
+    Function,
+    Procedure,
+    Aggregate,
+    Operator,
+    #[serde(rename = "operator family")]
+    OperatorFamily,
+    #[serde(rename = "operator class")]
+    OperatorClass,
+    #[serde(rename = "text search parser")]
+    TextSearchParser,
+    #[serde(rename = "text search template")]
+    TextSearchTemplate,
+    #[serde(rename = "text search dictionary")]
+    TextSearchDictionary,
+    #[serde(rename = "text search configuration")]
+    TextSearchConfiguration,
+    Sequence,
+    Table,
+    #[serde(rename = "foreign table")]
+    ForeignTable,
+    Column,
+    View,
+    #[serde(rename = "materialized view")]
+    MaterializedView,
+    Constraint,
+    Index,
+    #[serde(rename = "index column")]
+    IndexColumn,
+    Statistics,
+    Trigger,
+    Rule,
+    Policy,
+    Publication,
+    #[serde(rename = "security label")]
+    SecurityLabel,
+}
+
+/// What tells an object from all others of its schema.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Identity {
+    /// Its kind.
+    pub kind: ObjectKind,
+    /// What it belongs to: the table of a column, the domain of a constraint.
+    pub on: Option<String>,
+    /// Its name, bare as the catalog has it; that of a function has the types of its arguments behind it.
+    pub name: String,
+}
+
+/// What the catalogs say of an object, by the names of the catalog's templates; what is not set is null.
+pub type Facts = BTreeMap<String, Value>;
+
+/// An object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Object {
+    #[serde(flatten)]
+    pub(crate) identity: Identity,
+    #[serde(flatten)]
+    pub(crate) facts: Facts,
+    /// The statement that creates it, where the server tells one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ddl: Option<String>,
+}
+
+/// Everything that lives in one schema.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Structure {
+    /// The schema's name as the server quotes it; empty where markers have taken its place and nothing is left of it.
+    pub(crate) own_name: String,
+    /// By its identity each.
+    pub(crate) objects: BTreeMap<Identity, Object>,
+}
+
+impl ObjectKind {
+    /// Its name in messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Schema => "schema",
+            Self::DefaultPrivileges => "default privileges",
+            Self::Extension => "extension",
+            Self::Collation => "collation",
+            Self::Conversion => "conversion",
+            Self::Enum => "enum",
+            Self::Domain => "domain",
+            Self::DomainConstraint => "domain constraint",
+            Self::CompositeType => "composite type",
+            Self::Attribute => "attribute",
+            Self::RangeType => "range type",
+            Self::Type => "type",
+            Self::Cast => "cast",
+            Self::Function => "function",
+            Self::Procedure => "procedure",
+            Self::Aggregate => "aggregate",
+            Self::Operator => "operator",
+            Self::OperatorFamily => "operator family",
+            Self::OperatorClass => "operator class",
+            Self::TextSearchParser => "text search parser",
+            Self::TextSearchTemplate => "text search template",
+            Self::TextSearchDictionary => "text search dictionary",
+            Self::TextSearchConfiguration => "text search configuration",
+            Self::Sequence => "sequence",
+            Self::Table => "table",
+            Self::ForeignTable => "foreign table",
+            Self::Column => "column",
+            Self::View => "view",
+            Self::MaterializedView => "materialized view",
+            Self::Constraint => "constraint",
+            Self::Index => "index",
+            Self::IndexColumn => "index column",
+            Self::Statistics => "statistics",
+            Self::Trigger => "trigger",
+            Self::Rule => "rule",
+            Self::Policy => "policy",
+            Self::Publication => "publication",
+            Self::SecurityLabel => "security label",
+        }
+    }
+
+    /// Its name in codes: in one word.
+    pub fn slug(self) -> String {
+        self.as_str().replace(' ', "-")
+    }
+}
+
+impl fmt::Display for ObjectKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.on {
+            Some(on) => write!(f, "{on}.{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+impl Identity {
+    /// With every text changed.
+    fn map(&self, change: impl Fn(&str) -> String) -> Self {
+        Self { kind: self.kind, on: self.on.clone(), name: change(&self.name) }
+    }
+}
+
+impl Object {
+    /// A fact that is a text.
+    pub(crate) fn text(&self, fact: &str) -> Option<&str> {
+        self.facts.get(fact).and_then(Value::as_str)
+    }
+
+    /// Whether a fact is true.
+    pub(crate) fn is(&self, fact: &str) -> bool {
+        self.facts.get(fact).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    fn map(&self, change: &impl Fn(&str) -> String) -> Self {
+        Self {
+            identity: self.identity.map(change),
+            facts: self.facts.iter().map(|(fact, value)| (fact.clone(), map(value, change))).collect(),
+            ddl: self.ddl.as_deref().map(change),
+        }
+    }
+}
+
+impl Structure {
+    /// How many objects it has.
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Whether there is nothing but the schema.
+    pub fn is_empty(&self) -> bool {
+        self.objects.keys().all(|identity| identity.kind == ObjectKind::Schema)
+    }
+
+    /// The names of its tables but the ledger, in order.
+    pub fn tables(&self) -> impl Iterator<Item = &str> {
+        let table = |identity: &&Identity| identity.kind == ObjectKind::Table && identity.name != ledger::TABLE;
+        self.objects.keys().filter(table).map(|identity| identity.name.as_str())
+    }
+
+    /// What the catalog says of the schema itself.
+    pub(crate) fn schema_facts(&mut self) -> Option<&mut Facts> {
+        let mut objects = self.objects.values_mut();
+        objects.find(|object| object.identity.kind == ObjectKind::Schema).map(|object| &mut object.facts)
+    }
+
+    /// The same with [`OWN`] and [`OWN_NAME`] where the schema's own name was. For a schema of a random name this loses
+    /// nothing and takes nothing for the name that is not: there is no other text with it.
+    pub(crate) fn without_its_name(&self) -> Self {
+        let qualified = format!("{}.", self.own_name);
+        let marked = self.map(&|text: &str| {
+            text.replace(&qualified, OWN.encode_utf8(&mut [0; 4]))
+                .replace(&self.own_name, OWN_NAME.encode_utf8(&mut [0; 4]))
+        });
+        Self { own_name: String::new(), ..marked }
+    }
+
+    /// The same as what others are held against: with markers where the schema's own name and a dot were, and where a
+    /// setting is the name. What only looks like it, such as a table's alias, is taken for it, too; so the name is kept.
+    #[must_use]
+    pub fn with_its_name_marked(&self) -> Self {
+        let qualified = format!("{}.", self.own_name);
+        let mut marked = self.map(&|text: &str| text.replace(&qualified, OWN.encode_utf8(&mut [0; 4])));
+        for object in marked.objects.values_mut() {
+            if let Some(settings) = object.facts.get_mut("settings") {
+                *settings =
+                    map(settings, &|text: &str| text.replace(&self.own_name, OWN_NAME.encode_utf8(&mut [0; 4])));
+            }
+        }
+        marked
+    }
+
+    fn map(&self, change: &impl Fn(&str) -> String) -> Self {
+        let objects = self.objects.values().map(|object| object.map(change));
+        Self {
+            own_name: self.own_name.clone(),
+            objects: objects.map(|object| (object.identity.clone(), object)).collect(),
+        }
+    }
+}
+
+impl FromIterator<Object> for Structure {
+    fn from_iter<T: IntoIterator<Item = Object>>(objects: T) -> Self {
+        let objects = objects.into_iter().map(|object| (object.identity.clone(), object)).collect();
+        Self { own_name: String::new(), objects }
+    }
+}
+
+/// A text with the markers filled in: `own_name` is the schema's name as the server quotes it.
+pub(crate) fn filled_in(text: &str, own_name: &str) -> String {
+    let mut filled = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            OWN => {
+                filled.push_str(own_name);
+                filled.push('.');
+            }
+            OWN_NAME => filled.push_str(own_name),
+            c => filled.push(c),
+        }
+    }
+    filled
+}
+
+fn map(value: &Value, change: &impl Fn(&str) -> String) -> Value {
+    match value {
+        Value::String(text) => Value::String(change(text)),
+        Value::Array(values) => Value::Array(values.iter().map(|value| map(value, change)).collect()),
+        other => other.clone(),
+    }
+}

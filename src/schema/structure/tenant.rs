@@ -1,0 +1,56 @@
+//! The structure of one tenant, by its name.
+
+use std::sync::Arc;
+
+use super::{Structure, read};
+use crate::database::Database;
+use crate::error::{Error, TenantError};
+use crate::model::{State, TenantName};
+use crate::tenants::ledger::Ledger;
+use crate::tenants::{Fleet, Schema, Tenancy, schema_exists};
+
+/// A tenant's structure, and its ledger, without which nothing tells what the structure is to be.
+pub(crate) fn read_with_ledger(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    name: &TenantName,
+) -> Result<(Structure, Arc<Ledger>), Error> {
+    match read_tenant(db, tenancy, name)? {
+        (structure, Schema::Ledger { ledger, .. }) => Ok((structure, ledger)),
+        (_, Schema::NoLedger { empty: true, .. }) => Err(Error::cannot_compare(name, "its schema is empty")),
+        _ => Err(amiss(name, TenantError::LedgerMissing)),
+    }
+}
+
+/// A tenant's structure, and what was found of its schema.
+pub(crate) fn read_tenant(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    name: &TenantName,
+) -> Result<(Structure, Schema), Error> {
+    let fleet = Fleet::read_some(db.connection(), tenancy.tenant_migrations(), std::slice::from_ref(name))?;
+    if let Some(invalid) = fleet.invalid.first() {
+        return Err(amiss(name, TenantError::InvalidRow { why: invalid.why.clone() }));
+    }
+    let Some(tenant) = fleet.get(name) else {
+        let schema_exists = schema_exists(db.connection(), name)?;
+        return Err(amiss(name, TenantError::NotTracked { schema_exists }));
+    };
+    if tenant.state == State::Dropping {
+        return Err(amiss(name, TenantError::Dropping));
+    }
+    let oid = match tenant.schema {
+        Schema::Missing => return Err(amiss(name, TenantError::SchemaMissing { state: Some(tenant.state) })),
+        Schema::Unreadable => return Err(amiss(name, TenantError::Unreadable)),
+        Schema::InvalidLedger { ref why } => return Err(amiss(name, TenantError::InvalidLedger { why: why.clone() })),
+        Schema::NoLedger { oid, .. } | Schema::Ledger { oid, .. } => oid,
+    };
+    let version = db.server().version;
+    let mut read = read(db.connection(), version, &[oid])?;
+    let structure = read.remove(&oid).ok_or_else(|| Error::cannot_compare(name, "it was dropped meanwhile"))?;
+    Ok((structure, tenant.schema.clone()))
+}
+
+fn amiss(name: &TenantName, error: TenantError) -> Error {
+    Error::Tenant { name: name.clone(), error: Box::new(error) }
+}

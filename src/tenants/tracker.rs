@@ -1,0 +1,53 @@
+//! The tracker: `public.schema_tracker`, one row for each tenant.
+
+use diesel::pg::PgConnection;
+
+use crate::error::Error;
+use crate::postgres::Server;
+use crate::tenants::{Tenancy, ledger};
+
+pub use schema::schema_tracker;
+
+/// The table as Diesel sees it.
+#[allow(missing_docs)]
+mod schema {
+    diesel::table! {
+        /// One row for each tenant.
+        public.schema_tracker (id) {
+            id -> Uuid,
+            name -> Text,
+            state -> Text,
+            created_at -> Timestamptz,
+            unfinished_version -> Nullable<Text>,
+            unfinished_statements -> Nullable<Integer>,
+            unfinished_digest -> Nullable<Text>,
+            unfinished_in_doubt -> Nullable<Bool>,
+        }
+    }
+}
+
+/// Makes sure that the tracker is there and as the public migrations make it.
+///
+/// # Errors
+/// [`Error::TrackerMissing`] or [`Error::TrackerBehind`].
+pub fn require(conn: &mut PgConnection, server: &Server, tenancy: &Tenancy) -> Result<(), Error> {
+    if server.tracker_is_hidden {
+        return Err(Error::TrackerHidden);
+    }
+    let database = || server.database.clone();
+    match pending_public(conn, server, tenancy)? {
+        _ if !server.has_tracker => Err(Error::TrackerMissing { database: database() }),
+        0 => Ok(()),
+        pending => Err(Error::TrackerBehind { database: database(), pending }),
+    }
+}
+
+/// How many public migrations are not applied.
+pub(crate) fn pending_public(conn: &mut PgConnection, server: &Server, tenancy: &Tenancy) -> Result<usize, Error> {
+    let applied = match (server.has_public_ledger, server.has_diesel_ledger) {
+        (true, _) => ledger::public::read_own(conn)?,
+        (false, true) => ledger::public::read(conn, tenancy)?.applied,
+        (false, false) => Vec::new(),
+    };
+    Ok(ledger::Ledger::new(applied, tenancy.public_migrations()).pending.len())
+}

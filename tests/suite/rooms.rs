@@ -1,0 +1,142 @@
+//! The layers of `src/`: a module imports only from the modules below its own, so that no circle of imports exists.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+/// The top-level modules from the bottom to the top. A module may import from those before it. ARCHITECTURE.md has the same
+/// list, with what each is for.
+const LAYERS: [&str; 17] = [
+    "text",
+    "model",
+    "sql",
+    "migration",
+    "postgres",
+    "error",
+    "tenants",
+    "database",
+    "record",
+    "run",
+    "confine",
+    "schema",
+    "operations",
+    "health",
+    "lint",
+    "local",
+    "cli",
+];
+
+/// The modules of `schema`, from the bottom to the top.
+const SCHEMA: [&str; 3] = ["structure", "reference", "drift"];
+
+#[test]
+fn no_module_imports_from_a_module_above_it() {
+    assert_eq!(climbing("src", "crate", &LAYERS), BTreeSet::new());
+    assert_eq!(climbing("src/schema", "crate::schema", &SCHEMA), BTreeSet::new());
+}
+
+/// The check finds an import that climbs.
+#[test]
+fn an_import_that_climbs_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("low.rs", "//! Uses [`crate::high`] in a comment only.\nuse crate::low::x;\n");
+    write("high/mod.rs", "use crate::low;\n");
+    assert_eq!(climbing(dir.path(), "crate", &["low", "high"]), BTreeSet::new());
+    write("low.rs", "use crate::{high::x, low::y};\n");
+    let found = climbing(dir.path(), "crate", &["low", "high"]);
+    assert_eq!(found, BTreeSet::from(["low.rs imports from high".to_owned()]));
+    write("low.rs", "fn f() { crate::high::x() }\n");
+    assert_eq!(climbing(dir.path(), "crate", &["low", "high"]).len(), 1);
+}
+
+#[test]
+fn the_map_lists_the_modules_in_their_order() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let map =
+        text.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("ARCHITECTURE.md has a map");
+    let name = Regex::new(r"(?m)^  ([a-z_]+)(?:/|\.rs) ").unwrap();
+    let listed: Vec<&str> = name.captures_iter(map).map(|found| found.get(1).unwrap().as_str()).collect();
+    assert_eq!(listed, LAYERS);
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The imports in `dir`, relative to the repository, that lead from one of its modules to one that comes later in `layers`.
+fn climbing(dir: impl AsRef<Path>, prefix: &str, layers: &[&str]) -> BTreeSet<String> {
+    let dir = root().join(dir);
+    let rank: BTreeMap<&str, usize> = layers.iter().enumerate().map(|(rank, name)| (*name, rank)).collect();
+    let mut modules = BTreeSet::new();
+    let mut found = BTreeSet::new();
+    for path in sources(&dir) {
+        let relative = path.strip_prefix(&dir).unwrap().to_str().unwrap().to_owned();
+        let module = relative.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
+        if ["lib", "main", "mod"].contains(&module.as_str()) {
+            continue;
+        }
+        let own = *rank.get(module.as_str()).unwrap_or_else(|| panic!("{module} has no place among the layers"));
+        for name in imported(&fs::read_to_string(&path).unwrap(), prefix) {
+            if rank.get(name.as_str()).is_some_and(|other| *other > own) {
+                found.insert(format!("{relative} imports from {name}"));
+            }
+        }
+        modules.insert(module);
+    }
+    assert_eq!(modules.len(), layers.len(), "every layer exists");
+    found
+}
+
+/// What follows `prefix::` in the code, outside comments; of a group each member.
+fn imported(code: &str, prefix: &str) -> BTreeSet<String> {
+    let comment = Regex::new("(?m)//.*$").unwrap();
+    let code = comment.replace_all(code, "");
+    let path = Regex::new(&format!(r"\b{prefix}::(\w+|\{{)")).unwrap();
+    let member = Regex::new(r"^\s*(\w+)").unwrap();
+    let mut names = BTreeSet::new();
+    for found in path.captures_iter(&code) {
+        let first = found.get(1).unwrap();
+        if first.as_str() != "{" {
+            names.insert(first.as_str().to_owned());
+            continue;
+        }
+        let mut depth = 1;
+        let mut start = first.end();
+        for (at, character) in code[first.end()..].char_indices() {
+            let at = first.end() + at;
+            depth += match character {
+                '{' => 1,
+                '}' => -1,
+                _ => 0,
+            };
+            if depth == 0 || depth == 1 && character == ',' {
+                names.extend(member.captures(&code[start..at]).map(|name| name[1].to_owned()));
+                start = at + 1;
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    names
+}
+
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
