@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::interrupt;
 use super::output::{Output, Verbosity, count, thousands};
 use crate::error::TenantError;
-use crate::run::workers::Observer;
+use crate::run::Observer;
 
 /// Shows a run.
 pub(crate) struct Progress {

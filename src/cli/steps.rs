@@ -106,7 +106,7 @@ impl Steps {
             Order::Name => {}
             Order::Created => plan.sort_by_key(|planned| tenant(planned).created_at),
             Order::Size => {
-                let sizes = crate::tenants::fleet::sizes(db.connection())?;
+                let sizes = crate::tenants::schema_sizes(db.connection())?;
                 let size = |oid: Option<u32>| oid.and_then(|oid| sizes.get(&oid)).copied().unwrap_or(0);
                 plan.sort_by_key(|planned| size(tenant(planned).schema_oid()));
             }

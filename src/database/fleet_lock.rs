@@ -158,8 +158,7 @@ impl FleetLock {
         self.try_take().unwrap_or(false)
     }
 
-    /// Names the session, as after the run that was recorded. If its connection is lost, the name is set when the lock is acquired
-    /// again.
+    /// Sets the name of the session. If its connection is lost, the name is set when the lock is acquired again.
     pub(crate) fn rename(&mut self, name: String) {
         self.name = name;
         let _ = self.conn.batch_execute(&format!("SET LOCAL application_name TO {}", Literal(&self.name)));

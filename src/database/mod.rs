@@ -1,7 +1,7 @@
 //! One database for the length of a command: a connection of the command's own, and how many more it may use.
 
 mod actor;
-pub(crate) mod fleet_lock;
+mod fleet_lock;
 mod shard;
 mod stop;
 

@@ -4,7 +4,7 @@ mod blocking_session;
 mod changes;
 mod fleet_holder;
 mod reference;
-pub(crate) mod tenant;
+mod tenant;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -33,12 +33,6 @@ pub enum Error {
     /// The server, the database or the role has no connection left but the command's own.
     #[error("the server has no more connection free for this role")]
     NoFreeConnection,
-    /// Connections were had before, and could no longer be made for as long as the server was waited for.
-    #[error("the server is gone, and did not come back in time: {message}")]
-    ConnectionsLost {
-        /// Why the last try failed, without passwords.
-        message: String,
-    },
     /// A standby can only be read.
     #[error("the server is a standby, which can only be read")]
     Standby,
@@ -204,14 +198,9 @@ impl Error {
         Self::CannotCompare { name: name.clone(), why: why.to_owned() }
     }
 
-    /// Whether it may be over when the server is back, or another has taken its place: the connection is gone, none could
-    /// be made, or the server takes no writes.
+    /// Whether a retry can succeed once the server is back, or another one has replaced it.
     pub(crate) fn is_outage(&self) -> bool {
-        match self {
-            Self::Postgres(error) => error.is_outage(),
-            Self::ConnectionsLost { .. } => true,
-            _ => false,
-        }
+        matches!(self, Self::Postgres(error) if error.is_outage())
     }
 
     /// What to do about it, where that is known. `command` completes a command of the command line: `migrate-public`
@@ -220,7 +209,6 @@ impl Error {
         match self {
             Self::Postgres(error) => error.hint().map(str::to_owned),
             Self::NoFreeConnection => Some("close others, or raise max_connections or the role's limit".to_owned()),
-            Self::ConnectionsLost { .. } => Some("try again when the server is back".to_owned()),
             Self::Standby => Some("give --database-url of the primary server".to_owned()),
             Self::TrackerMissing { .. } | Self::TrackerBehind { .. } => {
                 Some(format!("run '{}'", command("migrate-public")))

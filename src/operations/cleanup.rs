@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::model::SchemaName;
 use crate::operations::migrate::{self, Ended};
 use crate::record::integrity;
-use crate::run::workers::Observer;
+use crate::run::Observer;
 use crate::schema::reference::Reference;
 use crate::tenants::Tenancy;
 use crate::tenants::ledger::public;

@@ -9,8 +9,10 @@ use super::{Found, distinct, holds_extensions, look_up};
 use crate::database::{Database, Stop};
 use crate::error::{Error, Failed, TenantError};
 use crate::model::{State, TenantName};
-use crate::operations::migrate::{Done, Job, Next, Plan, Report, Rollout, RunJobs, TrackerRow, run_jobs};
-use crate::run::workers::Observer;
+use crate::operations::migrate::{
+    self, Done, Ended, Job, Next, Plan, Report, Rollout, RunJobs, TrackerRow, run_jobs, settle,
+};
+use crate::run::Observer;
 use crate::tenants::{Fleet, Tenancy};
 
 /// How [`plan_create`] treats a tenant that exists.
@@ -141,7 +143,7 @@ pub fn create_tenant(db: &mut Database, tenancy: &Tenancy, name: &TenantName) ->
     }
     match (report.failed.into_iter().next(), report.ended) {
         (Some(failed), _) => Err(CreateError::Tenant { tenant: name.clone(), error: Box::new(failed.error) }),
-        (None, Some(crate::operations::migrate::Ended::Lost(error))) => Err(error.into()),
+        (None, Some(Ended::Lost(error))) => Err(error.into()),
         (None, _) => Err(CreateError::Tenant { tenant: name.clone(), error: Box::new(TenantError::Unsettled) }),
     }
 }
@@ -153,7 +155,7 @@ fn complete(db: &mut Database, tenancy: &Tenancy, names: &[TenantName], plan: &m
     }
     let set = tenancy.tenant_migrations();
     let part = Plan::of(Fleet::read_some(db.connection(), set, names)?, set, |_| true);
-    let settled = crate::operations::migrate::settle(db.connection(), &part.settle)?;
+    let settled = settle(db.connection(), &part.settle)?;
     for name in part.up_to_date {
         // Another run has completed the tenant since the tracker was read, unless this run has settled it.
         match plan.if_exists {
@@ -181,7 +183,7 @@ fn reread(conn: &mut PgConnection, tenancy: &Tenancy, name: &TenantName, if_exis
         (Some((_, State::Registered | State::Creating)), None) => {
             Next::Work(Box::new(Job::create(name.clone(), TrackerRow::Known)))
         }
-        (Some(_), _) => match crate::operations::migrate::reread(conn, tenancy, name)? {
+        (Some(_), _) => match migrate::reread(conn, tenancy, name)? {
             // Another run has completed it since it was looked up.
             Next::Nothing => there(),
             next => next,

@@ -24,7 +24,7 @@ use crate::operations::migrate::{Commit, Ended};
 use crate::record::integrity;
 use crate::record::runs::{Counts, Run};
 use crate::run::LockMonitor;
-use crate::run::workers::Observer;
+use crate::run::Observer;
 use crate::tenants::Tenancy;
 
 /// The plan for [`drop_tenants`]. A dry run shows it.

@@ -16,6 +16,12 @@ pub enum Error {
         /// The message of libpq, without passwords.
         message: String,
     },
+    /// The server could be reached before, and no connection could be opened for as long as the run waits for it.
+    #[error("the server is gone, and did not come back in time: {message}")]
+    ConnectionsLost {
+        /// The error of the last attempt, without passwords.
+        message: String,
+    },
     /// The server rejected a query of tenantry's own.
     #[error("cannot {doing}: {message}")]
     Query {
@@ -53,7 +59,7 @@ impl Error {
     /// Whether a retry can succeed once the server is back, or another one has replaced it.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::ReadOnly => true,
+            Self::Unreachable { .. } | Self::ConnectionsLost { .. } | Self::ReadOnly => true,
             Self::Query { lost, .. } => *lost,
             Self::ServerTooOld { .. } => false,
         }
@@ -63,9 +69,9 @@ impl Error {
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Unreachable { .. } => {
-                Some("check --database-url (DATABASE_URL), and that the server is running and accepts this role")
+                Some("check --database-url (DATABASE_URL), and that the server runs and lets this role in")
             }
-            Self::Query { lost: true, .. } => Some("try again when the server is back"),
+            Self::ConnectionsLost { .. } | Self::Query { lost: true, .. } => Some("try again when the server is back"),
             Self::ReadOnly => Some("try again when it does, or give --database-url of the primary"),
             Self::Query { .. } | Self::ServerTooOld { .. } => None,
         }

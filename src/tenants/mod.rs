@@ -1,11 +1,11 @@
 //! The tenants of a database: what they have in common, the tracker, their ledgers, and the whole fleet as it was read.
 
-pub(crate) mod fleet;
+mod fleet;
 pub mod ledger;
 mod tenancy;
 pub mod tracker;
 
-pub(crate) use fleet::schema_exists;
 pub use fleet::{Fleet, InvalidRow, Misnamed, Schema, Tenant};
+pub(crate) use fleet::{schema_exists, sizes as schema_sizes};
 pub use ledger::Ledger;
 pub use tenancy::{Limits, RunAs, Tenancy};

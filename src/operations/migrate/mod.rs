@@ -25,7 +25,7 @@ use crate::database::{Database, Stop};
 use crate::error::{Error, Failed, TenantError};
 use crate::model::{State, TenantName};
 use crate::postgres::CHUNK;
-use crate::run::workers::Observer;
+use crate::run::Observer;
 use crate::tenants::Tenancy;
 use crate::tenants::tracker::schema_tracker;
 

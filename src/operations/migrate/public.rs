@@ -89,8 +89,8 @@ fn apply_pending(db: &mut Database, tenancy: &Tenancy, run: Run, stop: &Stop) ->
             record: Record { from: None, to: None, began: retry.began, attempts: 1 },
             learned: &learned,
         };
-        let mut session =
-            connect::session(&pool, Duration::MAX, || true).map_err(|message| Error::ConnectionsLost { message })?;
+        let mut session = connect::session(&pool, Duration::MAX, || true)
+            .map_err(|message| postgres::Error::ConnectionsLost { message })?;
         match apply(&mut session, &work) {
             Ok(()) => {
                 let applied = ledger.pending.iter().map(|index| set.at(*index).folder().to_owned()).collect();

@@ -186,7 +186,7 @@ fn worker<W: Work>(pool: &Pool, shared: &Shared<'_, W::Job>, work: &W, outcomes:
             }
             Err(message) => {
                 shared.put_back(in_hand);
-                shared.wait_for_server(Why::Unreachable, || Error::ConnectionsLost { message });
+                shared.wait_for_server(Why::Unreachable, || postgres::Error::ConnectionsLost { message }.into());
                 continue;
             }
         };
@@ -219,7 +219,8 @@ fn worker<W: Work>(pool: &Pool, shared: &Shared<'_, W::Job>, work: &W, outcomes:
             Attempt::Lost(server) => {
                 queue.ready.push_front(job);
                 drop(queue);
-                shared.wait_for_server(Why::Unreachable, || Error::ConnectionsLost { message: server.to_string() });
+                let message = server.to_string();
+                shared.wait_for_server(Why::Unreachable, || postgres::Error::ConnectionsLost { message }.into());
             }
             Attempt::ReadOnly => {
                 queue.ready.push_front(job);
