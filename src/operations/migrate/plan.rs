@@ -58,15 +58,10 @@ impl Planned {
 
 impl Plan {
     /// The plan for those tenants of a fleet that `choose` picks.
-    pub fn of(fleet: Fleet, set: &MigrationSet, mut choose: impl FnMut(&str) -> bool) -> Self {
-        let mut plan = Self::default();
-        for misnamed in fleet.misnamed.into_iter().filter(|misnamed| choose(&misnamed.name)) {
-            plan.blocked.push(Failed { tenant: misnamed.name, error: TenantError::BadName(misnamed.why) });
-        }
-        for invalid in fleet.invalid.into_iter().filter(|invalid| choose(&invalid.name)) {
-            plan.blocked.push(Failed { tenant: invalid.name, error: TenantError::InvalidRow { why: invalid.why } });
-        }
-        for tenant in fleet.tenants.into_iter().filter(|tenant| choose(tenant.name.as_str())) {
+    pub fn of(fleet: Fleet, set: &MigrationSet, choose: impl FnMut(&str) -> bool) -> Self {
+        let (tenants, blocked) = select(fleet, choose);
+        let mut plan = Self { blocked, ..Self::default() };
+        for tenant in tenants {
             match judge(&tenant, set) {
                 Verdict::Behind => plan.migrate.push(Planned { tenant }),
                 Verdict::Blocked(error) => plan.blocked.push(Failed::new(&tenant.name, error)),
@@ -81,6 +76,19 @@ impl Plan {
         plan.blocked.sort_by(|a, b| a.tenant.cmp(&b.tenant));
         plan
     }
+}
+
+/// The tenants of a fleet that `choose` selects, and the failures for the selected rows of the tracker that are not valid.
+pub(super) fn select(fleet: Fleet, mut choose: impl FnMut(&str) -> bool) -> (Vec<Tenant>, Vec<Failed>) {
+    let mut failed = Vec::new();
+    for misnamed in fleet.misnamed.into_iter().filter(|misnamed| choose(&misnamed.name)) {
+        failed.push(Failed { tenant: misnamed.name, error: TenantError::BadName(misnamed.why) });
+    }
+    for invalid in fleet.invalid.into_iter().filter(|invalid| choose(&invalid.name)) {
+        failed.push(Failed { tenant: invalid.name, error: TenantError::InvalidRow { why: invalid.why } });
+    }
+    let tenants = fleet.tenants.into_iter().filter(|tenant| choose(tenant.name.as_str())).collect();
+    (tenants, failed)
 }
 
 enum Verdict {

@@ -11,7 +11,7 @@ use crate::database::{Database, Stop};
 use crate::error::{Error, Failed, TenantError};
 use crate::migration::{Kind, MigrationSet, Version};
 use crate::model::{State, TenantName};
-use crate::run::workers::Observer;
+use crate::run::Observer;
 use crate::tenants::ledger::Ledger;
 use crate::tenants::{Fleet, Schema, Tenancy, Tenant};
 
@@ -49,25 +49,15 @@ impl RevertPlan {
     ///
     /// # Errors
     /// [`Error::UnknownVersion`]; [`Error::NoDown`] when a migration that is to be reverted has no `down.sql`.
-    pub fn of(
-        fleet: Fleet,
-        set: &MigrationSet,
-        back: &Back,
-        mut choose: impl FnMut(&str) -> bool,
-    ) -> Result<Self, Error> {
+    pub fn of(fleet: Fleet, set: &MigrationSet, back: &Back, choose: impl FnMut(&str) -> bool) -> Result<Self, Error> {
         if let Back::To(version) = back
             && set.position(version.as_str()).is_none()
         {
             return Err(Error::UnknownVersion { version: version.clone() });
         }
-        let mut plan = Self::default();
-        for misnamed in fleet.misnamed.into_iter().filter(|misnamed| choose(&misnamed.name)) {
-            plan.blocked.push(Failed { tenant: misnamed.name, error: TenantError::BadName(misnamed.why) });
-        }
-        for invalid in fleet.invalid.into_iter().filter(|invalid| choose(&invalid.name)) {
-            plan.blocked.push(Failed { tenant: invalid.name, error: TenantError::InvalidRow { why: invalid.why } });
-        }
-        for tenant in fleet.tenants.into_iter().filter(|tenant| choose(tenant.name.as_str())) {
+        let (tenants, blocked) = plan::select(fleet, choose);
+        let mut plan = Self { blocked, ..Self::default() };
+        for tenant in tenants {
             match judge(&tenant, set, back) {
                 Ok(migrations) if migrations.is_empty() => plan.unchanged.push(tenant.name),
                 Ok(migrations) => plan.revert.push(Reverting { tenant, migrations }),
