@@ -16,7 +16,7 @@ use crate::error::{Attempts, Effect, Error, Failed, MigrationFailure, TenantErro
 use crate::local::LocalError;
 use crate::migration::LoadError;
 use crate::model::NameError;
-use crate::operations::migrate::{Ended, Report};
+use crate::operations::migrate::{Report, StopReason};
 use crate::postgres::{ParseUrlError, ServerMessage};
 use crate::text::{self, MAX_KEPT, MAX_SHOWN};
 
@@ -209,16 +209,16 @@ pub(crate) fn run(context: &Context, report: &Report, verb: &str, again: &str) -
 }
 
 /// The exit status for a run over a fleet.
-pub(crate) fn exit(ended: Option<&Ended>, is_success: bool) -> Exit {
+pub(crate) fn exit(ended: Option<&StopReason>, is_success: bool) -> Exit {
     match ended {
-        Some(Ended::Lost(_)) => Exit::Refused,
-        ended => exit_of(is_success, matches!(ended, Some(Ended::Interrupted))),
+        Some(StopReason::Lost(_)) => Exit::Refused,
+        ended => exit_of(is_success, matches!(ended, Some(StopReason::Interrupted))),
     }
 }
 
 /// Prints the error if the run lost the server.
-pub(crate) fn lost(context: &Context, ended: Option<&Ended>) {
-    if let Some(Ended::Lost(error)) = ended {
+pub(crate) fn lost(context: &Context, ended: Option<&StopReason>) {
+    if let Some(StopReason::Lost(error)) = ended {
         context.output().error(error);
         if let Some(hint) = error.hint(&|line| context.command(line)) {
             context.output().hint(hint);
@@ -227,15 +227,15 @@ pub(crate) fn lost(context: &Context, ended: Option<&Ended>) {
 }
 
 /// Why a run stopped early by itself.
-fn why(ended: &Ended) -> Option<&'static str> {
+fn why(ended: &StopReason) -> Option<&'static str> {
     match ended {
-        Ended::Interrupted | Ended::Lost(_) => None,
-        Ended::Failure => Some(
+        StopReason::Interrupted | StopReason::Lost(_) => None,
+        StopReason::Failure => Some(
             "stopped: more tenants failed than --max-failures or --fail-fast allows; the remaining tenants were not started",
         ),
-        Ended::Breaker => {
+        StopReason::Breaker => {
             Some("stopped: the first tenants all failed with the same error; the remaining tenants were not started")
         }
-        Ended::Canary => Some("canary failed; stopped before the remaining tenants"),
+        StopReason::Canary => Some("canary failed; stopped before the remaining tenants"),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::arguments::Selection;
 use super::steps::Steps;
-use crate::operations::migrate::{Ended, Report};
+use crate::operations::migrate::{Report, StopReason};
 
 /// What that command is made of.
 pub(crate) struct Resume<'a> {
@@ -19,7 +19,7 @@ impl Resume<'_> {
         let Self { command, selection, steps, what } = self;
         let left = report.to_try_again();
         // Canaries that are not well come first again, and may not be among what is left.
-        let by_name = only(&left).filter(|_| !matches!(report.ended, Some(Ended::Canary)));
+        let by_name = only(&left).filter(|_| !matches!(report.ended, Some(StopReason::Canary)));
         let which = match (by_name, report.run) {
             (Some(regex), _) => format!(" --match {regex}"),
             (None, Some(run)) if report.not_reached.is_empty() => format!(" --retry-failed {run}"),

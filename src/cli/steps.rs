@@ -13,7 +13,7 @@ use super::resume::only;
 use super::retry;
 use crate::database::{Database, Shard};
 use crate::model::TenantName;
-use crate::operations::migrate::{Canary, Ended, MaxFailures, Report, Rollout};
+use crate::operations::migrate::{Canary, MaxFailures, Report, Rollout, StopReason};
 use crate::record::runs::Retry;
 use crate::tenants::Tenant;
 
@@ -139,11 +139,11 @@ impl Steps {
         let canary = match (&self.canary, &report.ended) {
             (None, _) => None,
             // Those that are not well are held against the reference again, also when they are migrated by now.
-            (Some(Canary::First(n)), Some(Ended::Canary)) => {
+            (Some(Canary::First(n)), Some(StopReason::Canary)) => {
                 let failed: Vec<&str> = report.failed.iter().map(|failed| failed.tenant.as_str()).collect();
                 only(&failed).or_else(|| Some(n.to_string()))
             }
-            (Some(Canary::Matching(regex)), Some(Ended::Canary)) => Some(shell_word(regex.as_str())),
+            (Some(Canary::Matching(regex)), Some(StopReason::Canary)) => Some(shell_word(regex.as_str())),
             (Some(Canary::First(n)), _) => Some(n.to_string()),
             // Where those are done, it would match none of those that are left.
             (Some(Canary::Matching(regex)), _) => {

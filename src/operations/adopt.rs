@@ -13,7 +13,9 @@ use crate::database::{Database, Stop};
 use crate::error::{Error, Failed, TenantError};
 use crate::migration::Version;
 use crate::model::{SchemaName, State, TenantName};
-use crate::operations::migrate::{Batch, Commit, Ended, Setback, Setbacks, Target, TrackerRow, setback, tracker_guard};
+use crate::operations::migrate::{
+    Batch, Commit, Setback, Setbacks, StopReason, Target, TrackerRow, setback, tracker_guard,
+};
 use crate::postgres::{CHANGED, ServerMessage, Session, path};
 use crate::record::integrity;
 use crate::record::runs::{Counts, DoneRow, FailedRow, Run};
@@ -38,7 +40,7 @@ pub struct Adopted {
     /// The schemas that the run did not get to.
     pub not_reached: Vec<TenantName>,
     /// Why the run ended early.
-    pub ended: Option<Ended>,
+    pub ended: Option<StopReason>,
 }
 
 impl Adopted {

@@ -5,7 +5,7 @@ use super::orphans;
 use crate::database::{Database, Stop};
 use crate::error::Error;
 use crate::model::SchemaName;
-use crate::operations::migrate::{self, Ended};
+use crate::operations::migrate::{self, StopReason};
 use crate::record::integrity;
 use crate::run::Observer;
 use crate::schema::reference::Reference;
@@ -114,7 +114,7 @@ pub fn cleanup(
 ) -> Result<CleanupReport, Error> {
     let mut tenants = drop_tenants(db, tenancy, plan.tenants, stop, observer)?;
     if stop.is_requested() {
-        tenants.ended.get_or_insert(Ended::Interrupted);
+        tenants.ended.get_or_insert(StopReason::Interrupted);
     }
     let reached = tenants.unfinished.is_empty() && tenants.not_reached.is_empty();
     let all_gone = tenants.failed.is_empty() && reached && !stop.is_requested();

@@ -10,7 +10,7 @@ use crate::database::{Database, Stop};
 use crate::error::{Error, Failed, TenantError};
 use crate::model::{State, TenantName};
 use crate::operations::migrate::{
-    self, Done, Ended, Job, Next, Plan, Report, Rollout, RunJobs, TrackerRow, run_jobs, settle,
+    self, Done, Job, Next, Plan, Report, Rollout, RunJobs, StopReason, TrackerRow, run_jobs, settle,
 };
 use crate::run::Observer;
 use crate::tenants::{Fleet, Tenancy};
@@ -143,7 +143,7 @@ pub fn create_tenant(db: &mut Database, tenancy: &Tenancy, name: &TenantName) ->
     }
     match (report.failed.into_iter().next(), report.ended) {
         (Some(failed), _) => Err(CreateError::Tenant { tenant: name.clone(), error: Box::new(failed.error) }),
-        (None, Some(Ended::Lost(error))) => Err(error.into()),
+        (None, Some(StopReason::Lost(error))) => Err(error.into()),
         (None, _) => Err(CreateError::Tenant { tenant: name.clone(), error: Box::new(TenantError::Unsettled) }),
     }
 }

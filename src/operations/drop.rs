@@ -20,7 +20,7 @@ use super::run::{self, Finished, Orders, Told};
 use crate::database::{Database, Stop};
 use crate::error::{Error, Failed, TenantError};
 use crate::model::{SchemaName, State};
-use crate::operations::migrate::{Commit, Ended};
+use crate::operations::migrate::{Commit, StopReason};
 use crate::record::integrity;
 use crate::record::runs::{Counts, Run};
 use crate::run::LockMonitor;
@@ -101,7 +101,7 @@ pub struct DropReport {
     /// The schemas whose drop did not start before the run ended.
     pub not_reached: Vec<SchemaName>,
     /// Why the run ended early.
-    pub ended: Option<Ended>,
+    pub ended: Option<StopReason>,
 }
 
 impl DropReport {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::database::{Database, Stop};
 use crate::error::{Error, Failed, TenantError};
 use crate::model::SchemaName;
-use crate::operations::migrate::{Ended, Setbacks};
+use crate::operations::migrate::{Setbacks, StopReason};
 use crate::record::runs::{FailedRow, Run};
 use crate::run::workers::{self, Listener, Observer, Work};
 use crate::run::{LockMonitor, lock_monitor};
@@ -53,7 +53,7 @@ pub(super) struct Told<J> {
     /// Jobs that were not started or not finished.
     pub(super) left: Vec<J>,
     /// Why jobs are left.
-    pub(super) ended: Option<Ended>,
+    pub(super) ended: Option<StopReason>,
 }
 
 /// Runs the jobs.
@@ -73,9 +73,9 @@ pub(super) fn over<C: Crew>(
         workers::run(db, jobs, crew, &mut teller, stop, tenancy.limits().reconnect_for)
     })?;
     let ended = match rest.lost {
-        Some(error) => Some(Ended::without_server(error, stop)),
+        Some(error) => Some(StopReason::without_server(error, stop)),
         None if rest.not_reached.is_empty() => None,
-        None => Some(Ended::Interrupted),
+        None => Some(StopReason::Interrupted),
     };
     Ok(Told { done: teller.done, failed: teller.failed, left: rest.not_reached, ended })
 }

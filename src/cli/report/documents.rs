@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::cli::context::Context;
 use crate::error::{BlockingSession, Effect, Failed, MigrationFailure, TenantError};
 use crate::model::TenantName;
-use crate::operations::migrate::{Ended, Report};
+use crate::operations::migrate::{Report, StopReason};
 use crate::postgres::ServerMessage;
 use crate::text::{self, MAX_KEPT, MAX_SHOWN};
 
@@ -85,13 +85,13 @@ impl RunDocument {
 }
 
 /// The word for why a run ended early.
-pub(crate) fn ended(ended: &Ended) -> &'static str {
+pub(crate) fn ended(ended: &StopReason) -> &'static str {
     match ended {
-        Ended::Interrupted => "interrupted",
-        Ended::Failure => "failure",
-        Ended::Breaker => "breaker",
-        Ended::Canary => "canary",
-        Ended::Lost(_) => "lost",
+        StopReason::Interrupted => "interrupted",
+        StopReason::Failure => "failure",
+        StopReason::Breaker => "breaker",
+        StopReason::Canary => "canary",
+        StopReason::Lost(_) => "lost",
     }
 }
 

@@ -30,7 +30,7 @@ use crate::tenants::Tenancy;
 use crate::tenants::tracker::schema_tracker;
 
 pub use crate::error::{Contention, Effect, FailedStatement, MigrationFailure};
-pub use crate::record::runs::Ended;
+pub use crate::record::runs::StopReason;
 pub(crate) use apply::{Setback, setback};
 pub(crate) use batch::{Batch, Commit, TrackerRow, set_state, tracker_guard};
 pub(crate) use job::{Job, Next, Outcome, Reread};
@@ -39,7 +39,7 @@ pub use plan::{Plan, Planned};
 pub use public::{PublicReport, migrate_public};
 pub(crate) use public::{revert_public, to_revert};
 pub use revert::{Back, RevertPlan, Reverting, revert};
-pub use rollout::{Canary, MaxFailures, NoMaxFailures, Rollout};
+pub use rollout::{Canary, MaxFailures, ParseMaxFailuresError, Rollout};
 pub(crate) use run::{RunJobs, run_jobs};
 pub(crate) use setbacks::Setbacks;
 pub(crate) use target::{Target, lock_key};
@@ -58,7 +58,7 @@ pub struct Report {
     /// Those that were not begun, or were cancelled and rolled back, because the run was ended before.
     pub not_reached: Vec<TenantName>,
     /// Why the run was ended before all tenants were reached.
-    pub ended: Option<Ended>,
+    pub ended: Option<StopReason>,
 }
 
 /// A tenant that was brought up to date, or back.
@@ -92,7 +92,7 @@ impl Report {
     /// Whether of some tenant it is not known whether it is done.
     pub(crate) fn leaves_doubt(&self) -> bool {
         self.failed.iter().any(|failed| matches!(failed.error, TenantError::ConnectionLost(_)))
-            || matches!(self.ended, Some(Ended::Lost(_)))
+            || matches!(self.ended, Some(StopReason::Lost(_)))
     }
 
     /// Those for which the same command may well succeed when it is run again.

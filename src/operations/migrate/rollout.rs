@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
-use super::{Ended, Job, Outcome};
+use super::{Job, Outcome, StopReason};
 use crate::error::{TenantError, without_name};
 use crate::model::TenantName;
 use crate::schema::drift::Accepted;
@@ -62,17 +62,17 @@ impl MaxFailures {
 /// A text that is no [`MaxFailures`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("give a number of tenants, or a part of them, as in 5 or 2%")]
-pub struct NoMaxFailures;
+pub struct ParseMaxFailuresError;
 
 impl std::str::FromStr for MaxFailures {
-    type Err = NoMaxFailures;
+    type Err = ParseMaxFailuresError;
 
-    fn from_str(text: &str) -> Result<Self, NoMaxFailures> {
+    fn from_str(text: &str) -> Result<Self, ParseMaxFailuresError> {
         match text.strip_suffix('%') {
-            None => text.parse().map(Self::Count).map_err(|_| NoMaxFailures),
+            None => text.parse().map(Self::Count).map_err(|_| ParseMaxFailuresError),
             Some(percent) => match percent.parse() {
                 Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(Self::Percent(percent)),
-                _ => Err(NoMaxFailures),
+                _ => Err(ParseMaxFailuresError),
             },
         }
     }
@@ -168,14 +168,14 @@ struct Counted {
     failed_before: usize,
     /// In how many ways the others have; two are as good as more.
     ways: HashSet<String>,
-    ended: Option<Ended>,
+    ended: Option<StopReason>,
 }
 
 impl Budget {
     /// For a run of so many tenants, of which some have failed before it begins.
     pub(super) fn new(rollout: &Rollout, tenants: usize, failed: usize) -> Self {
         let allowed = rollout.max_failures.map(|max| max.of(tenants + failed));
-        let ended = allowed.filter(|allowed| failed > *allowed).map(|_| Ended::Failure);
+        let ended = allowed.filter(|allowed| failed > *allowed).map(|_| StopReason::Failure);
         // Who says how many may fail has thought of it.
         let breaker = rollout.breaker && allowed.is_none();
         let counted = Counted { failed, failed_before: failed, ended, ..Counted::default() };
@@ -203,13 +203,13 @@ impl Budget {
         }
         if state.ended.is_none() {
             if self.allowed.is_some_and(|allowed| state.failed > allowed) {
-                state.ended = Some(Ended::Failure);
+                state.ended = Some(StopReason::Failure);
             } else if self.breaker
                 && state.done == 0
                 && state.failed - state.failed_before >= BREAKER
                 && state.ways.len() == 1
             {
-                state.ended = Some(Ended::Breaker);
+                state.ended = Some(StopReason::Breaker);
             }
         }
         state.ended.is_some()
@@ -233,7 +233,7 @@ impl Budget {
     }
 
     /// Why no other tenant is to be begun, where that is so.
-    pub(super) fn take_ended(&self) -> Option<Ended> {
+    pub(super) fn take_ended(&self) -> Option<StopReason> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).ended.take()
     }
 }
@@ -257,7 +257,7 @@ mod tests {
         assert_eq!("5".parse(), Ok(MaxFailures::Count(5)));
         assert_eq!("2.5%".parse(), Ok(MaxFailures::Percent(2.5)));
         for text in ["", "%", "-1", "101%", "five", "5 %"] {
-            assert_eq!(text.parse::<MaxFailures>(), Err(NoMaxFailures), "{text}");
+            assert_eq!(text.parse::<MaxFailures>(), Err(ParseMaxFailuresError), "{text}");
         }
         assert_eq!(MaxFailures::Percent(2.5).of(199), 4);
         assert_eq!(MaxFailures::Percent(0.0).of(199), 0);
@@ -269,7 +269,7 @@ mod tests {
         let busy = |_| Outcome::Failed(TenantError::Busy { holder: None });
         let same = Budget::new(&rollout, 100, 0);
         assert_eq!((0..BREAKER).filter(|n| same.count(&format!("t{n}"), &busy(()))).count(), 1);
-        assert!(matches!(same.take_ended(), Some(Ended::Breaker)));
+        assert!(matches!(same.take_ended(), Some(StopReason::Breaker)));
 
         let some_blocked = Budget::new(&rollout, 100, BREAKER - 1);
         assert_eq!((0..BREAKER).filter(|n| some_blocked.count(&format!("t{n}"), &busy(()))).count(), 1);
@@ -281,6 +281,6 @@ mod tests {
         let allowed = Rollout { max_failures: Some(MaxFailures::Count(20)), ..rollout };
         let budget = Budget::new(&allowed, 100, 1);
         assert_eq!((0..20).filter(|n| budget.count(&format!("t{n}"), &busy(()))).count(), 1);
-        assert!(matches!(budget.take_ended(), Some(Ended::Failure)));
+        assert!(matches!(budget.take_ended(), Some(StopReason::Failure)));
     }
 }

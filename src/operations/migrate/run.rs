@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::apply::Learned;
 use super::job::Orders;
 use super::rollout::{Budget, Stage, StageKind};
-use super::{Commit, Ended, Job, Outcome, Report, Reread, Rollout};
+use super::{Commit, Job, Outcome, Report, Reread, Rollout, StopReason};
 use crate::database::{Database, Stop};
 use crate::error::{Error, Failed, TenantError};
 use crate::model::{SchemaName, TenantName};
@@ -115,7 +115,7 @@ fn stages(db: &mut Database, orders: &Orders<'_>, teller: &mut Teller<'_>, stage
     }
     let rest = stages.flat_map(|stage| stage.jobs).map(Job::into_name);
     teller.report.not_reached.extend(rest);
-    if teller.report.not_reached.is_empty() && !matches!(teller.report.ended, Some(Ended::Lost(_))) {
+    if teller.report.not_reached.is_empty() && !matches!(teller.report.ended, Some(StopReason::Lost(_))) {
         // It was asked to end when there was nothing left to begin.
         teller.report.ended = None;
     }
@@ -128,7 +128,7 @@ fn one_stage(
     orders: &Orders<'_>,
     teller: &mut Teller<'_>,
     Stage { jobs, kind }: Stage,
-) -> Result<Option<Ended>, Error> {
+) -> Result<Option<StopReason>, Error> {
     let Orders { stop, monitor, tenancy, .. } = *orders;
     let budget = teller.budget;
     if let StageKind::Batch { pause } = kind
@@ -149,10 +149,10 @@ fn one_stage(
     teller.report.not_reached.extend(rest.not_reached.into_iter().map(Job::into_name));
     let has_failures = teller.report.failed.len() > failed_before;
     Ok(match rest.lost {
-        Some(error) => Some(Ended::without_server(error, stop)),
+        Some(error) => Some(StopReason::without_server(error, stop)),
         // Whatever else was too much: they must be well before the others are begun.
-        None if is_canary && has_failures => Some(Ended::Canary),
-        None => budget.take_ended().or_else(|| (stop.is_requested() && !is_through).then_some(Ended::Interrupted)),
+        None if is_canary && has_failures => Some(StopReason::Canary),
+        None => budget.take_ended().or_else(|| (stop.is_requested() && !is_through).then_some(StopReason::Interrupted)),
     })
 }
 
@@ -302,7 +302,7 @@ impl Teller<'_> {
             self.budget.count_failure(&failed.tenant, &failed.error);
             self.report.failed.push(failed);
         }
-        self.report.ended = if canary { Some(Ended::Canary) } else { self.budget.take_ended() };
+        self.report.ended = if canary { Some(StopReason::Canary) } else { self.budget.take_ended() };
         Ok(())
     }
 

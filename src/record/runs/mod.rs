@@ -81,7 +81,7 @@ pub(crate) struct Run {
 
 /// Why a run was ended before all tenants were reached.
 #[derive(Debug)]
-pub enum Ended {
+pub enum StopReason {
     /// It was asked to [`Stop`].
     Interrupted,
     /// More tenants failed than [may](crate::operations::migrate::Rollout::max_failures).
@@ -94,7 +94,7 @@ pub enum Ended {
     Lost(Error),
 }
 
-impl Ended {
+impl StopReason {
     /// By a server that was lost, or can do no more work. Who interrupts while it is away does not want to wait for it.
     pub(crate) fn without_server(error: Error, stop: &Stop) -> Self {
         match stop.is_requested() && error.is_outage() {
@@ -105,11 +105,11 @@ impl Ended {
 }
 
 /// How the record calls it that a run ended, early or not.
-fn outcome(ended: Option<&Ended>, counts: Counts) -> &'static str {
+fn outcome(ended: Option<&StopReason>, counts: Counts) -> &'static str {
     match ended {
-        Some(Ended::Interrupted) => "interrupted",
-        Some(Ended::Failure | Ended::Breaker | Ended::Canary) => "stopped",
-        Some(Ended::Lost(_)) => "lost",
+        Some(StopReason::Interrupted) => "interrupted",
+        Some(StopReason::Failure | StopReason::Breaker | StopReason::Canary) => "stopped",
+        Some(StopReason::Lost(_)) => "lost",
         None if counts.failed + counts.deferred == 0 => "done",
         None => "failed",
     }
@@ -313,7 +313,7 @@ impl Run {
 
     /// Records how the run ended, and forgets those that began longer ago than they are kept. That it cannot be recorded is
     /// no reason to fail what was done: the record then tells of no end.
-    pub(crate) fn end(self, db: &mut Database, ended: Option<&Ended>, counts: Counts) {
+    pub(crate) fn end(self, db: &mut Database, ended: Option<&StopReason>, counts: Counts) {
         if !self.is_recorded() {
             return;
         }
