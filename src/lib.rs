@@ -47,8 +47,8 @@ mod text;
 
 pub use database::{Actor, DEFAULT_JOBS, Database, KEEP, ParseShardError, Shard, Stop};
 pub use error::{
-    BlockingSession, ChangeKind, Contention, Effect, Error, Failed, FailedStatement, FleetHolder, MigrationChange,
-    MigrationChanges, MigrationFailure, ReferenceError, TenantError,
+    BlockingSession, ChangeKind, Contention, Effect, Error, FailedStatement, FailedTenant, FleetHolder,
+    MigrationChange, MigrationChanges, MigrationFailure, ReferenceError, TenantError,
 };
 pub use migration::{Embedded, LoadError, Migration, MigrationSet, Version, VersionRange};
 pub use model::{MAX_BYTES, NameError, SchemaName, State, TenantName, Unfinished, UnknownState};

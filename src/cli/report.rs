@@ -12,7 +12,7 @@ use super::context::{Context, Usage, exit_of};
 use super::exit::Exit;
 use super::interrupt;
 use super::output::{Output, Verbosity, count, thousands};
-use crate::error::{Attempts, Effect, Error, Failed, MigrationFailure, TenantError, without_name};
+use crate::error::{Attempts, Effect, Error, FailedTenant, MigrationFailure, TenantError, mask_tenant_name};
 use crate::local::LocalError;
 use crate::migration::LoadError;
 use crate::model::NameError;
@@ -81,19 +81,19 @@ fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 /// Prints the failures of a fleet, equal ones together.
-pub(crate) fn failures(context: &Context, failed: &[Failed]) {
+pub(crate) fn failures(context: &Context, failed: &[FailedTenant]) {
     /// More tenants than this are counted, not named, unless `--verbose`.
     const NAMED: usize = 20;
     let output = context.output();
     // By all that is told of them, in the order in which the first of each kind comes.
-    let hint = |failed: &Failed, tenant: &str| failed.error.hint(tenant, &|line| context.command(line));
-    let mut groups: BTreeMap<String, (usize, Vec<&Failed>)> = BTreeMap::new();
+    let hint = |failed: &FailedTenant, tenant: &str| failed.error.hint(tenant, &|line| context.command(line));
+    let mut groups: BTreeMap<String, (usize, Vec<&FailedTenant>)> = BTreeMap::new();
     for (order, one) in failed.iter().enumerate() {
-        let text = without_name(&one.error.to_string(), &one.tenant);
+        let text = mask_tenant_name(&one.error.to_string(), &one.tenant);
         let key = format!("{text}\n{:?}\n{:?}", statement_of(&one.error), hint(one, "NAME"));
         groups.entry(key).or_insert_with(|| (order, Vec::new())).1.push(one);
     }
-    let mut groups: Vec<(usize, Vec<&Failed>)> = groups.into_values().collect();
+    let mut groups: Vec<(usize, Vec<&FailedTenant>)> = groups.into_values().collect();
     groups.sort_by_key(|(order, _)| *order);
     for (_, group) in groups {
         let first = group[0];
@@ -102,7 +102,7 @@ pub(crate) fn failures(context: &Context, failed: &[Failed]) {
             many => {
                 let alike = many.iter().all(|one| headline(&one.error) == headline(&first.error));
                 let headline = headline(&first.error);
-                let headline = if alike { headline } else { without_name(&headline, &first.tenant) };
+                let headline = if alike { headline } else { mask_tenant_name(&headline, &first.tenant) };
                 output.error(format_args!("{}: {headline}", count(many.len(), "tenant")));
             }
         }

@@ -18,7 +18,7 @@ use diesel::sql_types::{Nullable, Oid, Text};
 
 use crate::migration::Script;
 use crate::model::SchemaName;
-use crate::postgres::{Objection, ServerMessage};
+use crate::postgres::{GuardViolation, ServerMessage};
 use crate::sql::quote::{Identifier, Literal};
 
 /// How closely a transaction is looked at before it commits.
@@ -26,7 +26,7 @@ use crate::sql::quote::{Identifier, Literal};
 pub(crate) enum Scrutiny {
     /// Not at all: the text of the scripts tells that they change nothing outside, or a migration may.
     None,
-    /// At the modes of its locks. What cannot be told from them alone raises [`Objection::LookCloser`].
+    /// At the modes of its locks. What cannot be told from them alone raises [`GuardViolation::NeedsThoroughCheck`].
     Quick,
     /// At its locks, at what it dropped, and at what it wrote to the catalogs.
     Thorough,
@@ -74,7 +74,7 @@ impl Guard<'_> {
         (self.scrutiny == Scrutiny::Thorough).then(|| include_str!("inventory.sql").replace("$tenant", &self.tenant()))
     }
 
-    /// Conditions in PL/pgSQL for the end of the transaction, which raise [`Objection::Outside`] with the objects
+    /// Conditions in PL/pgSQL for the end of the transaction, which raise [`GuardViolation::Outside`] with the objects
     /// outside that were changed. [`Scrutiny::Quick`] needs a `search_path` of the tenant's schema alone,
     /// [`Scrutiny::Thorough`] one of `pg_catalog`.
     pub(crate) fn conditions(&self) -> Option<String> {
@@ -83,14 +83,14 @@ impl Guard<'_> {
             Scrutiny::Quick => Some(
                 include_str!("quick.sql")
                     .replace("$shared", SHARED)
-                    .replace("$closer", Objection::LookCloser.message()),
+                    .replace("$closer", GuardViolation::NeedsThoroughCheck.message()),
             ),
             Scrutiny::Thorough => Some(
                 include_str!("thorough.sql")
                     .replace("$classes", &classes::list())
                     .replace("$neighbours", &classes::neighbours(self.neighbours))
                     .replace("$shared", SHARED)
-                    .replace("$outside", Objection::Outside.message())
+                    .replace("$outside", GuardViolation::Outside.message())
                     .replace("$horizon", &self.horizon.to_string())
                     .replace("$tenant", &self.tenant())
                     .replace("$quoted", &format!("pg_catalog.quote_ident({})", Literal(self.schema.as_str()))),
@@ -114,15 +114,15 @@ pub(crate) fn is_inside(schema: &SchemaName, name: &str) -> String {
          i.identity) FROM pg_catalog.pg_identify_object(1259::oid, named, 0) AS i); END IF; END;",
         name = Literal(name),
         schema = Literal(&Identifier::from(schema).to_string()),
-        outside = Objection::Outside.message()
+        outside = GuardViolation::Outside.message()
     )
 }
 
 /// A violation in words for a person; any other message as it is. Rolls the transaction back and begins another one: what
 /// it dropped can be described only then.
 pub(crate) fn in_words(conn: &mut PgConnection, server: ServerMessage) -> ServerMessage {
-    match Objection::in_message(&server.message) {
-        Some(Objection::Outside) => {
+    match GuardViolation::from_message(&server.message) {
+        Some(GuardViolation::Outside) => {
             // A connection that is gone describes nothing.
             let _ = conn.batch_execute("ROLLBACK");
             let objects = objects_outside(conn, &server);
@@ -137,7 +137,7 @@ pub(crate) fn in_words(conn: &mut PgConnection, server: ServerMessage) -> Server
                 position: None,
             }
         }
-        Some(Objection::LedgerLost) => ServerMessage {
+        Some(GuardViolation::LedgerMismatch) => ServerMessage {
             message: "the ledger does not record the migration after its row was inserted".to_owned(),
             detail: None,
             hint: Some("look for triggers and rules on the tenant's __diesel_schema_migrations".to_owned()),
@@ -147,7 +147,7 @@ pub(crate) fn in_words(conn: &mut PgConnection, server: ServerMessage) -> Server
     }
 }
 
-/// The objects that an [`Objection::Outside`] names, as PostgreSQL describes them. Those that the transaction dropped
+/// The objects that an [`GuardViolation::Outside`] names, as PostgreSQL describes them. Those that the transaction dropped
 /// can be described only now that it is rolled back.
 pub(crate) fn objects_outside(conn: &mut PgConnection, server: &ServerMessage) -> Vec<String> {
     let lines = server.detail.as_deref().unwrap_or_default().lines();

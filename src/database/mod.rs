@@ -190,7 +190,7 @@ impl Database {
         if session.is_current() {
             std::mem::swap(&mut self.conn, session);
         }
-        session.spend();
+        session.discard();
     }
 
     /// Replaces the command's own connection.

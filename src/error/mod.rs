@@ -20,8 +20,8 @@ pub use blocking_session::BlockingSession;
 pub use changes::{ChangeKind, MigrationChange, MigrationChanges};
 pub use fleet_holder::FleetHolder;
 pub use reference::ReferenceError;
-pub(crate) use tenant::{Attempts, without_name};
-pub use tenant::{Contention, Effect, Failed, FailedStatement, MigrationFailure, TenantError};
+pub(crate) use tenant::{Attempts, mask_tenant_name};
+pub use tenant::{Contention, Effect, FailedStatement, FailedTenant, MigrationFailure, TenantError};
 
 /// Why a command could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +129,7 @@ pub enum Error {
     },
     /// Tenants were created while a cleanup was under way.
     #[error("tenants were created meanwhile; the tracker stays for them")]
-    TenantsMeanwhile,
+    TenantsCreatedDuringCleanup,
     /// There is no schema `public`, or this role may not use it.
     #[error("the database {database:?} has no schema public, or this role may not use it")]
     NoPublicSchema {
@@ -240,7 +240,7 @@ impl Error {
             Self::NothingToAccept { .. } => None,
             Self::ServerFault { .. } => Some("mend the server, and try again".to_owned()),
             Self::UnknownVersion { .. } => Some("give the digits before the _ of a migration's folder".to_owned()),
-            Self::TenantsMeanwhile => Some("run the cleanup again to drop them, too".to_owned()),
+            Self::TenantsCreatedDuringCleanup => Some("run the cleanup again to drop them, too".to_owned()),
             Self::NoPublicSchema { .. } => Some("CREATE SCHEMA public, or GRANT USAGE ON SCHEMA public".to_owned()),
             Self::TrackerHidden => Some("connect as the owner of the tracker".to_owned()),
             Self::NoDown { .. } => Some("give the migration a down.sql".to_owned()),

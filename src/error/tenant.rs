@@ -18,7 +18,7 @@ pub use migration::{Effect, FailedStatement, MigrationFailure};
 pub enum TenantError {
     /// The tracker has a name that is not valid for a tenant.
     #[error("the tracker has an invalid tenant name: {0}")]
-    BadName(NameError),
+    InvalidName(NameError),
     /// The tracker does not have it.
     #[error("not tracked in public.schema_tracker")]
     NotTracked {
@@ -27,7 +27,7 @@ pub enum TenantError {
     },
     /// There is neither a tenant nor a schema of the name.
     #[error("no tenant or schema has this name")]
-    Nothing,
+    NotFound,
     /// The tenant exists already.
     #[error("tenant already exists (state: {state})")]
     AlreadyTracked {
@@ -54,16 +54,16 @@ pub enum TenantError {
     Untracked,
     /// It is a schema of the database's own.
     #[error("a system schema cannot be a tenant")]
-    NotATenant,
+    SystemSchema,
     /// A schema of its name holds an extension.
     #[error("schema contains extensions")]
-    HoldsExtensions {
+    ContainsExtensions {
         /// Whether it is to be a new tenant, which may have another name.
         new: bool,
     },
     /// Its schema cannot be read by this role.
     #[error("cannot read the migration ledger: permission denied, or locked by another session")]
-    Unreadable,
+    LedgerUnreadable,
     /// Its ledger does not have the definition or the contents of a ledger.
     #[error("its ledger is not valid: {why}")]
     InvalidLedger {
@@ -78,7 +78,7 @@ pub enum TenantError {
     },
     /// Its name is that of the role that the tool connects as.
     #[error("its name is that of the connected role")]
-    OwnRole,
+    NameOfOwnRole,
     /// Its schema has objects and no ledger.
     #[error("schema has objects but no migration ledger")]
     LedgerMissing,
@@ -108,10 +108,10 @@ pub enum TenantError {
     ChangedSincePlan,
     /// It is not what it was when its drop began: another schema of its name, or another state.
     #[error("changed by another session during the drop")]
-    ChangedMeanwhile,
+    ChangedDuringDrop,
     /// It is dropped in several transactions, and one of them failed.
     #[error("drop is incomplete; some objects may be dropped already: {error}")]
-    DroppedInPart {
+    DropIncomplete {
         /// Whether the tracker has it, with the state `dropping`.
         tracked: bool,
         /// What went wrong.
@@ -128,7 +128,7 @@ pub enum TenantError {
         server: Box<ServerMessage>,
     },
     /// Other sessions were in its way more often than it is tried again, and it was rolled back each time.
-    #[error("{}: {}", Attempts(*contention, *attempts), InTheWay(server, holders))]
+    #[error("{}: {}", Attempts(*contention, *attempts), BlockedBy(server, holders))]
     Deferred {
         /// What stopped it at last.
         contention: Contention,
@@ -144,7 +144,7 @@ pub enum TenantError {
     Canceled(ServerMessage),
     /// Another run recorded a migration otherwise.
     #[error("another run applies a different migration with the same version")]
-    NotRecorded,
+    MigrationConflict,
     /// A migration that is to be reverted has no `down.sql`.
     #[error("migration {folder} cannot be reverted: it has no down.sql")]
     NoDown {
@@ -153,7 +153,7 @@ pub enum TenantError {
     },
     /// Migrations of it were to be reverted, and others were applied meanwhile.
     #[error("another run applied {version} in the meantime; nothing was reverted")]
-    Ahead {
+    NewerMigrationApplied {
         /// The newest that was.
         version: String,
     },
@@ -183,13 +183,13 @@ pub enum TenantError {
     },
     /// It was changed by others again and again while this run looked at it.
     #[error("kept changing during the run")]
-    Unsettled,
+    ConcurrentlyChanged,
     /// A migration failed.
     #[error(transparent)]
     Migration(Box<MigrationFailure>),
     /// One of several migrations in a transaction failed: at the commit, or not again as the statement was looked for.
     #[error("one of the migrations {} failed, at an unknown statement or at the commit: {server}", .folders.join(", "))]
-    MigrationsOnce {
+    MigrationBatch {
         /// Their folders.
         folders: Vec<String>,
         /// What the server said.
@@ -248,21 +248,21 @@ impl fmt::Display for Contention {
 
 impl TenantError {
     /// Whether the same command may well succeed when it is run again.
-    pub fn is_worth_another_try(&self) -> bool {
+    pub fn is_retryable(&self) -> bool {
         matches!(
             self,
             Self::Migration(_)
-                | Self::MigrationsOnce { .. }
+                | Self::MigrationBatch { .. }
                 | Self::Server(_)
                 | Self::Busy { .. }
                 | Self::RecordLocked { .. }
-                | Self::Unsettled
+                | Self::ConcurrentlyChanged
                 | Self::Deferred { .. }
                 | Self::Canceled(_)
-                | Self::NotRecorded
+                | Self::MigrationConflict
                 | Self::ConnectionLost(_)
                 | Self::LockTableFull { .. }
-                | Self::DroppedInPart { .. }
+                | Self::DropIncomplete { .. }
         )
     }
 
@@ -274,7 +274,7 @@ impl TenantError {
     /// What went wrong, whatever is left behind.
     pub(crate) fn cause(&self) -> &Self {
         match self {
-            Self::DroppedInPart { error, .. } => error.cause(),
+            Self::DropIncomplete { error, .. } => error.cause(),
             other => other,
         }
     }
@@ -282,21 +282,21 @@ impl TenantError {
 
 /// A tenant and what went wrong with it.
 #[derive(Debug)]
-pub struct Failed {
+pub struct FailedTenant {
     /// The name that the tracker has, or that was asked for.
     pub tenant: String,
     /// What went wrong.
     pub error: TenantError,
 }
 
-impl Failed {
+impl FailedTenant {
     pub(crate) fn new(tenant: &TenantName, error: TenantError) -> Self {
         Self { tenant: tenant.as_str().to_owned(), error }
     }
 }
 
 /// A text with `NAME` where a tenant's name stands as a word, so that what is the same with many tenants is seen to be.
-pub(crate) fn without_name(text: &str, tenant: &str) -> String {
+pub(crate) fn mask_tenant_name(text: &str, tenant: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut out = String::new();
     let mut rest = text;
@@ -324,9 +324,9 @@ impl fmt::Display for Attempts {
 }
 
 /// The server's message, and the sessions that held the lock.
-struct InTheWay<'a>(&'a ServerMessage, &'a [BlockingSession]);
+struct BlockedBy<'a>(&'a ServerMessage, &'a [BlockingSession]);
 
-impl fmt::Display for InTheWay<'_> {
+impl fmt::Display for BlockedBy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
         self.1.iter().try_for_each(|holder| write!(f, "; lock held: {holder}"))

@@ -213,7 +213,7 @@ impl Finding {
     }
 
     pub(super) fn bad_name(misnamed: &Misnamed) -> Self {
-        let error = TenantError::BadName(misnamed.why.clone());
+        let error = TenantError::InvalidName(misnamed.why.clone());
         let fix = Fix::Advice(error.hint(&misnamed.name, &str::to_owned).unwrap_or_default());
         Self::of_tenant(&misnamed.name, Kind::BadName, misnamed.why.to_string(), Vec::new(), fix)
     }
@@ -234,7 +234,7 @@ impl Finding {
             "end the session that holds the lock, connect as the owner, or GRANT USAGE ON SCHEMA {schema} TO ROLE; \
              GRANT SELECT ON {schema}.__diesel_schema_migrations TO ROLE"
         ));
-        let message = TenantError::Unreadable.to_string();
+        let message = TenantError::LedgerUnreadable.to_string();
         Self::of_tenant(tenant.as_str(), Kind::Unreadable, message, Vec::new(), fix)
     }
 

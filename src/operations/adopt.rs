@@ -10,7 +10,7 @@ use diesel::pg::PgConnection;
 use super::run::{self, Finished, Orders, Told};
 use super::{Found, FoundSchema, distinct, holds_extensions, look_up};
 use crate::database::{Database, Stop};
-use crate::error::{Error, Failed, TenantError};
+use crate::error::{Error, FailedTenant, TenantError};
 use crate::migration::Version;
 use crate::model::{SchemaName, State, TenantName};
 use crate::operations::migrate::{
@@ -36,7 +36,7 @@ pub struct Adopted {
     /// How many migrations the baseline recorded in the ledger of each adopted schema.
     pub recorded: usize,
     /// The schemas that cannot be adopted, and why.
-    pub failed: Vec<Failed>,
+    pub failed: Vec<FailedTenant>,
     /// The schemas that the run did not get to.
     pub not_reached: Vec<TenantName>,
     /// Why the run ended early.
@@ -51,7 +51,7 @@ impl Adopted {
 
     /// Those for which the same command may well succeed when it is run again.
     pub fn to_try_again(&self) -> Vec<&str> {
-        let failed = self.failed.iter().filter(|failed| failed.error.is_worth_another_try());
+        let failed = self.failed.iter().filter(|failed| failed.error.is_retryable());
         failed.map(|failed| failed.tenant.as_str()).chain(self.not_reached.iter().map(TenantName::as_str)).collect()
     }
 }
@@ -110,7 +110,7 @@ fn versions_up_to<'a>(tenancy: &'a Tenancy, baseline: &Version) -> Result<Vec<&'
 struct Judged {
     jobs: Vec<Job>,
     unchanged: Vec<TenantName>,
-    failed: Vec<Failed>,
+    failed: Vec<FailedTenant>,
 }
 
 /// What is to be done for a schema that can be adopted.
@@ -144,7 +144,7 @@ fn judge_all(db: &mut Database, tenancy: &Tenancy, names: &[&TenantName], has_ba
                 earlier.insert(name.folded(), name);
                 jobs.push(Job::new((*name).clone(), row, active));
             }
-            Err(error) => failed.push(Failed::new(name, error)),
+            Err(error) => failed.push(FailedTenant::new(name, error)),
         }
     }
     Ok(Judged { jobs, unchanged, failed })
@@ -162,8 +162,8 @@ fn judge(
         (Some((other, _)), _) if other != name.as_str() => Err(TenantError::CaseClash { tracked: other }),
         (Some((_, State::Dropping)), _) => Err(TenantError::Dropping),
         (state, None) => Err(TenantError::SchemaMissing { state: state.map(|(_, state)| state) }),
-        (_, schema) if holds_extensions(tenancy, name, schema) => Err(TenantError::HoldsExtensions { new: false }),
-        (_, Some(schema)) if !schema.readable => Err(TenantError::Unreadable),
+        (_, schema) if holds_extensions(tenancy, name, schema) => Err(TenantError::ContainsExtensions { new: false }),
+        (_, Some(schema)) if !schema.readable => Err(TenantError::LedgerUnreadable),
         (_, Some(schema)) if !schema.has_ledger && !schema.empty && !has_baseline => Err(TenantError::LedgerMissing),
         (Some((_, State::Active)), Some(_)) if !has_baseline => Ok(Verdict::Unchanged),
         (Some((_, state)), Some(_)) => Ok(Verdict::Adopt { row: TrackerRow::Known, active: state == State::Active }),
@@ -172,7 +172,7 @@ fn judge(
 }
 
 /// Records what cannot be adopted from the first.
-fn record(db: &mut Database, run: Run, failed: &[Failed]) -> Result<(), Error> {
+fn record(db: &mut Database, run: Run, failed: &[FailedTenant]) -> Result<(), Error> {
     let failures: Vec<FailedRow<'_>> = failed
         .iter()
         .map(|failed| FailedRow {
@@ -190,7 +190,7 @@ fn record(db: &mut Database, run: Run, failed: &[Failed]) -> Result<(), Error> {
 fn report(
     names: &[&TenantName],
     mut unchanged: Vec<TenantName>,
-    mut failed: Vec<Failed>,
+    mut failed: Vec<FailedTenant>,
     told: Told<Job>,
     crew: &Crew<'_>,
 ) -> Adopted {
@@ -314,7 +314,7 @@ impl Crew<'_> {
     fn take(&self, session: &mut Session, job: &mut Job) -> Result<(), Setback> {
         let Err(error) = session.batch_execute(self.message(job).sql()) else { return Ok(()) };
         if session.batch_execute("ROLLBACK").is_err() {
-            session.spend();
+            session.discard();
         }
         let message = ServerMessage::from(&error).message;
         if message == RECORDS_BASELINE {

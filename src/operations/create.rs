@@ -7,7 +7,7 @@ use diesel::pg::PgConnection;
 
 use super::{Found, distinct, holds_extensions, look_up};
 use crate::database::{Database, Stop};
-use crate::error::{Error, Failed, TenantError};
+use crate::error::{Error, FailedTenant, TenantError};
 use crate::model::{State, TenantName};
 use crate::operations::migrate::{
     self, Done, Job, Next, Plan, Report, Rollout, RunJobs, StopReason, TrackerRow, run_jobs, settle,
@@ -90,7 +90,7 @@ pub fn plan_create(
                 continue;
             }
             Some((_, state @ State::Active)) => TenantError::AlreadyTracked { state },
-            Some(_) if schema.is_none() && db.server().is_own_role(name.as_str()) => TenantError::OwnRole,
+            Some(_) if schema.is_none() && db.server().is_own_role(name.as_str()) => TenantError::NameOfOwnRole,
             Some(_) if schema.is_none() => {
                 plan.jobs.push(Job::create(name.clone(), TrackerRow::Known));
                 continue;
@@ -99,15 +99,15 @@ pub fn plan_create(
                 to_complete.push(name.clone());
                 continue;
             }
-            None if holds_extensions(tenancy, name, schema) => TenantError::HoldsExtensions { new: true },
+            None if holds_extensions(tenancy, name, schema) => TenantError::ContainsExtensions { new: true },
             None if schema.is_some() => TenantError::SchemaExists,
-            None if db.server().is_own_role(name.as_str()) => TenantError::OwnRole,
+            None if db.server().is_own_role(name.as_str()) => TenantError::NameOfOwnRole,
             None => {
                 plan.jobs.push(Job::create(name.clone(), TrackerRow::Missing));
                 continue;
             }
         };
-        plan.report.failed.push(Failed::new(name, error));
+        plan.report.failed.push(FailedTenant::new(name, error));
     }
     complete(db, tenancy, &to_complete, &mut plan)?;
     Ok(plan)
@@ -144,7 +144,9 @@ pub fn create_tenant(db: &mut Database, tenancy: &Tenancy, name: &TenantName) ->
     match (report.failed.into_iter().next(), report.ended) {
         (Some(failed), _) => Err(CreateError::Tenant { tenant: name.clone(), error: Box::new(failed.error) }),
         (None, Some(StopReason::Lost(error))) => Err(error.into()),
-        (None, _) => Err(CreateError::Tenant { tenant: name.clone(), error: Box::new(TenantError::Unsettled) }),
+        (None, _) => {
+            Err(CreateError::Tenant { tenant: name.clone(), error: Box::new(TenantError::ConcurrentlyChanged) })
+        }
     }
 }
 
@@ -160,7 +162,7 @@ fn complete(db: &mut Database, tenancy: &Tenancy, names: &[TenantName], plan: &m
         // Another run has completed the tenant since the tracker was read, unless this run has settled it.
         match plan.if_exists {
             IfExists::Fail if !settled.iter().any(|settled| settled == name.as_str()) => {
-                plan.report.failed.push(Failed::new(&name, TenantError::AlreadyTracked { state: State::Active }));
+                plan.report.failed.push(FailedTenant::new(&name, TenantError::AlreadyTracked { state: State::Active }));
             }
             IfExists::Fail | IfExists::Leave => plan.report.unchanged.push(name),
         }

@@ -18,7 +18,7 @@ use self::look::{look, weigh};
 use self::room::Room;
 use super::run::{self, Finished, Orders, Told};
 use crate::database::{Database, Stop};
-use crate::error::{Error, Failed, TenantError};
+use crate::error::{Error, FailedTenant, TenantError};
 use crate::model::{SchemaName, State};
 use crate::operations::migrate::{Commit, StopReason};
 use crate::record::integrity;
@@ -33,7 +33,7 @@ pub struct DropPlan {
     /// The schemas to drop, in the order of the names.
     pub drops: Vec<Dropping>,
     /// The names that cannot be dropped, with the reasons.
-    pub failed: Vec<Failed>,
+    pub failed: Vec<FailedTenant>,
     /// The names that do not exist, if that is not a failure.
     pub missing: Vec<String>,
     /// The maximum number of locks in one transaction: a share of the server's lock table.
@@ -91,7 +91,7 @@ pub struct DropReport {
     /// The dropped schemas.
     pub dropped: Vec<SchemaName>,
     /// The schemas that were not dropped, with the reasons.
-    pub failed: Vec<Failed>,
+    pub failed: Vec<FailedTenant>,
     /// The names that did not exist.
     pub missing: Vec<String>,
     /// The dropped schemas that were too large for one transaction.
@@ -107,7 +107,7 @@ pub struct DropReport {
 impl DropReport {
     /// The names for which another drop may succeed.
     pub fn to_try_again(&self) -> Vec<&str> {
-        let failed = self.failed.iter().filter(|failed| failed.error.is_worth_another_try());
+        let failed = self.failed.iter().filter(|failed| failed.error.is_retryable());
         let names = self.unfinished.iter().chain(&self.not_reached).map(SchemaName::as_str);
         failed.map(|failed| failed.tenant.as_str()).chain(names).collect()
     }
@@ -165,20 +165,20 @@ pub(super) fn plan(
         let invalid = state.and_then(Result::err).map(|why| TenantError::InvalidRow { why });
         let schema = schemas.get(name.as_str());
         let error = match schema {
-            _ if is_the_databases_own(name) => Some(TenantError::NotATenant),
+            _ if is_the_databases_own(name) => Some(TenantError::SystemSchema),
             // An unknown state may be a reason to keep the tenant.
             _ if invalid.is_some() => invalid,
-            Some(schema) if schema.holds_extensions => Some(TenantError::HoldsExtensions { new: false }),
+            Some(schema) if schema.holds_extensions => Some(TenantError::ContainsExtensions { new: false }),
             Some(_) if !is_tracked && !untracked => Some(TenantError::Untracked),
             None if !is_tracked && if_missing == IfMissing::Accept => {
                 plan.missing.push(name.as_str().to_owned());
                 continue;
             }
-            None if !is_tracked => Some(TenantError::Nothing),
+            None if !is_tracked => Some(TenantError::NotFound),
             _ => None,
         };
         match error {
-            Some(error) => plan.failed.push(Failed { tenant: name.as_str().to_owned(), error }),
+            Some(error) => plan.failed.push(FailedTenant { tenant: name.as_str().to_owned(), error }),
             None => plan.drops.push(Dropping {
                 name: name.clone(),
                 tracked: is_tracked,

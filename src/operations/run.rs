@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::database::{Database, Stop};
-use crate::error::{Error, Failed, TenantError};
+use crate::error::{Error, FailedTenant, TenantError};
 use crate::model::SchemaName;
 use crate::operations::migrate::{Setbacks, StopReason};
 use crate::record::runs::{FailedRow, Run};
@@ -49,7 +49,7 @@ pub(super) struct Orders<'a> {
 /// The results of all jobs.
 pub(super) struct Told<J> {
     pub(super) done: Vec<(J, Finished)>,
-    pub(super) failed: Vec<Failed>,
+    pub(super) failed: Vec<FailedTenant>,
     /// Jobs that were not started or not finished.
     pub(super) left: Vec<J>,
     /// Why jobs are left.
@@ -86,7 +86,7 @@ struct Teller<'a, C: Crew> {
     run: Run,
     observer: &'a mut dyn Observer,
     done: Vec<(C::Job, Finished)>,
-    failed: Vec<Failed>,
+    failed: Vec<FailedTenant>,
 }
 
 impl<C: Crew> Listener<C::Job, C::Outcome> for Teller<'_, C> {
@@ -125,7 +125,7 @@ impl<C: Crew> Listener<C::Job, C::Outcome> for Teller<'_, C> {
             }
             Err(error) => {
                 self.observer.failed(job.name().as_str(), &error);
-                self.failed.push(Failed { tenant: job.name().as_str().to_owned(), error });
+                self.failed.push(FailedTenant { tenant: job.name().as_str().to_owned(), error });
             }
         }
     }

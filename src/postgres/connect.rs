@@ -47,7 +47,7 @@ struct Found {
 /// A connection of a [`Pool`].
 pub struct Session {
     conn: PgConnection,
-    spent: bool,
+    discarded: bool,
     generation: u64,
     latest: Arc<AtomicU64>,
 }
@@ -85,7 +85,7 @@ pub(crate) const READ_LIMITS: &str = "SET LOCAL lock_timeout TO '2s'; SET LOCAL 
 
 /// Runs a query that locks tenants' tables to read them, in a read-only transaction with [`READ_LIMITS`], so that one locked
 /// table does not stop the fleet. Not in a transaction.
-pub(crate) fn impatient<T>(
+pub(crate) fn with_lock_timeout<T>(
     conn: &mut PgConnection,
     query: impl FnOnce(&mut PgConnection) -> QueryResult<T>,
 ) -> QueryResult<T> {
@@ -176,7 +176,7 @@ impl Connector {
     ///
     /// # Errors
     /// [`Error::Unreachable`] when no connection can be made.
-    pub fn reaches_a_session_of_its_own(&self) -> Result<bool, Error> {
+    pub fn has_dedicated_session(&self) -> Result<bool, Error> {
         if let Some(known) = self.found.keeps_session.get() {
             return Ok(*known);
         }
@@ -248,14 +248,14 @@ fn refuses_options(error: &Error) -> bool {
 
 impl Session {
     /// Has the connection closed instead of given back: its state is not what the next user expects.
-    pub fn spend(&mut self) {
-        self.spent = true;
+    pub fn discard(&mut self) {
+        self.discarded = true;
     }
 
     /// Notes that the connection is gone. Those that were open with it are likely to be gone, too: a server that goes away
     /// takes all with it.
-    pub(crate) fn lose(&mut self) {
-        self.spent = true;
+    pub(crate) fn mark_lost(&mut self) {
+        self.discarded = true;
         self.latest.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -272,7 +272,7 @@ impl r2d2::ManageConnection for Connector {
     fn connect(&self) -> Result<Session, Error> {
         let generation = self.generation.load(Ordering::Acquire);
         let latest = Arc::clone(&self.generation);
-        self.connect().map(|conn| Session { conn, spent: false, generation, latest })
+        self.connect().map(|conn| Session { conn, discarded: false, generation, latest })
     }
 
     fn is_valid(&self, _: &mut Session) -> Result<(), Error> {
@@ -280,7 +280,7 @@ impl r2d2::ManageConnection for Connector {
     }
 
     fn has_broken(&self, session: &mut Session) -> bool {
-        session.spent
+        session.discarded
             || std::thread::panicking()
             || <PgConnection as Connection>::TransactionManager::is_broken_transaction_manager(&mut session.conn)
     }

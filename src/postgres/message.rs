@@ -11,15 +11,15 @@ use serde::Serialize;
 use crate::sql::quote::Literal;
 use crate::text::{self, MAX_KEPT, MAX_SHOWN};
 
-/// What is said by [`telling`] of a lock.
+/// What is said by [`with_error_messages`] of a lock.
 pub(crate) const LOCKED: &str = "tenantry: a lock was not had in time";
 
-/// Reported by [`telling`] for a statement that can only run once what precedes it in the transaction is committed.
+/// Reported by [`with_error_messages`] for a statement that can only run once what precedes it in the transaction is committed.
 pub(crate) const NEEDS_COMMIT: &str = "tenantry: what precedes it must be committed first";
 
-/// How [`telling`] recognizes such a statement: it uses an enum value that the transaction added, or changes a table that
+/// How [`with_error_messages`] recognizes such a statement: it uses an enum value that the transaction added, or changes a table that
 /// has pending trigger events.
-pub(crate) const FOR_A_COMMIT: (&str, &str) = ("unsafe_new_enum_value_usage OR object_in_use", NEEDS_COMMIT);
+pub(crate) const NEEDS_COMMIT_CONDITION: (&str, &str) = ("unsafe_new_enum_value_usage OR object_in_use", NEEDS_COMMIT);
 
 /// The server's message with its detail and hint, as `psql` shows them, each cut to 8 KiB. The server may have translated
 /// them.
@@ -56,7 +56,7 @@ impl ServerMessage {
 
 /// A statement that runs `sql`, and says in words of its own why that failed: the server's may be translated, and its
 /// SQLSTATE cannot be had. `told` are conditions as PL/pgSQL names them, and what is said for each.
-pub(crate) fn telling(sql: &str, told: &[(&str, &str)]) -> String {
+pub(crate) fn with_error_messages(sql: &str, told: &[(&str, &str)]) -> String {
     let handlers: String = told
         .iter()
         .map(|(conditions, message)| format!(" WHEN {conditions} THEN RAISE EXCEPTION '{message}';"))
@@ -71,7 +71,7 @@ pub(crate) fn telling(sql: &str, told: &[(&str, &str)]) -> String {
 /// # Errors
 /// When the connection is lost.
 pub(crate) fn needs_commit(conn: &mut PgConnection, sql: &str) -> QueryResult<bool> {
-    match conn.batch_execute(&telling(sql, &[FOR_A_COMMIT])) {
+    match conn.batch_execute(&with_error_messages(sql, &[NEEDS_COMMIT_CONDITION])) {
         Err(error) if ServerMessage::is_connection_lost(&error) => Err(error),
         Err(error) => Ok(ServerMessage::from(&error).message == NEEDS_COMMIT),
         Ok(()) => Ok(false),

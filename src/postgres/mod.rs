@@ -3,9 +3,9 @@
 pub(crate) mod condition;
 pub mod connect;
 mod error;
+pub(crate) mod guard_violation;
 pub(crate) mod lock_holder;
 pub mod message;
-pub(crate) mod objection;
 pub mod path;
 mod pooler;
 pub mod server;
@@ -14,11 +14,11 @@ pub mod url;
 
 pub(crate) use condition::Condition;
 pub use connect::{Connector, Session};
-pub(crate) use connect::{READ_LIMITS, impatient};
+pub(crate) use connect::{READ_LIMITS, with_lock_timeout};
 pub use error::Error;
+pub(crate) use guard_violation::{CHANGED, GuardViolation};
 pub use lock_holder::LockHolder;
 pub use message::ServerMessage;
-pub(crate) use objection::{CHANGED, Objection};
 pub use path::SchemaPath;
 pub use server::{CHUNK, Server};
 pub use url::{DatabaseUrl, ParseUrlError};

@@ -134,7 +134,7 @@ impl LockMonitor {
 
     /// Behind a pooler the session would keep the name when the run is gone.
     fn connect(&self, connector: &Connector, locked: bool) -> Result<PgConnection, Error> {
-        if !locked && connector.reaches_a_session_of_its_own()? {
+        if !locked && connector.has_dedicated_session()? {
             return Ok(connector.connect_as(&self.run.session_name("watch"))?);
         }
         Ok(connector.connect()?)

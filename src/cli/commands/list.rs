@@ -127,7 +127,7 @@ impl Row {
             version: None,
             pending: None,
             created_at: Some(misnamed.created_at.to_rfc3339_opts(SecondsFormat::Secs, true)),
-            problem: Some(TenantError::BadName(misnamed.why.clone()).code()),
+            problem: Some(TenantError::InvalidName(misnamed.why.clone()).code()),
             created: Some(misnamed.created_at),
         }
     }

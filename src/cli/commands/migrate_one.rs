@@ -6,7 +6,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::progress::Progress;
 use crate::cli::report;
-use crate::error::{Failed, TenantError};
+use crate::error::{FailedTenant, TenantError};
 use crate::migration::Version;
 use crate::model::TenantName;
 use crate::operations::migrate::{self, Plan, Rollout};
@@ -46,7 +46,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if !tracked {
         let schema_exists = schema_exists(db.connection(), name)?;
         let error = TenantError::NotTracked { schema_exists };
-        plan.blocked.push(Failed { tenant: name.to_string(), error });
+        plan.blocked.push(FailedTenant { tenant: name.to_string(), error });
     }
     context.warn_of_other_owners(plan.migrate.iter().map(|planned| &planned.tenant));
     if args.dry_run {

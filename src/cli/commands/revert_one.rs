@@ -7,7 +7,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::progress::Progress;
 use crate::cli::report;
-use crate::error::{Failed, TenantError};
+use crate::error::{FailedTenant, TenantError};
 use crate::model::TenantName;
 use crate::operations::migrate::{self, RevertPlan, Rollout};
 use crate::tenants::{Fleet, schema_exists};
@@ -41,7 +41,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut plan = RevertPlan::of(fleet, set, &args.back.back(), |_| true)?;
     if !tracked {
         let schema_exists = schema_exists(db.connection(), name)?;
-        plan.blocked.push(Failed { tenant: name.to_string(), error: TenantError::NotTracked { schema_exists } });
+        plan.blocked.push(FailedTenant { tenant: name.to_string(), error: TenantError::NotTracked { schema_exists } });
     }
     context.warn_of_other_owners(plan.revert.iter().map(|reverting| &reverting.tenant));
     if args.dry_run {

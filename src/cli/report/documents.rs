@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::context::Context;
-use crate::error::{BlockingSession, Effect, Failed, MigrationFailure, TenantError};
+use crate::error::{BlockingSession, Effect, FailedTenant, MigrationFailure, TenantError};
 use crate::model::TenantName;
 use crate::operations::migrate::{Report, StopReason};
 use crate::postgres::ServerMessage;
@@ -96,11 +96,11 @@ pub(crate) fn ended(ended: &StopReason) -> &'static str {
 }
 
 impl FailedDocument {
-    pub(crate) fn all(failed: &[Failed], context: &Context) -> Vec<Self> {
+    pub(crate) fn all(failed: &[FailedTenant], context: &Context) -> Vec<Self> {
         failed.iter().map(|failed| Self::new(failed, context)).collect()
     }
 
-    fn new(failed: &Failed, context: &Context) -> Self {
+    fn new(failed: &FailedTenant, context: &Context) -> Self {
         let (migration, server) = match failed.error.cause() {
             TenantError::Migration(failure) => (Some(MigrationDocument::new(failure)), Some(failure.server.clone())),
             TenantError::Server(server)

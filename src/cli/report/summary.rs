@@ -1,7 +1,7 @@
 //! The last line of a run over a fleet: the number of tenants by outcome.
 
 use crate::cli::output::{Output, thousands};
-use crate::error::Failed;
+use crate::error::FailedTenant;
 
 /// The number of tenants by outcome. Zeros are omitted.
 pub(crate) struct Summary(String);
@@ -19,7 +19,7 @@ impl Summary {
         self
     }
 
-    pub(crate) fn with_failed(self, failed: &[Failed]) -> Self {
+    pub(crate) fn with_failed(self, failed: &[FailedTenant]) -> Self {
         let deferred = failed.iter().filter(|failed| failed.error.is_deferred()).count();
         self.with(failed.len() - deferred, "failed").with(deferred, "deferred")
     }

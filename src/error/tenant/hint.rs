@@ -9,37 +9,39 @@ impl TenantError {
     /// A stable name of the kind, for programs.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::BadName(_) => "bad-name",
+            Self::InvalidName(_) => "bad-name",
             Self::NotTracked { .. } => "not-tracked",
-            Self::Nothing => "nothing",
+            Self::NotFound => "not-found",
             Self::AlreadyTracked { .. } => "already-tracked",
             Self::CaseClash { .. } => "case-clash",
             Self::SchemaExists => "schema-exists",
             Self::SchemaMissing { .. } => "schema-missing",
             Self::Untracked => "untracked",
-            Self::NotATenant => "not-a-tenant",
-            Self::HoldsExtensions { .. } => "holds-extensions",
-            Self::Unreadable => "unreadable",
+            Self::SystemSchema => "system-schema",
+            Self::ContainsExtensions { .. } => "contains-extensions",
+            Self::LedgerUnreadable => "unreadable",
             Self::InvalidLedger { .. } => "invalid-ledger",
             Self::InvalidRow { .. } => "invalid-row",
-            Self::OwnRole => "own-role",
+            Self::NameOfOwnRole => "own-role",
             Self::LedgerMissing => "ledger-missing",
             Self::LedgerExists { .. } => "ledger-exists",
             Self::Dropping => "dropping",
             Self::Busy { .. } | Self::RecordLocked { .. } => "busy",
-            Self::ChangedSincePlan | Self::ChangedMeanwhile | Self::Ahead { .. } => "changed-since-plan",
-            Self::DroppedInPart { error, .. } => error.code(),
+            Self::ChangedSincePlan | Self::ChangedDuringDrop | Self::NewerMigrationApplied { .. } => {
+                "changed-since-plan"
+            }
+            Self::DropIncomplete { error, .. } => error.code(),
             Self::LockTableFull { .. } => "lock-table-full",
-            Self::Unsettled => "unsettled",
+            Self::ConcurrentlyChanged => "concurrently-changed",
             Self::Deferred { .. } => "deferred",
             Self::Canceled(_) => "canceled",
-            Self::NotRecorded => "not-recorded",
+            Self::MigrationConflict => "migration-conflict",
             Self::NoDown { .. } => "no-down",
             Self::Unfinished { .. } => "unfinished",
             Self::UnknownMigrations { .. } => "unknown-migrations",
             Self::Drifted { .. } => "drifted",
             Self::NotCompared { .. } => "not-compared",
-            Self::Migration(_) | Self::MigrationsOnce { .. } => "migration-failed",
+            Self::Migration(_) | Self::MigrationBatch { .. } => "migration-failed",
             Self::Pooler { .. } => "pooler",
             Self::EditedMigration { .. } => "edited-migration",
             Self::Dependents { .. } => "dependents",
@@ -53,15 +55,15 @@ impl TenantError {
     pub fn hint(&self, tenant: &str, command: &dyn Fn(&str) -> String) -> Option<String> {
         let run = |verb: &str, outcome: &str| Some(format!("'{}' {outcome}", command(&format!("{verb} {tenant}"))));
         match self {
-            Self::BadName(NameError::SystemSchema { .. } | NameError::SystemPrefix { .. }) | Self::NotATenant => Some(
+            Self::InvalidName(NameError::SystemSchema { .. } | NameError::SystemPrefix { .. }) | Self::SystemSchema => Some(
                 format!("if the tracker has such a row: DELETE FROM public.schema_tracker WHERE name = {}", Literal(tenant)),
             ),
-            Self::BadName(_) => Some(format!(
+            Self::InvalidName(_) => Some(format!(
                 "rename the schema and its row: ALTER SCHEMA … RENAME TO …; UPDATE public.schema_tracker SET name = … \
                  WHERE name = {}",
                 Literal(tenant)
             )),
-            Self::Nothing => Some("check the name, or add --if-exists".to_owned()),
+            Self::NotFound => Some("check the name, or add --if-exists".to_owned()),
             Self::NotTracked { schema_exists: true } => run("adopt", "adds its schema to the tracker"),
             Self::NotTracked { schema_exists: false } | Self::SchemaMissing { state: None } => {
                 run("create", "creates it")
@@ -82,11 +84,11 @@ impl TenantError {
                 command(&format!("drop {tenant}"))
             )),
             Self::Untracked => run("drop --untracked", "drops it anyway"),
-            Self::HoldsExtensions { new: true } => Some("choose another name".to_owned()),
-            Self::HoldsExtensions { new: false } => {
+            Self::ContainsExtensions { new: true } => Some("choose another name".to_owned()),
+            Self::ContainsExtensions { new: false } => {
                 Some("move the extensions out of it: ALTER EXTENSION … SET SCHEMA …".to_owned())
             }
-            Self::Unreadable => {
+            Self::LedgerUnreadable => {
                 Some(
                     "connect as the schema's owner, grant USAGE on the schema and SELECT on its ledger, or end the session \
                      that locks it"
@@ -101,15 +103,15 @@ impl TenantError {
                 Some("correct the row in public.schema_tracker, or use the version of the tool that wrote it".to_owned())
             }
             // A schema with the name of a role is on the default search path of that role's sessions.
-            Self::OwnRole => Some("choose another name, or connect as another role".to_owned()),
+            Self::NameOfOwnRole => Some("choose another name, or connect as another role".to_owned()),
             Self::LedgerMissing => Some(format!(
                 "'{}' records the migrations up to VERSION as applied",
                 command(&format!("adopt {tenant} --baseline VERSION"))
             )),
             Self::LedgerExists { .. } => Some("omit --baseline".to_owned()),
             Self::Dropping => run("drop", "completes the drop"),
-            Self::ChangedSincePlan | Self::ChangedMeanwhile => run("drop --dry-run", "shows its current state"),
-            Self::DroppedInPart { tracked, error } => {
+            Self::ChangedSincePlan | Self::ChangedDuringDrop => run("drop --dry-run", "shows its current state"),
+            Self::DropIncomplete { tracked, error } => {
                 let drop = if *tracked { "drop" } else { "drop --untracked" };
                 let again = format!("'{}' resumes the drop", command(&format!("{drop} {tenant}")));
                 Some(error.hint(tenant, command).map_or(again.clone(), |hint| format!("{hint}; {again}")))
@@ -126,14 +128,14 @@ impl TenantError {
                 "try again when the lock is released, terminate the session that holds it, or increase --retries"
                     .to_owned(),
             ),
-            Self::NotRecorded => Some("use the same release for all runs".to_owned()),
+            Self::MigrationConflict => Some("use the same release for all runs".to_owned()),
             Self::NoDown { .. } => Some("add a down.sql to the migration".to_owned()),
             Self::Unfinished { .. } => run("migrate-one", "finishes it"),
             Self::UnknownMigrations { .. } => Some("use the release that contains them".to_owned()),
             Self::Drifted { .. } | Self::NotCompared { .. } => run("diff", "shows the differences"),
             Self::Canceled(_) => Some("try again".to_owned()),
-            Self::Ahead { .. } => Some("check whether that migration is to be reverted too, and try again".to_owned()),
-            Self::Unsettled | Self::MigrationsOnce { .. } => Some("try again".to_owned()),
+            Self::NewerMigrationApplied { .. } => Some("check whether that migration is to be reverted too, and try again".to_owned()),
+            Self::ConcurrentlyChanged | Self::MigrationBatch { .. } => Some("try again".to_owned()),
             Self::ConnectionLost(_) => Some(
                 "check the server's log for a statement that ends the session; otherwise try again"
                     .to_owned(),

@@ -85,7 +85,7 @@ impl Job {
     /// Adds to an error that the schema was dropped in part.
     fn failed(&self, error: TenantError) -> TenantError {
         match self.has_begun() {
-            true => TenantError::DroppedInPart { tracked: self.dropping.tracked, error: Box::new(error) },
+            true => TenantError::DropIncomplete { tracked: self.dropping.tracked, error: Box::new(error) },
             false => error,
         }
     }
@@ -254,7 +254,7 @@ impl Crew<'_> {
     fn send(&self, session: &mut Session, batch: &Batch, full: impl FnOnce() -> Full) -> Result<(), Trouble> {
         session.batch_execute(batch.sql()).map_err(|error| {
             if session.batch_execute("ROLLBACK").is_err() {
-                session.spend();
+                session.discard();
             }
             trouble(&error, full)
         })
@@ -292,7 +292,7 @@ fn changed(session: &mut Session, job: &Job) -> TenantError {
         Ok(mut found) if !found.is_empty() => {
             TenantError::Dependents { objects: found.remove(&schema.oid).unwrap_or_default() }
         }
-        _ => TenantError::ChangedMeanwhile,
+        _ => TenantError::ChangedDuringDrop,
     }
 }
 

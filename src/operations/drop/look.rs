@@ -10,9 +10,9 @@ use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Oid, Text};
 
 use super::{Contents, DropPlan, Dropping, order};
-use crate::error::{Error, Failed, TenantError};
+use crate::error::{Error, FailedTenant, TenantError};
 use crate::model::SchemaName;
-use crate::postgres::{CHUNK, Condition, impatient};
+use crate::postgres::{CHUNK, Condition, with_lock_timeout};
 use crate::tenants::tracker::schema_tracker;
 
 /// A schema that exists.
@@ -86,7 +86,7 @@ struct Measured {
 fn measure(conn: &mut PgConnection, schemas: &[u32], in_all: usize) -> QueryResult<Measured> {
     const EXACT: &str = include_str!("../sizes.sql");
     if in_all <= CHUNK {
-        let exact = impatient(conn, |conn| {
+        let exact = with_lock_timeout(conn, |conn| {
             conn.batch_execute(order::BY_INDEX)?;
             sql_query(EXACT).bind::<Array<Oid>, _>(schemas).load(conn)
         });
@@ -124,7 +124,7 @@ pub(super) fn weigh(conn: &mut PgConnection, plan: &mut DropPlan) -> Result<(), 
         if let Some(schema) = &mut dropping.schema {
             if let Some(objects) = others.remove(&schema.oid) {
                 let tenant = dropping.name.as_str().to_owned();
-                plan.failed.push(Failed { tenant, error: TenantError::Dependents { objects } });
+                plan.failed.push(FailedTenant { tenant, error: TenantError::Dependents { objects } });
                 continue;
             }
             *schema = sizes.get(&schema.oid).copied().unwrap_or(*schema);

@@ -17,7 +17,7 @@ use crate::confine::{self, Scrutiny};
 use crate::error::{Contention, Error, MigrationFailure, TenantError};
 use crate::migration::{Boundaries, Direction, Kind, Mode, Script};
 use crate::model::{State, Unfinished};
-use crate::postgres::{self, Condition, Objection, ServerMessage, Session};
+use crate::postgres::{self, Condition, GuardViolation, ServerMessage, Session};
 use crate::record::runs::DoneRow;
 
 /// What is to be done in one schema.
@@ -105,7 +105,7 @@ pub(crate) fn apply(session: &mut Session, work: &Work<'_>) -> Result<(), Setbac
     if result.is_err() {
         // The message that failed left its transaction open.
         if session.batch_execute("ROLLBACK").is_err() {
-            session.spend();
+            session.discard();
         }
     }
     result.map_err(|setback| match setback {
@@ -171,13 +171,15 @@ fn send(
     let sent = Instant::now();
     let Err(error) = session.batch_execute(batch.sql()) else {
         if part.leaves_state(target) {
-            session.spend();
+            session.discard();
         }
         return Ok(());
     };
     match setback(&error) {
         ControlFlow::Break(setback) => Err(setback),
-        ControlFlow::Continue(server) if Objection::in_message(&server.message) == Some(Objection::LookCloser) => {
+        ControlFlow::Continue(server)
+            if GuardViolation::from_message(&server.message) == Some(GuardViolation::NeedsThoroughCheck) =>
+        {
             own(session, "ROLLBACK")?;
             work.learned.closer.store(true, Ordering::Relaxed);
             send(session, work, opening, migrations, last)
@@ -306,17 +308,17 @@ fn advance(opening: Opening, target: Target<'_>, migrations: &[usize]) -> Openin
 /// Tells what an error calls for, or hands over the server's message where it must be explained.
 pub(crate) fn setback(error: &DieselError) -> ControlFlow<Setback, ServerMessage> {
     let server = ServerMessage::from(error);
-    match Objection::in_message(&server.message) {
-        Some(Objection::Busy) => return ControlFlow::Break(Setback::Busy),
+    match GuardViolation::from_message(&server.message) {
+        Some(GuardViolation::Busy) => return ControlFlow::Break(Setback::Busy),
         // The path led elsewhere because the schema is gone; reading it again tells.
-        Some(Objection::Changed | Objection::WrongSchema) => return ControlFlow::Break(Setback::Changed),
-        Some(Objection::Edited) => return ControlFlow::Break(Setback::Edited),
-        Some(Objection::NotRecorded) => return ControlFlow::Break(Setback::NotRecorded),
+        Some(GuardViolation::Changed | GuardViolation::WrongSchema) => return ControlFlow::Break(Setback::Changed),
+        Some(GuardViolation::Edited) => return ControlFlow::Break(Setback::Edited),
+        Some(GuardViolation::NotRecorded) => return ControlFlow::Break(Setback::NotRecorded),
         // Of these the migration is to be found.
-        Some(Objection::Outside | Objection::LookCloser | Objection::LedgerLost) => {
+        Some(GuardViolation::Outside | GuardViolation::NeedsThoroughCheck | GuardViolation::LedgerMismatch) => {
             return ControlFlow::Continue(server);
         }
-        Some(Objection::RecordLocked) => return ControlFlow::Break(Setback::RecordLocked),
+        Some(GuardViolation::RecordLocked) => return ControlFlow::Break(Setback::RecordLocked),
         None => {}
     }
     ControlFlow::Break(match Condition::of(error) {
@@ -337,7 +339,7 @@ impl From<Error> for Setback {
         match error {
             Error::Postgres(postgres::Error::Query { message, lost: true, .. }) => Self::Lost(message),
             Error::Postgres(postgres::Error::Query { message, .. }) => Self::Failed(TenantError::Server(message)),
-            _ => Self::Failed(TenantError::Unsettled),
+            _ => Self::Failed(TenantError::ConcurrentlyChanged),
         }
     }
 }

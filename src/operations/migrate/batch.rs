@@ -6,7 +6,7 @@ use super::target::Target;
 use crate::confine::Scrutiny;
 use crate::migration::{Mode, Script};
 use crate::model::{SchemaName, State};
-use crate::postgres::{CHANGED, Objection, path, session};
+use crate::postgres::{CHANGED, GuardViolation, path, session};
 use crate::record::integrity::{self, KeptFor};
 use crate::record::runs::Run;
 use crate::sql::catalog::holds_relations;
@@ -240,7 +240,7 @@ impl Batch {
         let mut conditions: Vec<String> = Vec::new();
         // What is plain cannot keep a row from the ledger.
         if let Some(applied) = applied.filter(|_| self.ran_code) {
-            conditions.push(ledger::guard(target.schema, applied, Objection::LedgerLost.message()));
+            conditions.push(ledger::guard(target.schema, applied, GuardViolation::LedgerMismatch.message()));
         }
         if let Some(guard) = target.confined(scrutiny).and_then(|guard| guard.conditions()) {
             if scrutiny == Scrutiny::Quick {

@@ -71,7 +71,7 @@ pub(super) fn failure(
             match part.migrations {
                 [] => Explained::Failed(TenantError::Server(server)),
                 [only] => rolled_back(target.migration(*only), None, server),
-                many => Explained::Failed(TenantError::MigrationsOnce {
+                many => Explained::Failed(TenantError::MigrationBatch {
                     folders: many.iter().map(|index| target.migration(*index).folder().to_owned()).collect(),
                     server,
                 }),

@@ -22,7 +22,7 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 
 use crate::database::{Database, Stop};
-use crate::error::{Error, Failed, TenantError};
+use crate::error::{Error, FailedTenant, TenantError};
 use crate::model::{State, TenantName};
 use crate::postgres::CHUNK;
 use crate::run::Observer;
@@ -54,7 +54,7 @@ pub struct Report {
     /// Those that were up to date, or there already, and were not touched.
     pub unchanged: Vec<TenantName>,
     /// Those that failed. A failure never changes what was there.
-    pub failed: Vec<Failed>,
+    pub failed: Vec<FailedTenant>,
     /// Those that were not begun, or were cancelled and rolled back, because the run was ended before.
     pub not_reached: Vec<TenantName>,
     /// Why the run was ended before all tenants were reached.
@@ -97,7 +97,7 @@ impl Report {
 
     /// Those for which the same command may well succeed when it is run again.
     pub fn to_try_again(&self) -> Vec<&str> {
-        let failed = self.failed.iter().filter(|failed| failed.error.is_worth_another_try());
+        let failed = self.failed.iter().filter(|failed| failed.error.is_retryable());
         failed.map(|failed| failed.tenant.as_str()).chain(self.not_reached.iter().map(TenantName::as_str)).collect()
     }
 

@@ -21,7 +21,7 @@ use super::target::{Lasting, Target};
 use crate::confine::{self, Scrutiny};
 use crate::error::{Effect, TenantError};
 use crate::migration::{Kind, Migration};
-use crate::postgres::{CHANGED, Objection, ServerMessage, Session, path, session};
+use crate::postgres::{CHANGED, GuardViolation, ServerMessage, Session, path, session};
 use crate::record::integrity::{self, KeptFor};
 use crate::sql::quote::{Identifier, Literal};
 use crate::sql::statement::Statement;
@@ -43,7 +43,7 @@ pub(super) fn run(
     let leaves_settings = !statements.iter().all(|statement| statement.is_plain() || statement.is_concurrent());
     if result.is_err() || leaves_settings {
         // It has a path, a lock or settings that are not the next user's.
-        session.spend();
+        session.discard();
     }
     result
 }
@@ -119,7 +119,9 @@ impl UnderWay<'_> {
         let batch = batch.commit();
         session.batch_execute(batch.sql()).map_err(|error| match setback(&error) {
             ControlFlow::Break(setback) => setback,
-            ControlFlow::Continue(server) if Objection::in_message(&server.message) == Some(Objection::Outside) => {
+            ControlFlow::Continue(server)
+                if GuardViolation::from_message(&server.message) == Some(GuardViolation::Outside) =>
+            {
                 let server = confine::in_words(session, server);
                 self.failed(number, statement, server)
             }
@@ -211,7 +213,7 @@ impl UnderWay<'_> {
                  THEN RAISE EXCEPTION '{}'; END IF;",
                 Literal(self.target.schema.as_str()),
                 self.digest(done),
-                Objection::Edited.message()
+                GuardViolation::Edited.message()
             ));
         }
         batch.guard(&conditions);

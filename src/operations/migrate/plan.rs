@@ -6,7 +6,7 @@ use super::apply::{Part, scrutiny};
 use super::batch::{Batch, Commit, Opening};
 use super::target::Target;
 use super::{Job, Next};
-use crate::error::{Error, Failed, TenantError};
+use crate::error::{Error, FailedTenant, TenantError};
 use crate::migration::{Direction, MigrationSet};
 use crate::model::{State, TenantName};
 use crate::tenants::{Fleet, Schema, Tenancy, Tenant};
@@ -19,7 +19,7 @@ pub struct Plan {
     /// The tenants that are up to date; they are not touched.
     pub up_to_date: Vec<TenantName>,
     /// The tenants that cannot be migrated as they are.
-    pub blocked: Vec<Failed>,
+    pub blocked: Vec<FailedTenant>,
     /// Those of `up_to_date` that the tracker does not call active yet.
     pub(crate) settle: Vec<TenantName>,
 }
@@ -64,7 +64,7 @@ impl Plan {
         for tenant in tenants {
             match judge(&tenant, set) {
                 Verdict::Behind => plan.migrate.push(Planned { tenant }),
-                Verdict::Blocked(error) => plan.blocked.push(Failed::new(&tenant.name, error)),
+                Verdict::Blocked(error) => plan.blocked.push(FailedTenant::new(&tenant.name, error)),
                 Verdict::UpToDate => {
                     if tenant.state != State::Active {
                         plan.settle.push(tenant.name.clone());
@@ -79,13 +79,13 @@ impl Plan {
 }
 
 /// The tenants of a fleet that `choose` selects, and the failures for the selected rows of the tracker that are not valid.
-pub(super) fn select(fleet: Fleet, mut choose: impl FnMut(&str) -> bool) -> (Vec<Tenant>, Vec<Failed>) {
+pub(super) fn select(fleet: Fleet, mut choose: impl FnMut(&str) -> bool) -> (Vec<Tenant>, Vec<FailedTenant>) {
     let mut failed = Vec::new();
     for misnamed in fleet.misnamed.into_iter().filter(|misnamed| choose(&misnamed.name)) {
-        failed.push(Failed { tenant: misnamed.name, error: TenantError::BadName(misnamed.why) });
+        failed.push(FailedTenant { tenant: misnamed.name, error: TenantError::InvalidName(misnamed.why) });
     }
     for invalid in fleet.invalid.into_iter().filter(|invalid| choose(&invalid.name)) {
-        failed.push(Failed { tenant: invalid.name, error: TenantError::InvalidRow { why: invalid.why } });
+        failed.push(FailedTenant { tenant: invalid.name, error: TenantError::InvalidRow { why: invalid.why } });
     }
     let tenants = fleet.tenants.into_iter().filter(|tenant| choose(tenant.name.as_str())).collect();
     (tenants, failed)
@@ -103,7 +103,7 @@ fn judge(tenant: &Tenant, set: &MigrationSet) -> Verdict {
     }
     match &tenant.schema {
         Schema::Missing => Verdict::Blocked(TenantError::SchemaMissing { state: Some(tenant.state) }),
-        Schema::Unreadable => Verdict::Blocked(TenantError::Unreadable),
+        Schema::Unreadable => Verdict::Blocked(TenantError::LedgerUnreadable),
         Schema::InvalidLedger { why } => Verdict::Blocked(TenantError::InvalidLedger { why: why.clone() }),
         Schema::NoLedger { empty: false, .. } => Verdict::Blocked(TenantError::LedgerMissing),
         Schema::NoLedger { empty: true, .. } if set.is_empty() => Verdict::UpToDate,

@@ -13,7 +13,7 @@ use crate::database::{Database, Stop};
 use crate::error::{Error, TenantError};
 use crate::migration::{Direction, Kind, Mode};
 use crate::model::{SchemaName, State};
-use crate::postgres::{self, CHANGED, LockHolder, Objection, ServerMessage, connect, path};
+use crate::postgres::{self, CHANGED, GuardViolation, LockHolder, ServerMessage, connect, path};
 use crate::record::integrity;
 use crate::record::runs::Run;
 use crate::run::{LockMonitor, lock_monitor};
@@ -85,7 +85,7 @@ fn apply_pending(db: &mut Database, tenancy: &Tenancy, run: Run, stop: &Stop) ->
             state: State::Active,
             unfinished: None,
             commit: Commit::Durable,
-            pooler: needs_session && !db.connector().reaches_a_session_of_its_own()?,
+            pooler: needs_session && !db.connector().has_dedicated_session()?,
             record: Record { from: None, to: None, began: retry.began, attempts: 1 },
             learned: &learned,
         };
@@ -204,7 +204,7 @@ fn busy(db: &mut Database) -> Error {
 
 /// The schema changed at every attempt.
 fn unsettled() -> Error {
-    Error::Public(Box::new(TenantError::Unsettled))
+    Error::Public(Box::new(TenantError::ConcurrentlyChanged))
 }
 
 /// Reverts the applied public migrations, newest first, each in a transaction with its ledger row, and drops the public
@@ -264,7 +264,7 @@ fn revert(db: &mut Database, tenancy: &Tenancy, run: Run, index: usize) -> Resul
     // Nothing else uses the schema, so concurrent forms of statements are not needed.
     batch.revert(target, index, down);
     let batch = batch.commit();
-    let Err(server) = send(db, batch.sql(), || Error::TenantsMeanwhile)? else { return Ok(()) };
+    let Err(server) = send(db, batch.sql(), || Error::TenantsCreatedDuringCleanup)? else { return Ok(()) };
     let byte = server.position.and_then(|position| batch.locate(position)).map(|(_, byte)| byte);
     Err(Error::PublicMigration(Box::new(MigrationFailure {
         version: migration.version().clone(),
@@ -301,9 +301,9 @@ fn send(db: &mut Database, sql: &str, changed: impl Fn() -> Error) -> Result<Res
     let server = ServerMessage::from(&error);
     // A lost connection has rolled back by itself.
     let _ = db.connection().batch_execute("ROLLBACK");
-    match Objection::in_message(&server.message) {
-        Some(Objection::Changed) => Err(changed()),
-        Some(Objection::Busy) => Err(busy(db)),
+    match GuardViolation::from_message(&server.message) {
+        Some(GuardViolation::Changed) => Err(changed()),
+        Some(GuardViolation::Busy) => Err(busy(db)),
         _ => Ok(Err(server)),
     }
 }

@@ -8,7 +8,7 @@ use diesel::pg::PgConnection;
 use super::rollout::Rollout;
 use super::{Job, Next, Report, RunJobs, plan, run_jobs};
 use crate::database::{Database, Stop};
-use crate::error::{Error, Failed, TenantError};
+use crate::error::{Error, FailedTenant, TenantError};
 use crate::migration::{Kind, MigrationSet, Version};
 use crate::model::{State, TenantName};
 use crate::run::Observer;
@@ -32,7 +32,7 @@ pub struct RevertPlan {
     /// The tenants that have nothing to revert; they are not touched.
     pub unchanged: Vec<TenantName>,
     /// The tenants that cannot go back as they are.
-    pub blocked: Vec<Failed>,
+    pub blocked: Vec<FailedTenant>,
 }
 
 /// A tenant that goes back.
@@ -61,7 +61,7 @@ impl RevertPlan {
             match judge(&tenant, set, back) {
                 Ok(migrations) if migrations.is_empty() => plan.unchanged.push(tenant.name),
                 Ok(migrations) => plan.revert.push(Reverting { tenant, migrations }),
-                Err(error) => plan.blocked.push(Failed::new(&tenant.name, error)),
+                Err(error) => plan.blocked.push(FailedTenant::new(&tenant.name, error)),
             }
         }
         for index in plan.revert.iter().flat_map(|reverting| &reverting.migrations) {
@@ -110,7 +110,7 @@ fn judge(tenant: &Tenant, set: &MigrationSet, back: &Back) -> Result<Vec<usize>,
     }
     match &tenant.schema {
         Schema::Missing => Err(TenantError::SchemaMissing { state: Some(tenant.state) }),
-        Schema::Unreadable => Err(TenantError::Unreadable),
+        Schema::Unreadable => Err(TenantError::LedgerUnreadable),
         Schema::InvalidLedger { why } => Err(TenantError::InvalidLedger { why: why.clone() }),
         Schema::NoLedger { empty: false, .. } => Err(TenantError::LedgerMissing),
         Schema::NoLedger { empty: true, .. } => Ok(Vec::new()),
@@ -168,7 +168,7 @@ pub(super) fn reread(
     let Some(ledger) = tenant.ledger() else {
         return Ok(Next::Blocked(match tenant.schema {
             Schema::InvalidLedger { why } => TenantError::InvalidLedger { why },
-            _ => TenantError::Unreadable,
+            _ => TenantError::LedgerUnreadable,
         }));
     };
     let migrations = still(ledger);
@@ -177,7 +177,7 @@ pub(super) fn reread(
     let newer = ledger.applied.last().filter(|newest| !is_to_go(newest)).cloned();
     Ok(match (migrations.is_empty(), newer) {
         (true, _) => Next::Nothing,
-        (false, Some(version)) => Next::Blocked(TenantError::Ahead { version }),
+        (false, Some(version)) => Next::Blocked(TenantError::NewerMigrationApplied { version }),
         (false, None) => Next::Work(Box::new(Job::revert(tenant, migrations))),
     })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use regex::Regex;
 
 use super::{Job, Outcome, StopReason};
-use crate::error::{TenantError, without_name};
+use crate::error::{TenantError, mask_tenant_name};
 use crate::model::TenantName;
 use crate::schema::drift::Accepted;
 
@@ -245,7 +245,7 @@ fn way(tenant: &str, error: &TenantError) -> String {
         TenantError::Deferred { contention, .. } => contention.to_string(),
         other => other.to_string(),
     };
-    format!("{} {}", error.code(), without_name(&text, tenant))
+    format!("{} {}", error.code(), mask_tenant_name(&text, tenant))
 }
 
 #[cfg(test)]
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!((0..BREAKER).filter(|n| some_blocked.count(&format!("t{n}"), &busy(()))).count(), 1);
 
         let two_ways = Budget::new(&rollout, 100, 0);
-        two_ways.count("a", &Outcome::Failed(TenantError::Unsettled));
+        two_ways.count("a", &Outcome::Failed(TenantError::ConcurrentlyChanged));
         assert!(!(0..50).any(|n| two_ways.count(&format!("t{n}"), &busy(()))));
 
         let allowed = Rollout { max_failures: Some(MaxFailures::Count(20)), ..rollout };

@@ -7,7 +7,7 @@ use super::job::Orders;
 use super::rollout::{Budget, Stage, StageKind};
 use super::{Commit, Job, Outcome, Report, Reread, Rollout, StopReason};
 use crate::database::{Database, Stop};
-use crate::error::{Error, Failed, TenantError};
+use crate::error::{Error, FailedTenant, TenantError};
 use crate::model::{SchemaName, TenantName};
 use crate::postgres::{CHUNK, Session};
 use crate::record::integrity;
@@ -53,7 +53,7 @@ pub(crate) fn run_jobs(
         };
         let reference = reference(db, tenancy, rollout, &jobs, &unchanged)?;
         let pooler = match jobs.iter().any(|job| job.needs_a_session(tenancy)) {
-            true => !db.connector().reaches_a_session_of_its_own()?,
+            true => !db.connector().has_dedicated_session()?,
             false => false,
         };
         let run = Run::begin(db, command)?;
@@ -278,7 +278,7 @@ impl Listener<Job, Outcome> for Teller<'_> {
             }
             Outcome::Nothing => self.report.unchanged.push(job.into_name()),
             Outcome::Failed(error) => {
-                let failed = Failed::new(&job.into_name(), error);
+                let failed = FailedTenant::new(&job.into_name(), error);
                 self.observer.failed(&failed.tenant, &failed.error);
                 self.report.failed.push(failed);
             }
@@ -291,7 +291,8 @@ impl Teller<'_> {
     fn look_at(&mut self, db: &mut Database, unchanged: &Fleet) -> Result<(), Error> {
         let Some(reference) = self.reference.filter(|_| !unchanged.tenants.is_empty()) else { return Ok(()) };
         let drifted = self.drifted(db, unchanged, reference)?;
-        let drifted: Vec<Failed> = drifted.into_iter().map(|(name, error)| Failed::new(&name, error)).collect();
+        let drifted: Vec<FailedTenant> =
+            drifted.into_iter().map(|(name, error)| FailedTenant::new(&name, error)).collect();
         let rows: Vec<FailedRow<'_>> = drifted.iter().map(FailedRow::of_blocked).collect();
         self.run.record_failures(db.connection(), &rows)?;
         let names: HashSet<&str> = drifted.iter().map(|failed| failed.tenant.as_str()).collect();

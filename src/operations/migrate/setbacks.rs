@@ -90,13 +90,13 @@ impl Setbacks {
             Setback::Fault(error) => return Attempt::Fault(error),
             Setback::ReadOnly => {
                 // Another server may have taken its place.
-                session.spend();
+                session.discard();
                 return Attempt::ReadOnly;
             }
             Setback::Canceled(_) if stop.is_cancel() => return Attempt::Canceled,
             Setback::Canceled(server) => return Attempt::Done(TenantError::Canceled(server)),
             Setback::Lost(server) => {
-                session.lose();
+                session.mark_lost();
                 self.losses += 1;
                 return match self.losses <= READS {
                     true => Attempt::Lost(server),
@@ -134,8 +134,8 @@ impl Setbacks {
                 self.reads += 1;
                 if self.reads > READS {
                     return Attempt::Done(match setback {
-                        Setback::NotRecorded => TenantError::NotRecorded,
-                        _ => TenantError::Unsettled,
+                        Setback::NotRecorded => TenantError::MigrationConflict,
+                        _ => TenantError::ConcurrentlyChanged,
                     });
                 }
                 (self.reads, BUSY_PAUSE)

@@ -3,7 +3,7 @@
 use crate::confine::{self, Scrutiny};
 use crate::migration::{Kind, Migration, MigrationSet};
 use crate::model::SchemaName;
-use crate::postgres::Objection;
+use crate::postgres::GuardViolation;
 use crate::record::runs::Run;
 use crate::sql::quote::Literal;
 use crate::tenants::{RunAs, Tenancy};
@@ -105,7 +105,7 @@ impl<'a> Target<'a> {
     }
 
     fn lock(&self, function: &str) -> String {
-        let busy = Objection::Busy.message();
+        let busy = GuardViolation::Busy.message();
         format!("IF NOT pg_catalog.{function}({}) THEN RAISE EXCEPTION '{busy}'; END IF;", self.lock_key())
     }
 }

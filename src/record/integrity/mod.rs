@@ -19,7 +19,7 @@ use crate::database::Database;
 use crate::error::{Error, MigrationChange, MigrationChanges};
 use crate::migration::{Kind, MigrationSet};
 use crate::postgres::lock_holder::APPLICATION;
-use crate::postgres::{LockHolder, Objection, ServerMessage};
+use crate::postgres::{GuardViolation, LockHolder, ServerMessage};
 use crate::sql::quote::Literal;
 use crate::tenants::Tenancy;
 
@@ -125,15 +125,15 @@ pub(crate) const LOCK: &str = "pg_catalog.hashtextextended('tenantry: the record
 fn keep_others_out(conn: &mut PgConnection) -> QueryResult<()> {
     let guard = format!(
         "BEGIN IF NOT pg_catalog.pg_try_advisory_xact_lock({LOCK}) THEN RAISE EXCEPTION '{}'; END IF; END",
-        Objection::RecordLocked.message()
+        GuardViolation::RecordLocked.message()
     );
     conn.batch_execute(&format!("SET LOCAL application_name TO '{APPLICATION}'; DO {}", Literal(&guard)))
 }
 
 /// The error of a transaction that [keeps others out](keep_others_out) and was rolled back.
 fn changing(conn: &mut PgConnection, doing: &'static str, error: DieselError) -> Error {
-    match Objection::in_message(&ServerMessage::from(&error).message) {
-        Some(Objection::RecordLocked) => Error::MigrationsInUse(LockHolder::find(conn, LOCK)),
+    match GuardViolation::from_message(&ServerMessage::from(&error).message) {
+        Some(GuardViolation::RecordLocked) => Error::MigrationsInUse(LockHolder::find(conn, LOCK)),
         _ => Error::doing(doing)(error),
     }
 }
@@ -147,7 +147,7 @@ pub(crate) enum KeptFor {
     Session,
 }
 
-/// A condition that raises [`Objection::NotRecorded`] unless the migrations are recorded as they are, and keeps what is
+/// A condition that raises [`GuardViolation::NotRecorded`] unless the migrations are recorded as they are, and keeps what is
 /// recorded of them so.
 pub(crate) fn guard(set: &MigrationSet, migrations: &[usize], kept_for: KeptFor) -> String {
     let rows: Vec<String> = migrations
@@ -167,7 +167,7 @@ pub(crate) fn guard(set: &MigrationSet, migrations: &[usize], kept_for: KeptFor)
          WHERE kind = 'tenant' AND (version::pg_catalog.text, checksum) IN ({})) <> {} THEN RAISE EXCEPTION '{}'; END IF;",
         rows.join(", "),
         rows.len(),
-        Objection::NotRecorded.message(),
-        locked = Objection::RecordLocked.message()
+        GuardViolation::NotRecorded.message(),
+        locked = GuardViolation::RecordLocked.message()
     )
 }

@@ -17,7 +17,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Oid, Tex
 use diesel::upsert::excluded;
 
 use crate::database::{Database, FleetLock, Stop};
-use crate::error::{Error, Failed, TenantError};
+use crate::error::{Error, FailedTenant, TenantError};
 use crate::model::SchemaName;
 use crate::sql::quote::Literal;
 use crate::text::{self, MAX_KEPT};
@@ -156,7 +156,7 @@ pub(crate) struct Counts {
 
 impl Counts {
     /// Failures are counted here, those that were deferred apart.
-    pub(crate) fn of(done: usize, unchanged: usize, failed: &[Failed], not_reached: usize) -> Self {
+    pub(crate) fn of(done: usize, unchanged: usize, failed: &[FailedTenant], not_reached: usize) -> Self {
         let deferred = failed.iter().filter(|failed| failed.error.is_deferred()).count();
         Self { done, unchanged, failed: failed.len() - deferred, deferred, not_reached }
     }
@@ -173,7 +173,7 @@ pub(crate) struct FailedRow<'a> {
 
 impl<'a> FailedRow<'a> {
     /// Of a tenant that nothing was tried for.
-    pub(crate) fn of_blocked(failed: &'a Failed) -> Self {
+    pub(crate) fn of_blocked(failed: &'a FailedTenant) -> Self {
         Self { tenant: &failed.tenant, from: None, took: Duration::ZERO, attempts: 0, error: &failed.error }
     }
 }

@@ -180,7 +180,7 @@ fn worker<W: Work>(pool: &Pool, shared: &Shared<'_, W::Job>, work: &W, outcomes:
             }
             Ok(mut older) => {
                 // It was open when another was lost, and is likely to be lost as well.
-                older.spend();
+                older.discard();
                 shared.put_back(in_hand);
                 continue;
             }

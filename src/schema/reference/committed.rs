@@ -21,7 +21,7 @@ impl Run<'_> {
             let folder = migration.folder().to_owned();
             return Err(Stop::Unavailable(ReferenceError::CommitsOutside { folder }));
         }
-        if !db.connector().reaches_a_session_of_its_own()? {
+        if !db.connector().has_dedicated_session()? {
             return Err(Stop::Unavailable(ReferenceError::NotAllowed(
                 "the migrations must be committed one by one, which needs a direct connection and not a pooler's",
             )));

@@ -26,7 +26,7 @@ impl Confined<'_> {
     }
 
     /// Ends a migration within its transaction: resets the session, and if `check` is set, fails with
-    /// [`Objection::Outside`](crate::postgres::Objection::Outside) if the transaction changed objects outside the schema.
+    /// [`GuardViolation::Outside`](crate::postgres::GuardViolation::Outside) if the transaction changed objects outside the schema.
     /// Sends nothing for a migration whose text shows that neither is necessary.
     pub(super) fn end(&self, conn: &mut PgConnection, migration: &Migration, check: bool) -> QueryResult<()> {
         let script = migration.up();

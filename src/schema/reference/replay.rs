@@ -23,8 +23,8 @@ use crate::database::Database;
 use crate::error::{Error, ReferenceError};
 use crate::migration::{Boundaries, Migration, MigrationSet, Mode};
 use crate::model::SchemaName;
-use crate::postgres::message::{FOR_A_COMMIT, LOCKED, NEEDS_COMMIT, telling};
-use crate::postgres::{Objection, SchemaPath, ServerMessage};
+use crate::postgres::message::{LOCKED, NEEDS_COMMIT, NEEDS_COMMIT_CONDITION, with_error_messages};
+use crate::postgres::{GuardViolation, SchemaPath, ServerMessage};
 use crate::schema::structure::{self, Structure};
 use crate::sql::quote::{Identifier, Literal};
 use crate::tenants::{Tenancy, ledger};
@@ -45,8 +45,9 @@ const ROLL_BACK: &str = "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all(); \
 /// The most sets of migrations with gaps that are replayed, each from the beginning.
 const MOST_WITH_GAPS: usize = 20;
 
-/// What [`telling`] recognizes in a migration that fails.
-const TOLD: [(&str, &str); 2] = [("lock_not_available OR query_canceled OR deadlock_detected", LOCKED), FOR_A_COMMIT];
+/// What [`with_error_messages`] recognizes in a migration that fails.
+const TOLD: [(&str, &str); 2] =
+    [("lock_not_available OR query_canceled OR deadlock_detected", LOCKED), NEEDS_COMMIT_CONDITION];
 
 /// Which migrations are replayed, by their places in the set, and after how many of them the structure is read.
 pub(super) struct Run<'a> {
@@ -304,8 +305,8 @@ impl Run<'_> {
     /// Explains the failure of a migration whose transaction is rolled back.
     pub(super) fn failed(&self, conn: &mut PgConnection, failure: Failure) -> Stop {
         let folder = self.migration(failure.place).map(|migration| migration.folder().to_owned()).unwrap_or_default();
-        Stop::Unavailable(match Objection::in_message(&failure.server.message) {
-            Some(Objection::Outside) => {
+        Stop::Unavailable(match GuardViolation::from_message(&failure.server.message) {
+            Some(GuardViolation::Outside) => {
                 ReferenceError::ChangesOutside { folder, objects: confine::objects_outside(conn, &failure.server) }
             }
             _ => ReferenceError::Failed { folder, server: failure.server },
@@ -401,7 +402,7 @@ fn run_deferred_triggers(schema: u32) -> String {
 pub(super) fn run(conn: &mut PgConnection, set: &str, migration: &Migration, explain: bool) -> QueryResult<()> {
     let send = |conn: &mut PgConnection, sql: &str| match explain {
         false => conn.batch_execute(&format!("{set}\n{sql}")),
-        true => conn.batch_execute(&format!("{set}\n{}", telling(sql, &TOLD))),
+        true => conn.batch_execute(&format!("{set}\n{}", with_error_messages(sql, &TOLD))),
     };
     match migration.mode() {
         Mode::Transactional => send(conn, migration.up().text()),

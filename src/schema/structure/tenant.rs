@@ -41,7 +41,7 @@ pub(crate) fn read_tenant(
     }
     let oid = match tenant.schema {
         Schema::Missing => return Err(amiss(name, TenantError::SchemaMissing { state: Some(tenant.state) })),
-        Schema::Unreadable => return Err(amiss(name, TenantError::Unreadable)),
+        Schema::Unreadable => return Err(amiss(name, TenantError::LedgerUnreadable)),
         Schema::InvalidLedger { ref why } => return Err(amiss(name, TenantError::InvalidLedger { why: why.clone() })),
         Schema::NoLedger { oid, .. } | Schema::Ledger { oid, .. } => oid,
     };

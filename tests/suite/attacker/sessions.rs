@@ -69,7 +69,7 @@ fn a_pooler_in_session_mode_keeps_sessions_and_one_in_transaction_mode_does_not(
             let used: Vec<_> = (0..3).map(|_| connector.connect().unwrap()).collect();
             drop(used);
         }
-        assert_eq!(connector.reaches_a_session_of_its_own().unwrap(), expected, "{what}");
+        assert_eq!(connector.has_dedicated_session().unwrap(), expected, "{what}");
     }
     // A migration that is not transactional runs through it.
     db.tenantry(["create", "acme"]).env("DATABASE_URL", session.url(db.name())).run().assert_code(0);

@@ -15,7 +15,7 @@ use crate::database::Database;
 use crate::error::Error;
 use crate::model::TenantName;
 use crate::postgres::ServerMessage;
-use crate::postgres::message::{LOCKED, telling};
+use crate::postgres::message::{LOCKED, with_error_messages};
 use crate::schema::drift::difference::Difference;
 use crate::schema::drift::one::Compared;
 use crate::schema::structure::{self, Identity, ObjectKind, Structure};
@@ -339,7 +339,7 @@ impl Run<'_> {
     }
 
     fn one(&mut self, sql: &str) -> QueryResult<Result<(), Failed>> {
-        let sql = telling(sql, &TOLD);
+        let sql = with_error_messages(sql, &TOLD);
         let message = format!("SAVEPOINT one; {sql} RELEASE SAVEPOINT one");
         let Err(error) = self.conn.batch_execute(&message) else { return Ok(Ok(())) };
         if ServerMessage::is_connection_lost(&error) {

@@ -2,9 +2,9 @@
 
 use super::path;
 
-/// A guard's objection. Each is the text of an error that tenantry itself raises in the server.
+/// A guard's violation. Each is the text of an error that tenantry itself raises in the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Objection {
+pub(crate) enum GuardViolation {
     /// Another session holds the lock of the schema.
     Busy,
     /// What was read before is no longer so.
@@ -18,17 +18,17 @@ pub(crate) enum Objection {
     /// The transaction changed objects outside the tenant's schema; its detail names them.
     Outside,
     /// Whether the transaction changed objects outside cannot be told from its locks alone.
-    LookCloser,
+    NeedsThoroughCheck,
     /// The ledger does not record the versions that the transaction has written to it.
-    LedgerLost,
+    LedgerMismatch,
     /// Another session holds the lock of the recorded migrations.
     RecordLocked,
 }
 
-/// The text of [`Objection::Changed`].
-pub(crate) const CHANGED: &str = Objection::Changed.message();
+/// The text of [`GuardViolation::Changed`].
+pub(crate) const CHANGED: &str = GuardViolation::Changed.message();
 
-impl Objection {
+impl GuardViolation {
     const ALL: [Self; 9] = [
         Self::Busy,
         Self::Changed,
@@ -36,8 +36,8 @@ impl Objection {
         Self::Edited,
         Self::NotRecorded,
         Self::Outside,
-        Self::LookCloser,
-        Self::LedgerLost,
+        Self::NeedsThoroughCheck,
+        Self::LedgerMismatch,
         Self::RecordLocked,
     ];
 
@@ -49,15 +49,15 @@ impl Objection {
             Self::Edited => "tenantry: the statements that have taken effect are not those of the migration",
             Self::NotRecorded => "tenantry: the migrations are not as they were recorded",
             Self::Outside => "tenantry: objects outside the schema were changed",
-            Self::LookCloser => "tenantry: the transaction must be looked at more closely",
-            Self::LedgerLost => "tenantry: the ledger does not record what was written to it",
+            Self::NeedsThoroughCheck => "tenantry: the transaction must be looked at more closely",
+            Self::LedgerMismatch => "tenantry: the ledger does not record what was written to it",
             Self::RecordLocked => "tenantry: another session holds the lock of the recorded migrations",
         }
     }
 
-    /// The objection that a server's message is.
-    pub(crate) fn in_message(message: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|objection| objection.message() == message)
+    /// The violation that a server message reports, if it reports one.
+    pub(crate) fn from_message(message: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|violation| violation.message() == message)
     }
 }
 
@@ -66,11 +66,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_objection_is_known_by_its_text_alone() {
-        for objection in Objection::ALL {
-            assert_eq!(Objection::in_message(objection.message()), Some(objection));
-            assert!(!objection.message().contains(['%', '\'', '"']), "it stands in a format of RAISE");
+    fn a_violation_is_identified_by_its_message() {
+        for violation in GuardViolation::ALL {
+            assert_eq!(GuardViolation::from_message(violation.message()), Some(violation));
+            assert!(!violation.message().contains(['%', '\'', '"']), "it stands in a format of RAISE");
         }
-        assert_eq!(Objection::in_message("relation \"x\" does not exist"), None);
+        assert_eq!(GuardViolation::from_message("relation \"x\" does not exist"), None);
     }
 }
