@@ -23,12 +23,12 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use address::{percent_encoded, socket_of};
 use tenantry::local::{Binaries, Ephemeral, LocalError};
 
+pub use address::{percent_encoded, socket_of};
 pub use command::{Running, Signal, Tenantry};
 pub use database::{Database, strings};
-pub use output::Output;
+pub use output::{Output, normalized};
 pub use terminal::Terminal;
 pub use tls::tls;
 

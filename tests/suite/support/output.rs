@@ -54,6 +54,11 @@ impl Output {
     }
 }
 
+/// The text with placeholders for dates, durations, sizes and process ids.
+pub fn normalized(text: &str) -> String {
+    Hidden::default().apply(text)
+}
+
 impl Hidden {
     /// Hides a text. Of two that overlap the longer one is looked for first.
     pub(super) fn add(&mut self, text: impl Into<String>, placeholder: &'static str) {

@@ -1,0 +1,116 @@
+//! The commands in README.md and `docs/`: each page is run in order, in a shell with a server of its own, and what the
+//! commands print is compared with the page.
+//!
+//! `UPDATE_DOCS=1 cargo test --test suite -- docs::` writes the new output into the pages. A page consists of text and:
+//!
+//! - blocks marked `console`: lines that begin with `$ ` are commands, continued by lines that begin with `> `; what
+//!   follows is what they print on standard output and standard error;
+//! - blocks marked with a language and `file=PATH`: the block is written to that file;
+//! - comments that begin with `<!-- run`: commands that run, but that a reader does not need.
+//!
+//! Other blocks are not run.
+
+mod page;
+mod session;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use page::Page;
+use session::Session;
+
+use crate::support::normalized;
+
+macro_rules! pages {
+    ($($test:ident: $path:literal;)*) => {
+        const PAGES: &[&str] = &[$($path),*];
+        $(
+            #[test]
+            fn $test() {
+                check($path);
+            }
+        )*
+    };
+}
+
+pages! {
+    readme: "README.md";
+}
+
+/// Runs the page's commands and compares what they print with the page, or rewrites the page.
+fn check(path: &str) {
+    let file = root().join(path);
+    let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let page = Page::parse(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let printed = Session::start().run(&page);
+    let current = page.with_outputs(&printed, |old, new| normalized(old) == normalized(new));
+    if current == text {
+        return;
+    }
+    if env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&file, current).unwrap_or_else(|error| panic!("{path}: {error}"));
+        return;
+    }
+    let diff = similar::TextDiff::from_lines(&text, &current);
+    let diff = diff.unified_diff().context_radius(6).header(path, "what the commands print").to_string();
+    panic!("{path} differs from what its commands print; UPDATE_DOCS=1 rewrites it\n{diff}");
+}
+
+#[test]
+fn every_page_with_commands_is_run() {
+    let mut found: BTreeSet<String> = ["README.md".to_owned()].into();
+    for entry in fs::read_dir(root().join("docs")).expect("the folder docs") {
+        let path = entry.expect("a file").path();
+        let text = fs::read_to_string(&path).expect("a page");
+        if text.contains("```console") {
+            found.insert(format!("docs/{}", path.file_name().expect("a name").to_string_lossy()));
+        }
+    }
+    assert_eq!(found, PAGES.iter().map(|page| (*page).to_owned()).collect());
+}
+
+/// Links to files of the repository lead somewhere, and so do links to headings.
+#[test]
+fn every_link_leads_somewhere() {
+    let link = regex::Regex::new(r"\]\(([^)\s]+)\)").expect("a pattern");
+    let mut broken = Vec::new();
+    for page in markdown() {
+        let text = fs::read_to_string(&page).expect("a page");
+        for target in link.captures_iter(&text).map(|found| found[1].to_owned()) {
+            if target.contains("://") {
+                continue;
+            }
+            let (path, heading) = target.split_once('#').unwrap_or((&target, ""));
+            let file = if path.is_empty() { page.clone() } else { page.parent().expect("a folder").join(path) };
+            let known = file.exists()
+                && (heading.is_empty() || headings(&fs::read_to_string(&file).expect("a page")).contains(heading));
+            if !known {
+                broken.push(format!("{}: {target}", page.display()));
+            }
+        }
+    }
+    assert_eq!(broken, [""; 0]);
+}
+
+/// The anchors of a page's headings, as GitHub makes them.
+fn headings(text: &str) -> BTreeSet<String> {
+    let anchor = |line: &str| {
+        let words = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = words.chars().filter(|character| character.is_alphanumeric() || " -_".contains(*character));
+        kept.map(|character| if character == ' ' { '-' } else { character }).collect()
+    };
+    text.lines().filter(|line| line.starts_with('#')).map(anchor).collect()
+}
+
+/// The pages of the repository.
+fn markdown() -> Vec<PathBuf> {
+    let folders = [root().to_owned(), root().join("docs")];
+    let files = folders.iter().flat_map(|folder| fs::read_dir(folder).expect("a folder"));
+    let paths = files.map(|entry| entry.expect("a file").path());
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}

@@ -1,0 +1,127 @@
+//! A page of documentation: its commands, their output, and the files that it shows.
+
+use std::ops::Range;
+
+/// A page, and what is to be done with it in order.
+pub struct Page {
+    lines: Vec<String>,
+    pub steps: Vec<Step>,
+}
+
+/// Something that the page has done.
+#[derive(Debug, PartialEq)]
+pub enum Step {
+    /// A command, and the lines of the page that show its output.
+    Command { script: String, output: Range<usize> },
+    /// Commands that are not shown.
+    Hidden(String),
+    /// A file that is shown.
+    File { path: String, content: String },
+}
+
+impl Page {
+    /// Finds the steps of a page.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let mut steps = Vec::new();
+        let mut at = 0;
+        while at < lines.len() {
+            let line = lines[at].as_str();
+            let start = at + 1;
+            let end_at = |mark: &str| {
+                let length = lines[start..].iter().position(|line| line == mark);
+                length.map(|length| start + length).ok_or_else(|| format!("line {start}: no {mark} ends the block"))
+            };
+            if let Some(info) = line.strip_prefix("```") {
+                let end = end_at("```")?;
+                if info == "console" {
+                    steps.extend(commands(&lines, start..end)?);
+                } else if let Some((_, path)) = info.split_once(" file=") {
+                    steps.push(Step::File { path: path.to_owned(), content: joined(&lines[start..end]) });
+                }
+                at = end;
+            } else if line == "<!-- run" {
+                let end = end_at("-->")?;
+                steps.push(Step::Hidden(joined(&lines[start..end])));
+                at = end;
+            }
+            at += 1;
+        }
+        Ok(Self { lines, steps })
+    }
+
+    /// The page with other outputs, one for each command. An output stays that is `same` as the new one.
+    pub fn with_outputs(&self, printed: &[String], same: impl Fn(&str, &str) -> bool) -> String {
+        let outputs = self.steps.iter().filter_map(|step| match step {
+            Step::Command { output, .. } => Some(output.clone()),
+            Step::Hidden(_) | Step::File { .. } => None,
+        });
+        let mut lines = self.lines.clone();
+        for (output, new) in outputs.zip(printed).collect::<Vec<_>>().into_iter().rev() {
+            if !same(joined(&self.lines[output.clone()]).trim_end(), new.trim_end()) {
+                lines.splice(output, new.trim_end().lines().map(str::to_owned));
+            }
+        }
+        joined(&lines)
+    }
+}
+
+/// The commands of a block.
+fn commands(lines: &[String], block: Range<usize>) -> Result<Vec<Step>, String> {
+    let mut steps = Vec::new();
+    let mut at = block.start;
+    while at < block.end {
+        let first = lines[at].strip_prefix("$ ").ok_or_else(|| format!("line {}: this is no command", at + 1))?;
+        let mut script = vec![first];
+        at += 1;
+        while let Some(more) = lines[..block.end].get(at).and_then(|line| line.strip_prefix("> ")) {
+            script.push(more);
+            at += 1;
+        }
+        let output = lines[at..block.end].iter().take_while(|line| !line.starts_with("$ ")).count();
+        steps.push(Step::Command { script: script.join("\n"), output: at..at + output });
+        at += output;
+    }
+    Ok(steps)
+}
+
+fn joined(lines: &[String]) -> String {
+    lines.iter().flat_map(|line| [line, "\n"]).collect()
+}
+
+#[test]
+fn a_page_has_commands_files_and_hidden_commands() {
+    let text = "\
+text
+```console
+$ echo a
+a
+$ cat <<END
+> b
+> END
+b
+```
+```toml file=a/b.toml
+x = 1
+```
+<!-- run
+true
+-->
+```sh
+not run
+```
+";
+    let page = Page::parse(text).unwrap();
+    let expected = [
+        Step::Command { script: "echo a".into(), output: 3..4 },
+        Step::Command { script: "cat <<END\nb\nEND".into(), output: 7..8 },
+        Step::File { path: "a/b.toml".into(), content: "x = 1\n".into() },
+        Step::Hidden("true\n".into()),
+    ];
+    assert_eq!(page.steps, expected);
+    let outputs = ["a\n".to_owned(), "c\nd\n".to_owned()];
+    let rewritten = page.with_outputs(&outputs, |old, new| old == new);
+    assert_eq!(rewritten, text.replace("\nb\n```", "\nc\nd\n```"));
+    assert!(Page::parse("```console\noutput\n```\n").is_err());
+    assert!(Page::parse("```console\n$ true\n").is_err());
+}

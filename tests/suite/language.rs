@@ -1,0 +1,147 @@
+//! Words that no text of the project uses, because there is a plainer or a standard one.
+//!
+//! The check reads the help of every command, all of `src/` and `migrations/`, and the documentation. Files that still use
+//! such words are listed in `language-todo.txt`; the list may only shrink. `UPDATE_DOCS=1 cargo test --test suite --
+//! language::` removes the files that no longer use any.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::{env, fs};
+
+use regex::{Regex, RegexSet};
+
+use crate::support::Tenantry;
+
+/// Patterns of words, and what to write instead.
+const WORDS: &[(&str, &str)] = &[
+    (r"amiss", "problem, finding"),
+    (r"(un)?mend(s|ed|ing)?", "fix, repair"),
+    (r"tell(s|er|ing)?|told", "report, show, print, list"),
+    (r"says? (so|that|what|when|which|who|why)", "report, state"),
+    (r"h(o|e)ld(s|ing)? (\S+ ){0,6}against", "compare with"),
+    (r"lack(s|ed|ing)?", "has no, is missing"),
+    (r"as the reference", "matches the reference"),
+    (r"whole or not at all", "atomically, in one transaction"),
+    (r"broken off|ended early", "interrupted, aborted"),
+    (r"go(es|ing|ne)? on( with)?|went on", "resume, continue"),
+    (r"put (aside|off)", "deferred for retry"),
+    (r"at work|under way", "running, in progress"),
+    (r"anew|once more", "again"),
+    (r"(can|could|cannot) be had", "can be acquired"),
+    (r"in the way( of)?", "blocked by"),
+    (r"(is|are|was|were) gone", "does not exist, is lost, was dropped"),
+    (r"(is|are|was|were) not there", "does not exist"),
+    (r"that is none", "unknown"),
+    (r"to be looked at", "to be checked"),
+    (r"in (pieces|portions)", "in batches"),
+    (r"beg[iu]ns? no other|no other was begun", "stop before the next tenant"),
+    (r"all is (not )?well|is well with", "failed, healthy"),
+    (r"what is meant|is meant to", "to accept, intended"),
+    (r"what (stands|is wrong)", "the value found, the problem"),
+    (r"as (it is|they are)\b[^.\n]{0,3}(\.|,|;|$)", "unchanged"),
+    (r"keeps others from", "holds the lock"),
+    (r"in vain", "without success"),
+    (r"wants", "needs, requires"),
+    (r"whoever|whichever|wherever", "name the person, the thing or the place"),
+];
+
+static FORBIDDEN: LazyLock<RegexSet> = LazyLock::new(|| {
+    RegexSet::new(WORDS.iter().map(|(words, _)| format!(r"(?i)\b({words})(\b|$)"))).expect("the patterns are valid")
+});
+
+#[test]
+fn no_text_uses_a_word_of_the_list() {
+    let list = root().join("tests/suite/language-todo.txt");
+    let allowed: BTreeSet<String> = fs::read_to_string(&list).unwrap_or_default().lines().map(str::to_owned).collect();
+    let mut used = BTreeSet::new();
+    let mut found = Vec::new();
+    for (name, text) in texts() {
+        let problems = problems(&name, &text);
+        if !problems.is_empty() {
+            if !allowed.contains(&name) {
+                found.extend(problems);
+            }
+            used.insert(name);
+        }
+    }
+    assert!(found.is_empty(), "replace these words:\n{}", found.join("\n"));
+    let unneeded: Vec<&String> = allowed.difference(&used).collect();
+    if !unneeded.is_empty() && env::var_os("UPDATE_DOCS").is_some() {
+        let kept = allowed.intersection(&used).flat_map(|name| [name.as_str(), "\n"]).collect::<String>();
+        fs::write(&list, kept).expect("the list can be written");
+    } else {
+        assert_eq!(unneeded, [""; 0], "these entries of language-todo.txt are no longer needed");
+    }
+}
+
+#[test]
+fn a_word_is_found_with_its_replacement() {
+    assert_eq!(problems("a", "fine\nIt Tells more"), ["a:2: `Tells`: report, show, print, list"]);
+    assert_eq!(problems("a", "held the tenant against it").len(), 1);
+    assert_eq!(problems("a", "recommended, intelligible, the lock is held"), [""; 0]);
+}
+
+/// The words of the list in a text, with their lines and what to write instead.
+fn problems(name: &str, text: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        for index in FORBIDDEN.matches(line) {
+            let pattern = Regex::new(&FORBIDDEN.patterns()[index]).expect("a valid pattern");
+            let word = pattern.find(line).expect("the set found it").as_str();
+            problems.push(format!("{name}:{}: `{word}`: {}", number + 1, WORDS[index].1));
+        }
+    }
+    problems
+}
+
+/// Everything that is checked, with its name.
+fn texts() -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    for place in ["src", "migrations", "docs", ".env.example", "Makefile", "scripts", ".ci/run"] {
+        collect(&root().join(place), &mut files);
+    }
+    let top = fs::read_dir(root()).expect("the repository").map(|entry| entry.expect("an entry").path());
+    files.extend(top.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    let named = |path: PathBuf| {
+        let name = path.strip_prefix(root()).expect("a file of the repository").to_string_lossy().into_owned();
+        (name, fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+    };
+    files.into_iter().map(named).chain(helps()).collect()
+}
+
+fn collect(path: &Path, files: &mut Vec<PathBuf>) {
+    if path.is_dir() {
+        for entry in fs::read_dir(path).expect("a folder") {
+            collect(&entry.expect("an entry").path(), files);
+        }
+    } else {
+        files.push(path.to_owned());
+    }
+}
+
+/// The help of every command.
+fn helps() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut open = vec![Vec::new()];
+    while let Some(words) = open.pop() {
+        let help = Tenantry::new().args(&words).arg("--help").run().assert_code(0).stdout.clone();
+        for command in commands_in(&help) {
+            open.push([words.clone(), vec![command]].concat());
+        }
+        found.push((["help"].into_iter().map(str::to_owned).chain(words).collect::<Vec<_>>().join(" "), help));
+    }
+    assert!(found.len() > 20, "every command was found");
+    found
+}
+
+/// The commands that a help text lists, without `help` itself.
+fn commands_in(help: &str) -> Vec<String> {
+    let line = Regex::new(r"(?m)^  ([a-z][a-z-]*)(  .*)?$").expect("a valid pattern");
+    let names = line.captures_iter(help).map(|found| found[1].to_owned());
+    names.filter(|name| name != "help").collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
