@@ -159,7 +159,7 @@ impl Context {
         if self.settings.as_owner {
             return;
         }
-        let foreign = tenants.filter(|tenant| tenant.of_other_owner).count();
+        let foreign = tenants.filter(|tenant| tenant.owned_by_other_role).count();
         if foreign == 0 {
             return;
         }
@@ -208,7 +208,7 @@ impl Context {
                 integrity::record(&mut db, &tenancy)?;
             }
         }
-        let retired = integrity::accepted_removed(&mut db)?;
+        let retired = integrity::accepted_removals(&mut db)?;
         Ok((tenancy.with_retired(retired), db))
     }
 
@@ -218,9 +218,9 @@ impl Context {
         let tenancy = self.tenancy()?;
         let mut db = self.database()?;
         if db.server().has_tracker {
-            integrity::require_own(&mut db, &tenancy)?;
+            integrity::require_matching_migrations(&mut db, &tenancy)?;
         }
-        let retired = integrity::accepted_removed(&mut db)?;
+        let retired = integrity::accepted_removals(&mut db)?;
         Ok((tenancy.with_retired(retired), db))
     }
 

@@ -7,30 +7,35 @@ use regex::Regex;
 
 use super::context::{Context, Usage, shell_word};
 use crate::database::Database;
-use crate::record::runs::{self, Recorded, Retry};
+use crate::record::runs::{self, RetryCommand, RunRecord};
 
 /// The tenants that a run failed for, or deferred, for the command that is to try them again. Of a run that did something
 /// else they are not where this command would begin: what a migration never reached is not to be reverted.
-pub(super) fn failed_in(context: &Context, db: &mut Database, run: i64, retry: Retry) -> Result<HashSet<String>> {
+pub(super) fn failed_in(
+    context: &Context,
+    db: &mut Database,
+    run: i64,
+    retry: RetryCommand,
+) -> Result<HashSet<String>> {
     let Some((command, failed)) = runs::failed_in(db.connection(), run)? else {
         let hint = format!("'{}' lists those that are remembered", context.command("runs"));
         return Err(Usage::with_hint(format!("there is no run {run}"), hint).into());
     };
-    let found = Retry::of(&command);
+    let found = RetryCommand::of(&command);
     if found == Some(retry) {
         return Ok(failed.into_iter().collect());
     }
     let (one, all) = match retry {
-        Retry::MigrateAll => ("migrate-one", "migrate-all"),
-        Retry::RevertAll => ("revert-one", "revert-all"),
+        RetryCommand::MigrateAll => ("migrate-one", "migrate-all"),
+        RetryCommand::RevertAll => ("revert-one", "revert-all"),
     };
     let message = format!("run {run} was '{command}', and {all} tries again only what {one} or {all} failed to do");
     let hint = match found {
-        Some(Retry::MigrateAll) => {
+        Some(RetryCommand::MigrateAll) => {
             let command = context.command(&format!("migrate-all --retry-failed {run}"));
             format!("'{command}' tries again what failed in it")
         }
-        Some(Retry::RevertAll) => {
+        Some(RetryCommand::RevertAll) => {
             let command = context.command(&format!("revert-all --to VERSION --retry-failed {run}"));
             format!("'{command}' tries again what failed in it")
         }
@@ -41,9 +46,9 @@ pub(super) fn failed_in(context: &Context, db: &mut Database, run: i64, retry: R
 
 /// The command that tries again what failed in a run over the fleet, as that was given; `failed` are its tenants. None where
 /// it would try nothing, or something else.
-pub(super) fn again(context: &Context, run: &Recorded, failed: &[&str]) -> Option<String> {
-    let retry = Retry::of(&run.command).filter(|retry| retry.command() == run.command)?;
-    if failed.is_empty() || run.at_work {
+pub(super) fn again(context: &Context, run: &RunRecord, failed: &[&str]) -> Option<String> {
+    let retry = RetryCommand::of(&run.command).filter(|retry| retry.command() == run.command)?;
+    if failed.is_empty() || run.running {
         return None;
     }
     let mut flags = String::new();
@@ -77,7 +82,7 @@ pub(super) fn again(context: &Context, run: &Recorded, failed: &[&str]) -> Optio
         }
     }
     // Steps are counted from where a tenant is, so that they cannot be given again.
-    if retry == Retry::RevertAll && !to {
+    if retry == RetryCommand::RevertAll && !to {
         return None;
     }
     Some(format!("{} {}{flags} --retry-failed {}", context.program(), retry.command(), run.id))

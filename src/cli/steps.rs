@@ -14,7 +14,7 @@ use super::retry;
 use crate::database::{Database, Shard};
 use crate::model::TenantName;
 use crate::operations::migrate::{Canary, MaxFailures, Report, Rollout, StopReason};
-use crate::record::runs::Retry;
+use crate::record::runs::RetryCommand;
 use crate::tenants::Tenant;
 
 /// How a command goes through the fleet.
@@ -91,7 +91,7 @@ impl Steps {
         &self,
         context: &Context,
         db: &mut Database,
-        retry: Retry,
+        retry: RetryCommand,
     ) -> Result<impl Fn(&str) -> bool + use<>> {
         let failed = self.retry_failed.map(|run| retry::failed_in(context, db, run, retry)).transpose()?;
         let shard = self.shard;

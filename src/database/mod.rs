@@ -186,7 +186,7 @@ impl Database {
     }
 
     /// Takes the connection of a worker's session for the command's own.
-    pub(crate) fn take_over(&mut self, session: &mut Session) {
+    pub(crate) fn replace_connection(&mut self, session: &mut Session) {
         if session.is_current() {
             std::mem::swap(&mut self.conn, session);
         }

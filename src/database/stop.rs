@@ -23,7 +23,7 @@ impl Stop {
 
     /// Has a function told why what is under way cannot be cancelled, though that was asked for. It is tried again.
     #[must_use]
-    pub fn or_else_tell(self, unable: fn(&Error)) -> Self {
+    pub fn on_cancel_error(self, unable: fn(&Error)) -> Self {
         Self { unable: Some(unable), ..self }
     }
 
@@ -48,7 +48,7 @@ impl Stop {
     }
 
     /// Tells that what is under way cannot be cancelled.
-    pub(crate) fn cannot_cancel(&self, why: &Error) {
+    pub(crate) fn report_cancel_error(&self, why: &Error) {
         if let Some(unable) = self.unable {
             unable(why);
         }

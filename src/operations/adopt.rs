@@ -348,7 +348,7 @@ impl Crew<'_> {
         batch.track(schema, job.row, State::Active);
         if !versions.is_empty() {
             batch.push(&ledger::create(schema));
-            batch.guard(&[ledger::runs_no_code(schema), self.ledger_guard(job)]);
+            batch.guard(&[ledger::definition_guard(schema), self.ledger_guard(job)]);
             batch.push(&ledger::insert(schema, versions.iter().copied()));
         }
         let attempts = job.setbacks.attempts();

@@ -112,7 +112,7 @@ impl LockMonitor {
                 match self.connect(connector, lock.is_some()) {
                     Ok(open) => conn = Some(open),
                     Err(error) if cancel && !has_told => {
-                        stop.cannot_cancel(&error);
+                        stop.report_cancel_error(&error);
                         has_told = true;
                     }
                     // Without a connection nothing is seen; the run goes on without it.
@@ -121,7 +121,7 @@ impl LockMonitor {
             }
             let Some(open) = &mut conn else { continue };
             if let Some(taken) = backend
-                && self.run.is_locked_by(open, taken).is_ok()
+                && self.run.set_backend(open, taken).is_ok()
             {
                 backend = None;
             }

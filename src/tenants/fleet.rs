@@ -45,7 +45,7 @@ pub struct Tenant {
     /// Its schema.
     pub schema: Schema,
     /// Whether the connected role is a superuser and another role owns the schema.
-    pub of_other_owner: bool,
+    pub owned_by_other_role: bool,
 }
 
 /// A tenant's schema as it was found. Tenants whose ledgers are alike share one [`Ledger`].
@@ -189,7 +189,7 @@ struct Row {
     #[diesel(sql_type = Bool)]
     empty: bool,
     #[diesel(sql_type = Bool)]
-    of_other_owner: bool,
+    owned_by_other_role: bool,
 }
 
 /// What a row of the tracker stands for.
@@ -281,7 +281,15 @@ fn entry(row: Row) -> Entry {
         // A tenant with a ledger has this until its ledger is read.
         (Some(oid), _) => Schema::NoLedger { oid, empty: row.empty },
     };
-    Entry::Tenant(Tenant { id, name, state, created_at, unfinished, schema, of_other_owner: row.of_other_owner })
+    Entry::Tenant(Tenant {
+        id,
+        name,
+        state,
+        created_at,
+        unfinished,
+        schema,
+        owned_by_other_role: row.owned_by_other_role,
+    })
 }
 
 /// What a relation is that has the name of a ledger, by its `relkind`.

@@ -141,7 +141,7 @@ impl Tenancy {
     }
 
     /// Adds versions that were accepted as removed: ledgers may record them, see
-    /// [`accepted_removed`](crate::record::integrity::accepted_removed).
+    /// [`accepted_removals`](crate::record::integrity::accepted_removals).
     #[must_use]
     pub fn with_retired(mut self, versions: BTreeSet<String>) -> Self {
         self.tenant = self.tenant.with_retired(versions.clone());

@@ -210,15 +210,15 @@ fn there_is_no_hint_where_nothing_would_be_tried_again() {
     assert_eq!((hint(&db, "2"), db.count("SELECT failed FROM schema_run WHERE id = 2")), (None, 1));
 }
 
-/// What `runs` says became of the newest run, and its JSON whether it is at work.
+/// Whether `runs` lists the newest run as running, and whether its JSON says that it is running.
 fn state(db: &Database) -> (bool, bool) {
     let table = db.tenantry(["runs", "--last", "1"]).run();
     let json = db.tenantry(["runs", "--last", "1", "--format", "json"]).run();
-    (table.stdout.contains("at work"), json.json()["runs"][0]["at_work"].as_bool().unwrap())
+    (table.stdout.contains("running"), json.json()["runs"][0]["running"].as_bool().unwrap())
 }
 
-/// Kills a run, and makes sure that it is told as cut off.
-fn is_cut_off_when_killed(db: &Database, run: Running) {
+/// Kills a run, and checks that it is listed as aborted.
+fn is_aborted_when_killed(db: &Database, run: Running) {
     run.kill();
     run.wait();
     let none = "SELECT (count(*) = 0)::int FROM pg_stat_activity WHERE datname = current_database() \
@@ -226,7 +226,7 @@ fn is_cut_off_when_killed(db: &Database, run: Running) {
     db.wait_for(none, 1);
     assert_eq!(state(db), (false, false));
     let table = db.tenantry(["runs", "--last", "1"]).run();
-    assert!(table.stdout.contains("cut off"), "{}", table.stdout);
+    assert!(table.stdout.contains("aborted"), "{}", table.stdout);
     // What is recorded of its tenants is counted, though it has no end.
     let done =
         "SELECT count(*) FROM schema_run_tenant WHERE outcome = 'done' AND run = (SELECT max(id) FROM schema_run)";
@@ -235,7 +235,7 @@ fn is_cut_off_when_killed(db: &Database, run: Running) {
 }
 
 #[test]
-fn one_that_pauses_is_at_work() {
+fn a_pausing_run_is_running() {
     let db = set_up();
     small_fleet(&db, 7, &["1"]);
     let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "CREATE TABLE b (i int);");
@@ -245,17 +245,17 @@ fn one_that_pauses_is_at_work() {
     run.wait_for_stderr_line("pausing for 10m before the next batch");
     (0..5).for_each(|_| assert_eq!(state(&db), (true, true)));
     let show = db.tenantry(["runs", "show", "1"]).run();
-    assert!(show.stderr.contains("at work") && !show.stderr.contains("cut off"), "{}", show.stderr);
-    // The lock of the fleet is kept in the pause, too, and with it who is at work.
+    assert!(show.stderr.contains("running") && !show.stderr.contains("aborted"), "{}", show.stderr);
+    // The lock of the fleet is kept in the pause, too, and with it who runs it.
     let lost = db.string("SELECT backend FROM schema_run");
     db.execute(&format!("SELECT pg_terminate_backend({lost})"));
     db.wait_for(&format!("SELECT count(*) FROM schema_run WHERE backend <> {lost}"), 1);
     assert_eq!(state(&db), (true, true));
-    is_cut_off_when_killed(&db, run);
+    is_aborted_when_killed(&db, run);
 }
 
 #[test]
-fn one_whose_tenants_are_all_waited_for_is_at_work() {
+fn a_run_that_waits_for_locks_is_running() {
     let db = set_up();
     let mut holder = db.connect();
     holder.batch_execute("SELECT pg_advisory_lock(hashtextextended('tenantry:' || name, 0)) FROM unnest(array['acme', 'globex']) AS name").unwrap();
@@ -263,7 +263,7 @@ fn one_whose_tenants_are_all_waited_for_is_at_work() {
     let run = db.tenantry(["create", "acme", "globex"]).spawn();
     db.wait_for("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tenantry/1: watch'", 1);
     (0..5).for_each(|_| assert_eq!(state(&db), (true, true)));
-    is_cut_off_when_killed(&db, run);
+    is_aborted_when_killed(&db, run);
 }
 
 #[test]
@@ -282,5 +282,5 @@ fn no_name_stays_with_a_poolers_session() {
                    AND query LIKE '%pg_blocking_pids%' AND pid <> pg_backend_pid() \
                    AND query_start > (SELECT started_at FROM schema_run WHERE command = 'migrate-one')";
     db.wait_for(watched, 1);
-    is_cut_off_when_killed(&db, run);
+    is_aborted_when_killed(&db, run);
 }

@@ -267,7 +267,7 @@ fn a_tenant_as_the_reference() {
     db.execute("ALTER TABLE globex.comments ALTER COLUMN task_id SET DEFAULT nextval('users.users_id_seq')");
     let told = db.tenantry(["diff", "globex", "--reference", "users", "--format", "json"]).run().json();
     assert_eq!(told["differences"][0]["code"], "column.default");
-    assert_eq!(told["differences"][0]["leads_to"], "users");
+    assert_eq!(told["differences"][0]["references_tenant"], "users");
     assert_snapshot!(against("globex", "nobody"));
 }
 

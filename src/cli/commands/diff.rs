@@ -69,11 +69,11 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 
 fn lines(difference: &Difference, own_name: &str) -> Vec<String> {
     let (code, level, kind, name) = (difference.code(), difference.level, difference.kind(), difference.name(own_name));
-    let leads_to = match &difference.leads_to {
+    let references_tenant = match &difference.references_tenant {
         Some(tenant) => format!("; refers to tenant {tenant}"),
         None => String::new(),
     };
-    let mut lines = vec![format!("{kind} {name} ({level}, {code}{leads_to})")];
+    let mut lines = vec![format!("{kind} {name} ({level}, {code}{references_tenant})")];
     lines.extend(line_by_line(difference.expected(own_name).as_deref(), difference.actual(own_name).as_deref()));
     lines.push(String::new());
     lines
@@ -100,7 +100,7 @@ pub(super) struct DifferenceDocument {
     /// Null if the tenant does not have it.
     actual: Option<String>,
     /// The other tenant that the found value refers to.
-    leads_to: Option<String>,
+    references_tenant: Option<String>,
 }
 
 impl DifferenceDocument {
@@ -112,7 +112,7 @@ impl DifferenceDocument {
             name: difference.name(own_name),
             expected: difference.expected(own_name),
             actual: difference.actual(own_name),
-            leads_to: difference.leads_to.clone(),
+            references_tenant: difference.references_tenant.clone(),
         }
     }
 }

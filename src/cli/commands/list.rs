@@ -48,7 +48,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let fleet = Fleet::read(db.connection(), set)?;
     let unknown = match set.is_empty() {
         true => Some("no tenant migrations are chosen".to_owned()),
-        false => integrity::require_own(&mut db, &tenancy).err().map(|error| error.to_string()),
+        false => integrity::require_matching_migrations(&mut db, &tenancy).err().map(|error| error.to_string()),
     };
     let mut rows: Vec<Row> = fleet
         .tenants

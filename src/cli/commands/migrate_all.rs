@@ -16,7 +16,7 @@ use crate::lint::{File, Finding, lint};
 use crate::migration::{MigrationSet, Version};
 use crate::model::TenantName;
 use crate::operations::migrate::{self, Plan, Report, Rollout};
-use crate::record::runs::Retry;
+use crate::record::runs::RetryCommand;
 use crate::tenants::{Fleet, Tenancy};
 
 /// Bring all tenants up to date; those that are, are not touched
@@ -54,7 +54,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if !args.dry_run {
         args.steps.lock_fleet(context, &mut db)?;
     }
-    let steps = args.steps.picks(context, &mut db, Retry::MigrateAll)?;
+    let steps = args.steps.picks(context, &mut db, RetryCommand::MigrateAll)?;
     let picks = |name: &str| steps(name) && args.selection.picks(name);
     let mut plan = Plan::of(Fleet::read(db.connection(), set)?, set, picks);
     args.steps.sort(&mut db, &mut plan.migrate, |planned| &planned.tenant)?;

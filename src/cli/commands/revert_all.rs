@@ -18,7 +18,7 @@ use crate::database::Database;
 use crate::migration::{MigrationSet, Version};
 use crate::model::TenantName;
 use crate::operations::migrate::{self, Back, RevertPlan, Reverting};
-use crate::record::runs::Retry;
+use crate::record::runs::RetryCommand;
 use crate::tenants::{Fleet, Tenancy};
 
 /// Revert the newest migrations of all tenants with their down.sql, each tenant's in one transaction
@@ -125,7 +125,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 
 impl Args {
     fn plan(&self, context: &Context, db: &mut Database, set: &MigrationSet) -> Result<RevertPlan> {
-        let steps = self.steps.picks(context, db, Retry::RevertAll)?;
+        let steps = self.steps.picks(context, db, RetryCommand::RevertAll)?;
         let picks = |name: &str| steps(name) && self.selection.picks(name);
         let mut plan = RevertPlan::of(Fleet::read(db.connection(), set)?, set, &self.back.back(), picks)?;
         self.steps.sort(db, &mut plan.revert, |reverting| &reverting.tenant)?;

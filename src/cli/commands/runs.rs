@@ -11,7 +11,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::milliseconds;
 use crate::cli::retry;
-use crate::record::runs::{self, Recorded, RecordedTenant};
+use crate::record::runs::{self, RunRecord, TenantRecord};
 use crate::text::{self, MAX_KEPT, MAX_SHOWN};
 
 /// List the runs that changed tenants, the newest first
@@ -60,7 +60,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
 }
 
-fn list(context: &Context, runs: &[Recorded]) -> Result<Exit> {
+fn list(context: &Context, runs: &[RunRecord]) -> Result<Exit> {
     let output = context.output();
     if output.is_json() {
         output.json(&ListDocument { runs })?;
@@ -88,7 +88,7 @@ fn list(context: &Context, runs: &[Recorded]) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn show(context: &Context, run: &Recorded, tenants: &[RecordedTenant]) -> Result<Exit> {
+fn show(context: &Context, run: &RunRecord, tenants: &[TenantRecord]) -> Result<Exit> {
     let output = context.output();
     if output.is_json() {
         output.json(&ShowDocument { run, tenants })?;
@@ -132,9 +132,9 @@ fn show(context: &Context, run: &Recorded, tenants: &[RecordedTenant]) -> Result
             thousands(run.deferred),
             thousands(run.not_reached)
         )),
-        None if run.at_work => {}
-        None if tenants.is_empty() => output.status("it was cut off before it was done with any tenant"),
-        None => output.status("it was cut off; the tenants above are those that it was done with"),
+        None if run.running => {}
+        None if tenants.is_empty() => output.status("the run was aborted before it finished any tenant"),
+        None => output.status("the run was aborted; the tenants above are those that it finished"),
     }
     let failed: Vec<&str> =
         tenants.iter().filter(|tenant| !tenant.is_done()).map(|tenant| tenant.tenant.as_str()).collect();
@@ -148,21 +148,21 @@ fn time(time: chrono::DateTime<chrono::Utc>) -> String {
     time.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-fn took(run: &Recorded) -> String {
+fn took(run: &RunRecord) -> String {
     let took = run.ended_at.and_then(|ended| (ended - run.started_at).to_std().ok());
     took.map_or("-".to_owned(), milliseconds)
 }
 
-fn by(run: &Recorded) -> String {
+fn by(run: &RunRecord) -> String {
     let user = run.os_user.as_deref().unwrap_or(&run.role);
     run.host.as_deref().map_or(user.to_owned(), |host| format!("{user}@{host}"))
 }
 
-fn outcome(run: &Recorded) -> &str {
+fn outcome(run: &RunRecord) -> &str {
     match &run.outcome {
         Some(outcome) => outcome,
-        None if run.at_work => "at work",
-        None => "cut off",
+        None if run.running => "running",
+        None => "aborted",
     }
 }
 
@@ -172,12 +172,12 @@ fn one_line(error: &str) -> String {
 
 #[derive(Serialize)]
 struct ListDocument<'a> {
-    runs: &'a [Recorded],
+    runs: &'a [RunRecord],
 }
 
 #[derive(Serialize)]
 struct ShowDocument<'a> {
     #[serde(flatten)]
-    run: &'a Recorded,
-    tenants: &'a [RecordedTenant],
+    run: &'a RunRecord,
+    tenants: &'a [TenantRecord],
 }

@@ -7,7 +7,7 @@ use crate::confine::Scrutiny;
 use crate::migration::{Mode, Script};
 use crate::model::{SchemaName, State};
 use crate::postgres::{CHANGED, GuardViolation, path, session};
-use crate::record::integrity::{self, KeptFor};
+use crate::record::integrity::{self, LockScope};
 use crate::record::runs::Run;
 use crate::sql::catalog::holds_relations;
 use crate::sql::quote::{Identifier, Literal};
@@ -111,7 +111,7 @@ impl Batch {
         let mut batch = Self::begin(target, commit);
         let recorded = match migrations {
             [] => None,
-            migrations => Some(integrity::guard(target.migrations(), migrations, KeptFor::Transaction)),
+            migrations => Some(integrity::guard(target.migrations(), migrations, LockScope::Transaction)),
         };
         let path = target.tenancy.path(target.schema);
         let schema = target.schema;
@@ -137,8 +137,8 @@ impl Batch {
                 let guards = vec![
                     target.lock_for_transaction(),
                     tracker_guard(schema, TrackerRow::Known),
-                    ledger::runs_no_code(schema),
-                    ledger::guard(schema, applied, CHANGED),
+                    ledger::definition_guard(schema),
+                    ledger::contents_guard(schema, applied, CHANGED),
                 ];
                 batch.guard(&on_path(guards.into_iter().chain(recorded).collect()));
             }
@@ -149,13 +149,13 @@ impl Batch {
                 batch.guard(&on_path(guards.into_iter().chain(recorded).collect()));
                 batch.push(&ledger::create(schema));
                 // Whoever owns the schema may have been quicker.
-                batch.guard(&[ledger::runs_no_code(schema)]);
+                batch.guard(&[ledger::definition_guard(schema)]);
             }
             Opening::Public { applied } => {
                 batch.push(&path.set_for_transaction());
                 batch.guard(&on_path(vec![target.lock_for_transaction()]));
                 batch.push(&ledger::create(schema));
-                batch.guard(&[ledger::guard(schema, applied, CHANGED)]);
+                batch.guard(&[ledger::contents_guard(schema, applied, CHANGED)]);
             }
         }
         batch.inventory(target, scrutiny);
@@ -240,7 +240,7 @@ impl Batch {
         let mut conditions: Vec<String> = Vec::new();
         // What is plain cannot keep a row from the ledger.
         if let Some(applied) = applied.filter(|_| self.ran_code) {
-            conditions.push(ledger::guard(target.schema, applied, GuardViolation::LedgerMismatch.message()));
+            conditions.push(ledger::contents_guard(target.schema, applied, GuardViolation::LedgerMismatch.message()));
         }
         if let Some(guard) = target.confined(scrutiny).and_then(|guard| guard.conditions()) {
             if scrutiny == Scrutiny::Quick {

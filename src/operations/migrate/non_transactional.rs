@@ -22,7 +22,7 @@ use crate::confine::{self, Scrutiny};
 use crate::error::{Effect, TenantError};
 use crate::migration::{Kind, Migration};
 use crate::postgres::{CHANGED, GuardViolation, ServerMessage, Session, path, session};
-use crate::record::integrity::{self, KeptFor};
+use crate::record::integrity::{self, LockScope};
 use crate::sql::quote::{Identifier, Literal};
 use crate::sql::statement::Statement;
 use crate::tenants::ledger;
@@ -198,14 +198,14 @@ impl UnderWay<'_> {
         }
         conditions.push(self.target.lock_for_session());
         if self.target.kind == Kind::Tenant {
-            conditions.push(integrity::guard(self.target.migrations(), &[self.index], KeptFor::Session));
+            conditions.push(integrity::guard(self.target.migrations(), &[self.index], LockScope::Session));
         }
         conditions.extend(self.tracked());
         if self.target.kind == Kind::Tenant {
-            conditions.push(ledger::runs_no_code(self.target.schema));
+            conditions.push(ledger::definition_guard(self.target.schema));
         }
         if let Opening::Continue { applied } | Opening::Public { applied } = opening {
-            conditions.push(ledger::guard(self.target.schema, applied, CHANGED));
+            conditions.push(ledger::contents_guard(self.target.schema, applied, CHANGED));
         }
         if done > 0 {
             conditions.push(format!(
@@ -269,7 +269,7 @@ impl UnderWay<'_> {
     fn close(&self, session: &mut Session, work: &Work<'_>, last: bool) -> Result<(), Setback> {
         let mut batch = self.begin(None);
         if self.target.kind == Kind::Tenant {
-            batch.guard(&[ledger::runs_no_code(self.target.schema)]);
+            batch.guard(&[ledger::definition_guard(self.target.schema)]);
         }
         batch.push(&ledger::insert(self.target.schema, [self.migration.version().as_str()]));
         if self.target.kind == Kind::Tenant {

@@ -131,7 +131,7 @@ fn take_over(db: &mut Database, tenancy: &Tenancy, run: Run) -> Result<PublicLed
     batch.push(&path.set_for_transaction());
     batch.guard(&[path.guard(), path::CATALOG_IN_BLOCK.to_owned(), target.lock_for_transaction()]);
     batch.push(&ledger::create(&schema));
-    batch.guard(&[ledger::runs_no_code(&schema)]);
+    batch.guard(&[ledger::definition_guard(&schema)]);
     batch.push(&public::lock_diesels());
     let conn = db.connection();
     own(conn, batch.sql())?;
@@ -280,7 +280,8 @@ fn revert(db: &mut Database, tenancy: &Tenancy, run: Run, index: usize) -> Resul
 /// Drops the public ledger if it records exactly `applied`.
 fn drop_ledger(db: &mut Database, tenancy: &Tenancy, run: Run, applied: &[String]) -> Result<(), Error> {
     let public = SchemaName::public();
-    let mut batch = begin(Target::public(tenancy, &public, Some(run)), ledger::guard(&public, applied, CHANGED));
+    let mut batch =
+        begin(Target::public(tenancy, &public, Some(run)), ledger::contents_guard(&public, applied, CHANGED));
     batch.push(&format!("DROP TABLE public.{PUBLIC_TABLE};"));
     send(db, batch.commit().sql(), unsettled)?
         .map_err(|message| postgres::Error::Query { doing: "drop the public ledger", message, lost: false }.into())

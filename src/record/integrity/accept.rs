@@ -93,7 +93,7 @@ fn record(
 ///
 /// # Errors
 /// What the server answered.
-pub fn accepted_removed(db: &mut Database) -> Result<BTreeSet<String>, Error> {
+pub fn accepted_removals(db: &mut Database) -> Result<BTreeSet<String>, Error> {
     if !db.server().has_recorded_migrations || !db.server().may_read_recorded_migrations {
         return Ok(BTreeSet::new());
     }

@@ -65,7 +65,7 @@ pub(super) fn find(db: &mut Database, tenancy: &Tenancy, kinds: &[Kind]) -> Resu
 ///
 /// # Errors
 /// [`Error::ForeignMigrations`], or what the server answered.
-pub fn require_own(db: &mut Database, tenancy: &Tenancy) -> Result<(), Error> {
+pub fn require_matching_migrations(db: &mut Database, tenancy: &Tenancy) -> Result<(), Error> {
     let records = match db.server().has_recorded_migrations && db.server().may_read_recorded_migrations {
         true => read(db.connection())?,
         false => BTreeMap::new(),

@@ -25,8 +25,8 @@ use crate::tenants::Tenancy;
 
 use find::{Findings, find};
 
-pub use accept::{accept, accepted_removed};
-pub use find::require_own;
+pub use accept::{accept, accepted_removals};
+pub use find::require_matching_migrations;
 pub use record::record;
 pub(crate) use record::record_public;
 pub use schema::{schema_acceptance, schema_migration};
@@ -140,7 +140,7 @@ fn changing(conn: &mut PgConnection, doing: &'static str, error: DieselError) ->
 
 /// How long what is recorded is kept as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KeptFor {
+pub(crate) enum LockScope {
     /// Until the transaction ends.
     Transaction,
     /// Until the session is [reset](crate::postgres::session::reset), or ends.
@@ -149,7 +149,7 @@ pub(crate) enum KeptFor {
 
 /// A condition that raises [`GuardViolation::NotRecorded`] unless the migrations are recorded as they are, and keeps what is
 /// recorded of them so.
-pub(crate) fn guard(set: &MigrationSet, migrations: &[usize], kept_for: KeptFor) -> String {
+pub(crate) fn guard(set: &MigrationSet, migrations: &[usize], kept_for: LockScope) -> String {
     let rows: Vec<String> = migrations
         .iter()
         .map(|index| {
@@ -158,8 +158,8 @@ pub(crate) fn guard(set: &MigrationSet, migrations: &[usize], kept_for: KeptFor)
         })
         .collect();
     let lock = match kept_for {
-        KeptFor::Transaction => "pg_try_advisory_xact_lock_shared",
-        KeptFor::Session => "pg_try_advisory_lock_shared",
+        LockScope::Transaction => "pg_try_advisory_xact_lock_shared",
+        LockScope::Session => "pg_try_advisory_lock_shared",
     };
     format!(
         "IF NOT pg_catalog.{lock}({LOCK}) THEN RAISE EXCEPTION '{locked}'; END IF; \

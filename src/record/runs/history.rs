@@ -15,7 +15,7 @@ use crate::error::Error;
 /// A run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Queryable, Selectable)]
 #[diesel(table_name = r)]
-pub struct Recorded {
+pub struct RunRecord {
     /// Its id.
     pub id: i64,
     /// The command.
@@ -57,9 +57,9 @@ pub struct Recorded {
     /// How many were not reached.
     pub not_reached: i32,
     /// Whether a session of it is at work. Of a run without an end that has none, the tenants tell how far it came.
-    #[diesel(select_expression = at_work())]
+    #[diesel(select_expression = running())]
     #[diesel(select_expression_type = SqlLiteral<Bool>)]
-    pub at_work: bool,
+    pub running: bool,
 }
 
 /// A count of the run's, which is written at its end; before, that of its rows with this outcome.
@@ -72,14 +72,14 @@ fn counted(outcome: &str) -> SqlLiteral<Integer> {
 
 /// The commands that try again what runs failed to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retry {
+pub enum RetryCommand {
     /// What `migrate-one` or `migrate-all` failed to do.
     MigrateAll,
     /// What `revert-one` or `revert-all` failed to do.
     RevertAll,
 }
 
-impl Retry {
+impl RetryCommand {
     /// The one for the runs of a command; none for those that nothing is tried again of by their id, such as `drop`.
     pub fn of(command: &str) -> Option<Self> {
         match command {
@@ -101,7 +101,7 @@ impl Retry {
 
 /// What a run did for a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Queryable)]
-pub struct RecordedTenant {
+pub struct TenantRecord {
     /// Its name.
     pub tenant: String,
     /// `done`, `failed` or `deferred`.
@@ -122,7 +122,7 @@ pub struct RecordedTenant {
     pub error: Option<String>,
 }
 
-impl RecordedTenant {
+impl TenantRecord {
     /// Whether it is as the run would have it.
     pub fn is_done(&self) -> bool {
         self.outcome == TenantOutcome::Done.as_str()
@@ -133,12 +133,12 @@ impl RecordedTenant {
 ///
 /// # Errors
 /// What the server answered.
-pub fn newest(conn: &mut PgConnection, many: usize) -> Result<Vec<Recorded>, Error> {
+pub fn newest(conn: &mut PgConnection, many: usize) -> Result<Vec<RunRecord>, Error> {
     let many = i64::try_from(many).unwrap_or(i64::MAX);
     r::table
         .order(r::id.desc())
         .limit(many)
-        .select(Recorded::as_select())
+        .select(RunRecord::as_select())
         .load(conn)
         .map_err(Error::doing("read public.schema_run"))
 }
@@ -147,10 +147,10 @@ pub fn newest(conn: &mut PgConnection, many: usize) -> Result<Vec<Recorded>, Err
 ///
 /// # Errors
 /// What the server answered.
-pub fn one(conn: &mut PgConnection, run: i64) -> Result<Option<(Recorded, Vec<RecordedTenant>)>, Error> {
-    let found: Option<Recorded> = r::table
+pub fn one(conn: &mut PgConnection, run: i64) -> Result<Option<(RunRecord, Vec<TenantRecord>)>, Error> {
+    let found: Option<RunRecord> = r::table
         .find(run)
-        .select(Recorded::as_select())
+        .select(RunRecord::as_select())
         .first(conn)
         .optional()
         .map_err(Error::doing("read public.schema_run"))?;
@@ -195,7 +195,7 @@ pub fn failed_in(conn: &mut PgConnection, run: i64) -> Result<Option<(String, Ve
 
 /// Whether one of a run's sessions is there: they are known by their `application_name`, those that work on a schema and
 /// those that lock or watch. Another database has runs of the same numbers.
-fn at_work() -> SqlLiteral<Bool> {
+fn running() -> SqlLiteral<Bool> {
     sql("(ended_at IS NULL AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS activity \
          WHERE activity.datname = pg_catalog.current_database() \
          AND activity.application_name ~ pg_catalog.concat('^tenantry/', schema_run.id, '[ :]')))")

@@ -22,7 +22,7 @@ use crate::model::SchemaName;
 use crate::sql::quote::Literal;
 use crate::text::{self, MAX_KEPT};
 
-pub use history::{Recorded, RecordedTenant, Retry, failed_in, newest, one};
+pub use history::{RetryCommand, RunRecord, TenantRecord, failed_in, newest, one};
 pub use schema::{schema_run, schema_run_tenant};
 
 /// The tables as Diesel sees them.
@@ -231,7 +231,7 @@ impl Run {
     }
 
     /// Records that another process of the server holds the lock of the fleet for it.
-    pub(crate) fn is_locked_by(self, conn: &mut PgConnection, backend: i32) -> QueryResult<()> {
+    pub(crate) fn set_backend(self, conn: &mut PgConnection, backend: i32) -> QueryResult<()> {
         diesel::update(schema_run::table.find(self.id)).set(schema_run::backend.eq(backend)).execute(conn).map(|_| ())
     }
 

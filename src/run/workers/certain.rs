@@ -133,7 +133,7 @@ impl<J, T> Telling<'_, '_, J, T> {
                         && let Ok(mut session) = self.pool.get_timeout(TICK)
                     {
                         // The workers may have all that there are.
-                        self.db.take_over(&mut session);
+                        self.db.replace_connection(&mut session);
                     }
                 }
                 other => return other,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use serde_json::Value;
 
 use super::difference::{Aspect, Difference, definition, in_words};
-use super::level::{Level, leads_to};
+use super::level::{Level, references_tenant};
 use crate::schema::structure::{Identity, OWN, OWN_NAME, Object, ObjectKind, Structure, filled_in};
 
 /// In what `actual` differs from what is expected, in the order of kinds and names. In `expected`, markers stand where the
@@ -75,14 +75,14 @@ impl Comparison<'_> {
                 continue;
             }
             let aspect = Aspect::Fact(fact.clone());
-            let leads_to = self.leads_to(there_fact);
+            let references_tenant = self.references_tenant(there_fact);
             differences.push(Difference {
-                level: if leads_to.is_some() { Level::Security } else { Level::of(identity, &aspect) },
+                level: if references_tenant.is_some() { Level::Security } else { Level::of(identity, &aspect) },
                 identity: identity.clone(),
                 expected: in_words(fact, wanted_fact),
                 actual: in_words(fact, there_fact),
                 aspect,
-                leads_to,
+                references_tenant,
             });
         }
     }
@@ -94,24 +94,24 @@ impl Comparison<'_> {
         wanted: Option<(&Structure, &Object)>,
         there: Option<(&Structure, &Object)>,
     ) -> Difference {
-        let leads_to = there.and_then(|(_, object)| {
+        let references_tenant = there.and_then(|(_, object)| {
             let name = Value::String(object.identity.name.clone());
-            object.facts.values().chain([&name]).find_map(|value| self.leads_to(value))
+            object.facts.values().chain([&name]).find_map(|value| self.references_tenant(value))
         });
         Difference {
-            level: if leads_to.is_some() { Level::Security } else { Level::of(identity, &aspect) },
+            level: if references_tenant.is_some() { Level::Security } else { Level::of(identity, &aspect) },
             identity: identity.clone(),
             aspect,
-            leads_to,
+            references_tenant,
             expected: wanted.map(|(structure, object)| definition(structure, object)),
             actual: there.map(|(structure, object)| definition(structure, object)),
         }
     }
 
     /// The other tenant that a fact leads to.
-    fn leads_to(&self, value: &Value) -> Option<String> {
+    fn references_tenant(&self, value: &Value) -> Option<String> {
         let own = self.own_name.trim_matches('"');
-        leads_to(value, &|name| name != own && self.tenants.contains(name)).map(str::to_owned)
+        references_tenant(value, &|name| name != own && self.tenants.contains(name)).map(str::to_owned)
     }
 
     fn same(&self, wanted: &Value, there: &Value) -> bool {
@@ -179,7 +179,7 @@ fn column_order(wanted: &BTreeMap<Identity, &Object>, actual: &Structure, differ
             identity: identity.unwrap_or_else(|| holder(ObjectKind::MaterializedView)),
             aspect: Aspect::Fact("column_order".to_owned()),
             level: Level::Structural,
-            leads_to: None,
+            references_tenant: None,
             expected,
             actual: names(&columns),
         });

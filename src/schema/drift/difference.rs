@@ -26,7 +26,7 @@ pub struct Difference {
     /// How much it matters.
     pub level: Level,
     /// The other tenant that what is there leads to.
-    pub leads_to: Option<String>,
+    pub references_tenant: Option<String>,
     pub(super) expected: Option<String>,
     pub(super) actual: Option<String>,
 }

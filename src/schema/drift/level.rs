@@ -98,15 +98,15 @@ impl FromStr for Level {
 
 /// The first name that `is_tenant` and that something in a value leads to: a name and a dot, as the server deparses what is
 /// in another schema, or a schema on a function's path.
-pub(super) fn leads_to<'a>(value: &'a Value, is_tenant: &impl Fn(&str) -> bool) -> Option<&'a str> {
+pub(super) fn references_tenant<'a>(value: &'a Value, is_tenant: &impl Fn(&str) -> bool) -> Option<&'a str> {
     match value {
-        Value::String(text) => text_leads_to(text, is_tenant),
-        Value::Array(values) => values.iter().find_map(|value| leads_to(value, is_tenant)),
+        Value::String(text) => text_references_tenant(text, is_tenant),
+        Value::Array(values) => values.iter().find_map(|value| references_tenant(value, is_tenant)),
         _ => None,
     }
 }
 
-fn text_leads_to<'a>(text: &'a str, is_tenant: &impl Fn(&str) -> bool) -> Option<&'a str> {
+fn text_references_tenant<'a>(text: &'a str, is_tenant: &impl Fn(&str) -> bool) -> Option<&'a str> {
     if let Some(path) = text.strip_prefix("search_path=") {
         return path.split(',').map(|name| name.trim().trim_matches('"')).find(|name| is_tenant(name));
     }
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_leads_to_a_tenant_is_seen() {
+    fn references_to_a_tenant_are_found() {
         let is_tenant = |name: &str| ["globex", "Order"].contains(&name);
         for text in [
             "nextval('globex.users_id_seq'::regclass)",
@@ -135,12 +135,12 @@ mod tests {
             "search_path=public, globex",
             "search_path=\"Order\"",
         ] {
-            assert!(text_leads_to(text, &is_tenant).is_some(), "{text}");
+            assert!(text_references_tenant(text, &is_tenant).is_some(), "{text}");
         }
         for text in
             ["nextval('public.users_id_seq'::regclass)", "'globex'::text", "1.5", "my_globex.x", "search_path=public"]
         {
-            assert_eq!(text_leads_to(text, &is_tenant), None, "{text}");
+            assert_eq!(text_references_tenant(text, &is_tenant), None, "{text}");
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::model::SchemaName;
 use crate::postgres::{CHUNK, ServerMessage};
 use crate::sql::quote::{Identifier, Literal};
 
-pub(crate) use shape::runs_no_code;
+pub(crate) use shape::definition_guard;
 
 /// The name of a tenant's ledger. It is Diesel's, so that Diesel's own tools work on a tenant.
 pub const TABLE: &str = "__diesel_schema_migrations";
@@ -99,7 +99,7 @@ pub(crate) fn delete(schema: &SchemaName, version: &str) -> String {
 }
 
 /// A condition in PL/pgSQL that raises `message` unless the ledger records exactly `applied` (sorted).
-pub(crate) fn guard(schema: &SchemaName, applied: &[String], message: &str) -> String {
+pub(crate) fn contents_guard(schema: &SchemaName, applied: &[String], message: &str) -> String {
     let expected: Vec<String> = applied.iter().map(|version| Literal(version).to_string()).collect();
     let ledger = qualified(schema);
     format!(

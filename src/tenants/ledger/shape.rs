@@ -54,7 +54,7 @@ fn writable_guard(schema: &SchemaName) -> String {
 }
 
 /// Statements in PL/pgSQL that lock a schema's ledger, and raise [`CHANGED`] unless it runs no code.
-pub(crate) fn runs_no_code(schema: &SchemaName) -> String {
+pub(crate) fn definition_guard(schema: &SchemaName) -> String {
     format!("{} {}", lock(schema), writable_guard(schema))
 }
 

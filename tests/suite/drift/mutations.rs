@@ -90,7 +90,7 @@ impl Change {
     }
 
     /// Has the difference that was added last be one that leads to another tenant, which is a matter of security.
-    fn leads_to_globex(self) -> Self {
+    fn references_globex(self) -> Self {
         self.level("security")
     }
 

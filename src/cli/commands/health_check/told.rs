@@ -268,7 +268,7 @@ fn in_a_line(difference: &Difference, own_name: &str) -> String {
             message.push_str(&format!(": expected {expected}, found {actual}"));
         }
     }
-    if let Some(tenant) = &difference.leads_to {
+    if let Some(tenant) = &difference.references_tenant {
         message.push_str(&format!("; refers to tenant {tenant}"));
     }
     message

@@ -76,16 +76,16 @@ fn types() -> Vec<Change> {
              priority::text::globex.priority; ALTER TABLE acme.orders ALTER COLUMN priority SET DEFAULT 'normal'",
         )
         .told("column.type", "orders.priority")
-        .leads_to_globex(),
+        .references_globex(),
         change(
             "an array of another tenant's type",
             "ALTER TABLE acme.users DROP COLUMN tags; ALTER TABLE acme.users ADD COLUMN tags globex.mood[]",
         )
         .told("column.type", "users.tags")
-        .leads_to_globex(),
+        .references_globex(),
         change("another tenant's domain", "ALTER TABLE acme.users ALTER COLUMN contact TYPE globex.email_address")
             .told("column.type", "users.contact")
-            .leads_to_globex(),
+            .references_globex(),
         change("a column's collation", "ALTER TABLE acme.teams ALTER COLUMN motto TYPE text COLLATE \"POSIX\"")
             .told("column.collation", "teams.motto")
             .level("structural"),
@@ -98,7 +98,7 @@ fn types() -> Vec<Change> {
             "ALTER TABLE acme.teams ALTER COLUMN motto TYPE text COLLATE globex.plain",
         )
         .told("column.collation", "teams.motto")
-        .leads_to_globex(),
+        .references_globex(),
         change("a composite type's attribute is gone", "ALTER TYPE acme.spare_parts DROP ATTRIBUTE size")
             .told("attribute.missing", "spare_parts.size"),
         change("an attribute too many", "ALTER TYPE acme.spare_parts ADD ATTRIBUTE colour text")
@@ -189,20 +189,20 @@ fn defaults() -> Vec<Change> {
             "ALTER TABLE acme.orders ALTER COLUMN number SET DEFAULT nextval('globex.order_numbers')",
         )
         .told("column.default", "orders.number")
-        .leads_to_globex(),
+        .references_globex(),
         change(
             "a default of another tenant's function",
             "ALTER TABLE acme.users ALTER COLUMN score SET DEFAULT globex.add_up(0, 0)",
         )
         .told("column.default", "users.score")
-        .leads_to_globex(),
+        .references_globex(),
         // The name is looked up each time, and not in this schema.
         change(
             "a default of a sequence that is named by a text",
             "ALTER TABLE acme.orders ALTER COLUMN number SET DEFAULT nextval('globex.order_numbers'::text)",
         )
         .told("column.default", "orders.number")
-        .leads_to_globex(),
+        .references_globex(),
         change(
             "a default with another tenant's name",
             "ALTER TABLE acme.preferences ALTER COLUMN tenant SET DEFAULT 'globex'",

@@ -234,20 +234,20 @@ fn elsewhere() -> Vec<Change> {
              CREATE INDEX readings_value_idx ON acme.readings (value globex.size_ops)",
         )
         .told("index.definition", "readings.readings_value_idx")
-        .leads_to_globex(),
+        .references_globex(),
         change(
             "an index of what another tenant's function says",
             "DROP INDEX acme.readings_raw_idx; \
              CREATE INDEX readings_raw_idx ON acme.readings (globex.add_up(sensor, value))",
         )
         .told("index.definition", "readings.readings_raw_idx")
-        .leads_to_globex(),
+        .references_globex(),
         change(
             "an index by another tenant's text search",
             "DROP INDEX acme.documents_search_idx; \
              CREATE INDEX documents_search_idx ON acme.documents USING gin (to_tsvector('globex.search', title))",
         )
         .told("index.definition", "documents.documents_search_idx")
-        .leads_to_globex(),
+        .references_globex(),
     ]
 }

@@ -151,7 +151,7 @@ fn partitions() -> Vec<Change> {
              ('2026-01-01')",
         )
         .told("table.inherits", "events_2025")
-        .leads_to_globex(),
+        .references_globex(),
     ]
 }
 
@@ -186,7 +186,7 @@ fn inheritance() -> Vec<Change> {
             "ALTER TABLE acme.staff NO INHERIT acme.people; ALTER TABLE acme.staff INHERIT globex.people",
         )
         .told("table.inherits", "staff")
-        .leads_to_globex(),
+        .references_globex(),
         change(
             "an inherited column's default",
             "ALTER TABLE acme.staff ALTER COLUMN birthday SET DEFAULT '2000-01-01'",

@@ -91,14 +91,14 @@ fn bodies() -> Vec<Change> {
              count(*) FROM globex.users; END",
         )
         .told("function.body", "user_count()")
-        .leads_to_globex(),
+        .references_globex(),
         change(
             "a body with another tenant's table",
             "CREATE OR REPLACE FUNCTION acme.own_users() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM \
              globex.users'",
         )
         .told("function.body", "own_users()")
-        .leads_to_globex(),
+        .references_globex(),
         change(
             "a body without the schema's name",
             "SET check_function_bodies = off; \
@@ -175,13 +175,13 @@ fn attributes() -> Vec<Change> {
             "ALTER FUNCTION acme.guarded() SET search_path = globex, pg_temp",
         )
         .told("function.settings", "guarded()")
-        .leads_to_globex(),
+        .references_globex(),
         change(
             "a function's path leads to another tenant, too",
             "ALTER FUNCTION acme.guarded() SET search_path = acme, globex, pg_temp",
         )
         .told("function.settings", "guarded()")
-        .leads_to_globex(),
+        .references_globex(),
     ]
 }
 
@@ -208,7 +208,7 @@ fn signatures() -> Vec<Change> {
              'SELECT * FROM users WHERE score > $1'",
         )
         .told("function.result", "ranked(integer)")
-        .leads_to_globex(),
+        .references_globex(),
         change(
             "an argument's default",
             "CREATE OR REPLACE FUNCTION acme.described(acme.mood DEFAULT 'sad', OUT word text, OUT weight integer) \
@@ -244,7 +244,7 @@ fn signatures() -> Vec<Change> {
         )
         .told("function.missing", "described(mood)")
         .told("function.extra", "described(globex.mood)")
-        .leads_to_globex(),
+        .references_globex(),
         change(
             "an argument is an array",
             "DROP FUNCTION acme.summed(integer[]); \
@@ -284,7 +284,7 @@ fn procedures() -> Vec<Change> {
             "ALTER PROCEDURE acme.tidy(integer) SET search_path = globex",
         )
         .told("procedure.settings", "tidy(integer)")
-        .leads_to_globex(),
+        .references_globex(),
     ]
 }
 
@@ -329,6 +329,6 @@ fn aggregates() -> Vec<Change> {
              '')",
         )
         .told("aggregate.aggregate", "joined(text)")
-        .leads_to_globex(),
+        .references_globex(),
     ]
 }

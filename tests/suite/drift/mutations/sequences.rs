@@ -53,7 +53,7 @@ pub fn all() -> Vec<Change> {
              objid = 'acme.orders_line_seq'::regclass AND refobjid = 'acme.orders'::regclass",
         )
         .told("sequence.owned-by", "orders_line_seq")
-        .leads_to_globex(),
+        .references_globex(),
         change("a sequence that is not logged", "ALTER SEQUENCE acme.order_numbers SET UNLOGGED")
             .told("sequence.unlogged", "order_numbers")
             .since(15),

@@ -117,7 +117,7 @@ fn triggers() -> Vec<Change> {
              globex.touch()",
         )
         .told("trigger.definition", "users.touch")
-        .leads_to_globex(),
+        .references_globex(),
     ]
 }
 
@@ -185,7 +185,7 @@ fn rules() -> Vec<Change> {
              (email, name) VALUES (NEW.email, NEW.name)",
         )
         .told("rule.definition", "sign_ups.sign_up")
-        .leads_to_globex(),
+        .references_globex(),
     ]
 }
 
@@ -238,6 +238,6 @@ fn policies() -> Vec<Change> {
             "ALTER POLICY team_notes ON acme.notes USING (author IN (SELECT name FROM globex.teams))",
         )
         .told("policy.using", "notes.team_notes")
-        .leads_to_globex(),
+        .references_globex(),
     ]
 }
