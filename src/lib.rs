@@ -26,9 +26,12 @@
 //! }
 //! ```
 
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod health;
+#[cfg(feature = "lint")]
 pub mod lint;
+#[cfg(feature = "local")]
 pub mod local;
 pub mod migration;
 pub mod operations;

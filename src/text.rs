@@ -36,6 +36,7 @@ pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
 }
 
 /// The text as one line in which tabs stay.
+#[cfg(feature = "cli")]
 pub(crate) fn one_line_with_tabs(text: &str) -> Cow<'_, str> {
     escape(text, |c| is_unprintable(c) && c != '\t')
 }
@@ -52,6 +53,7 @@ pub(crate) fn multi_line(text: &str) -> Cow<'_, str> {
 
 /// Part of a JSON document with the unprintable characters that JSON allows in strings written as `\u` escapes, which mean
 /// the same.
+#[cfg(feature = "cli")]
 pub(crate) fn json(fragment: &str) -> Cow<'_, str> {
     // White space between the values of a document.
     let unprintable = |c| is_unprintable(c) && c != '\n' && c != '\t' && c != '\r';

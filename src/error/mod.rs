@@ -20,7 +20,9 @@ pub use blocking_session::BlockingSession;
 pub use changes::{ChangeKind, MigrationChange, MigrationChanges};
 pub use fleet_holder::FleetHolder;
 pub use reference::ReferenceError;
-pub(crate) use tenant::{Attempts, mask_tenant_name};
+#[cfg(feature = "cli")]
+pub(crate) use tenant::Attempts;
+pub(crate) use tenant::mask_tenant_name;
 pub use tenant::{Contention, Effect, FailedStatement, FailedTenant, MigrationFailure, TenantError};
 
 /// Why a command could not do its work.

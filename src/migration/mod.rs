@@ -17,11 +17,11 @@ use std::sync::Arc;
 use diesel::connection::BoxableConnection;
 use diesel::migration::{MigrationMetadata, MigrationName, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
-use diesel_migrations::MigrationError;
 use sha2::{Digest, Sha256};
 
 use crate::sql::statement::{Statement, identifiers, split, tokens};
 
+#[cfg(feature = "lint")]
 pub(crate) use check::RULES_ABOUT_OUTSIDE;
 pub use check::{InvalidMigrations, Problem};
 pub use load::{Embedded, LoadError};
@@ -173,7 +173,7 @@ impl Migration {
     }
 
     /// The reason that `changes_outside` in `metadata.toml` gives, which accepts the findings of lint about it.
-    pub(crate) fn changes_outside(&self) -> Option<&str> {
+    pub fn changes_outside(&self) -> Option<&str> {
         self.changes_outside.as_deref()
     }
 }
@@ -326,7 +326,7 @@ impl diesel::migration::Migration<Pg> for Migration {
     fn revert(&self, conn: &mut dyn BoxableConnection<Pg>) -> diesel::migration::Result<()> {
         match &self.down {
             Some(down) => execute(down, self.mode, conn),
-            None => Err(MigrationError::NoMigrationRevertFile.into()),
+            None => Err(format!("migration {} cannot be reverted: it has no down.sql", self.folder()).into()),
         }
     }
 

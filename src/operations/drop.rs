@@ -242,6 +242,7 @@ pub fn drop_tenants(
 }
 
 /// Whether a schema with any of the names exists.
+#[cfg(feature = "cli")]
 pub(crate) fn any_exists(db: &mut Database, names: &[SchemaName]) -> Result<bool, Error> {
     Ok(!look::find(db.connection(), &names.iter().collect::<Vec<_>>())?.is_empty())
 }

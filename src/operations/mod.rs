@@ -12,6 +12,7 @@ mod run;
 pub use adopt::{Adopted, adopt};
 pub use cleanup::{CleanupPlan, CleanupReport, cleanup, plan_cleanup};
 pub use create::{CreateError, CreatePlan, IfExists, create, create_tenant, plan_create};
+#[cfg(feature = "cli")]
 pub(crate) use drop::any_exists;
 pub use drop::{Contents, DropPlan, DropReport, Dropping, IfMissing, InSteps, drop_tenants, plan_drop};
 use lookup::{Found, FoundSchema, distinct, holds_extensions, look_up};

@@ -8,7 +8,7 @@ use diesel::dsl::sql;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Oid, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Bool, Integer, Nullable, Oid, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use crate::error::Error;
@@ -402,12 +402,13 @@ fn read_ledgers(
 ///
 /// # Errors
 /// What the server answered.
+#[cfg(feature = "cli")]
 pub(crate) fn sizes(conn: &mut PgConnection) -> Result<HashMap<u32, i64>, Error> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Oid)]
         schema: u32,
-        #[diesel(sql_type = BigInt)]
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
         pages: i64,
     }
     let rows: Vec<Row> = sql_query(

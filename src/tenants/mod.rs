@@ -5,7 +5,9 @@ pub mod ledger;
 mod tenancy;
 pub mod tracker;
 
+pub(crate) use fleet::schema_exists;
+#[cfg(feature = "cli")]
+pub(crate) use fleet::sizes as schema_sizes;
 pub use fleet::{Fleet, InvalidRow, Misnamed, Schema, Tenant};
-pub(crate) use fleet::{schema_exists, sizes as schema_sizes};
 pub use ledger::Ledger;
 pub use tenancy::{Limits, RunAs, Tenancy};

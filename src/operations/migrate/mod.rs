@@ -90,7 +90,7 @@ impl Report {
     }
 
     /// Whether of some tenant it is not known whether it is done.
-    pub(crate) fn leaves_doubt(&self) -> bool {
+    pub fn leaves_doubt(&self) -> bool {
         self.failed.iter().any(|failed| matches!(failed.error, TenantError::ConnectionLost(_)))
             || matches!(self.ended, Some(StopReason::Lost(_)))
     }

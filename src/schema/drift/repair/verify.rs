@@ -350,10 +350,7 @@ impl Run<'_> {
         Ok(Err(match server.message.as_str() {
             LOCKED => Failed::Locked,
             NEW_LABEL => Failed::NewLabel,
-            SLOW => {
-                let timeout = humantime::format_duration(self.timeout);
-                Failed::Otherwise(format!("it takes longer than {timeout} (--statement-timeout)"))
-            }
+            SLOW => Failed::Otherwise(format!("it takes longer than {:?} (--statement-timeout)", self.timeout)),
             _ => Failed::Otherwise(format!("the server refuses it: {server}")),
         }))
     }
