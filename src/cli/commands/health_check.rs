@@ -17,7 +17,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::health::{self, Kind, Unchecked};
 use crate::schema::drift::{Level, Pattern, Stamps};
-use told::{Group, Item, Told, WARNING, summary};
+use told::{Group, Item, Told, WARNING};
 
 /// Check all tenants for problems and drift
 ///
@@ -235,7 +235,7 @@ impl Document {
             Some(GroupDocument {
                 tenants: members.len(),
                 tenant: first.name.to_string(),
-                differences: differences.iter().map(|difference| summary(difference, &first.own_name)).collect(),
+                differences: differences.iter().map(|difference| difference.summary(&first.own_name)).collect(),
             })
         };
         Self {

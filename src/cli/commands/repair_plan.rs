@@ -10,19 +10,19 @@ use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::error::Error;
 use crate::model::TenantName;
-use crate::schema::drift::repair::{About, Options, Plan, Trial, Tried, plan, verify};
+use crate::schema::drift::repair::{Options, Plan, ScriptContext, Trial, Verification, plan, verify};
 use crate::schema::drift::{self, Diff, Difference};
 use crate::schema::reference::Source;
 
-/// Print SQL that brings a tenant's structure back to the reference
+/// Print SQL that repairs a tenant's drift
 ///
-/// Missing objects are added, different ones are changed, and extra ones are dropped if no data is lost. Statements that
-/// would lose data are printed as comments, unless --allow-data-loss is given. What cannot be repaired is listed. The exit
-/// code is 1 if the plan does not repair everything that 'diff' fails for by default.
+/// The plan creates missing objects, changes those that differ, and drops unexpected ones if that loses no data. Statements
+/// that would lose data are comments, unless --allow-data-loss is given. The differences that would remain are listed. The
+/// exit code is 1 if one of them makes 'diff' fail by default.
 ///
-/// The plan is tried before it is printed, in a transaction that is rolled back. Until then it holds the locks that the
-/// repair needs; it waits at most 2 seconds for each, and a statement may take 30 seconds, or as long as
-/// --statement-timeout allows. To repair the tenant: repair-plan NAME | psql -v ON_ERROR_STOP=1 "$DATABASE_URL".
+/// Before the plan is printed, it runs in a transaction that is rolled back. The transaction takes the locks that the
+/// repair needs. It waits at most 2 seconds for each lock. Each statement may take 30 seconds, or --statement-timeout. To
+/// repair the tenant: repair-plan NAME | psql -v ON_ERROR_STOP=1 "$DATABASE_URL".
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The tenant
@@ -31,11 +31,11 @@ pub(crate) struct Args {
     #[command(flatten)]
     comparing: Comparing,
 
-    /// Print the plan without trying it
+    /// Print the plan without running it in a transaction first
     #[arg(long)]
     no_verify: bool,
 
-    /// Plan statements that lose data, too, each after a comment that says what is lost
+    /// Include statements that lose data, each after a comment that names the data
     #[arg(long, conflicts_with = "no_verify")]
     allow_data_loss: bool,
 }
@@ -62,97 +62,102 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         planned = verify(&mut db, &trial, planned)?;
     }
     tell_unused(&accepted, output);
-    match (output.is_json(), &planned.tried) {
+    match (output.is_json(), &planned.verification) {
         (true, _) => output.json(&Document::new(&args.name, &planned, &own_name))?,
-        // Nothing that a pipe would run without its having been tried.
-        (false, Tried::Locked(_)) => {}
-        (false, _) => output.script(planned.script(&About {
+        // A pipe must not run a plan that should have been verified and was not.
+        (false, Verification::Blocked(_)) => {}
+        (false, _) => output.script(planned.script(&ScriptContext {
             tenant: args.name.as_str(),
             own_name: &own_name,
             database: &db.server().database,
-            reference: &in_words(&source, compared.applied.len()),
+            reference: &reference_description(&source, compared.applied.len()),
             path: &tenancy.path(args.name.schema()).set_for_transaction(),
         }))?,
     }
-    tell(&planned, &args, &own_name, context);
-    let fails = planned.left.iter().any(|difference| difference.level.fails_by_default());
-    Ok(exit_of(!fails && !matches!(planned.tried, Tried::Locked(_)), false))
+    report(&planned, &args, &own_name, context);
+    let fails = planned.remaining.iter().any(|difference| difference.level.fails_by_default());
+    Ok(exit_of(!fails && !matches!(planned.verification, Verification::Blocked(_)), false))
 }
 
-fn in_words(source: &Source, migrations: usize) -> String {
+fn reference_description(source: &Source, migrations: usize) -> String {
     match source {
-        Source::Migrations => format!("what its {} produce", count(migrations, "migration")),
-        Source::Tenant(name) => format!("the structure of the tenant {name}"),
+        Source::Migrations => format!("the result of its {}", count(migrations, "migration")),
+        Source::Tenant(name) => format!("tenant {name}"),
         Source::File(path) => format!("the reference in {}", path.display()),
     }
 }
 
-fn tell(plan: &Plan, args: &Args, own_name: &str, context: &Context) {
+fn report(plan: &Plan, args: &Args, own_name: &str, context: &Context) {
     let (name, output) = (&args.name, context.output());
     let mut command = args.comparing.repair_plan(name, context);
     if args.allow_data_loss {
         command += " --allow-data-loss";
     }
-    let without: Vec<&Difference> = plan.left_without_statement().collect();
-    for difference in &plan.left {
-        let short = difference.in_short(own_name);
-        match without.contains(&difference) {
-            true => output.warning(format_args!("{name} {short}: not mended")),
-            false => output.warning(format_args!("{name} {short}: left as a comment")),
-        }
+    let without: Vec<&Difference> = plan.remaining_without_statement().collect();
+    for difference in &plan.remaining {
+        let summary = difference.summary(own_name);
+        let outcome = if without.contains(&difference) { "not repaired" } else { "left as a comment" };
+        output.warning(format_args!("{name}: {summary}: {outcome}"));
     }
-    let (statements, left) = (plan.running().count(), plan.left.len());
-    match &plan.tried {
-        Tried::Locked(sql) => {
+    let (statements, left) = (plan.running().count(), plan.remaining.len());
+    match &plan.verification {
+        Verification::Blocked(sql) => {
             let first = sql.lines().next().unwrap_or_default();
-            output.error(format_args!("{name}: the plan was not tried, for another session has a lock: {first}"));
-            output.hint(format_args!("run '{command}' again when that session has ended; --no-verify does not try it"));
+            output.error(format_args!(
+                "{name}: plan not verified: another session holds a lock that this statement needs: {first}"
+            ));
+            output.hint(format_args!("run '{command}' again when that session has ended, or add --no-verify"));
         }
-        _ if plan.is_empty() => output.status(format_args!("{name} is as the reference")),
-        Tried::Yes if left == 0 => {
-            output
-                .status(format_args!("{name}: {} would mend it; nothing was changed", count(statements, "statement")));
+        _ if plan.is_empty() => output.status(format_args!("{name} matches the reference")),
+        Verification::Done if left == 0 => {
+            output.status(format_args!(
+                "{name}: {} to repair all differences; nothing was changed",
+                count(statements, "statement")
+            ));
         }
-        Tried::Yes => output.status(format_args!(
-            "{name}: {} would mend it but for {}; nothing was changed",
+        Verification::Done => output.status(format_args!(
+            "{name}: {}; {} would remain; nothing was changed",
             count(statements, "statement"),
             count(left, "difference")
         )),
-        Tried::No if statements == 0 => {
-            output.status(format_args!("{name}: nothing can be mended without a decision; see the comments"));
+        Verification::Skipped if statements == 0 => {
+            output.status(format_args!("{name}: every statement needs a decision; see the comments"));
         }
-        Tried::No => output.status(format_args!("{name}: {}, not tried", count(statements, "statement"))),
+        Verification::Skipped => {
+            output.status(format_args!("{name}: {}, not verified", count(statements, "statement")))
+        }
     }
-    if statements > 0 && plan.tried == Tried::Yes && !output.is_json() {
+    if statements > 0 && plan.verification == Verification::Done && !output.is_json() {
         // psql does not read the variable by itself.
         let url = match std::env::var("DATABASE_URL") {
             Ok(url) if context.settings().database_url.as_ref() == Some(&url) => " \"$DATABASE_URL\"",
             _ if context.settings().database_url.is_some() => " URL",
             _ => "",
         };
-        output.next(format_args!("'{command} | psql -v ON_ERROR_STOP=1{url}' runs it"));
+        output.next(format_args!("'{command} | psql -v ON_ERROR_STOP=1{url}' applies the plan"));
     }
 }
 
 #[derive(Serialize)]
 struct Document<'a> {
     tenant: &'a str,
-    /// Whether all of it was tried, together.
+    /// Whether the statements ran in a transaction that was rolled back.
     verified: bool,
     statements: Vec<StatementDocument<'a>>,
-    /// The differences that are left when the statements have run.
-    left: Vec<DifferenceDocument>,
+    /// The differences that remain after the statements have run.
+    remaining: Vec<DifferenceDocument>,
 }
 
 #[derive(Serialize)]
 struct StatementDocument<'a> {
     sql: &'a str,
+    /// Whether the script runs it. A statement that does not run is a comment.
     runs: bool,
-    /// Why it does not run.
-    why: Option<&'a str>,
-    /// The data that it loses.
+    /// Why it does not run; null if it runs.
+    reason: Option<&'a str>,
+    /// The data that it loses; null if it loses none.
     data_loss: Option<&'a str>,
-    /// What it assumes.
+    /// What it assumes, such as that a column was renamed; null if nothing.
     assumption: Option<&'a str>,
 }
 
@@ -161,15 +166,15 @@ impl<'a> Document<'a> {
         let statements = plan.statements.iter().map(|statement| StatementDocument {
             sql: &statement.sql,
             runs: statement.runs(),
-            why: statement.why.as_deref(),
+            reason: statement.reason.as_deref(),
             data_loss: statement.data_loss.as_deref(),
             assumption: statement.assumption.as_deref(),
         });
         Self {
             tenant: name.as_str(),
-            verified: plan.tried == Tried::Yes || plan.is_empty(),
+            verified: plan.verification == Verification::Done || plan.is_empty(),
             statements: statements.collect(),
-            left: plan.left.iter().map(|difference| DifferenceDocument::new(difference, own_name)).collect(),
+            remaining: plan.remaining.iter().map(|difference| DifferenceDocument::new(difference, own_name)).collect(),
         }
     }
 }

@@ -61,13 +61,17 @@ impl Difference {
         self.actual.as_deref().map(|text| filled_in(text, own_name))
     }
 
-    /// In a few words, without the definitions: `lacks index tasks.tasks_priority_idx`.
-    pub fn in_short(&self, own_name: &str) -> String {
+    /// The difference without the values: "index tasks.tasks_priority_idx is missing",
+    /// "column users.email: type differs".
+    pub fn summary(&self, own_name: &str) -> String {
         let (kind, name) = (self.identity.kind, self.name(own_name));
         match &self.aspect {
-            Aspect::Missing => format!("lacks {kind} {name}"),
-            Aspect::Extra => format!("has an extra {kind} {name}"),
-            Aspect::Fact(fact) => format!("{kind} {name} differs in {}", fact.replace('_', " ")),
+            Aspect::Missing => format!("{kind} {name} is missing"),
+            Aspect::Extra => format!("{kind} {name} is unexpected"),
+            Aspect::Fact(fact) => {
+                let verb = if fact.ends_with('s') && fact != "inherits" { "differ" } else { "differs" };
+                format!("{kind} {name}: {} {verb}", fact.replace('_', " "))
+            }
         }
     }
 }

@@ -78,7 +78,7 @@ pub fn against_reference(
         }
         return Ok(Compared { reference, applied, structure, names: names(db)? });
     }
-    Err(Error::cannot_compare(name, "it changed each time it was read"))
+    Err(Error::cannot_compare(name, "the tenant changed during each of 3 attempts to read it"))
 }
 
 /// How often a tenant is read that is migrated while it is read.

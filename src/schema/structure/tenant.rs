@@ -47,7 +47,8 @@ pub(crate) fn read_tenant(
     };
     let version = db.server().version;
     let mut read = read(db.connection(), version, &[oid])?;
-    let structure = read.remove(&oid).ok_or_else(|| Error::cannot_compare(name, "it was dropped meanwhile"))?;
+    let structure =
+        read.remove(&oid).ok_or_else(|| Error::cannot_compare(name, "the tenant was dropped during the comparison"))?;
     Ok((structure, tenant.schema.clone()))
 }
 

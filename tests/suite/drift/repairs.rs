@@ -339,13 +339,21 @@ fn named(difference: &Value) -> String {
 
 /// The old and the new name of a label, where a line of the plan says that it is renamed.
 fn renamed_label(line: &str) -> Option<(&str, &str)> {
-    let names = line.strip_prefix("-- assumed: the label '")?.strip_suffix("' under another name")?;
-    names.split_once("' is '")
+    let (new, old) =
+        line.strip_prefix("-- assumption: label '")?.strip_suffix('\'')?.split_once("' was renamed to '")?;
+    Some((old, new))
+}
+
+/// The parent and the partition, where a line of the plan attaches a partition.
+fn attached_partition(line: &str) -> Option<(&str, &str)> {
+    let names = line.strip_prefix("ALTER TABLE acme.")?;
+    let (parent, rest) = names.split_once(" ATTACH PARTITION acme.")?;
+    Some((parent, rest.split_whitespace().next()?))
 }
 
 /// The names of two tables, where a line of the plan says that they are exchanged.
 fn swapped_tables(line: &str) -> Option<(&str, &str)> {
-    let names = line.strip_prefix("-- assumed: the tables ")?.strip_suffix(" have exchanged their names")?;
+    let names = line.strip_prefix("-- assumption: tables ")?.strip_suffix(" were swapped")?;
     names.split_once(" and ")
 }
 
@@ -364,6 +372,10 @@ fn problems(db: &Database, plan: &Output) -> String {
         db.execute(&format!(
             r#"UPDATE rows_of.before SET rec = replace(rec::text, '"{old}"', '"{new}"')::jsonb WHERE rec::text LIKE '%"{old}"%'"#
         ));
+    }
+    // The rows of an attached partition are then those of its parent.
+    for (parent, partition) in plan.stdout.lines().filter_map(attached_partition) {
+        db.execute(&format!("UPDATE rows_of.before SET t = '{parent}' WHERE t = '{partition}'"));
     }
     for (one, other) in plan.stdout.lines().filter_map(swapped_tables) {
         db.execute(&format!(

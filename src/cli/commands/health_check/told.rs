@@ -139,8 +139,7 @@ impl<'a> Told<'a> {
                 ]);
                 continue;
             };
-            let short: Vec<String> =
-                differences.iter().map(|difference| summary(difference, &first.own_name)).collect();
+            let short: Vec<String> = differences.iter().map(|difference| difference.summary(&first.own_name)).collect();
             let fix = self.comparing.repair_plan(&first.name, context);
             rows.push(vec![tenants, "drift".to_owned(), level.to_string(), short.join("; "), fix]);
         }
@@ -247,20 +246,10 @@ impl Item<'_> {
     }
 }
 
-/// A difference in one line, without the values.
-pub(super) fn summary(difference: &Difference, own_name: &str) -> String {
-    let (kind, name) = (difference.kind(), difference.name(own_name));
-    match &difference.aspect {
-        Aspect::Missing => format!("{kind} {name} is missing"),
-        Aspect::Extra => format!("{kind} {name} is not in the reference"),
-        Aspect::Fact(fact) => format!("{kind} {name}: {} differs", fact.replace('_', " ")),
-    }
-}
-
 /// A difference in one line of a table. Long values are left out; `diff` shows them.
 fn in_a_line(difference: &Difference, own_name: &str) -> String {
     const LONGEST: usize = 60;
-    let mut message = summary(difference, own_name);
+    let mut message = difference.summary(own_name);
     if let Aspect::Fact(_) = difference.aspect {
         let words = |text: Option<String>| text.unwrap_or_else(|| "nothing".to_owned());
         let (expected, actual) = (words(difference.expected(own_name)), words(difference.actual(own_name)));

@@ -1,37 +1,38 @@
-//! Where the statements of a plan are gathered, and put in order.
+//! Collects the statements of a plan and orders them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::rebuild::Kept;
+use super::rebuild::SavedRows;
 use super::text::{ident, mentions};
 use super::{Alternative, Key, Options, Phase, Statement};
 use crate::schema::drift::difference::{Aspect, Difference};
 use crate::schema::structure::{Identity, Object, ObjectKind, Structure, filled_in};
 
-/// A plan that is being made.
+/// A plan under construction.
 pub(super) struct Builder<'a> {
-    /// With the tenant's own name filled in.
+    /// The reference, with the tenant's schema name filled in.
     pub(super) expected: Structure,
     pub(super) actual: &'a Structure,
     pub(super) differences: &'a [Difference],
     pub(super) version: i32,
     /// Whether statements that lose data run.
     pub(super) allow_data_loss: bool,
-    /// The rows of tables that were dropped to be created again.
-    pub(super) kept: Kept,
-    /// The tables that are dropped and created again as a whole, later: nothing about them is planned before.
+    /// The rows of tables that were dropped to be recreated.
+    pub(super) saved: SavedRows,
+    /// The tables that a later attempt drops and recreates. No statements are planned for them.
     pub(super) rebuilt: BTreeSet<String>,
-    /// The role that the schema is expected to be owned by.
+    /// The expected owner of the schema.
     pub(super) owner: String,
-    /// What is dropped and made again, because of something that it depends on or that cannot be changed in place.
-    pub(super) again: BTreeMap<Identity, usize>,
-    /// What has been made, or made again.
-    made: BTreeSet<Identity>,
+    /// The objects to drop and recreate, each with its group: they depend on an object that changes, or cannot be changed
+    /// in place.
+    pub(super) recreated: BTreeMap<Identity, usize>,
+    /// The objects for which creation is planned.
+    created: BTreeSet<Identity>,
     statements: Vec<Statement>,
-    /// What is mended by the statements about an object, whenever they are added.
-    attached: Vec<(Identity, Key)>,
+    /// Differences that the statements about an object repair, including statements that are added later.
+    credited: Vec<(Identity, Key)>,
     groups: usize,
     object: Identity,
     group: Option<usize>,
@@ -55,13 +56,13 @@ impl<'a> Builder<'a> {
             differences,
             version: options.version,
             allow_data_loss: options.allow_data_loss,
-            kept: Kept::new(),
+            saved: SavedRows::new(),
             rebuilt: BTreeSet::new(),
             owner,
-            again: BTreeMap::new(),
-            made: BTreeSet::new(),
+            recreated: BTreeMap::new(),
+            created: BTreeSet::new(),
             statements: Vec::new(),
-            attached: Vec::new(),
+            credited: Vec::new(),
             groups: 0,
             object: schema,
             group: None,
@@ -69,20 +70,21 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Plans what mends a difference.
-    pub(super) fn mend(&mut self, difference: &Difference) {
+    /// Plans the repair of a difference.
+    pub(super) fn repair(&mut self, difference: &Difference) {
         let identity = self.identity(difference);
         if self.is_rebuilt(&identity) {
             return;
         }
         self.key = Some((difference.identity.clone(), difference.aspect.clone()));
-        let with_holder = self.holder(&identity).filter(|holder| self.again.contains_key(holder));
-        let again = Some(&identity).filter(|identity| self.again.contains_key(identity)).or(with_holder.as_ref());
-        if let Some(again) = again.cloned() {
-            self.make_again(&again);
-            self.attach(&again);
-        } else if self.made.contains(&identity) {
-            self.attach(&identity);
+        let with_holder = self.holder(&identity).filter(|holder| self.recreated.contains_key(holder));
+        let recreated =
+            Some(&identity).filter(|identity| self.recreated.contains_key(identity)).or(with_holder.as_ref());
+        if let Some(recreated) = recreated.cloned() {
+            self.recreate(&recreated);
+            self.credit(&recreated);
+        } else if self.created.contains(&identity) {
+            self.credit(&identity);
         } else {
             self.object = identity.clone();
             match &difference.aspect {
@@ -94,13 +96,13 @@ impl<'a> Builder<'a> {
         self.key = None;
     }
 
-    /// The difference's object in this tenant.
+    /// The object of a difference, with the tenant's schema name filled in.
     pub(super) fn identity(&self, difference: &Difference) -> Identity {
         let identity = &difference.identity;
         Identity { name: filled_in(&identity.name, &self.actual.own_name), ..identity.clone() }
     }
 
-    /// What an object goes with when it is dropped.
+    /// The view that a column belongs to: it is dropped and recreated as a whole.
     fn holder(&self, identity: &Identity) -> Option<Identity> {
         let on = identity.on.clone()?;
         let kinds = [ObjectKind::View, ObjectKind::MaterializedView];
@@ -110,27 +112,27 @@ impl<'a> Builder<'a> {
             .find(|holder| self.actual.objects.contains_key(holder) || self.expected.objects.contains_key(holder))
     }
 
-    /// Drops an object and makes it again, once.
-    pub(super) fn make_again(&mut self, identity: &Identity) {
-        if self.made.contains(identity) {
+    /// Drops and recreates an object, once.
+    pub(super) fn recreate(&mut self, identity: &Identity) {
+        if self.created.contains(identity) {
             return;
         }
-        let group = self.again.get(identity).copied();
-        self.grouped(group, identity, |builder| {
-            builder.drop_there(identity);
+        let group = self.recreated.get(identity).copied();
+        self.in_group(group, identity, |builder| {
+            builder.drop_actual(identity);
             let extra = builder.is_extra(identity);
-            // What is there and accepted comes back as it was.
-            match builder.expected.objects.contains_key(identity) || extra {
-                true if extra => {
-                    builder.made.insert(identity.clone());
-                }
-                true => builder.create(identity),
-                false => builder.create_as_it_was(identity),
+            if extra {
+                builder.created.insert(identity.clone());
+            } else if builder.expected.objects.contains_key(identity) {
+                builder.create(identity);
+            } else {
+                // An unexpected object that is accepted.
+                builder.create_unchanged(identity);
             }
         });
     }
 
-    fn create_as_it_was(&mut self, identity: &Identity) {
+    fn create_unchanged(&mut self, identity: &Identity) {
         let Some(object) = self.actual.objects.get(identity).cloned() else { return };
         let children: Vec<Object> = self.actual.children(&identity.name).cloned().collect();
         for object in [object].into_iter().chain(children) {
@@ -139,28 +141,28 @@ impl<'a> Builder<'a> {
         self.create(identity);
     }
 
-    /// Whether an object is there and is to go.
+    /// Whether an object is unexpected and is to be dropped.
     pub(super) fn is_extra(&self, identity: &Identity) -> bool {
         self.differences
             .iter()
             .any(|difference| difference.aspect == Aspect::Extra && self.identity(difference) == *identity)
     }
 
-    /// Whether an object differs in a fact.
+    /// Whether a fact of an object differs.
     pub(super) fn differs(&self, identity: &Identity, fact: &str) -> bool {
         self.differences.iter().any(|difference| {
             matches!(&difference.aspect, Aspect::Fact(other) if other == fact) && self.identity(difference) == *identity
         })
     }
 
-    /// A new group.
+    /// Starts a new group.
     pub(super) fn new_group(&mut self) -> usize {
         self.groups += 1;
         self.groups
     }
 
-    /// Gathers statements about another object, as a group where one is given.
-    pub(super) fn grouped(&mut self, group: Option<usize>, object: &Identity, work: impl FnOnce(&mut Self)) {
+    /// Adds the statements of `work` for an object, to a group if one is given.
+    pub(super) fn in_group(&mut self, group: Option<usize>, object: &Identity, work: impl FnOnce(&mut Self)) {
         let before = (self.group, self.object.clone());
         self.group = group.or(self.group);
         self.object = object.clone();
@@ -168,144 +170,144 @@ impl<'a> Builder<'a> {
         (self.group, self.object) = before;
     }
 
-    /// Notes that an object is being made; false where it was made before.
-    pub(super) fn begin(&mut self, identity: &Identity) -> bool {
-        if !self.made.insert(identity.clone()) {
-            self.attach(identity);
+    /// Marks an object as being created. Returns false if it was marked before.
+    pub(super) fn begin_creation(&mut self, identity: &Identity) -> bool {
+        if !self.created.insert(identity.clone()) {
+            self.credit(identity);
             return false;
         }
         true
     }
 
-    /// The difference that is being mended is mended by what is done for an object.
-    pub(super) fn attach(&mut self, identity: &Identity) {
+    /// Credits the current difference to the statements about an object.
+    pub(super) fn credit(&mut self, identity: &Identity) {
         if let Some(key) = &self.key {
-            self.attached.push((identity.clone(), key.clone()));
+            self.credited.push((identity.clone(), key.clone()));
         }
     }
 
     /// Adds a statement.
-    pub(super) fn run(&mut self, phase: Phase, sql: impl Into<String>) {
+    pub(super) fn add(&mut self, phase: Phase, sql: impl Into<String>) {
         self.push(phase, sql.into(), None, None);
     }
 
-    /// Adds a statement that makes what others mention by the name.
-    pub(super) fn make(&mut self, phase: Phase, provides: impl Into<String>, sql: impl Into<String>) {
+    /// Adds a statement that creates the object that other statements mention as `provides`.
+    pub(super) fn add_creating(&mut self, phase: Phase, provides: impl Into<String>, sql: impl Into<String>) {
         self.push(phase, sql.into(), None, Some(provides.into()));
     }
 
-    /// Adds a statement that does not run.
-    pub(super) fn leave(&mut self, sql: impl Into<String>, why: impl Into<String>) {
-        self.push(Phase::Comment, sql.into(), Some(why.into()), None);
+    /// Adds a statement that does not run, with the reason.
+    pub(super) fn suggest(&mut self, sql: impl Into<String>, reason: impl Into<String>) {
+        self.push(Phase::Comment, sql.into(), Some(reason.into()), None);
     }
 
-    /// Adds a statement that loses data: it runs only where that is allowed.
-    pub(super) fn lose(
+    /// Adds a statement that loses data. It runs only if that is allowed.
+    pub(super) fn add_lossy(
         &mut self,
         phase: Phase,
         sql: impl Into<String>,
-        why: impl Into<String>,
+        reason: impl Into<String>,
         loss: impl Into<String>,
     ) {
         let sql = sql.into();
         if !self.allow_data_loss {
-            return self.leave(sql, why);
+            return self.suggest(sql, reason);
         }
         self.push(phase, sql.clone(), None, None);
-        self.added(&sql, |statement| statement.data_loss = Some(loss.into()));
+        self.update_statement(&sql, |statement| statement.data_loss = Some(loss.into()));
     }
 
-    /// Changes a statement that was just added.
-    pub(super) fn added(&mut self, sql: &str, change: impl FnOnce(&mut Statement)) {
+    /// Changes a statement that was added before.
+    pub(super) fn update_statement(&mut self, sql: &str, change: impl FnOnce(&mut Statement)) {
         if let Some(statement) = self.statements.iter_mut().find(|statement| statement.sql == sql) {
             change(statement);
         }
     }
 
-    /// Adds statements to try where one fails.
-    pub(super) fn otherwise(&mut self, sql: &str, alternatives: Vec<(String, String)>) {
+    /// Adds statements to run if a statement fails.
+    pub(super) fn add_alternatives(&mut self, sql: &str, alternatives: Vec<(String, String)>) {
         let alternatives = alternatives.into_iter().map(|(sql, data_loss)| Alternative { sql, data_loss });
-        self.added(sql, |statement| statement.otherwise = alternatives.collect());
+        self.update_statement(sql, |statement| statement.alternatives = alternatives.collect());
     }
 
-    fn push(&mut self, phase: Phase, sql: String, why: Option<String>, provides: Option<String>) {
+    fn push(&mut self, phase: Phase, sql: String, reason: Option<String>, provides: Option<String>) {
         if let Some(same) = self.statements.iter_mut().find(|statement| statement.sql == sql) {
-            if let Some(key) = self.key.iter().find(|key| !same.mends.contains(key)) {
-                same.mends.push(key.clone());
+            if let Some(key) = self.key.iter().find(|key| !same.repairs.contains(key)) {
+                same.repairs.push(key.clone());
             }
             return;
         }
         self.statements.push(Statement {
             planned: sql.clone(),
             sql,
-            why,
-            ahead: phase == Phase::Ahead,
+            reason,
+            before_transaction: phase == Phase::BeforeTransaction,
             data_loss: None,
             assumption: None,
-            untried: false,
+            unverified: false,
             phase,
-            otherwise: Vec::new(),
+            alternatives: Vec::new(),
             restores: None,
             group: self.group,
             provides,
             object: self.object.clone(),
-            mends: self.key.iter().cloned().collect(),
+            repairs: self.key.iter().cloned().collect(),
         });
     }
 
-    /// The object as it is expected.
-    pub(super) fn wanted(&self, identity: &Identity) -> Option<Object> {
+    /// An object of the reference.
+    pub(super) fn expected_object(&self, identity: &Identity) -> Option<Object> {
         self.expected.objects.get(identity).cloned()
     }
 
-    /// The object as it is there.
-    pub(super) fn there(&self, identity: &Identity) -> Option<&'a Object> {
+    /// An object of the tenant.
+    pub(super) fn actual_object(&self, identity: &Identity) -> Option<&'a Object> {
         self.actual.objects.get(identity)
     }
 
-    /// A name in the tenant's schema, whole.
-    pub(super) fn whole(&self, name: &str) -> String {
+    /// The qualified name of an object in the tenant's schema.
+    pub(super) fn qualified(&self, name: &str) -> String {
         format!("{}.{}", self.actual.own_name, ident(name))
     }
 
-    /// What has `name` in its text, whole: also where the server puts it in quotes that it does not need.
+    /// Whether a text mentions an object of the tenant's schema, also if the server quotes its name without need.
     pub(super) fn mentioned(&self, text: &str, name: &str) -> bool {
-        mentions(text, &self.whole(name)) || mentions(text, &format!("{}.\"{name}\"", self.actual.own_name))
+        mentions(text, &self.qualified(name)) || mentions(text, &format!("{}.\"{name}\"", self.actual.own_name))
     }
 
-    /// The statements that were added.
+    /// Takes the statements that were added.
     pub(super) fn take(&mut self) -> Vec<Statement> {
         std::mem::take(&mut self.statements)
     }
 
-    /// The statements in order: by phase, and what is mentioned before what mentions it.
+    /// The statements in order: by phase, and each after those that create what it mentions.
     pub(super) fn finish(mut self) -> Vec<Statement> {
-        // What is made again for the sake of another object, and does not differ itself.
-        for identity in self.again.keys().cloned().collect::<Vec<_>>() {
-            self.make_again(&identity);
+        // Objects that match the reference, and are recreated because of another one.
+        for identity in self.recreated.keys().cloned().collect::<Vec<_>>() {
+            self.recreate(&identity);
         }
-        for (identity, key) in &self.attached {
+        for (identity, key) in &self.credited {
             for statement in self.statements.iter_mut().filter(|statement| statement.object == *identity) {
-                if !statement.mends.contains(key) {
-                    statement.mends.push(key.clone());
+                if !statement.repairs.contains(key) {
+                    statement.repairs.push(key.clone());
                 }
             }
         }
         let actual = self.actual;
-        // Of views, those go first that others do not mention.
+        // A view is dropped before the views that it reads.
         let depth = |statement: &Statement| match statement.phase {
             Phase::DropView | Phase::DropRoutine => -depth(actual, &statement.object, 0),
             _ => 0,
         };
         self.statements.sort_by_cached_key(|statement| (!statement.runs(), statement.phase, depth(statement)));
-        in_order(self.statements)
+        ordered(self.statements)
     }
 }
 
-/// How many views stand one upon the other below this one.
+/// The length of the longest chain of views and functions that an object reads.
 fn depth(structure: &Structure, identity: &Identity, deep: i32) -> i32 {
     let Some(object) = structure.objects.get(identity).filter(|_| deep < 20) else { return 0 };
-    let text = super::text::whole(object);
+    let text = super::text::full_text(object);
     let below = structure.objects.keys().filter(|other| {
         *other != identity
             && matches!(other.kind, ObjectKind::View | ObjectKind::MaterializedView | ObjectKind::Function)
@@ -314,7 +316,7 @@ fn depth(structure: &Structure, identity: &Identity, deep: i32) -> i32 {
     below.map(|other| depth(structure, other, deep + 1) + 1).max().unwrap_or(0)
 }
 
-/// An object as others mention it: a function's name goes on with what it is called with.
+/// The text by which other objects mention an object. A function's name is followed by its arguments.
 pub(super) fn provided(structure: &Structure, identity: &Identity) -> String {
     let own = &structure.own_name;
     match identity.kind {
@@ -326,7 +328,7 @@ pub(super) fn provided(structure: &Structure, identity: &Identity) -> String {
     }
 }
 
-fn in_order(statements: Vec<Statement>) -> Vec<Statement> {
+fn ordered(statements: Vec<Statement>) -> Vec<Statement> {
     let providers: Vec<(usize, String)> = statements
         .iter()
         .enumerate()
@@ -363,13 +365,13 @@ fn visit(
 }
 
 impl Structure {
-    /// What belongs to a table, a view or a type.
+    /// The parts of a table, a view or a type.
     pub(super) fn children<'a>(&'a self, holder: &'a str) -> impl Iterator<Item = &'a Object> {
         self.objects.values().filter(move |object| object.identity.on.as_deref() == Some(holder))
     }
 }
 
-/// A structure of the reference with the tenant's own name where the markers are.
+/// The reference with the tenant's schema name in place of the markers.
 fn filled(structure: &Structure, own_name: &str) -> Structure {
     fn value(of: &Value, own_name: &str) -> Value {
         match of {

@@ -1,4 +1,4 @@
-//! What all kinds of objects have: how they are named in statements, owners and comments; and what goes where.
+//! What all kinds of objects share: creation, change, removal, names in statements, owners and comments.
 
 use super::Phase;
 use super::builder::Builder;
@@ -7,13 +7,13 @@ use crate::schema::drift::difference::Difference;
 use crate::schema::structure::{Identity, Object, ObjectKind as Kind, Structure};
 
 impl Builder<'_> {
-    /// Makes an object as it is expected, with all that belongs to it.
+    /// Creates an object of the reference, with its parts.
     pub(super) fn create(&mut self, identity: &Identity) {
-        let Some(object) = self.wanted(identity) else { return };
-        if !self.begin(identity) {
+        let Some(object) = self.expected_object(identity) else { return };
+        if !self.begin_creation(identity) {
             return;
         }
-        self.grouped(None, identity, |builder| match identity.kind {
+        self.in_group(None, identity, |builder| match identity.kind {
             Kind::Table | Kind::ForeignTable => builder.create_table(&object),
             Kind::Column => builder.add_column(&object),
             Kind::View | Kind::MaterializedView => builder.create_view(&object),
@@ -37,12 +37,12 @@ impl Builder<'_> {
 
     /// Changes a fact of an object.
     pub(super) fn alter(&mut self, identity: &Identity, fact: &str, difference: &Difference) {
-        let Some(object) = self.wanted(identity) else { return };
+        let Some(object) = self.expected_object(identity) else { return };
         match (identity.kind, fact) {
             (Kind::DefaultPrivileges, _) => self.alter_default_privileges(identity),
             (_, "comment") => self.comment(&object),
-            (_, "owner") => self.own(&object, difference.expected.as_deref()),
-            (_, "grants") => self.grants(&object, self.there(identity)),
+            (_, "owner") => self.alter_owner(&object, difference.expected.as_deref()),
+            (_, "grants") => self.grants(&object, self.actual_object(identity)),
             (Kind::Table | Kind::ForeignTable, _) => self.alter_table(&object, fact),
             (Kind::Column, _) => self.alter_column(&object, fact),
             (Kind::View | Kind::MaterializedView, _) => self.alter_view(&object, fact),
@@ -55,16 +55,16 @@ impl Builder<'_> {
             (Kind::Domain, _) => self.alter_domain(&object, fact),
             (Kind::DomainConstraint, _) => self.alter_domain_constraint(&object, fact),
             (Kind::Attribute, "type" | "collation") => self.alter_attribute(&object),
-            (Kind::Trigger | Kind::Rule, "enabled") => self.switch(&object),
+            (Kind::Trigger | Kind::Rule, "enabled") => self.set_firing(&object),
             (Kind::Rule, "definition") => self.create_rule(&object),
             _ => self.alter_other(&object, fact),
         }
     }
 
-    /// Drops an object that is not expected, unless that would lose data.
+    /// Drops an unexpected object, unless that loses data.
     pub(super) fn drop_extra(&mut self, identity: &Identity) {
-        let Some(object) = self.there(identity) else { return };
-        let drop = self.name_of(identity).map(|name| format!("DROP {name}"));
+        let Some(object) = self.actual_object(identity) else { return };
+        let drop = self.kind_and_name(identity).map(|name| format!("DROP {name}"));
         match (identity.kind, drop) {
             (Kind::Table, Some(_)) if self.allow_data_loss && self.stays_partitioned(identity) => {
                 if let Some(parent) = self.parent_of_partition(&identity.name) {
@@ -73,42 +73,45 @@ impl Builder<'_> {
             }
             (Kind::Table, Some(drop)) => {
                 let loss = format!("the rows of {}", ident(&identity.name));
-                self.lose(Phase::DropLate, drop, "its rows would be lost", loss);
+                self.add_lossy(Phase::DropLate, drop, "its rows would be lost", loss);
             }
             (Kind::MaterializedView, Some(drop)) => {
                 let loss = format!("the stored rows of {}", ident(&identity.name));
-                self.lose(Phase::DropView, drop, "the rows that it keeps would be lost", loss);
+                self.add_lossy(Phase::DropView, drop, "its stored rows would be lost", loss);
             }
             (Kind::Extension, Some(drop)) => {
-                let loss = format!("what the extension {} stores", ident(&identity.name));
-                self.lose(Phase::DropLate, drop, "what it keeps would be lost", loss);
+                let loss = format!("the objects and data of extension {}", ident(&identity.name));
+                self.add_lossy(Phase::DropLate, drop, "the objects and data of the extension would be lost", loss);
             }
             (Kind::Column, _) => self.drop_column(object),
             (Kind::Sequence, Some(drop)) => match object.is("identity") {
-                true => self.leave_identity(object),
+                true => self.drop_identity_of(object),
                 false => {
                     let loss = format!("the current value of the sequence {}", ident(&identity.name));
-                    self.lose(Phase::DropLate, drop, "the number that it has come to would be lost", loss);
+                    self.add_lossy(Phase::DropLate, drop, "its current value would be lost", loss);
                 }
             },
             (Kind::Attribute, _) => {
                 let (on, name) = (identity.on.as_deref().unwrap_or_default(), ident(&identity.name));
-                let sql = format!("ALTER TYPE {} DROP ATTRIBUTE {name}", self.whole(on));
+                let sql = format!("ALTER TYPE {} DROP ATTRIBUTE {name}", self.qualified(on));
                 let columns = self.columns_with(on).join(", ");
                 let loss = match columns.is_empty() {
                     true => format!("the values of {}.{name} in every column of this type", ident(on)),
                     false => format!("the values of {}.{name} in {columns}", ident(on)),
                 };
-                self.lose(Phase::Type, &sql, "what is in it would be lost, wherever the type is used", &loss);
-                // A typed table has a column for the attribute.
+                self.add_lossy(Phase::Type, &sql, "its data would be lost in every column of the type", &loss);
+                // A typed table has a column for each attribute.
                 if self.allow_data_loss {
-                    self.otherwise(&sql, vec![(format!("{sql} CASCADE"), format!("{loss}, also in typed tables"))]);
+                    self.add_alternatives(
+                        &sql,
+                        vec![(format!("{sql} CASCADE"), format!("{loss}, also in typed tables"))],
+                    );
                 }
             }
             (Kind::IndexColumn, _) => self.alter_index_column(identity),
             (Kind::DefaultPrivileges, _) => self.alter_default_privileges(identity),
             (Kind::Index, _) if object.is("constraint") => {
-                self.drop_there(&Identity { kind: Kind::Constraint, ..identity.clone() });
+                self.drop_actual(&Identity { kind: Kind::Constraint, ..identity.clone() });
             }
             (Kind::Constraint | Kind::Trigger, _) if is_inherited(object) => {}
             (
@@ -122,67 +125,67 @@ impl Builder<'_> {
                 | Kind::DomainConstraint
                 | Kind::Publication,
                 _,
-            ) => self.drop_there(identity),
+            ) => self.drop_actual(identity),
             (Kind::SecurityLabel, _) => self.security_label(identity, None),
-            (_, Some(drop)) => self.run(Phase::DropLate, drop),
+            (_, Some(drop)) => self.add(Phase::DropLate, drop),
             (_, None) => {}
         }
     }
 
-    /// Whether a table is a partition of one that is expected to have partitions.
+    /// Whether a table is a partition of a table that is partitioned in the reference, too.
     fn stays_partitioned(&self, table: &Identity) -> bool {
         let parent = self.parent_of_partition(&table.name).map(|name| Identity { name, ..table.clone() });
         let expected = parent.and_then(|parent| self.expected.objects.get(&parent));
         expected.is_some_and(|parent| parent.text("partition_key").is_some())
     }
 
-    /// Drops what is there, ahead of all that is made.
-    pub(super) fn drop_there(&mut self, identity: &Identity) {
-        let Some(object) = self.there(identity) else { return };
-        let on = identity.on.as_deref().map(|on| self.whole(on)).unwrap_or_default();
+    /// Drops an object of the tenant before anything is created.
+    pub(super) fn drop_actual(&mut self, identity: &Identity) {
+        let Some(object) = self.actual_object(identity) else { return };
+        let on = identity.on.as_deref().map(|on| self.qualified(on)).unwrap_or_default();
         let name = ident(&identity.name);
-        let drop = self.name_of(identity).map(|name| format!("DROP {name}")).unwrap_or_default();
+        let drop = self.kind_and_name(identity).map(|name| format!("DROP {name}")).unwrap_or_default();
         match identity.kind {
-            Kind::Trigger | Kind::Rule | Kind::Policy => self.run(Phase::DropTrigger, drop),
-            Kind::View | Kind::MaterializedView => self.run(Phase::DropView, drop),
+            Kind::Trigger | Kind::Rule | Kind::Policy => self.add(Phase::DropTrigger, drop),
+            Kind::View | Kind::MaterializedView => self.add(Phase::DropView, drop),
             Kind::Constraint => {
                 let phase = match object.text("type") {
                     Some("f") => Phase::DropForeignKey,
                     _ => Phase::DropConstraint,
                 };
-                self.run(phase, format!("ALTER {} {on} DROP CONSTRAINT {name}", self.table_word(identity)));
+                self.add(phase, format!("ALTER {} {on} DROP CONSTRAINT {name}", self.table_keyword(identity)));
             }
             Kind::DomainConstraint => {
-                self.run(Phase::DropConstraint, format!("ALTER DOMAIN {on} DROP CONSTRAINT {name}"));
+                self.add(Phase::DropConstraint, format!("ALTER DOMAIN {on} DROP CONSTRAINT {name}"));
             }
             Kind::Publication => {
                 let what = match &identity.on {
                     Some(_) => format!("TABLE {on}"),
                     None => format!("TABLES IN SCHEMA {}", self.actual.own_name),
                 };
-                self.run(Phase::DropIndex, format!("ALTER PUBLICATION {name} DROP {what}"));
+                self.add(Phase::DropIndex, format!("ALTER PUBLICATION {name} DROP {what}"));
             }
-            Kind::Index | Kind::Statistics => self.run(Phase::DropIndex, drop),
-            _ => self.run(Phase::DropRoutine, drop),
+            Kind::Index | Kind::Statistics => self.add(Phase::DropIndex, drop),
+            _ => self.add(Phase::DropRoutine, drop),
         }
     }
 
-    /// An object with its kind, as `COMMENT ON`, `ALTER` and `DROP` name it.
-    pub(super) fn name_of(&self, identity: &Identity) -> Option<String> {
+    /// The kind and name of an object, as in `COMMENT ON`, `ALTER` and `DROP`.
+    pub(super) fn kind_and_name(&self, identity: &Identity) -> Option<String> {
         let own = &self.actual.own_name;
-        let (whole, name) = (self.whole(&identity.name), ident(&identity.name));
-        let on = identity.on.as_deref().map(|on| self.whole(on)).unwrap_or_default();
+        let (qualified, name) = (self.qualified(&identity.name), ident(&identity.name));
+        let on = identity.on.as_deref().map(|on| self.qualified(on)).unwrap_or_default();
         Some(match identity.kind {
             Kind::Schema => format!("SCHEMA {own}"),
             Kind::Extension => format!("EXTENSION {name}"),
-            Kind::Enum | Kind::CompositeType | Kind::RangeType | Kind::Type => format!("TYPE {whole}"),
+            Kind::Enum | Kind::CompositeType | Kind::RangeType | Kind::Type => format!("TYPE {qualified}"),
             Kind::Constraint | Kind::Trigger | Kind::Rule | Kind::Policy => {
                 format!("{} {name} ON {on}", identity.kind.as_str().to_uppercase())
             }
             Kind::DomainConstraint => format!("CONSTRAINT {name} ON DOMAIN {on}"),
             Kind::Column | Kind::Attribute => format!("COLUMN {on}.{name}"),
             Kind::Cast => format!("CAST {}", identity.name),
-            // Their names have their quotes.
+            // These names are already quoted.
             Kind::Function
             | Kind::Procedure
             | Kind::Aggregate
@@ -190,12 +193,12 @@ impl Builder<'_> {
             | Kind::OperatorClass
             | Kind::OperatorFamily => format!("{} {own}.{}", identity.kind.as_str().to_uppercase(), identity.name),
             Kind::DefaultPrivileges | Kind::IndexColumn | Kind::Publication | Kind::SecurityLabel => return None,
-            _ => format!("{} {whole}", identity.kind.as_str().to_uppercase()),
+            _ => format!("{} {qualified}", identity.kind.as_str().to_uppercase()),
         })
     }
 
-    /// What an object that belongs to a table, or is one, is altered as.
-    pub(super) fn table_word(&self, identity: &Identity) -> &'static str {
+    /// The keyword after `ALTER` for a table or view, or for the one that an object belongs to.
+    pub(super) fn table_keyword(&self, identity: &Identity) -> &'static str {
         let name = identity.on.as_ref().unwrap_or(&identity.name);
         let is = |kind| {
             let holder = Identity { kind, on: None, name: name.clone() };
@@ -209,27 +212,27 @@ impl Builder<'_> {
         }
     }
 
-    /// Gives an object its comment, or takes it away.
+    /// Sets or removes the comment of an object.
     pub(super) fn comment(&mut self, object: &Object) {
-        let Some(name) = self.name_of(&object.identity) else { return };
+        let Some(name) = self.kind_and_name(&object.identity) else { return };
         let comment = object.text("comment").map_or("NULL".to_owned(), literal);
-        self.run(Phase::Comment, format!("COMMENT ON {name} IS {comment}"));
+        self.add(Phase::Comment, format!("COMMENT ON {name} IS {comment}"));
     }
 
-    /// Gives an object its owner: its own, or else the schema's.
-    pub(super) fn own(&mut self, object: &Object, told: Option<&str>) {
-        let owner = told.or(object.text("owner")).unwrap_or(&self.owner).to_owned();
-        let Some(name) = self.name_of(&object.identity) else { return };
+    /// Sets the owner of an object: its own, or that of the schema.
+    pub(super) fn alter_owner(&mut self, object: &Object, owner: Option<&str>) {
+        let owner = owner.or(object.text("owner")).unwrap_or(&self.owner).to_owned();
+        let Some(name) = self.kind_and_name(&object.identity) else { return };
         if owner.is_empty() {
             return;
         }
         let phase = if object.identity.kind == Kind::Schema { Phase::Schema } else { Phase::Owner };
-        self.run(phase, format!("ALTER {name} OWNER TO {}", ident(&owner)));
+        self.add(phase, format!("ALTER {name} OWNER TO {}", ident(&owner)));
     }
 
-    /// What every new object gets, where it is set.
-    pub(super) fn dress(&mut self, object: &Object) {
-        self.own(object, None);
+    /// Sets the owner, grants and comment of a new object.
+    pub(super) fn add_owner_grants_comment(&mut self, object: &Object) {
+        self.alter_owner(object, None);
         if object.facts.contains_key("grants") {
             self.grants(object, None);
         }
@@ -238,7 +241,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Makes the expected objects that belong to a table, a view or a type, of one kind.
+    /// Creates the parts of a table, view or type that are of one kind.
     pub(super) fn create_children(&mut self, holder: &str, kind: Kind) {
         let mut children: Vec<Object> =
             self.expected.children(holder).filter(|object| object.identity.kind == kind).cloned().collect();
@@ -248,7 +251,7 @@ impl Builder<'_> {
         }
     }
 
-    /// What stands behind `WITH` for a table, an index or a view; nothing where nothing is set.
+    /// The `WITH` clause of a table, index or view; empty if no option is set.
     pub(super) fn with_options(&self, object: &Object) -> String {
         let mut all = list(object, "options");
         all.extend(list(object, "security_options"));
@@ -258,7 +261,7 @@ impl Builder<'_> {
     }
 }
 
-/// Whether it is there because the table's parent has it.
+/// Whether the object is inherited from the table's parent, and not defined by the table itself.
 pub(super) fn is_inherited(object: &Object) -> bool {
     match object.identity.kind {
         Kind::Trigger => object.is("inherited"),
@@ -266,7 +269,7 @@ pub(super) fn is_inherited(object: &Object) -> bool {
     }
 }
 
-/// The table and the column that a sequence belongs to: in this schema.
+/// The table and column that own a sequence, if they are in the tenant's schema.
 pub(super) fn owning(sequence: &Object) -> Option<(String, String)> {
     match &parts(sequence.text("owned_by")?)[..] {
         [table, column] => Some((table.clone(), column.clone())),
@@ -274,7 +277,7 @@ pub(super) fn owning(sequence: &Object) -> Option<(String, String)> {
     }
 }
 
-/// The columns of a table in a structure, in their order.
+/// The columns of a table, in order.
 pub(super) fn columns_in<'a>(structure: &'a Structure, table: &'a str) -> Vec<&'a Object> {
     let mut columns: Vec<&Object> =
         structure.children(table).filter(|object| object.identity.kind == Kind::Column).collect();

@@ -1,74 +1,77 @@
-//! What is left is tried again in a harder way, where losing data is allowed: an object that cannot be changed is dropped
-//! and created again, with all that depends on it.
+//! The second attempt at the differences that remain, if losing data is allowed: an object that cannot be changed is dropped
+//! and recreated, together with everything that depends on it.
 
 use std::collections::BTreeSet;
 
 use diesel::connection::SimpleConnection;
 
 use super::builder::Builder;
-use super::rebuild::{Kept, needs_rebuild};
-use super::verify::{Locked, Run};
+use super::execution::{Execution, Stop};
+use super::rebuild::{SavedRows, needs_rebuild};
 use super::{Key, Statement};
 use crate::error::Error;
 use crate::schema::drift::compare::compare;
 use crate::schema::drift::difference::{Aspect, Difference};
-use crate::schema::structure::{Identity, ObjectKind as Kind};
+use crate::schema::structure::{Identity, ObjectKind as Kind, Structure, filled_in};
 
-/// How often the objects that go with others are looked for again.
+/// How often the search for dependent objects is repeated.
 const DEPTH: usize = 8;
 
-/// What is done with an object that stands in the way of a repair.
+/// What an attempt drops for an object that cannot be repaired in place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Target {
-    /// What depends on it is dropped, so that it can be changed.
+    /// Only what depends on it, so that it can be changed.
     Freed(Identity),
-    /// It is dropped, too.
+    /// The object, too.
     Dropped(Identity),
 }
 
-/// The state to return to when an attempt does not help.
-struct Before {
-    statements: Vec<Statement>,
-    ran: Vec<usize>,
-    kept: Kept,
-    left: Vec<Difference>,
-    structure: crate::schema::structure::Structure,
-    epoch: usize,
+/// Whether an attempt reduced the differences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    Helped,
+    /// It was undone.
+    Undone,
 }
 
-impl Run<'_> {
-    /// Tries each object that the differences left are about. An attempt counts when it leaves fewer differences, no new
-    /// one, and every row that it set aside is back.
-    pub(super) fn escalate(&mut self) -> Result<Result<(), Locked>, Error> {
-        let mut tried = BTreeSet::new();
+/// The state to which an attempt that does not help returns.
+struct Checkpoint {
+    statements: Vec<Statement>,
+    ran: Vec<usize>,
+    saved: SavedRows,
+    remaining: Vec<Difference>,
+    structure: Structure,
+    attempt_start: usize,
+}
+
+impl Execution<'_> {
+    /// Makes an attempt for each object with a remaining difference. An attempt helps if fewer differences remain, no new
+    /// one appears, and all saved rows are restored.
+    pub(super) fn escalate(&mut self) -> Result<(), Stop> {
+        let mut attempted = BTreeSet::new();
         loop {
             let is_first = |target: &Target| match target {
                 Target::Dropped(Identity { kind: Kind::Table, name, .. }) => !self.not_rebuilt.contains(name),
                 _ => false,
             };
             let targets = self.targets().into_iter().map(|target| (is_first(&target), target));
-            let Some((first, target)) = targets.into_iter().find(|key| !tried.contains(key)) else { return Ok(Ok(())) };
-            tried.insert((first, target.clone()));
-            let helped = match self.attempt(&target)? {
-                Ok(helped) => helped,
-                Err(locked) => return Ok(Err(locked)),
-            };
-            // Where the table cannot be created again, what was put off for it is planned after all.
-            if let (false, true, Target::Dropped(table)) = (helped, first, target) {
+            let Some((first, target)) = targets.into_iter().find(|key| !attempted.contains(key)) else { return Ok(()) };
+            attempted.insert((first, target.clone()));
+            let attempt = self.attempt(&target)?;
+            // If the table cannot be recreated, its differences are repaired one by one after all.
+            if let (Attempt::Undone, true, Target::Dropped(table)) = (attempt, first, target) {
                 self.not_rebuilt.insert(table.name);
-                if let Err(locked) = self.rounds(Vec::new())? {
-                    return Ok(Err(locked));
-                }
+                self.run_rounds(Vec::new())?;
             }
         }
     }
 
-    /// The gentlest first.
+    /// The possible attempts, those that drop the least first.
     fn targets(&self) -> Vec<Target> {
         let mut targets = Vec::new();
-        for difference in self.left.iter().filter(|difference| difference.level.fails_by_default()) {
+        for difference in self.remaining.iter().filter(|difference| difference.level.fails_by_default()) {
             let identity = Identity {
-                name: crate::schema::structure::filled_in(&difference.identity.name, &self.structure.own_name),
+                name: filled_in(&difference.identity.name, &self.structure.own_name),
                 ..difference.identity.clone()
             };
             let on = |kind| identity.on.clone().map(|name| Identity { kind, on: None, name });
@@ -108,63 +111,64 @@ impl Run<'_> {
         targets.into_iter().map(|(_, target)| target).collect()
     }
 
-    /// Whether the attempt helped.
-    fn attempt(&mut self, target: &Target) -> Result<Result<bool, Locked>, Error> {
-        let own = Error::doing("try the plan");
-        let Some((statements, kept)) = self.dismantled(target)? else { return Ok(Ok(false)) };
+    /// Drops the target and plans for what is missing then. Undoes that if it does not help.
+    fn attempt(&mut self, target: &Target) -> Result<Attempt, Stop> {
+        let Some((statements, saved)) = self.dismantled(target)? else { return Ok(Attempt::Undone) };
         if statements.is_empty() {
-            return Ok(Ok(false));
+            return Ok(Attempt::Undone);
         }
-        let before = Before {
+        let checkpoint = Checkpoint {
             statements: self.statements.clone(),
             ran: self.ran.clone(),
-            kept: self.kept.clone(),
-            left: self.left.clone(),
+            saved: self.saved.clone(),
+            remaining: self.remaining.clone(),
             structure: self.structure.clone(),
-            epoch: self.epoch,
+            attempt_start: self.attempt_start,
         };
-        self.epoch = self.statements.len();
-        self.kept.extend(kept.clone());
-        let todo: Vec<usize> = (self.epoch..self.epoch + statements.len()).collect();
-        let last = self.epoch + statements.len();
+        self.attempt_start = self.statements.len();
+        self.saved.extend(saved.clone());
+        let drops = self.attempt_start..self.attempt_start + statements.len();
         self.statements.extend(statements);
-        if let Err(locked) = self.rounds(todo)? {
-            return Ok(Err(locked));
-        }
-        let all_ran = self.statements[self.epoch..last].iter().all(Statement::runs);
-        let keys = |left: &[Difference]| -> BTreeSet<Key> {
-            left.iter().map(|difference| (difference.identity.clone(), difference.aspect.clone())).collect()
+        self.run_rounds(drops.clone().collect())?;
+        let all_dropped = self.statements[drops].iter().all(Statement::runs);
+        let keys = |differences: &[Difference]| -> BTreeSet<Key> {
+            differences.iter().map(|difference| (difference.identity.clone(), difference.aspect.clone())).collect()
         };
-        let (left_before, left) = (keys(&before.left), keys(&self.left));
-        if all_ran && self.all_restored(&kept) && left.len() < left_before.len() && left.is_subset(&left_before) {
-            return Ok(Ok(true));
+        let (before, after) = (keys(&checkpoint.remaining), keys(&self.remaining));
+        if all_dropped && self.all_restored(&saved) && after.len() < before.len() && after.is_subset(&before) {
+            return Ok(Attempt::Helped);
         }
-        self.conn.batch_execute("ROLLBACK TO SAVEPOINT begun").map_err(&own)?;
-        let Before { statements, ran, kept, left, structure, epoch } = before;
-        (self.statements, self.ran, self.kept) = (statements, Vec::new(), kept);
-        (self.left, self.structure, self.epoch) = (left, structure, epoch);
-        Ok(self.all(ran).map_err(&own)?.map(|()| false))
+        self.return_to(checkpoint)?;
+        Ok(Attempt::Undone)
     }
 
-    fn all_restored(&self, kept: &Kept) -> bool {
+    fn return_to(&mut self, checkpoint: Checkpoint) -> Result<(), Stop> {
+        self.roll_back().map_err(Error::doing("verify the repair plan"))?;
+        let Checkpoint { statements, ran, saved, remaining, structure, attempt_start } = checkpoint;
+        (self.statements, self.ran, self.saved) = (statements, Vec::new(), saved);
+        (self.remaining, self.structure, self.attempt_start) = (remaining, structure, attempt_start);
+        self.run_all(ran)
+    }
+
+    fn all_restored(&self, saved: &SavedRows) -> bool {
         let restored: BTreeSet<&String> =
             self.ran.iter().filter_map(|index| self.statements[*index].restores.as_ref()).collect();
-        kept.values().all(|table| {
+        saved.values().all(|table| {
             restored.contains(&table.temporary) && table.sequences.iter().all(|(_, name)| restored.contains(name))
         })
     }
 
-    /// The statements that drop what depends on the target, and it itself; none where that would drop something that
-    /// cannot be created again.
-    fn dismantled(&mut self, target: &Target) -> Result<Option<(Vec<Statement>, Kept)>, Error> {
+    /// The statements that drop the target and what depends on it, and the rows that they save. `None` if they would drop
+    /// an object that cannot be recreated.
+    fn dismantled(&mut self, target: &Target) -> Result<Option<(Vec<Statement>, SavedRows)>, Error> {
         let (Target::Freed(object) | Target::Dropped(object)) = target;
         let mut roots = BTreeSet::from([object.clone()]);
         let mut lost = BTreeSet::new();
         for _ in 0..DEPTH {
             let Some(found) = self.lost_with(&roots)? else { return Ok(None) };
             lost = found;
-            let mut more = self.builder().goes_whole(&lost);
-            // A column that is only freed stays.
+            let mut more = self.builder().dropped_as_a_whole(&lost);
+            // The table of a column that is only freed stays.
             if let (Kind::Column, Some(on)) = (object.kind, &object.on) {
                 let table = Identity { kind: Kind::Table, on: None, name: on.clone() };
                 if !lost.contains(&table) {
@@ -183,28 +187,28 @@ impl Run<'_> {
         if dropped.is_none() {
             lost.remove(object);
         }
-        // Only what depends on it, and not what is part of it.
+        // The parts of the object stay, too.
         if dropped.is_none() && object.kind != Kind::Column {
             lost.retain(|identity| identity.on.as_ref() != Some(&object.name) || object.on.is_some());
         }
-        let mut numbers = self.temporaries;
-        let planned = self.builder().dismantle(dropped, &lost, &mut numbers);
-        self.temporaries = numbers;
+        let mut temporary_tables = self.temporary_tables;
+        let planned = self.builder().dismantle(dropped, &lost, &mut temporary_tables);
+        self.temporary_tables = temporary_tables;
         Ok(Some(planned))
     }
 
     fn builder(&self) -> Builder<'_> {
-        let expected = self.trial.compared.expected().expect("there is a reference, or there would be no plan");
-        Builder::new(expected, &self.structure, &self.left, self.options)
+        let expected = self.trial.compared.expected().expect("a plan exists only if the reference does");
+        Builder::new(expected, &self.structure, &self.remaining, self.options)
     }
 
-    /// The objects of the tenant that go when others are dropped with all that depends on them; that is rolled back.
+    /// The objects that `DROP … CASCADE` of the roots drops, which is tried and rolled back. `None` if it fails.
     fn lost_with(&mut self, roots: &BTreeSet<Identity>) -> Result<Option<BTreeSet<Identity>>, Error> {
-        let own = Error::doing("try the plan");
+        let doing = Error::doing("find dependent objects");
         let builder = self.builder();
         let drops: Option<Vec<String>> = roots.iter().map(|root| builder.drop_of(root)).collect();
         let Some(drops) = drops else { return Ok(None) };
-        self.conn.batch_execute("SAVEPOINT dismantle").map_err(&own)?;
+        self.conn.batch_execute("SAVEPOINT dismantle").map_err(&doing)?;
         let mut dropped = Ok(());
         for drop in drops {
             dropped = dropped.and_then(|()| self.conn.batch_execute(&format!("{drop} CASCADE")));
@@ -214,14 +218,14 @@ impl Run<'_> {
                 let after = self.trial.read(self.conn, self.options.version)?;
                 Some(self.structure.objects.keys().filter(|key| !after.objects.contains_key(key)).cloned().collect())
             }
-            Err(error) if crate::postgres::ServerMessage::is_connection_lost(&error) => return Err(own(error)),
+            Err(error) if crate::postgres::ServerMessage::is_connection_lost(&error) => return Err(doing(error)),
             Err(_) => None,
         };
-        self.conn.batch_execute("ROLLBACK TO SAVEPOINT dismantle; RELEASE SAVEPOINT dismantle").map_err(&own)?;
+        self.conn.batch_execute("ROLLBACK TO SAVEPOINT dismantle; RELEASE SAVEPOINT dismantle").map_err(&doing)?;
         Ok(found)
     }
 
-    /// What the tenant has, the reference has not, and is accepted.
+    /// Finds the unexpected objects of the tenant that are accepted.
     pub(super) fn find_accepted(&mut self) {
         let Some(expected) = self.trial.compared.expected() else { return };
         let all = compare(expected, &self.structure, &self.trial.compared.names);

@@ -1,4 +1,4 @@
-//! Grants, which the catalog tells in words: `app: INSERT, SELECT WITH GRANT OPTION by bob`.
+//! Grants. A fact lists them as text: `app: INSERT, SELECT WITH GRANT OPTION by bob`.
 
 use std::collections::BTreeMap;
 
@@ -7,59 +7,61 @@ use super::builder::Builder;
 use super::text::{ident, list};
 use crate::schema::structure::{Identity, Object, ObjectKind as Kind};
 
-/// What is granted: to whom, what, and whether it may be passed on.
+/// The grant option, by grantee and privilege.
 type Grants = BTreeMap<(String, String), bool>;
 
 const OPTION: &str = " WITH GRANT OPTION";
 
 impl Builder<'_> {
-    /// Grants what is expected and revokes what is not. An object that is new has what its kind has by default.
-    pub(super) fn grants(&mut self, object: &Object, there: Option<&Object>) {
+    /// Grants the expected privileges and revokes the others. A new object starts with the defaults of its kind.
+    pub(super) fn grants(&mut self, object: &Object, actual: Option<&Object>) {
         let identity = &object.identity;
         let Some(target) = self.target(identity) else { return };
         let column = matches!(identity.kind, Kind::Column).then(|| ident(&identity.name));
         let default = self.default_grants(identity.kind);
         let granted = |object: &Object| match object.facts.contains_key("grants") {
-            true => in_order(&list(object, "grants")),
+            true => ordered(&list(object, "grants")),
             false => default.clone(),
         };
-        let from = there.map_or_else(|| default.clone(), &granted);
+        let from = actual.map_or_else(|| default.clone(), &granted);
         let to = granted(object);
         let owner = self.owner_of(object);
         for change in changes(&from, &to, &owner, &target, column.as_deref()) {
-            self.run(Phase::Grant, change);
+            self.add(Phase::Grant, change);
         }
     }
 
-    /// Makes the default privileges of a role in this schema what is expected.
+    /// Changes a role's default privileges in the schema.
     pub(super) fn alter_default_privileges(&mut self, identity: &Identity) {
         let Some((role, kind)) = identity.name.rsplit_once(" on ") else { return };
         let granted =
-            |object: Option<&Object>| object.map(|object| in_order(&list(object, "grants"))).unwrap_or_default();
-        let (from, to) = (granted(self.there(identity)), granted(self.expected.objects.get(identity)));
+            |object: Option<&Object>| object.map(|object| ordered(&list(object, "grants"))).unwrap_or_default();
+        let (from, to) = (granted(self.actual_object(identity)), granted(self.expected.objects.get(identity)));
         let role = if role == "(owner)" { ident(&self.owner) } else { role.to_owned() };
         let kind = kind.to_uppercase();
         let before = format!("ALTER DEFAULT PRIVILEGES FOR ROLE {role} IN SCHEMA {}", self.actual.own_name);
         for change in changes(&from, &to, &role, &kind, None) {
-            self.run(Phase::Grant, format!("{before} {change}"));
+            self.add(Phase::Grant, format!("{before} {change}"));
         }
     }
 
-    /// What stands behind `ON`.
+    /// The object after `ON`.
     fn target(&self, identity: &Identity) -> Option<String> {
-        let whole = self.whole(&identity.name);
+        let qualified = self.qualified(&identity.name);
         Some(match identity.kind {
-            Kind::Schema | Kind::Procedure => self.name_of(identity)?,
+            Kind::Schema | Kind::Procedure => self.kind_and_name(identity)?,
             Kind::Function | Kind::Aggregate => format!("FUNCTION {}.{}", self.actual.own_name, identity.name),
-            Kind::Table | Kind::ForeignTable | Kind::View | Kind::MaterializedView => format!("TABLE {whole}"),
-            Kind::Column => format!("TABLE {}", self.whole(identity.on.as_deref()?)),
-            Kind::Sequence => format!("SEQUENCE {whole}"),
-            Kind::Enum | Kind::Domain | Kind::CompositeType | Kind::RangeType | Kind::Type => format!("TYPE {whole}"),
+            Kind::Table | Kind::ForeignTable | Kind::View | Kind::MaterializedView => format!("TABLE {qualified}"),
+            Kind::Column => format!("TABLE {}", self.qualified(identity.on.as_deref()?)),
+            Kind::Sequence => format!("SEQUENCE {qualified}"),
+            Kind::Enum | Kind::Domain | Kind::CompositeType | Kind::RangeType | Kind::Type => {
+                format!("TYPE {qualified}")
+            }
             _ => return None,
         })
     }
 
-    /// Whose an object is expected to be, as SQL names the role.
+    /// The expected owner of an object, as in SQL.
     fn owner_of(&self, object: &Object) -> String {
         let table = |on: &String| {
             let kinds = [Kind::Table, Kind::View, Kind::MaterializedView, Kind::ForeignTable];
@@ -88,11 +90,11 @@ impl Builder<'_> {
     }
 }
 
-/// What the owner has granted. What others have passed on can only be granted by them.
-fn in_order(words: &[&str]) -> Grants {
+/// The privileges that the owner granted. Only their grantors can change the others.
+fn ordered(words: &[&str]) -> Grants {
     let mut grants = Grants::new();
     for line in words {
-        // A role's name may have anything in it, in quotes.
+        // A quoted role name may contain any character.
         let behind = line.rfind('"').filter(|_| line.starts_with('"')).unwrap_or(0);
         let Some(colon) = line[behind..].find(": ").map(|at| behind + at) else { continue };
         let (grantee, privileges) = (&line[..colon], &line[colon + 2..]);
@@ -110,9 +112,9 @@ fn in_order(words: &[&str]) -> Grants {
     grants
 }
 
-/// The statements that lead from one to the other.
+/// The statements that change one set of privileges to another.
 fn changes(from: &Grants, to: &Grants, owner: &str, target: &str, column: Option<&str>) -> Vec<String> {
-    // By what is done and to whom, the privileges.
+    // The privileges, by the kind of statement and the grantee.
     let mut changes: BTreeMap<(u8, &str), Vec<String>> = BTreeMap::new();
     let mut add = |what: u8, grantee: &'_ str, privilege: &str| -> Option<()> {
         let (key, _) = from
@@ -158,13 +160,13 @@ mod tests {
 
     #[test]
     fn grants_lead_from_one_to_the_other() {
-        let from = in_order(&[
+        let from = ordered(&[
             "(owner): SELECT",
             "app: INSERT, SELECT WITH GRANT OPTION",
             "\"x: y\": SELECT",
             "z: SELECT by app",
         ]);
-        let to = in_order(&["(owner): SELECT", "app: SELECT, UPDATE", "PUBLIC: SELECT"]);
+        let to = ordered(&["(owner): SELECT", "app: SELECT, UPDATE", "PUBLIC: SELECT"]);
         assert_eq!(
             changes(&from, &to, "boss", "TABLE acme.t", None),
             [

@@ -1,8 +1,8 @@
-//! Which changes of a column's type surely lose nothing.
+//! The changes of a column's type that lose no data.
 
 use crate::schema::structure::{Identity, ObjectKind, Structure};
 
-/// How values become another type's without any loss: by themselves, or only by a cast. None where they may lose.
+/// How values convert to another type without loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     Alone,
@@ -11,13 +11,13 @@ pub(super) enum Change {
 
 const TEXTS: [&str; 3] = ["text", "character varying", "character"];
 
-/// Those whose values are the same whatever the settings are when they are written as text.
+/// The types whose text form does not depend on settings.
 const WRITTEN: [&str; 13] = [
     "smallint", "integer", "bigint", "numeric", "boolean", "uuid", "json", "jsonb", "inet", "cidr", "macaddr", "name",
     "xml",
 ];
 
-/// Whether all values of the type `from` are the same in `to`.
+/// How all values of the type `from` convert to `to` without loss; `None` if some may not.
 pub(super) fn change(structure: &Structure, from: &str, to: &str) -> Option<Change> {
     if let (Some(from), Some(to)) = (from.strip_suffix("[]"), to.strip_suffix("[]")) {
         return change(structure, from, to).filter(|change| *change == Change::Alone);
@@ -30,14 +30,14 @@ pub(super) fn change(structure: &Structure, from: &str, to: &str) -> Option<Chan
         let name = super::text::parts(name).pop()?;
         structure.objects.get(&Identity { kind, on: None, name })
     };
-    // A domain's values are those of its base, and the server checks the others.
+    // A domain and its base type have the same values. The server checks the constraints.
     let base = |name: &str| own(ObjectKind::Domain, name).and_then(|domain| domain.text("type")).map(str::to_owned);
     if base(from).is_some_and(|base| base == to) || base(to).is_some_and(|base| base == from) {
         return Some(Change::Cast);
     }
-    let ((from, few), (to, many)) = (taken_apart(from), taken_apart(to));
+    let ((from, few), (to, many)) = (split_modifiers(from), split_modifiers(to));
     if own(ObjectKind::Enum, &to).is_some() {
-        // What is no label is refused.
+        // The cast fails for values that are not labels.
         return TEXTS[..2].contains(&from.as_str()).then_some(Change::Cast);
     }
     let unlimited_text = to == "text" || to == "character varying" && many.is_empty();
@@ -85,8 +85,8 @@ fn digits(integer: &str) -> i64 {
     }
 }
 
-/// `timestamp(3) without time zone` is `timestamp without time zone` and 3.
-fn taken_apart(name: &str) -> (String, Vec<i64>) {
+/// Splits the modifiers from a type's name: `timestamp(3) without time zone` into `timestamp without time zone` and 3.
+fn split_modifiers(name: &str) -> (String, Vec<i64>) {
     let (Some(from), Some(to)) = (name.find('('), name.find(')')) else { return (name.to_owned(), Vec::new()) };
     let numbers = name[from + 1..to].split(',').filter_map(|number| number.trim().parse().ok()).collect();
     (format!("{}{}", &name[..from], &name[to + 1..]), numbers)

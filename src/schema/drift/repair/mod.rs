@@ -1,22 +1,26 @@
-//! Repair: SQL that brings a tenant's structure back to the reference.
+//! Repair: SQL that changes a tenant's structure to match the reference.
 //!
-//! [`plan`] makes it of two structures and the differences between them, without asking the server anything. What would
-//! lose data is in the plan, but does not run. [`verify`] tries a plan on the tenant, in a transaction that is rolled
-//! back, and leaves in it what works.
+//! [`plan`] computes the statements from two structures and their differences. It sends nothing to the server. Statements
+//! that would lose data are in the plan, but do not run unless that is allowed. [`verify`] runs a plan in a transaction that
+//! is rolled back, and keeps the statements that work.
 
 mod builder;
+mod column_types;
 mod columns;
 mod common;
 mod constraints;
 mod dependents;
 mod escalate;
+mod execution;
 mod grants;
+mod identity;
 mod lossless;
 mod operators;
 mod others;
 mod rebuild;
 mod renames;
 mod routines;
+mod row_counts;
 mod script;
 mod sequences;
 mod tables;
@@ -31,64 +35,64 @@ use super::difference::{Aspect, Difference};
 use super::one::Compared;
 use crate::schema::structure::Identity;
 use builder::Builder;
-use rebuild::Kept;
+use rebuild::SavedRows;
 
-pub use script::About;
+pub use script::ScriptContext;
 pub use verify::{Trial, verify};
 
-/// What a plan is made of, and what it leaves as it is.
+/// The statements that repair a tenant, and the differences that remain after them.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// The statements, in the order in which they run; behind them those that do not run.
+    /// The statements that run, in order, followed by those that do not run.
     pub statements: Vec<Statement>,
-    /// The differences that are left when the statements have run.
-    pub left: Vec<Difference>,
-    /// Whether the statements have been tried.
-    pub tried: Tried,
+    /// The differences that remain after the statements have run.
+    pub remaining: Vec<Difference>,
+    /// Whether the plan is verified.
+    pub verification: Verification,
 }
 
-/// Whether the statements of a plan have been tried.
+/// Whether a plan was run in a transaction that was rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Tried {
-    /// They have not.
+pub enum Verification {
+    /// It was not.
     #[default]
-    No,
-    /// They could not be: another session has a lock that this one needs.
-    Locked(String),
-    /// All of them, together, in a transaction that was rolled back.
-    Yes,
+    Skipped,
+    /// Another session holds a lock that this statement needs.
+    Blocked(String),
+    /// All statements ran, and the structure was compared with the reference afterwards.
+    Done,
 }
 
 /// A statement of a [`Plan`].
 #[derive(Debug, Clone)]
 pub struct Statement {
-    /// Its text, without a semicolon.
+    /// The text, without a semicolon.
     pub sql: String,
-    /// Why it does not run; none where it does.
-    pub why: Option<String>,
-    /// The data that the statement loses; none where it loses nothing.
+    /// Why the statement does not run, as a clause; `None` if it runs.
+    pub reason: Option<String>,
+    /// The data that the statement loses, if any.
     pub data_loss: Option<String>,
     /// What the statement assumes, such as that a column was renamed.
     pub assumption: Option<String>,
-    /// Whether it must be committed before the others begin.
-    pub ahead: bool,
-    /// Whether it could not be tried with the others: it uses what one ahead of them adds.
-    pub untried: bool,
+    /// Whether it runs, and commits, before the transaction with the other statements begins.
+    pub before_transaction: bool,
+    /// Whether it could not be verified, because it uses an enum label that an earlier statement must commit.
+    pub unverified: bool,
     phase: Phase,
-    /// Its text as it was planned, before another took its place.
+    /// The text as planned, before an alternative replaced it.
     planned: String,
-    /// Statements to try in its place when it fails: each loses more than the one before.
-    otherwise: Vec<Alternative>,
-    /// The table whose rows it copies back.
+    /// Statements to run instead if this one fails. Each loses more than the one before.
+    alternatives: Vec<Alternative>,
+    /// The temporary table whose rows the statement copies back.
     restores: Option<String>,
-    /// What belongs together: all of it runs, or nothing.
+    /// The group of statements that run all or not at all.
     group: Option<usize>,
-    /// What it makes, as other statements name it.
+    /// The object that the statement creates, as other statements name it.
     provides: Option<String>,
-    /// What it works on.
+    /// The object that the statement is about.
     object: Identity,
-    /// The differences that it is for.
-    mends: Vec<Key>,
+    /// The differences that the statement repairs, or helps to repair.
+    repairs: Vec<Key>,
 }
 
 /// A statement that replaces one that fails.
@@ -98,13 +102,14 @@ struct Alternative {
     data_loss: String,
 }
 
-/// A difference, by what it is about.
+/// Identifies a difference.
 type Key = (Identity, Aspect);
 
-/// When a statement runs. What others mention comes before them all the same, see [`Builder::finish`].
+/// The order of statements. Within and across phases, a statement also follows those that create what it mentions, see
+/// [`Builder::finish`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
-    Ahead,
+    BeforeTransaction,
     DropTrigger,
     DropView,
     DropForeignKey,
@@ -119,7 +124,7 @@ enum Phase {
     Table,
     Copy,
     Alter,
-    /// A change of a column's type resets its storage and its compression.
+    /// After `Alter`, because a change of a column's type resets its storage and compression.
     Storage,
     Owner,
     OwnedBy,
@@ -130,7 +135,7 @@ enum Phase {
     View,
     IndexOfView,
     Trigger,
-    Switch,
+    Firing,
     Setting,
     DropLate,
     Grant,
@@ -138,16 +143,20 @@ enum Phase {
 }
 
 impl Statement {
-    /// Whether it runs.
+    /// Whether the statement runs.
     pub fn runs(&self) -> bool {
-        self.why.is_none()
+        self.reason.is_none()
+    }
+
+    fn is_for(&self, difference: &Difference) -> bool {
+        self.repairs.iter().any(|(identity, aspect)| *identity == difference.identity && *aspect == difference.aspect)
     }
 }
 
 impl Plan {
-    /// Whether there is nothing to say: the tenant is as the reference.
+    /// Whether the tenant matches the reference: the plan has no statements, and no differences remain.
     pub fn is_empty(&self) -> bool {
-        self.statements.is_empty() && self.left.is_empty()
+        self.statements.is_empty() && self.remaining.is_empty()
     }
 
     /// The statements that run.
@@ -155,18 +164,12 @@ impl Plan {
         self.statements.iter().filter(|statement| statement.runs())
     }
 
-    /// The differences that are left and that no statement is known for.
-    pub fn left_without_statement(&self) -> impl Iterator<Item = &Difference> {
-        let known = |difference: &&Difference| {
+    /// The remaining differences for which the plan has no statement, not even one that does not run.
+    pub fn remaining_without_statement(&self) -> impl Iterator<Item = &Difference> {
+        let has_statement = |difference: &&Difference| {
             self.statements.iter().any(|statement| !statement.runs() && statement.is_for(difference))
         };
-        self.left.iter().filter(move |difference| !known(difference))
-    }
-}
-
-impl Statement {
-    fn is_for(&self, difference: &Difference) -> bool {
-        self.mends.iter().any(|(identity, aspect)| *identity == difference.identity && *aspect == difference.aspect)
+        self.remaining.iter().filter(move |difference| !has_statement(difference))
     }
 }
 
@@ -175,50 +178,55 @@ impl Statement {
 pub struct Options {
     /// The server's version, as in `server_version_num`.
     pub version: i32,
-    /// Whether statements that lose data run. Such a plan is incomplete until [`verify`] has tried it.
+    /// Whether statements that lose data run. Such a plan is incomplete until [`verify`] has run it.
     pub allow_data_loss: bool,
 }
 
-/// Plans the statements that repair `differences`, which are of those that [`Compared::diff`] returns. Sends nothing to
-/// the server: the differences that are left are those for which no statement exists.
+/// Plans the statements that repair `differences`, a subset of what [`Compared::diff`] returns. Sends nothing to the
+/// server. The remaining differences are those without a statement that runs.
 pub fn plan(compared: &Compared, differences: &[Difference], options: Options) -> Plan {
-    plan_with(compared, differences, options, &Kept::new(), &BTreeSet::new())
+    plan_with(compared, differences, options, &SavedRows::new(), &BTreeSet::new())
 }
 
-/// As [`plan`]; new tables get the rows that were kept of the ones that they replace. Of the tables that are to be
-/// created again, those in `not_rebuilt` could not be.
+/// Plans as [`plan`] does. Recreated tables get their `saved` rows back. The tables in `not_rebuilt` cannot be recreated,
+/// so their differences are repaired one by one.
 fn plan_with(
     compared: &Compared,
     differences: &[Difference],
     options: Options,
-    kept: &Kept,
+    saved: &SavedRows,
     not_rebuilt: &BTreeSet<String>,
 ) -> Plan {
     let Some(expected) = compared.expected() else { return Plan::default() };
     let mut builder = Builder::new(expected, &compared.structure, differences, options);
-    if let Some(statements) = builder.renames() {
-        return Plan { left: left_by(&statements, differences), statements, tried: Tried::No };
-    }
-    builder.kept = kept.clone();
-    builder.find_rebuilt(not_rebuilt);
-    builder.find_dependents();
-    for difference in differences {
-        builder.mend(difference);
-    }
-    let statements = builder.finish();
-    let left = left_by(&statements, differences);
-    Plan { statements, left, tried: Tried::No }
+    let statements = match builder.renames() {
+        Some(renames) => renames,
+        None => {
+            builder.saved = saved.clone();
+            builder.find_rebuilt(not_rebuilt);
+            builder.find_dependents();
+            for difference in differences {
+                builder.repair(difference);
+            }
+            builder.finish()
+        }
+    };
+    Plan { remaining: remaining(&statements, differences), statements, verification: Verification::Skipped }
 }
 
-/// Those that no statement mends, or not altogether.
-fn left_by(statements: &[Statement], differences: &[Difference]) -> Vec<Difference> {
+/// The differences that no running statement repairs, or that need a statement that does not run.
+fn remaining(statements: &[Statement], differences: &[Difference]) -> Vec<Difference> {
     let keys = |runs: bool| -> BTreeSet<&Key> {
-        statements.iter().filter(|statement| statement.runs() == runs).flat_map(|statement| &statement.mends).collect()
+        statements
+            .iter()
+            .filter(|statement| statement.runs() == runs)
+            .flat_map(|statement| &statement.repairs)
+            .collect()
     };
-    let (mended, not_mended) = (keys(true), keys(false));
-    let left = differences.iter().filter(|difference| {
+    let (by_running, by_others) = (keys(true), keys(false));
+    let remaining = differences.iter().filter(|difference| {
         let key = (difference.identity.clone(), difference.aspect.clone());
-        !mended.contains(&key) || not_mended.contains(&key)
+        !by_running.contains(&key) || by_others.contains(&key)
     });
-    left.cloned().collect()
+    remaining.cloned().collect()
 }

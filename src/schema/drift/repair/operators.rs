@@ -5,17 +5,17 @@ use super::builder::Builder;
 use super::text::{field, fields, list};
 use crate::schema::structure::{Identity, Object, ObjectKind as Kind};
 
-/// A member of a family, as `CREATE OPERATOR CLASS` and `ALTER OPERATOR FAMILY ADD` have it.
+/// A member of a family, as in `CREATE OPERATOR CLASS` and `ALTER OPERATOR FAMILY … ADD`.
 struct Member {
     sql: String,
-    /// What `ALTER OPERATOR FAMILY DROP` calls it.
+    /// The kind and number, as in `ALTER OPERATOR FAMILY … DROP`.
     number: String,
     left: String,
     right: String,
 }
 
 impl Builder<'_> {
-    /// The statement that creates an operator class, with the family's members for its type that do not exist yet.
+    /// The statement that creates an operator class, with the missing members of its family that are for its type.
     pub(super) fn operator_class(&self, class: &Object) -> Option<String> {
         let found = fields(class.text("definition")?, &["for type", "family", "default", "storage"]);
         let (kind, family) = (field(&found, "for type")?, field(&found, "family")?);
@@ -47,17 +47,16 @@ impl Builder<'_> {
         let name = format!("{} USING {method}", family.strip_prefix(&own).unwrap_or(family));
         let identity = Identity { kind: Kind::OperatorFamily, on: None, name };
         let Some(family) = self.expected.objects.get(&identity) else { return Vec::new() };
-        let there = self.there(&identity).map(|there| list(there, "members")).unwrap_or_default();
-        let missing = list(family, "members").into_iter().filter(|text| !there.contains(text));
+        let actual = self.actual_object(&identity).map(|actual| list(actual, "members")).unwrap_or_default();
+        let missing = list(family, "members").into_iter().filter(|text| !actual.contains(text));
         missing.filter_map(member).filter(|member| member.left == kind && member.right == kind).collect()
     }
 
-    /// Adds the members that a family lacks, and drops those that it should not have. Those of a class that is missing
-    /// come with it.
+    /// Adds the missing members of a family and drops the unexpected ones. Creating a missing class adds its own members.
     pub(super) fn family_members(&mut self, family: &Object) {
         let identity = &family.identity;
-        let there = self.there(identity).map(|there| list(there, "members")).unwrap_or_default();
-        let wanted = list(family, "members");
+        let actual = self.actual_object(identity).map(|actual| list(actual, "members")).unwrap_or_default();
+        let expected = list(family, "members");
         let classes = self.expected.objects.values().filter(|object| object.identity.kind == Kind::OperatorClass);
         let missing_classes: Vec<&Object> =
             classes.filter(|class| !self.actual.objects.contains_key(&class.identity)).collect();
@@ -67,19 +66,19 @@ impl Builder<'_> {
             .map(|member| member.sql)
             .collect();
         let alter = format!("ALTER OPERATOR FAMILY {}.{}", self.actual.own_name, identity.name);
-        for gone in there.iter().filter(|text| !wanted.contains(text)).filter_map(|text| member(text)) {
+        for gone in actual.iter().filter(|text| !expected.contains(text)).filter_map(|text| member(text)) {
             let (number, left, right) = (gone.number, gone.left, gone.right);
-            self.run(Phase::Operator, format!("{alter} DROP {number} ({left}, {right})"));
+            self.add(Phase::Operator, format!("{alter} DROP {number} ({left}, {right})"));
         }
-        for new in wanted.iter().filter(|text| !there.contains(text)).filter_map(|text| member(text)) {
+        for new in expected.iter().filter(|text| !actual.contains(text)).filter_map(|text| member(text)) {
             if !of_class.contains(&new.sql) {
-                self.run(Phase::Constraint, format!("{alter} ADD {}", new.sql));
+                self.add(Phase::Constraint, format!("{alter} ADD {}", new.sql));
             }
         }
     }
 }
 
-/// A member as the catalog has it: `operator 1 acme.<(integer,integer)` or `function 1 (integer, integer) acme.f(...)`.
+/// Parses a member from a fact: `operator 1 acme.<(integer,integer)` or `function 1 (integer, integer) acme.f(...)`.
 fn member(text: &str) -> Option<Member> {
     let operands = |types: &str| {
         let (left, right) = types.split_once(',')?;

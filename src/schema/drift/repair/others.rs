@@ -1,5 +1,5 @@
-//! What is rarely in a tenant's schema: extensions, collations, conversions, casts, operators, text search; and
-//! publications, which are no part of a schema.
+//! Rare kinds of objects: extensions, collations, conversions, casts, operators and text search. Also publications, which
+//! belong to no schema.
 
 use super::Phase;
 use super::builder::Builder;
@@ -9,11 +9,11 @@ use crate::schema::structure::{Identity, Object, ObjectKind as Kind};
 impl Builder<'_> {
     pub(super) fn create_other(&mut self, object: &Object) {
         let identity = &object.identity;
-        let (whole, name) = (self.whole(&identity.name), ident(&identity.name));
+        let (qualified, name) = (self.qualified(&identity.name), ident(&identity.name));
         let definition = object.text("definition").unwrap_or_default();
-        // That of a range to its multirange comes with the range.
+        // The cast from a range to its multirange is created with the range type.
         if let Some(range) = self.range_of(identity) {
-            return self.attach(&range);
+            return self.credit(&range);
         }
         let (phase, sql) = match identity.kind {
             Kind::Extension => {
@@ -24,14 +24,14 @@ impl Builder<'_> {
             Kind::Statistics => (Phase::Index, Some(definition.to_owned())),
             Kind::Publication => {
                 let what = match (&identity.on, definition.strip_prefix("table")) {
-                    (Some(on), Some(rest)) => format!("TABLE {}{}", self.whole(on), filtered(rest)),
+                    (Some(on), Some(rest)) => format!("TABLE {}{}", self.qualified(on), filtered(rest)),
                     _ => format!("TABLES IN SCHEMA {}", self.actual.own_name),
                 };
                 (Phase::Setting, Some(format!("ALTER PUBLICATION {name} ADD {what}")))
             }
             Kind::SecurityLabel => return self.security_label(identity, object.text("label")),
-            Kind::Collation => (Phase::Schema, collation(&whole, definition)),
-            Kind::Conversion => (Phase::Operator, conversion(&whole, definition)),
+            Kind::Collation => (Phase::Schema, collation(&qualified, definition)),
+            Kind::Conversion => (Phase::Operator, conversion(&qualified, definition)),
             Kind::Cast => (Phase::Operator, cast(&identity.name, definition)),
             Kind::Operator => (Phase::Operator, self.operator(&identity.name, definition)),
             Kind::OperatorFamily => {
@@ -45,7 +45,7 @@ impl Builder<'_> {
             _ => return,
         };
         let Some(sql) = sql else { return };
-        self.make(phase, whole, sql);
+        self.add_creating(phase, qualified, sql);
         if let (Some(target), Kind::Statistics) = (number(object, "target"), identity.kind) {
             self.statistics_target(object, target);
         }
@@ -56,7 +56,7 @@ impl Builder<'_> {
                     self.comment(object);
                 }
             }
-            _ => self.dress(object),
+            _ => self.add_owner_grants_comment(object),
         }
         match identity.kind {
             Kind::TextSearchConfiguration => self.mappings(object),
@@ -71,7 +71,7 @@ impl Builder<'_> {
             (Kind::Extension, "version") => {
                 let version = object.text(fact).map(literal).unwrap_or_default();
                 let name = ident(&object.identity.name);
-                self.run(Phase::Schema, format!("ALTER EXTENSION {name} UPDATE TO {version}"));
+                self.add(Phase::Schema, format!("ALTER EXTENSION {name} UPDATE TO {version}"));
             }
             (Kind::SecurityLabel, _) => self.security_label(&object.identity, object.text("label")),
             (Kind::TextSearchConfiguration, "mappings") => self.mappings(object),
@@ -89,8 +89,8 @@ impl Builder<'_> {
     }
 
     fn statistics_target(&mut self, statistics: &Object, target: i64) {
-        let name = self.whole(&statistics.identity.name);
-        self.run(Phase::Setting, format!("ALTER STATISTICS {name} SET STATISTICS {target}"));
+        let name = self.qualified(&statistics.identity.name);
+        self.add(Phase::Setting, format!("ALTER STATISTICS {name} SET STATISTICS {target}"));
     }
 
     fn operator(&self, name: &str, definition: &str) -> Option<String> {
@@ -119,7 +119,7 @@ impl Builder<'_> {
     }
 
     fn text_search(&self, object: &Object) -> Option<String> {
-        let whole = self.whole(&object.identity.name);
+        let qualified = self.qualified(&object.identity.name);
         let definition = object.text("definition")?;
         let options = match object.identity.kind {
             Kind::TextSearchConfiguration => format!("PARSER = {}", definition.strip_prefix("parser ")?),
@@ -134,33 +134,33 @@ impl Builder<'_> {
                 options.map(|(key, value)| format!("{} = {value}", key.to_uppercase())).collect::<Vec<_>>().join(", ")
             }
         };
-        Some(format!("CREATE {} {whole} ({options})", object.identity.kind.as_str().to_uppercase()))
+        Some(format!("CREATE {} {qualified} ({options})", object.identity.kind.as_str().to_uppercase()))
     }
 
-    /// Which dictionaries a configuration asks for which kinds of tokens.
+    /// Changes which dictionaries a text search configuration uses for each token type.
     fn mappings(&mut self, configuration: &Object) {
         let identity = &configuration.identity;
-        let from = self.there(identity).filter(|_| !self.again.contains_key(identity));
+        let from = self.actual_object(identity).filter(|_| !self.recreated.contains_key(identity));
         let split = |object: &Object| -> Vec<(String, String)> {
             let mappings = list(object, "mappings").into_iter().filter_map(|mapping| mapping.split_once(": "));
             mappings.map(|(token, dictionaries)| (token.to_owned(), dictionaries.to_owned())).collect()
         };
         let (from, to) = (from.map(split).unwrap_or_default(), split(configuration));
-        let alter = format!("ALTER TEXT SEARCH CONFIGURATION {}", self.whole(&identity.name));
+        let alter = format!("ALTER TEXT SEARCH CONFIGURATION {}", self.qualified(&identity.name));
         for (token, dictionaries) in &to {
             match from.iter().find(|(other, _)| other == token) {
                 Some((_, same)) if same == dictionaries => {}
-                Some(_) => self.run(Phase::Operator, format!("{alter} ALTER MAPPING FOR {token} WITH {dictionaries}")),
-                None => self.run(Phase::Setting, format!("{alter} ADD MAPPING FOR {token} WITH {dictionaries}")),
+                Some(_) => self.add(Phase::Operator, format!("{alter} ALTER MAPPING FOR {token} WITH {dictionaries}")),
+                None => self.add(Phase::Setting, format!("{alter} ADD MAPPING FOR {token} WITH {dictionaries}")),
             }
         }
         for (token, _) in from.iter().filter(|(token, _)| !to.iter().any(|(other, _)| other == token)) {
-            self.run(Phase::Operator, format!("{alter} DROP MAPPING FOR {token}"));
+            self.add(Phase::Operator, format!("{alter} DROP MAPPING FOR {token}"));
         }
     }
 }
 
-/// ` (a, b) where (x)` with the word in capitals, as a publication has it.
+/// Converts the condition of a published table to SQL.
 fn filtered(rest: &str) -> String {
     rest.replacen(" where ", " WHERE ", 1)
 }
@@ -181,7 +181,7 @@ fn collation(name: &str, definition: &str) -> Option<String> {
             "lc_collate" | "lc_ctype" if provider == "libc" => {
                 options.push(format!("{} = {}", key.to_uppercase(), literal(value)));
             }
-            // Before version 15 the locale stood there.
+            // Before PostgreSQL 15, `lc_collate` has the ICU locale.
             "lc_collate" if provider == "icu" && field(&found, "locale").is_none() => {
                 options.push(format!("LOCALE = {}", literal(value)));
             }
@@ -203,7 +203,7 @@ fn conversion(name: &str, definition: &str) -> Option<String> {
 fn cast(name: &str, definition: &str) -> Option<String> {
     let found = fields(definition, &["method", "context", "function"]);
     let how = match field(&found, "method")? {
-        // Here it is wanted with its arguments.
+        // `CREATE CAST` needs the function's argument types.
         "f" => format!("WITH FUNCTION {}", definition.split_once("function ")?.1),
         "i" => "WITH INOUT".to_owned(),
         _ => "WITHOUT FUNCTION".to_owned(),

@@ -8,7 +8,7 @@ use crate::schema::structure::{Object, ObjectKind as Kind};
 impl Builder<'_> {
     pub(super) fn create_routine(&mut self, routine: &Object) {
         self.replace_routine(routine);
-        self.dress(routine);
+        self.add_owner_grants_comment(routine);
     }
 
     pub(super) fn replace_routine(&mut self, routine: &Object) {
@@ -17,14 +17,14 @@ impl Builder<'_> {
             (_, Some(ddl)) => Some(ddl.trim_end().to_owned()),
             (_, None) => None,
         };
-        // A body in SQL that the server has taken apart depends on what it reads.
+        // A parsed SQL body depends on the objects that it mentions.
         let phase = match () {
             () if routine.is("sql_body") => Phase::SqlRoutine,
             () if routine.identity.kind == Kind::Aggregate => Phase::Operator,
             () => Phase::Routine,
         };
         if let Some(sql) = sql {
-            self.make(phase, provided(&self.expected, &routine.identity), sql);
+            self.add_creating(phase, provided(&self.expected, &routine.identity), sql);
         }
     }
 
@@ -65,7 +65,7 @@ impl Builder<'_> {
                     options.push(key.to_uppercase());
                 }
                 "finalfunc_extra" | "mfinalfunc_extra" => {}
-                // Other aggregates than these have other defaults.
+                // Ordinary and other aggregates have different defaults.
                 "finalfunc_modify" | "mfinalfunc_modify" => {
                     let word = match *value {
                         "r" => "READ_ONLY",

@@ -1,58 +1,46 @@
-//! A plan as a script for `psql`.
+//! The script of a plan, for `psql`.
 
-use super::{Plan, Statement, Tried};
+use super::{Plan, Statement, Verification};
 use crate::sql::printable;
 use crate::sql::quote::Literal;
 
-/// What a script says of where it is for.
+/// What the header of a script describes.
 #[derive(Debug, Clone, Copy)]
-pub struct About<'a> {
+pub struct ScriptContext<'a> {
     /// The tenant's name.
     pub tenant: &'a str,
     /// The tenant's schema as the server quotes it.
     pub own_name: &'a str,
     /// The database.
     pub database: &'a str,
-    /// What it brings the tenant back to.
+    /// The reference, as a noun phrase: "the result of its 8 migrations".
     pub reference: &'a str,
-    /// What sets the path for the transaction, as for a migration.
+    /// SQL that sets `search_path` for the transaction, as for a migration.
     pub path: &'a str,
 }
 
 impl Plan {
-    /// The script, line by line. Statements that do not run stand behind the others, as comments with the reason; so does
-    /// what there is no statement for. Nothing to say is no line.
-    pub fn script(&self, about: &About<'_>) -> Vec<String> {
+    /// The lines of the script: a header, the statements, and as comments the differences that remain, each with its
+    /// reason and with the statements that do not run. A plan without statements and differences has no lines.
+    pub fn script(&self, about: &ScriptContext<'_>) -> Vec<String> {
         let mut lines = Vec::new();
         if self.is_empty() {
             return lines;
         }
-        let About { tenant, own_name, database, reference, .. } = about;
-        comment(&mut lines, &format!("Brings the tenant {tenant} of the database {database} back to {reference}."));
-        let all = if self.left.is_empty() { "nothing" } else { "only what is named at the end" };
-        comment(
-            &mut lines,
-            &match &self.tried {
-                _ if self.running().next().is_none() => "Nothing of it runs by itself.".to_owned(),
-                Tried::Yes => format!("It was tried in a transaction that was rolled back: {all} differs then."),
-                Tried::No => "It was not tried.".to_owned(),
-                Tried::Locked(sql) => {
-                    let first = sql.lines().next().unwrap_or_default();
-                    format!("It was not tried, for another session has a lock that this needs: {first}")
-                }
-            },
-        );
+        let ScriptContext { tenant, own_name, database, reference, .. } = about;
+        comment(&mut lines, &format!("Repairs tenant {tenant} of database {database} to match {reference}."));
+        comment(&mut lines, &self.status());
         match self.losses() {
             0 => {}
-            1 => comment(&mut lines, "WARNING: 1 statement loses data; see its comment \"data loss\"."),
+            1 => comment(&mut lines, "WARNING: 1 statement loses data; see its \"data loss\" comment."),
             many => {
-                comment(&mut lines, &format!("WARNING: {many} statements lose data; see the comments \"data loss\"."))
+                comment(&mut lines, &format!("WARNING: {many} statements lose data; see the \"data loss\" comments."))
             }
         }
         lines.push(String::new());
         if self.running().next().is_some() {
-            // It goes to a program that may have been given another database.
-            let refusal = format!("this is for the database {}", database.replace('%', "%%"));
+            // psql may be connected to another database.
+            let refusal = format!("this repair plan is for database {}", database.replace('%', "%%"));
             let guard = format!(
                 "BEGIN IF pg_catalog.current_database() <> {} THEN RAISE EXCEPTION {}; END IF; END",
                 Literal(database),
@@ -61,22 +49,23 @@ impl Plan {
             lines.push(format!("DO {};", Literal(&guard)));
             lines.push(String::new());
         }
-        let (ahead, others): (Vec<&Statement>, Vec<&Statement>) = self.running().partition(|statement| statement.ahead);
+        let (ahead, others): (Vec<&Statement>, Vec<&Statement>) =
+            self.running().partition(|statement| statement.before_transaction);
         if !ahead.is_empty() {
-            comment(&mut lines, "What uses a new label must not be in the transaction that adds it.");
+            comment(&mut lines, "A new enum label can be used only after the transaction that adds it commits.");
             ahead.iter().for_each(|statement| run(&mut lines, statement));
             lines.push(String::new());
         }
         if !others.is_empty() {
             lines.push("BEGIN;".to_owned());
-            // Others would queue up behind one that waits.
+            // Other sessions queue behind a statement that waits for a lock.
             lines.push("SET LOCAL lock_timeout TO '2s';".to_owned());
-            // For functions that a check or an index calls; the statements themselves name all in full.
+            // For functions that a check or an index calls. The statements themselves use qualified names.
             lines.push(about.path.to_owned());
-            // Functions are made before what they read, and do not find it on the path anyway.
+            // Functions are created before the tables that they read.
             lines.push("SET LOCAL check_function_bodies TO off;".to_owned());
             if self.losses() > 0 || others.iter().any(|statement| statement.restores.is_some()) {
-                // A copy without the rows that a policy hides would lose them.
+                // A policy would hide rows from the copy, and they would be lost.
                 lines.push("SET LOCAL row_security TO off;".to_owned());
             }
             lines.push(String::new());
@@ -84,62 +73,82 @@ impl Plan {
             lines.push(String::new());
             lines.push("COMMIT;".to_owned());
         }
-        self.what_is_left(&mut lines, own_name);
+        self.add_remaining(&mut lines, own_name);
         while lines.last().is_some_and(String::is_empty) {
             lines.pop();
         }
-        // Names and definitions may hold any character.
+        // Names and definitions may contain any character.
         lines.into_iter().map(|line| printable(&line).into_owned()).collect()
     }
 
-    /// How many of the statements that run lose data.
+    /// What is known about the plan as a whole, in one sentence or two.
+    fn status(&self) -> String {
+        match &self.verification {
+            _ if self.running().next().is_none() => {
+                "No statement runs: each is a comment that needs a decision.".to_owned()
+            }
+            Verification::Done if self.remaining.is_empty() => {
+                "Verified in a transaction that was rolled back. No differences remain.".to_owned()
+            }
+            Verification::Done => {
+                "Verified in a transaction that was rolled back. The differences at the end remain.".to_owned()
+            }
+            Verification::Skipped => "Not verified.".to_owned(),
+            Verification::Blocked(sql) => {
+                let first = sql.lines().next().unwrap_or_default();
+                format!("Not verified: another session holds a lock that this statement needs: {first}")
+            }
+        }
+    }
+
+    /// The number of statements that run and lose data.
     pub fn losses(&self) -> usize {
         self.running().filter(|statement| statement.data_loss.is_some()).count()
     }
 
-    fn what_is_left(&self, lines: &mut Vec<String>, own_name: &str) {
-        let mut told: Vec<&Statement> = Vec::new();
+    fn add_remaining(&self, lines: &mut Vec<String>, own_name: &str) {
+        let mut listed: Vec<&Statement> = Vec::new();
         for statement in self.statements.iter().filter(|statement| !statement.runs()) {
-            if told.iter().any(|other| other.why == statement.why && other.mends == statement.mends) {
+            if listed.iter().any(|other| other.reason == statement.reason && other.repairs == statement.repairs) {
                 continue;
             }
             if lines.last().is_some_and(|line| !line.is_empty()) {
                 lines.push(String::new());
             }
-            for difference in self.left.iter().filter(|difference| statement.is_for(difference)) {
-                comment(lines, &format!("Left: {}", difference.in_short(own_name)));
+            for difference in self.remaining.iter().filter(|difference| statement.is_for(difference)) {
+                comment(lines, &format!("Remaining: {}", difference.summary(own_name)));
             }
-            comment(lines, &format!("Not run: {}.", statement.why.as_deref().unwrap_or_default()));
-            let same = |other: &&Statement| other.why == statement.why && other.mends == statement.mends;
+            comment(lines, &format!("Not run: {}.", statement.reason.as_deref().unwrap_or_default()));
+            let same = |other: &&Statement| other.reason == statement.reason && other.repairs == statement.repairs;
             for other in self.statements.iter().filter(same) {
                 comment(lines, &format!("{};", other.sql));
             }
-            told.push(statement);
+            listed.push(statement);
         }
-        for difference in self.left_without_statement() {
+        for difference in self.remaining_without_statement() {
             if lines.last().is_some_and(|line| !line.is_empty()) {
                 lines.push(String::new());
             }
-            comment(lines, &format!("Left: {}", difference.in_short(own_name)));
-            comment(lines, "Not mended: there is no statement for this.");
+            comment(lines, &format!("Remaining: {}", difference.summary(own_name)));
+            comment(lines, "Not repaired: PostgreSQL has no statement for this change.");
         }
     }
 }
 
 fn run(lines: &mut Vec<String>, statement: &Statement) {
-    if statement.untried {
-        comment(lines, "Not tried: it uses a new label.");
+    if statement.unverified {
+        comment(lines, "Not verified: uses a new enum label.");
     }
     if let Some(loss) = &statement.data_loss {
         comment(lines, &format!("data loss: {loss}"));
     }
     if let Some(assumption) = &statement.assumption {
-        comment(lines, &format!("assumed: {assumption}"));
+        comment(lines, &format!("assumption: {assumption}"));
     }
     lines.push(format!("{};", statement.sql));
 }
 
-/// A comment ends with its line, and a carriage return ends a line.
+/// Adds a comment line for each line of a text. A carriage return ends a line, too.
 fn comment(lines: &mut Vec<String>, text: &str) {
     lines.extend(text.split(['\n', '\r']).map(|line| format!("-- {line}").trim_end().to_owned()));
 }

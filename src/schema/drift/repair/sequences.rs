@@ -8,32 +8,32 @@ use crate::schema::structure::{Identity, Object, ObjectKind as Kind};
 
 impl Builder<'_> {
     pub(super) fn create_sequence(&mut self, sequence: &Object) {
-        let name = self.whole(&sequence.identity.name);
-        // That of an identity column comes with the column.
+        let name = self.qualified(&sequence.identity.name);
+        // The sequence of an identity column is created with the column.
         if sequence.is("identity") {
             let Some((table, column)) = owning(sequence) else { return };
             let column = Identity { kind: Kind::Column, on: Some(table), name: column };
-            return self.attach(&column);
+            return self.credit(&column);
         }
         let unlogged = if sequence.is("unlogged") { "UNLOGGED " } else { "" };
         let sql = format!("CREATE {unlogged}SEQUENCE {name}{}", type_of(sequence) + &options(sequence));
-        self.make(Phase::Sequence, &name, sql);
-        self.dress(sequence);
+        self.add_creating(Phase::Sequence, &name, sql);
+        self.add_owner_grants_comment(sequence);
         if sequence.facts.contains_key("owned_by") {
             self.alter_sequence(sequence, "owned_by");
         }
         if let Some((table, column)) = owning(sequence) {
             let holder = Identity { kind: Kind::Column, on: Some(table.clone()), name: column.clone() };
             if self.actual.objects.contains_key(&holder) {
-                let (table, column) = (self.whole(&table), ident(&column));
-                self.go_on_from(&name, &table, &column);
+                let (table, column) = (self.qualified(&table), ident(&column));
+                self.continue_after(&name, &table, &column);
             }
         }
     }
 
-    /// A new sequence goes on behind the numbers that are taken.
-    pub(super) fn go_on_from(&mut self, sequence: &str, table: &str, column: &str) {
-        self.run(
+    /// Sets a new sequence to the largest value of its column.
+    pub(super) fn continue_after(&mut self, sequence: &str, table: &str, column: &str) {
+        self.add(
             Phase::OwnedBy,
             format!(
                 "SELECT pg_catalog.setval({}, max({column})) FROM {table} HAVING max({column}) IS NOT NULL",
@@ -43,33 +43,33 @@ impl Builder<'_> {
     }
 
     pub(super) fn alter_sequence(&mut self, sequence: &Object, fact: &str) {
-        let name = self.whole(&sequence.identity.name);
+        let name = self.qualified(&sequence.identity.name);
         match fact {
             "type" | "start" | "increment" | "minimum" | "maximum" | "cache" | "cycle" => {
                 let kind = if sequence.is("identity") { String::new() } else { type_of(sequence) };
                 let cycle = if sequence.is("cycle") { "" } else { " NO CYCLE" };
-                self.run(Phase::Sequence, format!("ALTER SEQUENCE {name}{kind}{}{cycle}", options(sequence)));
+                self.add(Phase::Sequence, format!("ALTER SEQUENCE {name}{kind}{}{cycle}", options(sequence)));
             }
-            // With the column that is an identity, or no longer one.
+            // Changes with the identity of the column.
             "owned_by" | "identity" if self.differs(&sequence.identity, "identity") => {
                 if let Some((table, column)) = owning(sequence) {
-                    self.attach(&Identity { kind: Kind::Column, on: Some(table), name: column });
+                    self.credit(&Identity { kind: Kind::Column, on: Some(table), name: column });
                 }
             }
             "owned_by" => {
                 let owner = match (sequence.text(fact), owning(sequence)) {
                     (None, _) => "NONE".to_owned(),
-                    (Some(_), Some((table, column))) => format!("{}.{}", self.whole(&table), ident(&column)),
+                    (Some(_), Some((table, column))) => format!("{}.{}", self.qualified(&table), ident(&column)),
                     (Some(elsewhere), None) => elsewhere.to_owned(),
                 };
-                self.run(Phase::OwnedBy, format!("ALTER SEQUENCE {name} OWNED BY {owner}"));
+                self.add(Phase::OwnedBy, format!("ALTER SEQUENCE {name} OWNED BY {owner}"));
             }
             "unlogged" if sequence.is(fact) => {
-                let loss = format!("the current value of the sequence {name}, should the server crash");
+                let loss = format!("the current value of sequence {name} if the server crashes");
                 let sql = format!("ALTER SEQUENCE {name} SET UNLOGGED");
-                self.lose(Phase::Sequence, sql, "a crash of the server would set it back", loss);
+                self.add_lossy(Phase::Sequence, sql, "a server crash would reset its value", loss);
             }
-            "unlogged" => self.run(Phase::Sequence, format!("ALTER SEQUENCE {name} SET LOGGED")),
+            "unlogged" => self.add(Phase::Sequence, format!("ALTER SEQUENCE {name} SET LOGGED")),
             _ => {}
         }
     }
@@ -79,7 +79,7 @@ fn type_of(sequence: &Object) -> String {
     format!(" AS {}", sequence.text("type").unwrap_or("bigint"))
 }
 
-/// What a sequence counts by, from where and to where.
+/// The options of a sequence except its type.
 pub(super) fn options(sequence: &Object) -> String {
     let words = [
         ("start", "START WITH"),

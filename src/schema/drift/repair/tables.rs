@@ -6,24 +6,24 @@ use super::common::{columns_in, is_inherited, owning};
 use super::text::{change_of_options, ident, list, literal};
 use crate::schema::structure::{Identity, Object, ObjectKind as Kind};
 
-/// What a new table gets by statements of its own.
+/// The facts of a new table that separate statements set.
 const SET_LATER: [&str; 3] = ["replica_identity", "row_security", "force_row_security"];
 
 impl Builder<'_> {
     pub(super) fn create_table(&mut self, table: &Object) {
         let name = &table.identity.name;
-        let whole = self.whole(name);
-        self.make(Phase::Table, &whole, self.table_as_created(table));
+        let qualified = self.qualified(name);
+        self.add_creating(Phase::Table, &qualified, self.create_table_sql(table));
         self.restore_rows(table);
-        self.dress(table);
+        self.add_owner_grants_comment(table);
         for fact in SET_LATER {
             if table.facts.get(fact).is_some_and(|value| *value != serde_json::Value::Bool(false)) {
                 self.alter_table(table, fact);
             }
         }
         for column in self.columns_of(name) {
-            self.dress_column(&column);
-            self.begin(&column.identity);
+            self.add_column_properties(&column);
+            self.begin_creation(&column.identity);
         }
         let sequences: Vec<Identity> = self
             .expected
@@ -56,7 +56,7 @@ impl Builder<'_> {
         columns_in(&self.expected, table).into_iter().cloned().collect()
     }
 
-    fn table_as_created(&self, table: &Object) -> String {
+    fn create_table_sql(&self, table: &Object) -> String {
         let columns: Vec<String> = self
             .columns_of(&table.identity.name)
             .iter()
@@ -72,7 +72,7 @@ impl Builder<'_> {
             (_, true) => "UNLOGGED TABLE",
             (_, false) => "TABLE",
         };
-        let mut sql = format!("CREATE {word} {}", self.whole(&table.identity.name));
+        let mut sql = format!("CREATE {word} {}", self.qualified(&table.identity.name));
         match (table.text("of_type"), table.text("inherits"), table.text("partition_bound")) {
             (_, Some(parent), Some(bound)) => sql += &format!(" PARTITION OF {parent} {bound}"),
             (_, Some(parents), None) => sql += &format!("{columns} INHERITS ({parents})"),
@@ -101,25 +101,25 @@ impl Builder<'_> {
 
     pub(super) fn alter_table(&mut self, table: &Object, fact: &str) {
         let identity = &table.identity;
-        let there = self.there(identity);
-        let alter = format!("ALTER {} {}", self.table_word(identity), self.whole(&identity.name));
-        let unlogged = format!("the rows of {}, should the server crash", ident(&identity.name));
-        let mut run = |change: &str| self.run(Phase::Alter, format!("{alter} {change}"));
+        let actual = self.actual_object(identity);
+        let alter = format!("ALTER {} {}", self.table_keyword(identity), self.qualified(&identity.name));
+        let unlogged = format!("the rows of {} if the server crashes", ident(&identity.name));
+        let mut run = |change: &str| self.add(Phase::Alter, format!("{alter} {change}"));
         match fact {
             "unlogged" if table.is(fact) => {
                 let sql = format!("{alter} SET UNLOGGED");
-                self.lose(Phase::Alter, sql, "its rows would not outlive a crash of the server", unlogged);
+                self.add_lossy(Phase::Alter, sql, "a server crash would delete its rows", unlogged);
             }
             "unlogged" => run("SET LOGGED"),
             "access_method" => run(&format!("SET ACCESS METHOD {}", ident(table.text(fact).unwrap_or("heap")))),
             "tablespace" => run(&format!("SET TABLESPACE {}", ident(table.text(fact).unwrap_or("pg_default")))),
             "options" | "toast_options" => {
                 let prefix = if fact == "options" { "" } else { "toast." };
-                let from = there.map(|there| list(there, fact)).unwrap_or_default();
+                let from = actual.map(|actual| list(actual, fact)).unwrap_or_default();
                 let (set, reset) = change_of_options(&from, &list(table, fact), prefix);
                 for (word, options) in [("SET", set), ("RESET", reset)] {
                     if !options.is_empty() {
-                        self.run(Phase::Alter, format!("{alter} {word} ({options})"));
+                        self.add(Phase::Alter, format!("{alter} {word} ({options})"));
                     }
                 }
             }
@@ -134,38 +134,38 @@ impl Builder<'_> {
             },
             "inherits" | "partition_bound" => self.alter_parents(table, &alter),
             "foreign_options" => {
-                let from = there.map(|there| list(there, fact)).unwrap_or_default();
+                let from = actual.map(|actual| list(actual, fact)).unwrap_or_default();
                 let changes = foreign_options(&from, &list(table, fact));
-                self.run(Phase::Alter, format!("{alter} OPTIONS ({changes})"));
+                self.add(Phase::Alter, format!("{alter} OPTIONS ({changes})"));
             }
             _ => {}
         }
     }
 
     fn alter_parents(&mut self, table: &Object, alter: &str) {
-        let Some(there) = self.there(&table.identity) else { return };
-        let whole = self.whole(&table.identity.name);
+        let Some(actual) = self.actual_object(&table.identity) else { return };
+        let qualified = self.qualified(&table.identity.name);
         let group = self.new_group();
         let object = table.identity.clone();
-        self.grouped(Some(group), &object, |builder| {
-            match (there.text("inherits"), there.text("partition_bound")) {
+        self.in_group(Some(group), &object, |builder| {
+            match (actual.text("inherits"), actual.text("partition_bound")) {
                 (Some(parent), Some(_)) => {
-                    builder.run(Phase::Alter, format!("ALTER TABLE {parent} DETACH PARTITION {whole}"));
+                    builder.add(Phase::Alter, format!("ALTER TABLE {parent} DETACH PARTITION {qualified}"));
                 }
                 (Some(parents), None) => {
                     for parent in parents.split(", ") {
-                        builder.run(Phase::Alter, format!("{alter} NO INHERIT {parent}"));
+                        builder.add(Phase::Alter, format!("{alter} NO INHERIT {parent}"));
                     }
                 }
                 (None, _) => {}
             }
             match (table.text("inherits"), table.text("partition_bound")) {
                 (Some(parent), Some(bound)) => {
-                    builder.run(Phase::Owner, format!("ALTER TABLE {parent} ATTACH PARTITION {whole} {bound}"));
+                    builder.add(Phase::Owner, format!("ALTER TABLE {parent} ATTACH PARTITION {qualified} {bound}"));
                 }
                 (Some(parents), None) => {
                     for parent in parents.split(", ") {
-                        builder.run(Phase::Owner, format!("{alter} INHERIT {parent}"));
+                        builder.add(Phase::Owner, format!("{alter} INHERIT {parent}"));
                     }
                 }
                 (None, _) => {}
@@ -173,10 +173,10 @@ impl Builder<'_> {
         });
     }
 
-    /// What tells a table's rows apart for replicas, be it by an index.
+    /// Sets the replica identity of a table.
     pub(super) fn replica_identity(&mut self, table: &str) {
         let holder = Identity { kind: Kind::Table, on: None, name: table.to_owned() };
-        let Some(object) = self.wanted(&holder) else { return };
+        let Some(object) = self.expected_object(&holder) else { return };
         let of_index = self
             .expected
             .children(table)
@@ -188,11 +188,11 @@ impl Builder<'_> {
             Some(_) => of_index.unwrap_or_else(|| "NOTHING".to_owned()),
             None => "DEFAULT".to_owned(),
         };
-        self.run(Phase::Setting, format!("ALTER TABLE {} REPLICA IDENTITY {identity}", self.whole(table)));
+        self.add(Phase::Setting, format!("ALTER TABLE {} REPLICA IDENTITY {identity}", self.qualified(table)));
     }
 }
 
-/// What brings the options of something foreign from one list to another.
+/// The `OPTIONS` clause that changes one list of foreign-data options to another.
 pub(super) fn foreign_options(from: &[&str], to: &[&str]) -> String {
     fn split<'a>(options: &[&'a str]) -> Vec<(&'a str, &'a str)> {
         options.iter().filter_map(|option| option.split_once('=')).collect()

@@ -1,4 +1,4 @@
-//! Names, and what stands in the catalog's texts.
+//! Identifiers, and the texts of facts.
 
 use serde_json::Value;
 
@@ -6,9 +6,9 @@ use crate::model::TenantName;
 use crate::schema::structure::Object;
 use crate::sql::quote::{Identifier, Literal};
 
-/// An identifier, in quotes only where it needs them.
+/// An identifier, quoted if necessary.
 pub(super) fn ident(name: &str) -> String {
-    // Whatever may be a tenant's name needs quotes for its case alone.
+    // A valid tenant name needs quotes only for upper-case letters.
     match name.parse::<TenantName>().is_ok() && !name.contains(|c: char| c.is_ascii_uppercase()) {
         true => name.to_owned(),
         false => Identifier::of_object(name).to_string(),
@@ -20,7 +20,7 @@ pub(super) fn literal(text: &str) -> String {
     Literal(text).to_string()
 }
 
-/// Whether a text has a name in it, whole: `acme.users` is not in `acme.users_id_seq`.
+/// Whether a text contains a whole name: `acme.users` is not in `acme.users_id_seq`.
 pub(super) fn mentions(text: &str, name: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || "_$\"".contains(c);
     text.match_indices(name).any(|(at, _)| {
@@ -31,7 +31,7 @@ pub(super) fn mentions(text: &str, name: &str) -> bool {
     })
 }
 
-/// Whether a text has a name in it as a word, behind a dot or not.
+/// Whether a text contains a name as a word, qualified or not.
 pub(super) fn has_word(text: &str, word: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || "_$".contains(c);
     text.match_indices(word).any(|(at, _)| {
@@ -40,8 +40,8 @@ pub(super) fn has_word(text: &str, word: &str) -> bool {
     })
 }
 
-/// All that the catalog says of an object, as one text.
-pub(super) fn whole(object: &Object) -> String {
+/// All facts of an object except its comment, as one text.
+pub(super) fn full_text(object: &Object) -> String {
     fn add(value: &Value, text: &mut String) {
         match value {
             Value::String(part) => {
@@ -69,7 +69,7 @@ pub(super) fn number(object: &Object, fact: &str) -> Option<i64> {
     object.facts.get(fact).and_then(Value::as_i64)
 }
 
-/// Options as the catalog has them, `name=value`, as SQL has them; `prefix` stands before each name.
+/// Converts options from `name=value` to SQL, with `prefix` before each name.
 pub(super) fn options(list: &[&str], prefix: &str) -> String {
     let options = list.iter().map(|option| match option.split_once('=') {
         Some((name, value)) => format!("{prefix}{name}={}", literal(value)),
@@ -78,17 +78,18 @@ pub(super) fn options(list: &[&str], prefix: &str) -> String {
     options.collect::<Vec<_>>().join(", ")
 }
 
-/// What brings options from one list to another: what is set, and the names of what is reset.
+/// The change of one list of options to another: the options to set, and the names to reset.
 pub(super) fn change_of_options(from: &[&str], to: &[&str], prefix: &str) -> (String, String) {
     let name = |option: &&str| option.split('=').next().unwrap_or_default().to_owned();
-    let kept: Vec<String> = to.iter().map(name).collect();
+    let saved: Vec<String> = to.iter().map(name).collect();
     let set: Vec<&str> = to.iter().copied().filter(|option| !from.contains(option)).collect();
     let reset: Vec<String> =
-        from.iter().map(name).filter(|name| !kept.contains(name)).map(|name| format!("{prefix}{name}")).collect();
+        from.iter().map(name).filter(|name| !saved.contains(name)).map(|name| format!("{prefix}{name}")).collect();
     (options(&set, prefix), reset.join(", "))
 }
 
-/// Takes a text like `function acme.f, result integer, hashes` apart. The keys come in this order, each at most once.
+/// Splits a text such as `function acme.f, result integer, hashes` into fields. The keys occur in the order of `keys`, each
+/// at most once.
 pub(super) fn fields<'a>(text: &'a str, keys: &[&'static str]) -> Vec<(&'static str, &'a str)> {
     let mut found: Vec<(&'static str, usize, usize)> = Vec::new();
     let mut from = 0;
@@ -117,8 +118,7 @@ pub(super) fn fields<'a>(text: &'a str, keys: &[&'static str]) -> Vec<(&'static 
         .collect()
 }
 
-/// The keys whose values are functions with the types of their arguments. Statements that create something of a function
-/// want its name alone.
+/// The keys whose values are functions with argument types. The statements need only the functions' names.
 const FUNCTIONS: [&str; 28] = [
     "end",
     "function",
@@ -150,12 +150,12 @@ const FUNCTIONS: [&str; 28] = [
     "lexize",
 ];
 
-/// The value of a key of [`fields`].
+/// The value of a key in the result of [`fields`].
 pub(super) fn field<'a>(fields: &[(&'static str, &'a str)], key: &str) -> Option<&'a str> {
     fields.iter().find(|(name, _)| *name == key).map(|(_, value)| *value)
 }
 
-/// The parts of a name with dots in it, without their quotes.
+/// The parts of a qualified name, without quotes.
 pub(super) fn parts(name: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let (mut quoted, mut chars) = (false, name.chars().peekable());

@@ -30,7 +30,7 @@ const BASE_KEYS: [&str; 18] = [
 impl Builder<'_> {
     pub(super) fn create_type(&mut self, object: &Object) {
         let identity = &object.identity;
-        let name = self.whole(&identity.name);
+        let name = self.qualified(&identity.name);
         let sql = match identity.kind {
             Kind::Enum => {
                 let labels: Vec<String> = list(object, "labels").into_iter().map(literal).collect();
@@ -59,7 +59,7 @@ impl Builder<'_> {
                 attributes.sort_by_key(|attribute| number(attribute, "position"));
                 let lines: Vec<String> = attributes.iter().map(attribute).collect();
                 for attribute in &attributes {
-                    self.begin(&attribute.identity);
+                    self.begin_creation(&attribute.identity);
                     if attribute.facts.contains_key("comment") {
                         self.comment(attribute);
                     }
@@ -72,111 +72,115 @@ impl Builder<'_> {
             },
             _ => return self.create_base_type(object),
         };
-        self.make(Phase::Type, name, sql);
-        self.dress(object);
+        self.add_creating(Phase::Type, name, sql);
+        self.add_owner_grants_comment(object);
         if identity.kind == Kind::Domain {
             self.create_children(&identity.name, Kind::DomainConstraint);
         }
     }
 
-    /// Adds the labels that are missing, where those that are there are in their order.
+    /// Adds the missing labels, if the existing ones are in order.
     pub(super) fn alter_enum(&mut self, object: &Object) {
-        let Some(there) = self.there(&object.identity) else { return };
-        let (wanted, mut labels) = (list(object, "labels"), list(there, "labels"));
-        let name = self.whole(&object.identity.name);
-        let extra: Vec<&str> = labels.iter().copied().filter(|label| !wanted.contains(label)).collect();
-        let common: Vec<&str> = labels.iter().copied().filter(|label| wanted.contains(label)).collect();
-        let in_order = common.iter().copied().eq(wanted.iter().copied().filter(|label| common.contains(label)));
-        if in_order && (extra.is_empty() || !self.allow_data_loss) {
-            for (index, label) in wanted.iter().enumerate().filter(|(_, label)| !common.contains(label)) {
-                let before = index.checked_sub(1).map(|index| wanted[index]);
-                // Those before it are there by now.
+        let Some(actual) = self.actual_object(&object.identity) else { return };
+        let (expected, mut labels) = (list(object, "labels"), list(actual, "labels"));
+        let name = self.qualified(&object.identity.name);
+        let extra: Vec<&str> = labels.iter().copied().filter(|label| !expected.contains(label)).collect();
+        let common: Vec<&str> = labels.iter().copied().filter(|label| expected.contains(label)).collect();
+        let ordered = common.iter().copied().eq(expected.iter().copied().filter(|label| common.contains(label)));
+        if ordered && (extra.is_empty() || !self.allow_data_loss) {
+            for (index, label) in expected.iter().enumerate().filter(|(_, label)| !common.contains(label)) {
+                let before = index.checked_sub(1).map(|index| expected[index]);
+                // The labels before it exist by then.
                 let place = match before {
                     Some(before) => format!("AFTER {}", literal(before)),
                     None => format!("BEFORE {}", literal(labels.first().copied().unwrap_or_default())),
                 };
                 let place = if labels.is_empty() { String::new() } else { format!(" {place}") };
-                self.run(Phase::Ahead, format!("ALTER TYPE {name} ADD VALUE IF NOT EXISTS {}{place}", literal(label)));
+                self.add(
+                    Phase::BeforeTransaction,
+                    format!("ALTER TYPE {name} ADD VALUE IF NOT EXISTS {}{place}", literal(label)),
+                );
                 labels.push(label);
             }
         }
-        if self.allow_data_loss && (!extra.is_empty() || !in_order) {
-            // A type that cannot be changed is created again.
-            return self.rename_label(&name, &wanted, &list(there, "labels"));
+        if self.allow_data_loss && (!extra.is_empty() || !ordered) {
+            // An enum with unexpected or misplaced labels is recreated.
+            return self.rename_label(&name, &expected, &list(actual, "labels"));
         }
         for label in &extra {
-            let other = wanted.iter().find(|label| !common.contains(label)).filter(|_| extra.len() == 1);
+            let other = expected.iter().find(|label| !common.contains(label)).filter(|_| extra.len() == 1);
             let to = other.map_or_else(|| "…".to_owned(), |label| literal(label));
-            self.leave(
+            self.suggest(
                 format!("ALTER TYPE {name} RENAME VALUE {} TO {to}", literal(label)),
-                "a label cannot be removed; if it is only called differently, rename it, or make the type anew and cast \
-                 the columns to it",
+                "PostgreSQL cannot remove a label; if the label was renamed, rename it back, or create the type again and \
+                 cast the columns to it",
             );
         }
-        if !in_order {
-            let labels: Vec<String> = wanted.into_iter().map(literal).collect();
-            self.leave(
+        if !ordered {
+            let labels: Vec<String> = expected.into_iter().map(literal).collect();
+            self.suggest(
                 format!("CREATE TYPE {name} AS ENUM ({})", labels.join(", ")),
-                "the order of labels cannot be changed; rename the type, make it anew like this, cast the columns to it \
-                 and drop the old one",
+                "PostgreSQL cannot change the order of labels; rename the type, create it again like this, cast the \
+                 columns to it and drop the old type",
             );
         }
     }
 
-    /// Renames the only label that is extra where the only one that is missing has its place.
-    fn rename_label(&mut self, name: &str, wanted: &[&str], there: &[&str]) {
-        let differing: Vec<(&&str, &&str)> = there.iter().zip(wanted).filter(|(old, new)| old != new).collect();
+    /// Renames the only label that differs, if its position is the same.
+    fn rename_label(&mut self, name: &str, expected: &[&str], actual: &[&str]) {
+        let differing: Vec<(&&str, &&str)> = actual.iter().zip(expected).filter(|(old, new)| old != new).collect();
         let [(old, new)] = differing[..] else { return };
-        if wanted.len() != there.len() || wanted.contains(old) || there.contains(new) {
+        if expected.len() != actual.len() || expected.contains(old) || actual.contains(new) {
             return;
         }
         let sql = format!("ALTER TYPE {name} RENAME VALUE {} TO {}", literal(old), literal(new));
-        self.run(Phase::Type, &sql);
-        let assumption = format!("the label {} is {} under another name", literal(old), literal(new));
-        self.added(&sql, |statement| statement.assumption = Some(assumption));
+        self.add(Phase::Type, &sql);
+        let assumption = format!("label {} was renamed to {}", literal(new), literal(old));
+        self.update_statement(&sql, |statement| statement.assumption = Some(assumption));
     }
 
     /// Creates a base type. Its functions need the shell type, and the complete type needs its functions.
     fn create_base_type(&mut self, object: &Object) {
-        let name = self.whole(&object.identity.name);
-        self.run(Phase::Schema, format!("CREATE TYPE {name}"));
+        let name = self.qualified(&object.identity.name);
+        self.add(Phase::Schema, format!("CREATE TYPE {name}"));
         self.complete_base_type(object);
-        self.dress(object);
+        self.add_owner_grants_comment(object);
     }
 
-    /// Makes a shell type complete.
+    /// Completes a shell type.
     fn complete_base_type(&mut self, object: &Object) {
-        let name = self.whole(&object.identity.name);
+        let name = self.qualified(&object.identity.name);
         let definition = fields(object.text("base").unwrap_or_default(), &BASE_KEYS);
         if field(&definition, "shell").is_none() {
             let options: Vec<String> = definition.iter().map(|(key, value)| base_option(key, value)).collect();
-            self.make(Phase::Operator, &name, format!("CREATE TYPE {name} ({})", options.join(", ")));
+            self.add_creating(Phase::Operator, &name, format!("CREATE TYPE {name} ({})", options.join(", ")));
         }
     }
 
-    /// Changes what can be changed of a base type: its optional functions and its storage.
+    /// Changes the optional functions and the storage of a base type; PostgreSQL can change nothing else.
     pub(super) fn alter_base_type(&mut self, object: &Object) {
         const CHANGED: [&str; 7] = ["receive", "send", "typmod_in", "typmod_out", "analyze", "subscript", "storage"];
-        let Some(there) = self.there(&object.identity).and_then(|there| there.text("base")) else { return };
-        let (wanted, there) = (fields(object.text("base").unwrap_or_default(), &BASE_KEYS), fields(there, &BASE_KEYS));
-        if field(&there, "shell").is_some() {
+        let Some(actual) = self.actual_object(&object.identity).and_then(|actual| actual.text("base")) else { return };
+        let (expected, actual) =
+            (fields(object.text("base").unwrap_or_default(), &BASE_KEYS), fields(actual, &BASE_KEYS));
+        if field(&actual, "shell").is_some() {
             return self.complete_base_type(object);
         }
-        let changed = CHANGED.iter().filter(|key| field(&wanted, key) != field(&there, key));
+        let changed = CHANGED.iter().filter(|key| field(&expected, key) != field(&actual, key));
         let options: Vec<String> = changed
-            .map(|key| match field(&wanted, key) {
+            .map(|key| match field(&expected, key) {
                 Some(value) => base_option(key, value),
                 None => format!("{} = NONE", key.to_uppercase()),
             })
             .collect();
         if !options.is_empty() {
-            let name = self.whole(&object.identity.name);
-            self.run(Phase::Operator, format!("ALTER TYPE {name} SET ({})", options.join(", ")));
+            let name = self.qualified(&object.identity.name);
+            self.add(Phase::Operator, format!("ALTER TYPE {name} SET ({})", options.join(", ")));
         }
     }
 
     pub(super) fn alter_domain(&mut self, domain: &Object, fact: &str) {
-        let alter = format!("ALTER DOMAIN {}", self.whole(&domain.identity.name));
+        let alter = format!("ALTER DOMAIN {}", self.qualified(&domain.identity.name));
         let change = match (fact, domain.text(fact)) {
             ("default", Some(default)) => format!("SET DEFAULT {default}"),
             ("default", None) => "DROP DEFAULT".to_owned(),
@@ -184,46 +188,46 @@ impl Builder<'_> {
             ("not_null", _) => "DROP NOT NULL".to_owned(),
             _ => return,
         };
-        self.run(Phase::Type, format!("{alter} {change}"));
+        self.add(Phase::Type, format!("{alter} {change}"));
     }
 
     pub(super) fn add_domain_constraint(&mut self, constraint: &Object) {
-        let Some(domain) = constraint.identity.on.as_deref().map(|on| self.whole(on)) else { return };
+        let Some(domain) = constraint.identity.on.as_deref().map(|on| self.qualified(on)) else { return };
         let name = ident(&constraint.identity.name);
         let not_valid = if constraint.is("validated") { "" } else { " NOT VALID" };
         let definition = constraint.text("definition").unwrap_or_default();
-        self.run(Phase::Constraint, format!("ALTER DOMAIN {domain} ADD CONSTRAINT {name} {definition}{not_valid}"));
+        self.add(Phase::Constraint, format!("ALTER DOMAIN {domain} ADD CONSTRAINT {name} {definition}{not_valid}"));
         if constraint.facts.contains_key("comment") {
             self.comment(constraint);
         }
     }
 
     pub(super) fn alter_domain_constraint(&mut self, constraint: &Object, fact: &str) {
-        let Some(domain) = constraint.identity.on.as_deref().map(|on| self.whole(on)) else { return };
+        let Some(domain) = constraint.identity.on.as_deref().map(|on| self.qualified(on)) else { return };
         if fact == "validated" && constraint.is(fact) {
             let name = ident(&constraint.identity.name);
-            self.run(Phase::Constraint, format!("ALTER DOMAIN {domain} VALIDATE CONSTRAINT {name}"));
+            self.add(Phase::Constraint, format!("ALTER DOMAIN {domain} VALIDATE CONSTRAINT {name}"));
         }
     }
 
     pub(super) fn add_attribute(&mut self, object: &Object) {
-        let Some(name) = object.identity.on.as_deref().map(|on| self.whole(on)) else { return };
-        self.run(Phase::Type, format!("ALTER TYPE {name} ADD ATTRIBUTE {}", attribute(object)));
+        let Some(name) = object.identity.on.as_deref().map(|on| self.qualified(on)) else { return };
+        self.add(Phase::Type, format!("ALTER TYPE {name} ADD ATTRIBUTE {}", attribute(object)));
         if object.facts.contains_key("comment") {
             self.comment(object);
         }
     }
 
-    /// The server refuses it where a column has the type, so that nothing can be lost.
+    /// The server refuses this while a column has the type, so no data can be lost.
     pub(super) fn alter_attribute(&mut self, object: &Object) {
-        let Some(name) = object.identity.on.as_deref().map(|on| self.whole(on)) else { return };
+        let Some(name) = object.identity.on.as_deref().map(|on| self.qualified(on)) else { return };
         let attribute = attribute(object);
         let (label, kind) = attribute.split_at(ident(&object.identity.name).len());
-        self.run(Phase::Type, format!("ALTER TYPE {name} ALTER ATTRIBUTE {label} TYPE{kind}"));
+        self.add(Phase::Type, format!("ALTER TYPE {name} ALTER ATTRIBUTE {label} TYPE{kind}"));
     }
 }
 
-/// A property of a base type as `CREATE TYPE` and `ALTER TYPE` take it.
+/// A property of a base type, as in `CREATE TYPE` and `ALTER TYPE`.
 fn base_option(key: &str, value: &str) -> String {
     let category;
     let value = match (key, value) {
@@ -265,7 +269,7 @@ fn attribute(object: &Object) -> String {
 fn range(object: &Object) -> Option<String> {
     const KEYS: [&str; 6] = ["subtype", "opclass", "collation", "canonical", "subtype_diff", "multirange"];
     let found = fields(object.text("range")?, &KEYS);
-    // A function that makes ranges canonical takes the type itself, which is not there yet.
+    // A canonical function takes the range type as an argument, so it cannot exist before the type.
     if field(&found, "canonical").is_some_and(|function| function != "-") {
         return None;
     }

@@ -1,4 +1,4 @@
-//! Views, and what hangs on tables and views: triggers, rules and policies.
+//! Views, and the triggers, rules and policies of tables and views.
 
 use super::Phase;
 use super::builder::Builder;
@@ -6,20 +6,20 @@ use super::text::{change_of_options, ident, list};
 use crate::schema::structure::{Identity, Object, ObjectKind as Kind};
 
 impl Builder<'_> {
-    /// Makes a view with all that belongs to it. One that is there and is not dropped before keeps that.
+    /// Creates or replaces a view, with its parts.
     pub(super) fn create_view(&mut self, view: &Object) {
         let name = view.identity.name.clone();
         self.replace_view(view);
-        self.dress(view);
+        self.add_owner_grants_comment(view);
         let columns: Vec<Object> =
             self.expected.children(&name).filter(|object| object.identity.kind == Kind::Column).cloned().collect();
         for column in columns {
-            self.begin(&column.identity);
-            self.grouped(None, &column.identity, |builder| {
+            self.begin_creation(&column.identity);
+            self.in_group(None, &column.identity, |builder| {
                 if view.identity.kind == Kind::View && column.facts.contains_key("default") {
                     builder.alter_column(&column, "default");
                 }
-                builder.dress_column(&column);
+                builder.add_column_properties(&column);
             });
         }
         for kind in [Kind::Index, Kind::Statistics, Kind::Trigger, Kind::Rule] {
@@ -28,7 +28,7 @@ impl Builder<'_> {
     }
 
     fn replace_view(&mut self, view: &Object) {
-        let name = self.whole(&view.identity.name);
+        let name = self.qualified(&view.identity.name);
         let definition = view.text("definition").unwrap_or_default().trim().trim_end_matches(';');
         let with = self.with_options(view);
         let sql = match view.identity.kind {
@@ -41,28 +41,28 @@ impl Builder<'_> {
                 format!("CREATE MATERIALIZED VIEW {name}{method}{with}{space} AS\n {definition}\n WITH DATA")
             }
         };
-        self.make(Phase::View, name, sql);
+        self.add_creating(Phase::View, name, sql);
     }
 
     pub(super) fn alter_view(&mut self, view: &Object, fact: &str) {
         let identity = &view.identity;
-        let word = self.table_word(identity);
-        let alter = format!("ALTER {word} {}", self.whole(&identity.name));
+        let word = self.table_keyword(identity);
+        let alter = format!("ALTER {word} {}", self.qualified(&identity.name));
         match fact {
-            // What cannot be replaced is made again.
+            // A view that cannot be replaced is recreated.
             "definition" | "column_order" => self.replace_view(view),
             "options" | "security_options" => {
-                let from = self.there(identity).map(|there| list(there, fact)).unwrap_or_default();
+                let from = self.actual_object(identity).map(|actual| list(actual, fact)).unwrap_or_default();
                 let (set, reset) = change_of_options(&from, &list(view, fact), "");
                 for (word, options) in [("SET", set), ("RESET", reset)] {
                     if !options.is_empty() {
-                        self.run(Phase::Setting, format!("{alter} {word} ({options})"));
+                        self.add(Phase::Setting, format!("{alter} {word} ({options})"));
                     }
                 }
             }
             "tablespace" => {
                 let space = ident(view.text(fact).unwrap_or("pg_default"));
-                self.run(Phase::Setting, format!("{alter} SET TABLESPACE {space}"));
+                self.add(Phase::Setting, format!("{alter} SET TABLESPACE {space}"));
             }
             _ => {}
         }
@@ -70,12 +70,12 @@ impl Builder<'_> {
 
     pub(super) fn create_trigger(&mut self, trigger: &Object) {
         let Some(definition) = trigger.text("definition") else { return };
-        // One of a partition comes with that of the table.
+        // The trigger of a partition is created with that of its parent.
         if trigger.is("inherited") {
             return;
         }
-        self.run(Phase::Trigger, definition.to_owned());
-        self.dress_switched(trigger);
+        self.add(Phase::Trigger, definition.to_owned());
+        self.add_firing_and_comment(trigger);
     }
 
     pub(super) fn create_rule(&mut self, rule: &Object) {
@@ -85,23 +85,23 @@ impl Builder<'_> {
             Some(rest) => format!("CREATE OR REPLACE RULE {rest}"),
             None => definition.to_owned(),
         };
-        self.run(Phase::Trigger, sql);
-        self.dress_switched(rule);
+        self.add(Phase::Trigger, sql);
+        self.add_firing_and_comment(rule);
     }
 
-    fn dress_switched(&mut self, object: &Object) {
+    fn add_firing_and_comment(&mut self, object: &Object) {
         if object.text("enabled").is_some_and(|enabled| enabled != "O") {
-            self.switch(object);
+            self.set_firing(object);
         }
         if object.facts.contains_key("comment") {
             self.comment(object);
         }
     }
 
-    /// Switches a trigger or a rule on or off.
-    pub(super) fn switch(&mut self, object: &Object) {
+    /// Enables or disables a trigger or a rule.
+    pub(super) fn set_firing(&mut self, object: &Object) {
         let identity = &object.identity;
-        let Some(on) = identity.on.as_deref().map(|on| self.whole(on)) else { return };
+        let Some(on) = identity.on.as_deref().map(|on| self.qualified(on)) else { return };
         let verb = match object.text("enabled") {
             Some("D") => "DISABLE",
             Some("R") => "ENABLE REPLICA",
@@ -109,11 +109,11 @@ impl Builder<'_> {
             _ => "ENABLE",
         };
         let word = if identity.kind == Kind::Rule { "RULE" } else { "TRIGGER" };
-        self.run(Phase::Switch, format!("ALTER TABLE {on} {verb} {word} {}", ident(&identity.name)));
+        self.add(Phase::Firing, format!("ALTER TABLE {on} {verb} {word} {}", ident(&identity.name)));
     }
 
     pub(super) fn create_policy(&mut self, policy: &Object) {
-        let Some(on) = policy.identity.on.as_deref().map(|on| self.whole(on)) else { return };
+        let Some(on) = policy.identity.on.as_deref().map(|on| self.qualified(on)) else { return };
         let mut sql = format!("CREATE POLICY {} ON {on}", ident(&policy.identity.name));
         if !policy.is("permissive") {
             sql += " AS RESTRICTIVE";
@@ -125,22 +125,22 @@ impl Builder<'_> {
                 sql += &format!(" {word} ({expression})");
             }
         }
-        self.run(Phase::Trigger, sql);
+        self.add(Phase::Trigger, sql);
         if policy.facts.contains_key("comment") {
             self.comment(policy);
         }
     }
 
-    /// Sets or takes away a label of a provider.
+    /// Sets or removes the label of a security provider.
     pub(super) fn security_label(&mut self, identity: &Identity, label: Option<&str>) {
         let Some((object, provider)) = identity.name.rsplit_once(" for ") else { return };
         let label = label.map_or("NULL".to_owned(), super::text::literal);
-        // The server calls kinds as statements do, but for these.
+        // The server's names for kinds match those in statements, with these exceptions.
         let object = match object.split_once(' ') {
             Some(("table", rest)) if rest.matches('.').count() == 0 => format!("TABLE {rest}"),
             None if object == "schema" => format!("SCHEMA {}", self.actual.own_name),
             _ => object.to_owned(),
         };
-        self.run(Phase::Comment, format!("SECURITY LABEL FOR {} ON {object} IS {label}", ident(provider)));
+        self.add(Phase::Comment, format!("SECURITY LABEL FOR {} ON {object} IS {label}", ident(provider)));
     }
 }
