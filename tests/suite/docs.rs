@@ -36,6 +36,13 @@ macro_rules! pages {
 
 pages! {
     readme: "README.md";
+    adoption: "docs/adoption.md";
+    ci: "docs/ci.md";
+    drift: "docs/drift.md";
+    getting_started: "docs/getting-started.md";
+    lint: "docs/lint.md";
+    operations: "docs/operations.md";
+    upgrading: "docs/upgrading.md";
 }
 
 /// Runs the page's commands and compares what they print with the page, or rewrites the page.
@@ -93,14 +100,16 @@ fn every_link_leads_somewhere() {
     assert_eq!(broken, [""; 0]);
 }
 
-/// The anchors of a page's headings, as GitHub makes them.
+/// The anchors of a page's headings.
 fn headings(text: &str) -> BTreeSet<String> {
-    let anchor = |line: &str| {
-        let words = line.trim_start_matches('#').trim().to_lowercase();
-        let kept = words.chars().filter(|character| character.is_alphanumeric() || " -_".contains(*character));
-        kept.map(|character| if character == ' ' { '-' } else { character }).collect()
-    };
     text.lines().filter(|line| line.starts_with('#')).map(anchor).collect()
+}
+
+/// The anchor of a heading, as GitHub makes it.
+fn anchor(line: &str) -> String {
+    let words = line.trim_start_matches('#').trim().to_lowercase();
+    let kept = words.chars().filter(|character| character.is_alphanumeric() || " -_".contains(*character));
+    kept.map(|character| if character == ' ' { '-' } else { character }).collect()
 }
 
 /// The pages of the repository.
