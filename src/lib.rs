@@ -1,8 +1,8 @@
 //! One PostgreSQL schema per tenant, and every one of them the same.
 //!
-//! This crate runs fleets of tenants: it creates their schemas, applies the same Diesel migrations to each, tells which
-//! of them are not as they should be, and drops them. It is the library of the command line `tenantry`, and gives an
-//! application that command line with its own migrations; see [`cli`].
+//! This crate manages fleets of tenants: it creates their schemas, applies the same Diesel migrations to each, finds those
+//! whose schema differs, and drops them. An application uses it through [`Tenants`]. It is also the library of the command
+//! line `tenantry`, and gives an application that command line with its own migrations; see the module `cli`.
 //!
 //! # The words
 //! A *tenant* is the customer; its *schema* is the namespace, of the same name. The *tracker* is `public.schema_tracker`,
@@ -10,22 +10,41 @@
 //! structure that the tenant migrations produce.
 //!
 //! # In an application
+//! [`Tenants`] runs an application's queries in a tenant's schema, on the application's own Diesel connection pool, and
+//! creates and migrates tenants.
+//!
 //! ```no_run
-//! use std::time::Duration;
-//! use tenantry::{Connector, Database, MigrationSet, Tenancy, embed_migrations};
+//! use diesel::prelude::*;
+//! use diesel::r2d2::{ConnectionManager, Pool};
+//! use tenantry::{Connector, Embedded, MigrationSet, Tenancy, TenantName, Tenants, embed_migrations};
 //!
-//! static MIGRATIONS: tenantry::Embedded = embed_migrations!("$CARGO_MANIFEST_DIR/migrations/tenant");
+//! static MIGRATIONS: Embedded = embed_migrations!("$CARGO_MANIFEST_DIR/migrations/tenant");
 //!
-//! fn sign_up(customer: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! diesel::table! {
+//!     users (id) { id -> BigInt, email -> Text }
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let pool = Pool::new(ConnectionManager::new(std::env::var("DATABASE_URL")?))?;
 //!     let tenancy = Tenancy::new(MigrationSet::from_embedded(&MIGRATIONS)?)?;
-//!     let url = std::env::var("DATABASE_URL")?.parse()?;
-//!     let connector = Connector::new(url, Duration::from_secs(5), |name| std::env::var(name).ok());
-//!     let mut database = Database::connect(connector, 1)?;
-//!     tenantry::create_tenant(&mut database, &tenancy, &customer.parse()?)?;
+//!     let tenants = Tenants::new(pool, Connector::from_env()?, tenancy);
+//!     tenants.migrate()?;
+//!
+//!     let acme: TenantName = "acme".parse()?;
+//!     tenants.create_if_not_exists(&acme)?;
+//!     let users: i64 = tenants.with(&acme, |conn| users::table.count().get_result(conn))?;
+//!     println!("{acme} has {users} users");
 //!     Ok(())
 //! }
 //! ```
+//!
+//! # Features
+//! - `cli` (default): the command line `tenantry`, and its module `cli` for an application's own
+//! - `lint`: the module `lint`, which finds dangerous statements in migrations; part of `cli`
+//! - `local`: the module `local`, a private PostgreSQL server, for example for an application's tests; part of `cli`
+//! - `bundled`: links libpq and OpenSSL statically
 
+pub mod application;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod health;
@@ -48,6 +67,7 @@ mod run;
 mod sql;
 mod text;
 
+pub use application::{AccessError, PgPool, Tenants, TransactionError};
 pub use database::{Actor, DEFAULT_JOBS, Database, KEEP, ParseShardError, Shard, Stop};
 pub use error::{
     BlockingSession, ChangeKind, Contention, Effect, Error, FailedStatement, FailedTenant, FleetHolder,
@@ -56,13 +76,13 @@ pub use error::{
 pub use migration::{Embedded, LoadError, Migration, MigrationSet, Version, VersionRange};
 pub use model::{MAX_BYTES, NameError, SchemaName, State, TenantName, Unfinished, UnknownState};
 pub use operations::{CreateError, create_tenant};
-pub use postgres::{CHUNK, Connector, DatabaseUrl, LockHolder};
+pub use postgres::{CHUNK, Connector, DatabaseUrl, FromEnvError, LockHolder};
 pub use run::Observer;
 pub use tenants::{Fleet, InvalidRow, Limits, Misnamed, RunAs, Schema, Tenancy, Tenant};
 
 /// Puts a directory of migrations into the binary: `embed_migrations!("$CARGO_MANIFEST_DIR/migrations/tenant")`.
 ///
-/// The compiler notices an edited file by itself, but not a new folder: say so in `build.rs` with
+/// The compiler notices an edited file by itself, but not a new folder; for that, add to `build.rs`:
 /// `println!("cargo:rerun-if-changed=migrations");`.
 #[macro_export]
 macro_rules! embed_migrations {

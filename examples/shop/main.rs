@@ -13,12 +13,12 @@
 use std::env;
 use std::error::Error;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use diesel::prelude::*;
+use diesel::r2d2::{ConnectionManager, Pool};
 use schema::orders;
 use tenantry::cli::App;
-use tenantry::{Connector, Database, Embedded, MigrationSet, Tenancy, TenantName, embed_migrations};
+use tenantry::{Connector, Embedded, MigrationSet, Tenancy, TenantName, Tenants, embed_migrations};
 
 static TENANT_MIGRATIONS: Embedded = embed_migrations!("$CARGO_MANIFEST_DIR/examples/shop/migrations/tenant");
 static PUBLIC_MIGRATIONS: Embedded = embed_migrations!("$CARGO_MANIFEST_DIR/examples/shop/migrations/public");
@@ -60,18 +60,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// What a sign-up handler does. The tenant is there whole or not at all.
+/// A sign-up handler. A server would make `tenants` once, when it starts.
 fn sign_up(customer: &str) -> Result<i64, Box<dyn Error>> {
     let name: TenantName = customer.parse()?;
     let tenancy = Tenancy::new(MigrationSet::from_embedded(&TENANT_MIGRATIONS)?)?
         .with_public_migrations(&MigrationSet::from_embedded(&PUBLIC_MIGRATIONS)?)?;
-    let url = env::var("DATABASE_URL")?.parse()?;
-    let connector = Connector::new(url, Duration::from_secs(5), |name| env::var(name).ok());
-    let mut database = Database::connect(connector, 1)?;
+    let pool = Pool::builder().build_unchecked(ConnectionManager::new(env::var("DATABASE_URL")?));
+    let tenants = Tenants::new(pool, Connector::from_env()?, tenancy);
 
-    tenantry::create_tenant(&mut database, &tenancy, &name)?;
-
-    let orders = tenancy.in_schema(database.connection(), &name, |conn| {
+    tenants.create(&name)?;
+    let orders = tenants.with(&name, |conn| {
         diesel::insert_into(orders::table)
             .values((orders::customer.eq(customer), orders::cents.eq(4_900)))
             .execute(conn)?;

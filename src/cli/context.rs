@@ -12,7 +12,7 @@ use super::project;
 use super::settings::Settings;
 use crate::database::{Actor, Database, Stop};
 use crate::migration::MigrationSet;
-use crate::postgres::{Connector, DatabaseUrl};
+use crate::postgres::{Connector, DatabaseUrl, LIBPQ_VARIABLES};
 use crate::record::integrity;
 use crate::tenants::{Limits, RunAs, Tenancy, Tenant};
 
@@ -245,7 +245,7 @@ impl Context {
         let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let url = match self.settings.database_url.as_deref().map(str::trim).filter(|url| !url.is_empty()) {
             Some(url) => url,
-            None if ["PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE"].iter().any(|name| env(name).is_some()) => "",
+            None if LIBPQ_VARIABLES.iter().any(|name| env(name).is_some()) => "",
             None => {
                 return Err(Usage::with_hint(
                     "no database is given",

@@ -84,6 +84,12 @@ impl Database {
         &self.server
     }
 
+    /// Asks the server about itself again, after the public schema has changed.
+    pub(crate) fn refresh_server(&mut self) -> Result<(), Error> {
+        self.server = Server::ask(&mut self.conn)?;
+        Ok(())
+    }
+
     /// The command's own connection.
     pub fn connection(&mut self) -> &mut PgConnection {
         &mut self.conn

@@ -2,6 +2,7 @@
 
 mod blocking_session;
 mod changes;
+mod code;
 mod fleet_holder;
 mod reference;
 mod tenant;

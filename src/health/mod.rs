@@ -49,6 +49,14 @@ pub struct Options {
 }
 
 impl Health {
+    /// Whether nothing failed and nothing is unchecked: no finding but warnings, and no difference of a level that fails by
+    /// default.
+    pub fn is_healthy(&self) -> bool {
+        let has_failed = self.findings.iter().any(|finding| !finding.kind.is_warning());
+        let mut differences = self.drift.groups.iter().flat_map(|group| group.differences.iter());
+        !has_failed && !differences.any(|difference| difference.level.fails_by_default()) && self.unchecked.is_empty()
+    }
+
     /// How many tenants were compared with the reference.
     pub fn checked(&self) -> usize {
         self.drift.groups.iter().map(|group| group.members.len()).sum()

@@ -36,6 +36,17 @@ pub enum LoadError {
     Invalid(#[from] InvalidMigrations),
 }
 
+impl LoadError {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "migrations-unreadable",
+            Self::Empty { .. } => "no-migrations",
+            Self::Invalid(_) => "invalid-migrations",
+        }
+    }
+}
+
 /// The origin of migrations that are in the binary.
 const EMBEDDED: &str = "the embedded migrations";
 

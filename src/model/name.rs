@@ -1,5 +1,6 @@
 //! Names: parsed once, at the border, into types that the rest of the crate takes instead of text.
 
+mod convert;
 mod reserved;
 
 use std::fmt;

@@ -131,23 +131,44 @@ pub fn create(
     run_jobs(db, tenancy, RunJobs { command: "create", jobs, reread: &reread, rollout, stop, report }, observer)
 }
 
+impl CreateError {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Database(error) => error.code(),
+            Self::Tenant { error, .. } => error.code(),
+        }
+    }
+}
+
 /// Creates one tenant, for example at sign-up.
 ///
 /// # Errors
 /// The errors of [`plan_create`] and [`create`], and the tenant's failure.
 pub fn create_tenant(db: &mut Database, tenancy: &Tenancy, name: &TenantName) -> Result<Done, CreateError> {
-    let plan = plan_create(db, tenancy, std::slice::from_ref(name), IfExists::Fail)?;
+    let changed = || CreateError::Tenant { tenant: name.clone(), error: Box::new(TenantError::ConcurrentlyChanged) };
+    create_one(db, tenancy, name, IfExists::Fail)?.ok_or_else(changed)
+}
+
+/// Creates one tenant. Returns `None` if it exists and is left unchanged.
+pub(crate) fn create_one(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    name: &TenantName,
+    if_exists: IfExists,
+) -> Result<Option<Done>, CreateError> {
+    let plan = plan_create(db, tenancy, std::slice::from_ref(name), if_exists)?;
     let report = create(db, tenancy, plan, &Stop::default(), &mut ())?;
     if let Some(done) = report.done.into_iter().next() {
-        return Ok(done);
+        return Ok(Some(done));
     }
-    match (report.failed.into_iter().next(), report.ended) {
-        (Some(failed), _) => Err(CreateError::Tenant { tenant: name.clone(), error: Box::new(failed.error) }),
-        (None, Some(StopReason::Lost(error))) => Err(error.into()),
-        (None, _) => {
-            Err(CreateError::Tenant { tenant: name.clone(), error: Box::new(TenantError::ConcurrentlyChanged) })
-        }
-    }
+    let error = match (report.failed.into_iter().next(), report.ended) {
+        (Some(failed), _) => failed.error,
+        (None, Some(StopReason::Lost(error))) => return Err(error.into()),
+        (None, _) if report.unchanged.contains(name) => return Ok(None),
+        (None, _) => TenantError::ConcurrentlyChanged,
+    };
+    Err(CreateError::Tenant { tenant: name.clone(), error: Box::new(error) })
 }
 
 /// Adds tenants to the plan whose creation is incomplete, or which were registered by hand and have a schema.

@@ -11,6 +11,7 @@ mod run;
 
 pub use adopt::{Adopted, adopt};
 pub use cleanup::{CleanupPlan, CleanupReport, cleanup, plan_cleanup};
+pub(crate) use create::create_one;
 pub use create::{CreateError, CreatePlan, IfExists, create, create_tenant, plan_create};
 #[cfg(feature = "cli")]
 pub(crate) use drop::any_exists;

@@ -56,6 +56,17 @@ impl Error {
         }
     }
 
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "unreachable",
+            Self::ConnectionsLost { .. } | Self::Query { lost: true, .. } => "connection-lost",
+            Self::Query { .. } => "query-failed",
+            Self::ReadOnly => "read-only",
+            Self::ServerTooOld { .. } => "server-too-old",
+        }
+    }
+
     /// Whether a retry can succeed once the server is back, or another one has replaced it.
     pub(crate) fn is_outage(&self) -> bool {
         match self {

@@ -3,6 +3,7 @@
 pub(crate) mod condition;
 pub mod connect;
 mod error;
+mod from_env;
 pub(crate) mod guard_violation;
 pub(crate) mod lock_holder;
 pub mod message;
@@ -16,6 +17,9 @@ pub(crate) use condition::Condition;
 pub use connect::{Connector, Session};
 pub(crate) use connect::{READ_LIMITS, with_lock_timeout};
 pub use error::Error;
+pub use from_env::FromEnvError;
+#[cfg(feature = "cli")]
+pub(crate) use from_env::LIBPQ_VARIABLES;
 pub(crate) use guard_violation::{CHANGED, GuardViolation};
 pub use lock_holder::LockHolder;
 pub use message::ServerMessage;

@@ -3,15 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use diesel::Connection;
-use diesel::connection::SimpleConnection;
-use diesel::pg::PgConnection;
-
 use crate::error::Error;
 use crate::migration::{Embedded, LoadError, MigrationSet, Version};
-use crate::model::{SchemaName, TenantName};
+use crate::model::SchemaName;
 use crate::postgres::SchemaPath;
-use crate::sql::quote::Literal;
 
 /// What makes tenants tenants: their migrations, and how they are run. Every operation takes it.
 #[derive(Debug, Clone)]
@@ -177,30 +172,6 @@ impl Tenancy {
     /// The limits on the time of a tenant's work.
     pub fn limits(&self) -> &Limits {
         &self.limits
-    }
-
-    /// Does the application's own work in a tenant's schema: in one transaction, with the path set for it alone, and only
-    /// if the schema is there. Safe behind a transaction pooler.
-    ///
-    /// # Errors
-    /// What `work` returns, and then nothing of it stays; [`WRONG_SCHEMA`](crate::postgres::path::WRONG_SCHEMA) as a
-    /// database error when there is no such schema.
-    pub fn in_schema<T, E: From<diesel::result::Error>>(
-        &self,
-        conn: &mut PgConnection,
-        tenant: &TenantName,
-        work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let path = self.path(tenant.schema());
-        conn.transaction(|conn| {
-            let before = SchemaPath::current(conn)?;
-            let guard = format!("BEGIN {} END", path.guard());
-            conn.batch_execute(&format!("{} DO {};", path.set_for_transaction(), Literal(&guard)))?;
-            let done = work(conn)?;
-            // In a transaction of the caller's own the path would lead to the tenant until its end.
-            SchemaPath::restore(conn, &before)?;
-            Ok(done)
-        })
     }
 
     /// The path that leads to `schema`.

@@ -2,7 +2,6 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use tenantry::{MigrationSet, Tenancy};
 
 use crate::create::{schemas, set_up};
 use crate::messages::small_fleet;
@@ -275,29 +274,6 @@ fn a_create_whose_answer_is_lost_is_not_taken_for_somebody_elses() {
         }
     }
     assert!(created >= 2, "the lost answer, and the run that was not cut");
-}
-
-#[test]
-fn an_applications_work_in_a_tenant_ends_with_its_path() {
-    let db = set_up();
-    db.tenantry(["create", "acme"]).run().assert_code(0);
-    let tenancy = Tenancy::new(MigrationSet::from_dir(Dir::copy_of_tenant().path()).unwrap()).unwrap();
-    // A connection of the application's own.
-    let mut conn = db.connect();
-    let path = |conn: &mut PgConnection| -> String {
-        diesel::select(diesel::dsl::sql::<diesel::sql_types::Text>("current_setting('search_path')"))
-            .get_result(conn)
-            .unwrap()
-    };
-    conn.transaction::<_, diesel::result::Error, _>(|conn| {
-        tenancy.in_schema(conn, &"acme".parse().unwrap(), |conn| {
-            assert!(path(conn).starts_with("\"acme\"") || path(conn).starts_with("acme"), "{}", path(conn));
-            Ok::<_, diesel::result::Error>(())
-        })?;
-        assert_eq!(path(conn), "\"$user\", public");
-        Ok(())
-    })
-    .unwrap();
 }
 
 #[test]

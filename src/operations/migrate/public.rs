@@ -59,8 +59,18 @@ pub fn migrate_public(db: &mut Database, tenancy: &Tenancy, stop: &Stop) -> Resu
     lock_monitor::while_running(db, &LockMonitor::new(run), tenancy, stop, |db| {
         let import = upgrade(db, tenancy, run, stop)?;
         let report = apply_pending(db, tenancy, run, stop)?;
-        Ok(PublicReport { moved: import.moved, imported: import.copied, ..report })
+        let report = PublicReport { moved: import.moved, imported: import.copied, ..report };
+        if report.changed_anything() {
+            db.refresh_server()?;
+        }
+        Ok(report)
     })
+}
+
+impl PublicReport {
+    fn changed_anything(&self) -> bool {
+        !(self.applied.is_empty() && self.moved.is_empty() && self.imported.is_empty())
+    }
 }
 
 fn apply_pending(db: &mut Database, tenancy: &Tenancy, run: Run, stop: &Stop) -> Result<PublicReport, Error> {

@@ -1,0 +1,14 @@
+//! Tenants in an application: transactions in a tenant's schema on the application's own connection pool, and the creation
+//! and migration of tenants.
+//!
+//! [`Tenants`] is the entry point. It prints nothing and reads no environment.
+
+mod error;
+mod maintenance;
+mod readiness;
+mod tenants;
+mod transaction;
+
+pub use error::{AccessError, EachError, MigrateError, TransactionError};
+pub use readiness::Readiness;
+pub use tenants::{Creation, Migrated, PgPool, Tenants};

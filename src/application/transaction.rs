@@ -1,0 +1,150 @@
+//! One transaction in a tenant's schema.
+//!
+//! The message that begins it also sets the search path and checks that the tenant is active and that the path leads to its
+//! schema, so that it costs no round trip more than `BEGIN`. The path ends with the transaction, also behind a transaction
+//! pooler.
+
+use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+use diesel::pg::PgConnection;
+use diesel::result::Error as DieselError;
+
+use super::{AccessError, TransactionError};
+use crate::model::{State, TenantName};
+use crate::postgres::path::WRONG_SCHEMA;
+use crate::postgres::{SchemaPath, ServerMessage};
+use crate::sql::quote::Literal;
+use crate::tenants::Tenancy;
+
+/// The beginning of the message that [`Entry::enter`] raises if the tenant is not active; its state follows, if it is tracked.
+const NOT_ACTIVE: &str = "tenantry: the tenant is not active:";
+
+/// Commits the transaction, or fails if it is aborted or has ended. By itself, `COMMIT` succeeds in both cases.
+pub(super) const COMMIT: &str = "SAVEPOINT tenantry; COMMIT";
+
+/// The entry into a tenant's schema.
+pub(super) struct Entry<'a> {
+    tenancy: &'a Tenancy,
+    tenant: &'a TenantName,
+}
+
+impl<'a> Entry<'a> {
+    pub(super) fn new(tenancy: &'a Tenancy, tenant: &'a TenantName) -> Self {
+        Self { tenancy, tenant }
+    }
+
+    /// Sets the search path for the rest of the transaction, and raises an error unless the tenant is active and its schema
+    /// exists.
+    pub(super) fn enter(&self) -> String {
+        let path = self.tenancy.path(self.tenant.schema());
+        let check = format!(
+            "DECLARE found pg_catalog.text; BEGIN \
+             SELECT t.state INTO found FROM public.schema_tracker AS t WHERE t.name OPERATOR(pg_catalog.=) {tenant}; \
+             IF found IS DISTINCT FROM {active} THEN RAISE EXCEPTION '{NOT_ACTIVE} %', COALESCE(found, ''); END IF; \
+             {guard} END",
+            tenant = Literal(self.tenant.as_str()),
+            active = Literal(State::Active.as_str()),
+            guard = path.guard(),
+        );
+        format!("{} DO {}", path.set_for_transaction(), Literal(&check))
+    }
+
+    /// The message that begins the transaction.
+    pub(super) fn begin(&self) -> String {
+        format!("BEGIN; {}", self.enter())
+    }
+
+    /// Why the tenant cannot be entered.
+    pub(super) fn refusal(&self, error: DieselError) -> AccessError {
+        let message = ServerMessage::from(&error).message;
+        match message.strip_prefix(NOT_ACTIVE).map(str::trim) {
+            Some("") => AccessError::UnknownTenant(self.tenant.clone()),
+            Some(state) => AccessError::NotActive { tenant: self.tenant.clone(), state: state.to_owned() },
+            None if message == WRONG_SCHEMA => AccessError::SchemaMissing(self.tenant.clone()),
+            None => AccessError::Database(error),
+        }
+    }
+
+    /// Runs `work` in a transaction in the tenant's schema, or, if the connection is in a transaction already, in a savepoint
+    /// after which the search path is as before.
+    pub(super) fn run<T, E>(
+        &self,
+        conn: &mut PgConnection,
+        work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, TransactionError<E>> {
+        match depth(conn).map_err(AccessError::Database)? {
+            0 => self.run_alone(conn, work),
+            _ => self.run_nested(conn, work),
+        }
+    }
+
+    fn run_alone<T, E>(
+        &self,
+        conn: &mut PgConnection,
+        work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, TransactionError<E>> {
+        if let Err(error) = AnsiTransactionManager::begin_transaction_sql(conn, &self.begin()) {
+            // The server has begun the transaction. If this fails, the connection is broken and Diesel marks it.
+            let _ = conn.batch_execute("ROLLBACK");
+            return Err(self.refusal(error).into());
+        }
+        match work(conn) {
+            Ok(value) => commit(conn).map(|()| value).map_err(TransactionError::Access),
+            Err(error) => {
+                // If this fails, the connection is broken, and the server rolls back.
+                let _ = AnsiTransactionManager::rollback_transaction(conn);
+                Err(TransactionError::Closure(error))
+            }
+        }
+    }
+
+    fn run_nested<T, E>(
+        &self,
+        conn: &mut PgConnection,
+        work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, TransactionError<E>> {
+        AnsiTransactionManager::begin_transaction(conn).map_err(AccessError::Database)?;
+        let result = SchemaPath::current(conn)
+            .map_err(AccessError::Database)
+            .and_then(|before| conn.batch_execute(&self.enter()).map(|()| before).map_err(|error| self.refusal(error)))
+            .map_err(TransactionError::Access)
+            .and_then(|before| {
+                let value = work(conn).map_err(TransactionError::Closure)?;
+                SchemaPath::restore(conn, &before).map_err(AccessError::Database)?;
+                Ok(value)
+            });
+        match result {
+            Ok(value) => {
+                AnsiTransactionManager::commit_transaction(conn).map_err(AccessError::Commit)?;
+                Ok(value)
+            }
+            Err(error) => {
+                // It also restores the search path.
+                let _ = AnsiTransactionManager::rollback_transaction(conn);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// How many transactions and savepoints of Diesel's are open.
+fn depth(conn: &mut PgConnection) -> Result<u32, DieselError> {
+    let status = AnsiTransactionManager::transaction_manager_status_mut(conn);
+    Ok(status.transaction_depth()?.map_or(0, Into::into))
+}
+
+fn commit(conn: &mut PgConnection) -> Result<(), AccessError> {
+    if depth(conn).map_err(AccessError::Commit)? != 1 {
+        // The closure ended the transaction, or left a savepoint of its own open.
+        let _ = conn.batch_execute("ROLLBACK");
+        return Err(AccessError::Aborted);
+    }
+    let Err(error) = conn.batch_execute(COMMIT) else { return Ok(()) };
+    // A failed COMMIT has ended the transaction. What failed before it has not.
+    match depth(conn) {
+        Ok(0) | Err(_) => Err(AccessError::Commit(error)),
+        Ok(_) => {
+            let _ = AnsiTransactionManager::rollback_transaction(conn);
+            Err(AccessError::Aborted)
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Error codes: stable names for programs.
+
+use super::{Error, ReferenceError};
+
+impl Error {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Postgres(error) => error.code(),
+            Self::NoFreeConnection => "no-free-connection",
+            Self::Standby => "standby",
+            Self::TrackerMissing { .. } => "tracker-missing",
+            Self::TrackerBehind { .. } => "tracker-behind",
+            Self::LedgerUnusable { .. } => "ledger-unusable",
+            Self::UnknownState { .. } => "unknown-state",
+            Self::InvalidPublicLedger { .. } => "invalid-public-ledger",
+            Self::PublicMigration(_) => "public-migration-failed",
+            Self::Public(error) | Self::Tenant { error, .. } => error.code(),
+            Self::Busy { .. } => "busy",
+            Self::MigrationsInUse(_) => "migrations-in-use",
+            Self::FleetLocked(_) => "fleet-locked",
+            Self::MigrationsChanged(_) => "migrations-changed",
+            Self::ForeignMigrations { .. } => "foreign-migrations",
+            Self::NothingToAccept { .. } => "nothing-to-accept",
+            Self::ServerFault { .. } => "server-fault",
+            Self::UnknownVersion { .. } => "unknown-version",
+            Self::TenantsCreatedDuringCleanup => "tenants-created",
+            Self::NoPublicSchema { .. } => "no-public-schema",
+            Self::TrackerHidden => "tracker-hidden",
+            Self::NoDown { .. } => "no-down",
+            Self::NoExtensionSchema { .. } => "no-extension-schema",
+            Self::CannotCompare { .. } => "cannot-compare",
+            Self::NoReference(error) => error.code(),
+            Self::ReferenceFile { .. } => "reference-file",
+            Self::Migrations(error) => error.code(),
+        }
+    }
+}
+
+impl ReferenceError {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotAllowed(_) => "replay-not-allowed",
+            Self::Failed { .. } => "replay-failed",
+            Self::ChangesOutside { .. } => "changes-outside",
+            Self::CommitsOutside { .. } => "commits-outside",
+        }
+    }
+}
