@@ -11,12 +11,11 @@ use super::finding::{Finding, Kind};
 use crate::error::Error;
 use crate::migration::{self, MigrationSet};
 use crate::model::{State, TenantName};
-use crate::operations::migrate;
 use crate::postgres::CHUNK;
 use crate::record::integrity::{recorded_version, schema_migration as recorded};
 use crate::sql::statement::identifiers;
 use crate::tenants::ledger::Ledger;
-use crate::tenants::{Fleet, Schema, Tenancy, Tenant};
+use crate::tenants::{Fleet, Schema, Tenancy, Tenant, lock_key_of};
 
 /// The findings of the tracker and the ledger about one tenant that no session is working on.
 pub(super) fn tenant(tenant: &Tenant, set: &MigrationSet, findings: &mut Vec<Finding>) {
@@ -150,7 +149,7 @@ pub(super) fn in_progress(conn: &mut PgConnection, fleet: &Fleet) -> Result<Hash
              JOIN pg_catalog.pg_locks AS l ON l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted \
              AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
              AND (l.classid::bigint << 32) | l.objid::bigint = {}",
-            migrate::lock_key("wanted.name")
+            lock_key_of("wanted.name")
         ))
         .bind::<Array<Text>, _>(chunk)
         .load(conn)

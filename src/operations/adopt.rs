@@ -1,26 +1,24 @@
 //! Adds existing schemas to the tracker.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 
-use super::run::{self, Finished, Orders, Told};
 use super::{Found, FoundSchema, distinct, holds_extensions, look_up};
 use crate::database::{Database, Stop};
 use crate::error::{Error, FailedTenant, TenantError};
 use crate::migration::Version;
 use crate::model::{SchemaName, State, TenantName};
-use crate::operations::migrate::{
-    Batch, Commit, Setback, Setbacks, StopReason, Target, TrackerRow, setback, tracker_guard,
-};
+use crate::operations::migrate::{Batch, StopReason, Target, TrackerRow, tracker_guard};
 use crate::postgres::{CHANGED, ServerMessage, Session, path};
 use crate::record::integrity;
-use crate::record::runs::{Counts, DoneRow, FailedRow, Run};
-use crate::run::LockMonitor;
-use crate::run::workers::{Attempt, Observer, Work};
+use crate::record::runs::{Counts, DoneRow, Run};
+use crate::run::{
+    Attempt, AttemptError, FailureBudget, Job, Observer, Operation, Outcome, RetryState, RunContext, Runner,
+    StageReport, Verified,
+};
 use crate::sql::quote::{Identifier, Literal};
 use crate::tenants::{Tenancy, ledger};
 
@@ -54,6 +52,23 @@ impl Adopted {
         let failed = self.failed.iter().filter(|failed| failed.error.is_retryable());
         failed.map(|failed| failed.tenant.as_str()).chain(self.not_reached.iter().map(TenantName::as_str)).collect()
     }
+
+    /// Adds the results of the run, in the order of `names`. `recorded` is the number of migrations up to the baseline.
+    fn add(&mut self, stage: StageReport<AdoptSchemas<'_>>, names: &[&TenantName], recorded: usize) {
+        let names_of = |jobs: Vec<AdoptionJob>| jobs.into_iter().map(|job| job.name);
+        self.adopted = stage.done;
+        self.unchanged.extend(names_of(stage.unchanged));
+        self.failed.extend(stage.failed);
+        self.not_reached = names_of(stage.not_reached).collect();
+        self.recorded = if self.adopted.is_empty() { 0 } else { recorded };
+        let place: HashMap<&str, usize> =
+            names.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
+        let place_of = |name: &str| place.get(name).copied();
+        self.adopted.sort_by_key(|name| place_of(name.as_str()));
+        self.unchanged.sort_by_key(|name| place_of(name.as_str()));
+        self.failed.sort_by_key(|failed| place_of(&failed.tenant));
+        self.not_reached.sort_by_key(|name| place_of(name.as_str()));
+    }
 }
 
 /// Adds schemas to the tracker. Nothing in a schema changes except, with a baseline, its ledger.
@@ -86,16 +101,16 @@ pub fn adopt(
         db.require_free_connection()?;
     }
     let run = Run::begin(db, "adopt")?;
-    record(db, run, &failed)?;
-
-    let orders = Orders { tenancy, run, monitor: &LockMonitor::new(run), stop };
-    let commit = if jobs.len() == 1 { Commit::Durable } else { Commit::Deferred };
+    let runner = Runner::new(tenancy, run, jobs.len(), stop, FailureBudget::default());
+    runner.record_blocked(db, &failed)?;
     observer.begin(jobs.len());
-    let crew = Crew { orders, commit, baseline };
-    let told = run::over(db, orders, &crew, jobs, observer)?;
-    let report = report(&names, unchanged, failed, told, &crew);
+    let operation = AdoptSchemas { baseline };
+    let mut stage = runner.run(db, &operation, jobs, observer)?;
+    let ended = runner.stop_reason(&mut stage);
+    let mut report = Adopted { run: Some(run.id()), unchanged, failed, ended, ..Adopted::default() };
+    report.add(stage, &names, operation.versions().len());
     let counts = Counts::of(report.adopted.len(), report.unchanged.len(), &report.failed, report.not_reached.len());
-    run.end(db, report.ended.as_ref(), counts);
+    runner.end(db, report.ended.as_ref(), counts);
     Ok(report)
 }
 
@@ -108,7 +123,7 @@ fn versions_up_to<'a>(tenancy: &'a Tenancy, baseline: &Version) -> Result<Vec<&'
 
 /// What is to be done for all names.
 struct Judged {
-    jobs: Vec<Job>,
+    jobs: Vec<AdoptionJob>,
     unchanged: Vec<TenantName>,
     failed: Vec<FailedTenant>,
 }
@@ -142,7 +157,7 @@ fn judge_all(db: &mut Database, tenancy: &Tenancy, names: &[&TenantName], has_ba
             Ok(Verdict::Unchanged) => unchanged.push((*name).clone()),
             Ok(Verdict::Adopt { row, active }) => {
                 earlier.insert(name.folded(), name);
-                jobs.push(Job::new((*name).clone(), row, active));
+                jobs.push(AdoptionJob::new((*name).clone(), row, active));
             }
             Err(error) => failed.push(FailedTenant::new(name, error)),
         }
@@ -171,174 +186,143 @@ fn judge(
     }
 }
 
-/// Records what cannot be adopted from the first.
-fn record(db: &mut Database, run: Run, failed: &[FailedTenant]) -> Result<(), Error> {
-    let failures: Vec<FailedRow<'_>> = failed
-        .iter()
-        .map(|failed| FailedRow {
-            tenant: &failed.tenant,
-            from: None,
-            took: Duration::ZERO,
-            attempts: 1,
-            error: &failed.error,
-        })
-        .collect();
-    run.record_failures(db.connection(), &failures)
-}
-
-/// The outcome for each name, in the order of the names.
-fn report(
-    names: &[&TenantName],
-    mut unchanged: Vec<TenantName>,
-    mut failed: Vec<FailedTenant>,
-    told: Told<Job>,
-    crew: &Crew<'_>,
-) -> Adopted {
-    let place: HashMap<&str, usize> = names.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
-    failed.extend(told.failed);
-    failed.sort_by_key(|failed| place.get(failed.tenant.as_str()).copied());
-    let in_order = |mut names: Vec<TenantName>| {
-        names.sort_by_key(|name| place.get(name.as_str()).copied());
-        names
-    };
-    let (found, done): (Vec<Job>, Vec<Job>) = told.done.into_iter().map(|(job, _)| job).partition(|job| job.unchanged);
-    unchanged.extend(found.into_iter().map(|job| job.name));
-    let adopted = in_order(done.into_iter().map(|job| job.name).collect());
-    let recorded = if adopted.is_empty() { 0 } else { crew.versions().len() };
-    Adopted {
-        run: Some(crew.orders.run.id()),
-        adopted,
-        unchanged: in_order(unchanged),
-        recorded,
-        failed,
-        not_reached: in_order(told.left.into_iter().map(|job| job.name).collect()),
-        ended: told.ended,
-    }
-}
-
 /// A schema in the queue of a run.
-struct Job {
+struct AdoptionJob {
     name: TenantName,
     row: TrackerRow,
     /// Whether the tracker has it as an active tenant.
     active: bool,
-    /// Whether it was found to be adopted already.
-    unchanged: bool,
-    setbacks: Setbacks,
-    /// Look at it again before the next try: others may have changed it, or the commit may have come through.
-    stale: bool,
+    retry: RetryState,
+    /// Whether it must be looked up again before the next attempt: another session may have changed it, or the commit may
+    /// have succeeded.
+    is_stale: bool,
 }
 
-impl Job {
+impl AdoptionJob {
     fn new(name: TenantName, row: TrackerRow, active: bool) -> Self {
-        Self { name, row, active, unchanged: false, setbacks: Setbacks::default(), stale: false }
-    }
-
-    fn finished(&self) -> Finished {
-        Finished { took: self.setbacks.took(), transactions: 1 }
+        Self { name, row, active, retry: RetryState::default(), is_stale: false }
     }
 }
 
-impl run::Job for Job {
-    fn name(&self) -> &SchemaName {
+impl Job for AdoptionJob {
+    fn schema(&self) -> &SchemaName {
         self.name.schema()
     }
 
-    fn setbacks(&self) -> &Setbacks {
-        &self.setbacks
+    fn retry_state(&self) -> &RetryState {
+        &self.retry
     }
 
-    fn start_over(&mut self) {
-        self.stale = true;
+    fn commit_lost(&mut self) {
+        self.is_stale = true;
     }
 }
 
-/// What the workers do.
-struct Crew<'a> {
-    orders: Orders<'a>,
-    commit: Commit,
-    /// The versions that each ledger is given, where there is a baseline.
+/// Adds schemas to the tracker.
+struct AdoptSchemas<'a> {
+    /// The versions to record in each ledger, if there is a baseline.
     baseline: Option<Vec<&'a str>>,
 }
 
-impl run::Crew for Crew<'_> {
-    fn lost(&self, db: &mut Database, jobs: &[&Job]) -> Result<HashSet<SchemaName>, Error> {
-        // There is no row of the run for a schema that it did not change.
-        let changed = || jobs.iter().filter(|job| !job.unchanged);
-        let names: Vec<&str> = changed().map(|job| job.name.as_str()).collect();
-        let done = self.orders.run.done_among(db.connection(), &names)?;
-        let lost = changed().filter(|job| !done.contains(job.name.as_str()));
-        Ok(lost.map(|job| job.name.schema().clone()).collect())
+impl Operation for AdoptSchemas<'_> {
+    type Job = AdoptionJob;
+    type Done = TenantName;
+
+    fn attempt(&self, context: &RunContext<'_>, session: &mut Session, job: &mut AdoptionJob) -> Attempt<TenantName> {
+        let schema = job.name.schema().clone();
+        job.retry.begin(&schema, &context.monitor);
+        match self.try_once(context, session, job) {
+            Ok(outcome) => Attempt::Finished(outcome),
+            Err(error) => {
+                job.is_stale = true;
+                job.retry.after(error, context, session, &schema)
+            }
+        }
+    }
+
+    /// Reads the rows that the run wrote in the transactions of the tenants.
+    fn verify(&self, context: &RunContext<'_>, db: &mut Database, done: &[&AdoptionJob]) -> Result<Verified, Error> {
+        let names: Vec<&str> = done.iter().map(|job| job.name.as_str()).collect();
+        let recorded = context.run.done_among(db.connection(), &names)?;
+        let lost = done.iter().filter(|job| !recorded.contains(job.name.as_str()));
+        let lost: HashSet<SchemaName> = lost.map(|job| job.name.schema().clone()).collect();
+        Ok(Verified { lost, ..Verified::default() })
     }
 }
 
-impl Work for Crew<'_> {
-    type Job = Job;
-    type Outcome = Result<Finished, TenantError>;
-
-    fn attempt(&self, session: &mut Session, job: &mut Job) -> Attempt<Self::Outcome> {
-        job.setbacks.begin(job.name.schema(), self.orders.monitor);
-        let done = match job.stale {
-            true => self.look_again(session, job).and_then(|done| if done { Ok(()) } else { self.take(session, job) }),
-            false => self.take(session, job),
-        };
-        let Err(setback) = done else { return Attempt::Done(Ok(job.finished())) };
-        job.stale = true;
-        let Orders { tenancy, monitor, stop, .. } = self.orders;
-        job.setbacks.next(session, setback, job.name.schema(), tenancy, monitor, stop).map(Err)
-    }
-}
-
-impl Crew<'_> {
+impl AdoptSchemas<'_> {
     fn versions(&self) -> &[&str] {
         self.baseline.as_deref().unwrap_or_default()
     }
 
-    /// Decides again what is to be done. Returns whether nothing is left to do.
-    fn look_again(&self, conn: &mut PgConnection, job: &mut Job) -> Result<bool, Setback> {
-        let Orders { tenancy, run, .. } = self.orders;
-        if run.done_among(conn, &[job.name.as_str()])?.contains(job.name.as_str()) {
-            return Ok(true);
+    fn try_once(
+        &self,
+        context: &RunContext<'_>,
+        session: &mut Session,
+        job: &mut AdoptionJob,
+    ) -> Result<Outcome<TenantName>, AttemptError> {
+        if job.is_stale
+            && let Some(outcome) = self.look_up_again(context, session, job)?
+        {
+            return Ok(outcome);
         }
-        let Found { tracked, schema } =
-            look_up(conn, &[&job.name])?.remove(job.name.as_str()).unwrap_or(Found::NOTHING);
-        job.stale = false;
-        match judge(tenancy, &job.name, tracked, schema, self.baseline.is_some()).map_err(Setback::Failed)? {
-            Verdict::Unchanged => job.unchanged = true,
-            Verdict::Adopt { row, active } => (job.row, job.active) = (row, active),
-        }
-        Ok(job.unchanged)
+        self.adopt(context, session, job)
     }
 
-    /// Adopts a schema, in one transaction.
-    fn take(&self, session: &mut Session, job: &mut Job) -> Result<(), Setback> {
-        let Err(error) = session.batch_execute(self.message(job).sql()) else { return Ok(()) };
+    /// Looks a schema up again and decides what to do. Returns the outcome if nothing is left to do.
+    fn look_up_again(
+        &self,
+        context: &RunContext<'_>,
+        conn: &mut PgConnection,
+        job: &mut AdoptionJob,
+    ) -> Result<Option<Outcome<TenantName>>, AttemptError> {
+        let name = job.name.as_str();
+        if context.run.done_among(conn, &[name])?.contains(name) {
+            return Ok(Some(Outcome::Done(job.name.clone())));
+        }
+        let Found { tracked, schema } = look_up(conn, &[&job.name])?.remove(name).unwrap_or(Found::NOTHING);
+        job.is_stale = false;
+        match judge(context.tenancy, &job.name, tracked, schema, self.baseline.is_some())? {
+            Verdict::Unchanged => Ok(Some(Outcome::Unchanged)),
+            Verdict::Adopt { row, active } => {
+                (job.row, job.active) = (row, active);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Adopts a schema in one transaction.
+    fn adopt(
+        &self,
+        context: &RunContext<'_>,
+        session: &mut Session,
+        job: &AdoptionJob,
+    ) -> Result<Outcome<TenantName>, AttemptError> {
+        let Err(error) = session.batch_execute(self.message(context, job).sql()) else {
+            return Ok(Outcome::Done(job.name.clone()));
+        };
         if session.batch_execute("ROLLBACK").is_err() {
             session.discard();
         }
         let message = ServerMessage::from(&error).message;
         if message == RECORDS_BASELINE {
-            job.unchanged = true;
-            return Ok(());
+            return Ok(Outcome::Unchanged);
         }
         if let Some(applied) = message.strip_prefix(RECORDS) {
-            return Err(Setback::Failed(TenantError::LedgerExists { applied: applied.parse().unwrap_or(0) }));
+            return Err(TenantError::LedgerExists { applied: applied.parse().unwrap_or(0) }.into());
         }
-        Err(match setback(&error) {
-            ControlFlow::Break(setback) => setback,
-            ControlFlow::Continue(server) => Setback::Failed(TenantError::Server(server)),
-        })
+        Err(AttemptError::from(&error))
     }
 
-    fn message(&self, job: &Job) -> Batch {
-        let Orders { tenancy, run, .. } = self.orders;
+    fn message(&self, context: &RunContext<'_>, job: &AdoptionJob) -> Batch {
+        let RunContext { tenancy, run, commit, .. } = *context;
         let (schema, versions) = (job.name.schema(), self.versions());
         let target = Target::tenant(tenancy, schema, Some(run));
         let still_there = format!(
             "IF pg_catalog.to_regnamespace({}::text) IS NULL THEN RAISE EXCEPTION '{CHANGED}'; END IF;",
             Literal(&Identifier::from(schema).to_string())
         );
-        let mut batch = Batch::begin(target, self.commit);
+        let mut batch = Batch::begin(target, commit);
         batch.guard(&[
             path::CATALOG_IN_BLOCK.to_owned(),
             target.lock_for_transaction(),
@@ -351,15 +335,15 @@ impl Crew<'_> {
             batch.guard(&[ledger::definition_guard(schema), self.ledger_guard(job)]);
             batch.push(&ledger::insert(schema, versions.iter().copied()));
         }
-        let attempts = job.setbacks.attempts();
-        let before = if attempts > 1 { job.setbacks.took() } else { Duration::ZERO };
+        let attempts = job.retry.attempts();
+        let before = if attempts > 1 { job.retry.took() } else { Duration::ZERO };
         batch.push(&run.record(schema, &DoneRow { from: None, to: versions.last().copied(), before, attempts }));
         batch.commit()
     }
 
     /// A condition in PL/pgSQL that raises an exception unless the ledger is empty. The ledger of a tenant that was adopted
     /// with this baseline, and perhaps migrated since, raises one of its own.
-    fn ledger_guard(&self, job: &Job) -> String {
+    fn ledger_guard(&self, job: &AdoptionJob) -> String {
         let ledger = format!("{}.{}", Identifier::from(job.name.schema()), ledger::TABLE);
         let versions: Vec<String> = self.versions().iter().map(|version| Literal(version).to_string()).collect();
         let adopted = match job.active {

@@ -10,9 +10,9 @@ use crate::database::{Database, Stop};
 use crate::error::{Error, FailedTenant, TenantError};
 use crate::model::{State, TenantName};
 use crate::operations::migrate::{
-    self, Done, Job, Next, Plan, Report, Rollout, RunJobs, StopReason, TrackerRow, run_jobs, settle,
+    self, Done, MigrationJob, Plan, Report, Rollout, RunJobs, StopReason, TrackerRow, run_jobs, settle,
 };
-use crate::run::Observer;
+use crate::run::{AttemptError, Observer};
 use crate::tenants::{Fleet, Tenancy};
 
 /// How [`plan_create`] treats a tenant that exists.
@@ -26,7 +26,7 @@ pub enum IfExists {
 
 /// The plan for [`create`].
 pub struct CreatePlan {
-    jobs: Vec<Job>,
+    jobs: Vec<MigrationJob>,
     report: Report,
     if_exists: IfExists,
 }
@@ -50,7 +50,7 @@ pub enum CreateError {
 impl CreatePlan {
     /// The names of the tenants to create or to complete.
     pub fn names(&self) -> impl Iterator<Item = &TenantName> {
-        self.jobs.iter().map(Job::name)
+        self.jobs.iter().map(MigrationJob::name)
     }
 }
 
@@ -92,7 +92,7 @@ pub fn plan_create(
             Some((_, state @ State::Active)) => TenantError::AlreadyTracked { state },
             Some(_) if schema.is_none() && db.server().is_own_role(name.as_str()) => TenantError::NameOfOwnRole,
             Some(_) if schema.is_none() => {
-                plan.jobs.push(Job::create(name.clone(), TrackerRow::Known));
+                plan.jobs.push(MigrationJob::create(name.clone(), TrackerRow::Known));
                 continue;
             }
             Some(_) => {
@@ -103,7 +103,7 @@ pub fn plan_create(
             None if schema.is_some() => TenantError::SchemaExists,
             None if db.server().is_own_role(name.as_str()) => TenantError::NameOfOwnRole,
             None => {
-                plan.jobs.push(Job::create(name.clone(), TrackerRow::Missing));
+                plan.jobs.push(MigrationJob::create(name.clone(), TrackerRow::Missing));
                 continue;
             }
         };
@@ -189,29 +189,34 @@ fn complete(db: &mut Database, tenancy: &Tenancy, names: &[TenantName], plan: &m
         }
     }
     plan.report.failed.extend(part.blocked);
-    plan.jobs.extend(part.migrate.into_iter().map(|planned| Job::migrate(planned.tenant)));
+    plan.jobs.extend(part.migrate.into_iter().map(|planned| MigrationJob::migrate(planned.tenant)));
     Ok(())
 }
 
-/// Plans again for a tenant that another run is creating or has changed.
-fn reread(conn: &mut PgConnection, tenancy: &Tenancy, name: &TenantName, if_exists: IfExists) -> Result<Next, Error> {
+/// Plans again for a tenant that another run is creating or has changed; `None` if nothing is left to do.
+fn reread(
+    conn: &mut PgConnection,
+    tenancy: &Tenancy,
+    name: &TenantName,
+    if_exists: IfExists,
+) -> Result<Option<MigrationJob>, AttemptError> {
     let Found { tracked, schema } = look_up(conn, &[name])?.remove(name.as_str()).unwrap_or(Found::NOTHING);
-    let there = || match if_exists {
-        IfExists::Leave => Next::Nothing,
-        IfExists::Fail => Next::Blocked(TenantError::AlreadyTracked { state: State::Active }),
+    let exists = || match if_exists {
+        IfExists::Leave => Ok(None),
+        IfExists::Fail => Err(TenantError::AlreadyTracked { state: State::Active }.into()),
     };
-    Ok(match (tracked, schema) {
-        (Some((other, _)), _) if other != name.as_str() => Next::Blocked(TenantError::CaseClash { tracked: other }),
-        (Some((_, State::Active)), Some(_)) => there(),
+    match (tracked, schema) {
+        (Some((other, _)), _) if other != name.as_str() => Err(TenantError::CaseClash { tracked: other }.into()),
+        (Some((_, State::Active)), Some(_)) => exists(),
         (Some((_, State::Registered | State::Creating)), None) => {
-            Next::Work(Box::new(Job::create(name.clone(), TrackerRow::Known)))
+            Ok(Some(MigrationJob::create(name.clone(), TrackerRow::Known)))
         }
         (Some(_), _) => match migrate::reread(conn, tenancy, name)? {
+            Some(job) => Ok(Some(job)),
             // Another run has completed it since it was looked up.
-            Next::Nothing => there(),
-            next => next,
+            None => exists(),
         },
-        (None, Some(_)) => Next::Blocked(TenantError::SchemaExists),
-        (None, None) => Next::Work(Box::new(Job::create(name.clone(), TrackerRow::Missing))),
-    })
+        (None, Some(_)) => Err(TenantError::SchemaExists.into()),
+        (None, None) => Ok(Some(MigrationJob::create(name.clone(), TrackerRow::Missing))),
+    }
 }

@@ -5,26 +5,24 @@
 //! which no other command changes it. The next ones drop its objects, an object before those that it uses. The last one
 //! drops the schema and the tracker row.
 
-mod crew;
-mod look;
+mod lock_budget;
+mod lookup;
 mod message;
+mod operation;
 mod order;
-mod room;
 
 use std::collections::HashSet;
 
-use self::crew::{Crew, Job};
-use self::look::{look, weigh};
-use self::room::Room;
-use super::run::{self, Finished, Orders, Told};
+use self::lock_budget::LockBudget;
+use self::lookup::{look_up, measure_all};
+use self::operation::{DropJob, DropSchemas};
 use crate::database::{Database, Stop};
 use crate::error::{Error, FailedTenant, TenantError};
 use crate::model::{SchemaName, State};
-use crate::operations::migrate::{Commit, StopReason};
+use crate::operations::migrate::StopReason;
 use crate::record::integrity;
 use crate::record::runs::{Counts, Run};
-use crate::run::LockMonitor;
-use crate::run::Observer;
+use crate::run::{FailureBudget, Observer, Runner, StageReport};
 use crate::tenants::Tenancy;
 
 /// The plan for [`drop_tenants`]. A dry run shows it.
@@ -111,6 +109,23 @@ impl DropReport {
         let names = self.unfinished.iter().chain(&self.not_reached).map(SchemaName::as_str);
         failed.map(|failed| failed.tenant.as_str()).chain(names).collect()
     }
+
+    /// Adds the results of the run.
+    fn add(&mut self, stage: StageReport<DropSchemas>) {
+        let name = |job: DropJob| job.dropping.name;
+        let (begun, not_begun): (Vec<DropJob>, Vec<DropJob>) =
+            stage.not_reached.into_iter().partition(DropJob::has_begun);
+        self.dropped = stage.done.iter().map(|dropped| dropped.name.clone()).collect();
+        self.in_steps = stage.done.into_iter().filter(|dropped| dropped.transactions > 1).collect();
+        self.unfinished = begun.into_iter().map(name).collect();
+        self.not_reached = not_begun.into_iter().map(name).collect();
+        self.failed.extend(stage.failed);
+        self.dropped.sort();
+        self.in_steps.sort_by(|a, b| a.name.cmp(&b.name));
+        self.unfinished.sort();
+        self.not_reached.sort();
+        self.failed.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+    }
 }
 
 /// A schema that was dropped in steps.
@@ -157,8 +172,8 @@ pub(super) fn plan(
 ) -> Result<DropPlan, Error> {
     let mut seen = HashSet::new();
     let names: Vec<&SchemaName> = names.iter().filter(|name| seen.insert(*name)).collect();
-    let (tracked, schemas) = look(db.connection(), &names)?;
-    let mut plan = DropPlan { most_locks: room::share_of(db.server().lock_table), ..DropPlan::default() };
+    let (tracked, schemas) = look_up(db.connection(), &names)?;
+    let mut plan = DropPlan { most_locks: lock_budget::share_of(db.server().lock_table), ..DropPlan::default() };
     for name in names {
         let state = tracked.get(name.as_str()).map(|state| State::of_row(state.as_deref()));
         let is_tracked = state.is_some();
@@ -186,7 +201,7 @@ pub(super) fn plan(
             }),
         }
     }
-    weigh(db.connection(), &mut plan)?;
+    measure_all(db.connection(), &mut plan)?;
     Ok(plan)
 }
 
@@ -210,41 +225,25 @@ pub fn drop_tenants(
     db.require_free_connection()?;
     let run = Run::begin_recorded_or_not(db, "drop")?;
     report.run = run.recorded_id();
-    let orders = Orders { tenancy, run, monitor: &LockMonitor::new(run), stop };
-    let commit = if plan.drops.len() == 1 { Commit::Durable } else { Commit::Deferred };
+    let runner = Runner::new(tenancy, run, plan.drops.len(), stop, FailureBudget::default());
     observer.begin(plan.drops.len());
-    // Two large schemas get half of the locks each; a small one fits beside one of them.
+    // Two large schemas get half of the locks each. A small one fits beside one of them.
     let at_once = plan.drops.len().min(2) as i64;
-    let jobs: Vec<Job> = plan.drops.into_iter().map(Job::new).collect();
-    let crew = Crew { orders, commit, room: Room::new(plan.most_locks), at_once };
-    let Told { done, failed, left, ended } = run::over(db, orders, &crew, jobs, observer)?;
-    for (job, Finished { transactions, .. }) in done {
-        let name = job.dropping.name;
-        if transactions > 1 {
-            report.in_steps.push(InSteps { name: name.clone(), transactions });
-        }
-        report.dropped.push(name);
-    }
-    report.failed.extend(failed);
-    let (begun, not_begun): (Vec<Job>, Vec<Job>) = left.into_iter().partition(Job::has_begun);
-    report.unfinished = begun.into_iter().map(|job| job.dropping.name).collect();
-    report.not_reached = not_begun.into_iter().map(|job| job.dropping.name).collect();
-    report.ended = ended;
-    report.dropped.sort();
-    report.in_steps.sort_by(|a, b| a.name.cmp(&b.name));
-    report.unfinished.sort();
-    report.failed.sort_by(|a, b| a.tenant.cmp(&b.tenant));
-    report.not_reached.sort();
-    let left = report.unfinished.len() + report.not_reached.len();
-    let counts = Counts::of(report.dropped.len(), report.missing.len(), &report.failed, left);
-    run.end(db, report.ended.as_ref(), counts);
+    let operation = DropSchemas { lock_budget: LockBudget::new(plan.most_locks), at_once };
+    let jobs: Vec<DropJob> = plan.drops.into_iter().map(DropJob::new).collect();
+    let mut stage = runner.run(db, &operation, jobs, observer)?;
+    report.ended = runner.stop_reason(&mut stage);
+    report.add(stage);
+    let not_dropped = report.unfinished.len() + report.not_reached.len();
+    let counts = Counts::of(report.dropped.len(), report.missing.len(), &report.failed, not_dropped);
+    runner.end(db, report.ended.as_ref(), counts);
     Ok(report)
 }
 
 /// Whether a schema with any of the names exists.
 #[cfg(feature = "cli")]
 pub(crate) fn any_exists(db: &mut Database, names: &[SchemaName]) -> Result<bool, Error> {
-    Ok(!look::find(db.connection(), &names.iter().collect::<Vec<_>>())?.is_empty())
+    Ok(!lookup::find(db.connection(), &names.iter().collect::<Vec<_>>())?.is_empty())
 }
 
 /// `public`, `information_schema` and PostgreSQL's own are never dropped, whatever the tracker says.

@@ -7,7 +7,6 @@ mod drop;
 mod lookup;
 pub mod migrate;
 mod orphans;
-mod run;
 
 pub use adopt::{Adopted, adopt};
 pub use cleanup::{CleanupPlan, CleanupReport, cleanup, plan_cleanup};

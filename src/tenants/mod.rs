@@ -2,6 +2,7 @@
 
 mod fleet;
 pub mod ledger;
+mod lock;
 mod tenancy;
 pub mod tracker;
 
@@ -10,4 +11,5 @@ pub(crate) use fleet::schema_exists;
 pub(crate) use fleet::sizes as schema_sizes;
 pub use fleet::{Fleet, InvalidRow, Misnamed, Schema, Tenant};
 pub use ledger::Ledger;
+pub(crate) use lock::{lock_key, lock_key_of};
 pub use tenancy::{Limits, RunAs, Tenancy};

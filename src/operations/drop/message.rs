@@ -1,25 +1,26 @@
 //! Messages that drop a schema or some of its objects: each is a transaction with guards.
 
 use super::Dropping;
-use super::look;
+use super::lookup;
 use super::order::{Address, BY_INDEX};
 use crate::model::State;
-use crate::operations::migrate::{Batch, Commit, Target, set_state};
+use crate::operations::migrate::{Batch, Target, set_state};
 use crate::postgres::CHANGED;
+use crate::run::Commit;
 use crate::sql::quote::{Identifier, Literal};
 
 /// The expected state of a tenant in the tracker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Known {
+pub(super) enum ExpectedRow {
     /// A row exists or not, as planned.
     AsPlanned,
     /// A row with the state `dropping` exists.
-    Announced,
+    Dropping,
 }
 
 /// Begins a transaction that reads what is left of a schema. It holds the schema's lock, so that the drop is not taken for
 /// an abandoned one.
-pub(super) fn begin_look(target: Target<'_>) -> Batch {
+pub(super) fn begin_reading(target: Target<'_>) -> Batch {
     let mut batch = Batch::begin(target, Commit::Durable);
     batch.push(BY_INDEX);
     batch.guard(&[target.lock_for_transaction()]);
@@ -29,16 +30,16 @@ pub(super) fn begin_look(target: Target<'_>) -> Batch {
 /// Sets a tenant's state to `dropping`, in which no other command changes it.
 pub(super) fn announce(target: Target<'_>, dropping: &Dropping) -> Batch {
     let mut batch = Batch::begin(target, Commit::Deferred);
-    guard(&mut batch, &unchanged(target, dropping, Known::AsPlanned, &[]));
+    guard(&mut batch, &unchanged(target, dropping, ExpectedRow::AsPlanned, &[]));
     batch.push(&set_state(&dropping.name, State::Dropping));
     batch.commit()
 }
 
 /// Drops objects in this order.
 pub(super) fn step(target: Target<'_>, dropping: &Dropping, objects: &[Address]) -> Batch {
-    let known = if dropping.tracked { Known::Announced } else { Known::AsPlanned };
+    let expected = if dropping.tracked { ExpectedRow::Dropping } else { ExpectedRow::AsPlanned };
     let mut batch = Batch::begin(target, Commit::Deferred);
-    guard(&mut batch, &unchanged(target, dropping, known, objects));
+    guard(&mut batch, &unchanged(target, dropping, expected, objects));
     let block = include_str!("drop_objects.sql")
         .replace("$classes", &oids(objects.iter().map(|(class, _)| *class)))
         .replace("$ids", &oids(objects.iter().map(|(_, id)| *id)))
@@ -49,10 +50,16 @@ pub(super) fn step(target: Target<'_>, dropping: &Dropping, objects: &[Address])
 }
 
 /// Drops the rest of a schema and the tenant's row, and records it.
-pub(super) fn rest(target: Target<'_>, dropping: &Dropping, known: Known, commit: Commit, record: &str) -> Batch {
+pub(super) fn rest(
+    target: Target<'_>,
+    dropping: &Dropping,
+    expected: ExpectedRow,
+    commit: Commit,
+    record: &str,
+) -> Batch {
     let name = &dropping.name;
     let mut batch = Batch::begin(target, commit);
-    guard(&mut batch, &unchanged(target, dropping, known, &[]));
+    guard(&mut batch, &unchanged(target, dropping, expected, &[]));
     if dropping.schema.is_some() {
         batch.push(&format!("DROP SCHEMA {} CASCADE;", Identifier::from(name)));
     }
@@ -70,11 +77,11 @@ fn guard(batch: &mut Batch, conditions: &[String]) {
 
 /// Conditions that no other session works on a schema and that it is as planned. The tables among `objects` are locked
 /// before their dependents are read, so that there can be no new ones.
-fn unchanged(target: Target<'_>, dropping: &Dropping, known: Known, objects: &[Address]) -> Vec<String> {
+fn unchanged(target: Target<'_>, dropping: &Dropping, expected: ExpectedRow, objects: &[Address]) -> Vec<String> {
     let literal = Literal(dropping.name.as_str());
-    let and_state = match known {
-        Known::AsPlanned => String::new(),
-        Known::Announced => format!(" AND state = {}", Literal(State::Dropping.as_str())),
+    let and_state = match expected {
+        ExpectedRow::AsPlanned => String::new(),
+        ExpectedRow::Dropping => format!(" AND state = {}", Literal(State::Dropping.as_str())),
     };
     let has_row = format!("EXISTS (SELECT FROM public.schema_tracker WHERE name = {literal}{and_state})");
     let not = if dropping.tracked { "NOT " } else { "" };
@@ -96,7 +103,7 @@ fn unchanged(target: Target<'_>, dropping: &Dropping, known: Known, objects: &[A
         );
     }
     if dropping.schema.is_some() {
-        let dependents = look::DEPENDENTS.replace("$1", &format!("ARRAY[{oid}]::pg_catalog.oid[]"));
+        let dependents = lookup::DEPENDENTS.replace("$1", &format!("ARRAY[{oid}]::pg_catalog.oid[]"));
         conditions.push(format!("IF EXISTS ({dependents}) THEN RAISE EXCEPTION '{CHANGED}'; END IF;"));
         conditions.push(format!(
             "IF EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extnamespace = {oid}::pg_catalog.oid) \

@@ -14,9 +14,9 @@ use diesel::sql_types::{Array, BigInt, Bool, Oid};
 /// The catalog that an object is in, and its oid.
 pub(super) type Address = (u32, u32);
 
-/// The objects that are left of a schema.
+/// The remaining objects of a schema.
 #[derive(Debug, Default)]
-pub(super) struct Left {
+pub(super) struct Remaining {
     /// The number of locks that dropping all of them takes.
     pub(super) locks: i64,
     /// The objects that can be dropped separately, sorted by address.
@@ -37,7 +37,7 @@ pub(super) struct Step {
     pub(super) locks: i64,
 }
 
-impl Left {
+impl Remaining {
     /// Reads the catalogs in a transaction that `begin` begins.
     pub(super) fn read(conn: &mut PgConnection, schema: u32, begin: &str) -> QueryResult<Self> {
         #[derive(QueryableByName)]
@@ -167,18 +167,18 @@ mod tests {
     use super::*;
 
     /// Objects that take ten locks each, with the objects that they use.
-    fn left(objects: &[(u32, &[u32])]) -> Left {
+    fn remaining(objects: &[(u32, &[u32])]) -> Remaining {
         let address = |id: &u32| (1, *id);
         let object = |(id, uses): &(u32, &[u32])| Object {
             address: address(id),
             locks: 10,
             uses: uses.iter().map(address).collect(),
         };
-        Left { locks: 10 * objects.len() as i64, objects: objects.iter().map(object).collect() }
+        Remaining { locks: 10 * objects.len() as i64, objects: objects.iter().map(object).collect() }
     }
 
     fn order(objects: &[(u32, &[u32])]) -> Vec<u32> {
-        left(objects).in_order().into_iter().map(|((_, id), _)| id).collect()
+        remaining(objects).in_order().into_iter().map(|((_, id), _)| id).collect()
     }
 
     #[test]
@@ -192,13 +192,13 @@ mod tests {
     #[test]
     fn a_circle_is_broken_where_the_fewest_are_taken_along() {
         assert_eq!(order(&[(1, &[2]), (2, &[1]), (3, &[1])]), [3, 2, 1]);
-        let circle = left(&[(1, &[2]), (2, &[1])]);
+        let circle = remaining(&[(1, &[2]), (2, &[1])]);
         assert_eq!(circle.in_order(), [((1, 2), 20), ((1, 1), 10)]);
     }
 
     #[test]
     fn steps_take_no_more_than_they_may() {
-        let some = left(&[(1, &[]), (2, &[]), (3, &[])]);
+        let some = remaining(&[(1, &[]), (2, &[]), (3, &[])]);
         let sizes = |most| some.steps(most).iter().map(|step| (step.objects.len(), step.locks)).collect::<Vec<_>>();
         assert_eq!(sizes(100), [(3, 30)]);
         assert_eq!(sizes(25), [(2, 20), (1, 10)]);

@@ -1,24 +1,23 @@
 //! One tenant's migrations, applied or reverted: one message where all are transactional.
 
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
-use diesel::result::Error as DieselError;
 
-use super::batch::{Batch, Commit, Opening, set_state};
+use super::batch::{Batch, Opening, set_state};
 use super::explain::Explained;
 use super::target::Target;
 use super::{explain, non_transactional};
 use crate::confine::{self, Scrutiny};
-use crate::error::{Contention, Error, MigrationFailure, TenantError};
+use crate::error::TenantError;
 use crate::migration::{Boundaries, Direction, Kind, Mode, Script};
 use crate::model::{State, Unfinished};
-use crate::postgres::{self, Condition, GuardViolation, ServerMessage, Session};
+use crate::postgres::{GuardViolation, Session};
 use crate::record::runs::DoneRow;
+use crate::run::{AttemptError, Commit};
 
 /// What is to be done in one schema.
 pub(crate) struct Work<'a> {
@@ -67,89 +66,55 @@ pub(crate) struct Record<'a> {
     pub(crate) attempts: u32,
 }
 
-/// Why the work was not done.
-pub(crate) enum Setback {
-    /// Another session is at it; later it may be free.
-    Busy,
-    /// The tenant is not as it was read; it must be read again.
-    Changed,
-    /// A migration that is not transactional was begun, and is another one now.
-    Edited,
-    /// A migration is not as it is recorded.
-    NotRecorded,
-    /// A migration needs a commit before it, which was not known: now it is.
-    NeedsCommit,
-    /// Another session holds the lock of the recorded migrations.
-    RecordLocked,
-    /// Other sessions were in the way, and it was rolled back.
-    Contention(Contention, ServerMessage),
-    /// It was cancelled, and rolled back.
-    Canceled(ServerMessage),
-    /// The connection is gone; the tenant must be read again through another.
-    Lost(ServerMessage),
-    /// The server takes no writes.
-    ReadOnly,
-    /// The server can do no work.
-    Fault(Error),
-    /// It cannot be done.
-    Failed(TenantError),
-}
-
-/// Does the work. On return the session is as it was found, or spent.
-pub(crate) fn apply(session: &mut Session, work: &Work<'_>) -> Result<(), Setback> {
+/// Applies or reverts the migrations. On return the session is in its former state, or closed later.
+pub(crate) fn apply(session: &mut Session, work: &Work<'_>) -> Result<(), AttemptError> {
     let mut applied = 0;
-    let result = match work.direction {
-        Direction::Up => in_order(session, work, &mut applied),
-        Direction::Down => send(session, work, &work.opening, work.migrations, true),
-    };
+    let result = in_order(session, work, &mut applied);
     if result.is_err() {
-        // The message that failed left its transaction open.
+        // A message that failed leaves its transaction open.
         if session.batch_execute("ROLLBACK").is_err() {
             session.discard();
         }
     }
-    result.map_err(|setback| match setback {
-        Setback::Failed(TenantError::Migration(mut failure)) => {
+    result.map_err(|error| match error {
+        AttemptError::Failed(TenantError::Migration(mut failure)) => {
             failure.applied_before = applied;
-            Setback::Failed(TenantError::Migration(failure))
+            AttemptError::Failed(TenantError::Migration(failure))
         }
         other => other,
     })
 }
 
-fn in_order(session: &mut Session, work: &Work<'_>, applied: &mut usize) -> Result<(), Setback> {
+/// Runs the migrations in as few transactions as possible. Counts them in `applied`.
+fn in_order(session: &mut Session, work: &Work<'_>, applied: &mut usize) -> Result<(), AttemptError> {
     let target = work.target;
     if let Some(index) = first_non_transactional(work).filter(|_| work.pooler) {
         let folder = target.migration(index).folder().to_owned();
-        return Err(Setback::Failed(TenantError::Pooler { folder }));
+        return Err(AttemptError::Failed(TenantError::Pooler { folder }));
     }
     let mut opening = work.opening.clone();
     let mut rest = work.migrations;
     loop {
-        let together = target.migrations().first_transaction(rest, &work.learned.boundaries());
-        // A tenant that exists and goes on with what is not transactional has nothing to do in a transaction first.
-        let (now, after) =
-            if together.is_empty() && matches!(opening, Opening::Continue { .. } | Opening::Public { .. }) {
-                let (index, after) = rest.split_at(1);
-                non_transactional::run(session, work, &opening, index[0], after.is_empty())?;
-                (index, after)
-            } else {
-                let after = &rest[together.len()..];
-                match send(session, work, &opening, together, after.is_empty()) {
-                    Err(Setback::NeedsCommit) => {
-                        own(session, "ROLLBACK")?;
-                        continue;
-                    }
-                    result => result?,
-                }
-                (together, after)
-            };
-        opening = advance(opening, target, now);
+        let together = match work.direction {
+            Direction::Up => target.migrations().first_transaction(rest, &work.learned.boundaries()),
+            Direction::Down => rest,
+        };
+        // A tenant that exists has nothing to do in a transaction before a migration that is not transactional.
+        let is_alone = together.is_empty() && matches!(opening, Opening::Continue { .. } | Opening::Public { .. });
+        let now = if is_alone { &rest[..1] } else { together };
+        let after = &rest[now.len()..];
+        if is_alone {
+            non_transactional::run(session, work, &opening, now[0], after.is_empty())?;
+        } else if send(session, work, &opening, now, after.is_empty())? == Sent::NeedsCommit {
+            own(session, "ROLLBACK")?;
+            continue;
+        }
         *applied += now.len();
         rest = after;
         if rest.is_empty() {
             return Ok(());
         }
+        opening = advance(opening, target, now);
     }
 }
 
@@ -157,14 +122,22 @@ fn first_non_transactional(work: &Work<'_>) -> Option<usize> {
     work.migrations.iter().copied().find(|index| work.target.migration(*index).mode() == Mode::NonTransactional)
 }
 
-/// Sends transactional migrations as one message.
+/// How a message ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Committed,
+    /// It failed because a migration needs a commit before it. [`Learned`] has that now.
+    NeedsCommit,
+}
+
+/// Sends transactional migrations as one message. With `last`, nothing is left to do afterwards.
 fn send(
     session: &mut Session,
     work: &Work<'_>,
     opening: &Opening,
     migrations: &[usize],
     last: bool,
-) -> Result<(), Setback> {
+) -> Result<Sent, AttemptError> {
     let target = work.target;
     let part = Part { opening, direction: work.direction, migrations, scrutiny: learned_scrutiny(work, migrations) };
     let batch = message(work, &part, last)?;
@@ -173,27 +146,24 @@ fn send(
         if part.leaves_state(target) {
             session.discard();
         }
-        return Ok(());
+        return Ok(Sent::Committed);
     };
-    match setback(&error) {
-        ControlFlow::Break(setback) => Err(setback),
-        ControlFlow::Continue(server)
-            if GuardViolation::from_message(&server.message) == Some(GuardViolation::NeedsThoroughCheck) =>
-        {
-            own(session, "ROLLBACK")?;
-            work.learned.closer.store(true, Ordering::Relaxed);
-            send(session, work, opening, migrations, last)
+    let server = match AttemptError::classify(&error) {
+        Ok(error) => return Err(error),
+        Err(server) => server,
+    };
+    if GuardViolation::from_message(&server.message) == Some(GuardViolation::NeedsThoroughCheck) {
+        own(session, "ROLLBACK")?;
+        work.learned.closer.store(true, Ordering::Relaxed);
+        return send(session, work, opening, migrations, last);
+    }
+    match explain::failure(session, target, &part, &batch, server, sent.elapsed()) {
+        Explained::NeedsCommit(index) => {
+            // Another tenant may have found it, too.
+            work.learned.boundaries().insert(index);
+            Ok(Sent::NeedsCommit)
         }
-        ControlFlow::Continue(server) => {
-            Err(match explain::failure(session, target, &part, &batch, server, sent.elapsed()) {
-                Explained::NeedsCommit(index) => {
-                    // Another tenant may have met it meanwhile.
-                    work.learned.boundaries().insert(index);
-                    Setback::NeedsCommit
-                }
-                Explained::Failed(error) => Setback::Failed(error),
-            })
-        }
+        Explained::Failed(error) => Err(AttemptError::Failed(error)),
     }
 }
 
@@ -253,7 +223,7 @@ pub(super) fn scrutiny(target: Target<'_>, direction: Direction, migrations: &[u
 }
 
 /// The message of a transaction; `last`: with it the work is done.
-fn message(work: &Work<'_>, part: &Part<'_>, last: bool) -> Result<Batch, Setback> {
+fn message(work: &Work<'_>, part: &Part<'_>, last: bool) -> Result<Batch, AttemptError> {
     let target = work.target;
     let mut batch = Batch::open(target, part.opening, part.recorded(), work.commit, part.scrutiny);
     for index in part.migrations {
@@ -262,7 +232,7 @@ fn message(work: &Work<'_>, part: &Part<'_>, last: bool) -> Result<Batch, Setbac
             (Direction::Up, _) => batch.migration(target, *index),
             (Direction::Down, Some(down)) => batch.revert(target, *index, down),
             (Direction::Down, None) => {
-                return Err(Setback::Failed(TenantError::NoDown { folder: migration.folder().to_owned() }));
+                return Err(AttemptError::Failed(TenantError::NoDown { folder: migration.folder().to_owned() }));
             }
         }
     }
@@ -305,55 +275,7 @@ fn advance(opening: Opening, target: Target<'_>, migrations: &[usize]) -> Openin
     }
 }
 
-/// Tells what an error calls for, or hands over the server's message where it must be explained.
-pub(crate) fn setback(error: &DieselError) -> ControlFlow<Setback, ServerMessage> {
-    let server = ServerMessage::from(error);
-    match GuardViolation::from_message(&server.message) {
-        Some(GuardViolation::Busy) => return ControlFlow::Break(Setback::Busy),
-        // The path led elsewhere because the schema is gone; reading it again tells.
-        Some(GuardViolation::Changed | GuardViolation::WrongSchema) => return ControlFlow::Break(Setback::Changed),
-        Some(GuardViolation::Edited) => return ControlFlow::Break(Setback::Edited),
-        Some(GuardViolation::NotRecorded) => return ControlFlow::Break(Setback::NotRecorded),
-        // Of these the migration is to be found.
-        Some(GuardViolation::Outside | GuardViolation::NeedsThoroughCheck | GuardViolation::LedgerMismatch) => {
-            return ControlFlow::Continue(server);
-        }
-        Some(GuardViolation::RecordLocked) => return ControlFlow::Break(Setback::RecordLocked),
-        None => {}
-    }
-    ControlFlow::Break(match Condition::of(error) {
-        None | Some(Condition::OutOfSharedMemory) => return ControlFlow::Continue(server),
-        Some(Condition::ConnectionLost) => Setback::Lost(server),
-        Some(Condition::LockTimeout) => Setback::Contention(Contention::LockTimeout, server),
-        Some(Condition::Deadlock) => Setback::Contention(Contention::Deadlock, server),
-        Some(Condition::Serialization) => Setback::Contention(Contention::Serialization, server),
-        Some(Condition::Canceled) => Setback::Canceled(server),
-        Some(Condition::ReadOnly) => Setback::ReadOnly,
-        Some(Condition::DiskFull) => Setback::Fault(Error::ServerFault { message: server }),
-    })
-}
-
-/// What follows when a tenant cannot be read again.
-impl From<Error> for Setback {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Postgres(postgres::Error::Query { message, lost: true, .. }) => Self::Lost(message),
-            Error::Postgres(postgres::Error::Query { message, .. }) => Self::Failed(TenantError::Server(message)),
-            _ => Self::Failed(TenantError::ConcurrentlyChanged),
-        }
-    }
-}
-
-impl From<MigrationFailure> for Setback {
-    fn from(failure: MigrationFailure) -> Self {
-        Self::Failed(TenantError::Migration(Box::new(failure)))
-    }
-}
-
 /// Runs SQL of tenantry's own on a session.
-pub(super) fn own(conn: &mut PgConnection, sql: &str) -> Result<(), Setback> {
-    conn.batch_execute(sql).map_err(|error| match setback(&error) {
-        ControlFlow::Break(setback) => setback,
-        ControlFlow::Continue(server) => Setback::Failed(TenantError::Server(server)),
-    })
+pub(super) fn own(conn: &mut PgConnection, sql: &str) -> Result<(), AttemptError> {
+    conn.batch_execute(sql).map_err(|error| AttemptError::from(&error))
 }

@@ -9,6 +9,7 @@ use crate::model::{SchemaName, State};
 use crate::postgres::{CHANGED, GuardViolation, path, session};
 use crate::record::integrity::{self, LockScope};
 use crate::record::runs::Run;
+use crate::run::Commit;
 use crate::sql::catalog::holds_relations;
 use crate::sql::quote::{Identifier, Literal};
 use crate::tenants::{Tenant, ledger};
@@ -49,15 +50,6 @@ impl Opening {
 pub(crate) enum TrackerRow {
     Missing,
     Known,
-}
-
-/// When a commit is durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Commit {
-    /// When it returns.
-    Durable,
-    /// With the next durable commit of any session, which must be waited for before anything is reported.
-    Deferred,
 }
 
 /// A piece of a script in a message.

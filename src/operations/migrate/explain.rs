@@ -10,12 +10,13 @@ use diesel::pg::PgConnection;
 use diesel::result::{Error as DieselError, QueryResult};
 
 use super::apply::Part;
-use super::batch::{Batch, Commit};
+use super::batch::Batch;
 use super::target::Target;
 use crate::confine::{self, Scrutiny};
 use crate::error::{Effect, FailedStatement, MigrationFailure, TenantError};
 use crate::migration::{Direction, Migration, Mode, Script};
 use crate::postgres::{ServerMessage, message, path};
+use crate::run::Commit;
 use crate::sql::statement::{Statement, line_at};
 use crate::tenants::ledger;
 

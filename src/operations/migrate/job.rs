@@ -1,77 +1,72 @@
-//! A tenant in the queue of a run.
+//! A tenant in the queue of a run that applies or reverts migrations.
 
 use diesel::pg::PgConnection;
 
 use super::Done;
-use super::apply::{self, Learned, Record, Setback, Work};
-use super::batch::{Commit, Opening, TrackerRow};
-use super::setbacks::Setbacks;
+use super::apply::{self, Learned, Record, Work};
+use super::batch::{Opening, TrackerRow};
 use super::target::Target;
-use crate::database::Stop;
-use crate::error::{Error, TenantError};
 use crate::migration::{Direction, MigrationSet, Mode};
-use crate::model::{State, TenantName};
+use crate::model::{SchemaName, State, TenantName};
 use crate::postgres::Session;
-use crate::record::runs::Run;
-use crate::run::LockMonitor;
-use crate::run::workers::Attempt;
+use crate::run::{self, Attempt, AttemptError, Outcome, RetryState, RunContext};
 use crate::tenants::ledger::Ledger;
 use crate::tenants::{Tenancy, Tenant};
 
-/// One tenant's work, and what became of it so far.
-pub(crate) struct Job {
+/// A tenant to create, to migrate or to revert.
+pub(crate) struct MigrationJob {
     task: Task,
-    /// Read the tenant again before the next try.
-    stale: bool,
-    setbacks: Setbacks,
-    /// What the ledger recorded at first.
+    /// Whether the tenant must be read again before the next attempt, because another session may have changed it.
+    is_stale: bool,
+    retry: RetryState,
+    /// The newest version in the ledger before the first attempt; `None` before it is known.
     from: Option<Option<String>>,
 }
 
 enum Task {
     Create(TenantName, TrackerRow),
     Migrate(Tenant),
-    /// The places in the set of the migrations to revert, newest first.
+    /// With the places in the set of the migrations to revert, newest first.
     Revert(Tenant, Vec<usize>),
 }
 
-/// What is left to do for a tenant that was read again.
-pub(crate) enum Next {
-    Work(Box<Job>),
-    Nothing,
-    Blocked(TenantError),
-}
+/// Reads a tenant again and plans for it; `None` if nothing is left to do.
+pub(crate) type Reread<'a> =
+    dyn Fn(&mut PgConnection, &Tenancy, &TenantName) -> Result<Option<MigrationJob>, AttemptError> + Sync + 'a;
 
-/// Reads a tenant again.
-pub(crate) type Reread<'a> = dyn Fn(&mut PgConnection, &Tenancy, &TenantName) -> Result<Next, Error> + Sync + 'a;
-
-/// What became of a tenant.
-pub(crate) enum Outcome {
-    Applied(Done),
-    Nothing,
-    Failed(TenantError),
-}
-
-/// What is the same for all jobs of a run.
-pub(crate) struct Orders<'a> {
-    pub(crate) tenancy: &'a Tenancy,
-    pub(crate) run: Run,
-    pub(crate) commit: Commit,
+/// What the attempts need beside the context of the run.
+pub(super) struct MigrationContext<'a> {
     /// Whether the server is behind a transaction pooler.
-    pub(crate) pooler: bool,
-    pub(crate) reread: &'a Reread<'a>,
-    pub(crate) monitor: &'a LockMonitor,
-    pub(crate) stop: &'a Stop,
-    pub(crate) learned: &'a Learned,
+    pub(super) pooler: bool,
+    pub(super) reread: &'a Reread<'a>,
+    pub(super) learned: Learned,
 }
 
-impl Job {
-    /// Makes the tenant's schema and runs all migrations in it.
+impl run::Job for MigrationJob {
+    fn schema(&self) -> &SchemaName {
+        self.name().schema()
+    }
+
+    fn retry_state(&self) -> &RetryState {
+        &self.retry
+    }
+
+    fn from_version(&self) -> Option<&str> {
+        self.from.as_ref().and_then(Option::as_deref)
+    }
+
+    fn commit_lost(&mut self) {
+        self.is_stale = true;
+    }
+}
+
+impl MigrationJob {
+    /// Creates the tenant's schema and applies all migrations.
     pub(crate) fn create(name: TenantName, row: TrackerRow) -> Self {
         Self::new(Task::Create(name, row))
     }
 
-    /// Runs a tenant's pending migrations.
+    /// Applies a tenant's pending migrations.
     pub(crate) fn migrate(tenant: Tenant) -> Self {
         Self::new(Task::Migrate(tenant))
     }
@@ -82,10 +77,10 @@ impl Job {
     }
 
     fn new(task: Task) -> Self {
-        Self { task, stale: false, setbacks: Setbacks::default(), from: None }
+        Self { task, is_stale: false, retry: RetryState::default(), from: None }
     }
 
-    /// The tenant.
+    /// The tenant's name.
     pub(crate) fn name(&self) -> &TenantName {
         match &self.task {
             Task::Create(name, _) => name,
@@ -100,30 +95,15 @@ impl Job {
         }
     }
 
-    /// Whether some of its migrations are not transactional, and are applied in a session of their own.
-    pub(crate) fn needs_a_session(&self, tenancy: &Tenancy) -> bool {
+    /// Whether some of the migrations to apply are not transactional, and need a session that no pooler shares.
+    pub(super) fn needs_session(&self, tenancy: &Tenancy) -> bool {
         let set = tenancy.tenant_migrations();
-        let up = !matches!(self.task, Task::Revert(..));
-        up && self.migrations(set).iter().any(|index| set.at(*index).mode() == Mode::NonTransactional)
+        self.direction() == Direction::Up
+            && self.migrations(set).iter().any(|index| set.at(*index).mode() == Mode::NonTransactional)
     }
 
-    /// The newest version in its ledger when it was first tried.
-    pub(crate) fn from(&self) -> Option<&str> {
-        self.from.as_ref().and_then(Option::as_deref)
-    }
-
-    /// What it has met so far.
-    pub(crate) fn setbacks(&self) -> &Setbacks {
-        &self.setbacks
-    }
-
-    /// Has it read again before the next try.
-    pub(crate) fn mark_stale(&mut self) {
-        self.stale = true;
-    }
-
-    /// The versions that the tenant's ledger records when the job is done.
-    pub(crate) fn goal(&self, set: &MigrationSet) -> Vec<String> {
+    /// The versions in the tenant's ledger when the job is done.
+    pub(super) fn goal(&self, set: &MigrationSet) -> Vec<String> {
         let migrations = self.migrations(set);
         let mut applied: Vec<String> = self.ledger().map(|ledger| ledger.applied.clone()).unwrap_or_default();
         let version = |index: &usize| set.at(*index).version().as_str();
@@ -135,81 +115,85 @@ impl Job {
         applied
     }
 
-    /// Whether a ledger that records `applied` is as the job would have it, whatever another run has done since.
-    pub(crate) fn is_reached(&self, applied: &[String], set: &MigrationSet) -> bool {
-        let has = |index: usize| applied.iter().any(|version| version == set.at(index).version().as_str());
+    /// Whether a ledger with these versions shows that the job is done, whatever another run has done since.
+    pub(super) fn is_reached(&self, applied: &[String], set: &MigrationSet) -> bool {
+        let is_applied = |index: usize| applied.iter().any(|version| version == set.at(index).version().as_str());
         let mut migrations = self.migrations(set).into_iter();
         match self.direction() {
-            Direction::Up => migrations.all(has),
-            Direction::Down => !migrations.any(has),
+            Direction::Up => migrations.all(is_applied),
+            Direction::Down => !migrations.any(is_applied),
         }
     }
 
-    /// Tries to do it.
-    pub(crate) fn attempt(&mut self, session: &mut Session, orders: &Orders<'_>) -> Attempt<Outcome> {
-        let tenancy = orders.tenancy;
-        let set = tenancy.tenant_migrations();
-        let name = self.name().clone();
-        let began = self.setbacks.begin(name.schema(), orders.monitor);
-        if self.stale {
-            match orders.run.done_among(session, &[name.as_str()]) {
-                // The connection was lost, and the commit had come through. What others have made of it since is theirs.
-                Ok(done) if done.contains(name.as_str()) => {
-                    return Attempt::Done(Outcome::Applied(self.done(set, self.migrations(set).len())));
-                }
-                Ok(_) => {}
-                Err(error) => return self.again(session, error.into(), orders),
+    /// Attempts the job.
+    pub(super) fn attempt(
+        &mut self,
+        context: &RunContext<'_>,
+        migration: &MigrationContext<'_>,
+        session: &mut Session,
+    ) -> Attempt<Done> {
+        let schema = self.name().schema().clone();
+        self.retry.begin(&schema, &context.monitor);
+        match self.try_once(context, migration, session) {
+            Ok(outcome) => Attempt::Finished(outcome),
+            Err(error) => {
+                // Another session may have done it.
+                self.is_stale = true;
+                self.retry.after(error, context, session, &schema)
             }
-            match self.read_again(session, orders) {
-                Ok(Next::Work(next)) => self.task = next.task,
-                Ok(Next::Nothing) => return Attempt::Done(Outcome::Nothing),
-                Ok(Next::Blocked(error)) => return Attempt::Done(Outcome::Failed(error)),
-                Err(error) => return self.again(session, error.into(), orders),
-            }
-            self.stale = false;
         }
-        let migrations = self.migrations(set);
+    }
+
+    fn try_once(
+        &mut self,
+        context: &RunContext<'_>,
+        migration: &MigrationContext<'_>,
+        session: &mut Session,
+    ) -> Result<Outcome<Done>, AttemptError> {
+        let set = context.tenancy.tenant_migrations();
+        if self.is_stale {
+            let name = self.name().as_str();
+            if context.run.done_among(session, &[name])?.contains(name) {
+                // The commit succeeded before the connection was lost. Later changes by others do not count.
+                return Ok(Outcome::Done(self.done(set)));
+            }
+            match self.reread(context, migration, session)? {
+                Some(job) => self.task = job.task,
+                None => return Ok(Outcome::Unchanged),
+            }
+            self.is_stale = false;
+        }
         if self.from.is_none() {
             self.from = Some(self.ledger().and_then(|ledger| ledger.version().map(str::to_owned)));
         }
+        let migrations = self.migrations(set);
         let goal = self.goal(set);
-        let record = Record {
-            from: self.from(),
-            to: goal.last().map(String::as_str),
-            began,
-            attempts: self.setbacks.attempts(),
-        };
-        let work = self.work(orders, &migrations, record);
-        match apply::apply(session, &work) {
-            Ok(()) => Attempt::Done(Outcome::Applied(self.done(set, migrations.len()))),
-            Err(setback) => self.again(session, setback, orders),
+        let work = self.work(context, migration, &migrations, goal.last().map(String::as_str));
+        apply::apply(session, &work)?;
+        Ok(Outcome::Done(self.done(set)))
+    }
+
+    fn reread(
+        &self,
+        context: &RunContext<'_>,
+        migration: &MigrationContext<'_>,
+        session: &mut Session,
+    ) -> Result<Option<Self>, AttemptError> {
+        match &self.task {
+            Task::Create(..) | Task::Migrate(_) => (migration.reread)(session, context.tenancy, self.name()),
+            // The migrations that were planned at first, and none before them.
+            Task::Revert(_, migrations) => super::revert::reread(session, context.tenancy, self.name(), migrations),
         }
     }
 
-    fn read_again(&self, session: &mut Session, orders: &Orders<'_>) -> Result<Next, Error> {
-        let Task::Revert(_, migrations) = &self.task else {
-            return (orders.reread)(session, orders.tenancy, self.name());
-        };
-        // What was to be reverted at first, and nothing older.
-        super::revert::reread(session, orders.tenancy, self.name(), migrations)
-    }
-
-    /// Decides whether there is another try. It is read again before: another session may have done it.
-    fn again(&mut self, session: &mut Session, setback: Setback, orders: &Orders<'_>) -> Attempt<Outcome> {
-        self.stale = true;
-        let Orders { tenancy, monitor, stop, .. } = *orders;
-        let name = self.name().clone();
-        self.setbacks.next(session, setback, name.schema(), tenancy, monitor, stop).map(Outcome::Failed)
-    }
-
-    fn done(&self, set: &MigrationSet, applied: usize) -> Done {
+    fn done(&self, set: &MigrationSet) -> Done {
         Done {
             tenant: self.name().clone(),
-            from: self.from().map(str::to_owned),
+            from: run::Job::from_version(self).map(str::to_owned),
             to: self.goal(set).pop(),
-            applied,
-            attempts: self.setbacks.attempts(),
-            took: self.setbacks.took(),
+            applied: self.migrations(set).len(),
+            attempts: self.retry.attempts(),
+            took: self.retry.took(),
         }
     }
 
@@ -236,16 +220,31 @@ impl Job {
         }
     }
 
-    fn work<'a>(&'a self, orders: &'a Orders<'_>, migrations: &'a [usize], record: Record<'a>) -> Work<'a> {
+    fn work<'a>(
+        &'a self,
+        context: &'a RunContext<'_>,
+        migration: &'a MigrationContext<'_>,
+        migrations: &'a [usize],
+        to: Option<&'a str>,
+    ) -> Work<'a> {
         let (opening, state, unfinished) = match &self.task {
             Task::Create(_, row) => (Opening::Create { row: *row }, State::Creating, None),
             Task::Migrate(tenant) | Task::Revert(tenant, _) => {
                 (Opening::of(tenant), tenant.state, tenant.unfinished.as_ref())
             }
         };
-        let target = Target::tenant(orders.tenancy, self.name().schema(), Some(orders.run));
-        let Orders { commit, pooler, learned, .. } = *orders;
-        let direction = self.direction();
-        Work { target, opening, direction, migrations, state, unfinished, commit, pooler, record, learned }
+        let (from, began, attempts) = (run::Job::from_version(self), self.retry.began(), self.retry.attempts());
+        Work {
+            target: Target::tenant(context.tenancy, self.name().schema(), Some(context.run)),
+            opening,
+            direction: self.direction(),
+            migrations,
+            state,
+            unfinished,
+            commit: context.commit,
+            pooler: migration.pooler,
+            record: Record { from, to, began, attempts },
+            learned: &migration.learned,
+        }
     }
 }

@@ -13,8 +13,8 @@ mod public;
 mod revert;
 mod rollout;
 mod run;
-mod setbacks;
 mod target;
+mod verify;
 
 use std::time::Duration;
 
@@ -31,9 +31,8 @@ use crate::tenants::tracker::schema_tracker;
 
 pub use crate::error::{Contention, Effect, FailedStatement, MigrationFailure};
 pub use crate::record::runs::StopReason;
-pub(crate) use apply::{Setback, setback};
-pub(crate) use batch::{Batch, Commit, TrackerRow, set_state, tracker_guard};
-pub(crate) use job::{Job, Next, Outcome, Reread};
+pub(crate) use batch::{Batch, TrackerRow, set_state, tracker_guard};
+pub(crate) use job::{MigrationJob, Reread};
 pub(crate) use plan::reread;
 pub use plan::{Plan, Planned};
 pub use public::{PublicReport, migrate_public};
@@ -41,8 +40,7 @@ pub(crate) use public::{revert_public, to_revert};
 pub use revert::{Back, RevertPlan, Reverting, revert};
 pub use rollout::{Canary, MaxFailures, ParseMaxFailuresError, Rollout};
 pub(crate) use run::{RunJobs, run_jobs};
-pub(crate) use setbacks::Setbacks;
-pub(crate) use target::{Target, lock_key};
+pub(crate) use target::Target;
 
 /// What a run did, tenant by tenant, each list sorted by name.
 #[derive(Debug, Default)]
@@ -126,7 +124,7 @@ pub fn migrate(
 ) -> Result<Report, Error> {
     let report = Report { unchanged: plan.up_to_date, failed: plan.blocked, ..Report::default() };
     settle(db.connection(), &plan.settle)?;
-    let jobs = plan.migrate.into_iter().map(|planned| Job::migrate(planned.tenant)).collect();
+    let jobs = plan.migrate.into_iter().map(|planned| MigrationJob::migrate(planned.tenant)).collect();
     let command = "migrate";
     run_jobs(db, tenancy, RunJobs { command, jobs, reread: &plan::reread, rollout, stop, report }, observer)
 }

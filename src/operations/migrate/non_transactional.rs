@@ -6,16 +6,14 @@
 //! catalog tells of an index that was built or dropped concurrently whether it was, and what else there is (`VACUUM`,
 //! `REINDEX`, `DO`, `CALL`) is run again.
 
-use std::ops::ControlFlow;
-
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Bool, Text};
 
-use super::apply::{Setback, Work, becomes_active, own, record, setback};
-use super::batch::{Batch, Commit, LockTimeout, Opening, TrackerRow, limits, tracker_guard};
+use super::apply::{Work, becomes_active, own, record};
+use super::batch::{Batch, LockTimeout, Opening, TrackerRow, limits, tracker_guard};
 use super::explain;
 use super::target::{Lasting, Target};
 use crate::confine::{self, Scrutiny};
@@ -23,6 +21,7 @@ use crate::error::{Effect, TenantError};
 use crate::migration::{Kind, Migration};
 use crate::postgres::{CHANGED, GuardViolation, ServerMessage, Session, path, session};
 use crate::record::integrity::{self, LockScope};
+use crate::run::{AttemptError, Commit};
 use crate::sql::quote::{Identifier, Literal};
 use crate::sql::statement::Statement;
 use crate::tenants::ledger;
@@ -34,7 +33,7 @@ pub(super) fn run(
     opening: &Opening,
     index: usize,
     last: bool,
-) -> Result<(), Setback> {
+) -> Result<(), AttemptError> {
     let migration = work.target.migration(index);
     let statements = migration.up().statements();
     let under_way = UnderWay { target: work.target, index, migration, statements: &statements, commit: work.commit };
@@ -68,7 +67,7 @@ enum Doubt {
 }
 
 impl UnderWay<'_> {
-    fn all(&self, session: &mut Session, work: &Work<'_>, opening: &Opening) -> Result<(), Setback> {
+    fn all(&self, session: &mut Session, work: &Work<'_>, opening: &Opening) -> Result<(), AttemptError> {
         let version = self.migration.version().as_str();
         let resumed = work.unfinished.filter(|unfinished| unfinished.version == version);
         let done = resumed.map_or(0, |unfinished| unfinished.statements);
@@ -78,9 +77,13 @@ impl UnderWay<'_> {
         // Before what an earlier try left is looked at, the lock is taken. Else it goes with the first statement.
         let mut entry = Some((opening, done));
         if resumed.is_some() || self.target.kind == Kind::Public || done == self.statements.len() {
-            own(session, self.begin(entry.take()).commit().sql()).map_err(|setback| match setback {
-                Setback::Edited => self.edited(done),
-                other => other,
+            let batch = self.begin(entry.take()).commit();
+            session.batch_execute(batch.sql()).map_err(|error| match AttemptError::classify(&error) {
+                Ok(error) => error,
+                Err(server) if GuardViolation::from_message(&server.message) == Some(GuardViolation::Edited) => {
+                    self.edited(done)
+                }
+                Err(server) => AttemptError::Failed(TenantError::Server(server)),
             })?;
         }
         for (number, statement) in self.statements.iter().enumerate().skip(done) {
@@ -106,7 +109,7 @@ impl UnderWay<'_> {
         entry: Option<Entry<'_>>,
         number: usize,
         statement: &Statement<'_>,
-    ) -> Result<(), Setback> {
+    ) -> Result<(), AttemptError> {
         let scrutiny = self.scrutiny(statement);
         let mut batch = self.begin(entry);
         batch.inventory(self.target, scrutiny);
@@ -117,15 +120,13 @@ impl UnderWay<'_> {
         batch.confine(self.target, scrutiny, None);
         batch.push(&self.progress(number + 1, Doubt::None));
         let batch = batch.commit();
-        session.batch_execute(batch.sql()).map_err(|error| match setback(&error) {
-            ControlFlow::Break(setback) => setback,
-            ControlFlow::Continue(server)
-                if GuardViolation::from_message(&server.message) == Some(GuardViolation::Outside) =>
-            {
+        session.batch_execute(batch.sql()).map_err(|error| match AttemptError::classify(&error) {
+            Ok(error) => error,
+            Err(server) if GuardViolation::from_message(&server.message) == Some(GuardViolation::Outside) => {
                 let server = confine::in_words(session, server);
                 self.failed(number, statement, server)
             }
-            ControlFlow::Continue(mut server) => {
+            Err(mut server) => {
                 let byte = server.position.and_then(|position| batch.locate(position)).map_or(0, |(_, byte)| byte);
                 server.position = Some(statement.sql()[..byte].chars().count() + 1);
                 if statement.runs_code() && server.hint.is_none() {
@@ -146,7 +147,7 @@ impl UnderWay<'_> {
         entry: Option<Entry<'_>>,
         number: usize,
         statement: &Statement<'_>,
-    ) -> Result<(), Setback> {
+    ) -> Result<(), AttemptError> {
         let mut batch = self.begin(entry);
         if let Some(condition) = self.is_inside(number, statement)? {
             batch.push(&self.target.tenancy.path(self.target.schema).set_for_transaction());
@@ -163,16 +164,16 @@ impl UnderWay<'_> {
             batch.push("SET synchronous_commit TO off;");
         }
         let batch = batch.commit();
-        session.batch_execute(batch.sql()).map_err(|error| match setback(&error) {
-            ControlFlow::Break(setback) => setback,
-            ControlFlow::Continue(server) => {
+        session.batch_execute(batch.sql()).map_err(|error| match AttemptError::classify(&error) {
+            Ok(error) => error,
+            Err(server) => {
                 let server = confine::in_words(session, server);
                 self.failed(number, statement, server)
             }
         })?;
-        session.batch_execute(statement.sql()).map_err(|error| match setback(&error) {
-            ControlFlow::Break(setback) => setback,
-            ControlFlow::Continue(server) => {
+        session.batch_execute(statement.sql()).map_err(|error| match AttemptError::classify(&error) {
+            Ok(error) => error,
+            Err(server) => {
                 // It was answered: it failed. Where that cannot be noted it stays in doubt.
                 let _ = session.batch_execute(&self.note(number));
                 self.failed(number, statement, server)
@@ -241,7 +242,7 @@ impl UnderWay<'_> {
 
     /// A condition that what a statement names is in the tenant's schema, for one that no transaction takes: it is
     /// committed before anybody can look at what it did. Wants the tenant's path.
-    fn is_inside(&self, number: usize, statement: &Statement<'_>) -> Result<Option<String>, Setback> {
+    fn is_inside(&self, number: usize, statement: &Statement<'_>) -> Result<Option<String>, AttemptError> {
         if self.may_change_others() {
             return Ok(None);
         }
@@ -266,7 +267,7 @@ impl UnderWay<'_> {
     }
 
     /// Records the migration, forgets its progress, and gives the session back as it was.
-    fn close(&self, session: &mut Session, work: &Work<'_>, last: bool) -> Result<(), Setback> {
+    fn close(&self, session: &mut Session, work: &Work<'_>, last: bool) -> Result<(), AttemptError> {
         let mut batch = self.begin(None);
         if self.target.kind == Kind::Tenant {
             batch.guard(&[ledger::definition_guard(self.target.schema)]);
@@ -327,7 +328,7 @@ impl UnderWay<'_> {
         session: &mut Session,
         statement: &Statement<'_>,
         in_doubt: Option<bool>,
-    ) -> Result<bool, Setback> {
+    ) -> Result<bool, AttemptError> {
         // Without a tracker row there is no telling an earlier try from none: what is not valid is of no use to anybody.
         let in_doubt = match (in_doubt, self.target.kind) {
             (Some(in_doubt), _) => in_doubt,
@@ -350,7 +351,7 @@ impl UnderWay<'_> {
         }
     }
 
-    fn find_index(&self, conn: &mut PgConnection, name: &str) -> Result<Option<Index>, Setback> {
+    fn find_index(&self, conn: &mut PgConnection, name: &str) -> Result<Option<Index>, AttemptError> {
         sql_query(
             "SELECT indisvalid AND indisready AS valid FROM pg_catalog.pg_index \
              JOIN pg_catalog.pg_class ON pg_class.oid = indexrelid \
@@ -360,20 +361,17 @@ impl UnderWay<'_> {
         .bind::<Text, _>(self.target.schema.as_str())
         .get_result(conn)
         .optional()
-        .map_err(|error| match setback(&error) {
-            ControlFlow::Break(setback) => setback,
-            ControlFlow::Continue(server) => Setback::Failed(TenantError::Server(server)),
-        })
+        .map_err(|error| AttemptError::from(&error))
     }
 
-    fn failed(&self, number: usize, statement: &Statement<'_>, server: ServerMessage) -> Setback {
+    fn failed(&self, number: usize, statement: &Statement<'_>, server: ServerMessage) -> AttemptError {
         let effect = Effect::InEffect { statements: number, of: self.statements.len() };
         explain::alone(self.migration, self.migration.up().text(), statement, server, effect).into()
     }
 
-    fn edited(&self, statements: usize) -> Setback {
+    fn edited(&self, statements: usize) -> AttemptError {
         let folder = self.migration.folder().to_owned();
-        Setback::Failed(TenantError::EditedMigration { folder, statements })
+        AttemptError::Failed(TenantError::EditedMigration { folder, statements })
     }
 }
 

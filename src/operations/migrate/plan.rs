@@ -2,13 +2,14 @@
 
 use diesel::pg::PgConnection;
 
+use super::MigrationJob;
 use super::apply::{Part, scrutiny};
-use super::batch::{Batch, Commit, Opening};
+use super::batch::{Batch, Opening};
 use super::target::Target;
-use super::{Job, Next};
-use crate::error::{Error, FailedTenant, TenantError};
+use crate::error::{FailedTenant, TenantError};
 use crate::migration::{Direction, MigrationSet};
 use crate::model::{State, TenantName};
+use crate::run::{AttemptError, Commit};
 use crate::tenants::{Fleet, Schema, Tenancy, Tenant};
 
 /// What [`migrate`](super::migrate) does. Showing it is a dry run.
@@ -113,19 +114,29 @@ fn judge(tenant: &Tenant, set: &MigrationSet) -> Verdict {
     }
 }
 
-/// What is left to do for a tenant that was found changed.
-pub(crate) fn reread(conn: &mut PgConnection, tenancy: &Tenancy, name: &TenantName) -> Result<Next, Error> {
-    let set = tenancy.tenant_migrations();
-    let fleet = Fleet::read_some(conn, set, std::slice::from_ref(name))?;
-    if let Some(invalid) = fleet.invalid.into_iter().next() {
-        return Ok(Next::Blocked(TenantError::InvalidRow { why: invalid.why }));
+/// Plans again for a tenant that was changed; `None` if nothing is left to do.
+pub(crate) fn reread(
+    conn: &mut PgConnection,
+    tenancy: &Tenancy,
+    name: &TenantName,
+) -> Result<Option<MigrationJob>, AttemptError> {
+    let tenant = read_again(conn, tenancy, name)?;
+    match judge(&tenant, tenancy.tenant_migrations()) {
+        Verdict::UpToDate => Ok(None),
+        Verdict::Blocked(error) => Err(error.into()),
+        Verdict::Behind => Ok(Some(MigrationJob::migrate(tenant))),
     }
-    let Some(tenant) = fleet.tenants.into_iter().next() else {
-        return Ok(Next::Blocked(TenantError::NotTracked { schema_exists: false }));
-    };
-    Ok(match judge(&tenant, set) {
-        Verdict::UpToDate => Next::Nothing,
-        Verdict::Blocked(error) => Next::Blocked(error),
-        Verdict::Behind => Next::Work(Box::new(Job::migrate(tenant))),
-    })
+}
+
+/// Reads a tenant again.
+pub(super) fn read_again(
+    conn: &mut PgConnection,
+    tenancy: &Tenancy,
+    name: &TenantName,
+) -> Result<Tenant, AttemptError> {
+    let fleet = Fleet::read_some(conn, tenancy.tenant_migrations(), std::slice::from_ref(name))?;
+    if let Some(invalid) = fleet.invalid.into_iter().next() {
+        return Err(TenantError::InvalidRow { why: invalid.why }.into());
+    }
+    fleet.tenants.into_iter().next().ok_or_else(|| TenantError::NotTracked { schema_exists: false }.into())
 }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 
-use super::apply::{Learned, Record, Setback, Work, apply, own};
-use super::batch::{Batch, Commit, Opening};
-use super::target::{Target, lock_key_of};
+use super::apply::{Learned, Record, Work, apply, own};
+use super::batch::{Batch, Opening};
+use super::target::Target;
 use super::{Effect, MigrationFailure, explain};
 use crate::database::{Database, Stop};
 use crate::error::{Error, TenantError};
@@ -16,10 +16,10 @@ use crate::model::{SchemaName, State};
 use crate::postgres::{self, CHANGED, GuardViolation, LockHolder, ServerMessage, connect, path};
 use crate::record::integrity;
 use crate::record::runs::Run;
-use crate::run::{LockMonitor, lock_monitor};
-use crate::tenants::Tenancy;
+use crate::run::{AttemptError, Commit, LockMonitor, lock_monitor};
 use crate::tenants::ledger::public::{self, Import, PublicLedger};
 use crate::tenants::ledger::{self, Ledger, PUBLIC_TABLE};
+use crate::tenants::{Tenancy, lock_key};
 
 /// What [`migrate_public`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct PublicReport {
 const CONTENTION_PAUSE: Duration = Duration::from_millis(500);
 
 /// The pause before a retry while another session holds the schema's lock.
-const BUSY_PAUSE: Duration = Duration::from_millis(100);
+const LOCKED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Applies the pending public migrations. If [cancelled](Stop::cancel), rolls back the transaction in progress.
 ///
@@ -109,7 +109,7 @@ fn apply_pending(db: &mut Database, tenancy: &Tenancy, run: Run, stop: &Stop) ->
                 let version = newest.max(version(&ledger));
                 return Ok(PublicReport { applied, version, ..PublicReport::default() });
             }
-            Err(setback) => retry.after(db, setback)?,
+            Err(error) => retry.after(db, error)?,
         }
     }
 }
@@ -124,16 +124,16 @@ fn upgrade(db: &mut Database, tenancy: &Tenancy, run: Run, stop: &Stop) -> Resul
         }
         match take_over(db, tenancy, run) {
             Ok(ledger) => return Ok(ledger.import),
-            Err(setback) => {
+            Err(error) => {
                 // A lost connection has rolled back by itself.
                 let _ = db.connection().batch_execute("ROLLBACK");
-                retry.after(db, setback)?;
+                retry.after(db, error)?;
             }
         }
     }
 }
 
-fn take_over(db: &mut Database, tenancy: &Tenancy, run: Run) -> Result<PublicLedger, Setback> {
+fn take_over(db: &mut Database, tenancy: &Tenancy, run: Run) -> Result<PublicLedger, AttemptError> {
     let schema = SchemaName::public();
     let target = Target::public(tenancy, &schema, Some(run));
     let path = tenancy.path(&schema);
@@ -153,10 +153,10 @@ fn take_over(db: &mut Database, tenancy: &Tenancy, run: Run) -> Result<PublicLed
 }
 
 /// An error that no retry resolves, unless the connection was lost.
-fn fault(error: Error) -> Setback {
+fn fault(error: Error) -> AttemptError {
     match error {
-        Error::Postgres(postgres::Error::Query { message, lost: true, .. }) => Setback::Lost(message),
-        error => Setback::Fault(error),
+        Error::Postgres(postgres::Error::Query { message, lost: true, .. }) => AttemptError::ConnectionLost(message),
+        error => AttemptError::Fatal(error),
     }
 }
 
@@ -175,30 +175,29 @@ impl<'a> Retry<'a> {
     }
 
     /// Pauses before the next attempt, or returns the error that ends the step.
-    fn after(&self, db: &mut Database, setback: Setback) -> Result<(), Error> {
+    fn after(&self, db: &mut Database, error: AttemptError) -> Result<(), Error> {
         let is_over = self.began.elapsed() >= self.patience || self.stop.is_requested();
         let query = |message, lost| Error::Postgres(postgres::Error::Query { doing: self.doing, message, lost });
-        let pause = match setback {
-            Setback::Failed(TenantError::Migration(failure)) => return Err(Error::PublicMigration(failure)),
-            Setback::Failed(TenantError::Server(message)) | Setback::Canceled(message) => {
+        let pause = match error {
+            AttemptError::Failed(TenantError::Migration(failure)) => return Err(Error::PublicMigration(failure)),
+            AttemptError::Failed(TenantError::Server(message)) | AttemptError::Canceled(message) => {
                 return Err(query(message, false));
             }
-            Setback::Failed(other) => return Err(Error::Public(Box::new(other))),
-            Setback::ReadOnly => return Err(Error::Postgres(postgres::Error::ReadOnly)),
-            Setback::Fault(error) => return Err(error),
-            Setback::Lost(message) => return Err(query(message, true)),
-            Setback::Contention(_, message) if is_over => return Err(query(message, false)),
-            Setback::Contention(..) => CONTENTION_PAUSE,
-            Setback::Busy if is_over => return Err(busy(db)),
-            // It is tried again where it is found out.
-            Setback::NeedsCommit => BUSY_PAUSE,
-            // The last three are for tenant migrations only.
-            Setback::Changed | Setback::Edited | Setback::NotRecorded | Setback::RecordLocked if is_over => {
+            AttemptError::Failed(other) => return Err(Error::Public(Box::new(other))),
+            AttemptError::ReadOnly => return Err(Error::Postgres(postgres::Error::ReadOnly)),
+            AttemptError::Fatal(error) => return Err(error),
+            AttemptError::ConnectionLost(message) => return Err(query(message, true)),
+            AttemptError::Contention(_, message) if is_over => return Err(query(message, false)),
+            AttemptError::Contention(..) => CONTENTION_PAUSE,
+            AttemptError::TenantLocked if is_over => return Err(busy(db)),
+            // The last two are for tenant migrations only.
+            AttemptError::Changed | AttemptError::NotRecorded | AttemptError::RecordLocked if is_over => {
                 return Err(unsettled());
             }
-            Setback::Busy | Setback::Changed | Setback::Edited | Setback::NotRecorded | Setback::RecordLocked => {
-                BUSY_PAUSE
-            }
+            AttemptError::TenantLocked
+            | AttemptError::Changed
+            | AttemptError::NotRecorded
+            | AttemptError::RecordLocked => LOCKED_PAUSE,
         };
         thread::sleep(pause);
         Ok(())
@@ -207,7 +206,7 @@ impl<'a> Retry<'a> {
 
 /// Another session holds the lock of the schema.
 fn busy(db: &mut Database) -> Error {
-    let key = lock_key_of(&SchemaName::public());
+    let key = lock_key(&SchemaName::public());
     let holder = LockHolder::find(db.connection(), &key);
     Error::Busy { what: "the schema public".to_owned(), holder }
 }

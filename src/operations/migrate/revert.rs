@@ -6,13 +6,12 @@ use std::num::NonZeroUsize;
 use diesel::pg::PgConnection;
 
 use super::rollout::Rollout;
-use super::{Job, Next, Report, RunJobs, plan, run_jobs};
+use super::{MigrationJob, Report, RunJobs, plan, run_jobs};
 use crate::database::{Database, Stop};
 use crate::error::{Error, FailedTenant, TenantError};
 use crate::migration::{Kind, MigrationSet, Version};
 use crate::model::{State, TenantName};
-use crate::run::Observer;
-use crate::tenants::ledger::Ledger;
+use crate::run::{AttemptError, Observer};
 use crate::tenants::{Fleet, Schema, Tenancy, Tenant};
 
 /// How far tenants go back.
@@ -139,45 +138,40 @@ pub fn revert(
     observer: &mut dyn Observer,
 ) -> Result<Report, Error> {
     let report = Report { unchanged: plan.unchanged, failed: plan.blocked, ..Report::default() };
-    let jobs = plan.revert.into_iter().map(|reverting| Job::revert(reverting.tenant, reverting.migrations)).collect();
+    let jobs =
+        plan.revert.into_iter().map(|reverting| MigrationJob::revert(reverting.tenant, reverting.migrations)).collect();
     let command = "revert";
     run_jobs(db, tenancy, RunJobs { command, jobs, reread: &plan::reread, rollout, stop, report }, observer)
 }
 
-/// What is left to do for a tenant that was found changed: those of `migrations` that it still has, and nothing older.
+/// Plans again for a tenant that was changed: the migrations among `migrations` that its ledger still has, and none before
+/// them. Returns `None` if nothing is left to do.
 pub(super) fn reread(
     conn: &mut PgConnection,
     tenancy: &Tenancy,
     name: &TenantName,
     migrations: &[usize],
-) -> Result<Next, Error> {
+) -> Result<Option<MigrationJob>, AttemptError> {
     let set = tenancy.tenant_migrations();
-    let fleet = Fleet::read_some(conn, set, std::slice::from_ref(name))?;
-    if let Some(invalid) = fleet.invalid.into_iter().next() {
-        return Ok(Next::Blocked(TenantError::InvalidRow { why: invalid.why }));
-    }
-    let Some(tenant) = fleet.tenants.into_iter().next() else {
-        return Ok(Next::Blocked(TenantError::NotTracked { schema_exists: false }));
-    };
-    let still = |ledger: &Ledger| -> Vec<usize> {
-        migrations.iter().copied().filter(|index| !ledger.pending.contains(index)).collect()
-    };
+    let tenant = plan::read_again(conn, tenancy, name)?;
     if tenant.state == State::Dropping {
-        return Ok(Next::Blocked(TenantError::Dropping));
+        return Err(TenantError::Dropping.into());
     }
     let Some(ledger) = tenant.ledger() else {
-        return Ok(Next::Blocked(match tenant.schema {
+        return Err(match tenant.schema {
             Schema::InvalidLedger { why } => TenantError::InvalidLedger { why },
             _ => TenantError::LedgerUnreadable,
-        }));
+        }
+        .into());
     };
-    let migrations = still(ledger);
-    let is_to_go = |version: &String| migrations.iter().any(|index| set.at(*index).version().as_str() == version);
-    // What was applied meanwhile may need what is to go.
-    let newer = ledger.applied.last().filter(|newest| !is_to_go(newest)).cloned();
-    Ok(match (migrations.is_empty(), newer) {
-        (true, _) => Next::Nothing,
-        (false, Some(version)) => Next::Blocked(TenantError::NewerMigrationApplied { version }),
-        (false, None) => Next::Work(Box::new(Job::revert(tenant, migrations))),
-    })
+    let migrations: Vec<usize> = migrations.iter().copied().filter(|index| !ledger.pending.contains(index)).collect();
+    if migrations.is_empty() {
+        return Ok(None);
+    }
+    // A migration that was applied since may need those to revert.
+    let is_to_revert = |version: &String| migrations.iter().any(|index| set.at(*index).version().as_str() == version);
+    if let Some(version) = ledger.applied.last().filter(|newest| !is_to_revert(newest)) {
+        return Err(TenantError::NewerMigrationApplied { version: version.clone() }.into());
+    }
+    Ok(Some(MigrationJob::revert(tenant, migrations)))
 }

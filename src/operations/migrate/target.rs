@@ -6,7 +6,7 @@ use crate::model::SchemaName;
 use crate::postgres::GuardViolation;
 use crate::record::runs::Run;
 use crate::sql::quote::Literal;
-use crate::tenants::{RunAs, Tenancy};
+use crate::tenants::{RunAs, Tenancy, lock_key};
 
 /// A schema that migrations are to be run in.
 #[derive(Clone, Copy)]
@@ -87,12 +87,6 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// The key of the advisory lock that whoever changes the schema holds. The server makes it, so that all sessions have
-    /// the same; names that differ only by case share it.
-    pub(crate) fn lock_key(&self) -> String {
-        lock_key_of(self.schema)
-    }
-
     /// A condition that takes the lock until the end of the transaction. It is tried, not waited for: who waits holds a
     /// snapshot, and `CREATE INDEX CONCURRENTLY` of the session that has the lock waits for old snapshots to go.
     pub(crate) fn lock_for_transaction(&self) -> String {
@@ -106,16 +100,6 @@ impl<'a> Target<'a> {
 
     fn lock(&self, function: &str) -> String {
         let busy = GuardViolation::Busy.message();
-        format!("IF NOT pg_catalog.{function}({}) THEN RAISE EXCEPTION '{busy}'; END IF;", self.lock_key())
+        format!("IF NOT pg_catalog.{function}({}) THEN RAISE EXCEPTION '{busy}'; END IF;", lock_key(self.schema))
     }
-}
-
-/// An SQL expression for the key of a schema's advisory lock.
-pub(crate) fn lock_key_of(schema: &SchemaName) -> String {
-    lock_key(&Literal(schema.as_str()).to_string())
-}
-
-/// The same, given an SQL expression for the schema's name.
-pub(crate) fn lock_key(name: &str) -> String {
-    format!("pg_catalog.hashtextextended('tenantry:' || pg_catalog.lower({name}::text COLLATE \"C\"), 0::bigint)")
 }

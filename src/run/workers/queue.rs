@@ -1,207 +1,277 @@
-//! The jobs that are left, and what all workers know of the server.
+//! The queue of jobs that the workers of a run share.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{LONGEST_PAUSE, TICK, growing};
+use super::TICK;
+use super::outage::{Outage, OutageKind, REPORTED_AFTER};
 use crate::database::Stop;
 use crate::error::Error;
 
-/// How long a server is not reached when it is told to be away.
-pub(super) const AWAY: Duration = Duration::from_secs(1);
-
-/// A job that is put aside.
-pub(super) struct Item<J> {
-    pub(super) job: J,
-    pub(super) not_before: Instant,
-}
-
-/// The jobs, and where each is.
-pub(super) struct Queue<J> {
-    pub(super) ready: VecDeque<J>,
-    pub(super) aside: Vec<Item<J>>,
-    /// How many of those in hand were put aside before.
-    pub(super) in_hand_again: usize,
-    pub(super) canceled: Vec<J>,
-    pub(super) in_hand: usize,
-    /// How many of those have a session.
-    pub(super) at_work: usize,
-    /// How many outcomes are not certain yet.
-    pub(super) uncertain: usize,
-    /// Whether nothing else is begun before they are told.
-    waits_for_telling: bool,
-    pub(super) outage: Option<Outage>,
-    pub(super) lost: Option<Error>,
-}
-
-/// A job that a worker has in hand.
-pub(super) struct InHand<J> {
-    pub(super) job: J,
-    /// Whether it was put aside before.
-    again: bool,
-}
-
-impl<J> Queue<J> {
-    /// Notes that a worker has a job in hand no more.
-    pub(super) fn leaves_hand<T>(&mut self, in_hand: &InHand<T>) {
-        self.in_hand -= 1;
-        self.in_hand_again -= usize::from(in_hand.again);
-    }
-}
-
-/// The server cannot be reached, or takes no writes.
-pub(super) struct Outage {
-    pub(super) since: Instant,
-    pub(super) tries: u32,
-    pub(super) why: Why,
-}
-
-/// In what way.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
-    Unreachable,
-    ReadOnly,
-}
-
-/// What the workers and who listens to them share.
-pub(super) struct Shared<'a, J> {
-    pub(super) queue: Mutex<Queue<J>>,
-    pub(super) changed: Condvar,
-    pub(super) halt: AtomicBool,
-    pub(super) stop: &'a Stop,
-    pub(super) reconnect_for: Duration,
+/// The jobs of a run, and the state of the server.
+pub(super) struct Queue<'a, J> {
+    state: Mutex<State<J>>,
+    changed: Condvar,
+    /// Set when no other job may start.
+    halted: AtomicBool,
+    stop: &'a Stop,
+    reconnect_for: Duration,
     workers: usize,
 }
 
-impl<'a, J> Shared<'a, J> {
+struct State<J> {
+    /// Jobs that can be attempted now, in their order.
+    ready: VecDeque<J>,
+    /// Jobs that are attempted again later.
+    deferred: Vec<Deferred<J>>,
+    /// Jobs that a request to stop canceled.
+    canceled: Vec<J>,
+    /// The number of jobs that workers have.
+    in_flight: usize,
+    /// How many of those were deferred before.
+    retries_in_flight: usize,
+    /// How many of those have a session.
+    sessions_in_use: usize,
+    /// The number of outcomes that are not confirmed.
+    unconfirmed: usize,
+    /// Whether no other job starts before outcomes are confirmed.
+    awaits_confirmation: bool,
+    outage: Option<Outage>,
+    /// The error that ends the run.
+    error: Option<Error>,
+}
+
+struct Deferred<J> {
+    job: J,
+    not_before: Instant,
+}
+
+/// A job that a worker has.
+pub(super) struct Item<J> {
+    pub(super) job: J,
+    /// Whether it was deferred before.
+    is_retry: bool,
+}
+
+impl<J> State<J> {
+    fn start(&mut self, job: J, is_retry: bool) -> Item<J> {
+        self.in_flight += 1;
+        self.retries_in_flight += usize::from(is_retry);
+        Item { job, is_retry }
+    }
+
+    /// Takes an item back from a worker.
+    fn take_back(&mut self, item: Item<J>) -> J {
+        self.in_flight -= 1;
+        self.retries_in_flight -= usize::from(item.is_retry);
+        item.job
+    }
+
+    /// Takes an item back from a worker that has used a session for it.
+    fn take_back_attempted(&mut self, item: Item<J>) -> J {
+        self.sessions_in_use -= 1;
+        self.take_back(item)
+    }
+
+    /// Notes whether the number of jobs in flight and unconfirmed has reached its maximum.
+    fn is_full(&mut self, max_unconfirmed: usize) -> bool {
+        self.awaits_confirmation = self.in_flight + self.unconfirmed >= max_unconfirmed;
+        self.awaits_confirmation
+    }
+
+    /// The place of the deferred job that is due first.
+    fn next_deferred(&self) -> Option<usize> {
+        (0..self.deferred.len()).min_by_key(|place| self.deferred[*place].not_before)
+    }
+}
+
+impl<'a, J> Queue<'a, J> {
+    /// A queue for this number of workers, which wait for a server that is away for up to `reconnect_for`.
     pub(super) fn new(jobs: Vec<J>, workers: usize, stop: &'a Stop, reconnect_for: Duration) -> Self {
-        let queue = Queue {
+        let state = State {
             ready: jobs.into(),
-            aside: Vec::new(),
-            in_hand_again: 0,
+            deferred: Vec::new(),
             canceled: Vec::new(),
-            in_hand: 0,
-            at_work: 0,
-            uncertain: 0,
-            waits_for_telling: false,
+            in_flight: 0,
+            retries_in_flight: 0,
+            sessions_in_use: 0,
+            unconfirmed: 0,
+            awaits_confirmation: false,
             outage: None,
-            lost: None,
+            error: None,
         };
-        let (queue, changed, halt) = (Mutex::new(queue), Condvar::new(), AtomicBool::new(false));
-        Self { queue, changed, halt, stop, reconnect_for, workers }
+        let (changed, halted) = (Condvar::new(), AtomicBool::new(false));
+        Self { state: Mutex::new(state), changed, halted, stop, reconnect_for, workers }
     }
 
-    /// The jobs that are left when the workers are gone, and why they are, where the server is.
-    pub(super) fn left(self) -> (Vec<J>, Option<Error>) {
-        let queue = self.queue.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let aside = queue.aside.into_iter().map(|item| item.job);
-        (queue.ready.into_iter().chain(aside).chain(queue.canceled).collect(), queue.lost)
+    /// The jobs without an outcome, and the error that ended the run, once the workers have ended.
+    pub(super) fn into_unfinished(self) -> (Vec<J>, Option<Error>) {
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let deferred = state.deferred.into_iter().map(|deferred| deferred.job);
+        (state.ready.into_iter().chain(deferred).chain(state.canceled).collect(), state.error)
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Queue<J>> {
-        self.queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    /// How long the workers wait for a server that is away.
+    pub(super) fn reconnect_for(&self) -> Duration {
+        self.reconnect_for
     }
 
-    pub(super) fn halted(&self) -> bool {
-        self.halt.load(Ordering::Acquire) || self.stop.is_requested()
+    /// Lets no other job start.
+    pub(super) fn halt(&self) {
+        self.halted.store(true, Ordering::Release);
     }
 
-    /// The next job, waited for where all that is left is put aside or may yet be. None: the work is over.
+    /// Waits for the next job. Returns `None` when the run ends.
     ///
-    /// What was put aside and is due goes before what was not begun, so that it is known early when nothing gets through;
-    /// but half of the workers stay with the others.
-    pub(super) fn take(&self, most_untold: impl Fn() -> usize) -> Option<InHand<J>> {
-        let mut queue = self.lock();
+    /// A deferred job that is due precedes those that were never attempted, so that failures are known early, but at most
+    /// half of the workers retry while such jobs are left. No job starts while `max_unconfirmed` or more are in flight or
+    /// unconfirmed, unless there are more workers.
+    pub(super) fn next(&self, max_unconfirmed: impl Fn() -> usize) -> Option<Item<J>> {
+        let mut state = self.lock();
         loop {
-            if self.halted() || queue.lost.is_some() {
+            if self.halted.load(Ordering::Acquire) || self.stop.is_requested() || state.error.is_some() {
                 return None;
             }
-            if self.must_wait_for_telling(&mut queue, most_untold()) {
-                queue = self.changed.wait_timeout(queue, TICK).unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+            if state.is_full(self.at_least_workers(max_unconfirmed())) {
+                state = self.wait(state, TICK);
                 continue;
             }
             let now = Instant::now();
-            let next = (0..queue.aside.len()).min_by_key(|index| queue.aside[*index].not_before);
-            let due = next.filter(|index| queue.aside[*index].not_before <= now);
-            let may_try_again = queue.ready.is_empty() || queue.in_hand_again * 2 < self.workers;
-            if let Some(index) = due.filter(|_| may_try_again) {
-                queue.in_hand += 1;
-                queue.in_hand_again += 1;
-                return Some(InHand { job: queue.aside.swap_remove(index).job, again: true });
+            let deferred = state.next_deferred();
+            let may_retry = state.ready.is_empty() || state.retries_in_flight * 2 < self.workers;
+            if let Some(place) = deferred.filter(|place| may_retry && state.deferred[*place].not_before <= now) {
+                let job = state.deferred.swap_remove(place).job;
+                return Some(state.start(job, true));
             }
-            if let Some(job) = queue.ready.pop_front() {
-                queue.in_hand += 1;
-                return Some(InHand { job, again: false });
+            if let Some(job) = state.ready.pop_front() {
+                return Some(state.start(job, false));
             }
-            let wait = match next {
-                Some(index) => queue.aside[index].not_before - now,
-                None if queue.in_hand + queue.uncertain == 0 => return None,
+            let wait = match deferred {
+                Some(place) => state.deferred[place].not_before - now,
+                None if state.in_flight + state.unconfirmed == 0 => return None,
                 None => TICK,
             };
-            queue = self.changed.wait_timeout(queue, wait.min(TICK)).unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+            state = self.wait(state, wait.min(TICK));
         }
     }
 
-    /// Whether so much is not told that nothing else may be begun. Noted, so that it is told at once.
-    pub(super) fn must_wait_for_telling(&self, queue: &mut Queue<J>, most_untold: usize) -> bool {
-        queue.waits_for_telling = queue.in_hand + queue.uncertain >= most_untold.max(self.workers);
-        queue.waits_for_telling
+    /// Takes back a job that was not attempted, to be attempted next.
+    pub(super) fn put_back(&self, item: Item<J>) {
+        let mut state = self.lock();
+        let job = state.take_back(item);
+        state.ready.push_front(job);
     }
 
-    pub(super) fn put_back(&self, in_hand: InHand<J>) {
-        let mut queue = self.lock();
-        queue.leaves_hand(&in_hand);
-        queue.ready.push_front(in_hand.job);
+    /// Takes back a job whose attempt failed with the connection, to be attempted next.
+    pub(super) fn requeue(&self, item: Item<J>) {
+        let mut state = self.lock();
+        let job = state.take_back_attempted(item);
+        state.ready.push_front(job);
+        self.changed.notify_all();
     }
 
-    /// Notes that a session was had: the server lets sessions in.
-    pub(super) fn note_reached(&self) {
-        let mut queue = self.lock();
-        queue.at_work += 1;
-        if queue.outage.as_ref().is_some_and(|outage| outage.why == Why::Unreachable) {
-            queue.outage = None;
+    /// Takes back a job that is attempted again after a pause.
+    pub(super) fn defer(&self, item: Item<J>, pause: Duration) {
+        let mut state = self.lock();
+        let job = state.take_back_attempted(item);
+        state.deferred.push(Deferred { job, not_before: Instant::now() + pause });
+        state.outage = None;
+        self.changed.notify_all();
+    }
+
+    /// Takes back a job that a request to stop canceled.
+    pub(super) fn cancel(&self, item: Item<J>) {
+        let mut state = self.lock();
+        let job = state.take_back_attempted(item);
+        state.canceled.push(job);
+        self.changed.notify_all();
+    }
+
+    /// Takes back a job, and ends the run.
+    pub(super) fn abort(&self, item: Item<J>, error: Error) {
+        let mut state = self.lock();
+        let job = state.take_back_attempted(item);
+        state.ready.push_front(job);
+        state.error.get_or_insert(error);
+        self.changed.notify_all();
+    }
+
+    /// Releases a job that has an outcome, which is to be confirmed.
+    pub(super) fn finish(&self, item: Item<J>, max_unconfirmed: usize) -> J {
+        let mut state = self.lock();
+        let job = state.take_back_attempted(item);
+        state.unconfirmed += 1;
+        state.outage = None;
+        state.is_full(self.at_least_workers(max_unconfirmed));
+        self.changed.notify_all();
+        job
+    }
+
+    /// Counts outcomes as confirmed. The jobs in `again` are attempted again.
+    pub(super) fn confirm(&self, outcomes: usize, again: Vec<J>) {
+        let mut state = self.lock();
+        state.unconfirmed -= outcomes;
+        state.ready.extend(again);
+        self.changed.notify_all();
+    }
+
+    /// Whether outcomes should be confirmed at once: the workers wait for that, or have no other job.
+    pub(super) fn is_idle(&self) -> bool {
+        let state = self.lock();
+        let is_empty = state.ready.is_empty() && state.deferred.is_empty();
+        state.in_flight == 0 && (state.awaits_confirmation || is_empty)
+    }
+
+    /// Counts a session that a worker has acquired.
+    pub(super) fn session_acquired(&self) {
+        let mut state = self.lock();
+        state.sessions_in_use += 1;
+        if state.outage.as_ref().is_some_and(Outage::ends_with_a_session) {
+            state.outage = None;
         }
     }
 
-    /// Whether the server has been away for longer than a connection that breaks.
+    /// Whether a worker has a session. Then the server is reachable, and only connections are missing.
+    pub(super) fn has_sessions(&self) -> bool {
+        self.lock().sessions_in_use > 0
+    }
+
+    /// Whether an outage has lasted long enough to be reported.
     pub(super) fn is_away(&self) -> bool {
-        self.lock().outage.as_ref().is_some_and(|outage| outage.since.elapsed() >= AWAY)
+        self.lock().outage.as_ref().is_some_and(|outage| outage.lasted() >= REPORTED_AFTER)
     }
 
-    /// Whether any worker has a session: then it is not the server that is missing, but connections.
-    pub(super) fn is_at_work(&self) -> bool {
-        self.lock().at_work > 0
-    }
-
-    /// Waits a while for a server that cannot be reached. When it has been away for too long, the work is over.
-    pub(super) fn wait_for_server(&self, why: Why, error: impl FnOnce() -> Error) {
-        let mut queue = self.lock();
-        let at_work = queue.at_work > 0;
-        let outage = queue.outage.get_or_insert_with(|| Outage { since: Instant::now(), tries: 0, why });
-        if why == Why::ReadOnly {
-            // Until something is done, though it may be that no session can be had for a while.
-            outage.why = why;
-        }
-        outage.tries += 1;
-        let tries = outage.tries;
-        // Who has a session shows that the server is there, and not that it takes writes: all of them may be finding out.
-        if at_work && outage.why == Why::Unreachable {
-            outage.since = Instant::now();
-        } else if outage.since.elapsed() >= self.reconnect_for {
-            queue.lost.get_or_insert_with(error);
+    /// Pauses before the server is tried again, or ends the run with `error` if the outage has lasted too long.
+    pub(super) fn wait_for_server(&self, kind: OutageKind, error: impl FnOnce() -> Error) {
+        let mut state = self.lock();
+        let has_sessions = state.sessions_in_use > 0;
+        let outage = state.outage.get_or_insert_with(|| Outage::new(kind));
+        outage.failed(kind);
+        if has_sessions && outage.ends_with_a_session() {
+            // The server is reachable, and only connections are missing.
+            outage.restart();
+        } else if outage.lasted() >= self.reconnect_for {
+            state.error.get_or_insert_with(error);
             self.changed.notify_all();
             return;
         }
-        drop(queue);
-        self.stop.pause(growing(Duration::from_millis(50), tries, LONGEST_PAUSE));
+        let pause = outage.pause();
+        drop(state);
+        self.stop.pause(pause);
     }
 
-    /// Whether nothing goes on before outcomes are made certain, or nothing else is left.
-    pub(super) fn is_idle(&self) -> bool {
-        let queue = self.lock();
-        queue.in_hand == 0 && (queue.waits_for_telling || queue.ready.is_empty() && queue.aside.is_empty())
+    fn at_least_workers(&self, max_unconfirmed: usize) -> usize {
+        max_unconfirmed.max(self.workers)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<J>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'q>(&self, state: MutexGuard<'q, State<J>>, timeout: Duration) -> MutexGuard<'q, State<J>> {
+        self.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
@@ -209,93 +279,102 @@ impl<'a, J> Shared<'a, J> {
 mod tests {
     use super::*;
 
-    fn aside(shared: &Shared<'_, &'static str>, job: &'static str, not_before: Instant) {
-        shared.lock().aside.push(Item { job, not_before });
+    const UNLIMITED: fn() -> usize = || usize::MAX;
+
+    fn deferred(queue: &Queue<'_, &'static str>, job: &'static str, not_before: Instant) {
+        queue.lock().deferred.push(Deferred { job, not_before });
+    }
+
+    fn next(queue: &Queue<'_, &'static str>) -> Option<Item<&'static str>> {
+        queue.next(UNLIMITED)
+    }
+
+    fn job_of(item: Option<Item<&'static str>>) -> Option<&'static str> {
+        item.map(|item| item.job)
     }
 
     #[test]
-    fn what_is_due_again_goes_first_and_leaves_half_of_the_workers_to_the_others() {
+    fn due_retries_go_first_and_leave_half_of_the_workers_to_new_jobs() {
         let stop = Stop::default();
-        let shared = Shared::new(vec!["a", "b", "c"], 4, &stop, Duration::ZERO);
+        let queue = Queue::new(vec!["a", "b", "c"], 4, &stop, Duration::ZERO);
         let now = Instant::now();
-        aside(&shared, "y", now - Duration::from_secs(1));
-        aside(&shared, "x", now - Duration::from_secs(2));
-        aside(&shared, "z", now);
-        aside(&shared, "later", now + Duration::from_secs(3_600));
-        let taken: Vec<InHand<&str>> = (0..4).filter_map(|_| shared.take(|| usize::MAX)).collect();
-        assert_eq!(taken.iter().map(|in_hand| in_hand.job).collect::<Vec<_>>(), ["x", "y", "a", "b"]);
-        shared.lock().leaves_hand(&taken[0]);
-        assert_eq!(shared.take(|| usize::MAX).map(|in_hand| in_hand.job), Some("z"));
-        // Nothing else is left to be begun: all workers may try again.
-        assert_eq!(shared.take(|| usize::MAX).map(|in_hand| in_hand.job), Some("c"));
-        aside(&shared, "w", now);
-        assert_eq!(shared.take(|| usize::MAX).map(|in_hand| in_hand.job), Some("w"));
-        let (left, lost) = shared.left();
-        assert_eq!((left, lost.is_none()), (vec!["later"], true));
+        deferred(&queue, "y", now - Duration::from_secs(1));
+        deferred(&queue, "x", now - Duration::from_secs(2));
+        deferred(&queue, "z", now);
+        deferred(&queue, "later", now + Duration::from_secs(3_600));
+        let mut taken: Vec<Item<&str>> = (0..4).filter_map(|_| next(&queue)).collect();
+        assert_eq!(taken.iter().map(|item| item.job).collect::<Vec<_>>(), ["x", "y", "a", "b"]);
+        queue.lock().take_back(taken.swap_remove(0));
+        assert_eq!(job_of(next(&queue)), Some("z"));
+        // No new job is left after this one: all workers may retry.
+        assert_eq!(job_of(next(&queue)), Some("c"));
+        deferred(&queue, "w", now);
+        assert_eq!(job_of(next(&queue)), Some("w"));
+        let (unfinished, error) = queue.into_unfinished();
+        assert_eq!((unfinished, error.is_none()), (vec!["later"], true));
     }
 
     #[test]
-    fn no_more_is_begun_than_may_be_untold() {
+    fn no_job_starts_while_too_many_are_unconfirmed() {
         let stop = Stop::default();
-        let shared = Shared::new(vec!["a", "b", "c"], 2, &stop, Duration::ZERO);
-        let a = shared.take(|| 1);
-        let b = shared.take(|| 1);
+        let queue = Queue::new(vec!["a", "b", "c"], 2, &stop, Duration::ZERO);
+        let started = [queue.next(|| 1), queue.next(|| 1)];
         std::thread::scope(|scope| {
-            let third = scope.spawn(|| shared.take(|| 1).map(|in_hand| in_hand.job));
-            for in_hand in [a, b].into_iter().flatten() {
-                let mut queue = shared.lock();
-                queue.leaves_hand(&in_hand);
-                queue.uncertain += 1;
+            let third = scope.spawn(|| job_of(queue.next(|| 1)));
+            for item in started.into_iter().flatten() {
+                queue.session_acquired();
+                queue.finish(item, 1);
             }
-            while !shared.is_idle() {
+            while !queue.is_idle() {
                 assert!(!third.is_finished());
                 std::thread::yield_now();
             }
-            shared.lock().uncertain = 0;
+            queue.confirm(2, Vec::new());
             assert_eq!(third.join().ok().flatten(), Some("c"));
         });
     }
 
     #[test]
-    fn one_worker_does_both() {
+    fn a_single_worker_takes_retries_and_new_jobs() {
         let stop = Stop::default();
-        let shared = Shared::new(vec!["a"], 1, &stop, Duration::ZERO);
-        aside(&shared, "x", Instant::now());
-        let first = shared.take(|| usize::MAX).map(|in_hand| (in_hand.job, shared.lock().leaves_hand(&in_hand)));
-        assert_eq!(first, Some(("x", ())));
-        assert_eq!(shared.take(|| usize::MAX).map(|in_hand| in_hand.job), Some("a"));
+        let queue = Queue::new(vec!["a"], 1, &stop, Duration::ZERO);
+        deferred(&queue, "x", Instant::now());
+        let first = next(&queue).unwrap();
+        assert_eq!(queue.lock().take_back(first), "x");
+        assert_eq!(job_of(next(&queue)), Some("a"));
     }
 
-    /// Has a worker without a job find the server so until the work is over, or for a second; another has a session all
-    /// the while. Returns whether it is over.
-    fn ends(found: impl Fn(u32) -> Why) -> bool {
+    /// Has a worker without a session meet an outage until the run ends, or for a second, while another worker has a session.
+    /// Returns whether the run ended.
+    fn ends(kind_of: impl Fn(u32) -> OutageKind) -> bool {
         let stop = Stop::default();
-        let shared = Shared::new(vec![()], 2, &stop, Duration::from_millis(200));
-        shared.lock().at_work = 1;
+        let queue = Queue::new(vec![()], 2, &stop, Duration::from_millis(200));
+        queue.session_acquired();
         let began = Instant::now();
         for n in 0.. {
-            // It is told so by the server, in a session.
-            if found(n) == Why::ReadOnly {
-                shared.note_reached();
-                shared.lock().at_work -= 1;
+            let kind = kind_of(n);
+            // A session is needed to find that the server accepts no writes.
+            if kind == OutageKind::ReadOnly {
+                queue.session_acquired();
+                queue.lock().sessions_in_use -= 1;
             }
-            shared.wait_for_server(found(n), || crate::postgres::Error::ReadOnly.into());
-            if shared.lock().lost.is_some() || began.elapsed() > Duration::from_secs(1) {
+            queue.wait_for_server(kind, || crate::postgres::Error::ReadOnly.into());
+            if queue.lock().error.is_some() || began.elapsed() > Duration::from_secs(1) {
                 break;
             }
         }
-        shared.left().1.is_some()
+        queue.into_unfinished().1.is_some()
     }
 
     #[test]
-    fn who_only_lacks_a_connection_waits_as_long_as_others_are_at_work() {
-        assert!(!ends(|_| Why::Unreachable));
+    fn a_worker_without_a_connection_waits_as_long_as_others_have_one() {
+        assert!(!ends(|_| OutageKind::Unreachable));
     }
 
     #[test]
-    fn a_server_that_takes_no_writes_is_given_up_though_others_are_finding_out() {
-        assert!(ends(|_| Why::ReadOnly));
-        // A standby whose connections are used up now and then.
-        assert!(ends(|n| if n % 2 == 0 { Why::Unreachable } else { Why::ReadOnly }));
+    fn a_read_only_server_ends_the_run_though_others_have_a_connection() {
+        assert!(ends(|_| OutageKind::ReadOnly));
+        // A standby whose connections are exhausted now and then.
+        assert!(ends(|n| if n % 2 == 0 { OutageKind::Unreachable } else { OutageKind::ReadOnly }));
     }
 }

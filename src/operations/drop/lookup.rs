@@ -30,7 +30,7 @@ pub(super) struct SchemaRow {
 type States = HashMap<String, Option<String>>;
 
 /// Finds the names in the tracker and in `pg_namespace`.
-pub(super) fn look(
+pub(super) fn look_up(
     conn: &mut PgConnection,
     names: &[&SchemaName],
 ) -> Result<(States, HashMap<String, SchemaRow>), Error> {
@@ -100,7 +100,7 @@ fn measure(conn: &mut PgConnection, schemas: &[u32], in_all: usize) -> QueryResu
 }
 
 /// Adds the sizes to a plan, and moves schemas that other objects depend on to its failures.
-pub(super) fn weigh(conn: &mut PgConnection, plan: &mut DropPlan) -> Result<(), Error> {
+pub(super) fn measure_all(conn: &mut PgConnection, plan: &mut DropPlan) -> Result<(), Error> {
     let oids: Vec<u32> = plan.drops.iter().filter_map(|dropping| dropping.schema.map(|schema| schema.oid)).collect();
     let mut sizes: HashMap<u32, Contents> = HashMap::new();
     let mut others: HashMap<u32, Vec<String>> = HashMap::new();

@@ -1,0 +1,125 @@
+//! Verifies tenants after their commits: their ledgers, and their structures if the rollout asks for it.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::{MigrationJob, Rollout};
+use crate::database::Database;
+use crate::error::{Error, TenantError};
+use crate::model::{SchemaName, TenantName};
+use crate::postgres::CHUNK;
+use crate::run::{RunContext, Verified};
+use crate::schema::drift::{self, Accepted, Stamps};
+use crate::schema::reference::Reference;
+use crate::tenants::{Fleet, Tenancy, ledger};
+
+/// Reads tenants back after their commits. A server that crashed may have lost a commit that was not durable, and a standby
+/// that took over may never have received it.
+pub(super) fn verify(
+    context: &RunContext<'_>,
+    db: &mut Database,
+    done: &[&MigrationJob],
+    comparison: Option<&Comparison<'_>>,
+) -> Result<Verified, Error> {
+    let set = context.tenancy.tenant_migrations();
+    let names: Vec<TenantName> = done.iter().map(|job| job.name().clone()).collect();
+    let mut failed: HashMap<SchemaName, TenantError> = HashMap::new();
+    let mut ledgers: HashMap<TenantName, Vec<String>> = HashMap::new();
+    for chunk in names.chunks(CHUNK) {
+        if comparison.is_none()
+            && let Some(read) = read_ledgers(db, chunk)
+        {
+            ledgers.extend(read);
+            continue;
+        }
+        let fleet = Fleet::read_some(db.connection(), set, chunk)?;
+        if let Some(comparison) = comparison {
+            let drifted = comparison.failures(db, &fleet)?;
+            failed.extend(drifted.into_iter().map(|(name, error)| (name.schema().clone(), error)));
+        }
+        ledgers.extend(fleet.tenants.into_iter().filter_map(|tenant| {
+            let applied = tenant.ledger()?.applied.clone();
+            Some((tenant.name, applied))
+        }));
+    }
+    let is_reached = |job: &MigrationJob| ledgers.get(job.name()).is_some_and(|applied| job.is_reached(applied, set));
+    let doubtful: Vec<&TenantName> = done.iter().filter(|job| !is_reached(job)).map(|job| job.name()).collect();
+    // Another session may have locked or changed the ledger since. The row that the run wrote with the migrations decides.
+    let recorded =
+        context.run.done_among(db.connection(), &doubtful.iter().map(|name| name.as_str()).collect::<Vec<_>>())?;
+    let mut lost = HashSet::new();
+    for name in doubtful {
+        if !recorded.contains(name.as_str()) {
+            lost.insert(name.schema().clone());
+        } else if comparison.is_some() && !ledgers.contains_key(name) {
+            let error = TenantError::NotCompared { why: "its ledger cannot be read".to_owned() };
+            failed.insert(name.schema().clone(), error);
+        }
+    }
+    Ok(Verified { lost, failed })
+}
+
+/// The versions in the ledgers that can be read; `None` if the statement fails, as it does if a schema was dropped.
+fn read_ledgers(db: &mut Database, names: &[TenantName]) -> Option<Vec<(TenantName, Vec<String>)>> {
+    let schemas: Vec<&SchemaName> = names.iter().map(TenantName::schema).collect();
+    let ledgers = ledger::read_chunk(db.connection(), &schemas).ok()?;
+    Some(names.iter().cloned().zip(ledgers).filter_map(|(name, ledger)| Some((name, ledger.ok()?))).collect())
+}
+
+/// The comparison of tenants with the reference.
+pub(super) struct Comparison<'a> {
+    tenancy: &'a Tenancy,
+    reference: Reference,
+    /// The tenants of the run.
+    names: HashSet<String>,
+    accepted: &'a Accepted,
+}
+
+impl<'a> Comparison<'a> {
+    /// Makes the reference for the versions that the jobs lead to and that unchanged tenants have. Returns `None` if the
+    /// rollout compares no tenants.
+    pub(super) fn prepare(
+        db: &mut Database,
+        tenancy: &'a Tenancy,
+        rollout: &'a Rollout,
+        jobs: &[MigrationJob],
+        unchanged: &[TenantName],
+        to_compare: &Fleet,
+    ) -> Result<Option<Self>, Error> {
+        if !rollout.needs_reference() {
+            return Ok(None);
+        }
+        let goals = jobs.iter().map(|job| job.goal(tenancy.tenant_migrations()));
+        let reached = to_compare.tenants.iter().filter_map(|tenant| Some(tenant.ledger()?.applied.clone()));
+        let wanted: BTreeSet<Vec<String>> = goals.chain(reached).collect();
+        let reference = Reference::make(db, tenancy, &wanted)?.map_err(Error::NoReference)?;
+        let names = jobs.iter().map(MigrationJob::name).chain(unchanged).map(|name| name.as_str().to_owned()).collect();
+        Ok(Some(Self { tenancy, reference, names, accepted: &rollout.accepted }))
+    }
+
+    /// The tenants that differ from the reference or cannot be compared with it.
+    pub(super) fn failures(&self, db: &mut Database, fleet: &Fleet) -> Result<Vec<(TenantName, TenantError)>, Error> {
+        let tenants: Vec<_> = fleet.tenants.iter().collect();
+        let found = drift::check(db, self.tenancy, &tenants, &self.reference, &self.names, Stamps::Ignore)?;
+        let mut failures = Vec::new();
+        for group in found.groups {
+            for member in group.members {
+                let own_name = &member.own_name;
+                let differences: Vec<String> = group
+                    .differences
+                    .iter()
+                    .filter(|difference| difference.level.fails_by_default())
+                    .filter(|difference| !self.accepted.accepts(member.name.as_str(), own_name, difference))
+                    .map(|difference| format!("{} {}", difference.code(), difference.name(own_name)))
+                    .collect();
+                if !differences.is_empty() {
+                    failures.push((member.name, TenantError::Drifted { differences }));
+                }
+            }
+        }
+        for unchecked in found.unchecked {
+            let error = |name| (name, TenantError::NotCompared { why: unchecked.why.clone() });
+            failures.extend(unchecked.tenants.into_iter().map(error));
+        }
+        Ok(failures)
+    }
+}
