@@ -6,7 +6,7 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 
-use super::{Found, FoundSchema, distinct, holds_extensions, look_up};
+use super::{NameStatus, SchemaStatus, distinct, holds_extensions, look_up};
 use crate::database::{Database, Stop};
 use crate::error::{Error, FailedTenant, TenantError};
 use crate::migration::Version;
@@ -147,7 +147,7 @@ fn judge_all(db: &mut Database, tenancy: &Tenancy, names: &[&TenantName], has_ba
     let mut earlier: HashMap<String, &TenantName> = HashMap::new();
     let (mut jobs, mut unchanged, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for name in names {
-        let Found { tracked, schema } = &found[name.as_str()];
+        let NameStatus { tracked, schema } = &found[name.as_str()];
         // Of names that differ only by case the first that can be adopted has it.
         let before = match earlier.get(&name.folded()) {
             Some(first) => Some((first.as_str().to_owned(), State::Active)),
@@ -170,7 +170,7 @@ fn judge(
     tenancy: &Tenancy,
     name: &TenantName,
     tracked: Option<(String, State)>,
-    schema: Option<FoundSchema>,
+    schema: Option<SchemaStatus>,
     has_baseline: bool,
 ) -> Result<Verdict, TenantError> {
     match (tracked, schema) {
@@ -280,7 +280,7 @@ impl AdoptSchemas<'_> {
         if context.run.done_among(conn, &[name])?.contains(name) {
             return Ok(Some(Outcome::Done(job.name.clone())));
         }
-        let Found { tracked, schema } = look_up(conn, &[&job.name])?.remove(name).unwrap_or(Found::NOTHING);
+        let NameStatus { tracked, schema } = look_up(conn, &[&job.name])?.remove(name).unwrap_or(NameStatus::UNUSED);
         job.is_stale = false;
         match judge(context.tenancy, &job.name, tracked, schema, self.baseline.is_some())? {
             Verdict::Unchanged => Ok(Some(Outcome::Unchanged)),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use diesel::pg::PgConnection;
 
-use super::{Found, distinct, holds_extensions, look_up};
+use super::{NameStatus, distinct, holds_extensions, look_up};
 use crate::database::{Database, Stop};
 use crate::error::{Error, FailedTenant, TenantError};
 use crate::model::{State, TenantName};
@@ -73,7 +73,7 @@ pub fn plan_create(
     let mut to_complete = Vec::new();
     let mut earlier: HashMap<String, &TenantName> = HashMap::new();
     for name in names {
-        let Found { tracked, schema } = &found[name.as_str()];
+        let NameStatus { tracked, schema } = &found[name.as_str()];
         let schema = *schema;
         // Of names that differ only by case, the first one counts.
         let before = match earlier.get(&name.folded()) {
@@ -200,7 +200,7 @@ fn reread(
     name: &TenantName,
     if_exists: IfExists,
 ) -> Result<Option<MigrationJob>, AttemptError> {
-    let Found { tracked, schema } = look_up(conn, &[name])?.remove(name.as_str()).unwrap_or(Found::NOTHING);
+    let NameStatus { tracked, schema } = look_up(conn, &[name])?.remove(name.as_str()).unwrap_or(NameStatus::UNUSED);
     let exists = || match if_exists {
         IfExists::Leave => Ok(None),
         IfExists::Fail => Err(TenantError::AlreadyTracked { state: State::Active }.into()),

@@ -14,20 +14,20 @@ use crate::sql::catalog::holds_relations;
 use crate::tenants::Tenancy;
 
 /// The tenant and the schema of a name.
-pub(super) struct Found {
+pub(super) struct NameStatus {
     /// The tracked tenant with this name, or with a name that differs only by case.
     pub(super) tracked: Option<(String, State)>,
     /// The schema with exactly this name.
-    pub(super) schema: Option<FoundSchema>,
+    pub(super) schema: Option<SchemaStatus>,
 }
 
-impl Found {
-    pub(super) const NOTHING: Self = Self { tracked: None, schema: None };
+impl NameStatus {
+    pub(super) const UNUSED: Self = Self { tracked: None, schema: None };
 }
 
 /// A schema that exists.
 #[derive(Clone, Copy)]
-pub(super) struct FoundSchema {
+pub(super) struct SchemaStatus {
     pub(super) has_ledger: bool,
     pub(super) readable: bool,
     pub(super) empty: bool,
@@ -35,7 +35,7 @@ pub(super) struct FoundSchema {
 }
 
 /// Looks up names in the tracker and the catalogs.
-pub(super) fn look_up(conn: &mut PgConnection, names: &[&TenantName]) -> Result<HashMap<String, Found>, Error> {
+pub(super) fn look_up(conn: &mut PgConnection, names: &[&TenantName]) -> Result<HashMap<String, NameStatus>, Error> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Text)]
@@ -70,20 +70,20 @@ pub(super) fn look_up(conn: &mut PgConnection, names: &[&TenantName]) -> Result<
                     Err(_) => return Err(Error::UnknownState { tenant, state }),
                 },
             };
-            let schema = row.has_schema.then_some(FoundSchema {
+            let schema = row.has_schema.then_some(SchemaStatus {
                 has_ledger: row.has_ledger,
                 readable: row.readable,
                 empty: row.empty,
                 holds_extensions: row.holds_extensions,
             });
-            found.insert(row.name, Found { tracked, schema });
+            found.insert(row.name, NameStatus { tracked, schema });
         }
     }
     Ok(found)
 }
 
 /// Whether the schema holds extensions, according to the settings or to the catalog.
-pub(super) fn holds_extensions(tenancy: &Tenancy, name: &TenantName, schema: Option<FoundSchema>) -> bool {
+pub(super) fn holds_extensions(tenancy: &Tenancy, name: &TenantName, schema: Option<SchemaStatus>) -> bool {
     schema.is_some_and(|schema| schema.holds_extensions)
         || tenancy.extension_schemas().iter().any(|schema| schema.as_str().eq_ignore_ascii_case(name.as_str()))
 }

@@ -15,5 +15,5 @@ pub use create::{CreateError, CreatePlan, IfExists, create, create_tenant, plan_
 #[cfg(feature = "cli")]
 pub(crate) use drop::any_exists;
 pub use drop::{Contents, DropPlan, DropReport, Dropping, IfMissing, InSteps, drop_tenants, plan_drop};
-use lookup::{Found, FoundSchema, distinct, holds_extensions, look_up};
+use lookup::{NameStatus, SchemaStatus, distinct, holds_extensions, look_up};
 pub use orphans::{Orphan, orphans};

@@ -38,7 +38,7 @@ pub(crate) trait Job: Send {
     fn retry_state(&self) -> &RetryState;
 
     /// The newest version in the tenant's ledger before the run.
-    fn from_version(&self) -> Option<&str> {
+    fn version_before(&self) -> Option<&str> {
         None
     }
 

@@ -65,7 +65,7 @@ impl<O: Operation> OutcomeRecorder<'_, O> {
             .iter()
             .filter_map(|Finished { job, outcome, .. }| match outcome {
                 Outcome::Failed(error) => {
-                    Some(job.retry_state().failed_row(job.schema().as_str(), job.from_version(), error))
+                    Some(job.retry_state().failed_row(job.schema().as_str(), job.version_before(), error))
                 }
                 Outcome::Done(_) | Outcome::Unchanged => None,
             })

@@ -1,4 +1,4 @@
-//! One tenant's migrations, applied or reverted: one message where all are transactional.
+//! Applies or reverts a tenant's migrations, in one message if all are transactional.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 
-use super::batch::{Batch, Opening, set_state};
+use super::batch::{Batch, Precondition, set_state};
 use super::explain::Explained;
 use super::target::Target;
 use super::{explain, non_transactional};
@@ -19,31 +19,31 @@ use crate::postgres::{GuardViolation, Session};
 use crate::record::runs::DoneRow;
 use crate::run::{AttemptError, Commit};
 
-/// What is to be done in one schema.
-pub(crate) struct Work<'a> {
+/// The migrations to apply or to revert in one schema.
+pub(crate) struct MigrationRequest<'a> {
     pub(crate) target: Target<'a>,
-    pub(crate) opening: Opening,
+    pub(crate) precondition: Precondition,
     pub(crate) direction: Direction,
-    /// The places in the set of the migrations to apply or to revert, in the order in which that is done.
+    /// The places in the set of the migrations, in the order in which they run.
     pub(crate) migrations: &'a [usize],
-    /// The tenant's state before.
+    /// The state of the tenant.
     pub(crate) state: State,
     pub(crate) unfinished: Option<&'a Unfinished>,
     pub(crate) commit: Commit,
-    /// Whether the server is behind a transaction pooler, where what is not transactional cannot run.
+    /// Whether the server is behind a transaction pooler. Migrations that are not transactional cannot run there.
     pub(crate) pooler: bool,
-    /// What the record of the run is to tell when it is done.
-    pub(crate) record: Record<'a>,
-    /// What is the same for all tenants of the run.
+    /// The tenant's row in the record of the run.
+    pub(crate) row: RunRow<'a>,
+    /// What the run has learned from other tenants.
     pub(crate) learned: &'a Learned,
 }
 
-/// What the server's errors have shown about the migrations of a run, so that the next tenant need not meet them again.
+/// What a run has learned about its migrations from errors of the server, so that other tenants do not meet the same errors.
 #[derive(Debug, Default)]
 pub(crate) struct Learned {
-    /// Whether some transaction had to be [looked at more closely](Scrutiny::Quick).
-    closer: AtomicBool,
-    /// Which migrations need a commit before them.
+    /// Whether the [quick check](Scrutiny::Quick) of a transaction was not sufficient.
+    needs_thorough_check: AtomicBool,
+    /// The migrations that need a commit before them.
     boundaries: Mutex<Boundaries>,
 }
 
@@ -53,23 +53,23 @@ impl Learned {
     }
 }
 
-/// What the record of the run is to tell.
+/// The values for the tenant's row in the record of the run.
 #[derive(Clone, Copy)]
-pub(crate) struct Record<'a> {
-    /// The newest version in the ledger before.
+pub(crate) struct RunRow<'a> {
+    /// The newest version in the ledger before the run.
     pub(crate) from: Option<&'a str>,
-    /// The newest version when all is done.
+    /// The newest version when all migrations are applied or reverted.
     pub(crate) to: Option<&'a str>,
-    /// When the tenant was first tried.
+    /// When the first attempt began.
     pub(crate) began: Instant,
-    /// How often, this time included.
+    /// The number of attempts, including this one.
     pub(crate) attempts: u32,
 }
 
 /// Applies or reverts the migrations. On return the session is in its former state, or closed later.
-pub(crate) fn apply(session: &mut Session, work: &Work<'_>) -> Result<(), AttemptError> {
+pub(crate) fn apply(session: &mut Session, request: &MigrationRequest<'_>) -> Result<(), AttemptError> {
     let mut applied = 0;
-    let result = in_order(session, work, &mut applied);
+    let result = in_order(session, request, &mut applied);
     if result.is_err() {
         // A message that failed leaves its transaction open.
         if session.batch_execute("ROLLBACK").is_err() {
@@ -86,27 +86,28 @@ pub(crate) fn apply(session: &mut Session, work: &Work<'_>) -> Result<(), Attemp
 }
 
 /// Runs the migrations in as few transactions as possible. Counts them in `applied`.
-fn in_order(session: &mut Session, work: &Work<'_>, applied: &mut usize) -> Result<(), AttemptError> {
-    let target = work.target;
-    if let Some(index) = first_non_transactional(work).filter(|_| work.pooler) {
+fn in_order(session: &mut Session, request: &MigrationRequest<'_>, applied: &mut usize) -> Result<(), AttemptError> {
+    let target = request.target;
+    if let Some(index) = first_non_transactional(request).filter(|_| request.pooler) {
         let folder = target.migration(index).folder().to_owned();
         return Err(AttemptError::Failed(TenantError::Pooler { folder }));
     }
-    let mut opening = work.opening.clone();
-    let mut rest = work.migrations;
+    let mut precondition = request.precondition.clone();
+    let mut rest = request.migrations;
     loop {
-        let together = match work.direction {
-            Direction::Up => target.migrations().first_transaction(rest, &work.learned.boundaries()),
+        let together = match request.direction {
+            Direction::Up => target.migrations().first_transaction(rest, &request.learned.boundaries()),
             Direction::Down => rest,
         };
         // A tenant that exists has nothing to do in a transaction before a migration that is not transactional.
-        let is_alone = together.is_empty() && matches!(opening, Opening::Continue { .. } | Opening::Public { .. });
+        let is_alone =
+            together.is_empty() && matches!(precondition, Precondition::Ledger { .. } | Precondition::Public { .. });
         let now = if is_alone { &rest[..1] } else { together };
         let after = &rest[now.len()..];
         if is_alone {
-            non_transactional::run(session, work, &opening, now[0], after.is_empty())?;
-        } else if send(session, work, &opening, now, after.is_empty())? == Sent::NeedsCommit {
-            own(session, "ROLLBACK")?;
+            non_transactional::run(session, request, &precondition, now[0], after.is_empty())?;
+        } else if send(session, request, &precondition, now, after.is_empty())? == Sent::NeedsCommit {
+            execute(session, "ROLLBACK")?;
             continue;
         }
         *applied += now.len();
@@ -114,12 +115,12 @@ fn in_order(session: &mut Session, work: &Work<'_>, applied: &mut usize) -> Resu
         if rest.is_empty() {
             return Ok(());
         }
-        opening = advance(opening, target, now);
+        precondition = advance(precondition, target, now);
     }
 }
 
-fn first_non_transactional(work: &Work<'_>) -> Option<usize> {
-    work.migrations.iter().copied().find(|index| work.target.migration(*index).mode() == Mode::NonTransactional)
+fn first_non_transactional(request: &MigrationRequest<'_>) -> Option<usize> {
+    request.migrations.iter().copied().find(|index| request.target.migration(*index).mode() == Mode::NonTransactional)
 }
 
 /// How a message ended.
@@ -133,17 +134,22 @@ enum Sent {
 /// Sends transactional migrations as one message. With `last`, nothing is left to do afterwards.
 fn send(
     session: &mut Session,
-    work: &Work<'_>,
-    opening: &Opening,
+    request: &MigrationRequest<'_>,
+    precondition: &Precondition,
     migrations: &[usize],
     last: bool,
 ) -> Result<Sent, AttemptError> {
-    let target = work.target;
-    let part = Part { opening, direction: work.direction, migrations, scrutiny: learned_scrutiny(work, migrations) };
-    let batch = message(work, &part, last)?;
+    let target = request.target;
+    let transaction = Transaction {
+        precondition,
+        direction: request.direction,
+        migrations,
+        scrutiny: learned_scrutiny(request, migrations),
+    };
+    let batch = message(request, &transaction, last)?;
     let sent = Instant::now();
     let Err(error) = session.batch_execute(batch.sql()) else {
-        if part.leaves_state(target) {
+        if transaction.leaves_state(target) {
             session.discard();
         }
         return Ok(Sent::Committed);
@@ -153,47 +159,47 @@ fn send(
         Err(server) => server,
     };
     if GuardViolation::from_message(&server.message) == Some(GuardViolation::NeedsThoroughCheck) {
-        own(session, "ROLLBACK")?;
-        work.learned.closer.store(true, Ordering::Relaxed);
-        return send(session, work, opening, migrations, last);
+        execute(session, "ROLLBACK")?;
+        request.learned.needs_thorough_check.store(true, Ordering::Relaxed);
+        return send(session, request, precondition, migrations, last);
     }
-    match explain::failure(session, target, &part, &batch, server, sent.elapsed()) {
+    match explain::failure(session, target, &transaction, &batch, server, sent.elapsed()) {
         Explained::NeedsCommit(index) => {
             // Another tenant may have found it, too.
-            work.learned.boundaries().insert(index);
+            request.learned.boundaries().insert(index);
             Ok(Sent::NeedsCommit)
         }
         Explained::Failed(error) => Err(AttemptError::Failed(error)),
     }
 }
 
-/// What one transaction does.
-pub(super) struct Part<'a> {
-    pub(super) opening: &'a Opening,
+/// The migrations of one transaction.
+pub(super) struct Transaction<'a> {
+    pub(super) precondition: &'a Precondition,
     pub(super) direction: Direction,
-    /// The places in the set of its migrations, in the order in which they run.
+    /// Their places in the set, in the order in which they run.
     pub(super) migrations: &'a [usize],
     pub(super) scrutiny: Scrutiny,
 }
 
-impl Part<'_> {
+impl Transaction<'_> {
     fn scripts<'a>(&'a self, target: Target<'a>) -> impl Iterator<Item = &'a Script> {
         self.migrations.iter().filter_map(move |index| target.migration(*index).script(self.direction))
     }
 
-    /// Whether the session is another afterwards, whatever is reset.
+    /// Whether it may leave something in the session that cannot be reset.
     fn leaves_state(&self, target: Target<'_>) -> bool {
         self.scripts(target).any(|script| script.traits().may_leave_state)
     }
 
-    /// Those of its migrations that must be as they were recorded: the ones that are applied.
+    /// The migrations that must match their records: those that are applied.
     pub(super) fn recorded(&self) -> &[usize] {
         if self.direction == Direction::Up { self.migrations } else { &[] }
     }
 
-    /// The versions that the ledger records afterwards.
+    /// The versions in the ledger after it.
     pub(super) fn applied(&self, target: Target<'_>) -> Vec<String> {
-        let mut applied = self.opening.applied().to_vec();
+        let mut applied = self.precondition.applied().to_vec();
         let version = |index: &usize| target.migration(*index).version().as_str();
         match self.direction {
             Direction::Up => applied.extend(self.migrations.iter().map(|index| version(index).to_owned())),
@@ -204,10 +210,10 @@ impl Part<'_> {
     }
 }
 
-/// How closely a transaction of a run is checked: as the run has learned, or as [`scrutiny`] says.
-fn learned_scrutiny(work: &Work<'_>, migrations: &[usize]) -> Scrutiny {
-    match scrutiny(work.target, work.direction, migrations) {
-        Scrutiny::Quick if work.learned.closer.load(Ordering::Relaxed) => Scrutiny::Thorough,
+/// How closely a transaction of a run is checked, with what the run has learned.
+fn learned_scrutiny(request: &MigrationRequest<'_>, migrations: &[usize]) -> Scrutiny {
+    match scrutiny(request.target, request.direction, migrations) {
+        Scrutiny::Quick if request.learned.needs_thorough_check.load(Ordering::Relaxed) => Scrutiny::Thorough,
         scrutiny => scrutiny,
     }
 }
@@ -222,13 +228,14 @@ pub(super) fn scrutiny(target: Target<'_>, direction: Direction, migrations: &[u
     confine::scrutiny(scripts, target.tenancy.extension_schemas())
 }
 
-/// The message of a transaction; `last`: with it the work is done.
-fn message(work: &Work<'_>, part: &Part<'_>, last: bool) -> Result<Batch, AttemptError> {
-    let target = work.target;
-    let mut batch = Batch::open(target, part.opening, part.recorded(), work.commit, part.scrutiny);
-    for index in part.migrations {
+/// The message of a transaction. With `last`, it completes the request.
+fn message(request: &MigrationRequest<'_>, transaction: &Transaction<'_>, last: bool) -> Result<Batch, AttemptError> {
+    let target = request.target;
+    let mut batch =
+        Batch::open(target, transaction.precondition, transaction.recorded(), request.commit, transaction.scrutiny);
+    for index in transaction.migrations {
         let migration = target.migration(*index);
-        match (part.direction, migration.down()) {
+        match (transaction.direction, migration.down()) {
             (Direction::Up, _) => batch.migration(target, *index),
             (Direction::Down, Some(down)) => batch.revert(target, *index, down),
             (Direction::Down, None) => {
@@ -236,46 +243,46 @@ fn message(work: &Work<'_>, part: &Part<'_>, last: bool) -> Result<Batch, Attemp
             }
         }
     }
-    batch.confine(target, part.scrutiny, Some(&part.applied(target)));
-    if let Opening::Create { row } = part.opening {
+    batch.confine(target, transaction.scrutiny, Some(&transaction.applied(target)));
+    if let Precondition::NoSchema { row } = transaction.precondition {
         batch.track(target.schema, *row, if last { State::Active } else { State::Creating });
-    } else if last && becomes_active(work) {
+    } else if last && becomes_active(request) {
         batch.push(&set_state(target.schema, State::Active));
     }
     if last {
-        batch.push(&record(work));
+        batch.push(&run_row(request));
     }
     Ok(batch.commit())
 }
 
-/// SQL that records what is done for a tenant; nothing where no run is recorded.
-pub(super) fn record(work: &Work<'_>) -> String {
-    let Record { from, to, began, attempts } = work.record;
+/// SQL that writes the tenant's row in the record of the run; empty without a recorded run.
+pub(super) fn run_row(request: &MigrationRequest<'_>) -> String {
+    let RunRow { from, to, began, attempts } = request.row;
     let before = if attempts > 1 { began.elapsed() } else { Duration::ZERO };
-    let run = work.target.run.filter(|_| work.target.kind == Kind::Tenant);
-    run.map(|run| run.record(work.target.schema, &DoneRow { from, to, before, attempts })).unwrap_or_default()
+    let run = request.target.run.filter(|_| request.target.kind == Kind::Tenant);
+    run.map(|run| run.record(request.target.schema, &DoneRow { from, to, before, attempts })).unwrap_or_default()
 }
 
-/// Whether the last message of the work is to make the tenant active.
-pub(super) fn becomes_active(work: &Work<'_>) -> bool {
-    work.direction == Direction::Up && work.target.kind == Kind::Tenant && work.state != State::Active
+/// Whether the last message makes the tenant active.
+pub(super) fn becomes_active(request: &MigrationRequest<'_>) -> bool {
+    request.direction == Direction::Up && request.target.kind == Kind::Tenant && request.state != State::Active
 }
 
-/// What the next message expects after `migrations` were applied.
-fn advance(opening: Opening, target: Target<'_>, migrations: &[usize]) -> Opening {
-    let mut applied = match opening {
-        Opening::Continue { applied } | Opening::Public { applied } => applied,
-        Opening::Create { .. } | Opening::Begin => Vec::new(),
+/// The precondition of the next message after `migrations` were applied.
+fn advance(precondition: Precondition, target: Target<'_>, migrations: &[usize]) -> Precondition {
+    let mut applied = match precondition {
+        Precondition::Ledger { applied } | Precondition::Public { applied } => applied,
+        Precondition::NoSchema { .. } | Precondition::EmptySchema => Vec::new(),
     };
     applied.extend(migrations.iter().map(|index| target.migration(*index).version().as_str().to_owned()));
     applied.sort_unstable();
     match target.kind {
-        Kind::Public => Opening::Public { applied },
-        Kind::Tenant => Opening::Continue { applied },
+        Kind::Public => Precondition::Public { applied },
+        Kind::Tenant => Precondition::Ledger { applied },
     }
 }
 
-/// Runs SQL of tenantry's own on a session.
-pub(super) fn own(conn: &mut PgConnection, sql: &str) -> Result<(), AttemptError> {
+/// Executes SQL that is not a migration's.
+pub(super) fn execute(conn: &mut PgConnection, sql: &str) -> Result<(), AttemptError> {
     conn.batch_execute(sql).map_err(|error| AttemptError::from(&error))
 }

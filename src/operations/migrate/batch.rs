@@ -1,4 +1,4 @@
-//! Messages to the server that are one transaction: what runs in a tenant's schema, and how it is guarded.
+//! Messages to the server, each with one transaction in a tenant's schema and the guards of that transaction.
 
 use std::ops::Range;
 
@@ -14,56 +14,56 @@ use crate::sql::catalog::holds_relations;
 use crate::sql::quote::{Identifier, Literal};
 use crate::tenants::{Tenant, ledger};
 
-/// What a message expects to find, and how it begins.
+/// The state in which a message expects the schema.
 #[derive(Debug, Clone)]
-pub(crate) enum Opening {
-    /// No schema and, as told, no row in the tracker or one without a schema: makes the schema, its ledger and its row.
-    Create { row: TrackerRow },
+pub(crate) enum Precondition {
+    /// No schema. The message creates it, its ledger, and its row in the tracker unless that exists.
+    NoSchema { row: TrackerRow },
     /// A schema with a ledger that records exactly these versions.
-    Continue { applied: Vec<String> },
-    /// A schema with nothing in it: makes its ledger.
-    Begin,
-    /// The schema `public`, with a ledger that records exactly these versions, or with none.
+    Ledger { applied: Vec<String> },
+    /// A schema without objects. The message creates its ledger.
+    EmptySchema,
+    /// The schema `public`, with a ledger that records exactly these versions, or without a ledger.
     Public { applied: Vec<String> },
 }
 
-impl Opening {
-    /// For a tenant that exists, as it was read.
+impl Precondition {
+    /// The state of a tenant that exists, as it was read.
     pub(crate) fn of(tenant: &Tenant) -> Self {
         match tenant.ledger() {
-            Some(ledger) => Self::Continue { applied: ledger.applied.clone() },
-            None => Self::Begin,
+            Some(ledger) => Self::Ledger { applied: ledger.applied.clone() },
+            None => Self::EmptySchema,
         }
     }
 
-    /// The versions that the ledger records before.
+    /// The versions in the ledger.
     pub(crate) fn applied(&self) -> &[String] {
         match self {
-            Self::Continue { applied } | Self::Public { applied } => applied,
-            Self::Create { .. } | Self::Begin => &[],
+            Self::Ledger { applied } | Self::Public { applied } => applied,
+            Self::NoSchema { .. } | Self::EmptySchema => &[],
         }
     }
 }
 
-/// Whether the tracker has the tenant already.
+/// Whether the tracker has a row for the tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TrackerRow {
     Missing,
     Known,
 }
 
-/// A piece of a script in a message.
+/// A script, or a part of one, in a message.
 #[derive(Debug)]
 struct Piece {
     /// The migration's place in the set.
     migration: usize,
-    /// Where it is in the message.
+    /// Its bytes in the message.
     range: Range<usize>,
-    /// Where it begins in its script.
+    /// The byte of its script that it begins with.
     offset: usize,
 }
 
-/// A message in the making. It remembers where in it the scripts are, so that an error's position leads to a line.
+/// A message that is being written. It records the places of the scripts, so that the position of an error leads to a line.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     sql: String,
@@ -75,27 +75,27 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// The beginning of a transaction for a schema: its limits, and its name in `pg_stat_activity`. The path leads to the
-    /// catalog alone.
+    /// Begins a transaction for a schema, with its limits and its name in `pg_stat_activity`. The search path has only the
+    /// catalog.
     pub(crate) fn begin(target: Target<'_>, commit: Commit) -> Self {
-        let mut settings = limits("SET LOCAL", target, LockTimeout::OfTheLimits);
+        let mut settings = limits("SET LOCAL", target, LockTimeout::Normal);
         if commit == Commit::Deferred {
             settings.push_str(" SET LOCAL synchronous_commit TO off;");
         }
         settings.push(' ');
         settings.push_str(path::CATALOG_FOR_TRANSACTION);
         let mut batch = Self::default();
-        // Under a stricter level the guards would look at the time before the lock was had.
+        // With a stricter level, the guards would read a snapshot from before the lock was acquired.
         batch.push("BEGIN ISOLATION LEVEL READ COMMITTED;");
         batch.push(&settings);
         batch.settings = settings;
         batch
     }
 
-    /// A transaction in `target`, from BEGIN to the last guard. `migrations` are those that will be applied in it.
+    /// Begins a transaction in `target`, up to the last guard. `migrations` are the migrations that it applies.
     pub(crate) fn open(
         target: Target<'_>,
-        opening: &Opening,
+        precondition: &Precondition,
         migrations: &[usize],
         commit: Commit,
         scrutiny: Scrutiny,
@@ -107,12 +107,12 @@ impl Batch {
         };
         let path = target.tenancy.path(target.schema);
         let schema = target.schema;
-        // While the path leads to the tenant, only `current_schema()` is asked; the other conditions run on `pg_catalog`.
+        // On the tenant's path only `current_schema()` is read. The other conditions run on `pg_catalog`.
         let on_path = |conditions: Vec<String>| -> Vec<String> {
             [path.guard(), path::CATALOG_IN_BLOCK.to_owned()].into_iter().chain(conditions).collect()
         };
-        match opening {
-            Opening::Create { row } => {
+        match precondition {
+            Precondition::NoSchema { row } => {
                 let absent = format!(
                     "IF pg_catalog.to_regnamespace({}::text) IS NOT NULL THEN RAISE EXCEPTION '{CHANGED}'; END IF;",
                     Literal(&Identifier::from(schema).to_string())
@@ -124,7 +124,7 @@ impl Batch {
                 batch.guard(&on_path(Vec::new()));
                 batch.push(&ledger::create(schema));
             }
-            Opening::Continue { applied } => {
+            Precondition::Ledger { applied } => {
                 batch.push(&path.set_for_transaction());
                 let guards = vec![
                     target.lock_for_transaction(),
@@ -134,16 +134,16 @@ impl Batch {
                 ];
                 batch.guard(&on_path(guards.into_iter().chain(recorded).collect()));
             }
-            Opening::Begin => {
+            Precondition::EmptySchema => {
                 batch.push(&path.set_for_transaction());
                 let guards =
                     vec![target.lock_for_transaction(), tracker_guard(schema, TrackerRow::Known), empty_guard(schema)];
                 batch.guard(&on_path(guards.into_iter().chain(recorded).collect()));
                 batch.push(&ledger::create(schema));
-                // Whoever owns the schema may have been quicker.
+                // The owner of the schema may have created it first.
                 batch.guard(&[ledger::definition_guard(schema)]);
             }
-            Opening::Public { applied } => {
+            Precondition::Public { applied } => {
                 batch.push(&path.set_for_transaction());
                 batch.guard(&on_path(vec![target.lock_for_transaction()]));
                 batch.push(&ledger::create(schema));
@@ -154,27 +154,27 @@ impl Batch {
         batch
     }
 
-    /// Has the tenant's objects remembered, where the transaction is looked at closely before it commits.
+    /// Adds a list of the tenant's objects, if the transaction is checked thoroughly before it commits.
     pub(crate) fn inventory(&mut self, target: Target<'_>, scrutiny: Scrutiny) {
         if let Some(sql) = target.confined(scrutiny).and_then(|guard| guard.before()) {
             self.push(&sql);
         }
     }
 
-    /// Adds SQL of tenantry's own.
+    /// Adds SQL.
     pub(crate) fn push(&mut self, sql: &str) {
         self.sql.push_str(sql);
         self.sql.push('\n');
     }
 
-    /// Adds a block that raises an error unless all conditions hold.
+    /// Adds a block in PL/pgSQL that raises an error unless all conditions hold.
     pub(crate) fn guard(&mut self, conditions: &[String]) {
         let body = format!("BEGIN {} END", conditions.join(" "));
-        // As a constant and not between dollars: a ledger may record any text, also one that looks like the tag.
+        // A string constant, because a ledger may record any text, even one with a dollar-quote tag.
         self.push(&format!("DO {};", Literal(&body)));
     }
 
-    /// Adds a migration and its ledger row. The path is set again: the migration before may have changed it from within a
+    /// Adds a migration and its ledger row. The path is set again, because the previous migration may have changed it in a
     /// function.
     pub(crate) fn migration(&mut self, target: Target<'_>, index: usize) {
         let migration = target.migrations().at(index);
@@ -184,8 +184,8 @@ impl Batch {
         self.push(&ledger::insert(target.schema, [migration.version().as_str()]));
     }
 
-    /// Adds the script that reverts a migration, and takes its ledger row away. What the script would do concurrently, and
-    /// so in no transaction, is done in this one: the lock timeout keeps it from being in anybody's way.
+    /// Adds the script that reverts a migration, and deletes its ledger row. Statements that would run concurrently, outside a
+    /// transaction, run in this one. The lock timeout limits how long they block others.
     pub(crate) fn revert(&mut self, target: Target<'_>, index: usize, down: &Script) {
         let migration = target.migration(index);
         self.push(&target.enter());
@@ -201,8 +201,8 @@ impl Batch {
         self.push(&ledger::delete(target.schema, migration.version().as_str()));
     }
 
-    /// Leads back to the session and the settings of the transaction's beginning, so that what follows does not depend on
-    /// what ran before it, which was plain or not. `locks` are given back.
+    /// Resets the session to the beginning of the transaction, so that the next statements do not depend on the previous
+    /// ones. `locks` are released.
     pub(crate) fn after(&mut self, target: Target<'_>, is_plain: bool, locks: session::Locks) {
         if !is_plain {
             self.push(&session::reset(locks));
@@ -218,7 +218,7 @@ impl Batch {
         self.after(target, script.traits().is_plain, session::Locks::All);
     }
 
-    /// A message with what follows a script alone, in a transaction that was begun with the same target.
+    /// The reset that follows a script, without the script.
     pub(crate) fn after_of(target: Target<'_>, script: &Script) -> Self {
         let settings = Self::begin(target, Commit::Durable).settings;
         let mut batch = Self { settings, ..Self::default() };
@@ -226,11 +226,11 @@ impl Batch {
         batch
     }
 
-    /// Adds the conditions for the end of the transaction: nothing outside the tenant's schema was changed, and the ledger
-    /// records exactly `applied` (sorted), where that is given.
+    /// Adds the checks at the end of the transaction: nothing outside the tenant's schema was changed, and the ledger records
+    /// exactly `applied` (sorted), if given.
     pub(crate) fn confine(&mut self, target: Target<'_>, scrutiny: Scrutiny, applied: Option<&[String]>) {
         let mut conditions: Vec<String> = Vec::new();
-        // What is plain cannot keep a row from the ledger.
+        // Plain statements cannot change the rows that the ledger gets.
         if let Some(applied) = applied.filter(|_| self.ran_code) {
             conditions.push(ledger::contents_guard(target.schema, applied, GuardViolation::LedgerMismatch.message()));
         }
@@ -246,7 +246,7 @@ impl Batch {
         }
     }
 
-    /// Adds the tracker's row of a tenant that was created.
+    /// Adds or updates the row of a tenant in the tracker.
     pub(crate) fn track(&mut self, schema: &SchemaName, row: TrackerRow, state: State) {
         self.push(&match row {
             TrackerRow::Missing => format!(
@@ -258,7 +258,7 @@ impl Batch {
         });
     }
 
-    /// Adds a script as it is.
+    /// Adds a script unchanged.
     pub(crate) fn script(&mut self, index: usize, text: &str) {
         self.piece(index, 0, text);
     }
@@ -267,11 +267,11 @@ impl Batch {
         let start = self.sql.len();
         self.sql.push_str(text);
         self.scripts.push(Piece { migration, range: start..self.sql.len(), offset });
-        // The script may end in a comment, and without a semicolon.
+        // The script may end with a comment, or without a semicolon.
         self.sql.push_str("\n;\n");
     }
 
-    /// Ends the transaction; the message is ready.
+    /// Ends the transaction.
     pub(crate) fn commit(mut self) -> Self {
         if self.ran_code {
             self.push(session::CLOSE_CURSORS);
@@ -294,7 +294,7 @@ impl Batch {
     }
 }
 
-/// SQL that puts a tenant into a state.
+/// SQL that sets the state of a tenant.
 pub(crate) fn set_state(schema: &SchemaName, state: State) -> String {
     format!(
         "UPDATE public.schema_tracker SET state = {} WHERE name = {};",
@@ -303,25 +303,26 @@ pub(crate) fn set_state(schema: &SchemaName, state: State) -> String {
     )
 }
 
-/// How long a lock is waited for.
+/// The lock timeout of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LockTimeout {
-    /// As long as the limits say.
-    OfTheLimits,
-    /// For what nobody else waits behind, as `CREATE INDEX CONCURRENTLY`, which waits for older transactions to end: 60
-    /// times as long.
-    OfTheConcurrent,
+    /// The lock timeout of the limits.
+    Normal,
+    /// 60 times the lock timeout of the limits, for statements that wait for older transactions and block no others, such as
+    /// `CREATE INDEX CONCURRENTLY`.
+    Concurrent,
 }
 
-/// Limits for a schema's work, and its name in `pg_stat_activity`: `SET LOCAL` for the transaction, `SET` for the session.
+/// SQL that sets the limits and the name in `pg_stat_activity`: with `SET LOCAL` for the transaction, with `SET` for the
+/// session.
 pub(crate) fn limits(set: &str, target: Target<'_>, lock_timeout: LockTimeout) -> String {
     let limits = target.tenancy.limits();
-    let patience = match lock_timeout {
-        LockTimeout::OfTheLimits => 1,
-        LockTimeout::OfTheConcurrent => 60,
+    let factor = match lock_timeout {
+        LockTimeout::Normal => 1,
+        LockTimeout::Concurrent => 60,
     };
     let longest = i32::MAX as u128;
-    let lock_timeout = (limits.lock_timeout.as_millis() * patience).clamp(1, longest);
+    let lock_timeout = (limits.lock_timeout.as_millis() * factor).clamp(1, longest);
     let mut sql = format!("{set} lock_timeout TO {lock_timeout};");
     if let Some(timeout) = limits.statement_timeout {
         sql.push_str(&format!(" {set} statement_timeout TO {};", timeout.as_millis()));
@@ -335,7 +336,7 @@ pub(crate) fn limits(set: &str, target: Target<'_>, lock_timeout: LockTimeout) -
     sql
 }
 
-/// A condition on the tenant's row in the tracker.
+/// A condition that the tracker has a row for the tenant that can be migrated, or has none.
 pub(crate) fn tracker_guard(schema: &SchemaName, row: TrackerRow) -> String {
     let name = Literal(schema.as_str());
     match row {
@@ -351,7 +352,7 @@ pub(crate) fn tracker_guard(schema: &SchemaName, row: TrackerRow) -> String {
     }
 }
 
-/// A condition that no relation is in the schema.
+/// A condition that the schema contains no relation.
 fn empty_guard(schema: &SchemaName) -> String {
     let oid = format!("{}::pg_catalog.regnamespace::pg_catalog.oid", Literal(&Identifier::from(schema).to_string()));
     format!("IF {} THEN RAISE EXCEPTION '{CHANGED}'; END IF;", holds_relations(&oid))

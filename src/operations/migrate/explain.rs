@@ -1,7 +1,7 @@
-//! Where a message of many statements failed, as exactly as if each had been sent alone.
+//! Finds the statement at which a message failed.
 //!
-//! An error that the server's parser finds has a position in the message. For any other, the message's statements are
-//! sent one by one in a transaction that is rolled back, until the one that fails.
+//! An error of the server's parser has a position in the message. For other errors, the statements of the message are sent
+//! one by one, in a transaction that is rolled back, until one fails.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::result::{Error as DieselError, QueryResult};
 
-use super::apply::Part;
+use super::apply::Transaction;
 use super::batch::Batch;
 use super::target::Target;
 use crate::confine::{self, Scrutiny};
@@ -20,56 +20,58 @@ use crate::run::Commit;
 use crate::sql::statement::{Statement, line_at};
 use crate::tenants::ledger;
 
-/// What took longer than this is not run again to find out where it failed.
-const REPLAYED: Duration = Duration::from_secs(10);
+/// A message that took longer is not run again.
+const MAX_REPLAYED: Duration = Duration::from_secs(10);
 
 /// Why a message failed.
 pub(super) enum Explained {
-    /// It fails for this reason.
+    /// The tenant fails with this error.
     Failed(TenantError),
     /// The migration at this place of the set needs the commit of those before it.
     NeedsCommit(usize),
 }
 
-/// Explains the failure of a message. The session is in the failed transaction, and stays in one.
+/// Finds the error of a message that failed. The session is in the failed transaction, and remains in a transaction.
 pub(super) fn failure(
     conn: &mut PgConnection,
     target: Target<'_>,
-    part: &Part<'_>,
+    transaction: &Transaction<'_>,
     batch: &Batch,
     server: ServerMessage,
     took: Duration,
 ) -> Explained {
-    let rolled_back = |migration, at, server| Explained::Failed(rolled_back(migration, part.direction, at, server));
-    let needs_no_commit = |index: usize| part.direction == Direction::Down || part.migrations.first() == Some(&index);
+    let rolled_back =
+        |migration, at, server| Explained::Failed(rolled_back(migration, transaction.direction, at, server));
+    let needs_no_commit =
+        |index: usize| transaction.direction == Direction::Down || transaction.migrations.first() == Some(&index);
     let located = server.position.and_then(|position| batch.locate(position));
     if let Some((index, byte)) = located.filter(|(index, _)| needs_no_commit(*index)) {
         let migration = target.migration(index);
-        let at = migration.script(part.direction).and_then(|script| statement_at(script, byte));
+        let at = migration.script(transaction.direction).and_then(|script| statement_at(script, byte));
         return rolled_back(migration, at, server);
     }
-    // What took long would keep the tenant's tables locked as long again.
-    let found = match took <= REPLAYED {
-        true => replay(conn, target, part),
+    // A long replay would lock the tenant's tables for as long again.
+    let found = match took <= MAX_REPLAYED {
+        true => replay(conn, target, transaction),
         false => None,
     };
     let is_same = |again: &ServerMessage| again.message == server.message;
     match found {
-        Some(Found { index: Some(index), needs_commit: true, .. }) if !needs_no_commit(index) => {
+        Some(ReplayFailure { index: Some(index), needs_commit: true, .. }) if !needs_no_commit(index) => {
             Explained::NeedsCommit(index)
         }
-        // The same again, and now it is known where.
-        Some(Found { index: Some(index), at, server: again, .. }) if is_same(&again) => {
+        // The same error, and now its statement is known.
+        Some(ReplayFailure { index: Some(index), at, server: again, .. }) if is_same(&again) => {
             let again = confine::in_words(conn, again);
             rolled_back(target.migration(index), at, again)
         }
-        Some(Found { index: None, server: again, at_commit: false, .. }) if is_same(&again) => {
+        Some(ReplayFailure { index: None, server: again, at_commit: false, .. }) if is_same(&again) => {
             Explained::Failed(TenantError::Server(again))
         }
-        // It did not fail, or in another way: what failed first is told, without a place.
+        // It did not fail again, or with another error. The first error is reported without a statement.
         Some(_) | None => {
             let server = confine::in_words(conn, server);
-            match part.migrations {
+            match transaction.migrations {
                 [] => Explained::Failed(TenantError::Server(server)),
                 [only] => rolled_back(target.migration(*only), None, server),
                 many => Explained::Failed(TenantError::MigrationBatch {
@@ -81,15 +83,15 @@ pub(super) fn failure(
     }
 }
 
-/// The statement of a script that a byte of it belongs to, with the byte's line.
+/// The statement at a byte of a script, with the line of that byte.
 pub(super) fn statement_at(script: &Script, byte: usize) -> Option<FailedStatement> {
     let statements = script.statements();
     let statement = statements.iter().rev().find(|statement| statement.offset() <= byte)?;
     Some(FailedStatement { line: line_at(script.text(), byte), sql: statement.sql().to_owned() })
 }
 
-/// The failure of one statement that was sent alone.
-pub(super) fn alone(
+/// The failure of a statement that was sent alone.
+pub(super) fn statement_failure(
     migration: &Migration,
     script: &str,
     statement: &Statement<'_>,
@@ -108,20 +110,21 @@ pub(super) fn alone(
     }
 }
 
-struct Found {
-    /// None: in what tenantry itself does.
+/// The first failure of a replay.
+struct ReplayFailure {
+    /// The migration's place in the set; `None` if a statement that is not a migration's failed.
     index: Option<usize>,
     at: Option<FailedStatement>,
     server: ServerMessage,
     at_commit: bool,
-    /// Whether the statement needs the commit of what is before it.
+    /// Whether the statement needs the commit of those before it.
     needs_commit: bool,
 }
 
-fn replay(conn: &mut PgConnection, target: Target<'_>, part: &Part<'_>) -> Option<Found> {
+fn replay(conn: &mut PgConnection, target: Target<'_>, transaction: &Transaction<'_>) -> Option<ReplayFailure> {
     conn.batch_execute("ROLLBACK").ok()?;
-    let own = |index: Option<usize>| {
-        move |error: DieselError| Found {
+    let internal = |index: Option<usize>| {
+        move |error: DieselError| ReplayFailure {
             index,
             at: None,
             server: ServerMessage::from(&error),
@@ -129,59 +132,66 @@ fn replay(conn: &mut PgConnection, target: Target<'_>, part: &Part<'_>) -> Optio
             needs_commit: false,
         }
     };
-    let open = Batch::open(target, part.opening, part.recorded(), Commit::Deferred, part.scrutiny);
+    let open =
+        Batch::open(target, transaction.precondition, transaction.recorded(), Commit::Deferred, transaction.scrutiny);
     if let Err(error) = conn.batch_execute(open.sql()) {
-        return Some(own(None)(error));
+        return Some(internal(None)(error));
     }
-    for index in part.migrations {
+    for index in transaction.migrations {
         let migration = target.migration(*index);
         let path = target.tenancy.path(target.schema).set_for_transaction();
         if let Err(error) = conn.batch_execute(&target.enter()) {
-            return Some(own(None)(error));
+            return Some(internal(None)(error));
         }
-        let script = migration.script(part.direction)?;
+        let script = migration.script(transaction.direction)?;
         for statement in script.statements() {
-            let sql = match (part.direction, migration.mode()) {
+            let sql = match (transaction.direction, migration.mode()) {
                 (Direction::Down, Mode::NonTransactional) => statement.transactional_form().unwrap_or_default(),
                 _ => statement.sql().into(),
             };
             conn.batch_execute("SAVEPOINT statement").ok()?;
-            if let Err(error) = conn.batch_execute(&sql).and_then(|()| look(conn, target, part, &path)) {
+            if let Err(error) = conn.batch_execute(&sql).and_then(|()| check_outside(conn, target, transaction, &path))
+            {
                 let server = ServerMessage::from(&error);
                 let line = line_in(script.text(), &statement, &server);
                 let at = Some(FailedStatement { line, sql: statement.sql().to_owned() });
                 conn.batch_execute("ROLLBACK TO SAVEPOINT statement").ok()?;
                 let needs_commit = message::needs_commit(conn, &sql).ok()?;
-                return Some(Found { index: Some(*index), at, server, at_commit: false, needs_commit });
+                return Some(ReplayFailure { index: Some(*index), at, server, at_commit: false, needs_commit });
             }
             conn.batch_execute("RELEASE SAVEPOINT statement").ok()?;
         }
         let version = migration.version().as_str();
         let mut row = Batch::after_of(target, script);
-        row.push(&match part.direction {
+        row.push(&match transaction.direction {
             Direction::Up => ledger::insert(target.schema, [version]),
             Direction::Down => ledger::delete(target.schema, version),
         });
         if let Err(error) = conn.batch_execute(row.sql()) {
-            return Some(own(Some(*index))(error));
+            return Some(internal(Some(*index))(error));
         }
     }
-    // What is checked at the commit is checked now.
+    // Deferred constraints are checked now instead of at the commit.
     let error = conn.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").err()?;
-    let index = if let [only] = part.migrations { Some(*only) } else { None };
-    Some(Found { index, at: None, server: ServerMessage::from(&error), at_commit: true, needs_commit: false })
+    let index = if let [only] = transaction.migrations { Some(*only) } else { None };
+    Some(ReplayFailure { index, at: None, server: ServerMessage::from(&error), at_commit: true, needs_commit: false })
 }
 
-/// Whether a statement has changed something outside, as the end of the transaction would find out. It leaves the session
-/// as the statement has left it, but for the path: roles and settings are the next statement's, too.
-fn look(conn: &mut PgConnection, target: Target<'_>, part: &Part<'_>, path: &str) -> QueryResult<()> {
-    if part.scrutiny == Scrutiny::None {
+/// Checks that a statement has changed nothing outside the schema, as the end of the transaction does. Leaves the role and
+/// the settings of the session unchanged for the next statement.
+fn check_outside(
+    conn: &mut PgConnection,
+    target: Target<'_>,
+    transaction: &Transaction<'_>,
+    path: &str,
+) -> QueryResult<()> {
+    if transaction.scrutiny == Scrutiny::None {
         return Ok(());
     }
     let mut batch = Batch::default();
     batch.push("SAVEPOINT look;");
     batch.push(&format!("SET LOCAL ROLE NONE; {}", path::CATALOG_FOR_TRANSACTION));
-    batch.confine(target, part.scrutiny, None);
+    batch.confine(target, transaction.scrutiny, None);
     batch.push("ROLLBACK TO SAVEPOINT look;");
     batch.push(path);
     conn.batch_execute(batch.sql())
@@ -204,7 +214,7 @@ pub(super) fn rolled_back(
     }))
 }
 
-/// The line that the server points to in a statement that was sent alone, or else the statement's first.
+/// The line of the server's error position in a statement that was sent alone, or else the first line of the statement.
 fn line_in(script: &str, statement: &Statement<'_>, server: &ServerMessage) -> usize {
     let byte = server
         .position

@@ -3,8 +3,8 @@
 use diesel::pg::PgConnection;
 
 use super::Done;
-use super::apply::{self, Learned, Record, Work};
-use super::batch::{Opening, TrackerRow};
+use super::apply::{self, Learned, MigrationRequest, RunRow};
+use super::batch::{Precondition, TrackerRow};
 use super::target::Target;
 use crate::migration::{Direction, MigrationSet, Mode};
 use crate::model::{SchemaName, State, TenantName};
@@ -51,7 +51,7 @@ impl run::Job for MigrationJob {
         &self.retry
     }
 
-    fn from_version(&self) -> Option<&str> {
+    fn version_before(&self) -> Option<&str> {
         self.from.as_ref().and_then(Option::as_deref)
     }
 
@@ -168,8 +168,8 @@ impl MigrationJob {
         }
         let migrations = self.migrations(set);
         let goal = self.goal(set);
-        let work = self.work(context, migration, &migrations, goal.last().map(String::as_str));
-        apply::apply(session, &work)?;
+        let request = self.request(context, migration, &migrations, goal.last().map(String::as_str));
+        apply::apply(session, &request)?;
         Ok(Outcome::Done(self.done(set)))
     }
 
@@ -189,7 +189,7 @@ impl MigrationJob {
     fn done(&self, set: &MigrationSet) -> Done {
         Done {
             tenant: self.name().clone(),
-            from: run::Job::from_version(self).map(str::to_owned),
+            from: run::Job::version_before(self).map(str::to_owned),
             to: self.goal(set).pop(),
             applied: self.migrations(set).len(),
             attempts: self.retry.attempts(),
@@ -220,30 +220,30 @@ impl MigrationJob {
         }
     }
 
-    fn work<'a>(
+    fn request<'a>(
         &'a self,
         context: &'a RunContext<'_>,
         migration: &'a MigrationContext<'_>,
         migrations: &'a [usize],
         to: Option<&'a str>,
-    ) -> Work<'a> {
-        let (opening, state, unfinished) = match &self.task {
-            Task::Create(_, row) => (Opening::Create { row: *row }, State::Creating, None),
+    ) -> MigrationRequest<'a> {
+        let (precondition, state, unfinished) = match &self.task {
+            Task::Create(_, row) => (Precondition::NoSchema { row: *row }, State::Creating, None),
             Task::Migrate(tenant) | Task::Revert(tenant, _) => {
-                (Opening::of(tenant), tenant.state, tenant.unfinished.as_ref())
+                (Precondition::of(tenant), tenant.state, tenant.unfinished.as_ref())
             }
         };
-        let (from, began, attempts) = (run::Job::from_version(self), self.retry.began(), self.retry.attempts());
-        Work {
+        let (from, began, attempts) = (run::Job::version_before(self), self.retry.began(), self.retry.attempts());
+        MigrationRequest {
             target: Target::tenant(context.tenancy, self.name().schema(), Some(context.run)),
-            opening,
+            precondition,
             direction: self.direction(),
             migrations,
             state,
             unfinished,
             commit: context.commit,
             pooler: migration.pooler,
-            record: Record { from, to, began, attempts },
+            row: RunRow { from, to, began, attempts },
             learned: &migration.learned,
         }
     }

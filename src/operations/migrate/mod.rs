@@ -1,7 +1,7 @@
-//! The migrator: brings tenants up to date, each in its own schema, whole or not at all.
+//! Applies and reverts the migrations of tenants.
 //!
-//! [`plan`](Plan::of) tells what is to be done, from one bulk read of the fleet; [`migrate`] does just that, with as many
-//! connections as are allowed, in the steps that a [`Rollout`] has. Tenants that are up to date are not touched.
+//! [`Plan::of`] makes a plan from one read of the fleet. [`migrate`] executes it through several connections, in the stages
+//! of a [`Rollout`]. Tenants that are up to date are not changed.
 
 mod apply;
 mod batch;
@@ -42,58 +42,58 @@ pub use rollout::{Canary, MaxFailures, ParseMaxFailuresError, Rollout};
 pub(crate) use run::{RunJobs, run_jobs};
 pub(crate) use target::Target;
 
-/// What a run did, tenant by tenant, each list sorted by name.
+/// The results of a run for all tenants, each list sorted by name.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// The id of the run in `public.schema_run`; none where there was nothing to do.
+    /// The id of the run in `public.schema_run`; `None` if there was nothing to do.
     pub run: Option<i64>,
-    /// Those that were brought up to date.
+    /// The tenants whose migrations were applied or reverted.
     pub done: Vec<Done>,
-    /// Those that were up to date, or there already, and were not touched.
+    /// The tenants that needed no change.
     pub unchanged: Vec<TenantName>,
-    /// Those that failed. A failure never changes what was there.
+    /// The tenants that failed.
     pub failed: Vec<FailedTenant>,
-    /// Those that were not begun, or were cancelled and rolled back, because the run was ended before.
+    /// The tenants that were not started, or were canceled and rolled back, because the run stopped early.
     pub not_reached: Vec<TenantName>,
-    /// Why the run was ended before all tenants were reached.
+    /// Why the run stopped early.
     pub ended: Option<StopReason>,
 }
 
-/// A tenant that was brought up to date, or back.
+/// A tenant whose migrations were applied or reverted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
     /// Its name.
     pub tenant: TenantName,
-    /// The newest version in its ledger before; none where it had none.
+    /// The newest version in its ledger before the run; `None` without one.
     pub from: Option<String>,
-    /// The newest version in its ledger now; none where there are no migrations.
+    /// The newest version in its ledger after the run; `None` without one.
     pub to: Option<String>,
-    /// How many migrations were applied, or reverted.
+    /// The number of migrations that were applied or reverted.
     pub applied: usize,
-    /// How often it was tried.
+    /// The number of attempts.
     pub attempts: u32,
-    /// The time from the first message to the last.
+    /// The time from the first attempt to the last commit.
     pub took: Duration,
 }
 
 impl Report {
-    /// Whether every tenant is as it should be.
+    /// Whether no tenant failed and the run did not stop early.
     pub fn is_success(&self) -> bool {
         self.failed.is_empty() && self.not_reached.is_empty() && self.ended.is_none()
     }
 
-    /// How many of those that failed were deferred: other sessions were in their way each time that they were tried.
+    /// The number of failed tenants that other sessions blocked in every attempt.
     pub fn deferred(&self) -> usize {
         self.failed.iter().filter(|failed| failed.error.is_deferred()).count()
     }
 
-    /// Whether of some tenant it is not known whether it is done.
+    /// Whether it is unknown of a tenant whether its transaction was committed.
     pub fn leaves_doubt(&self) -> bool {
         self.failed.iter().any(|failed| matches!(failed.error, TenantError::ConnectionLost(_)))
             || matches!(self.ended, Some(StopReason::Lost(_)))
     }
 
-    /// Those for which the same command may well succeed when it is run again.
+    /// The tenants for which another run of the same command may succeed.
     pub fn to_try_again(&self) -> Vec<&str> {
         let failed = self.failed.iter().filter(|failed| failed.error.is_retryable());
         failed.map(|failed| failed.tenant.as_str()).chain(self.not_reached.iter().map(TenantName::as_str)).collect()
@@ -107,13 +107,12 @@ impl Report {
     }
 }
 
-/// Carries out a plan. A tenant that another run is working on is put aside and tried again, as is one that other sessions
-/// are in the way of; one that another run has changed meanwhile is read again; after a lost connection the tenant is found
-/// to be before or after its migrations.
+/// Executes a plan. A tenant that other sessions block or another run works on is retried; a tenant that another run has
+/// changed is read again. After a lost connection, the record of the run shows whether the tenant's transaction was committed.
 ///
 /// # Errors
-/// [`Error::MigrationsChanged`]; [`Error::NoReference`] where the rollout needs the reference; when the commits of tenants
-/// could not be made durable. What one tenant meets is in the report.
+/// [`Error::MigrationsChanged`]; [`Error::NoReference`] if the rollout needs the reference; or if commits cannot be made
+/// durable. Failures of single tenants are in the report.
 pub fn migrate(
     db: &mut Database,
     tenancy: &Tenancy,
@@ -129,7 +128,7 @@ pub fn migrate(
     run_jobs(db, tenancy, RunJobs { command, jobs, reread: &plan::reread, rollout, stop, report }, observer)
 }
 
-/// Makes tenants active whose schema was found complete under another state, and returns those that were not so yet.
+/// Sets the state of tenants whose schemas are complete to active. Returns those that had another state.
 pub(crate) fn settle(conn: &mut PgConnection, names: &[TenantName]) -> Result<Vec<String>, Error> {
     let passing = [State::Registered, State::Creating].map(State::as_str);
     let mut settled = Vec::new();

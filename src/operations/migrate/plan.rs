@@ -1,10 +1,10 @@
-//! What a run would do, decided from what was read and before anything is done.
+//! The plan of a run that applies migrations.
 
 use diesel::pg::PgConnection;
 
 use super::MigrationJob;
-use super::apply::{Part, scrutiny};
-use super::batch::{Batch, Opening};
+use super::apply::{Transaction, scrutiny};
+use super::batch::{Batch, Precondition};
 use super::target::Target;
 use crate::error::{FailedTenant, TenantError};
 use crate::migration::{Direction, MigrationSet};
@@ -12,20 +12,20 @@ use crate::model::{State, TenantName};
 use crate::run::{AttemptError, Commit};
 use crate::tenants::{Fleet, Schema, Tenancy, Tenant};
 
-/// What [`migrate`](super::migrate) does. Showing it is a dry run.
+/// The plan for [`migrate`](super::migrate). A dry run shows it.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// The tenants that are behind.
+    /// The tenants with pending migrations.
     pub migrate: Vec<Planned>,
-    /// The tenants that are up to date; they are not touched.
+    /// The tenants that are up to date. They are not changed.
     pub up_to_date: Vec<TenantName>,
-    /// The tenants that cannot be migrated as they are.
+    /// The tenants that cannot be migrated, with the reasons.
     pub blocked: Vec<FailedTenant>,
-    /// Those of `up_to_date` that the tracker does not call active yet.
+    /// The tenants of `up_to_date` whose state in the tracker is not active yet.
     pub(crate) settle: Vec<TenantName>,
 }
 
-/// A tenant that is behind.
+/// A tenant with pending migrations.
 #[derive(Debug)]
 pub struct Planned {
     /// The tenant.
@@ -33,45 +33,46 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// The places in the set of the migrations that are to run, in order.
+    /// The places in the set of the pending migrations, in order.
     pub fn pending(&self, set: &MigrationSet) -> Vec<usize> {
         self.tenant.pending(set)
     }
 
-    /// The message that brings the tenant up to date: all of it, where all that is pending can be one transaction.
+    /// The message that applies the pending migrations, if they share one transaction.
     pub fn message(&self, tenancy: &Tenancy) -> Option<String> {
         let set = tenancy.tenant_migrations();
         let pending = self.pending(set);
-        let opening = Opening::of(&self.tenant);
+        let precondition = Precondition::of(&self.tenant);
         set.is_one_transaction(&pending).then(|| {
             let target = Target::tenant(tenancy, self.tenant.name.schema(), None);
             let scrutiny = scrutiny(target, Direction::Up, &pending);
-            let part = Part { opening: &opening, direction: Direction::Up, migrations: &pending, scrutiny };
-            let mut batch = Batch::open(target, &opening, part.recorded(), Commit::Deferred, scrutiny);
+            let transaction =
+                Transaction { precondition: &precondition, direction: Direction::Up, migrations: &pending, scrutiny };
+            let mut batch = Batch::open(target, &precondition, transaction.recorded(), Commit::Deferred, scrutiny);
             for index in &pending {
                 batch.migration(target, *index);
             }
-            batch.confine(target, scrutiny, Some(&part.applied(target)));
+            batch.confine(target, scrutiny, Some(&transaction.applied(target)));
             batch.commit().sql().to_owned()
         })
     }
 }
 
 impl Plan {
-    /// The plan for those tenants of a fleet that `choose` picks.
+    /// The plan for the tenants of a fleet that `choose` selects.
     pub fn of(fleet: Fleet, set: &MigrationSet, choose: impl FnMut(&str) -> bool) -> Self {
         let (tenants, blocked) = select(fleet, choose);
         let mut plan = Self { blocked, ..Self::default() };
         for tenant in tenants {
-            match judge(&tenant, set) {
-                Verdict::Behind => plan.migrate.push(Planned { tenant }),
-                Verdict::Blocked(error) => plan.blocked.push(FailedTenant::new(&tenant.name, error)),
-                Verdict::UpToDate => {
+            match is_behind(&tenant, set) {
+                Ok(true) => plan.migrate.push(Planned { tenant }),
+                Ok(false) => {
                     if tenant.state != State::Active {
                         plan.settle.push(tenant.name.clone());
                     }
                     plan.up_to_date.push(tenant.name);
                 }
+                Err(error) => plan.blocked.push(FailedTenant::new(&tenant.name, error)),
             }
         }
         plan.blocked.sort_by(|a, b| a.tenant.cmp(&b.tenant));
@@ -92,25 +93,21 @@ pub(super) fn select(fleet: Fleet, mut choose: impl FnMut(&str) -> bool) -> (Vec
     (tenants, failed)
 }
 
-enum Verdict {
-    UpToDate,
-    Behind,
-    Blocked(TenantError),
-}
-
-fn judge(tenant: &Tenant, set: &MigrationSet) -> Verdict {
+/// Whether a tenant has pending migrations.
+///
+/// # Errors
+/// Why it cannot be migrated.
+fn is_behind(tenant: &Tenant, set: &MigrationSet) -> Result<bool, TenantError> {
     if tenant.state == State::Dropping {
-        return Verdict::Blocked(TenantError::Dropping);
+        return Err(TenantError::Dropping);
     }
     match &tenant.schema {
-        Schema::Missing => Verdict::Blocked(TenantError::SchemaMissing { state: Some(tenant.state) }),
-        Schema::Unreadable => Verdict::Blocked(TenantError::LedgerUnreadable),
-        Schema::InvalidLedger { why } => Verdict::Blocked(TenantError::InvalidLedger { why: why.clone() }),
-        Schema::NoLedger { empty: false, .. } => Verdict::Blocked(TenantError::LedgerMissing),
-        Schema::NoLedger { empty: true, .. } if set.is_empty() => Verdict::UpToDate,
-        Schema::NoLedger { empty: true, .. } => Verdict::Behind,
-        Schema::Ledger { ledger, .. } if ledger.pending.is_empty() => Verdict::UpToDate,
-        Schema::Ledger { .. } => Verdict::Behind,
+        Schema::Missing => Err(TenantError::SchemaMissing { state: Some(tenant.state) }),
+        Schema::Unreadable => Err(TenantError::LedgerUnreadable),
+        Schema::InvalidLedger { why } => Err(TenantError::InvalidLedger { why: why.clone() }),
+        Schema::NoLedger { empty: false, .. } => Err(TenantError::LedgerMissing),
+        Schema::NoLedger { empty: true, .. } => Ok(!set.is_empty()),
+        Schema::Ledger { ledger, .. } => Ok(!ledger.pending.is_empty()),
     }
 }
 
@@ -121,11 +118,8 @@ pub(crate) fn reread(
     name: &TenantName,
 ) -> Result<Option<MigrationJob>, AttemptError> {
     let tenant = read_again(conn, tenancy, name)?;
-    match judge(&tenant, tenancy.tenant_migrations()) {
-        Verdict::UpToDate => Ok(None),
-        Verdict::Blocked(error) => Err(error.into()),
-        Verdict::Behind => Ok(Some(MigrationJob::migrate(tenant))),
-    }
+    let is_behind = is_behind(&tenant, tenancy.tenant_migrations())?;
+    Ok(is_behind.then(|| MigrationJob::migrate(tenant)))
 }
 
 /// Reads a tenant again.

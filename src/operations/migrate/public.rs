@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 
-use super::apply::{Learned, Record, Work, apply, own};
-use super::batch::{Batch, Opening};
+use super::apply::{Learned, MigrationRequest, RunRow, apply, execute};
+use super::batch::{Batch, Precondition};
 use super::target::Target;
 use super::{Effect, MigrationFailure, explain};
 use crate::database::{Database, Stop};
@@ -77,7 +77,7 @@ fn apply_pending(db: &mut Database, tenancy: &Tenancy, run: Run, stop: &Stop) ->
     let public = SchemaName::public();
     let set = tenancy.public_migrations();
     let pool = db.pool(1)?;
-    let retry = Retry::new("apply the public migrations", tenancy, stop);
+    let retry = StepRetry::new("apply the public migrations", tenancy, stop);
     let learned = Learned::default();
     loop {
         let ledger = Ledger::new(public::read(db.connection(), tenancy)?.applied, set);
@@ -87,21 +87,21 @@ fn apply_pending(db: &mut Database, tenancy: &Tenancy, run: Run, stop: &Stop) ->
             return Ok(PublicReport { version: version(&ledger), ..PublicReport::default() });
         }
         let needs_session = ledger.pending.iter().any(|index| !is_transactional(tenancy, *index));
-        let work = Work {
+        let request = MigrationRequest {
             target: Target::public(tenancy, &public, Some(run)),
-            opening: Opening::Public { applied: ledger.applied.clone() },
+            precondition: Precondition::Public { applied: ledger.applied.clone() },
             direction: Direction::Up,
             migrations: &ledger.pending,
             state: State::Active,
             unfinished: None,
             commit: Commit::Durable,
             pooler: needs_session && !db.connector().has_dedicated_session()?,
-            record: Record { from: None, to: None, began: retry.began, attempts: 1 },
+            row: RunRow { from: None, to: None, began: retry.began, attempts: 1 },
             learned: &learned,
         };
         let mut session = connect::session(&pool, Duration::MAX, || true)
             .map_err(|message| postgres::Error::ConnectionsLost { message })?;
-        match apply(&mut session, &work) {
+        match apply(&mut session, &request) {
             Ok(()) => {
                 let applied = ledger.pending.iter().map(|index| set.at(*index).folder().to_owned()).collect();
                 integrity::record_public(db, tenancy)?;
@@ -117,7 +117,7 @@ fn apply_pending(db: &mut Database, tenancy: &Tenancy, run: Run, stop: &Stop) ->
 /// Has the public ledger take over its rows from Diesel's, atomically. Does nothing if there are none. If interrupted, it
 /// is repeated by the next run.
 fn upgrade(db: &mut Database, tenancy: &Tenancy, run: Run, stop: &Stop) -> Result<Import, Error> {
-    let retry = Retry::new("upgrade the public ledger", tenancy, stop);
+    let retry = StepRetry::new("upgrade the public ledger", tenancy, stop);
     loop {
         if public::read(db.connection(), tenancy)?.import.is_empty() {
             return Ok(Import::default());
@@ -144,11 +144,11 @@ fn take_over(db: &mut Database, tenancy: &Tenancy, run: Run) -> Result<PublicLed
     batch.guard(&[ledger::definition_guard(&schema)]);
     batch.push(&public::lock_diesels());
     let conn = db.connection();
-    own(conn, batch.sql())?;
+    execute(conn, batch.sql())?;
     // Read again: another run, or diesel_cli, may have changed either ledger before it was locked.
     let ledger = public::read_in_transaction(conn, tenancy).map_err(fault)?;
     ledger.take_over(conn).map_err(fault)?;
-    own(conn, "COMMIT")?;
+    execute(conn, "COMMIT")?;
     Ok(ledger)
 }
 
@@ -161,7 +161,7 @@ fn fault(error: Error) -> AttemptError {
 }
 
 /// The retries of one step while other sessions are in its way.
-struct Retry<'a> {
+struct StepRetry<'a> {
     doing: &'static str,
     began: Instant,
     /// How long to retry.
@@ -169,7 +169,7 @@ struct Retry<'a> {
     stop: &'a Stop,
 }
 
-impl<'a> Retry<'a> {
+impl<'a> StepRetry<'a> {
     fn new(doing: &'static str, tenancy: &Tenancy, stop: &'a Stop) -> Self {
         Self { doing, began: Instant::now(), patience: tenancy.limits().busy_for, stop }
     }

@@ -1,4 +1,4 @@
-//! Migrations reverted: a tenant's newest ones, in one transaction with their ledger rows.
+//! Reverts the newest migrations of tenants, in one transaction with their ledger rows for each tenant.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -14,40 +14,40 @@ use crate::model::{State, TenantName};
 use crate::run::{AttemptError, Observer};
 use crate::tenants::{Fleet, Schema, Tenancy, Tenant};
 
-/// How far tenants go back.
+/// Which migrations are reverted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Back {
-    /// Until this version is the newest in the ledger.
+    /// All after this version, which becomes the newest in the ledger.
     To(Version),
-    /// By so many migrations.
+    /// This number of the newest migrations.
     Steps(NonZeroUsize),
 }
 
-/// What [`revert`] does. Showing it is a dry run.
+/// The plan for [`revert`]. A dry run shows it.
 #[derive(Debug, Default)]
 pub struct RevertPlan {
-    /// The tenants that go back.
+    /// The tenants with migrations to revert.
     pub revert: Vec<Reverting>,
-    /// The tenants that have nothing to revert; they are not touched.
+    /// The tenants with nothing to revert. They are not changed.
     pub unchanged: Vec<TenantName>,
-    /// The tenants that cannot go back as they are.
+    /// The tenants that cannot be reverted, with the reasons.
     pub blocked: Vec<FailedTenant>,
 }
 
-/// A tenant that goes back.
+/// A tenant with migrations to revert.
 #[derive(Debug)]
 pub struct Reverting {
     /// The tenant.
     pub tenant: Tenant,
-    /// The places in the set of the migrations that are reverted, newest first; not empty.
+    /// The places in the set of the migrations to revert, newest first; not empty.
     pub migrations: Vec<usize>,
 }
 
 impl RevertPlan {
-    /// The plan for those tenants of a fleet that `choose` picks.
+    /// The plan for the tenants of a fleet that `choose` selects.
     ///
     /// # Errors
-    /// [`Error::UnknownVersion`]; [`Error::NoDown`] when a migration that is to be reverted has no `down.sql`.
+    /// [`Error::UnknownVersion`], or [`Error::NoDown`] if a migration to revert has no `down.sql`.
     pub fn of(fleet: Fleet, set: &MigrationSet, back: &Back, choose: impl FnMut(&str) -> bool) -> Result<Self, Error> {
         if let Back::To(version) = back
             && set.position(version.as_str()).is_none()
@@ -57,7 +57,7 @@ impl RevertPlan {
         let (tenants, blocked) = plan::select(fleet, choose);
         let mut plan = Self { blocked, ..Self::default() };
         for tenant in tenants {
-            match judge(&tenant, set, back) {
+            match to_revert(&tenant, set, back) {
                 Ok(migrations) if migrations.is_empty() => plan.unchanged.push(tenant.name),
                 Ok(migrations) => plan.revert.push(Reverting { tenant, migrations }),
                 Err(error) => plan.blocked.push(FailedTenant::new(&tenant.name, error)),
@@ -75,14 +75,14 @@ impl RevertPlan {
 }
 
 impl RevertPlan {
-    /// The version that is the newest of every tenant that goes back once it has, where it is the same for all of them.
+    /// The newest version after the run, if it is the same for all tenants with migrations to revert.
     pub fn common_version(&self) -> Option<&str> {
         let mut versions = self.revert.iter().map(Reverting::version);
         let first = versions.next()?;
         versions.all(|version| version == first).then_some(first)?
     }
 
-    /// Whether another plan has the same tenants go back by the same migrations.
+    /// Whether another plan reverts the same migrations of the same tenants.
     pub fn is_same(&self, other: &Self) -> bool {
         fn by_name(plan: &RevertPlan) -> BTreeMap<&TenantName, &[usize]> {
             plan.revert.iter().map(|it| (&it.tenant.name, it.migrations.as_slice())).collect()
@@ -92,15 +92,15 @@ impl RevertPlan {
 }
 
 impl Reverting {
-    /// The newest version that the tenant is left with.
+    /// The newest version in the ledger after the run.
     fn version(&self) -> Option<&str> {
         let applied = &self.tenant.ledger()?.applied;
         applied.iter().rev().nth(self.migrations.len()).map(String::as_str)
     }
 }
 
-/// Which migrations a tenant is to lose, newest first.
-fn judge(tenant: &Tenant, set: &MigrationSet, back: &Back) -> Result<Vec<usize>, TenantError> {
+/// The places in the set of the migrations to revert, newest first.
+fn to_revert(tenant: &Tenant, set: &MigrationSet, back: &Back) -> Result<Vec<usize>, TenantError> {
     if tenant.state == State::Dropping {
         return Err(TenantError::Dropping);
     }
@@ -125,10 +125,10 @@ fn judge(tenant: &Tenant, set: &MigrationSet, back: &Back) -> Result<Vec<usize>,
     }
 }
 
-/// Carries out a plan, as [`migrate`](super::migrate) does.
+/// Executes a plan, as [`migrate`](super::migrate) does.
 ///
 /// # Errors
-/// When the commits of tenants could not be made durable. What one tenant meets is in the report.
+/// If commits cannot be made durable. Failures of single tenants are in the report.
 pub fn revert(
     db: &mut Database,
     tenancy: &Tenancy,

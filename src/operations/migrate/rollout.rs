@@ -59,7 +59,7 @@ impl MaxFailures {
 
 /// A text is not a number or percentage of tenants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("give a number of tenants, or a part of them, as in 5 or 2%")]
+#[error("give a number of tenants, or a transaction of them, as in 5 or 2%")]
 pub struct ParseMaxFailuresError;
 
 impl std::str::FromStr for MaxFailures {

@@ -1,4 +1,4 @@
-//! The schema that migrations are run in: which migrations, as whom, confined to what, and under which lock.
+//! The schema in which migrations run, with their role, their lock and their limits.
 
 use crate::confine::{self, Scrutiny};
 use crate::migration::{Kind, Migration, MigrationSet};
@@ -8,14 +8,14 @@ use crate::record::runs::Run;
 use crate::sql::quote::Literal;
 use crate::tenants::{RunAs, Tenancy, lock_key};
 
-/// A schema that migrations are to be run in.
+/// A schema in which migrations run.
 #[derive(Clone, Copy)]
 pub(crate) struct Target<'a> {
     pub(crate) tenancy: &'a Tenancy,
     pub(crate) schema: &'a SchemaName,
-    /// Whose schema it is. No row of the tracker stands for `public`.
+    /// Whether it is a tenant's schema or `public`, which has no row in the tracker.
     pub(crate) kind: Kind,
-    /// The run that it is done in; none before it is recorded.
+    /// The run; `None` before it is recorded.
     pub(crate) run: Option<Run>,
 }
 
@@ -39,7 +39,7 @@ impl<'a> Target<'a> {
         Self { tenancy, schema, kind: Kind::Public, run }
     }
 
-    /// The migrations that are run in it.
+    /// The migrations for it.
     pub(crate) fn migrations(&self) -> &'a MigrationSet {
         match self.kind {
             Kind::Public => self.tenancy.public_migrations(),
@@ -52,7 +52,7 @@ impl<'a> Target<'a> {
         self.migrations().at(index)
     }
 
-    /// SQL that leads a script to the schema: the role that it runs as, and the path. The path leads to the catalog before.
+    /// SQL that sets the role and the search path of a script. Before it, the path has only the catalog.
     pub(crate) fn enter(&self) -> String {
         let role = self.as_owner(Lasting::Transaction).map(|select| select + " ").unwrap_or_default();
         role + &self.tenancy.path(self.schema).set_for_transaction()
@@ -63,7 +63,7 @@ impl<'a> Target<'a> {
         self.kind == Kind::Tenant && self.tenancy.run_as() == RunAs::SchemaOwner
     }
 
-    /// SQL that becomes the owner of the schema, where the migrations run as the owner.
+    /// SQL that sets the role to the owner of the schema, if the migrations run as the owner.
     pub(crate) fn as_owner(&self, lasting: Lasting) -> Option<String> {
         self.is_run_as_owner().then(|| {
             format!(
@@ -75,8 +75,8 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// What the work in it is held to. The public migrations may change anything. Without a recorded run the horizon is 0,
-    /// which means unknown.
+    /// The check that migrations change nothing outside the schema. Public migrations are not checked. Without a recorded run
+    /// the horizon is 0, which means unknown.
     pub(super) fn confined(&self, scrutiny: Scrutiny) -> Option<confine::Guard<'a>> {
         let horizon = self.run.map_or(0, Run::horizon);
         (self.kind == Kind::Tenant && scrutiny != Scrutiny::None).then_some(confine::Guard {
@@ -87,13 +87,13 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// A condition that takes the lock until the end of the transaction. It is tried, not waited for: who waits holds a
-    /// snapshot, and `CREATE INDEX CONCURRENTLY` of the session that has the lock waits for old snapshots to go.
+    /// A condition that acquires the tenant's lock until the end of the transaction, without waiting: a session that waits
+    /// holds a snapshot, for which a `CREATE INDEX CONCURRENTLY` of the session with the lock would wait.
     pub(crate) fn lock_for_transaction(&self) -> String {
         self.lock("pg_try_advisory_xact_lock")
     }
 
-    /// The same until the session gives it back.
+    /// A condition that acquires the lock until the session releases it.
     pub(crate) fn lock_for_session(&self) -> String {
         self.lock("pg_try_advisory_lock")
     }
