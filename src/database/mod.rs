@@ -45,7 +45,7 @@ impl Database {
     /// The server cannot be reached, or is too old.
     pub fn connect(connector: Connector, jobs: usize) -> Result<Self, Error> {
         let mut conn = connector.connect()?;
-        let server = Server::ask(&mut conn)?;
+        let server = Server::read(&mut conn)?;
         Ok(Self {
             connector,
             conn,
@@ -86,7 +86,7 @@ impl Database {
 
     /// Asks the server about itself again, after the public schema has changed.
     pub(crate) fn refresh_server(&mut self) -> Result<(), Error> {
-        self.server = Server::ask(&mut self.conn)?;
+        self.server = Server::read(&mut self.conn)?;
         Ok(())
     }
 
@@ -214,6 +214,6 @@ impl Database {
 
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Database").field("place", &self.connector.place()).field("server", &self.server).finish()
+        f.debug_struct("Database").field("address", &self.connector.address()).field("server", &self.server).finish()
     }
 }

@@ -1,6 +1,6 @@
-//! What a set of migrations must be before any of it runs.
+//! Checks of a set of migrations before it runs.
 //!
-//! Each rule stands for a way in which a migration passes by Diesel and then fails, or does harm, in the middle of a fleet.
+//! Each rule prevents a failure or damage in the middle of a rollout that Diesel does not prevent.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,26 +11,26 @@ use super::load::Folder;
 use super::{FolderName, Migration, Mode, Script, Version, acceptance};
 use crate::sql::statement::{Statement, comments, split};
 
-/// Every rule that a set of migrations breaks.
+/// The rules that a set of migrations violates.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{origin} cannot be used:{}", Listed(problems))]
+#[error("invalid migrations in {origin}:{}", Listed(problems))]
 pub struct InvalidMigrations {
-    /// Where they came from, for messages.
+    /// The origin of the migrations, for messages.
     pub origin: String,
-    /// What is wrong; not empty.
+    /// The violations; at least one.
     pub problems: Vec<Problem>,
 }
 
-/// A broken rule.
+/// A violation of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The folder, file and line: `20260105090000_create_users/up.sql:3`.
+    /// The folder, file and line, as in `20260105090000_create_users/up.sql:3`.
     pub place: String,
-    /// What is wrong and what to do about it.
+    /// The violation and how to fix it.
     pub message: String,
 }
 
-/// Reads a folder. What is wrong with it is added to `problems`, and then there may be no migration.
+/// Reads a migration from a folder. Adds violations to `problems`; returns `None` if they make the migration unusable.
 pub(super) fn migration(folder: &Folder, problems: &mut Vec<Problem>) -> Option<Migration> {
     let mut report = |file: &str, message: String| {
         let place = if file.is_empty() { folder.name.clone() } else { format!("{}/{file}", folder.name) };
@@ -39,7 +39,7 @@ pub(super) fn migration(folder: &Folder, problems: &mut Vec<Problem>) -> Option<
     let version = match folder.name.split('_').next().unwrap_or_default().parse::<Version>() {
         Ok(version) => Some(version),
         Err(_) => {
-            report("", "the folder's name does not begin with a version: digits, then _ and a name".to_owned());
+            report("", "the folder name must start with a version: digits, then _ and a name".to_owned());
             None
         }
     };
@@ -54,7 +54,7 @@ pub(super) fn migration(folder: &Folder, problems: &mut Vec<Problem>) -> Option<
     };
     let up = match file("up.sql") {
         None => {
-            report("", "there is no up.sql".to_owned());
+            report("", "up.sql is missing".to_owned());
             None
         }
         Some(contents) => script(contents, mode, |line, message| report(&place("up.sql", line), message)),
@@ -65,7 +65,7 @@ pub(super) fn migration(folder: &Folder, problems: &mut Vec<Problem>) -> Option<
     };
     let up = up.and_then(|up| match up.statements().is_empty() {
         true => {
-            report("up.sql", "there is no statement in it".to_owned());
+            report("up.sql", "the file contains no statement".to_owned());
             None
         }
         false => Some(up),
@@ -74,7 +74,7 @@ pub(super) fn migration(folder: &Folder, problems: &mut Vec<Problem>) -> Option<
     Some(Migration {
         name: FolderName { folder: folder.name.clone(), version: version? },
         up: up?,
-        // A file that says nothing undoes nothing: as if it were missing.
+        // A file without statements reverts nothing and counts as missing.
         down: down.filter(|down| !down.statements().is_empty()),
         mode: mode?,
         changes_outside: declared,
@@ -82,14 +82,14 @@ pub(super) fn migration(folder: &Folder, problems: &mut Vec<Problem>) -> Option<
     })
 }
 
-/// Checks migrations that are sorted by version against each other.
+/// Checks the versions of migrations, which must be sorted by version.
 pub(super) fn order(migrations: &[Arc<Migration>], problems: &mut Vec<Problem>) {
     for pair in migrations.windows(2) {
         let (a, b) = (&pair[0], &pair[1]);
         let message = if a.version() == b.version() {
-            format!("the version {} is also that of {}; Diesel would run one of them", b.version(), a.folder())
+            format!("duplicate version {}: {} has the same version", b.version(), a.folder())
         } else if by_number(a.version()) > by_number(b.version()) {
-            format!("it would run after {}, for versions are ordered as text; pad them to one length", a.folder())
+            format!("runs after {}, because versions are sorted as text; give all versions the same length", a.folder())
         } else {
             continue;
         };
@@ -97,13 +97,13 @@ pub(super) fn order(migrations: &[Arc<Migration>], problems: &mut Vec<Problem>) 
     }
 }
 
-/// Diesel reads `metadata.toml` leniently: an empty file or a misspelt key means "not in a transaction", and broken TOML
-/// means the opposite. Here it says one thing, or it is refused. Diesel ignores the second key.
+/// The contents of `metadata.toml`. Anything else is rejected: Diesel takes an empty file or a misspelled key for
+/// `run_in_transaction = false`, and invalid TOML for `true`. Diesel ignores `changes_outside`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Metadata {
     run_in_transaction: bool,
-    /// Why the migration may change objects outside the tenant's schema.
+    /// The reason why the migration may change objects outside the tenant's schema.
     changes_outside: Option<String>,
 }
 
@@ -111,22 +111,22 @@ fn metadata(contents: &[u8]) -> Result<(Mode, Option<String>), String> {
     let text = std::str::from_utf8(contents).map_err(|_| NOT_UTF8.to_owned())?;
     let metadata: Metadata = toml::from_str(text).map_err(|error| {
         format!(
-            "it must set run_in_transaction = true or run_in_transaction = false, and may set \
-             changes_outside = \"REASON\": {}",
+            "set run_in_transaction = true or run_in_transaction = false, and optionally changes_outside = \"REASON\": \
+             {}",
             error.message().trim_end()
         )
     })?;
     let mode = if metadata.run_in_transaction { Mode::Transactional } else { Mode::NonTransactional };
     match metadata.changes_outside {
-        Some(reason) if reason.trim().is_empty() => Err("changes_outside gives no reason".to_owned()),
+        Some(reason) if reason.trim().is_empty() => Err("changes_outside must not be empty".to_owned()),
         outside => Ok((mode, outside)),
     }
 }
 
-/// The rules of lint that find what reaches outside the tenant's schema. A migration may declare it.
+/// The lint rules about objects outside the tenant's schema. `changes_outside` accepts their findings.
 pub(crate) const RULES_ABOUT_OUTSIDE: [&str; 3] = ["names-other-schema", "object-outside-tenant", "unknown-name"];
 
-/// The reason of the first comment that accepts a finding of lint about objects outside the tenant.
+/// The reason in the first comment that accepts a finding of [`RULES_ABOUT_OUTSIDE`].
 fn accepted_outside(script: &str) -> Option<String> {
     comments(script).find_map(|comment| {
         let (rule, reason) = acceptance::read(comment)?.ok()?;
@@ -134,12 +134,12 @@ fn accepted_outside(script: &str) -> Option<String> {
     })
 }
 
-const NOT_UTF8: &str = "it is not UTF-8; save it as UTF-8";
+const NOT_UTF8: &str = "the file is not valid UTF-8";
 
-/// Reads an SQL file and reports what is wrong with it, with the line.
+/// Reads an SQL file and reports violations with their line.
 fn script(contents: &[u8], mode: Option<Mode>, mut report: impl FnMut(Option<usize>, String)) -> Option<Script> {
     if contents.starts_with(&[0xEF, 0xBB, 0xBF]) || contents.starts_with(&[0xFF, 0xFE]) {
-        report(None, "it begins with a byte-order mark; save it as UTF-8 without one".to_owned());
+        report(None, "the file starts with a byte-order mark; save it as UTF-8 without one".to_owned());
         return None;
     }
     let Ok(text) = std::str::from_utf8(contents) else {
@@ -147,7 +147,7 @@ fn script(contents: &[u8], mode: Option<Mode>, mut report: impl FnMut(Option<usi
         return None;
     };
     if let Some(nul) = text.find('\0') {
-        report(Some(crate::sql::statement::line_at(text, nul)), "there is a NUL byte in it".to_owned());
+        report(Some(crate::sql::statement::line_at(text, nul)), "the file contains a NUL byte".to_owned());
         return None;
     }
     let statements = match split(text) {
@@ -165,36 +165,35 @@ fn script(contents: &[u8], mode: Option<Mode>, mut report: impl FnMut(Option<usi
     Some(Script::new(text))
 }
 
+/// The message for a statement that a migration must not contain.
 fn refused(statement: &Statement<'_>, mode: Option<Mode>) -> Option<String> {
     if let Some(command) = statement.psql_command() {
-        return Some(format!("{command} is a command of psql, not of the server"));
+        return Some(format!("{command} is a psql command, which the server cannot execute"));
     }
     if let Some(command) = statement.transaction_command() {
-        return Some(format!("{command}: the migration's transaction is not its own; take the command out"));
+        return Some(format!("{command} is not allowed, because tenantry controls the transaction; remove it"));
     }
     if statement.sets_search_path() {
-        return Some(
-            "it changes search_path, which leads to the tenant; name the schema in the statement instead".into(),
-        );
+        return Some("changing search_path is not allowed; qualify the names in the statements instead".into());
     }
     if statement.copies_from_stdin() {
-        return Some("COPY … FROM STDIN needs data beside the SQL; write INSERT".to_owned());
+        return Some("COPY … FROM STDIN is not supported; use INSERT".to_owned());
     }
     if mode == Some(Mode::Transactional) && statement.sets_for_session() {
-        return Some("SET lasts beyond the migration, and would meet the next tenant; write SET LOCAL".to_owned());
+        return Some("SET outlasts the migration and would affect the next tenant; use SET LOCAL".to_owned());
     }
     if let Some(left) = statement.leaves_in_session() {
         return Some(format!("{left} outlasts the migration and would affect the next tenant; remove it"));
     }
     if statement.builds_concurrently() && statement.concurrent_index().is_none() {
         return Some(
-            "an index that is built concurrently needs a name, by which a broken-off build is found".to_owned(),
+            "CREATE INDEX CONCURRENTLY needs an index name, so that an interrupted build can be detected".to_owned(),
         );
     }
     match (mode, statement.refused_in_transaction()) {
         (Some(Mode::Transactional), Some(command)) => Some(format!(
-            "{command} cannot run in a transaction; put it in a migration of its own with run_in_transaction = false \
-             in metadata.toml"
+            "{command} cannot run in a transaction; move it to a separate migration with run_in_transaction = false in \
+             metadata.toml"
         )),
         _ => None,
     }

@@ -166,7 +166,7 @@ impl DatabaseUrl {
     /// what the string leaves out. The service file is not read: where it may decide, the service is named, or the
     /// port left out.
     #[must_use]
-    pub fn place(&self, env: impl Fn(&str) -> Option<String>) -> String {
+    pub fn address(&self, env: impl Fn(&str) -> Option<String>) -> String {
         let setting = |key, variable| self.get(key).map(str::to_owned).or_else(|| env(variable)).unwrap_or_default();
         let service = setting("service", "PGSERVICE");
         if !service.is_empty() && self.get("host").is_none() && self.get("hostaddr").is_none() {

@@ -281,8 +281,8 @@ fn names_the_place() {
         ("", "libpq's default socket"),
         ("port=5433", "libpq's default socket (port 5433)"),
     ];
-    for (text, place) in cases {
-        assert_eq!(parse(text).unwrap().place(no_env), place, "{text:?}");
+    for (text, address) in cases {
+        assert_eq!(parse(text).unwrap().address(no_env), address, "{text:?}");
     }
 }
 
@@ -293,15 +293,15 @@ fn the_environment_fills_in_the_place() {
         "PGPORT" => Some("6543".to_owned()),
         _ => None,
     };
-    assert_eq!(parse("").unwrap().place(env), "env.example:6543");
-    assert_eq!(parse("postgres:///name").unwrap().place(env), "env.example:6543");
-    assert_eq!(parse("host=db").unwrap().place(env), "db:6543");
-    assert_eq!(parse("port=1").unwrap().place(env), "env.example:1");
+    assert_eq!(parse("").unwrap().address(env), "env.example:6543");
+    assert_eq!(parse("postgres:///name").unwrap().address(env), "env.example:6543");
+    assert_eq!(parse("host=db").unwrap().address(env), "db:6543");
+    assert_eq!(parse("port=1").unwrap().address(env), "env.example:1");
     // libpq does not look at PGHOST where the string sets an empty host.
-    assert_eq!(parse("host=").unwrap().place(env), "libpq's default socket (port 6543)");
+    assert_eq!(parse("host=").unwrap().address(env), "libpq's default socket (port 6543)");
     let service = |name: &str| (name == "PGSERVICE").then(|| "billing".to_owned());
-    assert_eq!(parse("").unwrap().place(service), "service \"billing\"");
-    assert_eq!(parse("host=db").unwrap().place(service), "db");
+    assert_eq!(parse("").unwrap().address(service), "service \"billing\"");
+    assert_eq!(parse("host=db").unwrap().address(service), "db");
 }
 
 #[test]
@@ -353,7 +353,7 @@ proptest! {
         ] {
             let url = parse(&text).unwrap();
             prop_assert_eq!(url.get("password"), Some(password.as_str()));
-            for shown in [url.to_string(), format!("{url:?}"), url.place(no_env)] {
+            for shown in [url.to_string(), format!("{url:?}"), url.address(no_env)] {
                 prop_assert!(!shown.contains(&password), "{}", shown);
             }
             let conninfo = url.conninfo();

@@ -130,7 +130,7 @@ impl Statement<'_> {
 
     /// The relations that a statement names which no transaction takes, as they stand in it. None where it acts on
     /// something else, or names nothing.
-    pub(crate) fn names_outside_transaction(&self) -> Option<Vec<String>> {
+    pub(crate) fn target_relations(&self) -> Option<Vec<String>> {
         let tokens = self.tokens();
         let after = |word: &str| tokens.iter().position(|token| token.is(word)).map(|at| at + 1);
         let from = |at: usize| names(&tokens[at..]);
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn names_of_statements_that_no_transaction_takes() {
-        let names = |sql: &str| split(sql).unwrap()[0].names_outside_transaction();
+        let names = |sql: &str| split(sql).unwrap()[0].target_relations();
         let list = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
         assert_eq!(names("CREATE INDEX CONCURRENTLY i ON ONLY t (a)"), list(&["t"]));
         assert_eq!(
