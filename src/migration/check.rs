@@ -25,61 +25,89 @@ pub struct InvalidMigrations {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The folder, file and line, as in `20260105090000_create_users/up.sql:3`.
-    pub place: String,
+    pub location: String,
     /// The violation and how to fix it.
     pub message: String,
 }
 
 /// Reads a migration from a folder. Adds violations to `problems`; returns `None` if they make the migration unusable.
 pub(super) fn migration(folder: &Folder, problems: &mut Vec<Problem>) -> Option<Migration> {
-    let mut report = |file: &str, message: String| {
-        let place = if file.is_empty() { folder.name.clone() } else { format!("{}/{file}", folder.name) };
-        problems.push(Problem { place, message });
-    };
-    let version = match folder.name.split('_').next().unwrap_or_default().parse::<Version>() {
-        Ok(version) => Some(version),
-        Err(_) => {
-            report("", "the folder name must start with a version: digits, then _ and a name".to_owned());
-            None
-        }
-    };
-    let file = |name: &str| folder.files.iter().find(|(file, _)| file == name).map(|(_, contents)| contents.as_slice());
-    let (mode, declared) = match file("metadata.toml").map(metadata) {
-        None => (Some(Mode::Transactional), None),
-        Some(Ok((mode, outside))) => (Some(mode), outside),
-        Some(Err(message)) => {
-            report("metadata.toml", message);
-            (None, None)
-        }
-    };
-    let up = match file("up.sql") {
-        None => {
-            report("", "up.sql is missing".to_owned());
-            None
-        }
-        Some(contents) => script(contents, mode, |line, message| report(&place("up.sql", line), message)),
-    };
-    let down = match file("down.sql") {
-        None => None,
-        Some(contents) => script(contents, mode, |line, message| report(&place("down.sql", line), message)),
-    };
-    let up = up.and_then(|up| match up.statements().is_empty() {
-        true => {
-            report("up.sql", "the file contains no statement".to_owned());
-            None
-        }
-        false => Some(up),
-    });
-    let accepted = up.as_ref().and_then(|up| accepted_outside(up.text()));
+    let mut check = FolderCheck { folder, problems };
+    let version = check.version();
+    let metadata = check.metadata();
+    let mode = metadata.as_ref().map(|metadata| metadata.mode);
+    let up = check.up(mode);
+    let down = check.script("down.sql", mode);
+    let accepted_outside = up.as_ref().and_then(|up| accepted_outside(up.text()));
     Some(Migration {
         name: FolderName { folder: folder.name.clone(), version: version? },
         up: up?,
         // A file without statements reverts nothing and counts as missing.
         down: down.filter(|down| !down.statements().is_empty()),
         mode: mode?,
-        changes_outside: declared,
-        accepted_outside: accepted,
+        changes_outside: metadata?.changes_outside,
+        accepted_outside,
     })
+}
+
+/// Checks the parts of a folder and reports violations.
+struct FolderCheck<'a> {
+    folder: &'a Folder,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl FolderCheck<'_> {
+    fn report(&mut self, location: &str, message: impl Into<String>) {
+        let folder = &self.folder.name;
+        let location = if location.is_empty() { folder.clone() } else { format!("{folder}/{location}") };
+        self.problems.push(Problem { location, message: message.into() });
+    }
+
+    fn file(&self, name: &str) -> Option<&[u8]> {
+        self.folder.files.iter().find(|(file, _)| file == name).map(|(_, contents)| contents.as_slice())
+    }
+
+    fn version(&mut self) -> Option<Version> {
+        let version = self.folder.name.split('_').next().unwrap_or_default().parse().ok();
+        if version.is_none() {
+            self.report("", "the folder name must start with a version: digits, then _ and a name");
+        }
+        version
+    }
+
+    fn metadata(&mut self) -> Option<Metadata> {
+        match self.file("metadata.toml").map_or_else(|| Ok(Metadata::default()), Metadata::parse) {
+            Ok(metadata) => Some(metadata),
+            Err(message) => {
+                self.report("metadata.toml", message);
+                None
+            }
+        }
+    }
+
+    fn up(&mut self, mode: Option<Mode>) -> Option<Script> {
+        if self.file("up.sql").is_none() {
+            self.report("", "up.sql is missing");
+        }
+        let up = self.script("up.sql", mode)?;
+        if up.statements().is_empty() {
+            self.report("up.sql", "the file contains no statement");
+            return None;
+        }
+        Some(up)
+    }
+
+    /// The script in a file; `None` if the file is missing or cannot be split into statements.
+    fn script(&mut self, file: &str, mode: Option<Mode>) -> Option<Script> {
+        let contents = self.file(file)?;
+        let mut violations = Vec::new();
+        let script = script(contents, mode, |line, message| violations.push((line, message)));
+        for (line, message) in violations {
+            let location = line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"));
+            self.report(&location, message);
+        }
+        script
+    }
 }
 
 /// Checks the versions of migrations, which must be sorted by version.
@@ -93,33 +121,47 @@ pub(super) fn order(migrations: &[Arc<Migration>], problems: &mut Vec<Problem>) 
         } else {
             continue;
         };
-        problems.push(Problem { place: b.folder().to_owned(), message });
+        problems.push(Problem { location: b.folder().to_owned(), message });
     }
 }
 
-/// The contents of `metadata.toml`. Anything else is rejected: Diesel takes an empty file or a misspelled key for
+/// The settings of a migration in `metadata.toml`.
+struct Metadata {
+    mode: Mode,
+    changes_outside: Option<String>,
+}
+
+/// The file `metadata.toml`. Anything else is rejected: Diesel takes an empty file or a misspelled key for
 /// `run_in_transaction = false`, and invalid TOML for `true`. Diesel ignores `changes_outside`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Metadata {
+struct MetadataFile {
     run_in_transaction: bool,
     /// The reason why the migration may change objects outside the tenant's schema.
     changes_outside: Option<String>,
 }
 
-fn metadata(contents: &[u8]) -> Result<(Mode, Option<String>), String> {
-    let text = std::str::from_utf8(contents).map_err(|_| NOT_UTF8.to_owned())?;
-    let metadata: Metadata = toml::from_str(text).map_err(|error| {
-        format!(
-            "set run_in_transaction = true or run_in_transaction = false, and optionally changes_outside = \"REASON\": \
-             {}",
-            error.message().trim_end()
-        )
-    })?;
-    let mode = if metadata.run_in_transaction { Mode::Transactional } else { Mode::NonTransactional };
-    match metadata.changes_outside {
-        Some(reason) if reason.trim().is_empty() => Err("changes_outside must not be empty".to_owned()),
-        outside => Ok((mode, outside)),
+impl Default for Metadata {
+    fn default() -> Self {
+        Self { mode: Mode::Transactional, changes_outside: None }
+    }
+}
+
+impl Metadata {
+    fn parse(contents: &[u8]) -> Result<Self, String> {
+        let text = std::str::from_utf8(contents).map_err(|_| NOT_UTF8.to_owned())?;
+        let file: MetadataFile = toml::from_str(text).map_err(|error| {
+            format!(
+                "set run_in_transaction = true or run_in_transaction = false, and optionally changes_outside = \
+                 \"REASON\": {}",
+                error.message().trim_end()
+            )
+        })?;
+        let mode = if file.run_in_transaction { Mode::Transactional } else { Mode::NonTransactional };
+        if file.changes_outside.as_ref().is_some_and(|reason| reason.trim().is_empty()) {
+            return Err("changes_outside must not be empty".to_owned());
+        }
+        Ok(Self { mode, changes_outside: file.changes_outside })
     }
 }
 
@@ -158,7 +200,7 @@ fn script(contents: &[u8], mode: Option<Mode>, mut report: impl FnMut(Option<usi
         }
     };
     for statement in statements {
-        if let Some(message) = refused(&statement, mode) {
+        if let Some(message) = rejection(&statement, mode) {
             report(Some(statement.line()), message);
         }
     }
@@ -166,7 +208,7 @@ fn script(contents: &[u8], mode: Option<Mode>, mut report: impl FnMut(Option<usi
 }
 
 /// The message for a statement that a migration must not contain.
-fn refused(statement: &Statement<'_>, mode: Option<Mode>) -> Option<String> {
+fn rejection(statement: &Statement<'_>, mode: Option<Mode>) -> Option<String> {
     if let Some(command) = statement.psql_command() {
         return Some(format!("{command} is a psql command, which the server cannot execute"));
     }
@@ -199,10 +241,6 @@ fn refused(statement: &Statement<'_>, mode: Option<Mode>) -> Option<String> {
     }
 }
 
-fn place(file: &str, line: Option<usize>) -> String {
-    line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"))
-}
-
 /// A key that orders versions as numbers.
 fn by_number(version: &Version) -> (usize, &str) {
     let digits = version.as_str().trim_start_matches('0');
@@ -213,6 +251,6 @@ struct Listed<'a>(&'a [Problem]);
 
 impl fmt::Display for Listed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|problem| write!(f, "\n  {}: {}", problem.place, problem.message))
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {}: {}", problem.location, problem.message))
     }
 }

@@ -107,14 +107,14 @@ impl MigrationSet {
             .iter()
             .filter(several)
             .map(|migration| Problem {
-                place: format!("{}/up.sql", migration.folder()),
+                location: format!("{}/up.sql", migration.folder()),
                 message: "a non-transactional public migration must have exactly one statement; split it".to_owned(),
             })
             .collect();
-        match problems.is_empty() {
-            true => Ok(()),
-            false => Err(InvalidMigrations { origin: "the public migrations".to_owned(), problems }),
+        if problems.is_empty() {
+            return Ok(());
         }
+        Err(InvalidMigrations { origin: "the public migrations".to_owned(), problems })
     }
 
     fn from_folders(origin: &str, mut folders: Vec<Folder>) -> Result<Self, LoadError> {
@@ -127,10 +127,10 @@ impl MigrationSet {
             folders.iter().filter_map(|folder| check::migration(folder, &mut problems)).map(Arc::new).collect();
         migrations.sort_by(|a, b| a.version().cmp(b.version()));
         check::order(&migrations, &mut problems);
-        match problems.is_empty() {
-            true => Ok(Self::new(migrations, origin)),
-            false => Err(InvalidMigrations { origin: origin.to_owned(), problems }.into()),
+        if problems.is_empty() {
+            return Ok(Self::new(migrations, origin));
         }
+        Err(InvalidMigrations { origin: origin.to_owned(), problems }.into())
     }
 }
 
@@ -150,10 +150,10 @@ pub(super) fn merge(one: &MigrationSet, other: &MigrationSet) -> Result<Migratio
     migrations.sort_by(|a, b| a.version().cmp(b.version()));
     let mut problems: Vec<Problem> = Vec::new();
     check::order(&migrations, &mut problems);
-    match problems.is_empty() {
-        true => Ok(MigrationSet::new(migrations, &one.origin)),
-        false => Err(InvalidMigrations { origin: "the public migrations".to_owned(), problems }.into()),
+    if problems.is_empty() {
+        return Ok(MigrationSet::new(migrations, &one.origin));
     }
+    Err(InvalidMigrations { origin: "the public migrations".to_owned(), problems }.into())
 }
 
 fn folders_in(root: &Path) -> Result<Vec<Folder>, LoadError> {
@@ -179,10 +179,10 @@ fn folders_in(root: &Path) -> Result<Vec<Folder>, LoadError> {
 
 /// Reads a regular file. Other kinds are rejected: reading a named pipe would wait for a writer.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    match follow(path)?.is_file() {
-        true => fs::read(path),
-        false => Err(io::Error::other("not a regular file")),
+    if !follow(path)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
     }
+    fs::read(path)
 }
 
 fn metadata(path: &Path) -> Result<fs::Metadata, LoadError> {

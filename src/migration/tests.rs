@@ -25,7 +25,7 @@ fn problems(files: &[File<'_>]) -> Vec<String> {
     match load(files) {
         Ok(set) => panic!("loaded {set:?}"),
         Err(LoadError::Invalid(invalid)) => {
-            invalid.problems.iter().map(|problem| format!("{}: {}", problem.place, problem.message)).collect()
+            invalid.problems.iter().map(|problem| format!("{}: {}", problem.location, problem.message)).collect()
         }
         Err(other) => panic!("{other}"),
     }

@@ -30,10 +30,10 @@ impl FromStr for Version {
 
     fn from_str(text: &str) -> Result<Self, VersionError> {
         let digits = text.replace('-', "");
-        match (1..=MAX_DIGITS).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) {
-            true => Ok(Self(digits)),
-            false => Err(VersionError(text.to_owned())),
+        if !(1..=MAX_DIGITS).contains(&digits.len()) || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(VersionError(text.to_owned()));
         }
+        Ok(Self(digits))
     }
 }
 
@@ -96,19 +96,19 @@ impl FromStr for VersionRange {
     fn from_str(text: &str) -> Result<Self, VersionRangeError> {
         let Some((first, last)) = text.split_once("..") else { return Ok(text.parse::<Version>()?.into()) };
         let (first, last): (Version, Version) = (first.parse()?, last.parse()?);
-        match first <= last {
-            true => Ok(Self { first, last }),
-            false => Err(VersionRangeError::Reversed { first, last }),
+        if first > last {
+            return Err(VersionRangeError::Reversed { first, last });
         }
+        Ok(Self { first, last })
     }
 }
 
 impl fmt::Display for VersionRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.is_single() {
-            true => self.first.fmt(f),
-            false => write!(f, "{}..{}", self.first, self.last),
+        if self.is_single() {
+            return self.first.fmt(f);
         }
+        write!(f, "{}..{}", self.first, self.last)
     }
 }
 

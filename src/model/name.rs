@@ -109,10 +109,10 @@ impl FromStr for SchemaName {
 
     fn from_str(name: &str) -> Result<Self, NameError> {
         check_length(name)?;
-        match name.contains('\0') {
-            true => Err(NameError::Character { name: name.to_owned(), character: '\0' }),
-            false => Ok(Self(name.to_owned())),
+        if name.contains('\0') {
+            return Err(NameError::Character { name: name.to_owned(), character: '\0' });
         }
+        Ok(Self(name.to_owned()))
     }
 }
 
