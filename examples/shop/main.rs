@@ -23,18 +23,9 @@ use tenantry::{Connector, Embedded, MigrationSet, Tenancy, TenantName, Tenants, 
 static TENANT_MIGRATIONS: Embedded = embed_migrations!("$CARGO_MANIFEST_DIR/examples/shop/migrations/tenant");
 static PUBLIC_MIGRATIONS: Embedded = embed_migrations!("$CARGO_MANIFEST_DIR/examples/shop/migrations/public");
 
-/// The tenants' tables.
+/// The tenants' tables, without the name of a schema: `shop tenants print-schema acme` prints this file.
 #[allow(missing_docs)]
-mod schema {
-    diesel::table! {
-        // Without a schema: it is in the tenant's, wherever the path leads.
-        orders (id) {
-            id -> BigInt,
-            customer -> Text,
-            cents -> BigInt,
-        }
-    }
-}
+mod schema;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().collect();
@@ -65,7 +56,7 @@ fn sign_up(customer: &str) -> Result<i64, Box<dyn Error>> {
     let name: TenantName = customer.parse()?;
     let tenancy = Tenancy::new(MigrationSet::from_embedded(&TENANT_MIGRATIONS)?)?
         .with_public_migrations(&MigrationSet::from_embedded(&PUBLIC_MIGRATIONS)?)?;
-    let pool = Pool::builder().build_unchecked(ConnectionManager::new(env::var("DATABASE_URL")?));
+    let pool = Pool::builder().max_size(2).build_unchecked(ConnectionManager::new(env::var("DATABASE_URL")?));
     let tenants = Tenants::new(pool, Connector::from_env()?, tenancy);
 
     tenants.create(&name)?;

@@ -1,6 +1,5 @@
 //! What a command works with: the settings, resolved when they are needed.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -268,10 +267,13 @@ impl Context {
     }
 }
 
-/// Quotes a text for a shell if necessary.
+/// Quoted for a shell, where it must be.
 pub(crate) fn shell_word(text: &str) -> String {
-    // Only a NUL cannot be quoted, and no argument contains one.
-    shlex::try_quote(text).map_or_else(|_| text.to_owned(), Cow::into_owned)
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./,:@%+=".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
 }
 
 /// How a report ends the command: interrupted, amiss or done.

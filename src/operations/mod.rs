@@ -7,6 +7,7 @@ mod drop;
 mod lookup;
 pub mod migrate;
 mod orphans;
+mod print_schema;
 
 pub use adopt::{Adopted, adopt};
 pub use cleanup::{CleanupPlan, CleanupReport, cleanup, plan_cleanup};
@@ -17,3 +18,4 @@ pub(crate) use drop::any_exists;
 pub use drop::{Contents, DropPlan, DropReport, Dropping, IfMissing, InSteps, drop_tenants, plan_drop};
 use lookup::{NameStatus, SchemaStatus, distinct, holds_extensions, look_up};
 pub use orphans::{Orphan, orphans};
+pub use print_schema::{DieselSchema, print_schema};

@@ -65,3 +65,15 @@ fn its_migrations_are_its_own() {
     // The command line of this repository has other migrations, and says so.
     assert_snapshot!(db.tenantry(["health-check"]).run());
 }
+
+/// The file that `print-schema` made is what it prints now.
+#[test]
+fn its_table_definitions_match_its_tenants() {
+    let db = Database::new();
+    shop(&db, &["tenants", "migrate-public"]).run().assert_code(0);
+    shop(&db, &["tenants", "create", "acme"]).run().assert_code(0);
+    let printed = shop(&db, &["tenants", "print-schema", "acme"]).run();
+    printed.assert_code(0);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/shop/schema.rs");
+    assert_eq!(printed.stdout, std::fs::read_to_string(file).unwrap());
+}

@@ -34,6 +34,7 @@ helps! {
     help_of_diff: "diff";
     help_of_repair_plan: "repair-plan";
     help_of_reference: "reference";
+    help_of_print_schema: "print-schema";
     help_of_lint: "lint";
     help_of_drop: "drop";
     help_of_cleanup: "cleanup";
@@ -72,6 +73,7 @@ fn every_command_is_tried_here() {
         "diff",
         "repair-plan",
         "reference",
+        "print-schema",
         "lint",
         "drop",
         "cleanup",

@@ -32,6 +32,7 @@ mod names;
 mod new_migration;
 mod output;
 mod pooler;
+mod print_schema;
 mod production;
 mod project;
 mod public_ledger;

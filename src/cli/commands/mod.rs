@@ -15,6 +15,7 @@ mod migrate_all;
 mod migrate_one;
 mod migrate_public;
 mod new_migration;
+mod print_schema;
 mod reference;
 mod repair;
 mod repair_plan;
@@ -45,6 +46,7 @@ pub(crate) enum Command {
     Diff(diff::Args),
     RepairPlan(repair_plan::Args),
     Reference(reference::Args),
+    PrintSchema(print_schema::Args),
     Lint(lint::Args),
     Drop(drop::Args),
     Cleanup(cleanup::Args),
@@ -71,6 +73,7 @@ impl Command {
             Self::Diff(args) => diff::run(args, context),
             Self::RepairPlan(args) => repair_plan::run(args, context),
             Self::Reference(args) => reference::run(args, context),
+            Self::PrintSchema(args) => print_schema::run(args, context),
             Self::Lint(args) => lint::run(args, context),
             Self::Drop(args) => drop::run(args, context),
             Self::Cleanup(args) => cleanup::run(args, context),
