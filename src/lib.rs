@@ -1,19 +1,17 @@
-//! Manages PostgreSQL databases with one schema per tenant.
+//! One PostgreSQL schema per tenant, and every one of them the same.
 //!
-//! The crate creates tenant schemas, applies the same Diesel migrations to all of them, detects drift, and drops them. An
-//! application uses it through [`Tenants`]. It is also the library of the command line `tenantry`, which an application can
-//! provide with its own migrations; see the module `cli`.
+//! This crate manages fleets of tenants: it creates their schemas, applies the same Diesel migrations to each, finds those
+//! whose schema differs, and drops them. An application uses it through [`Tenants`]. It is also the library of the command
+//! line `tenantry`, and gives an application that command line with its own migrations; see the module `cli`.
 //!
-//! # Terms
-//! - *tenant*: a customer, whose data is in a schema with the tenant's name, the *tenant schema*
-//! - *tracker*: the table `public.schema_tracker`, with a row for each tenant
-//! - *migration ledger*: Diesel's table `__diesel_schema_migrations`, which each tenant schema contains
-//! - *reference schema*: the structure that the tenant migrations produce
-//! - *drift*: differences between a tenant schema and the reference schema
+//! # The words
+//! A *tenant* is the customer; its *schema* is the namespace, of the same name. The *tracker* is `public.schema_tracker`,
+//! one row for each tenant. A *ledger* is Diesel's `__diesel_schema_migrations`, one in each schema. The *reference* is the
+//! structure that the tenant migrations produce.
 //!
-//! # Use in an application
-//! [`Tenants`] runs queries in a tenant's schema, with the Diesel connection pool of the application, and creates and
-//! migrates tenants.
+//! # In an application
+//! [`Tenants`] runs an application's queries in a tenant's schema, on the application's own Diesel connection pool, and
+//! creates and migrates tenants.
 //!
 //! ```no_run
 //! use diesel::prelude::*;
@@ -44,6 +42,7 @@
 //! - `cli` (default): the command line `tenantry`, and its module `cli` for an application's own
 //! - `lint`: the module `lint`, which finds dangerous statements in migrations; part of `cli`
 //! - `local`: the module `local`, a private PostgreSQL server, for example for an application's tests; part of `cli`
+//! - `async`: [`application`]'s `AsyncTenants`, for diesel-async
 //! - `bundled`: links libpq and OpenSSL statically
 
 pub mod application;
@@ -82,7 +81,7 @@ pub use postgres::{CHUNK, Connector, DatabaseUrl, FromEnvError, LockHolder};
 pub use run::Observer;
 pub use tenants::{Fleet, InvalidRow, Limits, Misnamed, RunAs, Schema, Tenancy, Tenant};
 
-/// Embeds a directory of migrations in the binary: `embed_migrations!("$CARGO_MANIFEST_DIR/migrations/tenant")`.
+/// Puts a directory of migrations into the binary: `embed_migrations!("$CARGO_MANIFEST_DIR/migrations/tenant")`.
 ///
 /// The compiler notices an edited file by itself, but not a new folder; for that, add to `build.rs`:
 /// `println!("cargo:rerun-if-changed=migrations");`.
@@ -93,6 +92,11 @@ macro_rules! embed_migrations {
         $crate::Embedded::new(include_dir::include_dir!($path))
     }};
 }
+
+/// The Rust code of the documentation, which the documentation's tests compile.
+#[cfg(all(doctest, feature = "cli"))]
+#[doc = include_str!("../docs/library.md")]
+struct LibraryPage;
 
 #[doc(hidden)]
 pub mod __private {

@@ -28,6 +28,10 @@ pub enum AccessError {
     /// No connection of the pool can be acquired.
     #[error("no database connection can be acquired from the pool")]
     Pool(#[source] PoolError),
+    /// No connection of the asynchronous pool can be acquired.
+    #[cfg(feature = "async")]
+    #[error("no database connection can be acquired from the pool")]
+    AsyncPool(#[source] diesel_async::pooled_connection::deadpool::PoolError),
     /// The transaction cannot be started, or the tracker cannot be read.
     #[error("the database rejected a statement")]
     Database(#[source] DieselError),
@@ -51,6 +55,8 @@ impl AccessError {
             Self::NotActive { .. } => "not-active",
             Self::SchemaMissing(_) => "schema-missing",
             Self::Pool(_) => "no-connection",
+            #[cfg(feature = "async")]
+            Self::AsyncPool(_) => "no-connection",
             Self::Database(_) => "database-error",
             Self::Commit(_) => "commit-failed",
             Self::Aborted => "transaction-aborted",

@@ -3,12 +3,16 @@
 //!
 //! [`Tenants`] is the entry point. It prints nothing and reads no environment.
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod error;
 mod maintenance;
 mod readiness;
 mod tenants;
 mod transaction;
 
+#[cfg(feature = "async")]
+pub use asynchronous::{AsyncPgPool, AsyncTenants};
 pub use error::{AccessError, EachError, MigrateError, TransactionError};
 pub use readiness::Readiness;
 pub use tenants::{Creation, Migrated, PgPool, Tenants};

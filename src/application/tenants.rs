@@ -195,7 +195,7 @@ impl Tenants {
 
 impl fmt::Debug for Tenants {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tenants").field("address", &self.maintenance.address()).finish_non_exhaustive()
+        f.debug_struct("Tenants").field("place", &self.maintenance.place()).finish_non_exhaustive()
     }
 }
 
@@ -206,7 +206,12 @@ fn names(conn: &mut PgConnection) -> Result<Vec<TenantName>, AccessError> {
         .filter(schema_tracker::state.eq(State::Active.as_str()))
         .load(conn)
         .map_err(AccessError::Database)?;
+    Ok(sorted(&names))
+}
+
+/// The valid names, sorted.
+pub(super) fn sorted(names: &[String]) -> Vec<TenantName> {
     let mut names: Vec<TenantName> = names.iter().filter_map(|name| name.parse().ok()).collect();
     names.sort();
-    Ok(names)
+    names
 }

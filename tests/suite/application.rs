@@ -1,5 +1,7 @@
 //! The library in an application: `Tenants` on the application's own pool.
 
+mod types;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Barrier;
 use std::thread;

@@ -1,0 +1,229 @@
+//! The tenants of an application that uses diesel-async.
+
+use std::fmt;
+use std::panic;
+
+use diesel::dsl::sql;
+use diesel::result::Error as DieselError;
+use diesel::sql_types::Bool;
+use diesel::{ExpressionMethods, QueryDsl};
+use diesel_async::pooled_connection::deadpool::{Object, Pool};
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection, TransactionManager};
+
+use super::maintenance::Maintenance;
+use super::tenants::sorted;
+use super::transaction::{COMMIT, Entry};
+use super::{AccessError, Creation, MigrateError, Migrated, TransactionError};
+use crate::model::{State, TenantName};
+use crate::operations::CreateError;
+use crate::postgres::Connector;
+use crate::tenants::Tenancy;
+use crate::tenants::tracker::schema_tracker;
+
+/// The connection pool of an application that uses diesel-async with deadpool.
+pub type AsyncPgPool = Pool<AsyncPgConnection>;
+
+/// The tenants of an application that uses diesel-async. Cloning it is cheap, and the clones share the connection pool.
+///
+/// Transactions in a tenant's schema use the application's pool. Creation and migration run on threads for blocking work,
+/// over connections of their own. The functions must be called in a Tokio runtime.
+#[derive(Clone)]
+pub struct AsyncTenants {
+    pool: AsyncPgPool,
+    maintenance: Maintenance,
+}
+
+impl AsyncTenants {
+    /// The tenants in the database of `pool`. `connector` opens connections to the same database to create and migrate them.
+    pub fn new(pool: AsyncPgPool, connector: Connector, tenancy: Tenancy) -> Self {
+        Self { pool, maintenance: Maintenance::new(connector, tenancy) }
+    }
+
+    /// Sets how many connections [`migrate`](Self::migrate) uses for tenants; [`DEFAULT_JOBS`](crate::DEFAULT_JOBS) by
+    /// default.
+    #[must_use]
+    pub fn with_jobs(mut self, jobs: usize) -> Self {
+        self.maintenance.jobs = jobs;
+        self
+    }
+
+    /// The application's pool.
+    pub fn pool(&self) -> &AsyncPgPool {
+        &self.pool
+    }
+
+    /// The migrations of the tenants and how they are run.
+    pub fn tenancy(&self) -> &Tenancy {
+        &self.maintenance.tenancy
+    }
+
+    /// Runs `work` in one transaction in the tenant's schema, on a connection of the pool, and commits if it returns `Ok`.
+    /// [`Tenants::with`](super::Tenants::with) describes what `work` may do.
+    ///
+    /// If the future is dropped before it is complete, as when a request is cancelled, or if `work` panics, the connection is
+    /// closed and the transaction is rolled back.
+    ///
+    /// # Errors
+    /// As [`Tenants::with`](super::Tenants::with).
+    pub async fn with<T, E, F>(&self, tenant: &TenantName, work: F) -> Result<T, TransactionError<E>>
+    where
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, E>,
+    {
+        let entry = Entry::new(self.tenancy(), tenant);
+        let mut lease = self.lease().await?;
+        if let Err(error) = AnsiTransactionManager::begin_transaction_sql(lease.conn(), &entry.begin()).await {
+            if lease.conn().batch_execute("ROLLBACK").await.is_ok() {
+                lease.release();
+            }
+            return Err(entry.refusal(error).into());
+        }
+        match work(lease.conn()).await {
+            Ok(value) => {
+                commit(lease.conn()).await?;
+                lease.release();
+                Ok(value)
+            }
+            Err(error) => {
+                if AnsiTransactionManager::rollback_transaction(lease.conn()).await.is_ok() {
+                    lease.release();
+                }
+                Err(TransactionError::Closure(error))
+            }
+        }
+    }
+
+    /// The names of the active tenants, sorted. Omits names that are not valid, which `health-check` reports.
+    ///
+    /// # Errors
+    /// [`AccessError::AsyncPool`] or [`AccessError::Database`].
+    pub async fn names(&self) -> Result<Vec<TenantName>, AccessError> {
+        let mut conn = self.pool.get().await.map_err(AccessError::AsyncPool)?;
+        let names: Vec<String> = schema_tracker::table
+            .select(schema_tracker::name)
+            .filter(schema_tracker::state.eq(State::Active.as_str()))
+            .load(&mut conn)
+            .await
+            .map_err(AccessError::Database)?;
+        Ok(sorted(&names))
+    }
+
+    /// Creates a tenant, like [`Tenants::create`](super::Tenants::create). It is completed even if the future is dropped.
+    ///
+    /// # Errors
+    /// As [`Tenants::create`](super::Tenants::create).
+    pub async fn create(&self, tenant: &TenantName) -> Result<(), CreateError> {
+        let (maintenance, tenant) = (self.maintenance.clone(), tenant.clone());
+        off_thread(move || maintenance.create(&tenant)).await
+    }
+
+    /// Creates a tenant unless it exists, like [`Tenants::create_if_not_exists`](super::Tenants::create_if_not_exists). It
+    /// is completed even if the future is dropped.
+    ///
+    /// # Errors
+    /// As [`Tenants::create_if_not_exists`](super::Tenants::create_if_not_exists).
+    pub async fn create_if_not_exists(&self, tenant: &TenantName) -> Result<Creation, CreateError> {
+        let (maintenance, tenant) = (self.maintenance.clone(), tenant.clone());
+        off_thread(move || maintenance.create_if_not_exists(&tenant)).await
+    }
+
+    /// Applies all pending migrations, like [`Tenants::migrate`](super::Tenants::migrate). It is completed even if the future
+    /// is dropped.
+    ///
+    /// # Errors
+    /// As [`Tenants::migrate`](super::Tenants::migrate).
+    pub async fn migrate(&self) -> Result<Migrated, MigrateError> {
+        let maintenance = self.maintenance.clone();
+        off_thread(move || maintenance.migrate()).await
+    }
+
+    /// Whether the database can be reached and no migration is pending, like
+    /// [`Tenants::is_ready`](super::Tenants::is_ready).
+    ///
+    /// # Errors
+    /// As [`Tenants::is_ready`](super::Tenants::is_ready).
+    pub async fn is_ready(&self) -> Result<bool, AccessError> {
+        if !self.maintenance.was_up_to_date() {
+            let maintenance = self.maintenance.clone();
+            return off_thread(move || maintenance.is_up_to_date()).await;
+        }
+        let mut conn = self.pool.get().await.map_err(AccessError::AsyncPool)?;
+        let exists = sql::<Bool>("pg_catalog.to_regclass('public.schema_tracker') IS NOT NULL");
+        diesel::select(exists).get_result(&mut conn).await.map_err(AccessError::Database)
+    }
+
+    async fn lease(&self) -> Result<Lease, AccessError> {
+        self.pool.get().await.map(|conn| Lease(Some(conn))).map_err(AccessError::AsyncPool)
+    }
+}
+
+impl fmt::Debug for AsyncTenants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncTenants").field("place", &self.maintenance.place()).finish_non_exhaustive()
+    }
+}
+
+/// A connection of the pool. Unless it is released, it is closed when it is dropped: its transaction may be open, and an
+/// answer of the server outstanding.
+struct Lease(Option<Object<AsyncPgConnection>>);
+
+impl Lease {
+    fn conn(&mut self) -> &mut AsyncPgConnection {
+        self.0.as_mut().expect("a lease has its connection until it is released")
+    }
+
+    /// Returns the connection to the pool.
+    fn release(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(conn) = self.0.take() {
+            drop(Object::take(conn));
+        }
+    }
+}
+
+async fn commit(conn: &mut AsyncPgConnection) -> Result<(), AccessError> {
+    let status = AnsiTransactionManager::transaction_manager_status_mut(conn);
+    let depth = status.transaction_depth().map_err(AccessError::Commit)?;
+    if depth.is_none_or(|depth| depth.get() != 1) {
+        // The closure ended the transaction, or left a savepoint of its own open.
+        return Err(AccessError::Aborted);
+    }
+    match conn.batch_execute(COMMIT).await {
+        Ok(()) => {
+            // Diesel does not know that this was a COMMIT.
+            *AnsiTransactionManager::transaction_manager_status_mut(conn) = Default::default();
+            Ok(())
+        }
+        // A failed COMMIT has ended the transaction. What failed before it has not.
+        Err(_) if is_aborted(conn).await => Err(AccessError::Aborted),
+        Err(error) => Err(AccessError::Commit(error)),
+    }
+}
+
+/// Whether the server rejects every statement until the end of the transaction.
+async fn is_aborted(conn: &mut AsyncPgConnection) -> bool {
+    let rejected = conn.batch_execute("SELECT 1").await;
+    rejected.is_err_and(|error| matches!(error, DieselError::DatabaseError(kind, _) if !is_connection_lost(&kind)))
+}
+
+fn is_connection_lost(kind: &diesel::result::DatabaseErrorKind) -> bool {
+    matches!(
+        kind,
+        diesel::result::DatabaseErrorKind::ClosedConnection | diesel::result::DatabaseErrorKind::UnableToSendCommand
+    )
+}
+
+/// Runs blocking work on a thread for it. The work is completed even if the future is dropped.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => panic::resume_unwind(panic),
+            Err(error) => panic!("the runtime was shut down: {error}"),
+        },
+    }
+}
