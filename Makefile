@@ -8,7 +8,7 @@ TESTS =
 # The versions of PostgreSQL for test-matrix: make test-matrix MAJORS="14 18"
 MAJORS = 14 15 16 17 18
 
-.PHONY: help setup build demo test test-matrix bench check bundled clean
+.PHONY: help setup build demo test test-web test-matrix bench check bundled clean
 
 help: ## list these targets
 	@awk -F ': .*## ' '/^[a-z-]+:.* ## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,14 @@ test: ## run all tests (installs what they use: PostgreSQL, PgBouncer, openssl)
 	$(CARGO) build --workspace --locked --examples
 	$(CARGO) test --workspace --locked --lib --bins --tests -- $(TESTS)
 	$(CARGO) test --workspace --locked --doc -- $(TESTS)
+
+# A package of its own, as an application's is: the library without default features, with axum and diesel-async.
+WEB = --manifest-path examples/web/Cargo.toml --target-dir target/web --locked
+test-web: ## run the tests of the web application in examples/web
+	@scripts/setup --test
+	$(CARGO) fmt --manifest-path examples/web/Cargo.toml --check
+	$(CARGO) clippy $(WEB) --all-targets -- -D warnings
+	$(CARGO) test $(WEB)
 
 test-matrix: ## run the tests against PostgreSQL 14 to 18, which it fetches into target
 	@scripts/setup --test

@@ -1,24 +1,24 @@
-//! The user and process that run a command, for the record of runs.
+//! Who runs a command, for the record of runs.
 
 use std::time::Duration;
 
-/// The default retention time of recorded runs: 90 days.
+/// How long runs are remembered unless told otherwise: 90 days.
 pub const KEEP: Duration = Duration::from_secs(90 * 86_400);
 
-/// The user and process that run a command.
+/// Who runs a command, for the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
-    /// The command; `None` records the operation of the library, such as `migrate`.
+    /// The command; of a library's user, what was done.
     pub command: Option<String>,
-    /// The arguments of the command, without the database URL.
+    /// The arguments of the command, without passwords.
     pub arguments: Vec<String>,
-    /// The operating system user.
+    /// The user of the operating system.
     pub os_user: Option<String>,
-    /// The host name.
+    /// The machine.
     pub host: Option<String>,
-    /// The process ID.
+    /// The process.
     pub pid: Option<u32>,
-    /// The retention time of recorded runs; [`KEEP`] by default.
+    /// How long runs are remembered; [`KEEP`] by default.
     pub keep: Duration,
 }
 

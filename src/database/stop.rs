@@ -7,54 +7,54 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 
-/// The interval at which a pause checks for a request, which a signal handler may set without a notification.
+/// How often a pause checks for a request to stop, which may come from a signal handler, without a notification.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A request to stop a run. Clones share the request.
+/// A request to begin nothing new. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
-    requested: Arc<AtomicU8>,
-    on_cancel_error: Option<fn(&Error)>,
+    asked: Arc<AtomicU8>,
+    unable: Option<fn(&Error)>,
 }
 
 impl Stop {
     const FINISH: u8 = 1;
     const CANCEL: u8 = 2;
 
-    /// Sets the function that reports an error of a cancel request. The request is retried.
+    /// Has a function told why what is under way cannot be cancelled, though that was asked for. It is tried again.
     #[must_use]
-    pub fn on_cancel_error(self, report: fn(&Error)) -> Self {
-        Self { on_cancel_error: Some(report), ..self }
+    pub fn on_cancel_error(self, unable: fn(&Error)) -> Self {
+        Self { unable: Some(unable), ..self }
     }
 
-    /// Requests to finish the tenants in progress and to start no other tenant.
+    /// Asks to begin nothing new, and to finish what is under way.
     pub fn request(&self) {
-        self.requested.fetch_max(Self::FINISH, Ordering::AcqRel);
+        self.asked.fetch_max(Self::FINISH, Ordering::AcqRel);
     }
 
-    /// Requests to cancel the tenants in progress, which are rolled back, and to start no other tenant.
+    /// Asks to begin nothing new, and to cancel on the server what is under way: it is rolled back.
     pub fn cancel(&self) {
-        self.requested.fetch_max(Self::CANCEL, Ordering::AcqRel);
+        self.asked.fetch_max(Self::CANCEL, Ordering::AcqRel);
     }
 
-    /// Whether no other tenant is to be started.
+    /// Whether nothing new is to begin.
     pub fn is_requested(&self) -> bool {
-        self.requested.load(Ordering::Acquire) >= Self::FINISH
+        self.asked.load(Ordering::Acquire) >= Self::FINISH
     }
 
-    /// Whether the tenants in progress are to be canceled.
+    /// Whether what is under way is to be cancelled.
     pub fn is_cancel(&self) -> bool {
-        self.requested.load(Ordering::Acquire) >= Self::CANCEL
+        self.asked.load(Ordering::Acquire) >= Self::CANCEL
     }
 
-    /// Reports an error of a cancel request.
-    pub(crate) fn report_cancel_error(&self, error: &Error) {
-        if let Some(report) = self.on_cancel_error {
-            report(error);
+    /// Tells that what is under way cannot be cancelled.
+    pub(crate) fn report_cancel_error(&self, why: &Error) {
+        if let Some(unable) = self.unable {
+            unable(why);
         }
     }
 
-    /// Waits until the time has passed or a stop is requested. Returns whether the whole time has passed.
+    /// Waits, unless it is requested before. Returns whether the whole time has passed.
     pub(crate) fn pause(&self, time: Duration) -> bool {
         let until = Instant::now() + time;
         while !self.is_requested() {

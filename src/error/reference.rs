@@ -1,32 +1,32 @@
-//! Errors of building the reference schema.
+//! Why there is no reference.
 
 use crate::postgres::ServerMessage;
 
-/// Why the reference schema cannot be built.
+/// Why there is no reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
-    /// The migrations cannot be replayed on this server or by this role, for example on a standby.
+    /// The replay cannot run here and now, such as on a standby. Nothing is wrong with the migrations.
     #[error("{0}")]
     NotAllowed(&'static str),
     /// A migration failed in an empty schema.
-    #[error("migration {folder} failed in an empty schema: {server}")]
+    #[error("migration {folder} fails in an empty schema: {server}")]
     Failed {
         /// Its folder.
         folder: String,
-        /// The message of the server.
+        /// What the server said.
         server: ServerMessage,
     },
-    /// A migration changes objects outside the tenant's schema without declaring it.
-    #[error("migration {folder} changes objects outside the tenant's schema: {}", objects.join(", "))]
+    /// A migration changes objects outside the tenant's schema, and does not declare it.
+    #[error("migration {folder} changes objects outside the tenant: {}", objects.join(", "))]
     ChangesOutside {
         /// Its folder.
         folder: String,
         /// The objects, as PostgreSQL describes them.
         objects: Vec<String>,
     },
-    /// The replay must commit, and a migration declares that it changes objects outside the tenant's schema. The replay
-    /// would change those objects.
-    #[error("the migrations must be committed one by one, and {folder} changes objects outside the tenant's schema")]
+    /// The migrations need commits, and one of them declares that it changes objects outside the tenant's schema: the
+    /// replay would change them, too.
+    #[error("the migrations must be committed one by one, and {folder} changes objects outside the tenant")]
     CommitsOutside {
         /// The folder of the migration that changes objects outside.
         folder: String,

@@ -17,209 +17,211 @@ pub use migration::{Effect, FailedStatement, MigrationFailure};
 #[non_exhaustive]
 pub enum TenantError {
     /// The tracker has a name that is not valid for a tenant.
-    #[error("invalid tenant name in public.schema_tracker: {0}")]
+    #[error("the tracker has an invalid tenant name: {0}")]
     InvalidName(NameError),
-    /// The tracker has no such tenant.
+    /// The tracker does not have it.
     #[error("not tracked in public.schema_tracker")]
     NotTracked {
-        /// Whether a schema with its name exists.
+        /// Whether there is a schema of its name.
         schema_exists: bool,
     },
-    /// Neither a tenant nor a schema has the name.
+    /// There is neither a tenant nor a schema of the name.
     #[error("no tenant or schema has this name")]
     NotFound,
-    /// The tenant already exists.
+    /// The tenant exists already.
     #[error("tenant already exists (state: {state})")]
     AlreadyTracked {
         /// Its state.
         state: State,
     },
-    /// The name differs from that of an existing tenant only in case.
+    /// The tracker has a tenant whose name is the same but for case.
     #[error("name differs only in case from tenant {tracked:?}")]
     CaseClash {
-        /// The name in the tracker, or the earlier of two given names.
+        /// The tenant that the tracker has, or the name that came earlier.
         tracked: String,
     },
-    /// A schema with its name exists and is not tracked.
+    /// A schema of its name exists, and the tracker does not have it.
     #[error("an untracked schema with this name exists")]
     SchemaExists,
-    /// The schema does not exist.
+    /// There is no schema of its name.
     #[error("schema does not exist")]
     SchemaMissing {
-        /// The state of the tenant, if it is tracked.
+        /// Its state, where it is tracked.
         state: Option<State>,
     },
-    /// The schema is not tracked, and dropping untracked schemas was not requested.
+    /// The tracker does not have it, and only what is tracked may go.
     #[error("not tracked; only tracked schemas are dropped")]
     Untracked,
-    /// The schema is a system schema.
+    /// It is a schema of the database's own.
     #[error("a system schema cannot be a tenant")]
     SystemSchema,
-    /// The schema contains extensions.
+    /// A schema of its name holds an extension.
     #[error("schema contains extensions")]
     ContainsExtensions {
-        /// Whether the tenant is new, so that another name can be chosen.
+        /// Whether it is to be a new tenant, which may have another name.
         new: bool,
     },
-    /// This role cannot read the migration ledger.
+    /// Its schema cannot be read by this role.
     #[error("cannot read the migration ledger: permission denied, or locked by another session")]
     LedgerUnreadable,
-    /// The definition or the contents of the migration ledger are invalid.
-    #[error("invalid migration ledger: {why}")]
+    /// Its ledger does not have the definition or the contents of a ledger.
+    #[error("its ledger is not valid: {why}")]
     InvalidLedger {
-        /// The problem.
+        /// Why not.
         why: String,
     },
-    /// The row in the tracker has an unknown or missing value.
-    #[error("invalid row in public.schema_tracker: {why}")]
+    /// Its row in the tracker has a value that this version does not know, or none where one must be.
+    #[error("its row in the tracker is not valid: {why}")]
     InvalidRow {
-        /// The problem.
+        /// Why not.
         why: String,
     },
-    /// The tenant has the name of the connected role. The schema would be on the default search path of the role.
-    #[error("the connected role has the same name")]
+    /// Its name is that of the role that the tool connects as.
+    #[error("its name is that of the connected role")]
     NameOfOwnRole,
-    /// The schema has objects but no migration ledger.
+    /// Its schema has objects and no ledger.
     #[error("schema has objects but no migration ledger")]
     LedgerMissing,
-    /// A baseline was given, and the migration ledger already records migrations.
+    /// It has a ledger that records migrations, so that a baseline would contradict it.
     #[error("migration ledger already records {applied} migrations")]
     LedgerExists {
-        /// The number of recorded migrations.
+        /// How many.
         applied: usize,
     },
-    /// The tenant is being dropped.
+    /// It is being dropped.
     #[error("a drop is in progress")]
     Dropping,
-    /// Another session holds the tenant's lock.
+    /// Another session has held its lock for longer than this run waits.
     #[error("cannot acquire the tenant's lock: {}", HeldBy(.holder.as_deref()))]
     Busy {
         /// The holder.
         holder: Option<Box<LockHolder>>,
     },
-    /// Another session holds the lock of the recorded migrations.
+    /// Another session has held the lock of the recorded migrations for longer than this run waits.
     #[error("cannot acquire the lock of the recorded migrations: {}", HeldBy(.holder.as_deref()))]
     RecordLocked {
         /// The holder.
         holder: Option<Box<LockHolder>>,
     },
-    /// The schema or its dependents have changed since the plan was confirmed.
+    /// It is not what was shown before the confirmation: another schema of its name, or others depend on it now.
     #[error("changed after the plan was shown; nothing was dropped")]
     ChangedSincePlan,
-    /// The schema or its state in the tracker has changed since the drop started.
+    /// It is not what it was when its drop began: another schema of its name, or another state.
     #[error("changed by another session during the drop")]
     ChangedDuringDrop,
-    /// One of several transactions that drop the schema failed.
+    /// It is dropped in several transactions, and one of them failed.
     #[error("drop is incomplete; some objects may be dropped already: {error}")]
     DropIncomplete {
-        /// Whether the schema is tracked, with the state `dropping`.
+        /// Whether the tracker has it, with the state `dropping`.
         tracked: bool,
-        /// The error of the failed transaction.
+        /// What went wrong.
         error: Box<TenantError>,
     },
-    /// The lock table of the server is too small for an object that cannot be dropped in smaller steps.
+    /// The server's lock table has no room for the locks of what cannot be dropped in smaller parts.
     #[error("lock table full while dropping {what} (about {locks} locks): {}", .server.message)]
     LockTableFull {
-        /// The object to be dropped, as PostgreSQL describes it.
+        /// What was to be dropped, as PostgreSQL describes it.
         what: String,
-        /// The number of locks that the drop takes.
+        /// How many locks that takes.
         locks: i64,
-        /// The message of the server.
+        /// What the server said.
         server: Box<ServerMessage>,
     },
-    /// Other sessions blocked every attempt. Each attempt was rolled back.
+    /// Other sessions were in its way more often than it is tried again, and it was rolled back each time.
     #[error("{}: {}", Attempts(*contention, *attempts), BlockedBy(server, holders))]
     Deferred {
-        /// How the last attempt was blocked.
+        /// What stopped it at last.
         contention: Contention,
-        /// The number of blocked attempts.
+        /// How many tries other sessions stopped. There may have been more, which ended otherwise.
         attempts: u32,
-        /// The message of the server.
+        /// What the server said.
         server: ServerMessage,
-        /// The sessions that held the lock at the last attempt, as far as they were observed.
+        /// Who held the lock that it waited for at last, as far as it was seen.
         holders: Vec<BlockingSession>,
     },
-    /// Another session canceled a statement, and the transaction was rolled back.
+    /// Another session cancelled it, and it was rolled back.
     #[error("canceled by another session and rolled back: {0}")]
     Canceled(ServerMessage),
-    /// Another run recorded a different migration with the same version.
+    /// Another run recorded a migration otherwise.
     #[error("another run applies a different migration with the same version")]
     MigrationConflict,
-    /// A migration to be reverted has no `down.sql`.
+    /// A migration that is to be reverted has no `down.sql`.
     #[error("migration {folder} cannot be reverted: it has no down.sql")]
     NoDown {
         /// The migration's folder.
         folder: String,
     },
-    /// Another run applied a newer migration before the revert.
-    #[error("another run applied migration {version}; nothing was reverted")]
+    /// Migrations of it were to be reverted, and others were applied meanwhile.
+    #[error("another run applied {version} in the meantime; nothing was reverted")]
     NewerMigrationApplied {
-        /// The newest applied version.
+        /// The newest that was.
         version: String,
     },
-    /// A non-transactional migration was interrupted.
-    #[error("non-transactional migration {version} is incomplete")]
+    /// A migration that is not transactional is under way.
+    #[error("migration {version} is unfinished")]
     Unfinished {
         /// The migration's version.
         version: String,
     },
-    /// The migration ledger records versions that are not in the set of migrations.
+    /// Its ledger records migrations that nothing is known of.
     #[error("migration ledger records unknown versions: {}", .versions.join(", "))]
     UnknownMigrations {
         /// Their versions.
         versions: Vec<String>,
     },
-    /// The tenant was migrated, and its structure differs from the reference.
+    /// It is migrated, and its structure is not that of the reference.
     #[error("migrated, but has {} from the reference: {}", Differences(.differences.len()), first_of(differences))]
     Drifted {
-        /// The differences.
+        /// What differs.
         differences: Vec<String>,
     },
-    /// The tenant was migrated, and its structure could not be compared with the reference.
+    /// It is migrated, and its structure could not be held against the reference.
     #[error("migrated, but cannot be compared with the reference: {why}")]
     NotCompared {
-        /// The reason.
+        /// Why not.
         why: String,
     },
-    /// Other sessions changed the tenant at every attempt.
-    #[error("changed by other sessions at every attempt")]
+    /// It was changed by others again and again while this run looked at it.
+    #[error("kept changing during the run")]
     ConcurrentlyChanged,
     /// A migration failed.
     #[error(transparent)]
     Migration(Box<MigrationFailure>),
-    /// One of several migrations in a transaction failed: at the commit, or at a statement that did not fail again.
-    #[error("one of the migrations {} failed, at COMMIT or at an unknown statement: {server}", .folders.join(", "))]
+    /// One of several migrations in a transaction failed: at the commit, or not again as the statement was looked for.
+    #[error("one of the migrations {} failed, at an unknown statement or at the commit: {server}", .folders.join(", "))]
     MigrationBatch {
-        /// The folders of the migrations.
+        /// Their folders.
         folders: Vec<String>,
-        /// The message of the server.
+        /// What the server said.
         server: ServerMessage,
     },
-    /// A non-transactional migration needs a dedicated session, and the connection goes through a transaction pooler.
-    #[error("non-transactional migration {folder} cannot run through a transaction pooler")]
+    /// A migration that is not transactional needs a session of its own, and the server is behind a transaction pooler.
+    #[error("migration {folder} is not transactional and cannot run through a transaction pooler")]
     Pooler {
         /// The migration's folder.
         folder: String,
     },
-    /// A non-transactional migration was changed after it was interrupted.
+    /// A migration that is not transactional was begun, and is another one now.
     #[error("migration {folder} was changed after its first {statements} statements were executed")]
     EditedMigration {
         /// The migration's folder.
         folder: String,
-        /// The number of executed statements.
+        /// How many statements.
         statements: usize,
     },
-    /// Objects outside the schema depend on it and would be dropped with it.
+    /// Objects outside its schema depend on it, and would be dropped with it.
     #[error("objects outside the schema depend on it: {}", .objects.join(", "))]
     Dependents {
-        /// The objects, as PostgreSQL describes them.
+        /// What they are, as PostgreSQL describes them.
         objects: Vec<String>,
     },
-    /// The server rejected a statement of tenantry itself. Nothing was changed.
+    /// The server refused a statement of tenantry's own; nothing was changed.
     #[error("{0}")]
     Server(ServerMessage),
-    /// The connection was lost at every attempt.
-    #[error("lost connection to the server on every attempt: {0}; the last transaction may have been committed")]
+    /// The connection was lost each time that it was tried.
+    #[error(
+        "lost connection to the server on every attempt: {0}; the tenant is unchanged, or its transaction was committed"
+    )]
     ConnectionLost(ServerMessage),
 }
 
@@ -245,7 +247,7 @@ impl fmt::Display for Contention {
 }
 
 impl TenantError {
-    /// Whether the same command may succeed when it is run again.
+    /// Whether the same command may well succeed when it is run again.
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
@@ -264,12 +266,12 @@ impl TenantError {
         )
     }
 
-    /// Whether the tenant was deferred because other sessions blocked it.
+    /// Whether it was deferred because other sessions blocked it.
     pub fn is_deferred(&self) -> bool {
         matches!(self.cause(), Self::Deferred { .. })
     }
 
-    /// The cause of the failure: the inner error of an incomplete drop, else the error itself.
+    /// What went wrong, whatever is left behind.
     pub(crate) fn cause(&self) -> &Self {
         match self {
             Self::DropIncomplete { error, .. } => error.cause(),
@@ -278,12 +280,12 @@ impl TenantError {
     }
 }
 
-/// A failed tenant and its error.
+/// A tenant and what went wrong with it.
 #[derive(Debug)]
 pub struct FailedTenant {
-    /// The name in the tracker or in the command.
+    /// The name that the tracker has, or that was asked for.
     pub tenant: String,
-    /// The error.
+    /// What went wrong.
     pub error: TenantError,
 }
 
@@ -293,7 +295,7 @@ impl FailedTenant {
     }
 }
 
-/// Replaces the tenant's name with `NAME` where it is a whole word, so that equal errors of several tenants can be grouped.
+/// A text with `NAME` where a tenant's name stands as a word, so that what is the same with many tenants is seen to be.
 pub(crate) fn mask_tenant_name(text: &str, tenant: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut out = String::new();
@@ -321,13 +323,13 @@ impl fmt::Display for Attempts {
     }
 }
 
-/// The message of the server and the blocking sessions.
+/// The server's message, and the sessions that held the lock.
 struct BlockedBy<'a>(&'a ServerMessage, &'a [BlockingSession]);
 
 impl fmt::Display for BlockedBy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
-        self.1.iter().try_for_each(|holder| write!(f, "; blocked by {holder}"))
+        self.1.iter().try_for_each(|holder| write!(f, "; lock held: {holder}"))
     }
 }
 
@@ -340,7 +342,7 @@ impl fmt::Display for Differences {
     }
 }
 
-/// The first differences of the list.
+/// The first few.
 fn first_of(differences: &[String]) -> String {
     const FEW: usize = 3;
     let more = if differences.len() > FEW { ", …" } else { "" };

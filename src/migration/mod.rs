@@ -1,10 +1,10 @@
-//! Migrations: SQL files in Diesel's folder layout, loaded from a directory or from the binary and checked before any of
-//! them runs.
+//! Migrations: SQL in Diesel's folder layout, loaded from a directory or from the binary, and checked whole before any of
+//! it runs.
 
 pub(crate) mod acceptance;
 mod check;
 mod load;
-mod transactions;
+mod together;
 mod version;
 
 #[cfg(test)]
@@ -25,32 +25,32 @@ use crate::sql::statement::{Statement, identifiers, split, tokens};
 pub(crate) use check::RULES_ABOUT_OUTSIDE;
 pub use check::{InvalidMigrations, Problem};
 pub use load::{Embedded, LoadError};
-pub(crate) use transactions::Boundaries;
+pub(crate) use together::Boundaries;
 pub use version::{Version, VersionError, VersionRange, VersionRangeError};
 
-/// A migration with its SQL. It implements Diesel's [`Migration`](diesel::migration::Migration).
+/// One migration. It holds its SQL, which Diesel's own types hide, and is a Diesel [`Migration`](diesel::migration::Migration).
 #[derive(Debug)]
 pub struct Migration {
     name: FolderName,
     up: Script,
     down: Option<Script>,
     mode: Mode,
-    /// The reason in `changes_outside` of `metadata.toml`.
+    /// What `metadata.toml` says.
     changes_outside: Option<String>,
-    /// The reason in an accepted lint finding about objects outside.
+    /// What an accepted finding of lint says.
     accepted_outside: Option<String>,
 }
 
-/// Whether a migration runs in a transaction.
+/// Whether a migration's statements take effect together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// All statements and the ledger row are one transaction. The default.
+    /// All of them and the ledger row, or nothing: one transaction. The default.
     Transactional,
-    /// Each statement is a transaction of its own: `run_in_transaction = false` in `metadata.toml`.
+    /// One by one, each for itself, as `run_in_transaction = false` in `metadata.toml` asks.
     NonTransactional,
 }
 
-/// An SQL file of a migration. Its text is known to split into statements.
+/// An SQL file of a migration: text that is known to split into statements.
 #[derive(Debug)]
 pub struct Script {
     text: String,
@@ -58,12 +58,12 @@ pub struct Script {
     checksum: String,
 }
 
-/// The direction of a migration.
+/// Which script of a migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// Apply: `up.sql`.
+    /// `up.sql`, which applies it.
     Up,
-    /// Revert: `down.sql`.
+    /// `down.sql`, which reverts it.
     Down,
 }
 
@@ -77,17 +77,17 @@ impl Direction {
     }
 }
 
-/// The kind of a set of migrations.
+/// Which set of migrations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Migrations of the schema `public`.
+    /// Those of the schema `public`.
     Public,
-    /// Migrations of the tenant schemas.
+    /// Those of the tenants.
     Tenant,
 }
 
 impl Kind {
-    /// The name in messages and in the database.
+    /// Its name in messages and in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Public => "public",
@@ -102,22 +102,23 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Properties of a script that decide how it runs. They are computed once, because a script runs in thousands of tenants.
+/// What a script may do that others must know of, by its words and statements. Found once: a set is run in thousands of
+/// tenants.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Traits {
-    /// All statements are [plain](Statement::is_plain).
+    /// Its statements are known by their text: see [`Statement::is_plain`].
     pub(crate) is_plain: bool,
-    /// It may leave session state that cannot be reset: a loaded library, or the seed of `random()`.
+    /// It may leave something in the session that nothing takes back: a loaded library, the seed of random numbers.
     pub(crate) may_leave_state: bool,
     /// It may write rows.
     pub(crate) may_write: bool,
-    /// It may create deferrable constraints.
+    /// It may make constraints that are checked late.
     pub(crate) may_defer: bool,
     /// It adds a value to an enum.
     pub(crate) adds_enum_value: bool,
 }
 
-/// A set of migrations, sorted by version, without duplicate versions. Cheap to clone.
+/// Migrations in the order of their versions, each version once. Cloning it is cheap.
 #[derive(Clone)]
 pub struct MigrationSet {
     migrations: Arc<[Arc<Migration>]>,
@@ -132,12 +133,12 @@ struct FolderName {
 }
 
 impl Migration {
-    /// The version, which the ledger records.
+    /// What the ledger records.
     pub fn version(&self) -> &Version {
         &self.name.version
     }
 
-    /// The folder name, such as `20260105090000_create_users`.
+    /// The name of its folder, such as `20260105090000_create_users`.
     pub fn folder(&self) -> &str {
         &self.name.folder
     }
@@ -147,12 +148,12 @@ impl Migration {
         &self.up
     }
 
-    /// `down.sql`; none if the file is missing or has no statements.
+    /// `down.sql`: at least one statement, or nothing where the file is missing or says nothing.
     pub fn down(&self) -> Option<&Script> {
         self.down.as_ref()
     }
 
-    /// The script for a direction.
+    /// One of its scripts.
     pub fn script(&self, direction: Direction) -> Option<&Script> {
         match direction {
             Direction::Up => Some(&self.up),
@@ -160,31 +161,31 @@ impl Migration {
         }
     }
 
-    /// Whether the migration runs in a transaction.
+    /// Whether its statements take effect together.
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// The reason why the migration may change objects outside the tenant's schema: that of `changes_outside` in
-    /// `metadata.toml`, or of an accepted lint finding. Without a reason, such a change is an error.
-    pub fn outside_reason(&self) -> Option<&str> {
+    /// Why it may change objects outside the tenant's schema: the reason that `changes_outside` in `metadata.toml` or an
+    /// accepted finding of lint gives. Without one it must not.
+    pub fn outside(&self) -> Option<&str> {
         self.changes_outside.as_deref().or(self.accepted_outside.as_deref())
     }
 
-    /// The reason in `changes_outside` of `metadata.toml`, which also accepts the lint findings about it.
+    /// The reason that `changes_outside` in `metadata.toml` gives, which accepts the findings of lint about it.
     pub fn changes_outside(&self) -> Option<&str> {
         self.changes_outside.as_deref()
     }
 }
 
 impl Script {
-    /// A script with the text of a file. CRLF is replaced by LF, so that the line endings of a checkout make no difference to
-    /// the checksum, function bodies and string constants.
+    /// The script of a file's text. CRLF counts as LF: a checkout with other line endings is the same script, and sends the
+    /// server the same function bodies and string literals.
     fn new(text: &str) -> Self {
         let text = text.replace("\r\n", "\n");
-        // Searched as substrings, because function bodies are string constants.
+        // Also in the bodies of code, which are constants.
         const LEAVES: [&str; 2] = ["load", "setseed"];
-        // `constraints`: `SET CONSTRAINTS` lasts until the end of the transaction.
+        // `constraints`: `SET CONSTRAINTS` holds until the transaction ends.
         const WRITES: [&str; 8] = ["insert", "update", "delete", "merge", "do", "call", "select", "constraints"];
         const DEFERS: [&str; 2] = ["deferrable", "deferred"];
         let words: HashSet<String> = identifiers(&text).collect();
@@ -202,24 +203,24 @@ impl Script {
         Self { text, traits, checksum }
     }
 
-    /// The text of the file, with CRLF replaced by LF.
+    /// The file's text, with CRLF replaced by LF.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The SHA-256 hash of the tokens, in hexadecimal. White space, comments and line endings make no difference.
+    /// SHA-256 over its tokens, in hexadecimal digits. White space, comments and CRLF instead of LF make no difference.
     pub fn checksum(&self) -> &str {
         &self.checksum
     }
 
-    /// The properties of the script.
+    /// What was found in it when it was loaded.
     pub(crate) fn traits(&self) -> Traits {
         self.traits
     }
 
     /// The statements of the text, in order.
     pub fn statements(&self) -> Vec<Statement<'_>> {
-        split(&self.text).expect("the script was split when it was loaded")
+        split(&self.text).expect("a script was split when it was loaded")
     }
 }
 
@@ -227,27 +228,27 @@ fn checksum(text: &str) -> String {
     let mut hash = Sha256::new();
     for token in tokens(text) {
         hash.update(token);
-        // A separator that no token contains: NUL is rejected in migrations.
+        // No token has it: it is refused in a migration.
         hash.update([0]);
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl MigrationSet {
-    /// All migrations, oldest first.
+    /// Every migration, oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Migration>> + ExactSizeIterator {
         self.migrations.iter()
     }
 
-    /// The migration at an index.
+    /// The migration at a place in the order, counted from 0.
     ///
     /// # Panics
-    /// If the index is out of range.
+    /// When there is none.
     pub fn at(&self, index: usize) -> &Arc<Migration> {
         &self.migrations[index]
     }
 
-    /// The index of a version, or `None` if the set does not contain it.
+    /// The place of a version in the order, or nothing where the set does not have it.
     pub fn position(&self, version: &str) -> Option<usize> {
         self.migrations.binary_search_by(|migration| migration.version().as_str().cmp(version)).ok()
     }
@@ -258,22 +259,22 @@ impl MigrationSet {
         Self { migrations: self.migrations.iter().take(n).cloned().collect(), ..self.clone() }
     }
 
-    /// An empty set.
+    /// A set without migrations, for what needs none.
     pub fn none() -> Self {
         Self::new(Vec::new(), "none")
     }
 
-    /// A set of sorted migrations with their origin.
+    /// Sorted migrations, and where they come from.
     fn new(migrations: Vec<Arc<Migration>>, origin: &str) -> Self {
         Self { migrations: migrations.into(), origin: origin.into(), retired: Arc::default() }
     }
 
-    /// The origin of the migrations: a directory, or "the embedded migrations".
+    /// Where the migrations come from: a folder, or "the embedded migrations".
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// The origin, the number of migrations and the newest version, in one line.
+    /// Where the migrations come from, how many they are and the newest version, in one line.
     pub fn summary(&self) -> String {
         match self.migrations.last() {
             None => self.origin.to_string(),
@@ -281,31 +282,31 @@ impl MigrationSet {
         }
     }
 
-    /// The set with versions of deleted migrations that ledgers may record, because their deletion was accepted.
+    /// The same set that also knows versions which were accepted as removed: a ledger may record them.
     #[must_use]
     pub fn with_retired(self, versions: BTreeSet<String>) -> Self {
         Self { retired: versions.into(), ..self }
     }
 
-    /// Whether a version is that of a migration whose deletion was accepted.
+    /// Whether a version was accepted as removed and is not in the set.
     pub fn is_retired(&self, version: &str) -> bool {
         self.retired.contains(version) && self.position(version).is_none()
     }
 
-    /// The number of migrations.
+    /// How many there are.
     pub fn len(&self) -> usize {
         self.migrations.len()
     }
 
-    /// Whether the set is empty.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.migrations.is_empty()
     }
 
-    /// The union of two sets. Migrations with equal versions must have equal scripts.
+    /// Both sets as one. A migration that both have, text for text, counts once.
     ///
     /// # Errors
-    /// [`LoadError::Invalid`] if a version has different scripts in the two sets.
+    /// When both have a version, and it is not the same migration.
     pub fn merge(&self, other: &Self) -> Result<Self, LoadError> {
         load::merge(self, other)
     }
@@ -362,7 +363,7 @@ impl MigrationSource<Pg> for MigrationSet {
     }
 }
 
-/// A migration for Diesel's harness, which takes ownership, shared with the set.
+/// A migration that Diesel's harness owns and the set keeps.
 struct Shared(Arc<Migration>);
 
 impl diesel::migration::Migration<Pg> for Shared {
@@ -383,8 +384,8 @@ impl diesel::migration::Migration<Pg> for Shared {
     }
 }
 
-/// Runs a script for Diesel's harness. Several statements in one message are an implicit transaction; therefore the
-/// statements of a non-transactional migration are sent one by one, unlike in Diesel's own file-based migrations.
+/// Runs a script the way Diesel's harness expects. Several statements in one message are one implicit transaction, so
+/// those of a non-transactional migration go one by one, which Diesel's own file-based migrations do not do.
 fn execute(script: &Script, mode: Mode, conn: &mut dyn BoxableConnection<Pg>) -> diesel::migration::Result<()> {
     match mode {
         Mode::Transactional => conn.batch_execute(script.text())?,

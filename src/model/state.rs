@@ -3,43 +3,43 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The state of a tenant.
+/// Where a tenant is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
-    /// Inserted into the tracker by hand. The schema may not exist yet.
+    /// Written into the tracker by hand; its schema may not exist yet.
     Registered,
-    /// Creation has started. `create` or `migrate-all` completes it.
+    /// `create` has begun it; `create` or `migrate-all` completes it.
     Creating,
-    /// The schema exists.
+    /// Its schema exists.
     Active,
-    /// A drop has started. `drop` completes it.
+    /// `drop` has begun on it; `drop` completes it.
     Dropping,
 }
 
-/// The error for a text that is not a [`State`].
+/// A text that is no [`State`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("unknown tenant state")]
+#[error("no state of a tenant")]
 pub struct UnknownState;
 
-/// The progress of an interrupted non-transactional migration.
+/// How far a non-transactional migration has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfinished {
-    /// The version of the migration.
+    /// Its version.
     pub version: String,
-    /// The number of executed statements.
+    /// How many of its statements have taken effect.
     pub statements: usize,
-    /// Whether the next statement may have been executed too, because the connection was lost during it.
+    /// Whether the next one may have, too: the connection was lost before it was answered.
     pub in_doubt: bool,
 }
 
 impl State {
-    /// Parses the `state` column of the tracker. The error describes the invalid value; a later version may know more states.
+    /// The state of a row of the tracker, or what is wrong with it: a later version may know more states.
     pub(crate) fn of_row(text: Option<&str>) -> Result<Self, String> {
-        let text = text.ok_or("state is NULL")?;
-        text.parse().map_err(|_| format!("unknown state {text:?}"))
+        let text = text.ok_or("its state is NULL")?;
+        text.parse().map_err(|_| format!("its state {text:?} is unknown to this version"))
     }
 
-    /// The value in the tracker.
+    /// As it stands in the tracker.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Registered => "registered",

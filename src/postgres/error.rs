@@ -1,23 +1,23 @@
-//! Connection and query errors.
+//! Errors of a connection.
 
 use diesel::result::Error as DieselError;
 
 use super::{Condition, ServerMessage};
 
-/// An error of a connection or a query.
+/// Why a connection cannot be opened or used.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// No connection can be opened.
-    #[error("cannot connect to PostgreSQL at {address}: {message}")]
+    #[error("cannot connect to PostgreSQL at {place}: {message}")]
     Unreachable {
         /// Host and port, or the directory of the socket.
-        address: String,
+        place: String,
         /// The message of libpq, without passwords.
         message: String,
     },
-    /// The connection to the server was lost during a run, and the time limit for reconnecting was exceeded.
-    #[error("lost connection to the server, and could not reconnect in time: {message}")]
+    /// The server could be reached before, and no connection could be opened for as long as the run waits for it.
+    #[error("the server is gone, and did not come back in time: {message}")]
     ConnectionsLost {
         /// The error of the last attempt, without passwords.
         message: String,
@@ -32,13 +32,13 @@ pub enum Error {
         /// Whether the connection is lost.
         lost: bool,
     },
-    /// The server rejects writes.
-    #[error("the server is read-only: it is a standby, or default_transaction_read_only is on")]
+    /// The server accepted writes before and no longer does.
+    #[error("the server takes no writes: it is a standby now, or default_transaction_read_only is set")]
     ReadOnly,
     /// The server is older than the oldest supported version.
-    #[error("PostgreSQL {} is not supported; the oldest supported version is 14", .version / 10_000)]
+    #[error("the server is PostgreSQL {}, and 14 is the oldest that works", .version / 10_000)]
     ServerTooOld {
-        /// The version, as in `server_version_num`.
+        /// Its version, as in `server_version_num`.
         version: i32,
     },
 }
@@ -67,7 +67,7 @@ impl Error {
         }
     }
 
-    /// Whether a retry can succeed after the server has restarted or failed over.
+    /// Whether a retry can succeed once the server is back, or another one has replaced it.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::ConnectionsLost { .. } | Self::ReadOnly => true,
@@ -76,16 +76,14 @@ impl Error {
         }
     }
 
-    /// How to fix the error, if that is known.
+    /// What to do about it, where that is known.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Unreachable { .. } => {
-                Some("check --database-url (DATABASE_URL), and that the server is running and accepts this role")
+                Some("check --database-url (DATABASE_URL), and that the server runs and lets this role in")
             }
-            Self::ConnectionsLost { .. } | Self::Query { lost: true, .. } => {
-                Some("try again when the server is available")
-            }
-            Self::ReadOnly => Some("set --database-url to the primary server"),
+            Self::ConnectionsLost { .. } | Self::Query { lost: true, .. } => Some("try again when the server is back"),
+            Self::ReadOnly => Some("try again when it does, or give --database-url of the primary"),
             Self::Query { .. } | Self::ServerTooOld { .. } => None,
         }
     }

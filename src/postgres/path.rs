@@ -1,8 +1,8 @@
-//! `search_path`. Only this file sets it.
+//! `search_path`: nothing outside this file sets it.
 //!
-//! PostgreSQL silently skips a schema on the path that does not exist, and statements for a tenant would run in the next
-//! schema. Therefore each message that sets the path continues with a guard, which raises an error unless `current_schema()`
-//! is the expected schema.
+//! PostgreSQL skips a schema on the path that does not exist without a word, so that statements meant for a tenant would
+//! land in the next schema on it. Hence the guard, which goes in the same message as the path and ahead of everything
+//! else: unless `current_schema()` is the one that is meant, it raises an error and nothing runs.
 
 use diesel::dsl::sql;
 use diesel::pg::PgConnection;
@@ -12,79 +12,79 @@ use diesel::{QueryResult, RunQueryDsl};
 use crate::model::SchemaName;
 use crate::sql::quote::{Identifier, Literal};
 
-/// A `search_path` of a schema and the extension schemas after it.
+/// A schema, and the schemas of extensions behind it, as a `search_path`.
 #[derive(Debug, Clone, Copy)]
 pub struct SchemaPath<'a> {
     schema: &'a SchemaName,
     extensions: &'a [SchemaName],
 }
 
-/// The message of the error that [`SchemaPath::guard`] raises.
-pub const WRONG_SCHEMA: &str = "tenantry: current_schema() is not the expected schema";
+/// What a guard says when `current_schema()` is not the one that is meant; see [`SchemaPath::guard`].
+pub const WRONG_SCHEMA: &str = "tenantry: current_schema() is not the schema that is meant";
 
-/// Sets the path for the transaction to `pg_catalog` alone, so that names in deparsed expressions are qualified with their
-/// schema.
+/// Sets a path for the transaction that leads to the catalog alone: what the server deparses then has its schema's name
+/// before it, whatever else is there.
 pub const CATALOG_FOR_TRANSACTION: &str = "SET LOCAL search_path TO pg_catalog, pg_temp;";
 
-/// The same as a PL/pgSQL statement, for the conditions after [`SchemaPath::guard`].
+/// The same as a statement of PL/pgSQL, for the conditions behind [`SchemaPath::guard`].
 pub(crate) const CATALOG_IN_BLOCK: &str = "PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);";
 
-/// The startup options of every session; `RESET` restores their values.
+/// The startup options of every session, which `RESET` leads back to.
 ///
-/// With the server's default path, `"$user", public`, objects in `public` could be found instead of those in `pg_catalog`.
-/// `quote_all_identifiers` makes `format('%I', …)` in migrations independent of the configuration of the role and the
-/// database.
+/// They make the same path the default. With the server's own, `"$user", public`, whoever may create objects in `public`
+/// could have them found in place of the catalog's. Names that migrations quote by `format('%I', …)` are quoted alike,
+/// whatever the role and the database are configured to.
 pub(crate) const SESSION_OPTIONS: &str = "-c search_path=pg_catalog,pg_temp -c quote_all_identifiers=off";
 
 impl<'a> SchemaPath<'a> {
-    /// A path of `schema` and the extension schemas.
+    /// A path that leads to `schema`, and behind it to what extensions keep in theirs.
     pub fn new(schema: &'a SchemaName, extensions: &'a [SchemaName]) -> Self {
         Self { schema, extensions }
     }
 
-    /// The first schema on the path.
+    /// The schema that it leads to.
     pub fn schema(&self) -> &'a SchemaName {
         self.schema
     }
 
-    /// The path without the extension schemas.
+    /// The same without the schemas behind it.
     pub(crate) fn alone(&self) -> Self {
         Self { extensions: &[], ..*self }
     }
 
-    /// SQL that sets the path until the end of the transaction. Safe with a transaction pooler.
+    /// Sets the path for the transaction; it ends with it, also behind a transaction pooler.
     pub fn set_for_transaction(&self) -> String {
         format!("SET LOCAL search_path TO {};", self.list())
     }
 
-    /// SQL that sets the path for the session, for statements that cannot run in a transaction. The session must be reset or
-    /// closed afterwards.
+    /// Sets the path for the session, for what cannot run in a transaction. The session must be reset, or
+    /// closed.
     pub fn set_for_session(&self) -> String {
         format!("SET search_path TO {};", self.list())
     }
 
-    /// PL/pgSQL that raises [`WRONG_SCHEMA`] unless `current_schema()` is the schema of the path.
+    /// A condition in PL/pgSQL that raises [`WRONG_SCHEMA`] unless the path leads where it is meant to.
     pub fn guard(&self) -> String {
         let schema = Literal(self.schema.as_str());
         format!(
             "IF pg_catalog.current_schema() IS DISTINCT FROM {schema}::name THEN RAISE EXCEPTION '{}'; END IF;",
-            // The message contains neither a quote nor a %, which RAISE would interpret.
+            // In the format of RAISE a quote is doubled; the message has none, nor a %.
             WRONG_SCHEMA
         )
     }
 
-    /// The current path, for [`restore`](Self::restore).
+    /// The path of the moment, for [`restore`](Self::restore).
     pub(crate) fn current(conn: &mut PgConnection) -> QueryResult<String> {
         diesel::select(sql::<Text>("pg_catalog.current_setting('search_path')")).get_result(conn)
     }
 
-    /// Restores a path returned by [`current`](Self::current), until the end of the transaction.
+    /// Sets a path again that was [`current`](Self::current), for the rest of the transaction.
     pub(crate) fn restore(conn: &mut PgConnection, path: &str) -> QueryResult<()> {
         let set = sql::<Text>("pg_catalog.set_config('search_path', ").bind::<Text, _>(path).sql(", true)");
         diesel::select(set).get_result::<String>(conn).map(|_| ())
     }
 
-    /// `pg_temp` is last: if it is not listed, temporary objects are found first.
+    /// Temporary objects of whoever had the session before come last: unnamed, `pg_temp` would come first.
     fn list(&self) -> String {
         let mut list = Identifier::from(self.schema).to_string();
         for extension in self.extensions {
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_the_schema_the_extensions_and_temporary_objects() {
+    fn the_path_is_the_schema_then_extensions_then_temporary_objects() {
         let schema: SchemaName = "Ac\"me".parse().unwrap();
         let extensions = ["public".parse().unwrap()];
         let path = SchemaPath::new(&schema, &extensions);

@@ -1,19 +1,20 @@
-//! Resetting the state of a session, so that the migrations of one tenant do not affect the next tenant.
+//! The state of a session: nothing that one tenant's migrations leave in it is met by the next.
 
-/// Which advisory locks a reset releases.
+/// Which advisory locks of the session are given back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Locks {
-    /// All session-level locks.
+    /// All.
     All,
-    /// None: the session holds locks of tenantry.
+    /// None: the session has locks of the tool's own.
     None,
 }
 
-/// The settings that Diesel makes when it connects, and that `RESET ALL` reverts.
+/// What Diesel sets when it connects, which `RESET ALL` takes back.
 const DIESEL: &str = "SET TIME ZONE 'UTC'; SET CLIENT_ENCODING TO 'UTF8';";
 
-/// SQL that resets settings, role, temporary tables, sequence caches, prepared statements and notifications of a session.
-/// Together with [`CLOSE_CURSORS`] it is equivalent to `DISCARD ALL`, which cannot run in a transaction.
+/// SQL that resets a session from within a transaction: settings, role, temporary tables, the last values of sequences,
+/// prepared statements and notifications. Together with [`CLOSE_CURSORS`] it does what `DISCARD ALL` does, which cannot run
+/// in a transaction.
 pub(crate) fn reset(locks: Locks) -> String {
     let unlock = match locks {
         Locks::All => " SELECT pg_catalog.pg_advisory_unlock_all();",
@@ -25,5 +26,5 @@ pub(crate) fn reset(locks: Locks) -> String {
     )
 }
 
-/// SQL that closes cursors which would outlive the transaction. It also closes tenantry's cursors and therefore runs last.
+/// Closes cursors that would outlive the transaction. It closes those of the tool, too, and so comes last.
 pub(crate) const CLOSE_CURSORS: &str = "CLOSE ALL;";

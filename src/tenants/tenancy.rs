@@ -1,4 +1,4 @@
-//! The settings that all tenants share.
+//! What all tenants have in common.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,45 +8,45 @@ use crate::migration::{Embedded, LoadError, MigrationSet, Version};
 use crate::model::SchemaName;
 use crate::postgres::SchemaPath;
 
-/// The migrations of the tenants, and how they are run. Every operation takes it.
+/// What makes tenants tenants: their migrations, and how they are run. Every operation takes it.
 #[derive(Debug, Clone)]
 pub struct Tenancy {
-    /// The migrations of the tracker.
+    /// The tracker's own migrations.
     tracker: MigrationSet,
-    /// The migrations of the tracker and the project's public migrations.
+    /// Those and the project's.
     public: MigrationSet,
-    /// The tenant migrations up to the target version.
     tenant: MigrationSet,
-    /// All tenant migrations.
+    /// Also those beyond the version that the tenants are to be brought to.
     all: MigrationSet,
     extension_schemas: Vec<SchemaName>,
     limits: Limits,
     run_as: RunAs,
 }
 
-/// The role that runs the tenant migrations.
+/// Whose rights the tenant migrations run with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RunAs {
-    /// The connected role.
+    /// Those of the role that is connected.
     #[default]
     ConnectedRole,
-    /// The owner of the tenant's schema, with `SET LOCAL ROLE`. Objects that the migrations create belong to that role.
+    /// Those of the role that owns the tenant's schema, by `SET LOCAL ROLE`. What the migrations create then belongs to that
+    /// role.
     ///
-    /// This prevents mistakes, and does not contain hostile code: a trigger in the tenant's schema can `RESET ROLE`. Against
-    /// hostile code, connect as a role with few rights.
+    /// This prevents mistakes; it does not contain hostile code: a trigger of the tenant's that a migration fires can
+    /// `RESET ROLE`. Connect as a role with few rights against that.
     SchemaOwner,
 }
 
-/// Timeouts and retries of the work on a tenant.
+/// How long a tenant's work may take and wait, and how often it is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest time of a statement; `None` uses the server's setting.
+    /// How long a statement may take; none leaves it to the server.
     pub statement_timeout: Option<Duration>,
-    /// The longest wait for each lock; 5 seconds by default. Other sessions queue behind a waiting session.
+    /// How long each wait for a lock may take; 5 seconds by default. What waits for a lock has others wait behind it.
     pub lock_timeout: Duration,
-    /// Retries per tenant after a lock timeout, deadlock or serialization failure; 5 by default.
+    /// How often a tenant is tried again that met a lock timeout, a deadlock or a serialization failure; 5 by default.
     pub retries: u32,
-    /// How long to try to reconnect after the connection to the server is lost; a minute by default.
+    /// How long a server that is gone is waited for; a minute by default.
     pub reconnect_for: Duration,
     /// How long to retry while another session holds the advisory lock of a tenant or of the schema `public`; a minute by
     /// default.
@@ -65,14 +65,15 @@ impl Default for Limits {
     }
 }
 
-/// The migrations of the tracker, which are part of every set of public migrations.
+/// The tracker's own migrations, which every set of public migrations has in it.
 static TRACKER: Embedded = crate::embed_migrations!("$CARGO_MANIFEST_DIR/migrations/public");
 
 impl Tenancy {
-    /// Tenants with these migrations, the default [`Limits`], and no extension schemas.
+    /// Tenants whose structure `migrations` produce, no schema behind theirs on the path, and the [limits](Limits) that are
+    /// the default.
     ///
     /// # Errors
-    /// None in practice: this crate's tests check the migrations of the tracker.
+    /// None in practice: the tracker's own migrations are checked by this crate's tests.
     pub fn new(migrations: MigrationSet) -> Result<Self, LoadError> {
         let tracker = MigrationSet::from_embedded(&TRACKER)?;
         Ok(Self {
@@ -86,47 +87,47 @@ impl Tenancy {
         })
     }
 
-    /// Adds the project's migrations of the schema `public`.
+    /// Adds migrations of the schema `public` to the tracker's own.
     ///
     /// # Errors
-    /// Two migrations have the same version, or a non-transactional migration has several statements, because its progress
-    /// could not be recorded.
+    /// When one of them has the version of another, or is not transactional and has several statements: how far it has
+    /// come could be kept nowhere.
     pub fn with_public_migrations(mut self, migrations: &MigrationSet) -> Result<Self, LoadError> {
         self.public = self.public.merge(migrations)?;
         self.public.require_single_statements()?;
         Ok(self)
     }
 
-    /// Adds schemas with extensions to the search path after the tenant's schema, in this order.
+    /// Puts schemas that hold extensions behind the tenant's on the path, in this order. Their names are no tenant's.
     #[must_use]
     pub fn with_extension_schemas(mut self, schemas: Vec<SchemaName>) -> Self {
         self.extension_schemas = schemas;
         self
     }
 
-    /// Sets the timeouts and retries.
+    /// Limits the time of a tenant's work.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Sets the role that runs the tenant migrations.
+    /// Chooses whose rights the tenant migrations run with.
     #[must_use]
     pub fn with_run_as(mut self, run_as: RunAs) -> Self {
         self.run_as = run_as;
         self
     }
 
-    /// The role that runs the tenant migrations.
+    /// Whose rights the tenant migrations run with.
     pub fn run_as(&self) -> RunAs {
         self.run_as
     }
 
-    /// Limits the tenant migrations to those up to `version`.
+    /// The same with the tenant migrations up to `version` only.
     ///
     /// # Errors
-    /// [`Error::UnknownVersion`] if no tenant migration has this version.
+    /// [`Error::UnknownVersion`] when none has it.
     pub fn up_to(mut self, version: &Version) -> Result<Self, Error> {
         let last = self.tenant.position(version.as_str());
         let last = last.ok_or_else(|| Error::UnknownVersion { version: version.clone() })?;
@@ -134,7 +135,7 @@ impl Tenancy {
         Ok(self)
     }
 
-    /// Adds versions whose removal was accepted, which ledgers may record; see
+    /// Adds versions that were accepted as removed: ledgers may record them, see
     /// [`accepted_removals`](crate::record::integrity::accepted_removals).
     #[must_use]
     pub fn with_retired(mut self, versions: BTreeSet<String>) -> Self {
@@ -143,37 +144,37 @@ impl Tenancy {
         self
     }
 
-    /// The migrations of the schema `public`, including those of the tracker.
+    /// The migrations of the schema `public`, among them the tracker's.
     pub fn public_migrations(&self) -> &MigrationSet {
         &self.public
     }
 
-    /// The migrations of the tracker.
+    /// The tracker's own migrations.
     pub(crate) fn tracker_migrations(&self) -> &MigrationSet {
         &self.tracker
     }
 
-    /// The tenant migrations, up to the version given to [`up_to`](Self::up_to).
+    /// The migrations of each tenant.
     pub fn tenant_migrations(&self) -> &MigrationSet {
         &self.tenant
     }
 
-    /// All tenant migrations, regardless of [`up_to`](Self::up_to).
+    /// The migrations of each tenant, also those beyond [`up_to`](Self::up_to).
     pub(crate) fn all_tenant_migrations(&self) -> &MigrationSet {
         &self.all
     }
 
-    /// The schemas on the search path after the tenant's schema.
+    /// The schemas behind the tenant's on the path.
     pub fn extension_schemas(&self) -> &[SchemaName] {
         &self.extension_schemas
     }
 
-    /// The timeouts and retries.
+    /// The limits on the time of a tenant's work.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// The search path with `schema` first.
+    /// The path that leads to `schema`.
     pub(crate) fn path<'a>(&'a self, schema: &'a SchemaName) -> SchemaPath<'a> {
         SchemaPath::new(schema, &self.extension_schemas)
     }

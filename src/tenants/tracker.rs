@@ -26,10 +26,10 @@ mod schema {
     }
 }
 
-/// Checks that the tracker exists and that all public migrations are applied.
+/// Makes sure that the tracker is there and as the public migrations make it.
 ///
 /// # Errors
-/// [`Error::TrackerHidden`], [`Error::TrackerMissing`], [`Error::TrackerBehind`], or the server's error.
+/// [`Error::TrackerMissing`] or [`Error::TrackerBehind`].
 pub fn require(conn: &mut PgConnection, server: &Server, tenancy: &Tenancy) -> Result<(), Error> {
     if server.tracker_is_hidden {
         return Err(Error::TrackerHidden);
@@ -42,7 +42,7 @@ pub fn require(conn: &mut PgConnection, server: &Server, tenancy: &Tenancy) -> R
     }
 }
 
-/// The number of pending public migrations.
+/// How many public migrations are not applied.
 pub(crate) fn pending_public(conn: &mut PgConnection, server: &Server, tenancy: &Tenancy) -> Result<usize, Error> {
     let applied = match (server.has_public_ledger, server.has_diesel_ledger) {
         (true, _) => ledger::public::read_own(conn)?,

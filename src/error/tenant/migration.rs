@@ -1,55 +1,55 @@
-//! Failures of migrations.
+//! The failure of a migration, and what remains of it.
 
 use std::fmt;
 
 use crate::migration::Version;
 use crate::postgres::ServerMessage;
 
-/// The failure of a migration.
+/// How a migration failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("migration {folder}/{file}{} failed: {server}", At(.at.as_ref()))]
 pub struct MigrationFailure {
-    /// The version of the migration.
+    /// Its version.
     pub version: Version,
-    /// The folder of the migration.
+    /// Its folder.
     pub folder: String,
-    /// The executed file: `up.sql` or `down.sql`.
+    /// The file that was run: `up.sql` or `down.sql`.
     pub file: &'static str,
-    /// The failed statement. None if the failure occurred at the commit or did not occur again.
+    /// The statement that failed. None when it did not fail again as it was looked for, or failed at the commit.
     pub at: Option<FailedStatement>,
-    /// The message of the server.
+    /// What the server said.
     pub server: ServerMessage,
-    /// Which statements of the migration remain in effect.
+    /// What is left of it.
     pub effect: Effect,
-    /// The number of migrations that the same run applied and committed before this one.
+    /// How many migrations were applied before it in the same run, and stay.
     pub applied_before: usize,
 }
 
 /// A statement of a migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedStatement {
-    /// The line in the file, counted from 1: the error position that the server reports, or the start of the statement.
+    /// The line in the file, counted from 1: where the server points to, or else where the statement begins.
     pub line: usize,
-    /// The text of the statement.
+    /// The statement.
     pub sql: String,
 }
 
-/// Which statements of a failed migration remain in effect.
+/// What a failed migration leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// None: the migration was rolled back.
+    /// Nothing: it was rolled back, and the tenant is as before.
     RolledBack,
-    /// The first statements of a non-transactional migration. The tracker records how many.
+    /// It is not transactional, and its first statements are in effect. The tracker remembers how many.
     InEffect {
-        /// The number of executed statements.
+        /// How many.
         statements: usize,
-        /// The number of all statements.
+        /// Of how many.
         of: usize,
     },
 }
 
 impl MigrationFailure {
-    /// How to continue after a partially executed migration.
+    /// What is left of the migration, and what to do about it.
     pub fn hint(&self) -> Option<String> {
         match self.effect {
             Effect::RolledBack => None,

@@ -1,4 +1,4 @@
-//! Reads the record of runs.
+//! What is recorded of runs.
 
 use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
@@ -12,57 +12,57 @@ use super::TenantOutcome;
 use super::schema::{schema_run as r, schema_run_tenant as t};
 use crate::error::Error;
 
-/// A run in `public.schema_run`.
+/// A run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Queryable, Selectable)]
 #[diesel(table_name = r)]
 pub struct RunRecord {
-    /// The id.
+    /// Its id.
     pub id: i64,
     /// The command.
     pub command: String,
-    /// The arguments, without the database URL.
+    /// Its arguments.
     pub arguments: Vec<String>,
-    /// The version of Tenantry.
+    /// The version of the tool.
     pub version: String,
-    /// The role that was connected.
+    /// The role that it connected as.
     pub role: String,
-    /// The operating system user.
+    /// The user of the operating system.
     pub os_user: Option<String>,
-    /// The host name of the client.
+    /// The machine.
     pub host: Option<String>,
-    /// The process ID of the client.
+    /// The process on it.
     pub pid: Option<i32>,
-    /// The tenant migrations: their source, their number, and the newest version.
+    /// The tenant migrations that it used: where they came from, how many, and the newest version.
     pub migrations: Option<String>,
-    /// The start time.
+    /// When it began.
     pub started_at: DateTime<Utc>,
-    /// The end time; `None` if the run is in progress or was aborted.
+    /// When it ended. None: it goes on, or was cut off.
     pub ended_at: Option<DateTime<Utc>>,
-    /// `done`, `failed`, `stopped`, `interrupted` or `lost`; `None` without an end.
+    /// `done`, `failed`, `stopped`, `interrupted` or `lost`; none where it has no end.
     pub outcome: Option<String>,
-    /// The number of changed tenants. For a run without an end, this and the next counts are those recorded so far.
+    /// How many tenants were done. Of a run without an end, here and below, as far as is recorded.
     #[diesel(select_expression = counted("done"))]
     #[diesel(select_expression_type = SqlLiteral<Integer>)]
     pub done: i32,
-    /// The number of tenants that needed no change.
+    /// How many were as they should be.
     pub unchanged: i32,
-    /// The number of failed tenants.
+    /// How many failed.
     #[diesel(select_expression = counted("failed"))]
     #[diesel(select_expression_type = SqlLiteral<Integer>)]
     pub failed: i32,
-    /// The number of tenants that were deferred because other sessions blocked them.
+    /// How many were put off.
     #[diesel(select_expression = counted("deferred"))]
     #[diesel(select_expression_type = SqlLiteral<Integer>)]
     pub deferred: i32,
-    /// The number of tenants that the run did not reach.
+    /// How many were not reached.
     pub not_reached: i32,
-    /// Whether a session of the run is connected. A run without an end and without a session was aborted.
+    /// Whether a session of it is at work. Of a run without an end that has none, the tenants tell how far it came.
     #[diesel(select_expression = running())]
     #[diesel(select_expression_type = SqlLiteral<Bool>)]
     pub running: bool,
 }
 
-/// A count of the run, which is written at its end. Before, the number of its tenants with this outcome.
+/// A count of the run's, which is written at its end; before, that of its rows with this outcome.
 fn counted(outcome: &str) -> SqlLiteral<Integer> {
     sql(&format!(
         "CASE WHEN schema_run.ended_at IS NOT NULL THEN schema_run.{outcome} ELSE (SELECT pg_catalog.count(*)::integer \
@@ -70,27 +70,27 @@ fn counted(outcome: &str) -> SqlLiteral<Integer> {
     ))
 }
 
-/// The commands that retry the failed tenants of a run with `--retry-failed`.
+/// The commands that try again what runs failed to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryCommand {
-    /// Retries runs of `migrate-one` and `migrate-all`.
+    /// What `migrate-one` or `migrate-all` failed to do.
     MigrateAll,
-    /// Retries runs of `revert-one` and `revert-all`.
+    /// What `revert-one` or `revert-all` failed to do.
     RevertAll,
 }
 
 impl RetryCommand {
-    /// The command that retries runs of `command`; `None` for commands such as `drop`.
+    /// The one for the runs of a command; none for those that nothing is tried again of by their id, such as `drop`.
     pub fn of(command: &str) -> Option<Self> {
         match command {
-            // The library records runs as `migrate` and `revert`.
+            // The last is what a library's user is recorded with.
             "migrate-one" | "migrate-all" | "migrate" => Some(Self::MigrateAll),
             "revert-one" | "revert-all" | "revert" => Some(Self::RevertAll),
             _ => None,
         }
     }
 
-    /// The name of the command.
+    /// Its name.
     pub fn command(self) -> &'static str {
         match self {
             Self::MigrateAll => "migrate-all",
@@ -99,54 +99,54 @@ impl RetryCommand {
     }
 }
 
-/// A tenant in `public.schema_run_tenant`.
+/// What a run did for a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Queryable)]
 pub struct TenantRecord {
-    /// The name of the tenant.
+    /// Its name.
     pub tenant: String,
     /// `done`, `failed` or `deferred`.
     pub outcome: String,
-    /// The newest version in the ledger before the run.
+    /// The newest version in the ledger before.
     pub from_version: Option<String>,
-    /// The newest version after the run; `None` if the tenant was not changed, or has no version.
+    /// The newest version after; none where it is not done, or had none.
     pub to_version: Option<String>,
-    /// The time of the first attempt.
+    /// When it was first tried.
     pub started_at: DateTime<Utc>,
-    /// The duration in milliseconds.
+    /// How long it took, in milliseconds.
     pub milliseconds: i64,
-    /// The number of attempts.
+    /// How often it was tried.
     pub attempts: i32,
-    /// The [code](crate::TenantError::code) of the error.
+    /// The kind of the error.
     pub code: Option<String>,
     /// The error.
     pub error: Option<String>,
 }
 
 impl TenantRecord {
-    /// Whether the run changed the tenant as planned.
+    /// Whether it is as the run would have it.
     pub fn is_done(&self) -> bool {
         self.outcome == TenantOutcome::Done.as_str()
     }
 }
 
-/// The `limit` newest runs, newest first.
+/// The newest runs, the newest first.
 ///
 /// # Errors
-/// The server's error.
-pub fn newest(conn: &mut PgConnection, limit: usize) -> Result<Vec<RunRecord>, Error> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+/// What the server answered.
+pub fn newest(conn: &mut PgConnection, many: usize) -> Result<Vec<RunRecord>, Error> {
+    let many = i64::try_from(many).unwrap_or(i64::MAX);
     r::table
         .order(r::id.desc())
-        .limit(limit)
+        .limit(many)
         .select(RunRecord::as_select())
         .load(conn)
         .map_err(Error::doing("read public.schema_run"))
 }
 
-/// A run with its tenants, sorted by name; `None` if there is no run with this id.
+/// One run with its tenants, by name; none where there is none of the id.
 ///
 /// # Errors
-/// The server's error.
+/// What the server answered.
 pub fn one(conn: &mut PgConnection, run: i64) -> Result<Option<(RunRecord, Vec<TenantRecord>)>, Error> {
     let found: Option<RunRecord> = r::table
         .find(run)
@@ -174,10 +174,11 @@ pub fn one(conn: &mut PgConnection, run: i64) -> Result<Option<(RunRecord, Vec<T
     Ok(Some((found, tenants)))
 }
 
-/// The command of a run, and its failed and deferred tenants, sorted by name; `None` if there is no run with this id.
+/// The command of a run, and the tenants that it failed to bring where they should be, or deferred, in order. None: there is
+/// no such run.
 ///
 /// # Errors
-/// The server's error.
+/// What the server answered.
 pub fn failed_in(conn: &mut PgConnection, run: i64) -> Result<Option<(String, Vec<String>)>, Error> {
     let command: Option<String> =
         r::table.find(run).select(r::command).first(conn).optional().map_err(Error::doing("read public.schema_run"))?;
@@ -192,7 +193,8 @@ pub fn failed_in(conn: &mut PgConnection, run: i64) -> Result<Option<(String, Ve
     Ok(Some((command, failed)))
 }
 
-/// Whether a session of the run is connected to this database. Sessions are recognized by their `application_name`.
+/// Whether one of a run's sessions is there: they are known by their `application_name`, those that work on a schema and
+/// those that lock or watch. Another database has runs of the same numbers.
 fn running() -> SqlLiteral<Bool> {
     sql("(ended_at IS NULL AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS activity \
          WHERE activity.datname = pg_catalog.current_database() \

@@ -3,9 +3,9 @@
 
 pub(crate) mod public;
 
-mod definition;
+mod shape;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use diesel::RunQueryDsl;
 use diesel::connection::SimpleConnection;
@@ -19,25 +19,25 @@ use crate::model::SchemaName;
 use crate::postgres::{CHUNK, ServerMessage};
 use crate::sql::quote::{Identifier, Literal};
 
-pub(crate) use definition::definition_guard;
+pub(crate) use shape::definition_guard;
 
 /// The name of a tenant's ledger. It is Diesel's, so that Diesel's own tools work on a tenant.
 pub const TABLE: &str = "__diesel_schema_migrations";
 
-/// The name of the ledger in `public`. It is not Diesel's, because diesel_cli may be used on the same database, and its
-/// ledger in `public` must not contain the migrations of the tracker.
+/// The name of the ledger in `public`. It is not Diesel's: a project may use diesel_cli on the same database, whose
+/// ledger of `public` must not contain the migrations of the tracker.
 pub const PUBLIC_TABLE: &str = "schema_ledger";
 
-/// The contents of a ledger, compared with a set of migrations.
+/// What a ledger records, held against a set of migrations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ledger {
-    /// The applied versions, sorted.
+    /// The versions applied, in order.
     pub applied: Vec<String>,
-    /// The indexes in the set of the migrations that are not applied, in order.
+    /// The places in the set of the migrations that are not applied, in order.
     pub pending: Vec<usize>,
-    /// The indexes in `pending` of migrations that are older than an applied one.
+    /// Those of `pending` that come before a migration that is applied.
     pub out_of_order: Vec<usize>,
-    /// The applied versions that are not in the set, sorted. Versions whose removal was accepted are left out.
+    /// The versions applied that the set does not have, in order. Those that were accepted as removed are not among them.
     pub unknown: Vec<String>,
 }
 
@@ -54,23 +54,26 @@ impl Ledger {
         Self { applied, pending, out_of_order, unknown }
     }
 
-    /// The newest applied version.
+    /// The newest version applied.
     pub fn version(&self) -> Option<&str> {
         self.applied.last().map(String::as_str)
     }
 }
 
-/// The name of the ledger in `schema`.
+/// The name of the ledger's table in `schema`.
 fn table(schema: &SchemaName) -> &'static str {
-    if schema.is_public() { PUBLIC_TABLE } else { TABLE }
+    match schema.is_public() {
+        true => PUBLIC_TABLE,
+        false => TABLE,
+    }
 }
 
-/// The qualified and quoted name of the ledger in `schema`.
+/// The ledger's table in `schema`, qualified and quoted.
 fn qualified(schema: &SchemaName) -> String {
     format!("{}.{}", Identifier::from(schema), table(schema))
 }
 
-/// SQL that creates the ledger of a schema, with the same columns as Diesel's.
+/// SQL that creates the ledger of a schema, with the columns of Diesel's.
 pub(crate) fn create(schema: &SchemaName) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {} (version VARCHAR(50) PRIMARY KEY NOT NULL, \
@@ -85,9 +88,9 @@ pub(crate) fn insert<'a>(schema: &SchemaName, versions: impl IntoIterator<Item =
     format!("INSERT INTO {} (version) VALUES {};", qualified(schema), rows.join(", "))
 }
 
-/// SQL that deletes a version from a ledger.
+/// SQL that takes a version out of a ledger.
 pub(crate) fn delete(schema: &SchemaName, version: &str) -> String {
-    // `varchar` has no operators in `pg_catalog`. Without the cast, an operator in the tenant's schema would be used.
+    // `varchar` has no operators of its own in `pg_catalog`: uncast, one on the schema's path would be used.
     format!(
         "DELETE FROM ONLY {} WHERE version::pg_catalog.text = {}::pg_catalog.text;",
         qualified(schema),
@@ -95,7 +98,7 @@ pub(crate) fn delete(schema: &SchemaName, version: &str) -> String {
     )
 }
 
-/// PL/pgSQL statements that raise `message` unless the ledger records exactly `applied`, which is sorted.
+/// A condition in PL/pgSQL that raises `message` unless the ledger records exactly `applied` (sorted).
 pub(crate) fn contents_guard(schema: &SchemaName, applied: &[String], message: &str) -> String {
     let expected: Vec<String> = applied.iter().map(|version| Literal(version).to_string()).collect();
     let ledger = qualified(schema);
@@ -109,115 +112,98 @@ pub(crate) fn contents_guard(schema: &SchemaName, applied: &[String], message: &
     )
 }
 
-/// The contents of a ledger that was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum LedgerContents {
-    /// The versions, sorted.
-    Versions(Vec<String>),
-    /// The ledger cannot be used, for a reason such as "it is a view".
-    Invalid(String),
+/// The versions that a ledger records, in order; or why it cannot be used, as in "it is a view".
+pub(crate) type Reading = Result<Vec<String>, String>;
+
+/// The most versions that a ledger may record.
+const MOST_VERSIONS: i64 = 10_000;
+
+/// The most bytes that a version may have: Diesel's column takes 50 characters.
+const LONGEST_VERSION: usize = 200;
+
+/// Reads one ledger. Not in a transaction.
+pub(crate) fn read_one(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<Reading> {
+    Ok(read_chunk(conn, &[schema])?.pop().unwrap_or_else(|| Ok(Vec::new())))
 }
 
-impl LedgerContents {
-    /// The versions, if the ledger is valid.
-    pub(crate) fn into_versions(self) -> Option<Vec<String>> {
-        match self {
-            Self::Versions(versions) => Some(versions),
-            Self::Invalid(_) => None,
-        }
-    }
-}
-
-/// The largest number of versions in a valid ledger.
-const MAX_VERSIONS: i64 = 10_000;
-
-/// The largest size of a version in bytes. Diesel's column takes 50 characters.
-const MAX_VERSION_BYTES: usize = 200;
-
-/// Reads one ledger. Must not be called in a transaction.
+/// Reads at most [`CHUNK`] ledgers, in a read of their own: three messages where all have the definition of a ledger. Not in
+/// a transaction. A ledger that another session has locked is waited for, but not long.
 ///
 /// # Errors
-/// As [`read_chunk`].
-pub(crate) fn read_one(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<LedgerContents> {
-    Ok(read_chunk(conn, &[schema])?.pop().unwrap_or_else(|| LedgerContents::Versions(Vec::new())))
-}
-
-/// Reads at most [`CHUNK`] ledgers in a transaction of its own, with three messages if all have a valid definition. Must not
-/// be called in a transaction. Waits for a locked ledger for the time in [`READ_LIMITS`](crate::postgres::READ_LIMITS).
-///
-/// # Errors
-/// One of the ledgers does not exist, is locked, or cannot be read by this role.
-pub(crate) fn read_chunk(conn: &mut PgConnection, schemas: &[&SchemaName]) -> QueryResult<Vec<LedgerContents>> {
+/// When one of them does not exist, is locked, or may not be read.
+pub(crate) fn read_chunk(conn: &mut PgConnection, schemas: &[&SchemaName]) -> QueryResult<Vec<Reading>> {
     debug_assert!(schemas.len() <= CHUNK);
     if schemas.is_empty() {
         return Ok(Vec::new());
     }
     let result = read_locked(conn, schemas);
     let ended = conn.batch_execute("ROLLBACK");
-    let contents = result?;
-    ended.map(|()| contents)
+    let readings = result?;
+    ended.map(|()| readings)
 }
 
-/// Reads ledgers in a transaction that stays open.
-fn read_locked(conn: &mut PgConnection, schemas: &[&SchemaName]) -> QueryResult<Vec<LedgerContents>> {
-    let mut invalid = match conn.batch_execute(&definition::begin_checked(schemas)) {
-        Ok(()) => BTreeMap::new(),
-        Err(error) if ServerMessage::from(&error).message == definition::INVALID => {
+/// Reads ledgers in a transaction that it leaves open.
+fn read_locked(conn: &mut PgConnection, schemas: &[&SchemaName]) -> QueryResult<Vec<Reading>> {
+    let invalid = match conn.batch_execute(&shape::open_checked(schemas)) {
+        Ok(()) => Vec::new(),
+        Err(error) if ServerMessage::from(&error).message == shape::INVALID => {
             conn.batch_execute("ROLLBACK")?;
-            conn.batch_execute(&definition::begin(schemas))?;
-            definition::problems(conn, schemas)?
+            conn.batch_execute(&shape::open(schemas))?;
+            shape::reasons(conn, schemas)?
         }
         Err(error) => return Err(error),
     };
-    let valid: Vec<&SchemaName> =
-        schemas.iter().copied().filter(|schema| !invalid.contains_key(schema.as_str())).collect();
-    let mut rows: Vec<LedgerRow> = if valid.is_empty() { Vec::new() } else { SelectLedgers(&valid).load(conn)? };
-    rows.sort_unstable_by_key(|(index, ..)| *index);
-    let mut valid = rows.into_iter().map(|(_, total, present, versions)| contents(total, present, versions));
-    let unread = || LedgerContents::Invalid("it was not read".to_owned());
-    Ok(schemas
-        .iter()
-        .map(|schema| match invalid.remove(schema.as_str()) {
-            Some(why) => LedgerContents::Invalid(why),
-            None => valid.next().unwrap_or_else(unread),
-        })
-        .collect())
+    let mut readings: Vec<Reading> = vec![Ok(Vec::new()); schemas.len()];
+    for (index, why) in invalid {
+        readings[index] = Err(why);
+    }
+    let valid: Vec<usize> = (0..schemas.len()).filter(|index| readings[*index].is_ok()).collect();
+    if valid.is_empty() {
+        return Ok(readings);
+    }
+    let names: Vec<&SchemaName> = valid.iter().map(|index| schemas[*index]).collect();
+    let rows: Vec<Versions> = EachLedger(&names).load(conn)?;
+    for (index, total, present, versions) in rows {
+        // The index is one that the statement itself counted out.
+        readings[valid[index as usize]] = check(total, present, versions);
+    }
+    Ok(readings)
 }
 
-/// The index of a ledger in the statement, the number of its rows, the number of versions that are not NULL, and the versions
-/// that are not too long.
-type LedgerRow = (i32, i64, i64, Option<Vec<Option<String>>>);
+/// The place of a ledger in the statement, how many rows it has, how many of them are not NULL, and the versions that are not
+/// too long.
+type Versions = (i32, i64, i64, Option<Vec<Option<String>>>);
 
-/// The contents of a ledger with this many rows. A version that is NULL, too long or a duplicate makes it invalid.
-fn contents(rows: i64, not_null: i64, versions: Option<Vec<Option<String>>>) -> LedgerContents {
+/// The versions of a ledger, unless some would have to be left out or counted twice.
+fn check(rows: i64, not_null: i64, versions: Option<Vec<Option<String>>>) -> Reading {
     let mut versions: Vec<String> = versions.into_iter().flatten().flatten().collect();
+    if rows > MOST_VERSIONS {
+        return Err(format!("it records more than {MOST_VERSIONS} versions"));
+    }
+    if not_null < rows {
+        return Err("it records a version that is NULL".to_owned());
+    }
+    if i64::try_from(versions.len()) != Ok(rows) {
+        return Err(format!("it records a version of more than {LONGEST_VERSION} bytes"));
+    }
     versions.sort_unstable();
-    let duplicate = versions.windows(2).find(|pair| pair[0] == pair[1]);
-    let problem = if rows > MAX_VERSIONS {
-        format!("it records more than {MAX_VERSIONS} versions")
-    } else if not_null < rows {
-        "it records a version that is NULL".to_owned()
-    } else if i64::try_from(versions.len()) != Ok(rows) {
-        format!("it records a version of more than {MAX_VERSION_BYTES} bytes")
-    } else if let Some(pair) = duplicate {
-        format!("it records version {} twice", pair[0])
-    } else {
-        return LedgerContents::Versions(versions);
-    };
-    LedgerContents::Invalid(problem)
+    match versions.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(format!("it records version {} twice", pair[0])),
+        None => Ok(versions),
+    }
 }
 
-/// A query that reads many ledgers in one statement:
+/// Many ledgers in one statement:
 /// `WITH g0 AS MATERIALIZED (SELECT 0, …, array_agg(version) FROM ONLY … UNION ALL SELECT 1, …), g1 AS … TABLE g0 UNION ALL …`.
-/// It locks each ledger and its index, so the number of ledgers must be limited.
-struct SelectLedgers<'a>(&'a [&'a SchemaName]);
+/// It takes a lock for each ledger and its index, so that it must not grow with the fleet.
+struct EachLedger<'a>(&'a [&'a SchemaName]);
 
-/// The number of ledgers that are planned together. Planning time of a `UNION ALL` grows faster than the number of its
-/// branches, and from about 250 branches the planner considers parallel plans. A materialized CTE is planned on its own: 500
-/// ledgers in groups of 100 are planned in a fifth of the time.
+/// How many ledgers are planned together. The time for planning a `UNION ALL` grows faster than its branches, and from
+/// about 250 on the planner takes it for parallel work; what is materialized is planned by itself. Of 500 ledgers, 100 at
+/// a time are planned in a fifth of the time.
 const GROUP: usize = 100;
 
-impl QueryFragment<Pg> for SelectLedgers<'_> {
+impl QueryFragment<Pg> for EachLedger<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         for (number, group) in self.0.chunks(GROUP).enumerate() {
             out.push_sql(if number == 0 { "WITH " } else { ", " });
@@ -227,13 +213,13 @@ impl QueryFragment<Pg> for SelectLedgers<'_> {
                 out.push_sql(&(number * GROUP + index).to_string());
                 out.push_sql(&format!(
                     ", pg_catalog.count(*), pg_catalog.count(v), \
-                     pg_catalog.array_agg(v) FILTER (WHERE pg_catalog.octet_length(v) <= {MAX_VERSION_BYTES}) \
+                     pg_catalog.array_agg(v) FILTER (WHERE pg_catalog.octet_length(v) <= {LONGEST_VERSION}) \
                      FROM (SELECT version::pg_catalog.text AS v FROM ONLY "
                 ));
                 out.push_identifier(schema.as_str())?;
                 out.push_sql(".");
                 out.push_identifier(table(schema))?;
-                out.push_sql(&format!(" LIMIT {}) AS l", MAX_VERSIONS + 1));
+                out.push_sql(&format!(" LIMIT {}) AS l", MOST_VERSIONS + 1));
             }
             out.push_sql(")");
         }
@@ -245,16 +231,16 @@ impl QueryFragment<Pg> for SelectLedgers<'_> {
     }
 }
 
-impl QueryId for SelectLedgers<'_> {
+impl QueryId for EachLedger<'_> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl Query for SelectLedgers<'_> {
+impl Query for EachLedger<'_> {
     type SqlType = (Integer, BigInt, BigInt, Nullable<Array<Nullable<Text>>>);
 }
 
-impl RunQueryDsl<PgConnection> for SelectLedgers<'_> {}
+impl RunQueryDsl<PgConnection> for EachLedger<'_> {}
 
 #[cfg(test)]
 mod tests {
@@ -266,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ledger_is_compared_with_the_set() {
+    fn a_ledger_is_held_against_the_set() {
         let set = set();
         let version = |index: usize| set.at(index).version().as_str().to_owned();
         let fresh = Ledger::new(Vec::new(), &set);
