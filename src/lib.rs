@@ -1,17 +1,19 @@
-//! One PostgreSQL schema per tenant, and every one of them the same.
+//! Manages PostgreSQL databases with one schema per tenant.
 //!
-//! This crate manages fleets of tenants: it creates their schemas, applies the same Diesel migrations to each, finds those
-//! whose schema differs, and drops them. An application uses it through [`Tenants`]. It is also the library of the command
-//! line `tenantry`, and gives an application that command line with its own migrations; see the module `cli`.
+//! The crate creates tenant schemas, applies the same Diesel migrations to all of them, detects drift, and drops them. An
+//! application uses it through [`Tenants`]. It is also the library of the command line `tenantry`, which an application can
+//! provide with its own migrations; see the module `cli`.
 //!
-//! # The words
-//! A *tenant* is the customer; its *schema* is the namespace, of the same name. The *tracker* is `public.schema_tracker`,
-//! one row for each tenant. A *ledger* is Diesel's `__diesel_schema_migrations`, one in each schema. The *reference* is the
-//! structure that the tenant migrations produce.
+//! # Terms
+//! - *tenant*: a customer, whose data is in a schema with the tenant's name, the *tenant schema*
+//! - *tracker*: the table `public.schema_tracker`, with a row for each tenant
+//! - *migration ledger*: Diesel's table `__diesel_schema_migrations`, which each tenant schema contains
+//! - *reference schema*: the structure that the tenant migrations produce
+//! - *drift*: differences between a tenant schema and the reference schema
 //!
-//! # In an application
-//! [`Tenants`] runs an application's queries in a tenant's schema, on the application's own Diesel connection pool, and
-//! creates and migrates tenants.
+//! # Use in an application
+//! [`Tenants`] runs queries in a tenant's schema, with the Diesel connection pool of the application, and creates and
+//! migrates tenants.
 //!
 //! ```no_run
 //! use diesel::prelude::*;
@@ -81,7 +83,7 @@ pub use postgres::{CHUNK, Connector, DatabaseUrl, FromEnvError, LockHolder};
 pub use run::Observer;
 pub use tenants::{Fleet, InvalidRow, Limits, Misnamed, RunAs, Schema, Tenancy, Tenant};
 
-/// Puts a directory of migrations into the binary: `embed_migrations!("$CARGO_MANIFEST_DIR/migrations/tenant")`.
+/// Embeds a directory of migrations in the binary: `embed_migrations!("$CARGO_MANIFEST_DIR/migrations/tenant")`.
 ///
 /// The compiler notices an edited file by itself, but not a new folder; for that, add to `build.rs`:
 /// `println!("cargo:rerun-if-changed=migrations");`.

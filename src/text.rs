@@ -1,18 +1,18 @@
-//! Text that others wrote (the database, files, arguments), made safe to print and to store.
+//! Escaping of untrusted text (from the database, files and arguments) before it is printed or stored.
 //!
-//! A name, a message or a comment may hold any character. Control characters act on a terminal, bidirectional controls
-//! change the order in which text is displayed, and invisible characters make two names look equal. Everything that the
-//! command line prints passes one of these functions, so that such a character is shown as an escape such as `\u{1b}`.
+//! Names, messages and comments may contain any character. Control characters affect the terminal, bidirectional controls
+//! reorder the displayed text, and invisible characters make different names look equal. The command line passes all output
+//! through these functions, which show such characters as escapes such as `\u{1b}`.
 
 use std::borrow::Cow;
 
-/// The most bytes of one field of foreign text that are printed.
+/// The maximum number of printed bytes of a field of untrusted text.
 pub(crate) const MAX_SHOWN: usize = 2 * 1024;
 
-/// The most bytes of one field of foreign text that are kept in memory or stored in the database.
+/// The maximum number of bytes of a field of untrusted text that are kept in memory or stored in the database.
 pub(crate) const MAX_KEPT: usize = 8 * 1024;
 
-/// Whether a terminal would act on the character, reorder text because of it, or display nothing for it.
+/// Whether a terminal interprets the character, reorders text because of it, or displays nothing for it.
 pub(crate) fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -30,47 +30,47 @@ pub(crate) fn is_unprintable(c: char) -> bool {
         )
 }
 
-/// The text as one line: every unprintable character is escaped, line breaks and tabs included.
+/// Escapes every unprintable character, including line breaks and tabs.
 pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     escape(text, is_unprintable)
 }
 
-/// The text as one line in which tabs stay.
+/// Escapes every unprintable character except tabs.
 #[cfg(feature = "cli")]
 pub(crate) fn one_line_with_tabs(text: &str) -> Cow<'_, str> {
     escape(text, |c| is_unprintable(c) && c != '\t')
 }
 
-/// The text with its line feeds and tabs, and every other unprintable character escaped. A carriage return before a line
-/// feed belongs to the line break.
+/// Escapes every unprintable character except line feeds and tabs. CRLF is replaced by a line feed.
 pub(crate) fn multi_line(text: &str) -> Cow<'_, str> {
     let unprintable = |c| is_unprintable(c) && c != '\n' && c != '\t';
-    match text.contains("\r\n") {
-        true => escape(&text.replace("\r\n", "\n"), unprintable).into_owned().into(),
-        false => escape(text, unprintable),
+    if text.contains("\r\n") {
+        escape(&text.replace("\r\n", "\n"), unprintable).into_owned().into()
+    } else {
+        escape(text, unprintable)
     }
 }
 
-/// Part of a JSON document with the unprintable characters that JSON allows in strings written as `\u` escapes, which mean
-/// the same.
+/// Escapes unprintable characters in a part of a JSON document as equivalent `\u` escapes.
 #[cfg(feature = "cli")]
 pub(crate) fn json(fragment: &str) -> Cow<'_, str> {
-    // White space between the values of a document.
+    // Line feeds, tabs and carriage returns are white space between values.
     let unprintable = |c| is_unprintable(c) && c != '\n' && c != '\t' && c != '\r';
     if !fragment.contains(unprintable) {
         return Cow::Borrowed(fragment);
     }
     let mut out = String::with_capacity(fragment.len() + 16);
     for c in fragment.chars() {
-        match unprintable(c) {
-            true => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}"))),
-            false => out.push(c),
+        if unprintable(c) {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            out.push(c);
         }
     }
     Cow::Owned(out)
 }
 
-/// The first `limit` bytes of a text at most, at a character boundary, and how many bytes are left out.
+/// Truncates a text to at most `limit` bytes, at a character boundary, and appends the number of omitted bytes.
 pub(crate) fn clip(text: &str, limit: usize) -> Cow<'_, str> {
     if text.len() <= limit {
         return Cow::Borrowed(text);
@@ -85,9 +85,10 @@ fn escape(text: &str, unprintable: impl Fn(char) -> bool) -> Cow<'_, str> {
     }
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        match unprintable(c) {
-            true => out.extend(c.escape_default()),
-            false => out.push(c),
+        if unprintable(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
         }
     }
     Cow::Owned(out)
@@ -100,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escapes_are_readable() {
+    fn unprintable_characters_are_escaped() {
         assert_eq!(one_line("a\u{1b}[2J\u{7}\n\tb"), "a\\u{1b}[2J\\u{7}\\n\\tb");
         assert_eq!(one_line("\u{9b}31m \u{202e}txt\u{2066}\u{200b}"), "\\u{9b}31m \\u{202e}txt\\u{2066}\\u{200b}");
         assert_eq!(one_line_with_tabs("a\tb\nc"), "a\tb\\nc");
@@ -109,14 +110,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printable_stays() {
+    fn printable_text_is_unchanged() {
         for text in ["", "Größe 表 🎉 é", "naïve « café »", "C:\\temp"] {
             assert_eq!((one_line(text), multi_line(text), json(text)), (text.into(), text.into(), text.into()));
         }
     }
 
     #[test]
-    fn long_texts_are_cut_at_a_character() {
+    fn long_text_is_truncated_at_a_character_boundary() {
         assert_eq!(clip("short", 5), "short");
         assert_eq!(clip("shorter", 5), "short… (2 bytes more)");
         assert_eq!(clip("aäb", 2), "a… (3 bytes more)");
@@ -125,13 +126,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_unprintable_is_left(text in any::<String>()) {
+        fn output_contains_no_unprintable_character(text in any::<String>()) {
             prop_assert!(!one_line(&text).contains(is_unprintable));
             prop_assert!(!multi_line(&text).replace(['\n', '\t'], "").contains(is_unprintable));
         }
 
         #[test]
-        fn json_means_the_same(text in any::<String>()) {
+        fn escaped_json_is_equivalent(text in any::<String>()) {
             let document = serde_json::to_string(&text).unwrap();
             let escaped = json(&document);
             prop_assert!(!escaped.contains(is_unprintable));
@@ -139,7 +140,7 @@ mod tests {
         }
 
         #[test]
-        fn clipping_keeps_a_beginning(text in any::<String>(), limit in 0..40_usize) {
+        fn truncated_text_is_a_prefix(text in any::<String>(), limit in 0..40_usize) {
             let clipped = clip(&text, limit);
             let kept = clipped.split("… (").next().unwrap_or_default();
             prop_assert!(clipped == text || text.starts_with(kept));

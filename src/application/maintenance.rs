@@ -70,8 +70,8 @@ impl Maintenance {
         self.was_ready.load(Ordering::Relaxed)
     }
 
-    pub(super) fn place(&self) -> &str {
-        self.connector.place()
+    pub(super) fn address(&self) -> &str {
+        self.connector.address()
     }
 
     fn database(&self, jobs: usize) -> Result<Database, Error> {

@@ -195,7 +195,7 @@ impl Tenants {
 
 impl fmt::Debug for Tenants {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tenants").field("place", &self.maintenance.place()).finish_non_exhaustive()
+        f.debug_struct("Tenants").field("address", &self.maintenance.address()).finish_non_exhaustive()
     }
 }
 

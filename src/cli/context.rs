@@ -1,5 +1,6 @@
 //! What a command works with: the settings, resolved when they are needed.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -267,13 +268,10 @@ impl Context {
     }
 }
 
-/// Quoted for a shell, where it must be.
+/// Quotes a text for a shell if necessary.
 pub(crate) fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./,:@%+=".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', "'\\''")),
-    }
+    // Only a NUL cannot be quoted, and no argument contains one.
+    shlex::try_quote(text).map_or_else(|_| text.to_owned(), Cow::into_owned)
 }
 
 /// How a report ends the command: interrupted, amiss or done.

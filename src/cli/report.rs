@@ -113,7 +113,7 @@ pub(crate) fn failures(context: &Context, failed: &[FailedTenant]) {
         } else if let TenantError::Deferred { server, holders, .. } = &first.error {
             output.more("last error", &server.message);
             server_says(output, server);
-            holders.iter().for_each(|holder| output.more("lock held", &holder.to_string()));
+            holders.iter().for_each(|holder| output.more("blocked by", &holder.to_string()));
             // Migrations before it may have been committed.
             output.more("effect", "rolled back; the next run resumes from there");
         }

@@ -1,20 +1,20 @@
-//! Changes that leave no lock in `pg_locks`: what `CREATE`, `CREATE OR REPLACE` and `GRANT` do outside the tenant, found in
-//! the catalogs by the rows that the transaction wrote.
+//! The catalogs of changes that leave no lock in `pg_locks`: `CREATE`, `CREATE OR REPLACE` and `GRANT`. Changes outside the
+//! tenant are found by the catalog rows that the transaction wrote.
 
 use crate::model::SchemaName;
 use crate::sql::quote::Literal;
 
-/// Which rows of a catalog are objects outside the tenant.
+/// A condition that finds objects outside the tenant in a catalog.
 struct Class {
-    /// The catalog in an object's address.
+    /// The OID of the catalog in an object's address (`classid`).
     class: u32,
-    /// The catalog that is written to.
+    /// The OID of the catalog whose rows are written.
     catalog: u32,
-    /// What follows `FROM pg_catalog.`: `$1` is the tenant's schema, `$2` an oid older than the transaction.
+    /// The SQL after `FROM pg_catalog.`: `$1` is the tenant's schema, `$2` the horizon, an OID older than the transaction.
     rows: &'static str,
 }
 
-/// New objects. Those of tables are not among them: the table's lock shows them.
+/// New objects. Objects of a table are not listed: the lock of the table shows them.
 const CREATED: [Class; 27] = [
     class(1255, "pg_proc AS o WHERE o.oid > $2 AND o.pronamespace <> $1"),
     class(1247, "pg_type AS o WHERE o.oid > $2 AND o.typnamespace NOT IN ($1, pg_catalog.pg_my_temp_schema())"),
@@ -28,14 +28,14 @@ const CREATED: [Class; 27] = [
     class(3601, "pg_ts_parser AS o WHERE o.oid > $2 AND o.prsnamespace <> $1"),
     class(3764, "pg_ts_template AS o WHERE o.oid > $2 AND o.tmplnamespace <> $1"),
     class(3381, "pg_statistic_ext AS o WHERE o.oid > $2 AND o.stxnamespace <> $1"),
-    // Of a domain: a table's constraint comes with the table's lock.
+    // Constraints of domains. The lock of the table shows its constraints.
     class(2606, "pg_constraint AS o WHERE o.oid > $2 AND o.conrelid = 0 AND o.connamespace <> $1"),
     class(826, "pg_default_acl AS o WHERE (o.oid > $2 OR o.defaclnamespace = 0) AND o.defaclnamespace <> $1"),
     class(
         2615,
         "pg_namespace AS o WHERE o.oid > $2 AND o.oid <> $1 AND NOT pg_catalog.starts_with(o.nspname::text, 'pg_')",
     ),
-    // A cast is the tenant's when one of its types is.
+    // A cast belongs to the tenant if one of its types does.
     class(
         2605,
         "pg_cast AS o WHERE o.oid > $2 AND NOT EXISTS (SELECT FROM pg_catalog.pg_type AS t \
@@ -54,7 +54,7 @@ const CREATED: [Class; 27] = [
     class(6106, "pg_publication_rel AS o WHERE o.oid > $2"),
 ];
 
-/// Objects that are changed without a lock (`CREATE OR REPLACE`, `GRANT`), in the schemas `$4` that a name may lead to.
+/// Objects that are changed without a lock (`CREATE OR REPLACE`, `GRANT`), in the schemas `$4` that a name may resolve to.
 const REPLACED: [Class; 4] = [
     class(
         1259,
@@ -78,13 +78,13 @@ const fn class(class: u32, rows: &'static str) -> Class {
     Class { class, catalog: class, rows }
 }
 
-/// Rows of `(class, catalog, rows)` for all classes, as a list of SQL constants.
+/// An SQL list of `(class, catalog, rows)` for all classes.
 pub(super) fn list() -> String {
     let row = |class: &Class| format!("({}::oid, {}::oid, {})", class.class, class.catalog, Literal(class.rows));
     CREATED.iter().chain(&REPLACED).map(row).collect::<Vec<_>>().join(", ")
 }
 
-/// An SQL array of the schemas that a name of a migration may lead to, besides the tenant's.
+/// An SQL array of the schemas other than the tenant's that a name in a migration may resolve to.
 pub(super) fn neighbours(schemas: &[SchemaName]) -> String {
     let mut names: Vec<String> = schemas.iter().map(|name| Literal(name.as_str()).to_string()).collect();
     names.push("'public'".to_owned());

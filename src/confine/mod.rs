@@ -1,12 +1,11 @@
-//! Confinement: a migration changes nothing outside its tenant's schema, and leaves nothing to what runs after it.
+//! Confinement: a migration changes nothing outside its tenant's schema and leaves no state in the session.
 //!
-//! Two things can go wrong with SQL that is known only when it runs. A name that the tenant lacks resolves to a schema
-//! behind the tenant's on the path, so that `DROP TABLE settings` drops somebody else's table; and a setting, a role or a
-//! temporary table outlives the migration. Against the first, the transaction looks at its own locks and at what it has
-//! written to the catalogs before it commits ([`Guard`]). Against the second, the session is reset after each migration
-//! ([`reset`](crate::postgres::session::reset)).
+//! The text of a migration does not show everything that it does. A name that does not exist in the tenant's schema resolves
+//! to the next schema on the path, so that `DROP TABLE settings` drops a shared table. Therefore a [`Guard`] checks the locks
+//! and the catalog changes of the transaction before it commits. Settings, roles and temporary tables outlive the
+//! migration. Therefore the session is [reset](crate::postgres::session::reset) after each migration.
 //!
-//! How closely the transaction is looked at depends on its scripts ([`Scrutiny`]).
+//! [`Scrutiny`] selects the checks, depending on the scripts.
 
 mod classes;
 
@@ -21,33 +20,33 @@ use crate::model::SchemaName;
 use crate::postgres::{GuardViolation, ServerMessage};
 use crate::sql::quote::{Identifier, Literal};
 
-/// How closely a transaction is looked at before it commits.
+/// The checks of a transaction before it commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Scrutiny {
-    /// Not at all: the text of the scripts tells that they change nothing outside, or a migration may.
+    /// None: the text of the scripts shows that they change nothing outside, or a migration declares such changes.
     None,
-    /// At the modes of its locks. What cannot be told from them alone raises [`GuardViolation::NeedsThoroughCheck`].
+    /// Check the modes of its locks. If they do not suffice, raise [`GuardViolation::NeedsThoroughCheck`].
     Quick,
-    /// At its locks, at what it dropped, and at what it wrote to the catalogs.
+    /// Check its locks, the objects that it dropped, and its catalog changes.
     Thorough,
 }
 
-/// The catalogs of objects that all databases of the server share, and of large objects.
+/// The shared catalogs of the server, and the catalogs of large objects.
 const SHARED: &str = "'{1213,1260,1261,1262,2613,2964,6000,6100,6243}'::oid[]";
 
-/// What a transaction is held to, for one schema.
+/// The confinement of a transaction to one schema.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Guard<'a> {
     /// The tenant's schema, the only one that may be changed.
     pub(crate) schema: &'a SchemaName,
-    /// Schemas that a name of the scripts may lead to.
+    /// Other schemas that a name in the scripts may resolve to.
     pub(crate) neighbours: &'a [SchemaName],
     /// See [`read_horizon`].
     pub(crate) horizon: u32,
     pub(crate) scrutiny: Scrutiny,
 }
 
-/// How closely the transaction of some scripts is looked at. `neighbours`: whether schemas follow the tenant's on the path.
+/// The checks that a transaction with these scripts needs. `neighbours` are the schemas after the tenant's on the path.
 pub(crate) fn scrutiny<'a>(scripts: impl IntoIterator<Item = &'a Script>, neighbours: &[SchemaName]) -> Scrutiny {
     let plain = scripts.into_iter().all(|script| script.traits().is_plain);
     match (plain, neighbours.is_empty()) {
@@ -57,10 +56,10 @@ pub(crate) fn scrutiny<'a>(scripts: impl IntoIterator<Item = &'a Script>, neighb
     }
 }
 
-/// An oid that the server handed out just now. What a transaction creates later has a greater one, until the counter of
-/// the server wraps around after four billion.
+/// Returns a newly assigned OID. Objects that are created later have a greater OID, until the counter of the server wraps
+/// around after four billion.
 ///
-/// Leaves nothing: the large object that takes the oid is rolled back. Not in a transaction.
+/// The large object that takes the OID is rolled back. Must not be called in a transaction.
 pub(crate) fn read_horizon(conn: &mut PgConnection) -> QueryResult<u32> {
     conn.batch_execute("BEGIN")?;
     let oid = diesel::select(sql::<Oid>("pg_catalog.lo_create(0::pg_catalog.oid)")).get_result(conn);
@@ -69,21 +68,21 @@ pub(crate) fn read_horizon(conn: &mut PgConnection) -> QueryResult<u32> {
 }
 
 impl Guard<'_> {
-    /// What is sent before the migrations, on a path that leads to the catalog alone: it remembers what the tenant has.
+    /// SQL to run before the migrations, with only `pg_catalog` on the path: it records the objects of the tenant.
     pub(crate) fn before(&self) -> Option<String> {
         (self.scrutiny == Scrutiny::Thorough).then(|| include_str!("inventory.sql").replace("$tenant", &self.tenant()))
     }
 
-    /// Conditions in PL/pgSQL for the end of the transaction, which raise [`GuardViolation::Outside`] with the objects
-    /// outside that were changed. [`Scrutiny::Quick`] needs a `search_path` of the tenant's schema alone,
-    /// [`Scrutiny::Thorough`] one of `pg_catalog`.
+    /// PL/pgSQL to run at the end of the transaction. It raises [`GuardViolation::Outside`] with the changed objects outside
+    /// the schema. [`Scrutiny::Quick`] requires a `search_path` with the tenant's schema alone, [`Scrutiny::Thorough`] one
+    /// with `pg_catalog` alone.
     pub(crate) fn conditions(&self) -> Option<String> {
         match self.scrutiny {
             Scrutiny::None => None,
             Scrutiny::Quick => Some(
                 include_str!("quick.sql")
                     .replace("$shared", SHARED)
-                    .replace("$closer", GuardViolation::NeedsThoroughCheck.message()),
+                    .replace("$needs_thorough_check", GuardViolation::NeedsThoroughCheck.message()),
             ),
             Scrutiny::Thorough => Some(
                 include_str!("thorough.sql")
@@ -98,14 +97,14 @@ impl Guard<'_> {
         }
     }
 
-    /// An SQL expression for the oid of the schema.
+    /// An SQL expression for the OID of the schema.
     fn tenant(&self) -> String {
         format!("pg_catalog.to_regnamespace({}::text)::oid", Literal(&Identifier::from(self.schema).to_string()))
     }
 }
 
-/// A condition in PL/pgSQL that a relation, if there is one of the name, is in the schema. `name` is as it stands in a
-/// statement, and resolved on the path of the moment.
+/// PL/pgSQL that raises [`GuardViolation::Outside`] if the relation exists and is not in the schema. `name` is SQL text as in
+/// a statement and is resolved with the current path.
 pub(crate) fn is_inside(schema: &SchemaName, name: &str) -> String {
     format!(
         "DECLARE named oid := pg_catalog.to_regclass({name}::text)::oid; BEGIN IF EXISTS (SELECT FROM pg_catalog.pg_class AS c \
@@ -118,52 +117,52 @@ pub(crate) fn is_inside(schema: &SchemaName, name: &str) -> String {
     )
 }
 
-/// A violation in words for a person; any other message as it is. Rolls the transaction back and begins another one: what
-/// it dropped can be described only then.
-pub(crate) fn in_words(conn: &mut PgConnection, server: ServerMessage) -> ServerMessage {
+/// Turns a violation of confinement into a message for the user; returns other messages unchanged. Rolls back the
+/// transaction and starts another one, because dropped objects can be described only after the rollback.
+pub(crate) fn describe_violation(conn: &mut PgConnection, server: ServerMessage) -> ServerMessage {
     match GuardViolation::from_message(&server.message) {
         Some(GuardViolation::Outside) => {
-            // A connection that is gone describes nothing.
+            // A lost connection shows in the next statement.
             let _ = conn.batch_execute("ROLLBACK");
             let objects = objects_outside(conn, &server);
             let _ = conn.batch_execute("BEGIN");
             ServerMessage {
-                message: format!("it changes objects outside the tenant's schema: {}", objects.join(", ")),
+                message: format!("objects outside the tenant's schema were changed: {}", objects.join(", ")),
                 detail: None,
                 hint: Some(
-                    "name the tenant's own objects, or declare the change with changes_outside = \"REASON\" in metadata.toml"
+                    "change only objects in the tenant's schema, or set changes_outside = \"REASON\" in metadata.toml"
                         .to_owned(),
                 ),
                 position: None,
             }
         }
         Some(GuardViolation::LedgerMismatch) => ServerMessage {
-            message: "the ledger does not record the migration after its row was inserted".to_owned(),
+            message: "the migration ledger does not contain the row that was inserted".to_owned(),
             detail: None,
-            hint: Some("look for triggers and rules on the tenant's __diesel_schema_migrations".to_owned()),
+            hint: Some("check the tenant's __diesel_schema_migrations for triggers and rules".to_owned()),
             position: None,
         },
         _ => server,
     }
 }
 
-/// The objects that an [`GuardViolation::Outside`] names, as PostgreSQL describes them. Those that the transaction dropped
-/// can be described only now that it is rolled back.
+/// The objects in the detail of a [`GuardViolation::Outside`], as PostgreSQL describes them. The transaction must have been
+/// rolled back, so that dropped objects can be described.
 pub(crate) fn objects_outside(conn: &mut PgConnection, server: &ServerMessage) -> Vec<String> {
     let lines = server.detail.as_deref().unwrap_or_default().lines();
     lines
         .map(|line| {
             let (key, description) = line.split_once(' ').unwrap_or((line, ""));
             match description.trim() {
-                "" => dropped(conn, key).unwrap_or_else(|| format!("an object that it dropped ({key})")),
+                "" => describe_object(conn, key).unwrap_or_else(|| format!("a dropped object ({key})")),
                 description => description.to_owned(),
             }
         })
         .collect()
 }
 
-/// Describes an object by its catalog and oid, as in `1259/16384`.
-fn dropped(conn: &mut PgConnection, key: &str) -> Option<String> {
+/// Describes the object with this catalog and OID, as in `1259/16384`.
+fn describe_object(conn: &mut PgConnection, key: &str) -> Option<String> {
     let (class, id) = key.split_once('/')?;
     let (class, id): (u32, u32) = (class.parse().ok()?, id.parse().ok()?);
     let description: Option<String> = diesel::select(

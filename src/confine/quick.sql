@@ -1,5 +1,5 @@
--- Conditions for a transaction whose statements are known by their text: no object outside is locked against others.
--- Under a path of the tenant's schema alone, a relation is visible if it is the tenant's (or the catalog's).
+-- Checks a transaction with plain statements: it must hold no lock that conflicts with reading an object outside. Only
+-- the tenant's schema is on the path, so that a relation is visible if it is in the tenant's schema or in pg_catalog.
 IF EXISTS (
     SELECT FROM pg_catalog.pg_lock_status() AS l
     WHERE l.pid = pg_catalog.pg_backend_pid()
@@ -12,5 +12,5 @@ IF EXISTS (
                 AND NOT pg_catalog.starts_with(l.relation::regclass::text, 'pg_toast.')
         )
 ) THEN
-    RAISE EXCEPTION '$closer';
+    RAISE EXCEPTION '$needs_thorough_check';
 END IF;

@@ -2,7 +2,7 @@ DECLARE
     tenant CONSTANT oid := $tenant;
     horizon CONSTANT oid := $horizon;
     own CONSTANT bigint := pg_catalog.pg_current_xact_id()::text::bigint;
-    -- Objects outside, as catalog/oid, and those that are gone.
+    -- Changed objects outside the tenant, and dropped objects, as catalog/oid.
     outside text[];
     gone text[];
     more text[];
@@ -12,7 +12,7 @@ DECLARE
     catalog oid;
     rows text;
 BEGIN
-    -- What is locked as somebody does who writes to it, alters it or drops it.
+    -- Objects with a lock of a mode that INSERT, ALTER or DROP takes.
     SELECT
         pg_catalog.array_agg(pg_catalog.concat(t.class, '/', t.id)) FILTER (WHERE NOT t.gone),
         pg_catalog.array_agg(pg_catalog.concat(t.class, '/', t.id)) FILTER (WHERE t.gone)
@@ -34,7 +34,7 @@ BEGIN
         CROSS JOIN LATERAL pg_catalog.pg_identify_object(l.classid, l.objid, 0) AS i
         WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'object'
             AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
-            -- Of these the table or the type tells.
+            -- Defaults, rules, triggers and policies: the lock of the table shows them.
             AND NOT l.classid = ANY ('{2604,2618,2620,3256}'::oid[])
             AND NOT (l.classid = 2615 AND (l.objid = tenant OR pg_catalog.starts_with(i.identity, 'pg_')))
             AND coalesce(i.schema, '') NOT IN ($quoted, 'pg_temp')
@@ -44,7 +44,7 @@ BEGIN
         FETCH FIRST FROM inventory INTO more;
         gone := ARRAY(SELECT pg_catalog.unnest(gone) EXCEPT SELECT pg_catalog.unnest(more));
         IF pg_catalog.cardinality(gone) > 0 THEN
-            -- The server hands out oids in a circle: what this transaction itself made has one between the two.
+            -- OIDs wrap around. Objects that this transaction created have an OID between the horizon and a fresh one.
             fresh := pg_catalog.lo_create(0);
             PERFORM pg_catalog.lo_unlink(fresh);
             gone := ARRAY(
@@ -59,13 +59,13 @@ BEGIN
         END IF;
     END IF;
 
-    -- What takes no lock. New objects are found by their oids, changed ones in the schemas that a name may lead to.
+    -- Changes that take no lock. New objects are found by their OIDs, replaced ones in the schemas that a name may resolve to.
     FOR class, catalog, rows IN SELECT v.* FROM (VALUES $classes) AS v LOOP
         IF pg_catalog.pg_stat_get_xact_tuples_inserted(catalog) + pg_catalog.pg_stat_get_xact_tuples_updated(catalog) > 0
             OR pg_catalog.current_setting('track_counts') = 'off'
         THEN
-            -- Whether this transaction has written the row, also in a part of it that may be rolled back by itself. The
-            -- difference of ages leads from this transaction's number, which has 64 bits, to the row's.
+            -- Whether this transaction or one of its subtransactions wrote the row. age() turns the 32-bit xmin into a 64-bit
+            -- transaction ID.
             EXECUTE pg_catalog.concat(
                 'SELECT pg_catalog.array_agg(pg_catalog.concat(', class, '::text, ''/'', o.oid)) FROM pg_catalog.', rows,
                 ' AND CASE WHEN pg_catalog.age(o.xmin) <= 0 THEN',

@@ -1,24 +1,24 @@
-//! Who runs a command, for the record of runs.
+//! The user and process that run a command, for the record of runs.
 
 use std::time::Duration;
 
-/// How long runs are remembered unless told otherwise: 90 days.
+/// The default retention time of recorded runs: 90 days.
 pub const KEEP: Duration = Duration::from_secs(90 * 86_400);
 
-/// Who runs a command, for the record.
+/// The user and process that run a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
-    /// The command; of a library's user, what was done.
+    /// The command; `None` records the operation of the library, such as `migrate`.
     pub command: Option<String>,
-    /// The arguments of the command, without passwords.
+    /// The arguments of the command, without the database URL.
     pub arguments: Vec<String>,
-    /// The user of the operating system.
+    /// The operating system user.
     pub os_user: Option<String>,
-    /// The machine.
+    /// The host name.
     pub host: Option<String>,
-    /// The process.
+    /// The process ID.
     pub pid: Option<u32>,
-    /// How long runs are remembered; [`KEEP`] by default.
+    /// The retention time of recorded runs; [`KEEP`] by default.
     pub keep: Duration,
 }
 

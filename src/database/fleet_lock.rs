@@ -63,7 +63,7 @@ impl Database {
         let mut unknown = 0;
         loop {
             if lock.try_take()? {
-                self.hold(lock);
+                self.set_fleet_lock(lock);
                 return Ok(());
             }
             let is_over = began.elapsed() >= wait || stop.is_requested();

@@ -1,4 +1,4 @@
-//! One database for the length of a command: a connection of the command's own, and how many more it may use.
+//! A database: the main connection of a command, and the number of connections that its workers may open.
 
 mod actor;
 mod fleet_lock;
@@ -22,30 +22,30 @@ pub(crate) use fleet_lock::FleetLock;
 pub use shard::{ParseShardError, Shard};
 pub use stop::Stop;
 
-/// How many connections work at once unless told otherwise.
+/// The default number of concurrent connections.
 pub const DEFAULT_JOBS: usize = 8;
 
-/// A database that a command is connected to.
+/// A connected database.
 pub struct Database {
     connector: Connector,
     conn: PgConnection,
     server: Server,
     jobs: usize,
     actor: Actor,
-    /// The tenant migrations in use, for the record of a run.
+    /// A summary of the tenant migrations, for the record of runs.
     migrations: Option<String>,
-    /// Held for the length of a command that works on the whole fleet.
+    /// The lock of the fleet, if the command has acquired it.
     pub(crate) fleet_lock: Option<FleetLock>,
 }
 
 impl Database {
-    /// Connects, and asks the server about itself.
+    /// Connects, and reads the version and the settings of the server. `jobs` limits the number of concurrent connections.
     ///
     /// # Errors
-    /// When it cannot be reached, or is too old.
+    /// The server cannot be reached, or is too old.
     pub fn connect(connector: Connector, jobs: usize) -> Result<Self, Error> {
         let mut conn = connector.connect()?;
-        let server = Server::ask(&mut conn)?;
+        let server = Server::read(&mut conn)?;
         Ok(Self {
             connector,
             conn,
@@ -57,73 +57,76 @@ impl Database {
         })
     }
 
-    /// Says who the runs are recorded for.
+    /// Sets the actor that runs are recorded with.
     #[must_use]
     pub fn with_actor(mut self, actor: Actor) -> Self {
         self.actor = actor;
         self
     }
 
-    /// Who the runs are recorded for.
+    /// The actor that runs are recorded with.
     pub(crate) fn actor(&self) -> &Actor {
         &self.actor
     }
 
-    /// Sets the tenant migrations that the runs from now on are recorded with.
+    /// Sets the tenant migrations that later runs are recorded with.
     pub(crate) fn use_migrations(&mut self, set: &MigrationSet) {
         self.migrations = (!set.is_empty()).then(|| set.summary());
     }
 
-    /// The tenant migrations in use, once they were compared with those that are recorded.
+    /// A summary of the tenant migrations, once they were compared with the recorded migrations.
     pub(crate) fn migrations(&self) -> Option<&str> {
         self.migrations.as_deref()
     }
 
-    /// What the server said of itself when the connection was made.
+    /// The server, as read when the connection was opened.
     pub fn server(&self) -> &Server {
         &self.server
     }
 
     /// Asks the server about itself again, after the public schema has changed.
     pub(crate) fn refresh_server(&mut self) -> Result<(), Error> {
-        self.server = Server::ask(&mut self.conn)?;
+        self.server = Server::read(&mut self.conn)?;
         Ok(())
     }
 
-    /// The command's own connection.
+    /// The main connection.
     pub fn connection(&mut self) -> &mut PgConnection {
         &mut self.conn
     }
 
-    /// Where connections come from.
+    /// The connector that opens connections.
     pub fn connector(&self) -> &Connector {
         &self.connector
     }
 
-    /// How many connections work at once: what was asked for, but not more than the server has free, and one left for who
-    /// watches over them and cancels what they do. At least one.
+    /// The number of concurrent connections: the requested number, limited by the free connections of the server less one for
+    /// the lock monitor. At least one.
     pub fn jobs(&self) -> usize {
         self.jobs.min(usize::try_from(self.server.free_connections - 1).unwrap_or(0)).max(1)
     }
 
-    /// Makes sure that tenants can be read: the tracker is as the public migrations make it.
+    /// Checks that tenants can be read: the tracker exists and all public migrations are applied.
     ///
     /// # Errors
-    /// [`Error::TrackerMissing`] or [`Error::TrackerBehind`].
+    /// [`Error::TrackerHidden`], [`Error::TrackerMissing`], [`Error::TrackerBehind`], or the server's error.
     pub fn require_tracker(&mut self, tenancy: &Tenancy) -> Result<(), Error> {
         tracker::require(&mut self.conn, &self.server, tenancy)
     }
 
-    /// Makes sure that tenants can be changed: also, the server takes writes and the schemas on the path exist.
+    /// Checks that tenants can be changed: the server accepts writes, the extension schemas exist, and the tracker is up to date.
     ///
     /// # Errors
-    /// [`Error::Standby`], [`Error::NoExtensionSchema`], [`Error::TrackerMissing`] or [`Error::TrackerBehind`].
+    /// [`Error::Standby`], [`Error::NoExtensionSchema`], or the errors of [`require_tracker`](Self::require_tracker).
     pub fn require_writable(&mut self, tenancy: &Tenancy) -> Result<(), Error> {
         self.require_primary(tenancy)?;
         self.require_tracker(tenancy)
     }
 
-    /// Makes sure that the server takes writes and that the extension schemas exist.
+    /// Checks that the server accepts writes and that the extension schemas exist.
+    ///
+    /// # Errors
+    /// [`Error::Standby`], [`Error::NoExtensionSchema`], or the server's error.
     pub(crate) fn require_primary(&mut self, tenancy: &Tenancy) -> Result<(), Error> {
         if self.server.in_recovery {
             return Err(Error::Standby);
@@ -150,48 +153,48 @@ impl Database {
         }
     }
 
-    /// A pool for `work` pieces of work: no larger than the work, nor than [`jobs`](Self::jobs).
+    /// A connection pool for `work` tasks, with at most [`jobs`](Self::jobs) connections.
     ///
     /// # Errors
-    /// [`Error::NoFreeConnection`], rather than to wait for one in vain.
+    /// [`Error::NoFreeConnection`].
     pub(crate) fn pool(&self, work: usize) -> Result<Pool, Error> {
         self.require_free_connection()?;
         Ok(self.connector.pool(self.jobs().min(work)))
     }
 
-    /// Makes sure that there can be a connection besides the command's own.
-    pub(crate) fn require_free_connection(&self) -> Result<(), Error> {
-        match self.server.free_connections {
-            ..=0 => Err(Error::NoFreeConnection),
-            _ => Ok(()),
-        }
-    }
-
-    /// Makes every commit before this one durable, whatever its `synchronous_commit` was: the log is one sequence, and
-    /// this commit is waited for.
+    /// Checks that the server has a free connection besides the main one.
     ///
     /// # Errors
-    /// When the server does not answer, also through a new connection; [`Error::ReadOnly`] when it is a standby now.
+    /// [`Error::NoFreeConnection`].
+    pub(crate) fn require_free_connection(&self) -> Result<(), Error> {
+        if self.server.free_connections > 0 { Ok(()) } else { Err(Error::NoFreeConnection) }
+    }
+
+    /// Makes all earlier commits durable, including asynchronous ones: commits with `synchronous_commit`, which waits for the
+    /// WAL up to this point.
+    ///
+    /// # Errors
+    /// The server does not answer on a new connection either, or has become a standby.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
-        // What a standby says of its own accord is not known to be that.
+        // The server's own error on a standby is translated and cannot be recognized.
         const FLUSH: &str = "BEGIN; SET LOCAL synchronous_commit TO on; \
                              DO 'BEGIN IF pg_catalog.pg_is_in_recovery() THEN RAISE read_only_sql_transaction; END IF; END'; \
                              SELECT pg_catalog.pg_logical_emit_message(true, 'tenantry'::text, ''::text); COMMIT";
         if self.conn.batch_execute(FLUSH).is_ok() {
             return Ok(());
         }
-        // It was idle for long, and may have been closed for that.
+        // The connection may have been closed because it was idle.
         self.reconnect()?;
         self.conn.batch_execute(FLUSH).map_err(Error::doing("make the commits durable"))
     }
 
-    /// Keeps the lock of the fleet for the rest of the command. It has a connection of its own.
-    pub(crate) fn hold(&mut self, lock: FleetLock) {
+    /// Keeps the lock of the fleet, which uses a connection, until the database is closed.
+    pub(crate) fn set_fleet_lock(&mut self, lock: FleetLock) {
         self.server.free_connections -= 1;
         self.fleet_lock = Some(lock);
     }
 
-    /// Takes the connection of a worker's session for the command's own.
+    /// Makes the connection of a worker's session the main connection.
     pub(crate) fn replace_connection(&mut self, session: &mut Session) {
         if session.is_current() {
             std::mem::swap(&mut self.conn, session);
@@ -199,10 +202,10 @@ impl Database {
         session.discard();
     }
 
-    /// Replaces the command's own connection.
+    /// Replaces the main connection with a new one.
     ///
     /// # Errors
-    /// When none can be made.
+    /// No connection can be opened.
     pub(crate) fn reconnect(&mut self) -> Result<(), Error> {
         self.conn = self.connector.connect()?;
         Ok(())
@@ -211,6 +214,6 @@ impl Database {
 
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Database").field("place", &self.connector.place()).field("server", &self.server).finish()
+        f.debug_struct("Database").field("address", &self.connector.address()).field("server", &self.server).finish()
     }
 }

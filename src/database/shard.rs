@@ -13,7 +13,7 @@ pub struct Shard {
 
 /// A text that is not a [`Shard`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("give the number of the shard and of how many, as in 2/8")]
+#[error("expected I/N with I from 1 to N, such as 2/8")]
 pub struct ParseShardError;
 
 impl Shard {
@@ -62,7 +62,7 @@ mod tests {
         assert!((90..160).contains(&first), "{first} of 1,000 are in one of 8");
     }
 
-    /// What is begun with one release, or on one machine, is finished with another.
+    /// A rollout over shards may use several releases.
     #[test]
     fn a_tenant_is_in_the_same_shard_with_every_release() {
         for (name, of_3, of_8) in [("acme", 1, 1), ("globex", 2, 8), ("initech", 2, 4)] {
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_is_a_number_of_how_many() {
+    fn a_shard_is_a_number_and_a_total() {
         assert!(
             ["0/8", "9/8", "1", "1/", "/2", "a/b", "1/0", "1/2147483648"]
                 .iter()

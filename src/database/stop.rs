@@ -7,54 +7,54 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 
-/// How often a pause checks for a request to stop, which may come from a signal handler, without a notification.
+/// The interval at which a pause checks for a request, which a signal handler may set without a notification.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A request to begin nothing new. Clones share it.
+/// A request to stop a run. Clones share the request.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
-    asked: Arc<AtomicU8>,
-    unable: Option<fn(&Error)>,
+    requested: Arc<AtomicU8>,
+    on_cancel_error: Option<fn(&Error)>,
 }
 
 impl Stop {
     const FINISH: u8 = 1;
     const CANCEL: u8 = 2;
 
-    /// Has a function told why what is under way cannot be cancelled, though that was asked for. It is tried again.
+    /// Sets the function that reports an error of a cancel request. The request is retried.
     #[must_use]
-    pub fn on_cancel_error(self, unable: fn(&Error)) -> Self {
-        Self { unable: Some(unable), ..self }
+    pub fn on_cancel_error(self, report: fn(&Error)) -> Self {
+        Self { on_cancel_error: Some(report), ..self }
     }
 
-    /// Asks to begin nothing new, and to finish what is under way.
+    /// Requests to finish the tenants in progress and to start no other tenant.
     pub fn request(&self) {
-        self.asked.fetch_max(Self::FINISH, Ordering::AcqRel);
+        self.requested.fetch_max(Self::FINISH, Ordering::AcqRel);
     }
 
-    /// Asks to begin nothing new, and to cancel on the server what is under way: it is rolled back.
+    /// Requests to cancel the tenants in progress, which are rolled back, and to start no other tenant.
     pub fn cancel(&self) {
-        self.asked.fetch_max(Self::CANCEL, Ordering::AcqRel);
+        self.requested.fetch_max(Self::CANCEL, Ordering::AcqRel);
     }
 
-    /// Whether nothing new is to begin.
+    /// Whether no other tenant is to be started.
     pub fn is_requested(&self) -> bool {
-        self.asked.load(Ordering::Acquire) >= Self::FINISH
+        self.requested.load(Ordering::Acquire) >= Self::FINISH
     }
 
-    /// Whether what is under way is to be cancelled.
+    /// Whether the tenants in progress are to be canceled.
     pub fn is_cancel(&self) -> bool {
-        self.asked.load(Ordering::Acquire) >= Self::CANCEL
+        self.requested.load(Ordering::Acquire) >= Self::CANCEL
     }
 
-    /// Tells that what is under way cannot be cancelled.
-    pub(crate) fn report_cancel_error(&self, why: &Error) {
-        if let Some(unable) = self.unable {
-            unable(why);
+    /// Reports an error of a cancel request.
+    pub(crate) fn report_cancel_error(&self, error: &Error) {
+        if let Some(report) = self.on_cancel_error {
+            report(error);
         }
     }
 
-    /// Waits, unless it is requested before. Returns whether the whole time has passed.
+    /// Waits until the time has passed or a stop is requested. Returns whether the whole time has passed.
     pub(crate) fn pause(&self, time: Duration) -> bool {
         let until = Instant::now() + time;
         while !self.is_requested() {

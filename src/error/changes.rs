@@ -1,4 +1,4 @@
-//! Migrations that have changed since they were first applied.
+//! Migrations that were changed, deleted or added out of order since they were applied.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,49 +8,49 @@ use chrono::{DateTime, Utc};
 use crate::migration::{Kind, Version};
 use crate::model::TenantName;
 
-/// A migration that is not as it was when it was first applied.
+/// A migration that was changed, deleted or added out of order since the migrations were applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MigrationChange {
-    /// Of which set it is.
+    /// The set of the migration.
     pub kind: Kind,
-    /// Its version.
+    /// The version.
     pub version: Version,
-    /// Its folder, now or then.
+    /// The folder: the current one, or else the recorded one.
     pub folder: String,
-    /// What is different.
+    /// The kind of change.
     pub what: ChangeKind,
-    /// A tenant whose ledger cannot be read, where that alone may have the version.
+    /// A tenant whose ledger cannot be read, if it is the only one that may record the version.
     pub in_doubt: Option<TenantName>,
 }
 
-/// In what a migration is not as it was.
+/// How a migration has changed since it was applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// It has other statements.
+    /// Its statements differ.
     Edited {
         /// When it was recorded.
         recorded_at: DateTime<Utc>,
-        /// The lines that differ, as in a unified diff.
+        /// The changed lines, as a unified diff.
         difference: String,
     },
-    /// It was applied and is none of the migrations any more.
+    /// It was applied and no longer exists.
     Removed {
         /// When it was recorded.
         recorded_at: DateTime<Utc>,
     },
-    /// It was not applied anywhere, and comes before one that was.
+    /// It was not applied anywhere, and a later one was.
     OutOfOrder {
-        /// The newest that was applied.
+        /// The newest applied version.
         applied: String,
     },
 }
 
-/// Migrations that are not as they were; not empty.
+/// Changed, deleted or out-of-order migrations; at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MigrationChanges(pub Vec<MigrationChange>);
 
 impl ChangeKind {
-    /// As it stands in `public.schema_acceptance`.
+    /// The name that `public.schema_acceptance` records.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Edited { .. } => "edited",
@@ -61,7 +61,7 @@ impl ChangeKind {
 }
 
 impl MigrationChange {
-    /// What is different, in a line.
+    /// A one-line description of the change.
     pub fn summary(&self) -> String {
         let since = |time: &DateTime<Utc>| {
             let time = time.format("%Y-%m-%d %H:%M UTC");
@@ -73,40 +73,40 @@ impl MigrationChange {
         let what = match &self.what {
             ChangeKind::Edited { recorded_at, .. } => format!("was edited since it was {}", since(recorded_at)),
             ChangeKind::Removed { recorded_at } => {
-                format!("was {}, and is none of the migrations any more", since(recorded_at))
+                format!("was {}, but no longer exists", since(recorded_at))
             }
-            ChangeKind::OutOfOrder { applied } => format!("is applied nowhere, and comes before {applied}, which is"),
+            ChangeKind::OutOfOrder { applied } => format!("is out of order: it precedes {applied}, which is applied"),
         };
         let doubt = self.in_doubt.as_ref().map_or_else(String::new, |tenant| {
-            format!("; whether it is applied in {tenant} cannot be told, for its ledger cannot be read")
+            format!("; it may be applied in tenant {tenant}, whose ledger cannot be read")
         });
-        format!("the {} migration {} {what}{doubt}", self.kind, self.folder)
+        format!("{} migration {} {what}{doubt}", self.kind, self.folder)
     }
 
-    /// The command that accepts it, to be completed.
+    /// The subcommand that accepts the change.
     pub(crate) fn accept(&self) -> String {
         format!("repair --accept {} --reason TEXT", self.version)
     }
 
-    /// What to do about it, but to accept it.
+    /// How to undo the change.
     pub fn hint(&self) -> &'static str {
         match self.what {
-            ChangeKind::Edited { .. } => "put it back as it was applied, and make the change in a migration of its own",
-            ChangeKind::Removed { .. } => "put it back, or use the release that has it",
-            ChangeKind::OutOfOrder { .. } => "give it a version that makes it the last",
+            ChangeKind::Edited { .. } => "restore it, and make the change in a new migration",
+            ChangeKind::Removed { .. } => "restore it, or use the release that contains it",
+            ChangeKind::OutOfOrder { .. } => "rename it to a version after the newest applied one",
         }
     }
 }
 
 impl MigrationChanges {
-    /// What to do about them: about the first of several, and the command that accepts all of them.
+    /// How to undo the first change, and the command that accepts all changes.
     pub(crate) fn hint(&self, command: &dyn Fn(&str) -> String) -> Option<String> {
         let first = self.0.first()?;
-        let accepts = if self.0.len() == 1 { "accepts it" } else { "accepts all" };
-        Some(format!("{}; or '{}' {accepts}", first.hint(), command(&self.accept())))
+        let accept = if self.0.len() == 1 { "accept it" } else { "accept all of them" };
+        Some(format!("{}; or {accept} with '{}'", first.hint(), command(&self.accept())))
     }
 
-    /// The command that accepts all of them, to be completed.
+    /// The subcommand that accepts all changes.
     fn accept(&self) -> String {
         let (tenant, public): (Vec<&MigrationChange>, Vec<&MigrationChange>) =
             self.0.iter().partition(|change| change.kind == Kind::Tenant);
@@ -141,7 +141,7 @@ impl fmt::Display for MigrationChanges {
         match self.0.as_slice() {
             [one] => one.fmt(f),
             many => {
-                write!(f, "{} migrations are not as they were applied:", many.len())?;
+                write!(f, "{} migrations were changed, deleted or added out of order:", many.len())?;
                 many.iter().try_for_each(|change| write!(f, "\n  {change}"))
             }
         }

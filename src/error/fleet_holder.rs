@@ -8,50 +8,50 @@ use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamptz};
 
 use crate::postgres::LockHolder;
 
-/// Who holds the lock of the fleet.
+/// The holder of the fleet lock: a run, or another session.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct FleetHolder {
-    /// The id of the run, once it is recorded.
+    /// The ID of the run; none before it is recorded.
     #[diesel(sql_type = Nullable<BigInt>)]
     pub run: Option<i64>,
     /// The command of the run.
     #[diesel(sql_type = Nullable<Text>)]
     pub command: Option<String>,
-    /// The process ID of the run on its machine.
+    /// The process ID of the run on its host.
     #[diesel(sql_type = Nullable<Integer>)]
     pub client_pid: Option<i32>,
-    /// The machine of the run.
+    /// The host of the run.
     #[diesel(sql_type = Nullable<Text>)]
     pub host: Option<String>,
-    /// The operating system user of the run, or else its role.
+    /// The operating system user of the run, or else its role in the database.
     #[diesel(sql_type = Nullable<Text>)]
     pub os_user: Option<String>,
-    /// When the run began.
+    /// When the run started.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub started_at: Option<DateTime<Utc>>,
-    /// The number of shards that the holder splits the fleet into, if another number of shards is why it is in the way.
+    /// The number of shards that the holder splits the fleet into, if it conflicts with the number of this run.
     #[diesel(sql_type = Nullable<Integer>)]
     pub shards: Option<i32>,
-    /// The session, as the server reports it.
+    /// The session that holds the lock.
     #[diesel(embed)]
     pub session: LockHolder,
 }
 
 impl FleetHolder {
-    /// Whether it is a run: one that is recorded for the role of its session, or a session of this tool.
+    /// Whether the holder is a run: it is recorded for the role of its session, or its session is named like a run.
     pub fn is_run(&self) -> bool {
         self.run.is_some() || self.session.is_run()
     }
 
-    /// What to do about it.
+    /// How to acquire the lock.
     pub(crate) fn hint(&self) -> String {
         if !self.is_run() {
             return self.session.hint();
         }
-        let alike = self.shards.map(|shards| format!("split it alike, with --shard I/{shards}, or "));
+        let same_shards = self.shards.map(|shards| format!("use the same number of shards (--shard I/{shards}), or "));
         format!(
-            "{}wait for it to end, with --lock-wait 10m for up to ten minutes; if its machine is gone, {} frees the lock",
-            alike.unwrap_or_default(),
+            "{}wait for the run with --lock-wait 10m; if its host is gone, release the lock with {}",
+            same_shards.unwrap_or_default(),
             self.session.release()
         )
     }
@@ -61,11 +61,11 @@ impl fmt::Display for FleetHolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.run, &self.command) {
             (Some(run), Some(command)) => write!(f, "run {run} ({command})")?,
-            _ if self.session.is_run() => f.write_str("a run that is being planned")?,
+            _ if self.session.is_run() => f.write_str("a run that has not started yet")?,
             _ => return self.session.fmt(f),
         }
         if let Some(shards) = self.shards {
-            write!(f, " of a fleet in {shards} shards")?;
+            write!(f, " with {shards} shards")?;
         }
         if let Some(user) = &self.os_user {
             write!(f, " by {user}")?;

@@ -1,4 +1,4 @@
-//! Errors that end a command. What goes wrong with one tenant of many is a [`TenantError`](crate::TenantError).
+//! Errors. An [`Error`] ends a command; a [`TenantError`] is the failure of one tenant and does not end a run over others.
 
 mod blocking_session;
 mod changes;
@@ -26,172 +26,168 @@ pub(crate) use tenant::Attempts;
 pub(crate) use tenant::mask_tenant_name;
 pub use tenant::{Contention, Effect, FailedStatement, FailedTenant, MigrationFailure, TenantError};
 
-/// Why a command could not do its work.
+/// An error that ends a command.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A connection could not be opened or used.
     #[error(transparent)]
     Postgres(#[from] postgres::Error),
-    /// The server, the database or the role has no connection left but the command's own.
-    #[error("the server has no more connection free for this role")]
+    /// The connection limit of the server, the database or the role leaves no connection for the workers.
+    #[error("no free connection for this role")]
     NoFreeConnection,
-    /// A standby can only be read.
-    #[error("the server is a standby, which can only be read")]
+    /// The command writes, and the server is a standby.
+    #[error("the server is a read-only standby")]
     Standby,
     /// `public.schema_tracker` does not exist.
-    #[error("the database {database:?} has no tracker (public.schema_tracker)")]
+    #[error("database {database:?} has no tracker (public.schema_tracker)")]
     TrackerMissing {
         /// The database.
         database: String,
     },
     /// Public migrations are pending.
-    #[error("the tracker of the database {database:?} is behind: public migrations that are pending: {pending}")]
+    #[error("database {database:?} has pending public migrations: {pending}")]
     TrackerBehind {
         /// The database.
         database: String,
-        /// How many.
+        /// The number of pending migrations.
         pending: usize,
     },
-    /// A ledger in `public` is not an ordinary table.
-    #[error("public.{table} is not an ordinary table: it is a view, or has triggers, rules or row-level security")]
+    /// A ledger in `public` is not a plain table.
+    #[error("public.{table} is not a plain table: it is a view, or has triggers, rules or row-level security")]
     LedgerUnusable {
         /// The table.
         table: String,
     },
-    /// A state in the tracker that this version does not know.
-    #[error("the tracker gives tenant {tenant:?} the state {state:?}, which this version does not know")]
+    /// The tracker has a state that this version does not know.
+    #[error("tenant {tenant:?} has an unknown state in public.schema_tracker: {state:?}")]
     UnknownState {
         /// The tenant.
         tenant: String,
-        /// What stands there.
+        /// The value found.
         state: String,
     },
     /// `public.__diesel_schema_migrations` cannot be used as a ledger.
-    #[error("public.__diesel_schema_migrations is not a valid ledger: {why}")]
+    #[error("public.__diesel_schema_migrations is not a valid migration ledger: {why}")]
     InvalidPublicLedger {
-        /// Why not.
+        /// The problem.
         why: String,
     },
-    /// A public migration failed; what it had done was rolled back.
+    /// A public migration failed.
     #[error("public {0}")]
     PublicMigration(Box<MigrationFailure>),
     /// The public migrations could not be run.
-    #[error("the public migrations cannot be run")]
+    #[error("cannot run the public migrations")]
     Public(#[source] Box<TenantError>),
-    /// Another run is changing what this one wants to change.
-    #[error("the lock of {what} cannot be acquired: {}", HeldBy(.holder.as_deref()))]
+    /// Another session holds an advisory lock that the command needs.
+    #[error("cannot acquire the lock of {what}: {}", HeldBy(.holder.as_deref()))]
     Busy {
-        /// What.
+        /// What the lock protects.
         what: String,
         /// The holder of its lock.
         holder: Option<Box<LockHolder>>,
     },
-    /// What is recorded of the migrations would change, while another session applies them as they are recorded.
-    #[error(
-        "the recorded migrations cannot be changed while they are applied: their lock is {}", HeldBy(.0.as_deref())
-    )]
+    /// The recorded migrations cannot be updated, because another session applies migrations.
+    #[error("cannot acquire the lock of the recorded migrations: {}", HeldBy(.0.as_deref()))]
     MigrationsInUse(Option<Box<LockHolder>>),
-    /// Another session holds the lock of the fleet.
+    /// Another session holds the fleet lock.
     #[error("{}", FleetLock(.0.as_deref()))]
     FleetLocked(Option<Box<FleetHolder>>),
-    /// Migrations are not as they were when they were first applied.
+    /// Migrations were changed, deleted or added out of order since they were applied.
     #[error("{0}")]
     MigrationsChanged(MigrationChanges),
-    /// The tenant migrations have no version in common with those that the database has recorded.
+    /// The tenant migrations have no version in common with those recorded in the database.
     #[error(
-        "the tenant migrations are not those of the database {database:?}: {given} has no version in common with {recorded}"
+        "the tenant migrations do not belong to database {database:?}: {given} has no version in common with {recorded}"
     )]
     ForeignMigrations {
         /// The database.
         database: String,
-        /// Where the migrations come from, how many they are, and the newest version.
+        /// The origin of the given migrations, their number and the newest version.
         given: String,
-        /// What the database has recorded and where, how many versions, and the newest.
+        /// The origin of the recorded migrations, their number and the newest version.
         recorded: String,
     },
-    /// No migration among those that were to be accepted has changed.
-    #[error(
-        "nothing to accept in {versions}: no migration was changed, removed or added out of order since it was applied"
-    )]
+    /// No migration in the range that was to be accepted has changed.
+    #[error("no changed, deleted or out-of-order migration in {versions}")]
     NothingToAccept {
         /// A version, or a range of versions.
         versions: VersionRange,
     },
-    /// The server can do no work, for this or any other tenant.
-    #[error("the server can do no more work: {message}")]
+    /// The server cannot execute statements for any tenant, for example because its disk is full.
+    #[error("the server is out of resources: {message}")]
     ServerFault {
-        /// What it said.
+        /// The message of the server.
         message: ServerMessage,
     },
-    /// No tenant migration has a version that was given.
-    #[error("no tenant migration has the version {version}")]
+    /// No tenant migration has the given version.
+    #[error("no tenant migration has version {version}")]
     UnknownVersion {
-        /// The version.
+        /// The given version.
         version: Version,
     },
-    /// Tenants were created while a cleanup was under way.
-    #[error("tenants were created meanwhile; the tracker stays for them")]
+    /// Tenants were created during a cleanup.
+    #[error("tenants were created during the cleanup; public.schema_tracker was kept")]
     TenantsCreatedDuringCleanup,
-    /// There is no schema `public`, or this role may not use it.
-    #[error("the database {database:?} has no schema public, or this role may not use it")]
+    /// The schema `public` does not exist, or this role has no `USAGE` privilege on it.
+    #[error("database {database:?} has no schema public, or this role has no USAGE privilege on it")]
     NoPublicSchema {
         /// The database.
         database: String,
     },
-    /// Row-level security hides rows of the tracker from this role.
-    #[error("row-level security may hide tenants in public.schema_tracker from this role")]
+    /// Row-level security on the tracker applies to this role.
+    #[error("row-level security may hide rows of public.schema_tracker from this role")]
     TrackerHidden,
-    /// A migration without `down.sql` is to be reverted.
-    #[error("the {kind} migration {folder} cannot be reverted: it has no down.sql")]
+    /// A migration to be reverted has no `down.sql`.
+    #[error("{kind} migration {folder} cannot be reverted: it has no down.sql")]
     NoDown {
-        /// Of which set.
+        /// The set of the migration.
         kind: Kind,
         /// The migration's folder.
         folder: String,
     },
-    /// A schema that is to be behind the tenants on the path does not exist.
-    #[error("the extension schema {name} does not exist in the database {database:?}")]
+    /// An extension schema does not exist.
+    #[error("extension schema {name} does not exist in database {database:?}")]
     NoExtensionSchema {
         /// Its name.
         name: SchemaName,
         /// The database.
         database: String,
     },
-    /// A tenant cannot be held against anything.
-    #[error("the structure of {name} cannot be compared: {why}")]
+    /// The structure of a tenant cannot be compared.
+    #[error("cannot compare the structure of tenant {name}: {why}")]
     CannotCompare {
         /// The tenant.
         name: TenantName,
-        /// Why not.
+        /// The reason.
         why: String,
     },
-    /// The reference could not be made.
-    #[error("the reference cannot be made: {0}")]
+    /// The reference schema cannot be built.
+    #[error("cannot build the reference schema: {0}")]
     NoReference(ReferenceError),
-    /// A tenant that a command is about is not there, or cannot be read.
+    /// The tenant of a command for a single tenant does not exist or cannot be read.
     #[error("tenant {name}: {error}")]
     Tenant {
         /// Its name.
         name: TenantName,
-        /// What is wrong with it.
+        /// The error of the tenant.
         error: Box<TenantError>,
     },
     /// A file cannot be used as the reference.
-    #[error("the reference {} cannot be used: {message}", .path.display())]
+    #[error("cannot use the reference {}: {message}", .path.display())]
     ReferenceFile {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The problem.
         message: String,
     },
-    /// Migrations cannot be used.
+    /// Migrations cannot be loaded.
     #[error(transparent)]
     Migrations(#[from] LoadError),
 }
 
 impl Error {
-    /// For `map_err`: the purpose of a query.
+    /// Returns a function for `map_err` that adds the purpose of a query, as in "read the tracker".
     pub(crate) fn doing(doing: &'static str) -> impl Fn(DieselError) -> Self {
         let convert = postgres::Error::doing(doing);
         move |error| Self::Postgres(convert(error))
@@ -201,29 +197,30 @@ impl Error {
         Self::CannotCompare { name: name.clone(), why: why.to_owned() }
     }
 
-    /// Whether a retry can succeed once the server is back, or another one has replaced it.
+    /// Whether a retry can succeed after the server has restarted or failed over.
     pub(crate) fn is_outage(&self) -> bool {
         matches!(self, Self::Postgres(error) if error.is_outage())
     }
 
-    /// What to do about it, where that is known. `command` completes a command of the command line: `migrate-public`
-    /// becomes `tenantry migrate-public`.
+    /// How to fix the error, if that is known. `command` turns a subcommand such as `migrate-public` into a full command
+    /// line such as `tenantry migrate-public`.
     pub fn hint(&self, command: &dyn Fn(&str) -> String) -> Option<String> {
         match self {
             Self::Postgres(error) => error.hint().map(str::to_owned),
-            Self::NoFreeConnection => Some("close others, or raise max_connections or the role's limit".to_owned()),
-            Self::Standby => Some("give --database-url of the primary server".to_owned()),
+            Self::NoFreeConnection => {
+                Some("close other connections, or raise max_connections or the connection limit of the role".to_owned())
+            }
+            Self::Standby => Some("set --database-url to the primary server".to_owned()),
             Self::TrackerMissing { .. } | Self::TrackerBehind { .. } => {
                 Some(format!("run '{}'", command("migrate-public")))
             }
             Self::LedgerUnusable { table } => {
-                Some(format!("check who created them, and remove them from public.{table}"))
+                Some(format!("make public.{table} a plain table; find out who changed it"))
             }
-            Self::UnknownState { .. } => Some("use the version of the tool that last wrote to the tracker".to_owned()),
-            Self::InvalidPublicLedger { .. } => Some(
-                "find out who changed the table, then make it a plain table with the columns version and run_on"
-                    .to_owned(),
-            ),
+            Self::UnknownState { .. } => Some("use the release of tenantry that wrote this state".to_owned()),
+            Self::InvalidPublicLedger { .. } => {
+                Some("make it a plain table with the columns version and run_on; find out who changed it".to_owned())
+            }
             Self::PublicMigration(failure) => failure.hint(),
             Self::Public(error) => error.hint("public", command),
             Self::Busy { holder, .. } => Some(lock_holder::hint(holder.as_deref())),
@@ -238,47 +235,51 @@ impl Error {
             }
             Self::MigrationsChanged(changes) => changes.hint(command),
             Self::ForeignMigrations { .. } => {
-                Some("give the migrations of this database with --tenant-migrations".to_owned())
+                Some("set --tenant-migrations to the migrations of this database".to_owned())
             }
             Self::NothingToAccept { .. } => None,
-            Self::ServerFault { .. } => Some("mend the server, and try again".to_owned()),
-            Self::UnknownVersion { .. } => Some("give the digits before the _ of a migration's folder".to_owned()),
-            Self::TenantsCreatedDuringCleanup => Some("run the cleanup again to drop them, too".to_owned()),
-            Self::NoPublicSchema { .. } => Some("CREATE SCHEMA public, or GRANT USAGE ON SCHEMA public".to_owned()),
-            Self::TrackerHidden => Some("connect as the owner of the tracker".to_owned()),
-            Self::NoDown { .. } => Some("give the migration a down.sql".to_owned()),
+            Self::ServerFault { .. } => Some("fix the server, then run the command again".to_owned()),
+            Self::UnknownVersion { .. } => {
+                Some("a version is the part of a migration's folder name before the first _".to_owned())
+            }
+            Self::TenantsCreatedDuringCleanup => Some(format!("run '{}' again to drop them", command("cleanup"))),
+            Self::NoPublicSchema { .. } => {
+                Some("run CREATE SCHEMA public, or GRANT USAGE ON SCHEMA public to this role".to_owned())
+            }
+            Self::TrackerHidden => Some("connect as the owner of public.schema_tracker".to_owned()),
+            Self::NoDown { .. } => Some("add a down.sql to the migration".to_owned()),
             Self::NoExtensionSchema { .. } => Some("correct --extension-schema, or create the schema".to_owned()),
             Self::CannotCompare { name, .. } => Some(format!(
-                "see '{}'; --reference takes another reference",
+                "run '{}' for details, or set another reference with --reference",
                 command(&format!("health-check --match '^{name}$'"))
             )),
             Self::NoReference(ReferenceError::NotAllowed(_)) => {
-                Some("connect as a role that may create schemas on the primary server".to_owned())
+                Some("connect to the primary server as a role with the CREATE privilege on the database".to_owned())
             }
             Self::NoReference(ReferenceError::ChangesOutside { folder, .. }) => {
                 Some(format!("correct {folder}/up.sql, or set changes_outside = \"REASON\" in its metadata.toml"))
             }
             Self::NoReference(ReferenceError::CommitsOutside { .. }) => {
-                Some("compare with a tenant or a saved reference (--reference)".to_owned())
+                Some("compare with a tenant or a saved reference, with --reference".to_owned())
             }
             Self::NoReference(ReferenceError::Failed { folder, .. }) => Some(format!("correct {folder}/up.sql")),
             Self::Tenant { name, error } => error.hint(name.as_str(), command),
-            // Not at this path: whatever file is there may be another's.
-            Self::ReferenceFile { .. } => Some(format!("'{}' makes one", command("reference --output FILE"))),
-            Self::Migrations(_) => Some("correct the migrations; nothing was run".to_owned()),
+            // FILE instead of the path: the existing file may serve another purpose.
+            Self::ReferenceFile { .. } => Some(format!("create one with '{}'", command("reference --output FILE"))),
+            Self::Migrations(_) => Some("correct the migrations; nothing was executed".to_owned()),
         }
     }
 }
 
-/// Why the lock of the fleet was refused.
+/// The message of [`Error::FleetLocked`].
 struct FleetLock<'a>(Option<&'a FleetHolder>);
 
 impl fmt::Display for FleetLock<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(holder) if holder.is_run() => write!(f, "another run works on the fleet: {holder}"),
-            Some(holder) => write!(f, "the lock of the fleet is held by {holder}"),
-            None => write!(f, "the lock of the fleet cannot be acquired: {}", HeldBy(None)),
+            Some(holder) if holder.is_run() => write!(f, "another run is in progress: {holder}"),
+            Some(holder) => write!(f, "the fleet lock is held by {holder}"),
+            None => write!(f, "cannot acquire the fleet lock: {}", HeldBy(None)),
         }
     }
 }

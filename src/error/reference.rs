@@ -1,32 +1,32 @@
-//! Why there is no reference.
+//! Errors of building the reference schema.
 
 use crate::postgres::ServerMessage;
 
-/// Why there is no reference.
+/// Why the reference schema cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
-    /// The replay cannot run here and now, such as on a standby. Nothing is wrong with the migrations.
+    /// The migrations cannot be replayed on this server or by this role, for example on a standby.
     #[error("{0}")]
     NotAllowed(&'static str),
     /// A migration failed in an empty schema.
-    #[error("migration {folder} fails in an empty schema: {server}")]
+    #[error("migration {folder} failed in an empty schema: {server}")]
     Failed {
         /// Its folder.
         folder: String,
-        /// What the server said.
+        /// The message of the server.
         server: ServerMessage,
     },
-    /// A migration changes objects outside the tenant's schema, and does not declare it.
-    #[error("migration {folder} changes objects outside the tenant: {}", objects.join(", "))]
+    /// A migration changes objects outside the tenant's schema without declaring it.
+    #[error("migration {folder} changes objects outside the tenant's schema: {}", objects.join(", "))]
     ChangesOutside {
         /// Its folder.
         folder: String,
         /// The objects, as PostgreSQL describes them.
         objects: Vec<String>,
     },
-    /// The migrations need commits, and one of them declares that it changes objects outside the tenant's schema: the
-    /// replay would change them, too.
-    #[error("the migrations must be committed one by one, and {folder} changes objects outside the tenant")]
+    /// The replay must commit, and a migration declares that it changes objects outside the tenant's schema. The replay
+    /// would change those objects.
+    #[error("the migrations must be committed one by one, and {folder} changes objects outside the tenant's schema")]
     CommitsOutside {
         /// The folder of the migration that changes objects outside.
         folder: String,

@@ -17,211 +17,209 @@ pub use migration::{Effect, FailedStatement, MigrationFailure};
 #[non_exhaustive]
 pub enum TenantError {
     /// The tracker has a name that is not valid for a tenant.
-    #[error("the tracker has an invalid tenant name: {0}")]
+    #[error("invalid tenant name in public.schema_tracker: {0}")]
     InvalidName(NameError),
-    /// The tracker does not have it.
+    /// The tracker has no such tenant.
     #[error("not tracked in public.schema_tracker")]
     NotTracked {
-        /// Whether there is a schema of its name.
+        /// Whether a schema with its name exists.
         schema_exists: bool,
     },
-    /// There is neither a tenant nor a schema of the name.
+    /// Neither a tenant nor a schema has the name.
     #[error("no tenant or schema has this name")]
     NotFound,
-    /// The tenant exists already.
+    /// The tenant already exists.
     #[error("tenant already exists (state: {state})")]
     AlreadyTracked {
         /// Its state.
         state: State,
     },
-    /// The tracker has a tenant whose name is the same but for case.
+    /// The name differs from that of an existing tenant only in case.
     #[error("name differs only in case from tenant {tracked:?}")]
     CaseClash {
-        /// The tenant that the tracker has, or the name that came earlier.
+        /// The name in the tracker, or the earlier of two given names.
         tracked: String,
     },
-    /// A schema of its name exists, and the tracker does not have it.
+    /// A schema with its name exists and is not tracked.
     #[error("an untracked schema with this name exists")]
     SchemaExists,
-    /// There is no schema of its name.
+    /// The schema does not exist.
     #[error("schema does not exist")]
     SchemaMissing {
-        /// Its state, where it is tracked.
+        /// The state of the tenant, if it is tracked.
         state: Option<State>,
     },
-    /// The tracker does not have it, and only what is tracked may go.
+    /// The schema is not tracked, and dropping untracked schemas was not requested.
     #[error("not tracked; only tracked schemas are dropped")]
     Untracked,
-    /// It is a schema of the database's own.
+    /// The schema is a system schema.
     #[error("a system schema cannot be a tenant")]
     SystemSchema,
-    /// A schema of its name holds an extension.
+    /// The schema contains extensions.
     #[error("schema contains extensions")]
     ContainsExtensions {
-        /// Whether it is to be a new tenant, which may have another name.
+        /// Whether the tenant is new, so that another name can be chosen.
         new: bool,
     },
-    /// Its schema cannot be read by this role.
+    /// This role cannot read the migration ledger.
     #[error("cannot read the migration ledger: permission denied, or locked by another session")]
     LedgerUnreadable,
-    /// Its ledger does not have the definition or the contents of a ledger.
-    #[error("its ledger is not valid: {why}")]
+    /// The definition or the contents of the migration ledger are invalid.
+    #[error("invalid migration ledger: {why}")]
     InvalidLedger {
-        /// Why not.
+        /// The problem.
         why: String,
     },
-    /// Its row in the tracker has a value that this version does not know, or none where one must be.
-    #[error("its row in the tracker is not valid: {why}")]
+    /// The row in the tracker has an unknown or missing value.
+    #[error("invalid row in public.schema_tracker: {why}")]
     InvalidRow {
-        /// Why not.
+        /// The problem.
         why: String,
     },
-    /// Its name is that of the role that the tool connects as.
-    #[error("its name is that of the connected role")]
+    /// The tenant has the name of the connected role. The schema would be on the default search path of the role.
+    #[error("the connected role has the same name")]
     NameOfOwnRole,
-    /// Its schema has objects and no ledger.
+    /// The schema has objects but no migration ledger.
     #[error("schema has objects but no migration ledger")]
     LedgerMissing,
-    /// It has a ledger that records migrations, so that a baseline would contradict it.
+    /// A baseline was given, and the migration ledger already records migrations.
     #[error("migration ledger already records {applied} migrations")]
     LedgerExists {
-        /// How many.
+        /// The number of recorded migrations.
         applied: usize,
     },
-    /// It is being dropped.
+    /// The tenant is being dropped.
     #[error("a drop is in progress")]
     Dropping,
-    /// Another session has held its lock for longer than this run waits.
+    /// Another session holds the tenant's lock.
     #[error("cannot acquire the tenant's lock: {}", HeldBy(.holder.as_deref()))]
     Busy {
         /// The holder.
         holder: Option<Box<LockHolder>>,
     },
-    /// Another session has held the lock of the recorded migrations for longer than this run waits.
+    /// Another session holds the lock of the recorded migrations.
     #[error("cannot acquire the lock of the recorded migrations: {}", HeldBy(.holder.as_deref()))]
     RecordLocked {
         /// The holder.
         holder: Option<Box<LockHolder>>,
     },
-    /// It is not what was shown before the confirmation: another schema of its name, or others depend on it now.
+    /// The schema or its dependents have changed since the plan was confirmed.
     #[error("changed after the plan was shown; nothing was dropped")]
     ChangedSincePlan,
-    /// It is not what it was when its drop began: another schema of its name, or another state.
+    /// The schema or its state in the tracker has changed since the drop started.
     #[error("changed by another session during the drop")]
     ChangedDuringDrop,
-    /// It is dropped in several transactions, and one of them failed.
+    /// One of several transactions that drop the schema failed.
     #[error("drop is incomplete; some objects may be dropped already: {error}")]
     DropIncomplete {
-        /// Whether the tracker has it, with the state `dropping`.
+        /// Whether the schema is tracked, with the state `dropping`.
         tracked: bool,
-        /// What went wrong.
+        /// The error of the failed transaction.
         error: Box<TenantError>,
     },
-    /// The server's lock table has no room for the locks of what cannot be dropped in smaller parts.
+    /// The lock table of the server is too small for an object that cannot be dropped in smaller steps.
     #[error("lock table full while dropping {what} (about {locks} locks): {}", .server.message)]
     LockTableFull {
-        /// What was to be dropped, as PostgreSQL describes it.
+        /// The object to be dropped, as PostgreSQL describes it.
         what: String,
-        /// How many locks that takes.
+        /// The number of locks that the drop takes.
         locks: i64,
-        /// What the server said.
+        /// The message of the server.
         server: Box<ServerMessage>,
     },
-    /// Other sessions were in its way more often than it is tried again, and it was rolled back each time.
+    /// Other sessions blocked every attempt. Each attempt was rolled back.
     #[error("{}: {}", Attempts(*contention, *attempts), BlockedBy(server, holders))]
     Deferred {
-        /// What stopped it at last.
+        /// How the last attempt was blocked.
         contention: Contention,
-        /// How many tries other sessions stopped. There may have been more, which ended otherwise.
+        /// The number of blocked attempts.
         attempts: u32,
-        /// What the server said.
+        /// The message of the server.
         server: ServerMessage,
-        /// Who held the lock that it waited for at last, as far as it was seen.
+        /// The sessions that held the lock at the last attempt, as far as they were observed.
         holders: Vec<BlockingSession>,
     },
-    /// Another session cancelled it, and it was rolled back.
+    /// Another session canceled a statement, and the transaction was rolled back.
     #[error("canceled by another session and rolled back: {0}")]
     Canceled(ServerMessage),
-    /// Another run recorded a migration otherwise.
+    /// Another run recorded a different migration with the same version.
     #[error("another run applies a different migration with the same version")]
     MigrationConflict,
-    /// A migration that is to be reverted has no `down.sql`.
+    /// A migration to be reverted has no `down.sql`.
     #[error("migration {folder} cannot be reverted: it has no down.sql")]
     NoDown {
         /// The migration's folder.
         folder: String,
     },
-    /// Migrations of it were to be reverted, and others were applied meanwhile.
-    #[error("another run applied {version} in the meantime; nothing was reverted")]
+    /// Another run applied a newer migration before the revert.
+    #[error("another run applied migration {version}; nothing was reverted")]
     NewerMigrationApplied {
-        /// The newest that was.
+        /// The newest applied version.
         version: String,
     },
-    /// A migration that is not transactional is under way.
-    #[error("migration {version} is unfinished")]
+    /// A non-transactional migration was interrupted.
+    #[error("non-transactional migration {version} is incomplete")]
     Unfinished {
         /// The migration's version.
         version: String,
     },
-    /// Its ledger records migrations that nothing is known of.
+    /// The migration ledger records versions that are not in the set of migrations.
     #[error("migration ledger records unknown versions: {}", .versions.join(", "))]
     UnknownMigrations {
         /// Their versions.
         versions: Vec<String>,
     },
-    /// It is migrated, and its structure is not that of the reference.
+    /// The tenant was migrated, and its structure differs from the reference.
     #[error("migrated, but has {} from the reference: {}", Differences(.differences.len()), first_of(differences))]
     Drifted {
-        /// What differs.
+        /// The differences.
         differences: Vec<String>,
     },
-    /// It is migrated, and its structure could not be held against the reference.
+    /// The tenant was migrated, and its structure could not be compared with the reference.
     #[error("migrated, but cannot be compared with the reference: {why}")]
     NotCompared {
-        /// Why not.
+        /// The reason.
         why: String,
     },
-    /// It was changed by others again and again while this run looked at it.
-    #[error("kept changing during the run")]
+    /// Other sessions changed the tenant at every attempt.
+    #[error("changed by other sessions at every attempt")]
     ConcurrentlyChanged,
     /// A migration failed.
     #[error(transparent)]
     Migration(Box<MigrationFailure>),
-    /// One of several migrations in a transaction failed: at the commit, or not again as the statement was looked for.
-    #[error("one of the migrations {} failed, at an unknown statement or at the commit: {server}", .folders.join(", "))]
+    /// One of several migrations in a transaction failed: at the commit, or at a statement that did not fail again.
+    #[error("one of the migrations {} failed, at COMMIT or at an unknown statement: {server}", .folders.join(", "))]
     MigrationBatch {
-        /// Their folders.
+        /// The folders of the migrations.
         folders: Vec<String>,
-        /// What the server said.
+        /// The message of the server.
         server: ServerMessage,
     },
-    /// A migration that is not transactional needs a session of its own, and the server is behind a transaction pooler.
-    #[error("migration {folder} is not transactional and cannot run through a transaction pooler")]
+    /// A non-transactional migration needs a dedicated session, and the connection goes through a transaction pooler.
+    #[error("non-transactional migration {folder} cannot run through a transaction pooler")]
     Pooler {
         /// The migration's folder.
         folder: String,
     },
-    /// A migration that is not transactional was begun, and is another one now.
+    /// A non-transactional migration was changed after it was interrupted.
     #[error("migration {folder} was changed after its first {statements} statements were executed")]
     EditedMigration {
         /// The migration's folder.
         folder: String,
-        /// How many statements.
+        /// The number of executed statements.
         statements: usize,
     },
-    /// Objects outside its schema depend on it, and would be dropped with it.
+    /// Objects outside the schema depend on it and would be dropped with it.
     #[error("objects outside the schema depend on it: {}", .objects.join(", "))]
     Dependents {
-        /// What they are, as PostgreSQL describes them.
+        /// The objects, as PostgreSQL describes them.
         objects: Vec<String>,
     },
-    /// The server refused a statement of tenantry's own; nothing was changed.
+    /// The server rejected a statement of tenantry itself. Nothing was changed.
     #[error("{0}")]
     Server(ServerMessage),
-    /// The connection was lost each time that it was tried.
-    #[error(
-        "lost connection to the server on every attempt: {0}; the tenant is unchanged, or its transaction was committed"
-    )]
+    /// The connection was lost at every attempt.
+    #[error("lost connection to the server on every attempt: {0}; the last transaction may have been committed")]
     ConnectionLost(ServerMessage),
 }
 
@@ -247,7 +245,7 @@ impl fmt::Display for Contention {
 }
 
 impl TenantError {
-    /// Whether the same command may well succeed when it is run again.
+    /// Whether the same command may succeed when it is run again.
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
@@ -266,12 +264,12 @@ impl TenantError {
         )
     }
 
-    /// Whether it was deferred because other sessions blocked it.
+    /// Whether the tenant was deferred because other sessions blocked it.
     pub fn is_deferred(&self) -> bool {
         matches!(self.cause(), Self::Deferred { .. })
     }
 
-    /// What went wrong, whatever is left behind.
+    /// The cause of the failure: the inner error of an incomplete drop, else the error itself.
     pub(crate) fn cause(&self) -> &Self {
         match self {
             Self::DropIncomplete { error, .. } => error.cause(),
@@ -280,12 +278,12 @@ impl TenantError {
     }
 }
 
-/// A tenant and what went wrong with it.
+/// A failed tenant and its error.
 #[derive(Debug)]
 pub struct FailedTenant {
-    /// The name that the tracker has, or that was asked for.
+    /// The name in the tracker or in the command.
     pub tenant: String,
-    /// What went wrong.
+    /// The error.
     pub error: TenantError,
 }
 
@@ -295,7 +293,7 @@ impl FailedTenant {
     }
 }
 
-/// A text with `NAME` where a tenant's name stands as a word, so that what is the same with many tenants is seen to be.
+/// Replaces the tenant's name with `NAME` where it is a whole word, so that equal errors of several tenants can be grouped.
 pub(crate) fn mask_tenant_name(text: &str, tenant: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut out = String::new();
@@ -323,13 +321,13 @@ impl fmt::Display for Attempts {
     }
 }
 
-/// The server's message, and the sessions that held the lock.
+/// The message of the server and the blocking sessions.
 struct BlockedBy<'a>(&'a ServerMessage, &'a [BlockingSession]);
 
 impl fmt::Display for BlockedBy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
-        self.1.iter().try_for_each(|holder| write!(f, "; lock held: {holder}"))
+        self.1.iter().try_for_each(|holder| write!(f, "; blocked by {holder}"))
     }
 }
 
@@ -342,7 +340,7 @@ impl fmt::Display for Differences {
     }
 }
 
-/// The first few.
+/// The first differences of the list.
 fn first_of(differences: &[String]) -> String {
     const FEW: usize = 3;
     let more = if differences.len() > FEW { ", …" } else { "" };

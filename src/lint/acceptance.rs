@@ -116,12 +116,12 @@ mod tests {
     fn what_is_wrong_is_told() {
         for (comment, wrong) in [
             ("tenantry: accept drop-tabel: x", "\"drop-tabel\" is no rule"),
-            ("tenantry: accept", "it does not say accept RULE: reason"),
-            ("tenantry: accepts drop-table: x", "it does not say accept RULE: reason"),
+            ("tenantry: accept", "expected accept RULE: reason"),
+            ("tenantry: accepts drop-table: x", "expected accept RULE: reason"),
             ("tenantry: accept drop-table", "it gives no reason"),
             ("tenantry: accept drop-table: ", "it gives no reason"),
             ("tenantry: accept unused-acceptance: x", "unused-acceptance cannot be accepted"),
-            ("tenantry: ignore drop-table: x", "it does not say accept RULE: reason"),
+            ("tenantry: ignore drop-table: x", "expected accept RULE: reason"),
         ] {
             let told = read(&format!("-- {comment}\nDROP TABLE a"));
             assert_eq!(told, [(1, Some(0), wrong.to_owned())], "{comment}");

@@ -1,6 +1,6 @@
-//! What a set of migrations must be before any of it runs.
+//! Checks of a set of migrations before it runs.
 //!
-//! Each rule stands for a way in which a migration passes by Diesel and then fails, or does harm, in the middle of a fleet.
+//! Each rule prevents a failure or damage in the middle of a rollout that Diesel does not prevent.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,122 +11,164 @@ use super::load::Folder;
 use super::{FolderName, Migration, Mode, Script, Version, acceptance};
 use crate::sql::statement::{Statement, comments, split};
 
-/// Every rule that a set of migrations breaks.
+/// The rules that a set of migrations violates.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{origin} cannot be used:{}", Listed(problems))]
+#[error("invalid migrations in {origin}:{}", Listed(problems))]
 pub struct InvalidMigrations {
-    /// Where they came from, for messages.
+    /// The origin of the migrations, for messages.
     pub origin: String,
-    /// What is wrong; not empty.
+    /// The violations; at least one.
     pub problems: Vec<Problem>,
 }
 
-/// A broken rule.
+/// A violation of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The folder, file and line: `20260105090000_create_users/up.sql:3`.
-    pub place: String,
-    /// What is wrong and what to do about it.
+    /// The folder, file and line, as in `20260105090000_create_users/up.sql:3`.
+    pub location: String,
+    /// The violation and how to fix it.
     pub message: String,
 }
 
-/// Reads a folder. What is wrong with it is added to `problems`, and then there may be no migration.
+/// Reads a migration from a folder. Adds violations to `problems`; returns `None` if they make the migration unusable.
 pub(super) fn migration(folder: &Folder, problems: &mut Vec<Problem>) -> Option<Migration> {
-    let mut report = |file: &str, message: String| {
-        let place = if file.is_empty() { folder.name.clone() } else { format!("{}/{file}", folder.name) };
-        problems.push(Problem { place, message });
-    };
-    let version = match folder.name.split('_').next().unwrap_or_default().parse::<Version>() {
-        Ok(version) => Some(version),
-        Err(_) => {
-            report("", "the folder's name does not begin with a version: digits, then _ and a name".to_owned());
-            None
-        }
-    };
-    let file = |name: &str| folder.files.iter().find(|(file, _)| file == name).map(|(_, contents)| contents.as_slice());
-    let (mode, declared) = match file("metadata.toml").map(metadata) {
-        None => (Some(Mode::Transactional), None),
-        Some(Ok((mode, outside))) => (Some(mode), outside),
-        Some(Err(message)) => {
-            report("metadata.toml", message);
-            (None, None)
-        }
-    };
-    let up = match file("up.sql") {
-        None => {
-            report("", "there is no up.sql".to_owned());
-            None
-        }
-        Some(contents) => script(contents, mode, |line, message| report(&place("up.sql", line), message)),
-    };
-    let down = match file("down.sql") {
-        None => None,
-        Some(contents) => script(contents, mode, |line, message| report(&place("down.sql", line), message)),
-    };
-    let up = up.and_then(|up| match up.statements().is_empty() {
-        true => {
-            report("up.sql", "there is no statement in it".to_owned());
-            None
-        }
-        false => Some(up),
-    });
-    let accepted = up.as_ref().and_then(|up| accepted_outside(up.text()));
+    let mut check = FolderCheck { folder, problems };
+    let version = check.version();
+    let metadata = check.metadata();
+    let mode = metadata.as_ref().map(|metadata| metadata.mode);
+    let up = check.up(mode);
+    let down = check.script("down.sql", mode);
+    let accepted_outside = up.as_ref().and_then(|up| accepted_outside(up.text()));
     Some(Migration {
         name: FolderName { folder: folder.name.clone(), version: version? },
         up: up?,
-        // A file that says nothing undoes nothing: as if it were missing.
+        // A file without statements reverts nothing and counts as missing.
         down: down.filter(|down| !down.statements().is_empty()),
         mode: mode?,
-        changes_outside: declared,
-        accepted_outside: accepted,
+        changes_outside: metadata?.changes_outside,
+        accepted_outside,
     })
 }
 
-/// Checks migrations that are sorted by version against each other.
+/// Checks the parts of a folder and reports violations.
+struct FolderCheck<'a> {
+    folder: &'a Folder,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl FolderCheck<'_> {
+    fn report(&mut self, location: &str, message: impl Into<String>) {
+        let folder = &self.folder.name;
+        let location = if location.is_empty() { folder.clone() } else { format!("{folder}/{location}") };
+        self.problems.push(Problem { location, message: message.into() });
+    }
+
+    fn file(&self, name: &str) -> Option<&[u8]> {
+        self.folder.files.iter().find(|(file, _)| file == name).map(|(_, contents)| contents.as_slice())
+    }
+
+    fn version(&mut self) -> Option<Version> {
+        let version = self.folder.name.split('_').next().unwrap_or_default().parse().ok();
+        if version.is_none() {
+            self.report("", "the folder name must start with a version: digits, then _ and a name");
+        }
+        version
+    }
+
+    fn metadata(&mut self) -> Option<Metadata> {
+        match self.file("metadata.toml").map_or_else(|| Ok(Metadata::default()), Metadata::parse) {
+            Ok(metadata) => Some(metadata),
+            Err(message) => {
+                self.report("metadata.toml", message);
+                None
+            }
+        }
+    }
+
+    fn up(&mut self, mode: Option<Mode>) -> Option<Script> {
+        if self.file("up.sql").is_none() {
+            self.report("", "up.sql is missing");
+        }
+        let up = self.script("up.sql", mode)?;
+        if up.statements().is_empty() {
+            self.report("up.sql", "the file contains no statement");
+            return None;
+        }
+        Some(up)
+    }
+
+    /// The script in a file; `None` if the file is missing or cannot be split into statements.
+    fn script(&mut self, file: &str, mode: Option<Mode>) -> Option<Script> {
+        let contents = self.file(file)?;
+        let mut violations = Vec::new();
+        let script = script(contents, mode, |line, message| violations.push((line, message)));
+        for (line, message) in violations {
+            let location = line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"));
+            self.report(&location, message);
+        }
+        script
+    }
+}
+
+/// Checks the versions of migrations, which must be sorted by version.
 pub(super) fn order(migrations: &[Arc<Migration>], problems: &mut Vec<Problem>) {
     for pair in migrations.windows(2) {
         let (a, b) = (&pair[0], &pair[1]);
         let message = if a.version() == b.version() {
-            format!("the version {} is also that of {}; Diesel would run one of them", b.version(), a.folder())
+            format!("duplicate version {}: {} has the same version", b.version(), a.folder())
         } else if by_number(a.version()) > by_number(b.version()) {
-            format!("it would run after {}, for versions are ordered as text; pad them to one length", a.folder())
+            format!("runs after {}, because versions are sorted as text; give all versions the same length", a.folder())
         } else {
             continue;
         };
-        problems.push(Problem { place: b.folder().to_owned(), message });
+        problems.push(Problem { location: b.folder().to_owned(), message });
     }
 }
 
-/// Diesel reads `metadata.toml` leniently: an empty file or a misspelt key means "not in a transaction", and broken TOML
-/// means the opposite. Here it says one thing, or it is refused. Diesel ignores the second key.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The settings of a migration in `metadata.toml`.
 struct Metadata {
-    run_in_transaction: bool,
-    /// Why the migration may change objects outside the tenant's schema.
+    mode: Mode,
     changes_outside: Option<String>,
 }
 
-fn metadata(contents: &[u8]) -> Result<(Mode, Option<String>), String> {
-    let text = std::str::from_utf8(contents).map_err(|_| NOT_UTF8.to_owned())?;
-    let metadata: Metadata = toml::from_str(text).map_err(|error| {
-        format!(
-            "it must set run_in_transaction = true or run_in_transaction = false, and may set \
-             changes_outside = \"REASON\": {}",
-            error.message().trim_end()
-        )
-    })?;
-    let mode = if metadata.run_in_transaction { Mode::Transactional } else { Mode::NonTransactional };
-    match metadata.changes_outside {
-        Some(reason) if reason.trim().is_empty() => Err("changes_outside gives no reason".to_owned()),
-        outside => Ok((mode, outside)),
+/// The file `metadata.toml`. Anything else is rejected: Diesel takes an empty file or a misspelled key for
+/// `run_in_transaction = false`, and invalid TOML for `true`. Diesel ignores `changes_outside`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MetadataFile {
+    run_in_transaction: bool,
+    /// The reason why the migration may change objects outside the tenant's schema.
+    changes_outside: Option<String>,
+}
+
+impl Default for Metadata {
+    fn default() -> Self {
+        Self { mode: Mode::Transactional, changes_outside: None }
     }
 }
 
-/// The rules of lint that find what reaches outside the tenant's schema. A migration may declare it.
+impl Metadata {
+    fn parse(contents: &[u8]) -> Result<Self, String> {
+        let text = std::str::from_utf8(contents).map_err(|_| NOT_UTF8.to_owned())?;
+        let file: MetadataFile = toml::from_str(text).map_err(|error| {
+            format!(
+                "set run_in_transaction = true or run_in_transaction = false, and optionally changes_outside = \
+                 \"REASON\": {}",
+                error.message().trim_end()
+            )
+        })?;
+        let mode = if file.run_in_transaction { Mode::Transactional } else { Mode::NonTransactional };
+        if file.changes_outside.as_ref().is_some_and(|reason| reason.trim().is_empty()) {
+            return Err("changes_outside must not be empty".to_owned());
+        }
+        Ok(Self { mode, changes_outside: file.changes_outside })
+    }
+}
+
+/// The lint rules about objects outside the tenant's schema. `changes_outside` accepts their findings.
 pub(crate) const RULES_ABOUT_OUTSIDE: [&str; 3] = ["names-other-schema", "object-outside-tenant", "unknown-name"];
 
-/// The reason of the first comment that accepts a finding of lint about objects outside the tenant.
+/// The reason in the first comment that accepts a finding of [`RULES_ABOUT_OUTSIDE`].
 fn accepted_outside(script: &str) -> Option<String> {
     comments(script).find_map(|comment| {
         let (rule, reason) = acceptance::read(comment)?.ok()?;
@@ -134,12 +176,12 @@ fn accepted_outside(script: &str) -> Option<String> {
     })
 }
 
-const NOT_UTF8: &str = "it is not UTF-8; save it as UTF-8";
+const NOT_UTF8: &str = "the file is not valid UTF-8";
 
-/// Reads an SQL file and reports what is wrong with it, with the line.
+/// Reads an SQL file and reports violations with their line.
 fn script(contents: &[u8], mode: Option<Mode>, mut report: impl FnMut(Option<usize>, String)) -> Option<Script> {
     if contents.starts_with(&[0xEF, 0xBB, 0xBF]) || contents.starts_with(&[0xFF, 0xFE]) {
-        report(None, "it begins with a byte-order mark; save it as UTF-8 without one".to_owned());
+        report(None, "the file starts with a byte-order mark; save it as UTF-8 without one".to_owned());
         return None;
     }
     let Ok(text) = std::str::from_utf8(contents) else {
@@ -147,7 +189,7 @@ fn script(contents: &[u8], mode: Option<Mode>, mut report: impl FnMut(Option<usi
         return None;
     };
     if let Some(nul) = text.find('\0') {
-        report(Some(crate::sql::statement::line_at(text, nul)), "there is a NUL byte in it".to_owned());
+        report(Some(crate::sql::statement::line_at(text, nul)), "the file contains a NUL byte".to_owned());
         return None;
     }
     let statements = match split(text) {
@@ -158,50 +200,45 @@ fn script(contents: &[u8], mode: Option<Mode>, mut report: impl FnMut(Option<usi
         }
     };
     for statement in statements {
-        if let Some(message) = refused(&statement, mode) {
+        if let Some(message) = rejection(&statement, mode) {
             report(Some(statement.line()), message);
         }
     }
     Some(Script::new(text))
 }
 
-fn refused(statement: &Statement<'_>, mode: Option<Mode>) -> Option<String> {
+/// The message for a statement that a migration must not contain.
+fn rejection(statement: &Statement<'_>, mode: Option<Mode>) -> Option<String> {
     if let Some(command) = statement.psql_command() {
-        return Some(format!("{command} is a command of psql, not of the server"));
+        return Some(format!("{command} is a psql command, which the server cannot execute"));
     }
     if let Some(command) = statement.transaction_command() {
-        return Some(format!("{command}: the migration's transaction is not its own; take the command out"));
+        return Some(format!("{command} is not allowed, because tenantry controls the transaction; remove it"));
     }
     if statement.sets_search_path() {
-        return Some(
-            "it changes search_path, which leads to the tenant; name the schema in the statement instead".into(),
-        );
+        return Some("changing search_path is not allowed; qualify the names in the statements instead".into());
     }
     if statement.copies_from_stdin() {
-        return Some("COPY … FROM STDIN needs data beside the SQL; write INSERT".to_owned());
+        return Some("COPY … FROM STDIN is not supported; use INSERT".to_owned());
     }
     if mode == Some(Mode::Transactional) && statement.sets_for_session() {
-        return Some("SET lasts beyond the migration, and would meet the next tenant; write SET LOCAL".to_owned());
+        return Some("SET outlasts the migration and would affect the next tenant; use SET LOCAL".to_owned());
     }
     if let Some(left) = statement.leaves_in_session() {
         return Some(format!("{left} outlasts the migration and would affect the next tenant; remove it"));
     }
     if statement.builds_concurrently() && statement.concurrent_index().is_none() {
         return Some(
-            "an index that is built concurrently needs a name, by which a broken-off build is found".to_owned(),
+            "CREATE INDEX CONCURRENTLY needs an index name, so that an interrupted build can be detected".to_owned(),
         );
     }
     match (mode, statement.refused_in_transaction()) {
         (Some(Mode::Transactional), Some(command)) => Some(format!(
-            "{command} cannot run in a transaction; put it in a migration of its own with run_in_transaction = false \
-             in metadata.toml"
+            "{command} cannot run in a transaction; move it to a separate migration with run_in_transaction = false in \
+             metadata.toml"
         )),
         _ => None,
     }
-}
-
-fn place(file: &str, line: Option<usize>) -> String {
-    line.map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"))
 }
 
 /// A key that orders versions as numbers.
@@ -214,6 +251,6 @@ struct Listed<'a>(&'a [Problem]);
 
 impl fmt::Display for Listed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|problem| write!(f, "\n  {}: {}", problem.place, problem.message))
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {}: {}", problem.location, problem.message))
     }
 }

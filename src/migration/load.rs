@@ -1,4 +1,4 @@
-//! The one loader: folders of files, from a directory or from the binary, become a checked [`MigrationSet`].
+//! Loads a [`MigrationSet`] from a directory or from the binary, and checks it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,29 +9,29 @@ use include_dir::Dir;
 use super::check::{self, InvalidMigrations, Problem};
 use super::{Migration, MigrationSet, Mode};
 
-/// Migrations that [`embed_migrations!`](crate::embed_migrations) put into the binary.
+/// Migrations that [`embed_migrations!`](crate::embed_migrations) embedded in the binary.
 #[derive(Debug, Clone)]
 pub struct Embedded(Dir<'static>);
 
-/// Why migrations could not be loaded.
+/// Why migrations cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
     /// The directory or a file in it cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
-        /// What was to be read.
+        /// The file or directory.
         path: PathBuf,
-        /// Why it was not.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The folder, or what was embedded, holds no migration.
+    /// The directory or the binary contains no migrations.
     #[error("no migrations in {origin}")]
     Empty {
-        /// Where they were looked for.
+        /// The origin of the migrations.
         origin: String,
     },
-    /// They break rules; all that they break is listed.
+    /// The migrations violate rules.
     #[error(transparent)]
     Invalid(#[from] InvalidMigrations),
 }
@@ -47,20 +47,20 @@ impl LoadError {
     }
 }
 
-/// The origin of migrations that are in the binary.
+/// The origin of embedded migrations, for messages.
 const EMBEDDED: &str = "the embedded migrations";
 
 /// The files of a migration. Others in its folder are ignored.
 const FILES: [&str; 3] = ["up.sql", "down.sql", "metadata.toml"];
 
-/// A folder of a set, before anything is known of it.
+/// The files of a migration's folder, before they are checked.
 pub(super) struct Folder {
     pub(super) name: String,
     pub(super) files: Vec<(String, Vec<u8>)>,
 }
 
 impl Embedded {
-    /// Wraps what the macro embedded.
+    /// Wraps the embedded directory.
     #[doc(hidden)]
     pub const fn new(dir: Dir<'static>) -> Self {
         Self(dir)
@@ -68,22 +68,22 @@ impl Embedded {
 }
 
 impl MigrationSet {
-    /// Loads the migrations of a directory: a folder each, as Diesel lays them out.
+    /// Loads the migrations in a directory, which contains a folder for each migration as in Diesel's layout.
     ///
-    /// Ignores files beside the folders, and entries whose names begin with a dot, as Diesel does.
+    /// Like Diesel, ignores files beside the folders and entries whose names start with a dot.
     ///
     /// # Errors
-    /// [`LoadError::Read`] when something cannot be read, which includes broken symbolic links; [`LoadError::Empty`] when
-    /// there are no migrations; [`LoadError::Invalid`] when one breaks a rule, see [`Problem`].
+    /// [`LoadError::Read`] if a file cannot be read or a symbolic link is broken; [`LoadError::Empty`] if there are no
+    /// migrations; [`LoadError::Invalid`] if a migration violates a rule.
     pub fn from_dir(path: &Path) -> Result<Self, LoadError> {
         let folders = folders_in(path)?;
         Self::from_folders(&path.display().to_string(), folders)
     }
 
-    /// Loads migrations from the binary.
+    /// Loads embedded migrations.
     ///
     /// # Errors
-    /// [`LoadError::Empty`] when there are none; [`LoadError::Invalid`] when one breaks a rule, see [`Problem`].
+    /// [`LoadError::Empty`] if there are none; [`LoadError::Invalid`] if a migration violates a rule.
     pub fn from_embedded(embedded: &Embedded) -> Result<Self, LoadError> {
         let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let folders = embedded
@@ -98,7 +98,7 @@ impl MigrationSet {
         Self::from_folders(EMBEDDED, folders)
     }
 
-    /// Refuses migrations that are not transactional and have several statements.
+    /// Rejects non-transactional migrations with several statements.
     pub(crate) fn require_single_statements(&self) -> Result<(), InvalidMigrations> {
         let several = |migration: &&Arc<Migration>| {
             migration.mode() == Mode::NonTransactional && migration.up().statements().len() > 1
@@ -107,14 +107,14 @@ impl MigrationSet {
             .iter()
             .filter(several)
             .map(|migration| Problem {
-                place: format!("{}/up.sql", migration.folder()),
-                message: "a public migration that is not transactional has one statement; split it up".to_owned(),
+                location: format!("{}/up.sql", migration.folder()),
+                message: "a non-transactional public migration must have exactly one statement; split it".to_owned(),
             })
             .collect();
-        match problems.is_empty() {
-            true => Ok(()),
-            false => Err(InvalidMigrations { origin: "the public migrations".to_owned(), problems }),
+        if problems.is_empty() {
+            return Ok(());
         }
+        Err(InvalidMigrations { origin: "the public migrations".to_owned(), problems })
     }
 
     fn from_folders(origin: &str, mut folders: Vec<Folder>) -> Result<Self, LoadError> {
@@ -127,10 +127,10 @@ impl MigrationSet {
             folders.iter().filter_map(|folder| check::migration(folder, &mut problems)).map(Arc::new).collect();
         migrations.sort_by(|a, b| a.version().cmp(b.version()));
         check::order(&migrations, &mut problems);
-        match problems.is_empty() {
-            true => Ok(Self::new(migrations, origin)),
-            false => Err(InvalidMigrations { origin: origin.to_owned(), problems }.into()),
+        if problems.is_empty() {
+            return Ok(Self::new(migrations, origin));
         }
+        Err(InvalidMigrations { origin: origin.to_owned(), problems }.into())
     }
 }
 
@@ -150,10 +150,10 @@ pub(super) fn merge(one: &MigrationSet, other: &MigrationSet) -> Result<Migratio
     migrations.sort_by(|a, b| a.version().cmp(b.version()));
     let mut problems: Vec<Problem> = Vec::new();
     check::order(&migrations, &mut problems);
-    match problems.is_empty() {
-        true => Ok(MigrationSet::new(migrations, &one.origin)),
-        false => Err(InvalidMigrations { origin: "the public migrations".to_owned(), problems }.into()),
+    if problems.is_empty() {
+        return Ok(MigrationSet::new(migrations, &one.origin));
     }
+    Err(InvalidMigrations { origin: "the public migrations".to_owned(), problems }.into())
 }
 
 fn folders_in(root: &Path) -> Result<Vec<Folder>, LoadError> {
@@ -177,19 +177,19 @@ fn folders_in(root: &Path) -> Result<Vec<Folder>, LoadError> {
     Ok(folders)
 }
 
-/// The contents of a file. Anything else is refused: reading a named pipe would wait for its writer.
+/// Reads a regular file. Other kinds are rejected: reading a named pipe would wait for a writer.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    match follow(path)?.is_file() {
-        true => fs::read(path),
-        false => Err(io::Error::other("not a regular file")),
+    if !follow(path)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
     }
+    fs::read(path)
 }
 
 fn metadata(path: &Path) -> Result<fs::Metadata, LoadError> {
     follow(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })
 }
 
-/// Follows symbolic links. A broken one is an error, so that no migration is left out silently.
+/// The metadata of a file, with symbolic links resolved. A broken link is an error, so that no migration is skipped silently.
 fn follow(path: &Path) -> io::Result<fs::Metadata> {
     fs::metadata(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => io::Error::new(io::ErrorKind::NotFound, "broken symbolic link"),

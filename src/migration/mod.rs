@@ -1,10 +1,10 @@
-//! Migrations: SQL in Diesel's folder layout, loaded from a directory or from the binary, and checked whole before any of
-//! it runs.
+//! Migrations: SQL files in Diesel's folder layout, loaded from a directory or from the binary and checked before any of
+//! them runs.
 
 pub(crate) mod acceptance;
 mod check;
 mod load;
-mod together;
+mod transactions;
 mod version;
 
 #[cfg(test)]
@@ -25,32 +25,32 @@ use crate::sql::statement::{Statement, identifiers, split, tokens};
 pub(crate) use check::RULES_ABOUT_OUTSIDE;
 pub use check::{InvalidMigrations, Problem};
 pub use load::{Embedded, LoadError};
-pub(crate) use together::Boundaries;
+pub(crate) use transactions::Boundaries;
 pub use version::{Version, VersionError, VersionRange, VersionRangeError};
 
-/// One migration. It holds its SQL, which Diesel's own types hide, and is a Diesel [`Migration`](diesel::migration::Migration).
+/// A migration with its SQL. It implements Diesel's [`Migration`](diesel::migration::Migration).
 #[derive(Debug)]
 pub struct Migration {
     name: FolderName,
     up: Script,
     down: Option<Script>,
     mode: Mode,
-    /// What `metadata.toml` says.
+    /// The reason in `changes_outside` of `metadata.toml`.
     changes_outside: Option<String>,
-    /// What an accepted finding of lint says.
+    /// The reason in an accepted lint finding about objects outside.
     accepted_outside: Option<String>,
 }
 
-/// Whether a migration's statements take effect together.
+/// Whether a migration runs in a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// All of them and the ledger row, or nothing: one transaction. The default.
+    /// All statements and the ledger row are one transaction. The default.
     Transactional,
-    /// One by one, each for itself, as `run_in_transaction = false` in `metadata.toml` asks.
+    /// Each statement is a transaction of its own: `run_in_transaction = false` in `metadata.toml`.
     NonTransactional,
 }
 
-/// An SQL file of a migration: text that is known to split into statements.
+/// An SQL file of a migration. Its text is known to split into statements.
 #[derive(Debug)]
 pub struct Script {
     text: String,
@@ -58,12 +58,12 @@ pub struct Script {
     checksum: String,
 }
 
-/// Which script of a migration.
+/// The direction of a migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// `up.sql`, which applies it.
+    /// Apply: `up.sql`.
     Up,
-    /// `down.sql`, which reverts it.
+    /// Revert: `down.sql`.
     Down,
 }
 
@@ -77,17 +77,17 @@ impl Direction {
     }
 }
 
-/// Which set of migrations.
+/// The kind of a set of migrations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Those of the schema `public`.
+    /// Migrations of the schema `public`.
     Public,
-    /// Those of the tenants.
+    /// Migrations of the tenant schemas.
     Tenant,
 }
 
 impl Kind {
-    /// Its name in messages and in the database.
+    /// The name in messages and in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Public => "public",
@@ -102,23 +102,22 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What a script may do that others must know of, by its words and statements. Found once: a set is run in thousands of
-/// tenants.
+/// Properties of a script that decide how it runs. They are computed once, because a script runs in thousands of tenants.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Traits {
-    /// Its statements are known by their text: see [`Statement::is_plain`].
+    /// All statements are [plain](Statement::is_plain).
     pub(crate) is_plain: bool,
-    /// It may leave something in the session that nothing takes back: a loaded library, the seed of random numbers.
+    /// It may leave session state that cannot be reset: a loaded library, or the seed of `random()`.
     pub(crate) may_leave_state: bool,
     /// It may write rows.
     pub(crate) may_write: bool,
-    /// It may make constraints that are checked late.
+    /// It may create deferrable constraints.
     pub(crate) may_defer: bool,
     /// It adds a value to an enum.
     pub(crate) adds_enum_value: bool,
 }
 
-/// Migrations in the order of their versions, each version once. Cloning it is cheap.
+/// A set of migrations, sorted by version, without duplicate versions. Cheap to clone.
 #[derive(Clone)]
 pub struct MigrationSet {
     migrations: Arc<[Arc<Migration>]>,
@@ -133,12 +132,12 @@ struct FolderName {
 }
 
 impl Migration {
-    /// What the ledger records.
+    /// The version, which the ledger records.
     pub fn version(&self) -> &Version {
         &self.name.version
     }
 
-    /// The name of its folder, such as `20260105090000_create_users`.
+    /// The folder name, such as `20260105090000_create_users`.
     pub fn folder(&self) -> &str {
         &self.name.folder
     }
@@ -148,12 +147,12 @@ impl Migration {
         &self.up
     }
 
-    /// `down.sql`: at least one statement, or nothing where the file is missing or says nothing.
+    /// `down.sql`; none if the file is missing or has no statements.
     pub fn down(&self) -> Option<&Script> {
         self.down.as_ref()
     }
 
-    /// One of its scripts.
+    /// The script for a direction.
     pub fn script(&self, direction: Direction) -> Option<&Script> {
         match direction {
             Direction::Up => Some(&self.up),
@@ -161,31 +160,31 @@ impl Migration {
         }
     }
 
-    /// Whether its statements take effect together.
+    /// Whether the migration runs in a transaction.
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// Why it may change objects outside the tenant's schema: the reason that `changes_outside` in `metadata.toml` or an
-    /// accepted finding of lint gives. Without one it must not.
-    pub fn outside(&self) -> Option<&str> {
+    /// The reason why the migration may change objects outside the tenant's schema: that of `changes_outside` in
+    /// `metadata.toml`, or of an accepted lint finding. Without a reason, such a change is an error.
+    pub fn outside_reason(&self) -> Option<&str> {
         self.changes_outside.as_deref().or(self.accepted_outside.as_deref())
     }
 
-    /// The reason that `changes_outside` in `metadata.toml` gives, which accepts the findings of lint about it.
+    /// The reason in `changes_outside` of `metadata.toml`, which also accepts the lint findings about it.
     pub fn changes_outside(&self) -> Option<&str> {
         self.changes_outside.as_deref()
     }
 }
 
 impl Script {
-    /// The script of a file's text. CRLF counts as LF: a checkout with other line endings is the same script, and sends the
-    /// server the same function bodies and string literals.
+    /// A script with the text of a file. CRLF is replaced by LF, so that the line endings of a checkout make no difference to
+    /// the checksum, function bodies and string constants.
     fn new(text: &str) -> Self {
         let text = text.replace("\r\n", "\n");
-        // Also in the bodies of code, which are constants.
+        // Searched as substrings, because function bodies are string constants.
         const LEAVES: [&str; 2] = ["load", "setseed"];
-        // `constraints`: `SET CONSTRAINTS` holds until the transaction ends.
+        // `constraints`: `SET CONSTRAINTS` lasts until the end of the transaction.
         const WRITES: [&str; 8] = ["insert", "update", "delete", "merge", "do", "call", "select", "constraints"];
         const DEFERS: [&str; 2] = ["deferrable", "deferred"];
         let words: HashSet<String> = identifiers(&text).collect();
@@ -203,24 +202,24 @@ impl Script {
         Self { text, traits, checksum }
     }
 
-    /// The file's text, with CRLF replaced by LF.
+    /// The text of the file, with CRLF replaced by LF.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// SHA-256 over its tokens, in hexadecimal digits. White space, comments and CRLF instead of LF make no difference.
+    /// The SHA-256 hash of the tokens, in hexadecimal. White space, comments and line endings make no difference.
     pub fn checksum(&self) -> &str {
         &self.checksum
     }
 
-    /// What was found in it when it was loaded.
+    /// The properties of the script.
     pub(crate) fn traits(&self) -> Traits {
         self.traits
     }
 
     /// The statements of the text, in order.
     pub fn statements(&self) -> Vec<Statement<'_>> {
-        split(&self.text).expect("a script was split when it was loaded")
+        split(&self.text).expect("the script was split when it was loaded")
     }
 }
 
@@ -228,27 +227,27 @@ fn checksum(text: &str) -> String {
     let mut hash = Sha256::new();
     for token in tokens(text) {
         hash.update(token);
-        // No token has it: it is refused in a migration.
+        // A separator that no token contains: NUL is rejected in migrations.
         hash.update([0]);
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl MigrationSet {
-    /// Every migration, oldest first.
+    /// All migrations, oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Migration>> + ExactSizeIterator {
         self.migrations.iter()
     }
 
-    /// The migration at a place in the order, counted from 0.
+    /// The migration at an index.
     ///
     /// # Panics
-    /// When there is none.
+    /// If the index is out of range.
     pub fn at(&self, index: usize) -> &Arc<Migration> {
         &self.migrations[index]
     }
 
-    /// The place of a version in the order, or nothing where the set does not have it.
+    /// The index of a version, or `None` if the set does not contain it.
     pub fn position(&self, version: &str) -> Option<usize> {
         self.migrations.binary_search_by(|migration| migration.version().as_str().cmp(version)).ok()
     }
@@ -259,22 +258,22 @@ impl MigrationSet {
         Self { migrations: self.migrations.iter().take(n).cloned().collect(), ..self.clone() }
     }
 
-    /// A set without migrations, for what needs none.
+    /// An empty set.
     pub fn none() -> Self {
         Self::new(Vec::new(), "none")
     }
 
-    /// Sorted migrations, and where they come from.
+    /// A set of sorted migrations with their origin.
     fn new(migrations: Vec<Arc<Migration>>, origin: &str) -> Self {
         Self { migrations: migrations.into(), origin: origin.into(), retired: Arc::default() }
     }
 
-    /// Where the migrations come from: a folder, or "the embedded migrations".
+    /// The origin of the migrations: a directory, or "the embedded migrations".
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// Where the migrations come from, how many they are and the newest version, in one line.
+    /// The origin, the number of migrations and the newest version, in one line.
     pub fn summary(&self) -> String {
         match self.migrations.last() {
             None => self.origin.to_string(),
@@ -282,31 +281,31 @@ impl MigrationSet {
         }
     }
 
-    /// The same set that also knows versions which were accepted as removed: a ledger may record them.
+    /// The set with versions of deleted migrations that ledgers may record, because their deletion was accepted.
     #[must_use]
     pub fn with_retired(self, versions: BTreeSet<String>) -> Self {
         Self { retired: versions.into(), ..self }
     }
 
-    /// Whether a version was accepted as removed and is not in the set.
+    /// Whether a version is that of a migration whose deletion was accepted.
     pub fn is_retired(&self, version: &str) -> bool {
         self.retired.contains(version) && self.position(version).is_none()
     }
 
-    /// How many there are.
+    /// The number of migrations.
     pub fn len(&self) -> usize {
         self.migrations.len()
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.migrations.is_empty()
     }
 
-    /// Both sets as one. A migration that both have, text for text, counts once.
+    /// The union of two sets. Migrations with equal versions must have equal scripts.
     ///
     /// # Errors
-    /// When both have a version, and it is not the same migration.
+    /// [`LoadError::Invalid`] if a version has different scripts in the two sets.
     pub fn merge(&self, other: &Self) -> Result<Self, LoadError> {
         load::merge(self, other)
     }
@@ -363,7 +362,7 @@ impl MigrationSource<Pg> for MigrationSet {
     }
 }
 
-/// A migration that Diesel's harness owns and the set keeps.
+/// A migration for Diesel's harness, which takes ownership, shared with the set.
 struct Shared(Arc<Migration>);
 
 impl diesel::migration::Migration<Pg> for Shared {
@@ -384,8 +383,8 @@ impl diesel::migration::Migration<Pg> for Shared {
     }
 }
 
-/// Runs a script the way Diesel's harness expects. Several statements in one message are one implicit transaction, so
-/// those of a non-transactional migration go one by one, which Diesel's own file-based migrations do not do.
+/// Runs a script for Diesel's harness. Several statements in one message are an implicit transaction; therefore the
+/// statements of a non-transactional migration are sent one by one, unlike in Diesel's own file-based migrations.
 fn execute(script: &Script, mode: Mode, conn: &mut dyn BoxableConnection<Pg>) -> diesel::migration::Result<()> {
     match mode {
         Mode::Transactional => conn.batch_execute(script.text())?,

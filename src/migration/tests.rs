@@ -1,4 +1,4 @@
-//! What the loader takes and what it refuses.
+//! Tests of loading and checking migrations.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use diesel::pg::Pg;
 
 use super::*;
 
-/// A file: its path and what is in it.
+/// The path and the contents of a file.
 pub(super) type File<'a> = (&'a str, &'a [u8]);
 
 pub(super) fn load(files: &[File<'_>]) -> Result<MigrationSet, LoadError> {
@@ -25,14 +25,14 @@ fn problems(files: &[File<'_>]) -> Vec<String> {
     match load(files) {
         Ok(set) => panic!("loaded {set:?}"),
         Err(LoadError::Invalid(invalid)) => {
-            invalid.problems.iter().map(|problem| format!("{}: {}", problem.place, problem.message)).collect()
+            invalid.problems.iter().map(|problem| format!("{}: {}", problem.location, problem.message)).collect()
         }
         Err(other) => panic!("{other}"),
     }
 }
 
 #[test]
-fn folders_come_in_the_order_of_their_versions() {
+fn folders_are_sorted_by_version() {
     let set = load(&[
         ("2026-01-02-000000_b/up.sql", b"CREATE TABLE b (i int);"),
         ("2026-01-02-000000_b/down.sql", b"DROP TABLE b;"),
@@ -50,13 +50,13 @@ fn folders_come_in_the_order_of_their_versions() {
     assert_eq!(set.position("2026"), None);
     assert!(set.at(0).down().is_none());
     assert_eq!(set.at(1).down().unwrap().text(), "DROP TABLE b;");
-    assert!(set.at(2).down().is_none(), "a down.sql that says nothing undoes nothing");
+    assert!(set.at(2).down().is_none(), "a down.sql without statements counts as missing");
     assert_eq!(set.at(1).mode(), Mode::Transactional);
     assert_eq!(set.at(2).mode(), Mode::NonTransactional);
 }
 
 #[test]
-fn diesel_sees_the_same_names_versions_and_metadata() {
+fn diesel_reads_the_same_names_versions_and_metadata() {
     let set = load(&[
         ("2026-01-02-000000_b/up.sql", b"SELECT 1"),
         ("2026-01-02-000000_b/metadata.toml", b"run_in_transaction = false"),
@@ -70,60 +70,54 @@ fn diesel_sees_the_same_names_versions_and_metadata() {
 }
 
 #[test]
-fn every_rule_is_reported_with_its_place() {
+fn every_violation_is_reported_with_its_location() {
     let table: &[(&[File<'_>], &str)] = &[
-        (&[("1_a/down.sql", b"SELECT 1")], "1_a: there is no up.sql"),
-        (&[("readme/up.sql", b"SELECT 1")], "readme: the folder's name does not begin with a version"),
-        (&[("1_a/up.sql", b"")], "1_a/up.sql: there is no statement in it"),
-        (&[("1_a/up.sql", b" -- todo\n;;\n")], "1_a/up.sql: there is no statement in it"),
-        (&[("1_a/up.sql", b"\xEF\xBB\xBFSELECT 1")], "1_a/up.sql: it begins with a byte-order mark"),
-        (&[("1_a/up.sql", b"\xFF\xFES\0")], "1_a/up.sql: it begins with a byte-order mark"),
-        (&[("1_a/up.sql", b"SELECT '\xE9'")], "1_a/up.sql: it is not UTF-8"),
-        (&[("1_a/up.sql", b"SELECT 1;\nSELECT '\0'")], "1_a/up.sql:2: there is a NUL byte in it"),
+        (&[("1_a/down.sql", b"SELECT 1")], "1_a: up.sql is missing"),
+        (&[("readme/up.sql", b"SELECT 1")], "readme: the folder name must start with a version"),
+        (&[("1_a/up.sql", b"")], "1_a/up.sql: the file contains no statement"),
+        (&[("1_a/up.sql", b" -- todo\n;;\n")], "1_a/up.sql: the file contains no statement"),
+        (&[("1_a/up.sql", b"\xEF\xBB\xBFSELECT 1")], "1_a/up.sql: the file starts with a byte-order mark"),
+        (&[("1_a/up.sql", b"\xFF\xFES\0")], "1_a/up.sql: the file starts with a byte-order mark"),
+        (&[("1_a/up.sql", b"SELECT '\xE9'")], "1_a/up.sql: the file is not valid UTF-8"),
+        (&[("1_a/up.sql", b"SELECT 1;\nSELECT '\0'")], "1_a/up.sql:2: the file contains a NUL byte"),
         (&[("1_a/up.sql", b"SELECT 1;\n\nSELECT 'x")], "1_a/up.sql:3: "),
-        (&[("1_a/up.sql", b"CREATE TABLE a (i int);\nCOMMIT;")], "1_a/up.sql:2: COMMIT: the migration's transaction"),
-        (&[("1_a/up.sql", b"BEGIN; SELECT 1; COMMIT")], "1_a/up.sql:1: BEGIN: the migration's transaction"),
-        (&[("1_a/up.sql", b"SET search_path TO x")], "1_a/up.sql:1: it changes search_path"),
-        (&[("1_a/up.sql", b"SELECT set_config('search_path', 'x', false)")], "1_a/up.sql:1: it changes search_path"),
+        (&[("1_a/up.sql", b"CREATE TABLE a (i int);\nCOMMIT;")], "1_a/up.sql:2: COMMIT is not allowed"),
+        (&[("1_a/up.sql", b"BEGIN; SELECT 1; COMMIT")], "1_a/up.sql:1: BEGIN is not allowed"),
+        (&[("1_a/up.sql", b"SET search_path TO x")], "1_a/up.sql:1: changing search_path"),
+        (&[("1_a/up.sql", b"SELECT set_config('search_path', 'x', false)")], "1_a/up.sql:1: changing search_path"),
         (&[("1_a/up.sql", b"COPY t FROM STDIN;\n1\n\\.\n")], "1_a/up.sql:1: COPY"),
         (&[("1_a/up.sql", b"\\connect other\n")], "1_a/up.sql:1: \\connect"),
         (
             &[("1_a/up.sql", b"\nCREATE INDEX CONCURRENTLY i ON t (x)")],
             "1_a/up.sql:2: CREATE INDEX CONCURRENTLY cannot",
         ),
-        (&[("1_a/up.sql", b"SELECT 1"), ("1_a/down.sql", b"ROLLBACK")], "1_a/down.sql:1: ROLLBACK: the migration's"),
-        (
-            &[("1_a/up.sql", b"SELECT 1"), ("1_a/metadata.toml", b"")],
-            "1_a/metadata.toml: it must set run_in_transaction",
-        ),
+        (&[("1_a/up.sql", b"SELECT 1"), ("1_a/down.sql", b"ROLLBACK")], "1_a/down.sql:1: ROLLBACK is not allowed"),
+        (&[("1_a/up.sql", b"SELECT 1"), ("1_a/metadata.toml", b"")], "1_a/metadata.toml: set run_in_transaction"),
         (
             &[("1_a/up.sql", b"SELECT 1"), ("1_a/metadata.toml", b"run_in_transaktion = false")],
-            "1_a/metadata.toml: it must set run_in_transaction",
+            "1_a/metadata.toml: set run_in_transaction",
         ),
-        (
-            &[("1_a/up.sql", b"SELECT 1"), ("1_a/metadata.toml", b"run_in")],
-            "1_a/metadata.toml: it must set run_in_transaction",
-        ),
+        (&[("1_a/up.sql", b"SELECT 1"), ("1_a/metadata.toml", b"run_in")], "1_a/metadata.toml: set run_in_transaction"),
         (
             &[("1_a/up.sql", b"SELECT 1"), ("01_b/up.sql", b"SELECT 1"), ("1_c/up.sql", b"SELECT 1")],
-            "1_c: the version 1",
+            "1_c: duplicate version 1",
         ),
-        (&[("9_a/up.sql", b"SELECT 1"), ("10_b/up.sql", b"SELECT 1")], "9_a: it would run after 10_b"),
+        (&[("9_a/up.sql", b"SELECT 1"), ("10_b/up.sql", b"SELECT 1")], "9_a: runs after 10_b"),
     ];
     for (files, expected) in table {
         let found = problems(files);
-        assert!(found.iter().any(|problem| problem.starts_with(expected)), "wanted {expected:?}, got {found:#?}");
+        assert!(found.iter().any(|problem| problem.starts_with(expected)), "expected {expected:?}, found {found:#?}");
     }
 }
 
 #[test]
-fn all_problems_are_told_at_once() {
+fn all_violations_are_reported_together() {
     let found = problems(&[("1_a/up.sql", b""), ("x/up.sql", b"COMMIT"), ("2_b/up.sql", b"COMMIT")]);
     assert_eq!(found.len(), 4, "{found:#?}");
 }
 
 #[test]
-fn what_belongs_to_a_function_is_not_refused() {
+fn statements_in_function_bodies_are_not_rejected() {
     let sql = b"CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$\n\
         BEGIN PERFORM 1; EXCEPTION WHEN others THEN ROLLBACK; END $$;\n\
         CREATE FUNCTION g() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END;";
@@ -131,10 +125,10 @@ fn what_belongs_to_a_function_is_not_refused() {
 }
 
 #[test]
-fn only_a_comment_that_lint_takes_declares_a_change_outside() {
+fn an_acceptance_comment_declares_a_change_outside() {
     let reason = |sql: &str| {
         let set = load(&[("1_a/up.sql", sql.as_bytes())]).expect("a set");
-        set.at(0).outside().map(str::to_owned)
+        set.at(0).outside_reason().map(str::to_owned)
     };
     let declared = Some("it is shared".to_owned());
     for comment in [
@@ -156,18 +150,18 @@ fn only_a_comment_that_lint_takes_declares_a_change_outside() {
 }
 
 #[test]
-fn a_directory_that_is_not_there_is_named() {
+fn a_missing_directory_is_named_in_the_error() {
     let error = MigrationSet::from_dir(Path::new("/nowhere/at/all")).unwrap_err();
     assert_eq!(error.to_string(), "cannot read /nowhere/at/all");
 }
 
 #[test]
-fn sets_merge_unless_a_version_means_two_migrations() {
+fn sets_with_conflicting_versions_do_not_merge() {
     let one = load(&[("1_a/up.sql", b"SELECT 1")]).unwrap();
     let same = load(&[("1_a/up.sql", b"SELECT 1"), ("2_b/up.sql", b"SELECT 2")]).unwrap();
     let other = load(&[("1_a/up.sql", b"SELECT 3")]).unwrap();
     assert_eq!(one.merge(&same).unwrap().len(), 2);
-    assert!(one.merge(&other).unwrap_err().to_string().contains("the version 1 is also that of 1_a"));
+    assert!(one.merge(&other).unwrap_err().to_string().contains("duplicate version 1: 1_a has the same version"));
 }
 
 #[test]
@@ -180,7 +174,7 @@ fn the_migrations_of_this_repository_load() {
 }
 
 #[test]
-fn what_holds_no_migration_is_refused() {
+fn a_directory_without_migrations_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let message = || MigrationSet::from_dir(dir.path()).unwrap_err().to_string();
     assert_eq!(message(), format!("no migrations in {}", dir.path().display()));
@@ -192,7 +186,7 @@ fn what_holds_no_migration_is_refused() {
 }
 
 #[test]
-fn what_cannot_be_read_is_named() {
+fn unreadable_files_are_named_in_the_error() {
     use std::os::unix::fs::symlink;
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
@@ -226,7 +220,7 @@ fn what_cannot_be_read_is_named() {
     fs::rename(root.join("1_a/up.sql"), root.join("up.sql")).unwrap();
     symlink("nowhere", root.join("1_a/up.sql")).unwrap();
     assert_eq!(fails("1_a/up.sql"), "broken symbolic link");
-    // Links that lead somewhere are followed, and files that are not Diesel's are ignored.
+    // Valid links are followed, and files that are not part of Diesel's layout are ignored.
     fs::remove_file(root.join("1_a/up.sql")).unwrap();
     symlink("../up.sql", root.join("1_a/up.sql")).unwrap();
     symlink("nowhere", root.join("1_a/notes.txt")).unwrap();
@@ -236,7 +230,7 @@ fn what_cannot_be_read_is_named() {
 }
 
 #[test]
-fn a_set_shows_where_it_comes_from() {
+fn a_summary_names_the_origin_and_the_newest_version() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("7_a")).unwrap();
     fs::write(dir.path().join("7_a/up.sql"), "SELECT 1;").unwrap();
@@ -244,7 +238,7 @@ fn a_set_shows_where_it_comes_from() {
     assert_eq!(set.summary(), format!("{} (1 in all, newest 7)", dir.path().display()));
     assert_eq!((set.first(0).summary(), MigrationSet::none().summary()), (set.origin().to_owned(), "none".to_owned()));
     let retired = set.with_retired(BTreeSet::from(["5".to_owned(), "7".to_owned()]));
-    assert!(retired.is_retired("5") && !retired.is_retired("7"), "what the set has is not retired");
+    assert!(retired.is_retired("5") && !retired.is_retired("7"), "a version in the set is not retired");
     assert!(retired.first(0).is_retired("7"));
 }
 
@@ -255,7 +249,7 @@ mod line_endings {
 
     proptest! {
         #[test]
-        fn a_checkout_with_crlf_is_the_same_script(text in "([ -~\n\t;]|\r[a-z'$-])*") {
+        fn crlf_and_lf_give_the_same_script(text in "([ -~\n\t;]|\r[a-z'$-])*") {
             let lf = Script::new(&text);
             let crlf = Script::new(&text.replace('\n', "\r\n"));
             prop_assert_eq!(lf.text(), &text, "LF is kept, and so is a CR that no LF follows");
@@ -265,13 +259,13 @@ mod line_endings {
     }
 
     #[test]
-    fn inside_of_literals_and_bodies_too() {
+    fn line_endings_in_constants_and_bodies_are_normalized() {
         let body =
             |eol: &str| format!("CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$ SELECT 'a{eol}b'{eol}$$;{eol}");
         let [lf, crlf, cr] = ["\n", "\r\n", "\r"].map(|eol| Script::new(&body(eol)));
         assert_eq!((crlf.text(), crlf.checksum()), (lf.text(), lf.checksum()));
-        assert_ne!(cr.checksum(), lf.checksum(), "no checkout makes a CR alone: it was written");
-        // As it was recorded by earlier releases.
+        assert_ne!(cr.checksum(), lf.checksum(), "a CR alone is not a line ending");
+        // Earlier releases recorded this checksum.
         assert_eq!(Script::new("SELECT 1;\n").checksum(), Script::new("SELECT 1;").checksum());
     }
 }

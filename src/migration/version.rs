@@ -3,19 +3,19 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What identifies a migration in a ledger and puts migrations in order: the digits before the first `_` of its folder's
-/// name, without dashes, as Diesel takes them (`2026-01-05-090000_create_users` has the version `20260105090000`).
+/// The version of a migration: the digits before the first `_` of its folder name, without dashes, as in Diesel
+/// (`2026-01-05-090000_create_users` has the version `20260105090000`).
 ///
-/// Versions are in the order of their text, byte by byte, which is Diesel's.
+/// As in Diesel, versions are sorted as text, byte by byte.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(String);
 
-/// Why a text is no version.
+/// The error for a text that is not a [`Version`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no migration version; a version is 1 to 50 digits, which dashes may separate")]
+#[error("{0:?} is not a migration version; a version has 1 to 50 digits, optionally separated by dashes")]
 pub struct VersionError(String);
 
-/// What the ledger's column holds (`VARCHAR(50)`).
+/// The length of the column in the migration ledger (`VARCHAR(50)`).
 const MAX_DIGITS: usize = 50;
 
 impl Version {
@@ -30,10 +30,10 @@ impl FromStr for Version {
 
     fn from_str(text: &str) -> Result<Self, VersionError> {
         let digits = text.replace('-', "");
-        match (1..=MAX_DIGITS).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) {
-            true => Ok(Self(digits)),
-            false => Err(VersionError(text.to_owned())),
+        if !(1..=MAX_DIGITS).contains(&digits.len()) || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(VersionError(text.to_owned()));
         }
+        Ok(Self(digits))
     }
 }
 
@@ -49,36 +49,36 @@ impl fmt::Debug for Version {
     }
 }
 
-/// One version, or all versions from a first to a last one: `A` or `A..B`, with both ends included.
+/// A version `A`, or an inclusive range of versions `A..B`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionRange {
     first: Version,
     last: Version,
 }
 
-/// Why a text is no range of versions.
+/// The error for a text that is not a [`VersionRange`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VersionRangeError {
-    /// An end is no version.
+    /// An end of the range is not a version.
     #[error(transparent)]
     Version(#[from] VersionError),
-    /// The ends are in the wrong order.
-    #[error("the range ends before it begins; write {last}..{first}")]
+    /// The range ends before it starts.
+    #[error("the range ends before it starts; use {last}..{first}")]
     Reversed {
-        /// What was given first.
+        /// The given start.
         first: Version,
-        /// What was given last.
+        /// The given end.
         last: Version,
     },
 }
 
 impl VersionRange {
-    /// Whether it has a version.
+    /// Whether the range contains a version.
     pub fn contains(&self, version: &Version) -> bool {
         (&self.first..=&self.last).contains(&version)
     }
 
-    /// Whether it is a single version.
+    /// Whether the range is a single version.
     pub fn is_single(&self) -> bool {
         self.first == self.last
     }
@@ -96,19 +96,19 @@ impl FromStr for VersionRange {
     fn from_str(text: &str) -> Result<Self, VersionRangeError> {
         let Some((first, last)) = text.split_once("..") else { return Ok(text.parse::<Version>()?.into()) };
         let (first, last): (Version, Version) = (first.parse()?, last.parse()?);
-        match first <= last {
-            true => Ok(Self { first, last }),
-            false => Err(VersionRangeError::Reversed { first, last }),
+        if first > last {
+            return Err(VersionRangeError::Reversed { first, last });
         }
+        Ok(Self { first, last })
     }
 }
 
 impl fmt::Display for VersionRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.is_single() {
-            true => self.first.fmt(f),
-            false => write!(f, "{}..{}", self.first, self.last),
+        if self.is_single() {
+            return self.first.fmt(f);
         }
+        write!(f, "{}..{}", self.first, self.last)
     }
 }
 
@@ -131,12 +131,12 @@ mod tests {
         }
         assert_eq!(
             "2..1".parse::<VersionRange>().unwrap_err().to_string(),
-            "the range ends before it begins; write 1..2"
+            "the range ends before it starts; use 1..2"
         );
     }
 
     #[test]
-    fn dashes_are_dropped_and_anything_but_digits_is_refused() {
+    fn dashes_are_removed_and_other_characters_are_rejected() {
         assert_eq!("2026-01-05-090000".parse::<Version>().unwrap().as_str(), "20260105090000");
         for bad in ["", "-", "v1", "2026.01", "readme", "١", &"1".repeat(51)] {
             assert!(bad.parse::<Version>().is_err(), "{bad:?}");

@@ -1,4 +1,4 @@
-//! Values that are parsed once, where they enter the crate: below, no text stands for a name or a state.
+//! Typed names and states. They are parsed where they enter the crate; other modules never pass them as plain text.
 
 mod name;
 mod state;

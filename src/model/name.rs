@@ -1,4 +1,4 @@
-//! Names: parsed once, at the border, into types that the rest of the crate takes instead of text.
+//! Names of schemas and tenants.
 
 mod convert;
 mod reserved;
@@ -6,67 +6,64 @@ mod reserved;
 use std::fmt;
 use std::str::FromStr;
 
-/// The longest identifier that PostgreSQL keeps whole, in bytes (`NAMEDATALEN - 1`); it cuts a longer one off with a
-/// mere notice, so that two names could become one.
+/// The maximum length of an identifier in PostgreSQL, in bytes (`NAMEDATALEN - 1`). The server truncates a longer one and
+/// reports a mere notice, so that two names could become one.
 pub const MAX_BYTES: usize = 63;
 
-/// The name of any schema that may exist in a database: 1 to 63 bytes, no NUL.
-///
-/// It says nothing of a tenant: it names extension schemas and schemas found in the database.
+/// The name of a schema: 1 to 63 bytes, no NUL. Not necessarily the name of a tenant.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SchemaName(String);
 
 /// The name of a tenant and of its schema.
 ///
-/// ASCII letters, digits and underscore, not starting with a digit, 1 to 63 bytes, and none of the names that belong to
-/// PostgreSQL: `pg_…`, `public`, `information_schema`, and its reserved words. Such a name means the same schema whether
-/// a person quotes it or not, but for its case, which PostgreSQL keeps only where it is quoted.
+/// 1 to 63 ASCII letters, digits and underscores, not starting with a digit. `pg_…`, `public`, `information_schema` and
+/// the reserved words of PostgreSQL are not allowed. A name in lower case needs no quotes in SQL.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TenantName(SchemaName);
 
-/// Why a text is no name.
+/// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
-    /// There is nothing.
-    #[error("a name must not be empty")]
+    /// The name is empty.
+    #[error("the name is empty")]
     Empty,
     /// More than 63 bytes.
-    #[error("{name:?} has {bytes} bytes, and PostgreSQL keeps {MAX_BYTES}")]
+    #[error("{name:?} is {bytes} bytes long; the maximum is {MAX_BYTES}")]
     TooLong {
         /// The text.
         name: String,
         /// Its length in bytes.
         bytes: usize,
     },
-    /// It begins with a digit.
+    /// The name starts with a digit.
     #[error("{name:?} starts with a digit")]
     LeadingDigit {
         /// The text.
         name: String,
     },
-    /// A character that no tenant's name has, or NUL.
-    #[error("{name:?} contains {character:?}; a name has only the letters A to Z and a to z, digits and underscore")]
+    /// The name contains a character that is not allowed.
+    #[error("{name:?} contains {character:?}; only letters A to Z and a to z, digits and underscore are allowed")]
     Character {
         /// The text.
         name: String,
-        /// Its first character that does not belong.
+        /// The first character that is not allowed.
         character: char,
     },
-    /// `pg_…`, which the server keeps for itself (SQLSTATE 42939).
-    #[error("{name:?} begins with pg_, which PostgreSQL keeps for itself")]
+    /// The name starts with `pg_`, which PostgreSQL reserves (SQLSTATE 42939).
+    #[error("{name:?} starts with pg_, which PostgreSQL reserves")]
     SystemPrefix {
         /// The text.
         name: String,
     },
-    /// `public` or `information_schema`.
-    #[error("{name:?} is a schema of the database's own")]
+    /// The name is `public` or `information_schema`.
+    #[error("{name:?} is a system schema")]
     SystemSchema {
         /// The text.
         name: String,
     },
-    /// A word that SQL cannot use as a name without quotes.
-    #[error("{name:?} is a reserved word of PostgreSQL")]
+    /// The name is a reserved word, which SQL accepts as a name only in quotes.
+    #[error("{name:?} is a reserved word in PostgreSQL")]
     ReservedWord {
         /// The text.
         name: String,
@@ -74,7 +71,7 @@ pub enum NameError {
 }
 
 impl SchemaName {
-    /// The schema `public`, where the tracker is.
+    /// The schema `public`, which contains the tracker.
     pub fn public() -> Self {
         Self("public".to_owned())
     }
@@ -84,14 +81,14 @@ impl SchemaName {
         self.0 == "public"
     }
 
-    /// The name as it stands in `pg_namespace.nspname`: not quoted.
+    /// The name as in `pg_namespace.nspname`, without quotes.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl TenantName {
-    /// The name as it stands in the tracker and in `pg_namespace.nspname`: not quoted.
+    /// The name as in the tracker and in `pg_namespace.nspname`, without quotes.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
@@ -101,7 +98,7 @@ impl TenantName {
         &self.0
     }
 
-    /// The form under which names that differ only by case are one.
+    /// The name in lower case. Two tenants must not have the same folded name.
     pub fn folded(&self) -> String {
         self.as_str().to_ascii_lowercase()
     }
@@ -112,10 +109,10 @@ impl FromStr for SchemaName {
 
     fn from_str(name: &str) -> Result<Self, NameError> {
         check_length(name)?;
-        match name.contains('\0') {
-            true => Err(NameError::Character { name: name.to_owned(), character: '\0' }),
-            false => Ok(Self(name.to_owned())),
+        if name.contains('\0') {
+            return Err(NameError::Character { name: name.to_owned(), character: '\0' });
         }
+        Ok(Self(name.to_owned()))
     }
 }
 
@@ -182,26 +179,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ordinary_names_are_tenants() {
+    fn valid_tenant_names_are_accepted() {
         for name in ["acme", "Acme", "_", "a1", "tenant_0001", "pgx_ok", "publics", "select_", &"x".repeat(63)] {
             assert_eq!(name.parse::<TenantName>().unwrap().as_str(), name);
         }
     }
 
     #[test]
-    fn every_rule_refuses_and_says_why() {
+    fn invalid_tenant_names_are_rejected_with_a_reason() {
         let refused = |name: &str| name.parse::<TenantName>().unwrap_err().to_string();
-        assert_eq!(refused(""), "a name must not be empty");
-        assert!(refused(&"x".repeat(64)).ends_with("has 64 bytes, and PostgreSQL keeps 63"));
+        assert_eq!(refused(""), "the name is empty");
+        assert!(refused(&"x".repeat(64)).ends_with("is 64 bytes long; the maximum is 63"));
         assert_eq!(refused("1acme"), "\"1acme\" starts with a digit");
         for hostile in ["a-b", "a b", "a.b", "a\"b", "a;b", "a'b", "é", "acme\n", " acme", "a\0b", "a$b", "a%b"] {
             assert!(refused(hostile).contains("contains"), "{hostile:?}");
         }
         for name in ["pg_temp", "PG_toast", "pg_"] {
-            assert!(refused(name).contains("begins with pg_"), "{name}");
+            assert!(refused(name).contains("starts with pg_"), "{name}");
         }
         for name in ["public", "Public", "information_schema"] {
-            assert!(refused(name).contains("database's own"), "{name}");
+            assert!(refused(name).contains("is a system schema"), "{name}");
         }
         for name in ["select", "SELECT", "user", "table", "system_user"] {
             assert!(refused(name).contains("reserved word"), "{name}");
@@ -209,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_may_have_any_name_that_the_database_may_hold() {
+    fn any_name_that_postgresql_accepts_is_a_schema_name() {
         for name in ["extensions", "My Schema", "select", "é"] {
             assert_eq!(name.parse::<SchemaName>().unwrap().as_str(), name);
         }

@@ -3,43 +3,43 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Where a tenant is in its life.
+/// The state of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
-    /// Written into the tracker by hand; its schema may not exist yet.
+    /// Inserted into the tracker by hand. The schema may not exist yet.
     Registered,
-    /// `create` has begun it; `create` or `migrate-all` completes it.
+    /// Creation has started. `create` or `migrate-all` completes it.
     Creating,
-    /// Its schema exists.
+    /// The schema exists.
     Active,
-    /// `drop` has begun on it; `drop` completes it.
+    /// A drop has started. `drop` completes it.
     Dropping,
 }
 
-/// A text that is no [`State`].
+/// The error for a text that is not a [`State`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no state of a tenant")]
+#[error("unknown tenant state")]
 pub struct UnknownState;
 
-/// How far a non-transactional migration has come.
+/// The progress of an interrupted non-transactional migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfinished {
-    /// Its version.
+    /// The version of the migration.
     pub version: String,
-    /// How many of its statements have taken effect.
+    /// The number of executed statements.
     pub statements: usize,
-    /// Whether the next one may have, too: the connection was lost before it was answered.
+    /// Whether the next statement may have been executed too, because the connection was lost during it.
     pub in_doubt: bool,
 }
 
 impl State {
-    /// The state of a row of the tracker, or what is wrong with it: a later version may know more states.
+    /// Parses the `state` column of the tracker. The error describes the invalid value; a later version may know more states.
     pub(crate) fn of_row(text: Option<&str>) -> Result<Self, String> {
-        let text = text.ok_or("its state is NULL")?;
-        text.parse().map_err(|_| format!("its state {text:?} is unknown to this version"))
+        let text = text.ok_or("state is NULL")?;
+        text.parse().map_err(|_| format!("unknown state {text:?}"))
     }
 
-    /// As it stands in the tracker.
+    /// The value in the tracker.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Registered => "registered",

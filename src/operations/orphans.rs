@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::migration::MigrationSet;
 use crate::model::SchemaName;
 use crate::postgres::CHUNK;
-use crate::tenants::ledger;
+use crate::tenants::ledger::{self, LedgerContents};
 
 /// An untracked schema that looks like a tenant's: its ledger records a tenant migration, or it has all tables of the
 /// reference.
@@ -53,12 +53,12 @@ pub fn orphans(conn: &mut PgConnection, set: &MigrationSet, tables: &[String]) -
             .map_err(Error::doing("read the ledgers of untracked schemas"))?
             .into_iter();
         for (name, row) in names.iter().zip(chunk) {
-            // One that is not a valid ledger says nothing about the schema.
+            // An invalid ledger says nothing about the schema.
             let applied = row
                 .readable_ledger
                 .then(|| ledgers.next())
                 .flatten()
-                .and_then(Result::ok)
+                .and_then(LedgerContents::into_versions)
                 .map(|versions| versions.iter().filter(|version| set.position(version).is_some()).count());
             let has_all_tables = row.tables > 0 && row.tables as usize == tables.len();
             if applied.is_some_and(|applied| applied > 0) || has_all_tables {

@@ -1,35 +1,35 @@
-//! What kind of trouble a server's message tells of.
+//! Classification of server errors.
 //!
-//! Diesel hands over no SQLSTATE but for a few kinds, so that the rest is known by its text: the server's own in English,
-//! and for what decides whether a tenant is tried again also in the languages of its message catalogs.
+//! Diesel exposes the SQLSTATE only as a few error kinds. Other errors are classified by the text of their message, in
+//! English and in the languages of the server's message catalogs.
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 use super::ServerMessage;
 
-/// A kind of trouble that calls for something else than to report it.
+/// An error condition that the program handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Condition {
-    /// The connection is gone, or the server is on its way down or up.
+    /// The connection is lost, or the server is shutting down or starting up.
     ConnectionLost,
-    /// A lock did not come free within the lock timeout (55P03).
+    /// A lock could not be acquired within the lock timeout (55P03).
     LockTimeout,
-    /// The server broke a circle of waiting sessions (40P01).
+    /// The server detected a deadlock (40P01).
     Deadlock,
-    /// The transaction cannot be put in an order with others (40001).
+    /// The transaction could not be serialized (40001).
     Serialization,
-    /// Somebody cancelled the statement (57014).
+    /// The statement was canceled by another session (57014).
     Canceled,
-    /// The server takes no writes: it is a standby now (25006).
+    /// The server is read-only, for example a standby (25006).
     ReadOnly,
-    /// The server's disk is full (53100).
+    /// The disk of the server is full (53100).
     DiskFull,
-    /// The server's lock table is full (53200).
+    /// The shared memory of the server, usually the lock table, is full (53200).
     OutOfSharedMemory,
 }
 
 impl Condition {
-    /// What an error tells of, where it calls for something.
+    /// The condition of an error, or `None` for all other errors.
     pub(crate) fn of(error: &DieselError) -> Option<Self> {
         if ServerMessage::is_connection_lost(error) {
             return Some(Self::ConnectionLost);
@@ -38,7 +38,7 @@ impl Condition {
         match kind {
             DatabaseErrorKind::SerializationFailure => Some(Self::Serialization),
             DatabaseErrorKind::ReadOnlyTransaction => Some(Self::ReadOnly),
-            // The hint comes with a short write, whose message has no reason in it.
+            // The message of a short write has no reason, but this hint.
             _ if info.hint().is_some_and(|hint| CHECK_DISK_SPACE.contains(&hint)) => Some(Self::DiskFull),
             _ => Self::of_text(info.message().trim_end()),
         }
@@ -64,7 +64,7 @@ impl Condition {
     }
 }
 
-/// 57P01, 57P02 and 57P03: the connection is gone with them.
+/// Messages of 57P01, 57P02 and 57P03, after which the connection is lost.
 const SHUTDOWN: &[&str] = &[
     "terminating connection due to administrator command",
     "terminating connection because of crash of another server process",
@@ -73,7 +73,7 @@ const SHUTDOWN: &[&str] = &[
     "the database system is in recovery mode",
 ];
 
-// The operating system's words for ENOSPC and EDQUOT, from the catalogs of the GNU C library in the server's languages.
+// The messages of the operating system for ENOSPC and EDQUOT, from the message catalogs of the GNU C library.
 
 const DISK_FULL: &[&str] = &[
     "No space left on device",
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_known_by_its_text() {
+    fn messages_are_classified_by_their_text() {
         let cases = [
             ("canceling statement due to lock timeout", Some(Condition::LockTimeout)),
             ("Verklemmung (Deadlock) entdeckt", Some(Condition::Deadlock)),

@@ -1,23 +1,23 @@
-//! Errors of a connection.
+//! Connection and query errors.
 
 use diesel::result::Error as DieselError;
 
 use super::{Condition, ServerMessage};
 
-/// Why a connection cannot be opened or used.
+/// An error of a connection or a query.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// No connection can be opened.
-    #[error("cannot connect to PostgreSQL at {place}: {message}")]
+    #[error("cannot connect to PostgreSQL at {address}: {message}")]
     Unreachable {
         /// Host and port, or the directory of the socket.
-        place: String,
+        address: String,
         /// The message of libpq, without passwords.
         message: String,
     },
-    /// The server could be reached before, and no connection could be opened for as long as the run waits for it.
-    #[error("the server is gone, and did not come back in time: {message}")]
+    /// The connection to the server was lost during a run, and the time limit for reconnecting was exceeded.
+    #[error("lost connection to the server, and could not reconnect in time: {message}")]
     ConnectionsLost {
         /// The error of the last attempt, without passwords.
         message: String,
@@ -32,13 +32,13 @@ pub enum Error {
         /// Whether the connection is lost.
         lost: bool,
     },
-    /// The server accepted writes before and no longer does.
-    #[error("the server takes no writes: it is a standby now, or default_transaction_read_only is set")]
+    /// The server rejects writes.
+    #[error("the server is read-only: it is a standby, or default_transaction_read_only is on")]
     ReadOnly,
     /// The server is older than the oldest supported version.
-    #[error("the server is PostgreSQL {}, and 14 is the oldest that works", .version / 10_000)]
+    #[error("PostgreSQL {} is not supported; the oldest supported version is 14", .version / 10_000)]
     ServerTooOld {
-        /// Its version, as in `server_version_num`.
+        /// The version, as in `server_version_num`.
         version: i32,
     },
 }
@@ -67,7 +67,7 @@ impl Error {
         }
     }
 
-    /// Whether a retry can succeed once the server is back, or another one has replaced it.
+    /// Whether a retry can succeed after the server has restarted or failed over.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::ConnectionsLost { .. } | Self::ReadOnly => true,
@@ -76,14 +76,16 @@ impl Error {
         }
     }
 
-    /// What to do about it, where that is known.
+    /// How to fix the error, if that is known.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Unreachable { .. } => {
-                Some("check --database-url (DATABASE_URL), and that the server runs and lets this role in")
+                Some("check --database-url (DATABASE_URL), and that the server is running and accepts this role")
             }
-            Self::ConnectionsLost { .. } | Self::Query { lost: true, .. } => Some("try again when the server is back"),
-            Self::ReadOnly => Some("try again when it does, or give --database-url of the primary"),
+            Self::ConnectionsLost { .. } | Self::Query { lost: true, .. } => {
+                Some("try again when the server is available")
+            }
+            Self::ReadOnly => Some("set --database-url to the primary server"),
             Self::Query { .. } | Self::ServerTooOld { .. } => None,
         }
     }

@@ -64,7 +64,7 @@ mod tests {
             let found = Connector::from_variables(|name| {
                 variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())
             });
-            found.map(|connector| connector.place().to_owned())
+            found.map(|connector| connector.address().to_owned())
         };
         assert_eq!(with(&[]), Err(FromEnvError::NotSet));
         assert_eq!(with(&[("DATABASE_URL", " ")]), Err(FromEnvError::NotSet));

@@ -1,31 +1,31 @@
-//! What tenantry's own guards raise in the server. They are known by their texts, which no locale translates.
+//! Errors that tenantry's guards raise in the server. They are identified by their messages, which are not translated.
 
 use super::path;
 
-/// A guard's violation. Each is the text of an error that tenantry itself raises in the server.
+/// A violation of a guard, which is raised as an error in the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GuardViolation {
-    /// Another session holds the lock of the schema.
+    /// Another session holds the tenant's lock.
     Busy,
-    /// What was read before is no longer so.
+    /// The schema or its tracker row has changed since it was read.
     Changed,
-    /// The path does not lead to the schema.
+    /// `current_schema()` is not the expected schema.
     WrongSchema,
-    /// A migration that is under way is not the one that was begun.
+    /// The executed statements of an interrupted migration differ from those of the migration.
     Edited,
-    /// A migration is not as it was recorded when it was first applied.
+    /// A migration differs from the recorded one.
     NotRecorded,
-    /// The transaction changed objects outside the tenant's schema; its detail names them.
+    /// The transaction changed objects outside the tenant's schema. The detail of the error lists them.
     Outside,
-    /// Whether the transaction changed objects outside cannot be told from its locks alone.
+    /// The locks of the transaction do not show whether it changed objects outside the tenant's schema.
     NeedsThoroughCheck,
-    /// The ledger does not record the versions that the transaction has written to it.
+    /// The ledger does not contain the versions that the transaction inserted.
     LedgerMismatch,
     /// Another session holds the lock of the recorded migrations.
     RecordLocked,
 }
 
-/// The text of [`GuardViolation::Changed`].
+/// The message of [`GuardViolation::Changed`].
 pub(crate) const CHANGED: &str = GuardViolation::Changed.message();
 
 impl GuardViolation {
@@ -41,16 +41,17 @@ impl GuardViolation {
         Self::RecordLocked,
     ];
 
+    /// The message of the error.
     pub(crate) const fn message(self) -> &'static str {
         match self {
-            Self::Busy => "tenantry: another session is working on the schema",
-            Self::Changed => "tenantry: the schema or the tracker is not as it was read",
+            Self::Busy => "tenantry: another session holds the lock of the schema",
+            Self::Changed => "tenantry: the schema or the tracker has changed since it was read",
             Self::WrongSchema => path::WRONG_SCHEMA,
-            Self::Edited => "tenantry: the statements that have taken effect are not those of the migration",
-            Self::NotRecorded => "tenantry: the migrations are not as they were recorded",
+            Self::Edited => "tenantry: the executed statements differ from those of the migration",
+            Self::NotRecorded => "tenantry: the migrations differ from the recorded ones",
             Self::Outside => "tenantry: objects outside the schema were changed",
-            Self::NeedsThoroughCheck => "tenantry: the transaction must be looked at more closely",
-            Self::LedgerMismatch => "tenantry: the ledger does not record what was written to it",
+            Self::NeedsThoroughCheck => "tenantry: the transaction needs a thorough check",
+            Self::LedgerMismatch => "tenantry: the ledger does not contain the expected versions",
             Self::RecordLocked => "tenantry: another session holds the lock of the recorded migrations",
         }
     }
@@ -69,7 +70,7 @@ mod tests {
     fn a_violation_is_identified_by_its_message() {
         for violation in GuardViolation::ALL {
             assert_eq!(GuardViolation::from_message(violation.message()), Some(violation));
-            assert!(!violation.message().contains(['%', '\'', '"']), "it stands in a format of RAISE");
+            assert!(!violation.message().contains(['%', '\'', '"']), "the message is part of a RAISE format");
         }
         assert_eq!(GuardViolation::from_message("relation \"x\" does not exist"), None);
     }

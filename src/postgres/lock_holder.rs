@@ -1,8 +1,8 @@
-//! Who holds one of the tool's advisory locks, as the server reports it.
+//! Holders of tenantry's advisory locks.
 //!
-//! Every role that may connect to the database can take an advisory lock whose key it knows, and the keys are no secret.
-//! A refusal therefore names the session that holds the lock, and says whether it is one of the tool's. The role of a
-//! session is authenticated; its `application_name` is not.
+//! Every role that can connect to the database can take any advisory lock. Error messages therefore name the session that
+//! holds a lock and show whether it is a tenantry run. The role of a session is authenticated; its `application_name` is
+//! not.
 
 use std::fmt;
 
@@ -26,57 +26,57 @@ pub struct LockHolder {
     /// The `application_name`.
     #[diesel(sql_type = Nullable<Text>)]
     pub application: Option<String>,
-    /// The client's address; none over a Unix socket, and for a role that may not see it.
+    /// The address of the client; none for a Unix socket, or if this role may not see it.
     #[diesel(sql_type = Nullable<Text>)]
     pub client: Option<String>,
-    /// When its transaction began, or else its session; none for a role that may not see it.
+    /// When its transaction or else its session started; none if this role may not see it.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub since: Option<DateTime<Utc>>,
     /// The identifier of the prepared transaction.
     #[diesel(sql_type = Nullable<Text>)]
     pub prepared: Option<String>,
-    /// Whether it has the role of this session.
+    /// Whether its role is that of this session.
     #[diesel(sql_type = Bool)]
     pub has_own_role: bool,
 }
 
-/// The columns of a [`LockHolder`], of the row `held` of `pg_locks` and what [`JOINS`] finds about it.
+/// The columns of a [`LockHolder`] for the row `held` of `pg_locks`. They require [`JOINS`].
 const COLUMNS: &str = "held.pid, coalesce(activity.usename, prepared.owner)::text AS \"user\", \
      activity.application_name AS application, pg_catalog.host(activity.client_addr) AS client, \
      coalesce(activity.xact_start, activity.backend_start, prepared.prepared) AS since, prepared.gid::text AS prepared, \
      coalesce(activity.usename = session_user, false) AS has_own_role";
 
-/// The session or the prepared transaction that has the lock `held`. A prepared transaction has no process; it holds the
-/// lock of its own transaction ID.
+/// Joins the session or the prepared transaction that holds the lock `held`. A prepared transaction has no process; it is found by
+/// the lock on its own transaction ID.
 const JOINS: &str = "LEFT JOIN pg_catalog.pg_stat_activity AS activity ON activity.pid = held.pid \
      LEFT JOIN pg_catalog.pg_locks AS own ON held.pid IS NULL AND own.pid IS NULL AND own.locktype = 'transactionid' \
      AND own.mode = 'ExclusiveLock' AND own.virtualtransaction = held.virtualtransaction \
      LEFT JOIN pg_catalog.pg_prepared_xacts AS prepared ON prepared.transaction = own.transactionid";
 
-/// A query that reads a [`LockHolder`], with its columns and joins in their places.
+/// Replaces `HOLDER_COLUMNS` and `HOLDER_JOINS` in a query that reads a [`LockHolder`].
 pub(crate) fn sql(query: &str) -> String {
     query.replace("HOLDER_COLUMNS", COLUMNS).replace("HOLDER_JOINS", JOINS)
 }
 
 impl LockHolder {
-    /// The holder of the lock with a key, an SQL expression; none if the lock was released, or where the server does not say.
+    /// The holder of the lock with a key, which is an SQL expression. `None` if the lock was released or the query failed.
     pub(crate) fn find(conn: &mut PgConnection, key: &str) -> Option<Box<Self>> {
         sql_query(sql(include_str!("lock_holder.sql")).replace("KEY", key)).get_result(conn).ok().map(Box::new)
     }
 
-    /// Whether its session has the name of one of the tool's.
+    /// Whether the `application_name` is that of a tenantry run.
     fn is_named_like_a_run(&self) -> bool {
         self.application.as_deref().is_some_and(|name| {
             name == APPLICATION || name.strip_prefix(APPLICATION).is_some_and(|rest| rest.starts_with(['/', ' ']))
         })
     }
 
-    /// Whether its session is one of the tool's: it has the name of one and the role of this session.
+    /// Whether the session is a tenantry run: it has the name of one and the role of this session.
     pub fn is_run(&self) -> bool {
         self.has_own_role && self.is_named_like_a_run()
     }
 
-    /// The statement that makes the holder release the lock.
+    /// The SQL statement that makes the holder release the lock.
     pub(crate) fn release(&self) -> String {
         match (&self.prepared, self.pid) {
             (Some(prepared), _) => format!("ROLLBACK PREPARED {}", Literal(prepared)),
@@ -85,16 +85,18 @@ impl LockHolder {
         }
     }
 
-    /// What to do about it.
+    /// How to acquire the lock.
     pub(crate) fn hint(&self) -> String {
-        match self.is_run() {
-            true => format!("try again when that run has ended; if its client is gone, {} ends it", self.release()),
-            false => format!("release the lock with {}, then try again", self.release()),
+        let release = self.release();
+        if self.is_run() {
+            format!("try again when that run has ended; if its host is gone, release the lock with {release}")
+        } else {
+            format!("release the lock with {release}, then try again")
         }
     }
 }
 
-/// The `application_name` of the tool's sessions, or how it begins.
+/// The `application_name` of tenantry's sessions, or its prefix.
 pub(crate) const APPLICATION: &str = "tenantry";
 
 impl fmt::Display for LockHolder {
@@ -104,13 +106,13 @@ impl fmt::Display for LockHolder {
             (None, Some(pid)) => write!(f, "process {pid}")?,
             (None, None) => f.write_str("a prepared transaction")?,
         }
-        let of = [("user", &self.user), ("application", &self.application), ("client", &self.client)];
-        let of: Vec<String> = of
+        let identity = [("user", &self.user), ("application", &self.application), ("client", &self.client)];
+        let identity: Vec<String> = identity
             .into_iter()
-            .filter_map(|(what, value)| Some(format!("{what} {}", value.as_ref().filter(|value| !value.is_empty())?)))
+            .filter_map(|(label, value)| Some(format!("{label} {}", value.as_ref().filter(|value| !value.is_empty())?)))
             .collect();
-        if !of.is_empty() {
-            write!(f, " ({})", of.join(", "))?;
+        if !identity.is_empty() {
+            write!(f, " ({})", identity.join(", "))?;
         }
         if let Some(since) = self.since {
             write!(f, " since {}", since.format("%Y-%m-%d %H:%M:%S UTC"))?;
@@ -123,19 +125,19 @@ impl fmt::Display for LockHolder {
     }
 }
 
-/// `held by …`, also where the holder is not known.
+/// `held by …`, or that the holder is unknown.
 pub(crate) struct HeldBy<'a>(pub(crate) Option<&'a LockHolder>);
 
 impl fmt::Display for HeldBy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(holder) => write!(f, "held by {holder}"),
-            None => f.write_str("its holder is unknown: it has released the lock, or cannot be seen"),
+            None => f.write_str("the holder is unknown; it has released the lock, or this role cannot see it"),
         }
     }
 }
 
-/// What to do about a lock that could not be acquired.
+/// How to acquire a lock.
 pub(crate) fn hint(holder: Option<&LockHolder>) -> String {
     holder.map_or_else(|| "try again".to_owned(), LockHolder::hint)
 }
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_a_run_by_its_name_and_its_role() {
+    fn a_run_is_identified_by_its_name_and_role() {
         for name in ["tenantry", "tenantry/12 acme", "tenantry/12: fleet", "tenantry fleet 4711 ops@db1"] {
             assert!(holder(name, true).is_run(), "{name}");
             let other = holder(name, false);
@@ -174,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prepared_transaction_is_rolled_back() {
+    fn a_prepared_transaction_is_released_by_a_rollback() {
         let prepared = LockHolder { pid: None, prepared: Some("it's".to_owned()), ..holder("", false) };
         assert_eq!(prepared.release(), "ROLLBACK PREPARED 'it''s'");
         assert!(prepared.to_string().starts_with("prepared transaction \"it's\""));

@@ -1,11 +1,11 @@
--- Who holds the advisory lock KEY: a session, or a prepared transaction. The holder of an exclusive lock comes first.
+-- The session or prepared transaction that holds the advisory lock KEY. The holder of an exclusive lock comes first.
 SELECT
     HOLDER_COLUMNS
 FROM pg_catalog.pg_locks AS held
 HOLDER_JOINS
 WHERE held.locktype = 'advisory'
     AND held.granted
-    -- The two numbers are the halves of one key.
+    -- The key is one bigint, not two integers.
     AND held.objsubid = 1
     AND held.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
     AND (held.classid::bigint << 32 | held.objid::bigint) = KEY

@@ -1,4 +1,4 @@
-//! The server: where it is, how to reach it, what it says when it refuses, and the one place that sets `search_path`.
+//! Connections to PostgreSQL: connection strings, pooling, `search_path`, error messages and their classification.
 
 pub(crate) mod condition;
 pub mod connect;

@@ -1,8 +1,8 @@
-//! `search_path`: nothing outside this file sets it.
+//! `search_path`. Only this file sets it.
 //!
-//! PostgreSQL skips a schema on the path that does not exist without a word, so that statements meant for a tenant would
-//! land in the next schema on it. Hence the guard, which goes in the same message as the path and ahead of everything
-//! else: unless `current_schema()` is the one that is meant, it raises an error and nothing runs.
+//! PostgreSQL silently skips a schema on the path that does not exist, and statements for a tenant would run in the next
+//! schema. Therefore each message that sets the path continues with a guard, which raises an error unless `current_schema()`
+//! is the expected schema.
 
 use diesel::dsl::sql;
 use diesel::pg::PgConnection;
@@ -12,79 +12,79 @@ use diesel::{QueryResult, RunQueryDsl};
 use crate::model::SchemaName;
 use crate::sql::quote::{Identifier, Literal};
 
-/// A schema, and the schemas of extensions behind it, as a `search_path`.
+/// A `search_path` of a schema and the extension schemas after it.
 #[derive(Debug, Clone, Copy)]
 pub struct SchemaPath<'a> {
     schema: &'a SchemaName,
     extensions: &'a [SchemaName],
 }
 
-/// What a guard says when `current_schema()` is not the one that is meant; see [`SchemaPath::guard`].
-pub const WRONG_SCHEMA: &str = "tenantry: current_schema() is not the schema that is meant";
+/// The message of the error that [`SchemaPath::guard`] raises.
+pub const WRONG_SCHEMA: &str = "tenantry: current_schema() is not the expected schema";
 
-/// Sets a path for the transaction that leads to the catalog alone: what the server deparses then has its schema's name
-/// before it, whatever else is there.
+/// Sets the path for the transaction to `pg_catalog` alone, so that names in deparsed expressions are qualified with their
+/// schema.
 pub const CATALOG_FOR_TRANSACTION: &str = "SET LOCAL search_path TO pg_catalog, pg_temp;";
 
-/// The same as a statement of PL/pgSQL, for the conditions behind [`SchemaPath::guard`].
+/// The same as a PL/pgSQL statement, for the conditions after [`SchemaPath::guard`].
 pub(crate) const CATALOG_IN_BLOCK: &str = "PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);";
 
-/// The startup options of every session, which `RESET` leads back to.
+/// The startup options of every session; `RESET` restores their values.
 ///
-/// They make the same path the default. With the server's own, `"$user", public`, whoever may create objects in `public`
-/// could have them found in place of the catalog's. Names that migrations quote by `format('%I', …)` are quoted alike,
-/// whatever the role and the database are configured to.
+/// With the server's default path, `"$user", public`, objects in `public` could be found instead of those in `pg_catalog`.
+/// `quote_all_identifiers` makes `format('%I', …)` in migrations independent of the configuration of the role and the
+/// database.
 pub(crate) const SESSION_OPTIONS: &str = "-c search_path=pg_catalog,pg_temp -c quote_all_identifiers=off";
 
 impl<'a> SchemaPath<'a> {
-    /// A path that leads to `schema`, and behind it to what extensions keep in theirs.
+    /// A path of `schema` and the extension schemas.
     pub fn new(schema: &'a SchemaName, extensions: &'a [SchemaName]) -> Self {
         Self { schema, extensions }
     }
 
-    /// The schema that it leads to.
+    /// The first schema on the path.
     pub fn schema(&self) -> &'a SchemaName {
         self.schema
     }
 
-    /// The same without the schemas behind it.
+    /// The path without the extension schemas.
     pub(crate) fn alone(&self) -> Self {
         Self { extensions: &[], ..*self }
     }
 
-    /// Sets the path for the transaction; it ends with it, also behind a transaction pooler.
+    /// SQL that sets the path until the end of the transaction. Safe with a transaction pooler.
     pub fn set_for_transaction(&self) -> String {
         format!("SET LOCAL search_path TO {};", self.list())
     }
 
-    /// Sets the path for the session, for what cannot run in a transaction. The session must be reset, or
-    /// closed.
+    /// SQL that sets the path for the session, for statements that cannot run in a transaction. The session must be reset or
+    /// closed afterwards.
     pub fn set_for_session(&self) -> String {
         format!("SET search_path TO {};", self.list())
     }
 
-    /// A condition in PL/pgSQL that raises [`WRONG_SCHEMA`] unless the path leads where it is meant to.
+    /// PL/pgSQL that raises [`WRONG_SCHEMA`] unless `current_schema()` is the schema of the path.
     pub fn guard(&self) -> String {
         let schema = Literal(self.schema.as_str());
         format!(
             "IF pg_catalog.current_schema() IS DISTINCT FROM {schema}::name THEN RAISE EXCEPTION '{}'; END IF;",
-            // In the format of RAISE a quote is doubled; the message has none, nor a %.
+            // The message contains neither a quote nor a %, which RAISE would interpret.
             WRONG_SCHEMA
         )
     }
 
-    /// The path of the moment, for [`restore`](Self::restore).
+    /// The current path, for [`restore`](Self::restore).
     pub(crate) fn current(conn: &mut PgConnection) -> QueryResult<String> {
         diesel::select(sql::<Text>("pg_catalog.current_setting('search_path')")).get_result(conn)
     }
 
-    /// Sets a path again that was [`current`](Self::current), for the rest of the transaction.
+    /// Restores a path returned by [`current`](Self::current), until the end of the transaction.
     pub(crate) fn restore(conn: &mut PgConnection, path: &str) -> QueryResult<()> {
         let set = sql::<Text>("pg_catalog.set_config('search_path', ").bind::<Text, _>(path).sql(", true)");
         diesel::select(set).get_result::<String>(conn).map(|_| ())
     }
 
-    /// Temporary objects of whoever had the session before come last: unnamed, `pg_temp` would come first.
+    /// `pg_temp` is last: if it is not listed, temporary objects are found first.
     fn list(&self) -> String {
         let mut list = Identifier::from(self.schema).to_string();
         for extension in self.extensions {
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_path_is_the_schema_then_extensions_then_temporary_objects() {
+    fn a_path_is_the_schema_the_extensions_and_temporary_objects() {
         let schema: SchemaName = "Ac\"me".parse().unwrap();
         let extensions = ["public".parse().unwrap()];
         let path = SchemaPath::new(&schema, &extensions);

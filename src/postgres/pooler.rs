@@ -1,4 +1,4 @@
-//! Which kind of pooler is between the client and the server.
+//! Detection of the pooling mode of a connection pooler.
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
@@ -8,25 +8,25 @@ use diesel::sql_types::{Bool, Integer};
 
 use super::Error;
 
-/// How many connections are opened at most to find out.
-const MOST: usize = 32;
+/// The maximum number of connections that the detection opens.
+const MAX_CONNECTIONS: usize = 32;
 
-/// How many new sessions show that the idle one is kept.
-const ENOUGH: usize = 2;
+/// The number of new server sessions that prove that the idle session is dedicated to its client.
+const NEW_SESSIONS: usize = 2;
 
-/// Whether a pooler gives each connection a session of the server for as long as the connection lives.
+/// Whether a pooler assigns a server session to each client connection until it closes (session mode).
 ///
-/// Nothing is set in any session, since it may be another client's next. Instead, one connection runs a query and stays idle.
-/// Then others each begin a transaction, and keep it open, until one of two things happens:
+/// The detection changes no setting, because another client may use the same session next. The first connection runs a
+/// query and stays idle. Other connections then start a transaction each and keep it open, until one of these happens:
 ///
-/// - One of them has the session that ran the query. The pooler shares sessions.
-/// - Two of them have sessions that the server started for them, while the session that ran the query is still idle and that
-///   query is its last. The pooler had an idle session and did not use it: it is kept for the first connection. (One alone may
-///   be a session that the pooler opened in advance, as PgBouncer does with `min_pool_size`.)
+/// - A connection gets the session that ran the query. The pooler shares sessions.
+/// - Two connections get sessions that the server started after the query, and the first session is still idle with that
+///   query as its last one. The pooler did not reuse the idle session, so it is dedicated to the first connection. (One new
+///   session is no proof: PgBouncer opens sessions in advance if `min_pool_size` is set.)
 ///
-/// Neither happens if the pooler has many idle sessions, or may open no more. Then the answer is no.
-pub(super) fn keeps_sessions_apart(connect: impl Fn() -> Result<PgConnection, Error>) -> Result<bool, Error> {
-    const DOING: &str = "find out which kind of pooler is before the server";
+/// If neither happens, because the pooler has many idle sessions or has reached its limit, the result is `false`.
+pub(super) fn has_dedicated_sessions(connect: impl Fn() -> Result<PgConnection, Error>) -> Result<bool, Error> {
+    const DOING: &str = "detect the pooling mode";
     let mark = uuid::Uuid::new_v4().simple().to_string();
     let mut first = connect()?;
     #[derive(QueryableByName)]
@@ -49,7 +49,7 @@ pub(super) fn keeps_sessions_apart(connect: impl Fn() -> Result<PgConnection, Er
     }
     let mut others = Vec::new();
     let mut new = 0;
-    while others.len() < MOST {
+    while others.len() < MAX_CONNECTIONS {
         let Ok(mut other) = connect() else { return Ok(false) };
         if other.batch_execute("BEGIN").is_err() {
             return Ok(false);
@@ -63,10 +63,10 @@ pub(super) fn keeps_sessions_apart(connect: impl Fn() -> Result<PgConnection, Er
         let found: Option<Other> = sql_query(query).get_result(&mut other).optional().map_err(Error::doing(DOING))?;
         match found {
             Some(Other { is_first: false, is_new, first_is_idle: true }) => new += usize::from(is_new),
-            // It is shared, or another client has used it meanwhile, or it is gone.
+            // The session is shared, or another client has used it, or it has ended.
             _ => return Ok(false),
         }
-        if new == ENOUGH {
+        if new == NEW_SESSIONS {
             return Ok(true);
         }
         others.push(other);

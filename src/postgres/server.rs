@@ -1,4 +1,4 @@
-//! What one query tells about the server and the database.
+//! Facts about the server and the database, read with one query.
 
 use diesel::pg::PgConnection;
 use diesel::sql_types::{BigInt, Bool, Integer, Text};
@@ -6,35 +6,35 @@ use diesel::{QueryableByName, RunQueryDsl, sql_query};
 
 use super::Error;
 
-/// The oldest version of PostgreSQL that the project works with, as in `server_version_num`.
+/// The oldest supported version of PostgreSQL, as in `server_version_num`.
 pub const OLDEST_VERSION: i32 = 140_000;
 
-/// The most schemas that one statement or one transaction touches. Each costs a lock or more, and the server's lock table
-/// has room for `max_locks_per_transaction` × `max_connections` of all sessions (6,400 by default).
+/// The maximum number of schemas that one statement or transaction accesses. Each schema takes one or more locks, and the
+/// lock table of the server has `max_locks_per_transaction` × `max_connections` entries (6,400 by default).
 pub const CHUNK: usize = 500;
 
-/// The server and the database at the moment of asking.
+/// The state of the server and the database when it was read.
 #[derive(Debug, Clone, QueryableByName)]
 pub struct Server {
-    /// The database's name.
+    /// The name of the database.
     #[diesel(sql_type = Text)]
     pub database: String,
-    /// The role that the connection was opened as.
+    /// The session role (`session_user`).
     #[diesel(sql_type = Text)]
     pub session_role: String,
-    /// The role whose rights it has.
+    /// The current role (`current_user`).
     #[diesel(sql_type = Text)]
     pub role: String,
-    /// As in `server_version_num`: 150018 is 15.18.
+    /// The version as in `server_version_num`: 150018 is 15.18.
     #[diesel(sql_type = Integer)]
     pub version: i32,
-    /// Whether it is a standby, which can only be read.
+    /// Whether the server is a standby.
     #[diesel(sql_type = Bool)]
     pub in_recovery: bool,
-    /// How many more connections this role may open.
+    /// The number of connections that this role can still open.
     #[diesel(sql_type = Integer)]
     pub free_connections: i32,
-    /// How many locks of all sessions together the server's lock table has room for.
+    /// The number of entries of the server's lock table.
     #[diesel(sql_type = BigInt)]
     pub lock_table: i64,
     /// Whether `public.schema_tracker` exists.
@@ -58,14 +58,14 @@ pub struct Server {
     /// Whether `public.schema_migration` exists.
     #[diesel(sql_type = Bool)]
     pub has_recorded_migrations: bool,
-    /// Whether this role may read it, and what was accepted.
+    /// Whether this role may read `public.schema_migration` and `public.schema_acceptance`.
     #[diesel(sql_type = Bool)]
     pub may_read_recorded_migrations: bool,
 }
 
 impl Server {
-    /// Whether the name, in any case, is that of the role that is connected. A schema of that name is first on the default
-    /// search path, `"$user", public`, of every session of the role.
+    /// Whether the name is that of the connected role, ignoring case. A schema with that name is first on the default search
+    /// path, `"$user", public`, of the role's sessions.
     pub(crate) fn is_own_role(&self, name: &str) -> bool {
         [&self.session_role, &self.role].iter().any(|role| role.eq_ignore_ascii_case(name))
     }
@@ -75,17 +75,17 @@ impl Server {
         self.has_tracker && !self.has_public_ledger
     }
 
-    /// Asks.
+    /// Reads the state of the server and the database.
     ///
     /// # Errors
-    /// [`Error::ServerTooOld`], or what the server answered.
-    pub fn ask(conn: &mut PgConnection) -> Result<Self, Error> {
+    /// [`Error::ServerTooOld`], or [`Error::Query`].
+    pub fn read(conn: &mut PgConnection) -> Result<Self, Error> {
         let server: Self = sql_query(include_str!("server.sql"))
             .get_result(conn)
-            .map_err(Error::doing("ask the server about itself"))?;
-        match server.version < OLDEST_VERSION {
-            true => Err(Error::ServerTooOld { version: server.version }),
-            false => Ok(server),
+            .map_err(Error::doing("read the server version and settings"))?;
+        if server.version < OLDEST_VERSION {
+            return Err(Error::ServerTooOld { version: server.version });
         }
+        Ok(server)
     }
 }

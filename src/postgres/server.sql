@@ -4,7 +4,7 @@ SELECT
     CURRENT_USER::pg_catalog.text AS role,
     pg_catalog.current_setting('server_version_num')::integer AS version,
     pg_catalog.pg_is_in_recovery() AS in_recovery,
-    -- What this role may still open: of the server's connections, of the database's and of its own.
+    -- The smallest of what the limits of the server, the database and the role leave.
     GREATEST(0, LEAST(
         pg_catalog.current_setting('max_connections')::integer
             - CASE WHEN r.rolsuper THEN 0 ELSE
@@ -32,7 +32,7 @@ SELECT
     COALESCE(pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('public'), 'USAGE'), false) AS has_public_schema,
     pg_catalog.to_regclass('public.schema_ledger') IS NOT NULL AS has_public_ledger,
     pg_catalog.to_regclass('public.__diesel_schema_migrations') IS NOT NULL AS has_diesel_ledger,
-    -- As this version records them.
+    -- With all columns that this version writes.
     pg_catalog.to_regclass('public.schema_run_tenant') IS NOT NULL AND EXISTS (
         SELECT FROM pg_catalog.pg_attribute AS a
         WHERE a.attrelid = pg_catalog.to_regclass('public.schema_run')::pg_catalog.oid

@@ -1,20 +1,19 @@
-//! The state of a session: nothing that one tenant's migrations leave in it is met by the next.
+//! Resetting the state of a session, so that the migrations of one tenant do not affect the next tenant.
 
-/// Which advisory locks of the session are given back.
+/// Which advisory locks a reset releases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Locks {
-    /// All.
+    /// All session-level locks.
     All,
-    /// None: the session has locks of the tool's own.
+    /// None: the session holds locks of tenantry.
     None,
 }
 
-/// What Diesel sets when it connects, which `RESET ALL` takes back.
+/// The settings that Diesel makes when it connects, and that `RESET ALL` reverts.
 const DIESEL: &str = "SET TIME ZONE 'UTC'; SET CLIENT_ENCODING TO 'UTF8';";
 
-/// SQL that resets a session from within a transaction: settings, role, temporary tables, the last values of sequences,
-/// prepared statements and notifications. Together with [`CLOSE_CURSORS`] it does what `DISCARD ALL` does, which cannot run
-/// in a transaction.
+/// SQL that resets settings, role, temporary tables, sequence caches, prepared statements and notifications of a session.
+/// Together with [`CLOSE_CURSORS`] it is equivalent to `DISCARD ALL`, which cannot run in a transaction.
 pub(crate) fn reset(locks: Locks) -> String {
     let unlock = match locks {
         Locks::All => " SELECT pg_catalog.pg_advisory_unlock_all();",
@@ -26,5 +25,5 @@ pub(crate) fn reset(locks: Locks) -> String {
     )
 }
 
-/// Closes cursors that would outlive the transaction. It closes those of the tool, too, and so comes last.
+/// SQL that closes cursors which would outlive the transaction. It also closes tenantry's cursors and therefore runs last.
 pub(crate) const CLOSE_CURSORS: &str = "CLOSE ALL;";

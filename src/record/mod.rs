@@ -1,4 +1,4 @@
-//! What the database records: the runs of commands, and the migrations as they were first applied.
+//! The records in the database: the runs of commands, and the migrations as they were first applied.
 
 pub mod integrity;
 pub mod runs;

@@ -1,7 +1,7 @@
-//! Conditions on the catalogs that several statements share.
+//! Conditions on the system catalogs that several queries share.
 
-/// A condition that a schema, given by an SQL expression for its oid, holds a relation. The index of `pg_depend` leads to
-/// them, as `pg_class` has none on the schema alone; the relation of a composite type depends on the type.
+/// A condition that a schema contains a relation. `schema` is an SQL expression for its OID. The condition uses the index of
+/// `pg_depend`, because `pg_class` has no index on the schema. The relation of a composite type depends on the type.
 pub(crate) fn holds_relations(schema: &str) -> String {
     format!(
         "EXISTS (SELECT FROM pg_catalog.pg_depend AS d \

@@ -1,12 +1,13 @@
-//! SQL as text: quoting it, and taking a script apart into its statements.
+//! SQL text: quoting, and splitting scripts into statements.
 //!
-//! Where a query goes alone its values are bound and its identifiers pushed by Diesel. A message of several statements
-//! can bind nothing, so there each identifier and each value goes through [`quote`].
+//! Single queries bind their values, and Diesel quotes their identifiers. A message with several statements cannot bind
+//! values, so that identifiers and values are quoted with [`quote`].
 
 pub(crate) mod catalog;
 mod lexer;
 mod printable;
 pub mod quote;
 pub mod statement;
+mod token;
 
 pub(crate) use printable::printable;

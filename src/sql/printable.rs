@@ -1,18 +1,19 @@
-//! SQL without unprintable characters that means the same.
+//! Equivalent SQL without unprintable characters.
 
 use std::borrow::Cow;
 
-use super::lexer::{Kind, Lexer, Token};
+use super::lexer::Lexer;
+use super::token::{Token, TokenKind};
 use crate::text::{self, is_unprintable};
 
-/// SQL that means the same and has no unprintable characters but line feeds and tabs: identifiers become `U&"…"`, string
-/// constants `E'…'`, and in comments the characters are escaped as in other text. SQL that cannot be split into tokens
-/// comes back escaped as text; no server accepts it either way.
+/// Returns equivalent SQL without unprintable characters except line feeds and tabs: identifiers are written as `U&"…"`, string
+/// constants as `E'…'`, and characters in comments are escaped as in other text. SQL with an unterminated construct, which no
+/// server accepts, is escaped as text.
 ///
-/// Identifiers have no line feeds and tabs afterwards: they would look like lines of the script.
+/// Line feeds and tabs in identifiers are escaped too, because they would look like lines of the script.
 pub(crate) fn printable(sql: &str) -> Cow<'_, str> {
     let suspicious = |c| is_unprintable(c) && c != '\t' && c != '\n';
-    // A line feed matters in a quoted identifier only.
+    // A line feed is escaped only in a quoted identifier.
     let may_break_lines = sql.contains('"') && sql.contains('\n');
     if !may_break_lines && !sql.contains(suspicious) {
         return Cow::Borrowed(sql);
@@ -29,44 +30,44 @@ pub(crate) fn printable(sql: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// White space and comments. A carriage return ends a comment.
+/// Escapes white space and comments between tokens. A carriage return ends a comment.
 fn between(text: &str) -> String {
     let text = text.replace("\r\n", "\n").replace('\r', "\n").replace(['\u{b}', '\u{c}'], " ");
     text::multi_line(&text).into_owned()
 }
 
 fn push_token(out: &mut String, token: &Token<'_>) {
-    let is_identifier = matches!(token.kind, Kind::Quoted | Kind::Word);
+    let is_identifier = matches!(token.kind, TokenKind::Quoted | TokenKind::Word);
     if !token.text.contains(|c| is_unprintable(c) && (is_identifier || (c != '\n' && c != '\t'))) {
         out.push_str(token.text);
         return;
     }
     let prefixed_unicode = token.text.starts_with(['u', 'U']) && token.text[1..].starts_with('&');
     match token.kind {
-        // Its escape character is the backslash unless a UESCAPE after it says otherwise, which nothing here writes.
-        Kind::Quoted | Kind::Text if prefixed_unicode => escape(out, token.text, unicode),
-        Kind::Quoted => {
+        // The escape character is assumed to be the backslash; UESCAPE is ignored.
+        TokenKind::Quoted | TokenKind::Text if prefixed_unicode => escape(out, token.text, unicode),
+        TokenKind::Quoted => {
             out.push_str("U&");
             escape(out, &token.text.replace('\\', "\\\\"), unicode);
         }
-        Kind::Word => {
+        TokenKind::Word => {
             let name = token.identifier().unwrap_or_default();
             out.push_str("U&\"");
             escape(out, &name.replace('\\', "\\\\"), unicode);
             out.push('"');
         }
-        Kind::Text if token.text.starts_with(['e', 'E']) => push_escape_string(out, token.text),
-        Kind::Text => {
+        TokenKind::Text if token.text.starts_with(['e', 'E']) => push_escape_string(out, token.text),
+        TokenKind::Text => {
             let value = token.constant().unwrap_or_default();
             out.push_str("E'");
             escape(out, &value.replace('\\', "\\\\").replace('\'', "''"), in_string);
             out.push('\'');
         }
-        Kind::Number | Kind::Parameter | Kind::Symbol => out.push_str(&text::one_line(token.text)),
+        TokenKind::Number | TokenKind::Parameter | TokenKind::Symbol => out.push_str(&text::one_line(token.text)),
     }
 }
 
-/// An `E'…'` constant. An escaped unprintable character stands for itself.
+/// Appends an `E'…'` constant. A backslash before an unprintable character is redundant.
 fn push_escape_string(out: &mut String, text: &str) {
     let mut characters = text.chars();
     while let Some(c) = characters.next() {
@@ -83,20 +84,21 @@ fn push_escape_string(out: &mut String, text: &str) {
 
 fn escape(out: &mut String, text: &str, write: fn(&mut String, char)) {
     for c in text.chars() {
-        match is_unprintable(c) {
-            true => write(out, c),
-            false => out.push(c),
+        if is_unprintable(c) {
+            write(out, c);
+        } else {
+            out.push(c);
         }
     }
 }
 
-/// As in `U&"…"`.
+/// Appends an escape for `U&"…"`.
 fn unicode(out: &mut String, c: char) {
     let code = u32::from(c);
     out.push_str(&if code > 0xffff { format!("\\+{code:06X}") } else { format!("\\{code:04X}") });
 }
 
-/// As in `E'…'`.
+/// Appends an escape for `E'…'`.
 fn in_string(out: &mut String, c: char) {
     let code = u32::from(c);
     match c {
@@ -115,7 +117,7 @@ mod tests {
     use crate::sql::quote::{Identifier, Literal};
 
     #[test]
-    fn each_kind_of_token_keeps_its_meaning() {
+    fn tokens_of_each_kind_are_escaped() {
         for (sql, expected) in [
             ("SELECT 1 AS \"a b\"", "SELECT 1 AS \"a b\""),
             ("ALTER TABLE \"a\u{1b}\\\"\"b\" ADD", "ALTER TABLE U&\"a\\001B\\\\\"\"b\" ADD"),
@@ -137,7 +139,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn names_and_values_stay_what_they_are(name in "[^\0]{1,15}", value in "[^\0]{0,40}") {
+        fn names_and_values_are_preserved(name in "[^\0]{1,15}", value in "[^\0]{0,40}") {
             let sql = format!("COMMENT ON TABLE {} IS {}", Identifier::of_object(&name), Literal(&value));
             let printable = printable(&sql);
             prop_assert!(!printable.replace(['\n', '\t'], "").contains(is_unprintable));

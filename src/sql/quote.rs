@@ -1,4 +1,4 @@
-//! Identifiers and literals, quoted for a message that cannot bind values.
+//! Quoted identifiers and literals for SQL that cannot bind values.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use crate::model::{SchemaName, TenantName};
 #[derive(Debug, Clone, Copy)]
 pub struct Identifier<'a>(&'a str);
 
-/// A string constant. One with a backslash takes the `E'…'` form, so that it means the same whatever
-/// `standard_conforming_strings` is.
+/// A string constant. A text with a backslash is written as `E'…'`, which does not depend on
+/// `standard_conforming_strings`.
 #[derive(Debug, Clone, Copy)]
 pub struct Literal<'a>(pub &'a str);
 
 impl<'a> Identifier<'a> {
-    /// An object's name as the catalog holds it.
+    /// The name of an object, as in the catalog.
     pub fn of_object(name: &'a str) -> Self {
         Self(name)
     }
@@ -41,10 +41,7 @@ impl fmt::Display for Identifier<'_> {
 impl fmt::Display for Literal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.0.replace('\'', "''");
-        match text.contains('\\') {
-            true => write!(f, "E'{}'", text.replace('\\', "\\\\")),
-            false => write!(f, "'{text}'"),
-        }
+        if text.contains('\\') { write!(f, "E'{}'", text.replace('\\', "\\\\")) } else { write!(f, "'{text}'") }
     }
 }
 
@@ -53,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quotes_cannot_be_escaped_from() {
+    fn quotes_and_backslashes_are_escaped() {
         assert_eq!(Identifier("a\"; DROP SCHEMA x; --").to_string(), "\"a\"\"; DROP SCHEMA x; --\"");
         assert_eq!(Literal("it's").to_string(), "'it''s'");
         assert_eq!(Literal("a\\' b").to_string(), "E'a\\\\'' b'");

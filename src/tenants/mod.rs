@@ -1,4 +1,4 @@
-//! The tenants of a database: what they have in common, the tracker, their ledgers, and the whole fleet as it was read.
+//! The tenants of a database: the settings that they share, the tracker, the migration ledgers and the fleet.
 
 mod fleet;
 pub mod ledger;

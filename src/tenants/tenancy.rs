@@ -1,4 +1,4 @@
-//! What all tenants have in common.
+//! The settings that all tenants share.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,45 +8,45 @@ use crate::migration::{Embedded, LoadError, MigrationSet, Version};
 use crate::model::SchemaName;
 use crate::postgres::SchemaPath;
 
-/// What makes tenants tenants: their migrations, and how they are run. Every operation takes it.
+/// The migrations of the tenants, and how they are run. Every operation takes it.
 #[derive(Debug, Clone)]
 pub struct Tenancy {
-    /// The tracker's own migrations.
+    /// The migrations of the tracker.
     tracker: MigrationSet,
-    /// Those and the project's.
+    /// The migrations of the tracker and the project's public migrations.
     public: MigrationSet,
+    /// The tenant migrations up to the target version.
     tenant: MigrationSet,
-    /// Also those beyond the version that the tenants are to be brought to.
+    /// All tenant migrations.
     all: MigrationSet,
     extension_schemas: Vec<SchemaName>,
     limits: Limits,
     run_as: RunAs,
 }
 
-/// Whose rights the tenant migrations run with.
+/// The role that runs the tenant migrations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RunAs {
-    /// Those of the role that is connected.
+    /// The connected role.
     #[default]
     ConnectedRole,
-    /// Those of the role that owns the tenant's schema, by `SET LOCAL ROLE`. What the migrations create then belongs to that
-    /// role.
+    /// The owner of the tenant's schema, with `SET LOCAL ROLE`. Objects that the migrations create belong to that role.
     ///
-    /// This prevents mistakes; it does not contain hostile code: a trigger of the tenant's that a migration fires can
-    /// `RESET ROLE`. Connect as a role with few rights against that.
+    /// This prevents mistakes, and does not contain hostile code: a trigger in the tenant's schema can `RESET ROLE`. Against
+    /// hostile code, connect as a role with few rights.
     SchemaOwner,
 }
 
-/// How long a tenant's work may take and wait, and how often it is tried.
+/// Timeouts and retries of the work on a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// How long a statement may take; none leaves it to the server.
+    /// The longest time of a statement; `None` uses the server's setting.
     pub statement_timeout: Option<Duration>,
-    /// How long each wait for a lock may take; 5 seconds by default. What waits for a lock has others wait behind it.
+    /// The longest wait for each lock; 5 seconds by default. Other sessions queue behind a waiting session.
     pub lock_timeout: Duration,
-    /// How often a tenant is tried again that met a lock timeout, a deadlock or a serialization failure; 5 by default.
+    /// Retries per tenant after a lock timeout, deadlock or serialization failure; 5 by default.
     pub retries: u32,
-    /// How long a server that is gone is waited for; a minute by default.
+    /// How long to try to reconnect after the connection to the server is lost; a minute by default.
     pub reconnect_for: Duration,
     /// How long to retry while another session holds the advisory lock of a tenant or of the schema `public`; a minute by
     /// default.
@@ -65,15 +65,14 @@ impl Default for Limits {
     }
 }
 
-/// The tracker's own migrations, which every set of public migrations has in it.
+/// The migrations of the tracker, which are part of every set of public migrations.
 static TRACKER: Embedded = crate::embed_migrations!("$CARGO_MANIFEST_DIR/migrations/public");
 
 impl Tenancy {
-    /// Tenants whose structure `migrations` produce, no schema behind theirs on the path, and the [limits](Limits) that are
-    /// the default.
+    /// Tenants with these migrations, the default [`Limits`], and no extension schemas.
     ///
     /// # Errors
-    /// None in practice: the tracker's own migrations are checked by this crate's tests.
+    /// None in practice: this crate's tests check the migrations of the tracker.
     pub fn new(migrations: MigrationSet) -> Result<Self, LoadError> {
         let tracker = MigrationSet::from_embedded(&TRACKER)?;
         Ok(Self {
@@ -87,47 +86,47 @@ impl Tenancy {
         })
     }
 
-    /// Adds migrations of the schema `public` to the tracker's own.
+    /// Adds the project's migrations of the schema `public`.
     ///
     /// # Errors
-    /// When one of them has the version of another, or is not transactional and has several statements: how far it has
-    /// come could be kept nowhere.
+    /// Two migrations have the same version, or a non-transactional migration has several statements, because its progress
+    /// could not be recorded.
     pub fn with_public_migrations(mut self, migrations: &MigrationSet) -> Result<Self, LoadError> {
         self.public = self.public.merge(migrations)?;
         self.public.require_single_statements()?;
         Ok(self)
     }
 
-    /// Puts schemas that hold extensions behind the tenant's on the path, in this order. Their names are no tenant's.
+    /// Adds schemas with extensions to the search path after the tenant's schema, in this order.
     #[must_use]
     pub fn with_extension_schemas(mut self, schemas: Vec<SchemaName>) -> Self {
         self.extension_schemas = schemas;
         self
     }
 
-    /// Limits the time of a tenant's work.
+    /// Sets the timeouts and retries.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Chooses whose rights the tenant migrations run with.
+    /// Sets the role that runs the tenant migrations.
     #[must_use]
     pub fn with_run_as(mut self, run_as: RunAs) -> Self {
         self.run_as = run_as;
         self
     }
 
-    /// Whose rights the tenant migrations run with.
+    /// The role that runs the tenant migrations.
     pub fn run_as(&self) -> RunAs {
         self.run_as
     }
 
-    /// The same with the tenant migrations up to `version` only.
+    /// Limits the tenant migrations to those up to `version`.
     ///
     /// # Errors
-    /// [`Error::UnknownVersion`] when none has it.
+    /// [`Error::UnknownVersion`] if no tenant migration has this version.
     pub fn up_to(mut self, version: &Version) -> Result<Self, Error> {
         let last = self.tenant.position(version.as_str());
         let last = last.ok_or_else(|| Error::UnknownVersion { version: version.clone() })?;
@@ -135,7 +134,7 @@ impl Tenancy {
         Ok(self)
     }
 
-    /// Adds versions that were accepted as removed: ledgers may record them, see
+    /// Adds versions whose removal was accepted, which ledgers may record; see
     /// [`accepted_removals`](crate::record::integrity::accepted_removals).
     #[must_use]
     pub fn with_retired(mut self, versions: BTreeSet<String>) -> Self {
@@ -144,37 +143,37 @@ impl Tenancy {
         self
     }
 
-    /// The migrations of the schema `public`, among them the tracker's.
+    /// The migrations of the schema `public`, including those of the tracker.
     pub fn public_migrations(&self) -> &MigrationSet {
         &self.public
     }
 
-    /// The tracker's own migrations.
+    /// The migrations of the tracker.
     pub(crate) fn tracker_migrations(&self) -> &MigrationSet {
         &self.tracker
     }
 
-    /// The migrations of each tenant.
+    /// The tenant migrations, up to the version given to [`up_to`](Self::up_to).
     pub fn tenant_migrations(&self) -> &MigrationSet {
         &self.tenant
     }
 
-    /// The migrations of each tenant, also those beyond [`up_to`](Self::up_to).
+    /// All tenant migrations, regardless of [`up_to`](Self::up_to).
     pub(crate) fn all_tenant_migrations(&self) -> &MigrationSet {
         &self.all
     }
 
-    /// The schemas behind the tenant's on the path.
+    /// The schemas on the search path after the tenant's schema.
     pub fn extension_schemas(&self) -> &[SchemaName] {
         &self.extension_schemas
     }
 
-    /// The limits on the time of a tenant's work.
+    /// The timeouts and retries.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// The path that leads to `schema`.
+    /// The search path with `schema` first.
     pub(crate) fn path<'a>(&'a self, schema: &'a SchemaName) -> SchemaPath<'a> {
         SchemaPath::new(schema, &self.extension_schemas)
     }

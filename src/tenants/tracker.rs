@@ -26,10 +26,10 @@ mod schema {
     }
 }
 
-/// Makes sure that the tracker is there and as the public migrations make it.
+/// Checks that the tracker exists and that all public migrations are applied.
 ///
 /// # Errors
-/// [`Error::TrackerMissing`] or [`Error::TrackerBehind`].
+/// [`Error::TrackerHidden`], [`Error::TrackerMissing`], [`Error::TrackerBehind`], or the server's error.
 pub fn require(conn: &mut PgConnection, server: &Server, tenancy: &Tenancy) -> Result<(), Error> {
     if server.tracker_is_hidden {
         return Err(Error::TrackerHidden);
@@ -42,7 +42,7 @@ pub fn require(conn: &mut PgConnection, server: &Server, tenancy: &Tenancy) -> R
     }
 }
 
-/// How many public migrations are not applied.
+/// The number of pending public migrations.
 pub(crate) fn pending_public(conn: &mut PgConnection, server: &Server, tenancy: &Tenancy) -> Result<usize, Error> {
     let applied = match (server.has_public_ledger, server.has_diesel_ledger) {
         (true, _) => ledger::public::read_own(conn)?,

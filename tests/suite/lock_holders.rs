@@ -154,7 +154,7 @@ fn a_prepared_transaction_holds_the_lock_of_the_fleet() {
     db.execute(&format!("BEGIN; SELECT pg_advisory_xact_lock({FLEET}); PREPARE TRANSACTION 'left over'"));
     let refused = db.tenantry(["migrate-all"]).run();
     refused.assert_code(3);
-    let held = "the lock of the fleet is held by prepared transaction \"left over\" (user postgres) since ";
+    let held = "the fleet lock is held by prepared transaction \"left over\" (user postgres) since ";
     assert!(refused.stderr.contains(held), "{}", refused.stderr);
     assert!(refused.stderr.contains("release the lock with ROLLBACK PREPARED 'left over'"), "{}", refused.stderr);
     db.execute("ROLLBACK PREPARED 'left over'");

@@ -167,7 +167,7 @@ fn an_extension_schema_is_found_behind_the_tenant() {
     with(&db, &migrations, &["create", "acme", "--extension-schema", "extensions"]).assert_code(0);
     let gone = with(&db, &migrations, &["migrate-all", "--extension-schema", "nowhere"]);
     gone.assert_code(2);
-    assert!(gone.stderr.contains("the extension schema nowhere does not exist"), "{}", gone.stderr);
+    assert!(gone.stderr.contains("extension schema nowhere does not exist"), "{}", gone.stderr);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::support::{Database, Tenantry};
 /// Names that no tenant can have, and a part of what is said about them.
 fn hostile() -> Vec<(String, &'static str)> {
     let mut names: Vec<(String, &str)> = [
-        ("", "a name must not be empty"),
+        ("", "the name is empty"),
         (" ", "contains ' '"),
         ("a b", "contains ' '"),
         (" acme", "contains ' '"),
@@ -41,15 +41,15 @@ fn hostile() -> Vec<(String, &'static str)> {
         ("a\u{1b}[31m", "contains '\\u{1b}'"),
         ("1acme", "starts with a digit"),
         ("0", "starts with a digit"),
-        ("pg_", "begins with pg_"),
-        ("pg_x", "begins with pg_"),
-        ("PG_X", "begins with pg_"),
-        ("pg_temp_1", "begins with pg_"),
-        ("pg_catalog", "begins with pg_"),
-        ("public", "a schema of the database's own"),
-        ("PUBLIC", "a schema of the database's own"),
-        ("information_schema", "a schema of the database's own"),
-        ("Information_Schema", "a schema of the database's own"),
+        ("pg_", "starts with pg_"),
+        ("pg_x", "starts with pg_"),
+        ("PG_X", "starts with pg_"),
+        ("pg_temp_1", "starts with pg_"),
+        ("pg_catalog", "starts with pg_"),
+        ("public", "a system schema"),
+        ("PUBLIC", "a system schema"),
+        ("information_schema", "a system schema"),
+        ("Information_Schema", "a system schema"),
         ("select", "a reserved word"),
         ("SELECT", "a reserved word"),
         ("user", "a reserved word"),
@@ -61,9 +61,9 @@ fn hostile() -> Vec<(String, &'static str)> {
     ]
     .map(|(name, why)| (name.to_owned(), why))
     .into();
-    names.push(("x".repeat(64), "has 64 bytes"));
-    names.push(("x".repeat(10_000), "has 10000 bytes"));
-    names.push(("é".repeat(32), "has 64 bytes"));
+    names.push(("x".repeat(64), "is 64 bytes long"));
+    names.push(("x".repeat(10_000), "is 10000 bytes long"));
+    names.push(("é".repeat(32), "is 64 bytes long"));
     names
 }
 
@@ -109,7 +109,7 @@ fn every_reserved_word_of_the_server_is_refused() {
     for word in words {
         let output = Tenantry::new().args(["create", &word]).env("DATABASE_URL", "postgresql://127.0.0.1:1/x").run();
         output.assert_code(2);
-        assert!(output.stderr.contains("is a reserved word of PostgreSQL"), "{word}: {}", output.stderr);
+        assert!(output.stderr.contains("is a reserved word in PostgreSQL"), "{word}: {}", output.stderr);
     }
 }
 

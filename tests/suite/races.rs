@@ -185,7 +185,7 @@ fn no_more_connections_are_opened_than_the_role_has() {
     db.execute(&format!("ALTER ROLE {role} CONNECTION LIMIT 1"));
     let refused = db.tenantry(["create", "one_more"]).env("DATABASE_URL", &url).run();
     refused.assert_code(3);
-    assert!(refused.stderr.contains("no more connection free for this role"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("no free connection for this role"), "{}", refused.stderr);
     db.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
 }
 

@@ -85,7 +85,7 @@ fn a_constraint_that_no_commit_would_accept_fails_the_replay() {
     with(&db, &migrations, &["create", "acme"]).assert_code(1);
     let check = with(&db, &migrations, &["health-check"]);
     check.assert_code(1);
-    assert!(check.stdout.contains("migration 6_orphan fails in an empty schema"), "{}", check.stdout);
+    assert!(check.stdout.contains("migration 6_orphan failed in an empty schema"), "{}", check.stdout);
     assert_eq!(scratch_schemas(&db), 0);
 }
 
@@ -131,7 +131,7 @@ fn an_enum_value_that_only_code_adds_is_committed_before_its_use() {
     let check = with(&db, &broken, &["health-check"]);
     check.assert_code(1);
     assert!(
-        check.stdout.contains("migration 4_broken fails in an empty schema: type \"no_such_type\" does not exist"),
+        check.stdout.contains("migration 4_broken failed in an empty schema: type \"no_such_type\" does not exist"),
         "{}",
         check.stdout
     );
@@ -302,7 +302,7 @@ fn a_replay_changes_nothing_outside_its_schema() {
         assert_eq!(scratch_schemas(&db), 0);
         (reference, health)
     };
-    let names_it = "migration 20970101000000_plan changes objects outside the tenant: table public.plan";
+    let names_it = "migration 20970101000000_plan changes objects outside the tenant's schema: table public.plan";
     for undeclared in [outside(Dir::copy_of_tenant()), must_commit(outside(Dir::new()))] {
         let (reference, health) = run(&undeclared);
         reference.assert_code(3);
@@ -316,7 +316,7 @@ fn a_replay_changes_nothing_outside_its_schema() {
     health.assert_code(0);
     let (reference, health) = run(&must_commit(declared(Dir::new())));
     reference.assert_code(3);
-    let why = "the migrations must be committed one by one, and 20970101000000_plan changes objects outside the tenant";
+    let why = "the migrations must be committed one by one, and 20970101000000_plan changes objects outside the tenant's schema";
     assert!(reference.stderr.contains(why), "{}", reference.stderr);
     assert_eq!(health.json()["unchecked"], serde_json::json!([]), "there is no tenant");
     db.execute("INSERT INTO schema_tracker (name) VALUES ('acme')");

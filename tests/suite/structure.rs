@@ -540,7 +540,7 @@ fn a_reference_whose_migration_fails_leaves_nothing() {
     let dir = must_commit(Dir::copy_of_tenant()).add("20990104000000_broken", "CREATE TABLE broken (i no_such_type);");
     let output = db.tenantry(["health-check", "--tenant-migrations"]).arg(dir.path()).run();
     output.assert_code(1);
-    assert!(output.stdout.contains("20990104000000_broken fails in an empty schema"), "{}", output.stdout);
+    assert!(output.stdout.contains("20990104000000_broken failed in an empty schema"), "{}", output.stdout);
     assert_eq!(db.count("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'tenantry\\_reference%'"), 0);
 }
 

@@ -128,7 +128,7 @@ fn a_session_is_the_same_for_the_next_tenant() {
     let set = Dir::new().add("1_a", "SELECT 1").add("2_b", &format!("SET ROLE {role};"));
     let refused = with(&db, &set, &["migrate-all"]).run();
     refused.assert_code(2);
-    assert!(refused.stderr.contains("write SET LOCAL"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("use SET LOCAL"), "{}", refused.stderr);
     // By code, and with temporary tables: put right behind each tenant.
     let up = format!(
         "CREATE TEMP TABLE scratch (i int);\nDO $$ BEGIN IF current_schema() = 't00000' THEN SET ROLE {role}; END IF; END $$;\nCREATE TABLE b (i int);"
@@ -181,7 +181,7 @@ fn one_odd_ledger_is_one_tenants_problem() {
     let output = with(&db, &migrations, &["migrate-all"]).run();
     output.assert_code(1);
     assert!(
-        output.stderr.contains("tenant t00001: its ledger is not valid: it has no column version"),
+        output.stderr.contains("tenant t00001: invalid migration ledger: it has no column version"),
         "{}",
         output.stderr
     );
@@ -248,7 +248,7 @@ fn a_tenant_created_during_a_cleanup_keeps_its_tracker() {
     other.batch_execute("ROLLBACK").unwrap();
     let output = run.wait();
     output.assert_code(3);
-    assert!(output.stderr.contains("tenants were created meanwhile"), "{}", output.stderr);
+    assert!(output.stderr.contains("tenants were created during the cleanup"), "{}", output.stderr);
     assert_eq!(db.strings("SELECT name FROM schema_tracker"), ["newborn"]);
     assert_eq!(schemas(&db), ["newborn"]);
 }

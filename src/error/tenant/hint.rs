@@ -6,7 +6,7 @@ use crate::postgres::lock_holder;
 use crate::sql::quote::{Identifier, Literal};
 
 impl TenantError {
-    /// A stable name of the kind, for programs.
+    /// A stable identifier of the kind of error, for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Self::InvalidName(_) => "bad-name",
@@ -50,8 +50,8 @@ impl TenantError {
         }
     }
 
-    /// What to do about it. `tenant` is the name that the tracker has; `command` completes a command of the command line:
-    /// `create acme` becomes `tenantry create acme`.
+    /// How to fix the error. `tenant` is the name in the tracker; `command` turns a subcommand such as `create acme` into a
+    /// full command line such as `tenantry create acme`.
     pub fn hint(&self, tenant: &str, command: &dyn Fn(&str) -> String) -> Option<String> {
         let run = |verb: &str, outcome: &str| Some(format!("'{}' {outcome}", command(&format!("{verb} {tenant}"))));
         match self {
@@ -96,13 +96,12 @@ impl TenantError {
                 )
             }
             Self::InvalidLedger { .. } => Some(format!(
-                "find out who changed {}.__diesel_schema_migrations, then make it a plain table with one row per migration",
+                "make {}.__diesel_schema_migrations a plain table with one row per migration; find out who changed it",
                 Identifier::of_object(tenant)
             )),
             Self::InvalidRow { .. } => {
-                Some("correct the row in public.schema_tracker, or use the version of the tool that wrote it".to_owned())
+                Some("correct the row in public.schema_tracker, or use the release of tenantry that wrote it".to_owned())
             }
-            // A schema with the name of a role is on the default search path of that role's sessions.
             Self::NameOfOwnRole => Some("choose another name, or connect as another role".to_owned()),
             Self::LedgerMissing => Some(format!(
                 "'{}' records the migrations up to VERSION as applied",
@@ -130,18 +129,18 @@ impl TenantError {
             ),
             Self::MigrationConflict => Some("use the same release for all runs".to_owned()),
             Self::NoDown { .. } => Some("add a down.sql to the migration".to_owned()),
-            Self::Unfinished { .. } => run("migrate-one", "finishes it"),
+            Self::Unfinished { .. } => run("migrate-one", "completes it"),
             Self::UnknownMigrations { .. } => Some("use the release that contains them".to_owned()),
             Self::Drifted { .. } | Self::NotCompared { .. } => run("diff", "shows the differences"),
             Self::Canceled(_) => Some("try again".to_owned()),
-            Self::NewerMigrationApplied { .. } => Some("check whether that migration is to be reverted too, and try again".to_owned()),
+            Self::NewerMigrationApplied { .. } => Some("check that this migration may be reverted, then run the command again".to_owned()),
             Self::ConcurrentlyChanged | Self::MigrationBatch { .. } => Some("try again".to_owned()),
             Self::ConnectionLost(_) => Some(
-                "check the server's log for a statement that ends the session; otherwise try again"
+                "check the server log for a statement that terminates the session, then try again"
                     .to_owned(),
             ),
             Self::Migration(failure) => failure.hint(),
-            Self::Pooler { .. } => Some("set --database-url to the server itself, not to the pooler".to_owned()),
+            Self::Pooler { .. } => Some("set --database-url to the server instead of the pooler".to_owned()),
             Self::EditedMigration { .. } => {
                 Some("restore those statements unchanged; only later statements may be corrected".to_owned())
             }

@@ -1,55 +1,55 @@
-//! The failure of a migration, and what remains of it.
+//! Failures of migrations.
 
 use std::fmt;
 
 use crate::migration::Version;
 use crate::postgres::ServerMessage;
 
-/// How a migration failed.
+/// The failure of a migration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("migration {folder}/{file}{} failed: {server}", At(.at.as_ref()))]
 pub struct MigrationFailure {
-    /// Its version.
+    /// The version of the migration.
     pub version: Version,
-    /// Its folder.
+    /// The folder of the migration.
     pub folder: String,
-    /// The file that was run: `up.sql` or `down.sql`.
+    /// The executed file: `up.sql` or `down.sql`.
     pub file: &'static str,
-    /// The statement that failed. None when it did not fail again as it was looked for, or failed at the commit.
+    /// The failed statement. None if the failure occurred at the commit or did not occur again.
     pub at: Option<FailedStatement>,
-    /// What the server said.
+    /// The message of the server.
     pub server: ServerMessage,
-    /// What is left of it.
+    /// Which statements of the migration remain in effect.
     pub effect: Effect,
-    /// How many migrations were applied before it in the same run, and stay.
+    /// The number of migrations that the same run applied and committed before this one.
     pub applied_before: usize,
 }
 
 /// A statement of a migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedStatement {
-    /// The line in the file, counted from 1: where the server points to, or else where the statement begins.
+    /// The line in the file, counted from 1: the error position that the server reports, or the start of the statement.
     pub line: usize,
-    /// The statement.
+    /// The text of the statement.
     pub sql: String,
 }
 
-/// What a failed migration leaves.
+/// Which statements of a failed migration remain in effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// Nothing: it was rolled back, and the tenant is as before.
+    /// None: the migration was rolled back.
     RolledBack,
-    /// It is not transactional, and its first statements are in effect. The tracker remembers how many.
+    /// The first statements of a non-transactional migration. The tracker records how many.
     InEffect {
-        /// How many.
+        /// The number of executed statements.
         statements: usize,
-        /// Of how many.
+        /// The number of all statements.
         of: usize,
     },
 }
 
 impl MigrationFailure {
-    /// What is left of the migration, and what to do about it.
+    /// How to continue after a partially executed migration.
     pub fn hint(&self) -> Option<String> {
         match self.effect {
             Effect::RolledBack => None,

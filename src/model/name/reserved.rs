@@ -1,14 +1,13 @@
-//! The words that PostgreSQL does not take as a name without quotes.
+//! The reserved words of PostgreSQL.
 
-/// Whether `word`, in lower case, is one of them.
+/// Whether `word`, in lower case, is reserved.
 pub(super) fn is_reserved(word: &str) -> bool {
     WORDS.binary_search(&word).is_ok()
 }
 
-/// What PostgreSQL 15 answers to
-/// `SELECT word FROM pg_get_keywords() WHERE catcode IN ('R', 'T') ORDER BY word COLLATE "C"`
-/// (reserved, and reserved but for function and type names: 100 words, the same in version 14), and `system_user`, which
-/// version 16 added; 17 and 18 add none.
+/// The result of `SELECT word FROM pg_get_keywords() WHERE catcode IN ('R', 'T') ORDER BY word COLLATE "C"` in PostgreSQL 14
+/// and 15 (reserved words, and those reserved except as function or type names), and `system_user`, which version 16 added.
+/// Versions 17 and 18 add none.
 #[rustfmt::skip]
 const WORDS: [&str; 101] = [
     "all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "authorization", "binary", "both",
@@ -28,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_are_sorted_for_the_search() {
+    fn words_are_sorted_for_binary_search() {
         assert!(WORDS.is_sorted());
         assert!(WORDS.iter().all(|word| is_reserved(word)));
         assert!(!is_reserved("acme"));

@@ -221,7 +221,7 @@ fn learned_scrutiny(request: &MigrationRequest<'_>, migrations: &[usize]) -> Scr
 /// How closely a transaction is checked. A migration that may change objects outside is alone in its transaction.
 pub(super) fn scrutiny(target: Target<'_>, direction: Direction, migrations: &[usize]) -> Scrutiny {
     let migrations = migrations.iter().map(|index| target.migration(*index));
-    if target.kind == Kind::Public || migrations.clone().any(|migration| migration.outside().is_some()) {
+    if target.kind == Kind::Public || migrations.clone().any(|migration| migration.outside_reason().is_some()) {
         return Scrutiny::None;
     }
     let scripts = migrations.filter_map(|migration| migration.script(direction));

@@ -330,7 +330,7 @@ pub(crate) fn limits(set: &str, target: Target<'_>, lock_timeout: LockTimeout) -
     if let Some(run) = target.run {
         sql.push_str(&format!(" {set} application_name TO {};", Literal(&run.application_name(target.schema))));
     }
-    if target.run.is_some_and(Run::notices_clients) {
+    if target.run.is_some_and(Run::detects_lost_clients) {
         sql.push_str(&format!(" {set} client_connection_check_interval TO 1000;"));
     }
     sql

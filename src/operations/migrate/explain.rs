@@ -62,7 +62,7 @@ pub(super) fn failure(
         }
         // The same error, and now its statement is known.
         Some(ReplayFailure { index: Some(index), at, server: again, .. }) if is_same(&again) => {
-            let again = confine::in_words(conn, again);
+            let again = confine::describe_violation(conn, again);
             rolled_back(target.migration(index), at, again)
         }
         Some(ReplayFailure { index: None, server: again, at_commit: false, .. }) if is_same(&again) => {
@@ -70,7 +70,7 @@ pub(super) fn failure(
         }
         // It did not fail again, or with another error. The first error is reported without a statement.
         Some(_) | None => {
-            let server = confine::in_words(conn, server);
+            let server = confine::describe_violation(conn, server);
             match transaction.migrations {
                 [] => Explained::Failed(TenantError::Server(server)),
                 [only] => rolled_back(target.migration(*only), None, server),

@@ -142,12 +142,12 @@ fn take_over(db: &mut Database, tenancy: &Tenancy, run: Run) -> Result<PublicLed
     batch.guard(&[path.guard(), path::CATALOG_IN_BLOCK.to_owned(), target.lock_for_transaction()]);
     batch.push(&ledger::create(&schema));
     batch.guard(&[ledger::definition_guard(&schema)]);
-    batch.push(&public::lock_diesels());
+    batch.push(&public::lock_diesel_ledger());
     let conn = db.connection();
     execute(conn, batch.sql())?;
     // Read again: another run, or diesel_cli, may have changed either ledger before it was locked.
     let ledger = public::read_in_transaction(conn, tenancy).map_err(fault)?;
-    ledger.take_over(conn).map_err(fault)?;
+    ledger.import_rows(conn).map_err(fault)?;
     execute(conn, "COMMIT")?;
     Ok(ledger)
 }

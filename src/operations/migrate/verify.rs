@@ -62,7 +62,9 @@ pub(super) fn verify(
 fn read_ledgers(db: &mut Database, names: &[TenantName]) -> Option<Vec<(TenantName, Vec<String>)>> {
     let schemas: Vec<&SchemaName> = names.iter().map(TenantName::schema).collect();
     let ledgers = ledger::read_chunk(db.connection(), &schemas).ok()?;
-    Some(names.iter().cloned().zip(ledgers).filter_map(|(name, ledger)| Some((name, ledger.ok()?))).collect())
+    Some(
+        names.iter().cloned().zip(ledgers).filter_map(|(name, ledger)| Some((name, ledger.into_versions()?))).collect(),
+    )
 }
 
 /// The comparison of tenants with the reference.

@@ -1,4 +1,4 @@
-//! What is accepted and what is refused was compared, string by string, with `PQconninfoParse` of libpq 18.6.
+//! Tests of parsing, showing and redacting connection strings.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::*;
 
 type Settings = &'static [(&'static str, &'static str)];
 
-/// Strings that libpq accepts, with the settings it reads from them.
+/// Valid strings with their options. The options of libpq 14 and later are used.
 const ACCEPTED: &[(&str, Settings)] = &[
     // URIs
     ("postgres://", &[]),
@@ -70,10 +70,6 @@ const ACCEPTED: &[(&str, Settings)] = &[
     ("postgres://host?user=me&", &[("host", "host"), ("user", "me")]),
     ("postgres://host?user=", &[("host", "host"), ("user", "")]),
     ("postgres://host?options=-c%20lock_timeout%3D5s", &[("host", "host"), ("options", "-c lock_timeout=5s")]),
-    (
-        "postgres:// us%20er :secret@host/ name ",
-        &[("user", "us er"), ("password", "secret"), ("host", "host"), ("dbname", "name")],
-    ),
     ("postgresql://host?service=billing", &[("host", "host"), ("service", "billing")]),
     // Keyword strings
     ("", &[]),
@@ -94,20 +90,17 @@ const ACCEPTED: &[(&str, Settings)] = &[
     ("host=a user=u host=b", &[("host", "b"), ("user", "u")]),
     ("requiressl=0", &[("sslmode", "prefer")]),
     ("host=h1,h2 hostaddr=10.0.0.1,::1", &[("host", "h1,h2"), ("hostaddr", "10.0.0.1,::1")]),
-    ("oauth_issuer=https://issuer.example/a", &[("oauth_issuer", "https://issuer.example/a")]),
     ("options='-c app.password=x'", &[("options", "-c app.password=x")]),
-    ("sslnegotiation=direct sslkeylogfile=/tmp/log", &[("sslnegotiation", "direct"), ("sslkeylogfile", "/tmp/log")]),
 ];
 
-/// Strings accepted here as something else than libpq takes them for: it keeps or dislikes the white space around a
-/// URI.
+/// URIs between white space, which libpq alone does not remove.
 const TRIMMED: &[(&str, Settings)] = &[
     ("postgres://host/name\n", &[("host", "host"), ("dbname", "name")]),
     (" \tpostgres://host\r\n", &[("host", "host")]),
 ];
 
-/// Strings that libpq refuses too.
-fn refused() -> Vec<(&'static str, ParseUrlError)> {
+/// Strings that libpq rejects.
+fn rejected_by_libpq() -> Vec<(&'static str, ParseUrlError)> {
     use ParseUrlError::*;
     vec![
         ("billing", Form),
@@ -124,36 +117,35 @@ fn refused() -> Vec<(&'static str, ParseUrlError)> {
         ("password='secret", UnterminatedQuote),
         (r"password='secret\'", UnterminatedQuote),
         (r"password='secret\", UnterminatedQuote),
-        ("host=h foo=1", UnknownKeyword("foo".to_owned())),
-        ("Host=h;Password=secret", UnknownKeyword("Host".to_owned())),
-        ("passwort=secret host=h", UnknownKeyword("passwort".to_owned())),
-        ("ssl=true", UnknownKeyword("ssl".to_owned())),
-        ("password=my secret=1 host=x", HiddenKeyword),
-        ("password='my'secret=1 host=x", HiddenKeyword),
-        ("sslpassword=my secret=1", HiddenKeyword),
-        ("host=h =secret", HiddenKeyword),
-        ("password:secret=1", HiddenKeyword),
-        ("c2VjcmV0secret=", HiddenKeyword),
-        ("postgres://host?foo=1", UnknownKeyword("foo".to_owned())),
-        ("postgres://user:secret@host?foo=1", UnknownKeyword("foo".to_owned())),
-        ("postgres://host?ssl=false", UnknownKeyword("ssl".to_owned())),
-        ("postgres://host?password=my&secret=1", HiddenKeyword),
-        ("postgres://user:12/my?secret=1@host/name", HiddenKeyword),
-        ("postgres://host?=1", HiddenKeyword),
+        ("host=h foo=1", UnknownOption("foo".to_owned())),
+        ("Host=h;Password=secret", UnknownOption("Host".to_owned())),
+        ("passwort=secret host=h", UnknownOption("passwort".to_owned())),
+        ("ssl=true", UnknownOption("ssl".to_owned())),
+        ("password=my secret=1 host=x", HiddenOption),
+        ("password='my'secret=1 host=x", HiddenOption),
+        ("sslpassword=my secret=1", HiddenOption),
+        ("host=h =secret", HiddenOption),
+        ("password:secret=1", HiddenOption),
+        ("c2VjcmV0secret=", HiddenOption),
+        ("postgres://host?foo=1", UnknownOption("foo".to_owned())),
+        ("postgres://user:secret@host?foo=1", UnknownOption("foo".to_owned())),
+        ("postgres://host?ssl=false", UnknownOption("ssl".to_owned())),
+        ("postgres://host?password=my&secret=1", HiddenOption),
+        ("postgres://user:12/my?secret=1@host/name", HiddenOption),
+        ("postgres://host?=1", HiddenOption),
         ("postgres://host?user", QueryParameter),
         ("postgres://host?user=a=b", QueryParameter),
         ("postgres://host?&", QueryParameter),
         ("postgres://host?user=u&&", QueryParameter),
         ("postgres://host?password=a&secret", QueryParameter),
-        ("postgres://user:100%@host", PercentEncoding { part: "password" }),
-        ("postgres://us%er:secret@host", PercentEncoding { part: "user name" }),
-        ("postgres://ho%gst", PercentEncoding { part: "host" }),
-        ("postgres://host:%", PercentEncoding { part: "port" }),
-        ("postgres://host/%4", PercentEncoding { part: "database name" }),
-        ("postgres://host?user=%zz", PercentEncoding { part: "query" }),
-        ("postgres://[fe80::1%eth0]/name", PercentEncoding { part: "host" }),
+        ("postgres://user:100%@host", PercentEncoding),
+        ("postgres://us%er:secret@host", PercentEncoding),
+        ("postgres://ho%gst", PercentEncoding),
+        ("postgres://host:%", PercentEncoding),
+        ("postgres://host/%4", PercentEncoding),
+        ("postgres://host?user=%zz", PercentEncoding),
+        ("postgres://[fe80::1%eth0]/name", PercentEncoding),
         ("postgres://user:sec%00ret@host", Nul),
-        ("postgres://user:my secret@host", Space { part: "password" }),
         ("postgres://[::1/name", Ipv6),
         ("postgres://[]/name", Ipv6),
         ("postgres://[::1]5432/name", Ipv6),
@@ -161,9 +153,8 @@ fn refused() -> Vec<(&'static str, ParseUrlError)> {
     ]
 }
 
-/// Strings that libpq takes for something they hardly mean, and would then show in its messages or refuse on
-/// connecting.
-fn refused_beyond_libpq() -> Vec<(&'static str, ParseUrlError)> {
+/// Strings that libpq accepts with an unintended meaning, so that a later message would show parts of a password.
+fn rejected_beyond_libpq() -> Vec<(&'static str, ParseUrlError)> {
     use ParseUrlError::*;
     vec![
         ("postgresql://user:p@ss@host/db", StrayAt),
@@ -184,7 +175,7 @@ fn refused_beyond_libpq() -> Vec<(&'static str, ParseUrlError)> {
         ("postgresql://host:65536", Port),
         ("postgresql://h1:1,h2:-2", Port),
         ("host=h port=secret", Port),
-        ("postgresql://user:%FF%FE@host", NotUtf8 { part: "password" }),
+        ("postgresql://user:%FF%FE@host", NotUtf8 { option: "password".to_owned() }),
         ("host=h;password=secret", SwallowedPassword),
         ("host=h,Password=secret", SwallowedPassword),
         ("postgresql://host/db;password=secret", SwallowedPassword),
@@ -202,18 +193,21 @@ fn no_env(_: &str) -> Option<String> {
 }
 
 #[test]
-fn reads_what_libpq_reads() {
+fn valid_strings_are_parsed() {
     for (text, settings) in ACCEPTED.iter().chain(TRIMMED) {
         let url = parse(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
-        let read: Vec<_> = url.settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        assert_eq!(read, *settings, "{text:?}");
+        let mut read: Vec<_> = url.settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let mut expected = settings.to_vec();
+        read.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(read, expected, "{text:?}");
         assert_eq!(parse(&url.conninfo()), Ok(url), "{text:?}");
     }
 }
 
 #[test]
-fn refuses_without_a_piece_of_the_password() {
-    for (text, expected) in refused().into_iter().chain(refused_beyond_libpq()) {
+fn errors_do_not_contain_parts_of_the_password() {
+    for (text, expected) in rejected_by_libpq().into_iter().chain(rejected_beyond_libpq()) {
         let error = parse(text).expect_err(text);
         assert_eq!(error, expected, "{text:?}");
         let shown = format!("{error} {error:?} {}", error.hint().unwrap_or_default());
@@ -223,10 +217,15 @@ fn refuses_without_a_piece_of_the_password() {
 }
 
 #[test]
-fn messages_are_one_lower_case_line_with_the_remedy_apart() {
-    for (_, error) in refused().into_iter().chain(refused_beyond_libpq()) {
+fn messages_and_hints_are_one_line_in_lower_case() {
+    for (_, error) in rejected_by_libpq().into_iter().chain(rejected_beyond_libpq()) {
         for text in [error.to_string(), error.hint().unwrap_or("none").to_owned()] {
-            assert!(text.starts_with(char::is_lowercase) && !text.ends_with('.') && !text.contains('\n'), "{text}");
+            assert!(
+                text.starts_with(|c: char| c.is_lowercase() || c == '"')
+                    && !text.ends_with('.')
+                    && !text.contains('\n'),
+                "{text}"
+            );
         }
     }
     let error = parse("postgresql://user:p@ss@host/db").unwrap_err();
@@ -234,13 +233,13 @@ fn messages_are_one_lower_case_line_with_the_remedy_apart() {
 }
 
 #[test]
-fn settings_are_added_and_replaced() {
+fn options_are_added_and_replaced() {
     let url = parse("postgres://user:it's@host/name?application_name=").unwrap();
     let url =
         url.with_default("application_name", "tenantry").with_default("connect_timeout", "5").with("host", r"a\b");
     assert_eq!(
         url.conninfo(),
-        r"user='user' password='it\'s' host='a\\b' dbname='name' application_name='' connect_timeout='5'"
+        r"user='user' password='it\'s' dbname='name' host='a\\b' application_name='' connect_timeout='5'"
     );
     assert_eq!(url.get("password"), Some("it's"));
     assert_eq!(url.get("port"), None);
@@ -248,12 +247,10 @@ fn settings_are_added_and_replaced() {
 }
 
 #[test]
-fn shows_everything_but_the_secrets() {
-    let url = parse(
-        "host=/run/postgresql user='a b' dbname='' password=p1 sslpassword=p2 oauth_client_secret=p3 \
-         scram_client_key=p4 scram_server_key=p5 options='-c app.password=p6'",
-    )
-    .unwrap();
+fn secrets_are_not_shown() {
+    let url =
+        DatabaseUrl { settings: Vec::new() }.with("host", "/run/postgresql").with("user", "a b").with("dbname", "");
+    let url = SECRETS.iter().fold(url, |url, key| url.with(key, "secret")).with("options", "-c app.password=secret");
     let shown = "host=/run/postgresql user='a b' dbname='' password=*** sslpassword=*** oauth_client_secret=*** \
                  scram_client_key=*** scram_server_key=*** options=***";
     assert_eq!(url.to_string(), shown);
@@ -262,7 +259,7 @@ fn shows_everything_but_the_secrets() {
 }
 
 #[test]
-fn names_the_place() {
+fn the_address_names_host_and_port_or_socket() {
     let cases = [
         ("postgres://user:secret@db.example.com:5433/name", "db.example.com:5433"),
         ("postgres://db.example.com", "db.example.com:5432"),
@@ -281,31 +278,31 @@ fn names_the_place() {
         ("", "libpq's default socket"),
         ("port=5433", "libpq's default socket (port 5433)"),
     ];
-    for (text, place) in cases {
-        assert_eq!(parse(text).unwrap().place(no_env), place, "{text:?}");
+    for (text, address) in cases {
+        assert_eq!(parse(text).unwrap().address(no_env), address, "{text:?}");
     }
 }
 
 #[test]
-fn the_environment_fills_in_the_place() {
+fn the_address_uses_environment_variables() {
     let env = |name: &str| match name {
         "PGHOST" => Some("env.example".to_owned()),
         "PGPORT" => Some("6543".to_owned()),
         _ => None,
     };
-    assert_eq!(parse("").unwrap().place(env), "env.example:6543");
-    assert_eq!(parse("postgres:///name").unwrap().place(env), "env.example:6543");
-    assert_eq!(parse("host=db").unwrap().place(env), "db:6543");
-    assert_eq!(parse("port=1").unwrap().place(env), "env.example:1");
-    // libpq does not look at PGHOST where the string sets an empty host.
-    assert_eq!(parse("host=").unwrap().place(env), "libpq's default socket (port 6543)");
+    assert_eq!(parse("").unwrap().address(env), "env.example:6543");
+    assert_eq!(parse("postgres:///name").unwrap().address(env), "env.example:6543");
+    assert_eq!(parse("host=db").unwrap().address(env), "db:6543");
+    assert_eq!(parse("port=1").unwrap().address(env), "env.example:1");
+    // An empty host in the string takes precedence over PGHOST.
+    assert_eq!(parse("host=").unwrap().address(env), "libpq's default socket (port 6543)");
     let service = |name: &str| (name == "PGSERVICE").then(|| "billing".to_owned());
-    assert_eq!(parse("").unwrap().place(service), "service \"billing\"");
-    assert_eq!(parse("host=db").unwrap().place(service), "db");
+    assert_eq!(parse("").unwrap().address(service), "service \"billing\"");
+    assert_eq!(parse("host=db").unwrap().address(service), "db");
 }
 
 #[test]
-fn redacts_every_spelling_of_a_secret() {
+fn every_spelling_of_a_secret_is_redacted() {
     let url = parse(r"host=h password='p@ s\'s\\%25ä' sslpassword=other").unwrap();
     for text in [
         r"p@ s's\%25ä",
@@ -323,7 +320,7 @@ fn redacts_every_spelling_of_a_secret() {
     assert_eq!(parse("password=''").unwrap().redact("same"), "same");
 }
 
-/// Passwords of characters that are awkward in either form, with one in front that no message contains.
+/// Passwords with characters that need encoding or quoting, after characters that occur in no message.
 fn password() -> impl Strategy<Value = String> {
     r"[WXZJ][WXZJ€ß@:/?#%&='\\ ;,\[\]\n]{3,12}"
 }
@@ -334,16 +331,18 @@ fn percent_encoded(text: &str) -> String {
 
 proptest! {
     #[test]
-    fn conninfo_is_read_back_as_written(
-        settings in prop::collection::vec((prop::sample::select(KEYWORDS), "[^\0]*|[a-z '\\\\=%@\n]*"), 0..8),
+    fn a_conninfo_string_is_parsed_back(
+        values in prop::collection::vec("[^\0]*|[a-z '\\\\=%@\n]*", 5),
     ) {
-        let url = settings.iter().fold(DatabaseUrl { settings: Vec::new() }, |url, (key, value)| url.with(key, value));
+        // In libpq's order.
+        let settings = ["user", "password", "dbname", "host", "options"].iter().zip(values);
+        let url = settings.fold(DatabaseUrl { settings: Vec::new() }, |url, (key, value)| url.with(key, &value));
         prop_assume!(url.check().is_ok());
         prop_assert_eq!(parse(&url.conninfo()), Ok(url));
     }
 
     #[test]
-    fn a_password_is_read_and_never_shown(password in password(), broken in 0usize..12) {
+    fn a_password_is_parsed_and_never_shown(password in password(), broken in 0usize..12) {
         let encoded = percent_encoded(&password);
         let quoted = quote(&password);
         for text in [
@@ -353,7 +352,7 @@ proptest! {
         ] {
             let url = parse(&text).unwrap();
             prop_assert_eq!(url.get("password"), Some(password.as_str()));
-            for shown in [url.to_string(), format!("{url:?}"), url.place(no_env)] {
+            for shown in [url.to_string(), format!("{url:?}"), url.address(no_env)] {
                 prop_assert!(!shown.contains(&password), "{}", shown);
             }
             let conninfo = url.conninfo();
@@ -383,9 +382,9 @@ proptest! {
         prop_assert!(!shown.contains(&password) && !shown.contains(&encoded), "{}: {}", text, shown);
     }
 
-    /// Written with neither encoding nor quotes, so that it is cut anywhere.
+    /// The password is neither encoded nor quoted, so that its parts may end up in any option.
     #[test]
-    fn an_error_shows_no_piece_of_a_raw_password(password in password()) {
+    fn errors_do_not_contain_parts_of_an_unencoded_password(password in password()) {
         for text in [
             format!("postgres://user:{password}@host/name"),
             format!("postgres://user:{password}@host:5432,other/name?sslmode=require"),
@@ -404,7 +403,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_parsed_and_redacted(text in any::<String>(), secret in any::<String>()) {
+    fn no_text_causes_a_panic(text in any::<String>(), secret in any::<String>()) {
         let _ = parse(&text);
         let _ = parse(&format!("postgres://{text}"));
         let url = DatabaseUrl { settings: Vec::new() }.with("password", &secret);

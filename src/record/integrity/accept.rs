@@ -1,4 +1,4 @@
-//! MigrationChanges of migrations that an operator has accepted, and the reason.
+//! Changes of migrations that an operator has accepted, with the reason.
 
 use std::collections::BTreeSet;
 
@@ -6,19 +6,19 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::result::QueryResult;
 
-use super::{changing, find, keep_others_out, recorded_version, schema_acceptance as a, schema_migration as m, set};
+use super::{find, lock_error, lock_exclusively, recorded_version, schema_acceptance as a, schema_migration as m, set};
 use crate::database::{Actor, Database};
 use crate::error::{ChangeKind, Error, MigrationChange};
 use crate::migration::{Kind, VersionRange};
 use crate::tenants::Tenancy;
 
-/// Accepts the changes of migrations since they were first applied, all of them in one transaction. A single version means
-/// the tenant and the public migration of that version; a range means tenant migrations only. Records the migrations as
-/// they were, the reason, and who accepted it.
+/// Accepts the [`changes`](super::changes) of migrations in one transaction. A single version selects the tenant migration and
+/// the public migration with that version; a range selects tenant migrations only. Records the earlier scripts, the reason,
+/// and the operator.
 ///
 /// # Errors
-/// [`Error::NothingToAccept`] when there is no change in one of the ranges: then nothing is accepted. Those of
-/// [`Database::require_writable`]; [`Error::ForeignMigrations`]; [`Error::MigrationsInUse`]; what the server answered.
+/// [`Error::NothingToAccept`] if one of the ranges contains no change; then nothing is accepted. The errors of
+/// [`Database::require_writable`], [`Error::ForeignMigrations`], [`Error::MigrationsInUse`], or the server's error.
 pub fn accept(
     db: &mut Database,
     tenancy: &Tenancy,
@@ -39,10 +39,10 @@ pub fn accept(
     let actor = db.actor().clone();
     let conn = db.connection();
     conn.transaction(|conn| {
-        keep_others_out(conn)?;
+        lock_exclusively(conn)?;
         changes.iter().try_for_each(|change| record(conn, tenancy, change, reason, &actor))
     })
-    .map_err(|error| changing(conn, "record what is accepted in public.schema_acceptance", error))?;
+    .map_err(|error| lock_error(conn, "record the accepted changes in public.schema_acceptance", error))?;
     Ok(changes)
 }
 
@@ -88,11 +88,11 @@ fn record(
     Ok(())
 }
 
-/// The versions of tenant migrations that were accepted as removed. Ledgers may record them; see
-/// [`Tenancy::with_retired`]. None where this role may not read what was accepted.
+/// The versions of tenant migrations whose removal was accepted. Ledgers may record them; see [`Tenancy::with_retired`]. Empty
+/// if this role cannot read `public.schema_acceptance`.
 ///
 /// # Errors
-/// What the server answered.
+/// The server's error.
 pub fn accepted_removals(db: &mut Database) -> Result<BTreeSet<String>, Error> {
     if !db.server().has_recorded_migrations || !db.server().may_read_recorded_migrations {
         return Ok(BTreeSet::new());

@@ -1,12 +1,15 @@
-//! Integrity: a migration stays what it was when it was first applied.
+//! Integrity: a migration does not change after it was first applied.
 //!
-//! `public.schema_migration` keeps each migration as it was then. What is recorded counts as soon as some ledger has the
-//! version: until then a migration that failed everywhere may be mended. Each message that applies a migration checks
-//! that it is recorded as it is.
+//! `public.schema_migration` records each migration before it is first applied. A record is binding once a ledger has the
+//! version: until then, a migration that failed for all tenants may be corrected. Each message that applies a migration checks
+//! that it matches its record.
 
 mod accept;
+mod applied;
 mod find;
+mod origin;
 mod record;
+mod recorded;
 
 use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
@@ -26,7 +29,7 @@ use crate::tenants::Tenancy;
 use find::{Findings, find};
 
 pub use accept::{accept, accepted_removals};
-pub use find::require_matching_migrations;
+pub use origin::require_matching_migrations;
 pub use record::record;
 pub(crate) use record::record_public;
 pub use schema::{schema_acceptance, schema_migration};
@@ -35,7 +38,7 @@ pub use schema::{schema_acceptance, schema_migration};
 #[allow(missing_docs)]
 mod schema {
     diesel::table! {
-        /// Each migration as it was when it was first applied.
+        /// The migrations as they were when they were first applied.
         public.schema_migration (kind, version) {
             kind -> Text,
             version -> Text,
@@ -46,7 +49,7 @@ mod schema {
         }
     }
     diesel::table! {
-        /// What was accepted.
+        /// The accepted changes.
         public.schema_acceptance (id) {
             id -> BigInt,
             kind -> Text,
@@ -63,13 +66,13 @@ mod schema {
     }
 }
 
-/// `schema_migration.version` as `text`. The column is `varchar`, which has no operators of its own in `pg_catalog`, so that one
-/// on the search path would be used instead.
+/// `schema_migration.version` as `text`. The column is `varchar`, which has no operators in `pg_catalog`; an operator in another
+/// schema on the search path would be used.
 pub(crate) fn recorded_version() -> SqlLiteral<Text> {
     sql("schema_migration.version::pg_catalog.text")
 }
 
-/// All the migrations of a kind, whichever of them are to be applied.
+/// All migrations of a kind, including those that are not to be applied.
 fn set(kind: Kind, tenancy: &Tenancy) -> &MigrationSet {
     match kind {
         Kind::Public => tenancy.public_migrations(),
@@ -77,24 +80,24 @@ fn set(kind: Kind, tenancy: &Tenancy) -> &MigrationSet {
     }
 }
 
-/// The migrations that are not as they were when they were first applied, and those that come before one that was. Those
-/// whose difference was accepted are not among them. Writes nothing.
+/// The migrations that were edited or deleted after they were applied, and those that are out of order. Accepted changes are
+/// left out. Writes nothing.
 ///
 /// # Errors
-/// What the server answered.
+/// The server's error.
 pub fn changes(db: &mut Database, tenancy: &Tenancy) -> Result<Vec<MigrationChange>, Error> {
     changes_of(db, tenancy, &[Kind::Public, Kind::Tenant])
 }
 
-/// Makes sure that there are none: what each command does before it changes a tenant. Writes nothing.
+/// Checks that there are no [`changes`]. Every command does this before it changes a tenant. Writes nothing.
 ///
 /// # Errors
-/// [`Error::MigrationsChanged`], or what the server answered.
+/// [`Error::MigrationsChanged`], or the server's error.
 pub fn check(db: &mut Database, tenancy: &Tenancy) -> Result<(), Error> {
     refuse(changes(db, tenancy)?)
 }
 
-/// The same for the public migrations alone.
+/// As [`check`], for the public migrations only.
 ///
 /// # Errors
 /// As [`check`].
@@ -103,7 +106,7 @@ pub(crate) fn check_public(db: &mut Database, tenancy: &Tenancy) -> Result<(), E
 }
 
 fn changes_of(db: &mut Database, tenancy: &Tenancy, kinds: &[Kind]) -> Result<Vec<MigrationChange>, Error> {
-    // An older release's public migrations, or a cleanup that was broken off.
+    // An earlier release set up the database, or a cleanup was interrupted.
     if !db.server().has_recorded_migrations {
         return Ok(Vec::new());
     }
@@ -111,18 +114,16 @@ fn changes_of(db: &mut Database, tenancy: &Tenancy, kinds: &[Kind]) -> Result<Ve
 }
 
 fn refuse(changes: Vec<MigrationChange>) -> Result<(), Error> {
-    match changes.is_empty() {
-        true => Ok(()),
-        false => Err(Error::MigrationsChanged(MigrationChanges(changes))),
-    }
+    if changes.is_empty() { Ok(()) } else { Err(Error::MigrationsChanged(MigrationChanges(changes))) }
 }
 
-/// The key of the advisory lock that sessions which apply migrations hold in shared mode, and a session that changes what
-/// is recorded of them holds in exclusive mode.
+/// The key of the advisory lock on the recorded migrations. Sessions that apply migrations hold it in shared mode; a session
+/// that changes the record of an applied migration holds it in exclusive mode.
 pub(crate) const LOCK: &str = "pg_catalog.hashtextextended('tenantry: the recorded migrations', 0::bigint)";
 
-/// Makes sure that nobody applies what is about to be recorded otherwise, until the transaction ends.
-fn keep_others_out(conn: &mut PgConnection) -> QueryResult<()> {
+/// Acquires [`LOCK`] in exclusive mode until the end of the transaction, so that no session applies a migration whose record
+/// is about to change.
+fn lock_exclusively(conn: &mut PgConnection) -> QueryResult<()> {
     let guard = format!(
         "BEGIN IF NOT pg_catalog.pg_try_advisory_xact_lock({LOCK}) THEN RAISE EXCEPTION '{}'; END IF; END",
         GuardViolation::RecordLocked.message()
@@ -130,25 +131,25 @@ fn keep_others_out(conn: &mut PgConnection) -> QueryResult<()> {
     conn.batch_execute(&format!("SET LOCAL application_name TO '{APPLICATION}'; DO {}", Literal(&guard)))
 }
 
-/// The error of a transaction that [keeps others out](keep_others_out) and was rolled back.
-fn changing(conn: &mut PgConnection, doing: &'static str, error: DieselError) -> Error {
+/// The error of a transaction that [locks the record](lock_exclusively) and was rolled back.
+fn lock_error(conn: &mut PgConnection, doing: &'static str, error: DieselError) -> Error {
     match GuardViolation::from_message(&ServerMessage::from(&error).message) {
         Some(GuardViolation::RecordLocked) => Error::MigrationsInUse(LockHolder::find(conn, LOCK)),
         _ => Error::doing(doing)(error),
     }
 }
 
-/// How long what is recorded is kept as it is.
+/// How long a session holds [`LOCK`] in shared mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LockScope {
-    /// Until the transaction ends.
+    /// Until the end of the transaction.
     Transaction,
-    /// Until the session is [reset](crate::postgres::session::reset), or ends.
+    /// Until the session is [reset](crate::postgres::session::reset) or ends.
     Session,
 }
 
-/// A condition that raises [`GuardViolation::NotRecorded`] unless the migrations are recorded as they are, and keeps what is
-/// recorded of them so.
+/// PL/pgSQL statements that acquire [`LOCK`] in shared mode, and raise [`GuardViolation::NotRecorded`] unless each migration
+/// matches its record.
 pub(crate) fn guard(set: &MigrationSet, migrations: &[usize], kept_for: LockScope) -> String {
     let rows: Vec<String> = migrations
         .iter()

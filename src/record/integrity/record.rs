@@ -1,19 +1,19 @@
-//! Migrations are recorded before they are applied for the first time.
+//! Records migrations before they are first applied.
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 
-use super::{Findings, changing, find, keep_others_out, recorded_version, refuse, schema_migration as m, set};
+use super::{Findings, find, lock_error, lock_exclusively, recorded_version, refuse, schema_migration as m, set};
 use crate::database::Database;
 use crate::error::Error;
 use crate::migration::{Kind, MigrationSet};
 use crate::tenants::Tenancy;
 
-/// Makes sure of what [`check`](super::check) does, and records the tenant migrations that are not recorded yet, all of
-/// them: a run may apply any.
+/// Does the same check as [`check`](super::check), and records all tenant migrations that have no record, because a run may
+/// apply any of them.
 ///
 /// # Errors
-/// [`Error::MigrationsChanged`]; [`Error::MigrationsInUse`].
+/// [`Error::MigrationsChanged`], [`Error::MigrationsInUse`], or the server's error.
 pub fn record(db: &mut Database, tenancy: &Tenancy) -> Result<(), Error> {
     let found = find(db, tenancy, &[Kind::Public, Kind::Tenant])?;
     refuse(found.iter().flat_map(|(_, findings)| findings.changes.iter().cloned()).collect())?;
@@ -21,10 +21,10 @@ pub fn record(db: &mut Database, tenancy: &Tenancy) -> Result<(), Error> {
     tenants.into_iter().try_for_each(|(kind, findings)| write(db.connection(), kind, set(kind, tenancy), findings))
 }
 
-/// Records the public migrations, which are applied.
+/// Records the public migrations after they were applied.
 ///
 /// # Errors
-/// [`Error::MigrationsChanged`].
+/// [`Error::MigrationsChanged`], [`Error::MigrationsInUse`], or the server's error.
 pub(crate) fn record_public(db: &mut Database, tenancy: &Tenancy) -> Result<(), Error> {
     find(db, tenancy, &[Kind::Public])?.into_iter().try_for_each(|(kind, findings)| {
         refuse(findings.changes.clone())?;
@@ -33,7 +33,7 @@ pub(crate) fn record_public(db: &mut Database, tenancy: &Tenancy) -> Result<(), 
 }
 
 fn write(conn: &mut PgConnection, kind: Kind, set: &MigrationSet, findings: Findings) -> Result<(), Error> {
-    if findings.unrecorded.is_empty() && findings.moot.is_empty() {
+    if findings.unrecorded.is_empty() && findings.obsolete.is_empty() {
         return Ok(());
     }
     let rows: Vec<_> = findings
@@ -51,16 +51,16 @@ fn write(conn: &mut PgConnection, kind: Kind, set: &MigrationSet, findings: Find
         })
         .collect();
     conn.transaction(|conn| {
-        if !findings.moot.is_empty() {
-            keep_others_out(conn)?;
+        if !findings.obsolete.is_empty() {
+            lock_exclusively(conn)?;
             diesel::delete(
-                m::table.filter(m::kind.eq(kind.as_str())).filter(recorded_version().eq_any(&findings.moot)),
+                m::table.filter(m::kind.eq(kind.as_str())).filter(recorded_version().eq_any(&findings.obsolete)),
             )
             .execute(conn)?;
         }
-        // Two runs may find the same unrecorded; where they differ, the guard of each message tells.
+        // Two runs may record the same migrations. If their scripts differ, the guard of each message finds it.
         diesel::insert_into(m::table).values(&rows).on_conflict((m::kind, m::version)).do_nothing().execute(conn)
     })
     .map(|_| ())
-    .map_err(|error| changing(conn, "record the migrations in public.schema_migration", error))
+    .map_err(|error| lock_error(conn, "record the migrations in public.schema_migration", error))
 }

@@ -1,7 +1,7 @@
-//! What a run has done, read again.
+//! Finds the tenants that a run has changed.
 //!
-//! The row that tells of it is written in the transaction that does it, and by no other run: where the answer to a commit
-//! was lost, it tells whether that came through, and whose it was.
+//! The row of a changed tenant is written in the transaction that changes it, and only by that run. If the answer to a commit
+//! was lost, the row shows whether the transaction was committed.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,10 @@ use crate::error::Error;
 use crate::postgres::CHUNK;
 
 impl Run {
-    /// Those of some tenants that it has done.
+    /// The tenants among `tenants` that the run has changed.
+    ///
+    /// # Errors
+    /// The server's error.
     pub(crate) fn done_among(self, conn: &mut PgConnection, tenants: &[&str]) -> Result<HashSet<String>, Error> {
         let mut done = HashSet::new();
         for chunk in tenants.chunks(CHUNK) {
@@ -23,7 +26,7 @@ impl Run {
                 .filter(schema_run_tenant::tenant.eq_any(chunk))
                 .filter(schema_run_tenant::outcome.eq(TenantOutcome::Done.as_str()))
                 .load(conn)
-                .map_err(Error::doing("read in public.schema_run_tenant what the run has done"))?;
+                .map_err(Error::doing("read the changed tenants in public.schema_run_tenant"))?;
             done.extend(rows);
         }
         Ok(done)

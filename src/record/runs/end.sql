@@ -1,4 +1,4 @@
--- Also forgets runs that began longer ago than they are kept, some at a time.
+-- Also deletes runs that are older than the retention time, at most 100 at a time.
 WITH later AS MATERIALIZED (SELECT pg_catalog.set_config('synchronous_commit', 'off', true)),
 old AS (
     DELETE FROM public.schema_run

@@ -1,4 +1,4 @@
-//! What is recorded of runs.
+//! Reads the record of runs.
 
 use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
@@ -12,57 +12,57 @@ use super::TenantOutcome;
 use super::schema::{schema_run as r, schema_run_tenant as t};
 use crate::error::Error;
 
-/// A run.
+/// A run in `public.schema_run`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Queryable, Selectable)]
 #[diesel(table_name = r)]
 pub struct RunRecord {
-    /// Its id.
+    /// The id.
     pub id: i64,
     /// The command.
     pub command: String,
-    /// Its arguments.
+    /// The arguments, without the database URL.
     pub arguments: Vec<String>,
-    /// The version of the tool.
+    /// The version of Tenantry.
     pub version: String,
-    /// The role that it connected as.
+    /// The role that was connected.
     pub role: String,
-    /// The user of the operating system.
+    /// The operating system user.
     pub os_user: Option<String>,
-    /// The machine.
+    /// The host name of the client.
     pub host: Option<String>,
-    /// The process on it.
+    /// The process ID of the client.
     pub pid: Option<i32>,
-    /// The tenant migrations that it used: where they came from, how many, and the newest version.
+    /// The tenant migrations: their source, their number, and the newest version.
     pub migrations: Option<String>,
-    /// When it began.
+    /// The start time.
     pub started_at: DateTime<Utc>,
-    /// When it ended. None: it goes on, or was cut off.
+    /// The end time; `None` if the run is in progress or was aborted.
     pub ended_at: Option<DateTime<Utc>>,
-    /// `done`, `failed`, `stopped`, `interrupted` or `lost`; none where it has no end.
+    /// `done`, `failed`, `stopped`, `interrupted` or `lost`; `None` without an end.
     pub outcome: Option<String>,
-    /// How many tenants were done. Of a run without an end, here and below, as far as is recorded.
+    /// The number of changed tenants. For a run without an end, this and the next counts are those recorded so far.
     #[diesel(select_expression = counted("done"))]
     #[diesel(select_expression_type = SqlLiteral<Integer>)]
     pub done: i32,
-    /// How many were as they should be.
+    /// The number of tenants that needed no change.
     pub unchanged: i32,
-    /// How many failed.
+    /// The number of failed tenants.
     #[diesel(select_expression = counted("failed"))]
     #[diesel(select_expression_type = SqlLiteral<Integer>)]
     pub failed: i32,
-    /// How many were put off.
+    /// The number of tenants that were deferred because other sessions blocked them.
     #[diesel(select_expression = counted("deferred"))]
     #[diesel(select_expression_type = SqlLiteral<Integer>)]
     pub deferred: i32,
-    /// How many were not reached.
+    /// The number of tenants that the run did not reach.
     pub not_reached: i32,
-    /// Whether a session of it is at work. Of a run without an end that has none, the tenants tell how far it came.
+    /// Whether a session of the run is connected. A run without an end and without a session was aborted.
     #[diesel(select_expression = running())]
     #[diesel(select_expression_type = SqlLiteral<Bool>)]
     pub running: bool,
 }
 
-/// A count of the run's, which is written at its end; before, that of its rows with this outcome.
+/// A count of the run, which is written at its end. Before, the number of its tenants with this outcome.
 fn counted(outcome: &str) -> SqlLiteral<Integer> {
     sql(&format!(
         "CASE WHEN schema_run.ended_at IS NOT NULL THEN schema_run.{outcome} ELSE (SELECT pg_catalog.count(*)::integer \
@@ -70,27 +70,27 @@ fn counted(outcome: &str) -> SqlLiteral<Integer> {
     ))
 }
 
-/// The commands that try again what runs failed to do.
+/// The commands that retry the failed tenants of a run with `--retry-failed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryCommand {
-    /// What `migrate-one` or `migrate-all` failed to do.
+    /// Retries runs of `migrate-one` and `migrate-all`.
     MigrateAll,
-    /// What `revert-one` or `revert-all` failed to do.
+    /// Retries runs of `revert-one` and `revert-all`.
     RevertAll,
 }
 
 impl RetryCommand {
-    /// The one for the runs of a command; none for those that nothing is tried again of by their id, such as `drop`.
+    /// The command that retries runs of `command`; `None` for commands such as `drop`.
     pub fn of(command: &str) -> Option<Self> {
         match command {
-            // The last is what a library's user is recorded with.
+            // The library records runs as `migrate` and `revert`.
             "migrate-one" | "migrate-all" | "migrate" => Some(Self::MigrateAll),
             "revert-one" | "revert-all" | "revert" => Some(Self::RevertAll),
             _ => None,
         }
     }
 
-    /// Its name.
+    /// The name of the command.
     pub fn command(self) -> &'static str {
         match self {
             Self::MigrateAll => "migrate-all",
@@ -99,54 +99,54 @@ impl RetryCommand {
     }
 }
 
-/// What a run did for a tenant.
+/// A tenant in `public.schema_run_tenant`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Queryable)]
 pub struct TenantRecord {
-    /// Its name.
+    /// The name of the tenant.
     pub tenant: String,
     /// `done`, `failed` or `deferred`.
     pub outcome: String,
-    /// The newest version in the ledger before.
+    /// The newest version in the ledger before the run.
     pub from_version: Option<String>,
-    /// The newest version after; none where it is not done, or had none.
+    /// The newest version after the run; `None` if the tenant was not changed, or has no version.
     pub to_version: Option<String>,
-    /// When it was first tried.
+    /// The time of the first attempt.
     pub started_at: DateTime<Utc>,
-    /// How long it took, in milliseconds.
+    /// The duration in milliseconds.
     pub milliseconds: i64,
-    /// How often it was tried.
+    /// The number of attempts.
     pub attempts: i32,
-    /// The kind of the error.
+    /// The [code](crate::TenantError::code) of the error.
     pub code: Option<String>,
     /// The error.
     pub error: Option<String>,
 }
 
 impl TenantRecord {
-    /// Whether it is as the run would have it.
+    /// Whether the run changed the tenant as planned.
     pub fn is_done(&self) -> bool {
         self.outcome == TenantOutcome::Done.as_str()
     }
 }
 
-/// The newest runs, the newest first.
+/// The `limit` newest runs, newest first.
 ///
 /// # Errors
-/// What the server answered.
-pub fn newest(conn: &mut PgConnection, many: usize) -> Result<Vec<RunRecord>, Error> {
-    let many = i64::try_from(many).unwrap_or(i64::MAX);
+/// The server's error.
+pub fn newest(conn: &mut PgConnection, limit: usize) -> Result<Vec<RunRecord>, Error> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     r::table
         .order(r::id.desc())
-        .limit(many)
+        .limit(limit)
         .select(RunRecord::as_select())
         .load(conn)
         .map_err(Error::doing("read public.schema_run"))
 }
 
-/// One run with its tenants, by name; none where there is none of the id.
+/// A run with its tenants, sorted by name; `None` if there is no run with this id.
 ///
 /// # Errors
-/// What the server answered.
+/// The server's error.
 pub fn one(conn: &mut PgConnection, run: i64) -> Result<Option<(RunRecord, Vec<TenantRecord>)>, Error> {
     let found: Option<RunRecord> = r::table
         .find(run)
@@ -174,11 +174,10 @@ pub fn one(conn: &mut PgConnection, run: i64) -> Result<Option<(RunRecord, Vec<T
     Ok(Some((found, tenants)))
 }
 
-/// The command of a run, and the tenants that it failed to bring where they should be, or deferred, in order. None: there is
-/// no such run.
+/// The command of a run, and its failed and deferred tenants, sorted by name; `None` if there is no run with this id.
 ///
 /// # Errors
-/// What the server answered.
+/// The server's error.
 pub fn failed_in(conn: &mut PgConnection, run: i64) -> Result<Option<(String, Vec<String>)>, Error> {
     let command: Option<String> =
         r::table.find(run).select(r::command).first(conn).optional().map_err(Error::doing("read public.schema_run"))?;
@@ -193,8 +192,7 @@ pub fn failed_in(conn: &mut PgConnection, run: i64) -> Result<Option<(String, Ve
     Ok(Some((command, failed)))
 }
 
-/// Whether one of a run's sessions is there: they are known by their `application_name`, those that work on a schema and
-/// those that lock or watch. Another database has runs of the same numbers.
+/// Whether a session of the run is connected to this database. Sessions are recognized by their `application_name`.
 fn running() -> SqlLiteral<Bool> {
     sql("(ended_at IS NULL AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS activity \
          WHERE activity.datname = pg_catalog.current_database() \

@@ -1,30 +1,29 @@
-//! Runs without a record: over a database of an older release, or of the migrations that make the record.
+//! Runs without a record: on a database of an earlier release, or for the migrations that create the record.
 
 use super::Run;
 use crate::database::Database;
 use crate::error::Error;
 
 impl Run {
-    /// Records that a run begins, where the database has the tables for it.
+    /// Records the start of a run, if the database has the tables for it.
+    ///
+    /// # Errors
+    /// The server's error.
     pub(crate) fn begin_recorded_or_not(db: &mut Database, command: &str) -> Result<Self, Error> {
-        match db.server().has_runs {
-            true => Self::begin(db, command),
-            false => Ok(Self::unrecorded()),
-        }
+        if db.server().has_runs { Self::begin(db, command) } else { Ok(Self::unrecorded()) }
     }
 
-    /// A run that is not recorded. Its sessions can be told from those of others all the same, by a number that no record
-    /// has.
+    /// A run that is not recorded. Its random negative id distinguishes its sessions from those of other runs.
     pub(crate) fn unrecorded() -> Self {
-        Self { id: -1 - i64::from(fastrand::u32(..)), notices_clients: false, horizon: 0 }
+        Self { id: -1 - i64::from(fastrand::u32(..)), detects_lost_clients: false, horizon: 0 }
     }
 
-    /// Whether there is a record of it.
+    /// Whether the run is recorded.
     pub(super) fn is_recorded(self) -> bool {
         self.id > 0
     }
 
-    /// The id of its record.
+    /// The id of the record, if the run is recorded.
     pub(crate) fn recorded_id(self) -> Option<i64> {
         self.is_recorded().then_some(self.id)
     }

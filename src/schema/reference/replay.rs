@@ -231,7 +231,7 @@ impl Run<'_> {
 
     /// The first migration that declares that it changes objects outside the tenant's schema.
     pub(super) fn declared(&self) -> Option<&Migration> {
-        (0..self.migrations.len()).filter_map(|place| self.migration(place)).find(|it| it.outside().is_some())
+        (0..self.migrations.len()).filter_map(|place| self.migration(place)).find(|it| it.outside_reason().is_some())
     }
 
     /// The places behind which a tenant that gets these migrations commits.
@@ -282,7 +282,7 @@ impl Run<'_> {
             self.read(conn, schema, place, &mut played).map_err(&own)?;
             let Some(migration) = self.migration(place) else { break };
             // What a migration may change outside is rolled back. It cannot be told from what a later one changes.
-            check &= migration.outside().is_none();
+            check &= migration.outside_reason().is_none();
             let ran = run(conn, &set, migration, explain == Some(place))
                 .and_then(|()| confined.end(conn, migration, check))
                 .map_err(|error| (Setback::Failed(Failure { place, server: ServerMessage::from(&error) }), error));

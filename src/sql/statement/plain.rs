@@ -1,9 +1,9 @@
-//! Statements whose effects are known by their text.
+//! Plain statements, whose effects are known from their text.
 
-use super::{Statement, begins, built_concurrently};
-use crate::sql::lexer::{Kind, Token};
+use super::{Statement, begins};
+use crate::sql::token::{Token, TokenKind};
 
-/// What a plain statement begins with.
+/// The first keywords of plain statements.
 const COMMANDS: [&str; 8] = [
     "CREATE TABLE",
     "CREATE UNLOGGED TABLE",
@@ -15,9 +15,9 @@ const COMMANDS: [&str; 8] = [
     "ALTER SEQUENCE",
 ];
 
-/// Words that lead to code, rows, other objects than the table's own, or other schemas. `type`: changing a column's type
-/// alters the foreign keys of other tables. `drop`: so does dropping a key.
-const OTHERS: [&str; 17] = [
+/// Words that indicate code, changes of rows, or changes of objects that do not belong to the table. A change of a column's
+/// type (`type`) and a drop of a key (`drop`) change foreign keys of other tables.
+const NOT_PLAIN: [&str; 17] = [
     "drop",
     "cascade",
     "schema",
@@ -37,8 +37,8 @@ const OTHERS: [&str; 17] = [
     "detach",
 ];
 
-/// What may stand before an opening parenthesis without being a function that is called: keywords, and types.
-const NO_CALLS: [&str; 40] = [
+/// Keywords and types that may precede an opening parenthesis without being a function call.
+const NOT_FUNCTIONS: [&str; 40] = [
     "and",
     "bit",
     "by",
@@ -81,8 +81,8 @@ const NO_CALLS: [&str; 40] = [
     "where",
 ];
 
-/// Functions of the catalog that change nothing.
-const HARMLESS: [&str; 19] = [
+/// Functions in `pg_catalog` without side effects.
+const HARMLESS_FUNCTIONS: [&str; 19] = [
     "abs",
     "btrim",
     "char_length",
@@ -105,118 +105,50 @@ const HARMLESS: [&str; 19] = [
 ];
 
 impl Statement<'_> {
-    /// Whether the statement creates or alters a table, an index or a sequence without a schema before its name, and runs
-    /// no code: no query, no trigger, no function but those that are known to change nothing. On a path that leads to
-    /// one schema alone such a statement changes nothing outside that schema, and leaves nothing in the session.
+    /// Whether the statement is plain: it creates or alters a table, an index or a sequence by an unqualified name, and runs
+    /// no code, that is, no query, no trigger and only functions without side effects. If only one schema is on the path, a
+    /// plain statement changes nothing outside that schema and leaves no state in the session.
     ///
-    /// What is not known is not plain.
+    /// In case of doubt, the result is `false`.
     pub(crate) fn is_plain(&self) -> bool {
         let tokens = self.tokens();
         COMMANDS.iter().any(|command| begins(&tokens, command))
             && !(0..tokens.len()).any(|at| {
                 tokens[at].is_symbol(".")
-                    || leads_further(&tokens, at)
-                    || calls(&tokens, at)
-                    || generates(&tokens[at..])
+                    || is_not_plain(&tokens, at)
+                    || calls_function(&tokens, at)
+                    || has_expression(&tokens[at..])
             })
     }
 }
 
-impl Statement<'_> {
-    /// Whether it builds, drops or detaches something concurrently.
-    pub(crate) fn is_concurrent(&self) -> bool {
-        built_concurrently(&self.tokens()).is_some()
-    }
-
-    /// The relations that a statement names which no transaction takes, as they stand in it. None where it acts on
-    /// something else, or names nothing.
-    pub(crate) fn names_outside_transaction(&self) -> Option<Vec<String>> {
-        let tokens = self.tokens();
-        let after = |word: &str| tokens.iter().position(|token| token.is(word)).map(|at| at + 1);
-        let from = |at: usize| names(&tokens[at..]);
-        let found = match built_concurrently(&tokens) {
-            Some((command, _)) if command.starts_with("CREATE") => from(after("ON")?),
-            Some((command, concurrently)) if command.starts_with("DROP") => from(concurrently + 1),
-            Some(_) => [from(2), from(after("PARTITION")?)].concat(),
-            None if begins(&tokens, "VACUUM") || begins(&tokens, "CLUSTER") || begins(&tokens, "REINDEX") => from(1),
-            None => Vec::new(),
-        };
-        (!found.is_empty()).then_some(found)
-    }
-}
-
-/// The names of a list, behind keywords and options.
-fn names(mut tokens: &[Token<'_>]) -> Vec<String> {
-    const KEYWORDS: [&str; 12] = [
-        "ONLY",
-        "IF",
-        "NOT",
-        "EXISTS",
-        "INDEX",
-        "TABLE",
-        "CONCURRENTLY",
-        "FULL",
-        "FREEZE",
-        "VERBOSE",
-        "ANALYZE",
-        "ANALYSE",
-    ];
-    loop {
-        match tokens {
-            [first, rest @ ..] if KEYWORDS.iter().any(|word| first.is(word)) => tokens = rest,
-            [first, rest @ ..] if first.is_symbol("(") => {
-                let end = rest.iter().position(|token| token.is_symbol(")")).map_or(rest.len(), |end| end + 1);
-                tokens = &rest[end..];
-            }
-            _ => break,
-        }
-    }
-    let mut names = Vec::new();
-    while let Some(first) = tokens.first().filter(|token| matches!(token.kind, Kind::Word | Kind::Quoted)) {
-        let mut name = first.text.to_owned();
-        tokens = &tokens[1..];
-        while let [dot, part, rest @ ..] = tokens
-            && dot.is_symbol(".")
-        {
-            name = format!("{name}.{}", part.text);
-            tokens = rest;
-        }
-        names.push(name);
-        match tokens {
-            [comma, rest @ ..] if comma.is_symbol(",") => tokens = rest,
-            _ => break,
-        }
-    }
-    names
-}
-
-/// Whether the token at a place is one of [`OTHERS`], but in what a foreign key does when its row goes.
-fn leads_further(tokens: &[Token<'_>], at: usize) -> bool {
+/// Whether the token at an index is one of [`NOT_PLAIN`] outside the `ON DELETE` and `ON UPDATE` of a foreign key.
+fn is_not_plain(tokens: &[Token<'_>], at: usize) -> bool {
     let follows = |words: &[&str]| at > 0 && words.iter().any(|word| tokens[at - 1].is(word));
     let token = &tokens[at];
-    let of_key = (token.is("CASCADE") && follows(&["DELETE", "UPDATE"]))
+    let is_referential_action = (token.is("CASCADE") && follows(&["DELETE", "UPDATE"]))
         || ((token.is("DELETE") || token.is("UPDATE")) && follows(&["ON"]));
-    !of_key && OTHERS.iter().any(|word| token.is(word))
+    !is_referential_action && NOT_PLAIN.iter().any(|word| token.is(word))
 }
 
-/// Whether the token at a place may be a function that is called there.
-fn calls(tokens: &[Token<'_>], at: usize) -> bool {
+/// Whether the token at an index may be the name in a function call.
+fn calls_function(tokens: &[Token<'_>], at: usize) -> bool {
     let token = &tokens[at];
     let opens = tokens.get(at + 1).is_some_and(|next| next.is_symbol("("));
-    if !opens || !matches!(token.kind, Kind::Word | Kind::Quoted) {
+    if !opens || !matches!(token.kind, TokenKind::Word | TokenKind::Quoted) {
         return false;
     }
     let before = at.checked_sub(1).map(|before| &tokens[before]);
-    // A table before its columns, or a method before them.
+    // The name of a table or an index method before a list of columns.
     let is_name = ["TABLE", "EXISTS", "REFERENCES", "ON", "ONLY", "USING"]
         .iter()
         .any(|word| before.is_some_and(|before| before.is(word)));
-    let is_known = NO_CALLS.iter().chain(&HARMLESS).any(|word| token.is(word)) || token.is("WITH");
+    let is_known = NOT_FUNCTIONS.iter().chain(&HARMLESS_FUNCTIONS).any(|word| token.is(word)) || token.is("WITH");
     !is_name && !is_known
 }
 
-/// Whether a query or an expression follows `AS`: only an identity column has the word without one.
-fn generates(tokens: &[Token<'_>]) -> bool {
+/// Whether the tokens start with the `AS` of a query or an expression, and not of an identity column.
+fn has_expression(tokens: &[Token<'_>]) -> bool {
     begins(tokens, "AS") && !begins(tokens, "AS IDENTITY")
 }
 
@@ -229,24 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_statements_that_no_transaction_takes() {
-        let names = |sql: &str| split(sql).unwrap()[0].names_outside_transaction();
-        let list = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
-        assert_eq!(names("CREATE INDEX CONCURRENTLY i ON ONLY t (a)"), list(&["t"]));
-        assert_eq!(
-            names("CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS \"on\" ON public . \"T\" (a)"),
-            list(&["public.\"T\""])
-        );
-        assert_eq!(names("DROP INDEX CONCURRENTLY IF EXISTS a, s.b"), list(&["a", "s.b"]));
-        assert_eq!(names("ALTER TABLE p DETACH PARTITION q CONCURRENTLY"), list(&["p", "q"]));
-        assert_eq!(names("VACUUM (ANALYZE, VERBOSE) t"), list(&["t"]));
-        assert_eq!(names("REINDEX TABLE CONCURRENTLY t"), list(&["t"]));
-        assert_eq!(names("VACUUM"), None);
-        assert_eq!(names("CREATE DATABASE d"), None);
-    }
-
-    #[test]
-    fn plain_statements_are_known_by_their_text() {
+    fn plain_statements_are_recognized() {
         for sql in [
             "CREATE TABLE t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz NOT NULL DEFAULT now())",
             "CREATE TABLE IF NOT EXISTS t (a varchar(10) UNIQUE, b numeric(10, 2) CHECK (b > 0), UNIQUE (a, b))",

@@ -1,10 +1,11 @@
-//! Whether a statement changes the search path.
+//! Recognition of statements that set the search path.
 
-use crate::sql::lexer::{Kind, Lexer, Token};
+use crate::sql::lexer::Lexer;
+use crate::sql::token::{Token, TokenKind};
 
 use super::begins;
 
-/// Whether the tokens begin with a command that sets or resets the search path.
+/// Whether the tokens start with a command that sets or resets the search path.
 pub(super) fn begins_by_setting_search_path(tokens: &[Token<'_>]) -> bool {
     if begins(tokens, "RESET ALL") || begins(tokens, "DISCARD ALL") {
         return true;
@@ -15,10 +16,10 @@ pub(super) fn begins_by_setting_search_path(tokens: &[Token<'_>]) -> bool {
     }
     let scoped = is_set && (begins(&tokens[1..], "LOCAL") || begins(&tokens[1..], "SESSION"));
     match &tokens[1 + usize::from(scoped)..] {
-        [word, schema, ..] if is_set && word.is("SCHEMA") => schema.kind == Kind::Text,
-        // `search_path.x` is a parameter of an extension called search_path.
+        [word, schema, ..] if is_set && word.is("SCHEMA") => schema.kind == TokenKind::Text,
+        // `search_path.x` is a parameter of an extension named search_path.
         [name, rest @ ..] => {
-            // Unlike other names, a parameter's is the same in capitals even in quotes.
+            // The names of parameters are case-insensitive even in quotes.
             name.identifier().is_some_and(|name| name.eq_ignore_ascii_case("search_path"))
                 && !rest.first().is_some_and(|token| token.is_symbol("."))
         }
@@ -39,9 +40,9 @@ pub(super) fn calls_set_config(tokens: &[Token<'_>]) -> bool {
     })
 }
 
-/// Whether the body of a `DO` block sets the search path, itself or in a constant that it executes.
+/// Whether the body of a `DO` block sets the search path, directly or in an executed constant.
 pub(super) fn block_sets_search_path(body: String) -> bool {
-    // A list instead of recursion: blocks may be nested deeper than the stack.
+    // A list instead of recursion, because deeply nested blocks would overflow the stack.
     let mut bodies = vec![body];
     while let Some(body) = bodies.pop() {
         let tokens: Vec<_> = Lexer::new(&body).map_while(Result::ok).collect();
@@ -56,14 +57,14 @@ pub(super) fn block_sets_search_path(body: String) -> bool {
     false
 }
 
-/// Whether a statement of PL/pgSQL may start after these tokens.
+/// Whether a PL/pgSQL statement may start after these tokens.
 fn starts_statement(before: &[Token<'_>]) -> bool {
     before.last().is_none_or(|last| {
         last.is_symbol(";") || ["BEGIN", "THEN", "ELSE", "LOOP"].iter().any(|keyword| last.is(keyword))
     })
 }
 
-/// Whether a constant after these tokens is run: by `EXECUTE '…'`, `EXECUTE format('…')` or an inner `DO '…'`.
+/// Whether a constant after these tokens is executed: `EXECUTE '…'`, `EXECUTE format('…')` or an inner `DO '…'`.
 fn is_executed(before: &[Token<'_>]) -> bool {
     match before {
         [.., execute, format, open] if open.is_symbol("(") => execute.is("EXECUTE") && format.is("FORMAT"),

@@ -1,18 +1,19 @@
-//! Whether a statement leaves something in the session that the next user of the connection would meet.
+//! Recognition of statements that leave state in the session.
 
 use super::{Statement, begins};
-use crate::sql::lexer::{Lexer, Token};
+use crate::sql::lexer::Lexer;
+use crate::sql::token::Token;
 
-/// Commands whose effects outlast the transaction. `SET` is [`Statement::sets_for_session`].
+/// Commands with effects that outlast the transaction. For `SET`, see [`Statement::sets_for_session`].
 const COMMANDS: [&str; 8] =
     ["LISTEN", "UNLISTEN", "PREPARE", "DEALLOCATE", "DISCARD", "LOAD", "CLOSE ALL", "RESET SESSION AUTHORIZATION"];
 
-/// Functions that take locks until the session ends.
+/// Functions that take session-level locks.
 const LOCKS: [&str; 4] =
     ["pg_advisory_lock", "pg_advisory_lock_shared", "pg_try_advisory_lock", "pg_try_advisory_lock_shared"];
 
 impl Statement<'_> {
-    /// What the statement, or the code that it runs, leaves in the session, as far as its text tells.
+    /// The command or function that leaves state in the session, as far as the text of the statement shows.
     pub(crate) fn leaves_in_session(&self) -> Option<String> {
         let tokens = self.tokens();
         if let Some(command) = COMMANDS.iter().find(|command| begins(&tokens, command)) {
@@ -24,19 +25,21 @@ impl Statement<'_> {
         if super::creates_routine(&tokens) {
             return None;
         }
-        if let Some(left) = called(&tokens) {
-            return Some(left);
+        if let Some(function) = function_with_session_state(&tokens) {
+            return Some(function);
         }
         if !begins(&tokens, "DO") {
             return None;
         }
-        let body = |body: String| called(&Lexer::new(&body).map_while(Result::ok).collect::<Vec<Token<'_>>>());
+        let body = |body: String| {
+            function_with_session_state(&Lexer::new(&body).map_while(Result::ok).collect::<Vec<Token<'_>>>())
+        };
         tokens.iter().filter_map(Token::constant).find_map(body)
     }
 }
 
-/// A call in the tokens of a function that outlasts the transaction.
-fn called(tokens: &[Token<'_>]) -> Option<String> {
+/// The first called function that leaves state in the session.
+fn function_with_session_state(tokens: &[Token<'_>]) -> Option<String> {
     (0..tokens.len()).find_map(|at| {
         let name = tokens[at].identifier()?;
         let arguments = tokens.get(at + 1).filter(|next| next.is_symbol("(")).map(|_| &tokens[at + 2..])?;
@@ -49,15 +52,15 @@ fn called(tokens: &[Token<'_>]) -> Option<String> {
 
 /// Whether the third argument of `set_config` is the constant `false`.
 fn is_for_session(arguments: &[Token<'_>]) -> bool {
-    let (mut depth, mut place) = (0, 0);
+    let (mut depth, mut argument) = (0, 0);
     for (at, token) in arguments.iter().enumerate() {
         match token.text {
             "(" => depth += 1,
             ")" if depth == 0 => return false,
             ")" => depth -= 1,
             "," if depth == 0 => {
-                place += 1;
-                if place == 2 {
+                argument += 1;
+                if argument == 2 {
                     let value = arguments.get(at + 1);
                     return value
                         .is_some_and(|value| value.is("FALSE") || value.constant().is_some_and(|it| is_off(&it)));
@@ -82,7 +85,7 @@ mod tests {
     use crate::sql::statement::split;
 
     #[test]
-    fn what_outlasts_the_transaction_is_seen() {
+    fn session_state_is_recognized() {
         for sql in [
             "LISTEN changes",
             "PREPARE p AS SELECT 1",

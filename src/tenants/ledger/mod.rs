@@ -3,9 +3,9 @@
 
 pub(crate) mod public;
 
-mod shape;
+mod definition;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::RunQueryDsl;
 use diesel::connection::SimpleConnection;
@@ -19,25 +19,25 @@ use crate::model::SchemaName;
 use crate::postgres::{CHUNK, ServerMessage};
 use crate::sql::quote::{Identifier, Literal};
 
-pub(crate) use shape::definition_guard;
+pub(crate) use definition::definition_guard;
 
 /// The name of a tenant's ledger. It is Diesel's, so that Diesel's own tools work on a tenant.
 pub const TABLE: &str = "__diesel_schema_migrations";
 
-/// The name of the ledger in `public`. It is not Diesel's: a project may use diesel_cli on the same database, whose
-/// ledger of `public` must not contain the migrations of the tracker.
+/// The name of the ledger in `public`. It is not Diesel's, because diesel_cli may be used on the same database, and its
+/// ledger in `public` must not contain the migrations of the tracker.
 pub const PUBLIC_TABLE: &str = "schema_ledger";
 
-/// What a ledger records, held against a set of migrations.
+/// The contents of a ledger, compared with a set of migrations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ledger {
-    /// The versions applied, in order.
+    /// The applied versions, sorted.
     pub applied: Vec<String>,
-    /// The places in the set of the migrations that are not applied, in order.
+    /// The indexes in the set of the migrations that are not applied, in order.
     pub pending: Vec<usize>,
-    /// Those of `pending` that come before a migration that is applied.
+    /// The indexes in `pending` of migrations that are older than an applied one.
     pub out_of_order: Vec<usize>,
-    /// The versions applied that the set does not have, in order. Those that were accepted as removed are not among them.
+    /// The applied versions that are not in the set, sorted. Versions whose removal was accepted are left out.
     pub unknown: Vec<String>,
 }
 
@@ -54,26 +54,23 @@ impl Ledger {
         Self { applied, pending, out_of_order, unknown }
     }
 
-    /// The newest version applied.
+    /// The newest applied version.
     pub fn version(&self) -> Option<&str> {
         self.applied.last().map(String::as_str)
     }
 }
 
-/// The name of the ledger's table in `schema`.
+/// The name of the ledger in `schema`.
 fn table(schema: &SchemaName) -> &'static str {
-    match schema.is_public() {
-        true => PUBLIC_TABLE,
-        false => TABLE,
-    }
+    if schema.is_public() { PUBLIC_TABLE } else { TABLE }
 }
 
-/// The ledger's table in `schema`, qualified and quoted.
+/// The qualified and quoted name of the ledger in `schema`.
 fn qualified(schema: &SchemaName) -> String {
     format!("{}.{}", Identifier::from(schema), table(schema))
 }
 
-/// SQL that creates the ledger of a schema, with the columns of Diesel's.
+/// SQL that creates the ledger of a schema, with the same columns as Diesel's.
 pub(crate) fn create(schema: &SchemaName) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {} (version VARCHAR(50) PRIMARY KEY NOT NULL, \
@@ -88,9 +85,9 @@ pub(crate) fn insert<'a>(schema: &SchemaName, versions: impl IntoIterator<Item =
     format!("INSERT INTO {} (version) VALUES {};", qualified(schema), rows.join(", "))
 }
 
-/// SQL that takes a version out of a ledger.
+/// SQL that deletes a version from a ledger.
 pub(crate) fn delete(schema: &SchemaName, version: &str) -> String {
-    // `varchar` has no operators of its own in `pg_catalog`: uncast, one on the schema's path would be used.
+    // `varchar` has no operators in `pg_catalog`. Without the cast, an operator in the tenant's schema would be used.
     format!(
         "DELETE FROM ONLY {} WHERE version::pg_catalog.text = {}::pg_catalog.text;",
         qualified(schema),
@@ -98,7 +95,7 @@ pub(crate) fn delete(schema: &SchemaName, version: &str) -> String {
     )
 }
 
-/// A condition in PL/pgSQL that raises `message` unless the ledger records exactly `applied` (sorted).
+/// PL/pgSQL statements that raise `message` unless the ledger records exactly `applied`, which is sorted.
 pub(crate) fn contents_guard(schema: &SchemaName, applied: &[String], message: &str) -> String {
     let expected: Vec<String> = applied.iter().map(|version| Literal(version).to_string()).collect();
     let ledger = qualified(schema);
@@ -112,98 +109,115 @@ pub(crate) fn contents_guard(schema: &SchemaName, applied: &[String], message: &
     )
 }
 
-/// The versions that a ledger records, in order; or why it cannot be used, as in "it is a view".
-pub(crate) type Reading = Result<Vec<String>, String>;
-
-/// The most versions that a ledger may record.
-const MOST_VERSIONS: i64 = 10_000;
-
-/// The most bytes that a version may have: Diesel's column takes 50 characters.
-const LONGEST_VERSION: usize = 200;
-
-/// Reads one ledger. Not in a transaction.
-pub(crate) fn read_one(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<Reading> {
-    Ok(read_chunk(conn, &[schema])?.pop().unwrap_or_else(|| Ok(Vec::new())))
+/// The contents of a ledger that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LedgerContents {
+    /// The versions, sorted.
+    Versions(Vec<String>),
+    /// The ledger cannot be used, for a reason such as "it is a view".
+    Invalid(String),
 }
 
-/// Reads at most [`CHUNK`] ledgers, in a read of their own: three messages where all have the definition of a ledger. Not in
-/// a transaction. A ledger that another session has locked is waited for, but not long.
+impl LedgerContents {
+    /// The versions, if the ledger is valid.
+    pub(crate) fn into_versions(self) -> Option<Vec<String>> {
+        match self {
+            Self::Versions(versions) => Some(versions),
+            Self::Invalid(_) => None,
+        }
+    }
+}
+
+/// The largest number of versions in a valid ledger.
+const MAX_VERSIONS: i64 = 10_000;
+
+/// The largest size of a version in bytes. Diesel's column takes 50 characters.
+const MAX_VERSION_BYTES: usize = 200;
+
+/// Reads one ledger. Must not be called in a transaction.
 ///
 /// # Errors
-/// When one of them does not exist, is locked, or may not be read.
-pub(crate) fn read_chunk(conn: &mut PgConnection, schemas: &[&SchemaName]) -> QueryResult<Vec<Reading>> {
+/// As [`read_chunk`].
+pub(crate) fn read_one(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<LedgerContents> {
+    Ok(read_chunk(conn, &[schema])?.pop().unwrap_or_else(|| LedgerContents::Versions(Vec::new())))
+}
+
+/// Reads at most [`CHUNK`] ledgers in a transaction of its own, with three messages if all have a valid definition. Must not
+/// be called in a transaction. Waits for a locked ledger for the time in [`READ_LIMITS`](crate::postgres::READ_LIMITS).
+///
+/// # Errors
+/// One of the ledgers does not exist, is locked, or cannot be read by this role.
+pub(crate) fn read_chunk(conn: &mut PgConnection, schemas: &[&SchemaName]) -> QueryResult<Vec<LedgerContents>> {
     debug_assert!(schemas.len() <= CHUNK);
     if schemas.is_empty() {
         return Ok(Vec::new());
     }
     let result = read_locked(conn, schemas);
     let ended = conn.batch_execute("ROLLBACK");
-    let readings = result?;
-    ended.map(|()| readings)
+    let contents = result?;
+    ended.map(|()| contents)
 }
 
-/// Reads ledgers in a transaction that it leaves open.
-fn read_locked(conn: &mut PgConnection, schemas: &[&SchemaName]) -> QueryResult<Vec<Reading>> {
-    let invalid = match conn.batch_execute(&shape::open_checked(schemas)) {
-        Ok(()) => Vec::new(),
-        Err(error) if ServerMessage::from(&error).message == shape::INVALID => {
+/// Reads ledgers in a transaction that stays open.
+fn read_locked(conn: &mut PgConnection, schemas: &[&SchemaName]) -> QueryResult<Vec<LedgerContents>> {
+    let mut invalid = match conn.batch_execute(&definition::begin_checked(schemas)) {
+        Ok(()) => BTreeMap::new(),
+        Err(error) if ServerMessage::from(&error).message == definition::INVALID => {
             conn.batch_execute("ROLLBACK")?;
-            conn.batch_execute(&shape::open(schemas))?;
-            shape::reasons(conn, schemas)?
+            conn.batch_execute(&definition::begin(schemas))?;
+            definition::problems(conn, schemas)?
         }
         Err(error) => return Err(error),
     };
-    let mut readings: Vec<Reading> = vec![Ok(Vec::new()); schemas.len()];
-    for (index, why) in invalid {
-        readings[index] = Err(why);
-    }
-    let valid: Vec<usize> = (0..schemas.len()).filter(|index| readings[*index].is_ok()).collect();
-    if valid.is_empty() {
-        return Ok(readings);
-    }
-    let names: Vec<&SchemaName> = valid.iter().map(|index| schemas[*index]).collect();
-    let rows: Vec<Versions> = EachLedger(&names).load(conn)?;
-    for (index, total, present, versions) in rows {
-        // The index is one that the statement itself counted out.
-        readings[valid[index as usize]] = check(total, present, versions);
-    }
-    Ok(readings)
+    let valid: Vec<&SchemaName> =
+        schemas.iter().copied().filter(|schema| !invalid.contains_key(schema.as_str())).collect();
+    let mut rows: Vec<LedgerRow> = if valid.is_empty() { Vec::new() } else { SelectLedgers(&valid).load(conn)? };
+    rows.sort_unstable_by_key(|(index, ..)| *index);
+    let mut valid = rows.into_iter().map(|(_, total, present, versions)| contents(total, present, versions));
+    let unread = || LedgerContents::Invalid("it was not read".to_owned());
+    Ok(schemas
+        .iter()
+        .map(|schema| match invalid.remove(schema.as_str()) {
+            Some(why) => LedgerContents::Invalid(why),
+            None => valid.next().unwrap_or_else(unread),
+        })
+        .collect())
 }
 
-/// The place of a ledger in the statement, how many rows it has, how many of them are not NULL, and the versions that are not
-/// too long.
-type Versions = (i32, i64, i64, Option<Vec<Option<String>>>);
+/// The index of a ledger in the statement, the number of its rows, the number of versions that are not NULL, and the versions
+/// that are not too long.
+type LedgerRow = (i32, i64, i64, Option<Vec<Option<String>>>);
 
-/// The versions of a ledger, unless some would have to be left out or counted twice.
-fn check(rows: i64, not_null: i64, versions: Option<Vec<Option<String>>>) -> Reading {
+/// The contents of a ledger with this many rows. A version that is NULL, too long or a duplicate makes it invalid.
+fn contents(rows: i64, not_null: i64, versions: Option<Vec<Option<String>>>) -> LedgerContents {
     let mut versions: Vec<String> = versions.into_iter().flatten().flatten().collect();
-    if rows > MOST_VERSIONS {
-        return Err(format!("it records more than {MOST_VERSIONS} versions"));
-    }
-    if not_null < rows {
-        return Err("it records a version that is NULL".to_owned());
-    }
-    if i64::try_from(versions.len()) != Ok(rows) {
-        return Err(format!("it records a version of more than {LONGEST_VERSION} bytes"));
-    }
     versions.sort_unstable();
-    match versions.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(format!("it records version {} twice", pair[0])),
-        None => Ok(versions),
-    }
+    let duplicate = versions.windows(2).find(|pair| pair[0] == pair[1]);
+    let problem = if rows > MAX_VERSIONS {
+        format!("it records more than {MAX_VERSIONS} versions")
+    } else if not_null < rows {
+        "it records a version that is NULL".to_owned()
+    } else if i64::try_from(versions.len()) != Ok(rows) {
+        format!("it records a version of more than {MAX_VERSION_BYTES} bytes")
+    } else if let Some(pair) = duplicate {
+        format!("it records version {} twice", pair[0])
+    } else {
+        return LedgerContents::Versions(versions);
+    };
+    LedgerContents::Invalid(problem)
 }
 
-/// Many ledgers in one statement:
+/// A query that reads many ledgers in one statement:
 /// `WITH g0 AS MATERIALIZED (SELECT 0, …, array_agg(version) FROM ONLY … UNION ALL SELECT 1, …), g1 AS … TABLE g0 UNION ALL …`.
-/// It takes a lock for each ledger and its index, so that it must not grow with the fleet.
-struct EachLedger<'a>(&'a [&'a SchemaName]);
+/// It locks each ledger and its index, so the number of ledgers must be limited.
+struct SelectLedgers<'a>(&'a [&'a SchemaName]);
 
-/// How many ledgers are planned together. The time for planning a `UNION ALL` grows faster than its branches, and from
-/// about 250 on the planner takes it for parallel work; what is materialized is planned by itself. Of 500 ledgers, 100 at
-/// a time are planned in a fifth of the time.
+/// The number of ledgers that are planned together. Planning time of a `UNION ALL` grows faster than the number of its
+/// branches, and from about 250 branches the planner considers parallel plans. A materialized CTE is planned on its own: 500
+/// ledgers in groups of 100 are planned in a fifth of the time.
 const GROUP: usize = 100;
 
-impl QueryFragment<Pg> for EachLedger<'_> {
+impl QueryFragment<Pg> for SelectLedgers<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         for (number, group) in self.0.chunks(GROUP).enumerate() {
             out.push_sql(if number == 0 { "WITH " } else { ", " });
@@ -213,13 +227,13 @@ impl QueryFragment<Pg> for EachLedger<'_> {
                 out.push_sql(&(number * GROUP + index).to_string());
                 out.push_sql(&format!(
                     ", pg_catalog.count(*), pg_catalog.count(v), \
-                     pg_catalog.array_agg(v) FILTER (WHERE pg_catalog.octet_length(v) <= {LONGEST_VERSION}) \
+                     pg_catalog.array_agg(v) FILTER (WHERE pg_catalog.octet_length(v) <= {MAX_VERSION_BYTES}) \
                      FROM (SELECT version::pg_catalog.text AS v FROM ONLY "
                 ));
                 out.push_identifier(schema.as_str())?;
                 out.push_sql(".");
                 out.push_identifier(table(schema))?;
-                out.push_sql(&format!(" LIMIT {}) AS l", MOST_VERSIONS + 1));
+                out.push_sql(&format!(" LIMIT {}) AS l", MAX_VERSIONS + 1));
             }
             out.push_sql(")");
         }
@@ -231,16 +245,16 @@ impl QueryFragment<Pg> for EachLedger<'_> {
     }
 }
 
-impl QueryId for EachLedger<'_> {
+impl QueryId for SelectLedgers<'_> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl Query for EachLedger<'_> {
+impl Query for SelectLedgers<'_> {
     type SqlType = (Integer, BigInt, BigInt, Nullable<Array<Nullable<Text>>>);
 }
 
-impl RunQueryDsl<PgConnection> for EachLedger<'_> {}
+impl RunQueryDsl<PgConnection> for SelectLedgers<'_> {}
 
 #[cfg(test)]
 mod tests {
@@ -252,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ledger_is_held_against_the_set() {
+    fn a_ledger_is_compared_with_the_set() {
         let set = set();
         let version = |index: usize| set.at(index).version().as_str().to_owned();
         let fresh = Ledger::new(Vec::new(), &set);

@@ -1,4 +1,4 @@
-//! The public ledger, `public.schema_ledger`, and the rows that it takes over from Diesel's ledger of `public`.
+//! The public ledger, `public.schema_ledger`, and the rows that it imports from Diesel's ledger in `public`.
 //!
 //! Earlier releases recorded the public migrations in `public.__diesel_schema_migrations`. That table belongs to
 //! diesel_cli: `diesel migration revert` fails on the tracker's versions, which it does not know. `migrate-public` moves
@@ -12,36 +12,36 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, Bool, Text};
 
-use super::{PUBLIC_TABLE, TABLE, read_one};
+use super::{LedgerContents, PUBLIC_TABLE, TABLE, read_one};
 use crate::error::Error;
 use crate::model::SchemaName;
 use crate::tenants::Tenancy;
 
-/// The public migrations that are recorded as applied, and where.
+/// The applied public migrations, and the ledgers that record them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct PublicLedger {
     /// Whether `public.schema_ledger` exists.
     pub(crate) exists: bool,
-    /// The versions that it records, sorted; before the upgrade, those that it will record.
+    /// The versions that it records, sorted. Before the upgrade, the versions that it will record.
     pub(crate) applied: Vec<String>,
-    /// Those of `applied` that Diesel's ledger records too: diesel_cli applied them.
+    /// The versions in `applied` that Diesel's ledger also records: diesel_cli applied them.
     pub(crate) shared: BTreeSet<String>,
-    /// The rows that the public ledger is yet to take over.
+    /// The rows that the public ledger has not imported yet.
     pub(crate) import: Import,
     diesel_is_plain: bool,
 }
 
-/// Rows of Diesel's ledger of `public` that the public ledger takes over. Sorted by version.
+/// Rows of Diesel's ledger in `public` that the public ledger imports, sorted by version.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Import {
-    /// Recorded by an earlier release of this tool. Diesel's ledger loses them.
+    /// Versions that an earlier release of this tool recorded. They are deleted from Diesel's ledger.
     pub(crate) moved: Vec<String>,
-    /// Public migrations that diesel_cli applied. Diesel's ledger keeps them.
+    /// Versions that diesel_cli applied. They stay in Diesel's ledger.
     pub(crate) copied: Vec<String>,
 }
 
 impl Import {
-    /// Whether there is nothing to take over.
+    /// Whether there is nothing to import.
     pub(crate) fn is_empty(&self) -> bool {
         self.moved.is_empty() && self.copied.is_empty()
     }
@@ -69,7 +69,7 @@ pub(crate) fn read(conn: &mut PgConnection, tenancy: &Tenancy) -> Result<PublicL
     read_with(conn, tenancy, read_own)
 }
 
-/// The same in a transaction of the caller's that has locked both ledgers, and has found that they run no code.
+/// Reads the public ledger in the caller's transaction, which has locked both ledgers and checked their definitions.
 ///
 /// # Errors
 /// As [`read`].
@@ -88,26 +88,30 @@ fn read_with(
     own: impl FnOnce(&mut PgConnection) -> Result<Vec<String>, Error>,
 ) -> Result<PublicLedger, Error> {
     let tables = Tables::find(conn)?;
-    let recorded = match tables.public {
-        true => own(conn)?,
-        false => Vec::new(),
-    };
-    let diesels = if tables.diesel { read_diesels(conn, tenancy)? } else { Vec::new() };
-    let ledger = PublicLedger::new(tables.public, recorded, diesels, tenancy);
-    Ok(PublicLedger { diesel_is_plain: tables.diesel_is_plain, ..ledger })
+    let recorded = if tables.public { own(conn)? } else { Vec::new() };
+    let diesel_rows = if tables.diesel { read_diesel_rows(conn, tenancy)? } else { Vec::new() };
+    let mut ledger = PublicLedger::new(recorded, diesel_rows, tenancy);
+    ledger.exists = tables.public;
+    ledger.diesel_is_plain = tables.diesel_is_plain;
+    if !ledger.exists {
+        ledger.applied.extend(ledger.import.moved.iter().chain(&ledger.import.copied).cloned());
+        ledger.applied.sort_unstable();
+    }
+    Ok(ledger)
 }
 
-/// The versions that `public.schema_ledger` records, which exists.
+/// The versions that `public.schema_ledger` records. The table must exist.
 ///
 /// # Errors
 /// [`Error::InvalidPublicLedger`], or the server's error.
 pub(crate) fn read_own(conn: &mut PgConnection) -> Result<Vec<String>, Error> {
-    read_one(conn, &SchemaName::public())
-        .map_err(Error::doing("read the public ledger"))?
-        .map_err(|why| Error::InvalidPublicLedger { why })
+    match read_one(conn, &SchemaName::public()).map_err(Error::doing("read the public ledger"))? {
+        LedgerContents::Versions(versions) => Ok(versions),
+        LedgerContents::Invalid(why) => Err(Error::InvalidPublicLedger { why }),
+    }
 }
 
-/// The versions that Diesel's ledger of `public` records, sorted; none if this role may not read it.
+/// The versions that Diesel's ledger in `public` records, sorted; `None` if this role cannot read it.
 ///
 /// # Errors
 /// [`Error::LedgerUnusable`], or the server's error.
@@ -123,49 +127,42 @@ pub(crate) fn read_diesel(conn: &mut PgConnection) -> Result<Option<Vec<String>>
     Ok(Some(rows.into_iter().map(|row| row.version).collect()))
 }
 
-/// SQL that keeps others from changing Diesel's ledger until the transaction ends; readers do not wait.
-pub(crate) fn lock_diesels() -> String {
+/// SQL that locks Diesel's ledger in `public` against changes until the end of the transaction. Reads are not blocked.
+pub(crate) fn lock_diesel_ledger() -> String {
     format!("LOCK TABLE public.{TABLE} IN SHARE ROW EXCLUSIVE MODE;")
 }
 
 impl PublicLedger {
-    /// Takes the rows over, with the times at which they were recorded. The caller has a transaction in which this was
-    /// read, the public ledger exists and nobody else writes to either ledger.
+    /// Imports the rows of Diesel's ledger, with the times at which they were recorded. Must be called in the transaction in
+    /// which `self` was read, and in which the public ledger exists and both ledgers are locked.
     ///
     /// # Errors
     /// [`Error::LedgerUnusable`], or the server's error.
-    pub(crate) fn take_over(&self, conn: &mut PgConnection) -> Result<(), Error> {
+    pub(crate) fn import_rows(&self, conn: &mut PgConnection) -> Result<(), Error> {
         if !self.import.moved.is_empty() && !self.diesel_is_plain {
             return Err(Error::LedgerUnusable { table: TABLE.to_owned() });
         }
-        self.import.apply(conn).map_err(Error::doing("take over the rows of public.__diesel_schema_migrations"))
+        self.import.apply(conn).map_err(Error::doing("import the rows of public.__diesel_schema_migrations"))
     }
 
-    fn new(exists: bool, recorded: Vec<String>, diesels: Vec<DieselRow>, tenancy: &Tenancy) -> Self {
+    fn new(recorded: Vec<String>, diesel_rows: Vec<DieselRow>, tenancy: &Tenancy) -> Self {
         let set = tenancy.public_migrations();
-        let is_trackers = |version: &str| tenancy.tracker_migrations().position(version).is_some();
-        let mut ledger = Self { exists, ..Self::default() };
-        let known: BTreeSet<String> = recorded.into_iter().collect();
-        for DieselRow { version, by_tool } in diesels {
-            let is_new = !known.contains(&version);
-            if is_trackers(&version) || (by_tool && is_new) {
-                if is_new {
-                    ledger.import.moved.push(version);
+        let is_of_tracker = |version: &str| tenancy.tracker_migrations().position(version).is_some();
+        let mut ledger = Self::default();
+        let recorded: BTreeSet<String> = recorded.into_iter().collect();
+        for DieselRow { version, by_tool } in diesel_rows {
+            if recorded.contains(&version) {
+                if !is_of_tracker(&version) {
+                    ledger.shared.insert(version);
                 }
-                continue;
-            }
-            if !is_new {
-                ledger.shared.insert(version);
+            } else if by_tool || is_of_tracker(&version) {
+                ledger.import.moved.push(version);
             } else if set.position(&version).is_some() {
                 ledger.shared.insert(version.clone());
                 ledger.import.copied.push(version);
             }
         }
-        ledger.applied = known.into_iter().collect();
-        if !exists {
-            ledger.applied.extend(ledger.import.moved.iter().chain(&ledger.import.copied).cloned());
-            ledger.applied.sort_unstable();
-        }
+        ledger.applied = recorded.into_iter().collect();
         ledger
     }
 }
@@ -181,13 +178,13 @@ struct Version {
 struct DieselRow {
     #[diesel(sql_type = Text)]
     version: String,
-    /// Whether an earlier release recorded the migration as public, and may have applied it itself: it was applied no
-    /// earlier than the tracker's first migration.
+    /// Whether an earlier release of this tool may have applied it: the migration is recorded as public, and was applied no
+    /// earlier than the first migration of the tracker.
     #[diesel(sql_type = Bool)]
     by_tool: bool,
 }
 
-fn read_diesels(conn: &mut PgConnection, tenancy: &Tenancy) -> Result<Vec<DieselRow>, Error> {
+fn read_diesel_rows(conn: &mut PgConnection, tenancy: &Tenancy) -> Result<Vec<DieselRow>, Error> {
     let doing = Error::doing("read public.__diesel_schema_migrations");
     #[derive(QueryableByName)]
     struct Readable {
@@ -200,12 +197,11 @@ fn read_diesels(conn: &mut PgConnection, tenancy: &Tenancy) -> Result<Vec<Diesel
     )
     .get_result(conn)
     .map_err(&doing)?;
-    let recorded = match readable {
-        true => {
-            "EXISTS (SELECT FROM public.schema_migration AS recorded \
-             WHERE recorded.kind = 'public' AND recorded.version::text = applied.version::text)"
-        }
-        false => "false",
+    let recorded = if readable {
+        "EXISTS (SELECT FROM public.schema_migration AS recorded \
+         WHERE recorded.kind = 'public' AND recorded.version::text = applied.version::text)"
+    } else {
+        "false"
     };
     let trackers: Vec<&str> =
         tenancy.tracker_migrations().iter().map(|migration| migration.version().as_str()).collect();
@@ -221,19 +217,22 @@ fn read_diesels(conn: &mut PgConnection, tenancy: &Tenancy) -> Result<Vec<Diesel
     .map_err(doing)
 }
 
-/// Which of the two tables exist.
+/// The two tables that may record public migrations.
 #[derive(Debug, Default)]
 struct Tables {
     public: bool,
     diesel: bool,
     may_read_diesel: bool,
-    /// Whether rows can be deleted from Diesel's ledger without running code of others.
+    /// Whether Diesel's ledger has no triggers and rules, so that deleting rows runs no code.
     diesel_is_plain: bool,
 }
 
 impl Tables {
-    /// Refuses what would run code of others with the rights of whoever runs the tool: views and row-level security when
-    /// read, triggers and rules when written to.
+    /// Finds the two tables.
+    ///
+    /// # Errors
+    /// [`Error::LedgerUnusable`] if reading or writing a table would run code with the rights of this role: a view, row-level
+    /// security, a trigger or a rule. Or the server's error.
     fn find(conn: &mut PgConnection) -> Result<Self, Error> {
         #[derive(QueryableByName)]
         struct Row {
@@ -260,12 +259,12 @@ impl Tables {
         .map_err(Error::doing("look for the public ledger"))?;
         let mut tables = Self::default();
         for Row { name, readable, writable, may_read } in rows {
-            match name == PUBLIC_TABLE {
-                true if readable && writable => tables.public = true,
-                false if readable => {
-                    tables = Self { diesel: true, may_read_diesel: may_read, diesel_is_plain: writable, ..tables };
-                }
-                _ => return Err(Error::LedgerUnusable { table: name }),
+            if name == PUBLIC_TABLE && readable && writable {
+                tables.public = true;
+            } else if name == TABLE && readable {
+                tables = Self { diesel: true, may_read_diesel: may_read, diesel_is_plain: writable, ..tables };
+            } else {
+                return Err(Error::LedgerUnusable { table: name });
             }
         }
         Ok(tables)

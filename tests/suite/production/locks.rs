@@ -120,7 +120,13 @@ fn a_tenant_that_cannot_be_made_for_now_leaves_nothing() {
     let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int REFERENCES public.plans);");
     let create = with(&db, &migrations, &["create", "acme"]).args(IMPATIENT);
     let create = create.hide(super::path(&migrations), "MIGRATIONS").run();
-    assert!(create.stderr.contains(&format!("public.plans by process {pid} of postgres")), "{}", create.stderr);
+    assert!(
+        create
+            .stderr
+            .contains(&format!("process {pid} (user postgres, application nightly report), lock on public.plans")),
+        "{}",
+        create.stderr
+    );
     assert_snapshot!(create);
     assert_eq!(schemas(&db), Vec::<String>::new());
     assert_eq!(db.count("SELECT count(*) FROM schema_tracker"), 0);
@@ -136,7 +142,11 @@ fn what_reverts_and_drops_gets_out_of_the_way_as_well() {
         |args: &[&str]| with(&db, &migrations, args).args(IMPATIENT).hide(super::path(&migrations), "MIGRATIONS").run();
     let before = state(&db, "t00001");
     let revert = run(&["revert-one", "t00001", "--to", "1", "--yes"]);
-    assert!(revert.stderr.contains(&format!("process {pid} of postgres (nightly report)")), "{}", revert.stderr);
+    assert!(
+        revert.stderr.contains(&format!("process {pid} (user postgres, application nightly report)")),
+        "{}",
+        revert.stderr
+    );
     assert_snapshot!(revert);
     let revert_all = run(&["revert-all", "--to", "1", "--yes"]);
     revert_all.assert_code(1);
@@ -144,7 +154,11 @@ fn what_reverts_and_drops_gets_out_of_the_way_as_well() {
     assert_eq!(state(&db, "t00001"), before);
 
     let drop = run(&["drop", "t00000", "t00001", "--yes"]);
-    assert!(drop.stderr.contains(&format!("process {pid} of postgres (nightly report)")), "{}", drop.stderr);
+    assert!(
+        drop.stderr.contains(&format!("process {pid} (user postgres, application nightly report)")),
+        "{}",
+        drop.stderr
+    );
     assert_snapshot!(drop);
     assert_eq!(state(&db, "t00001"), before);
     assert_eq!(schemas(&db), ["t00001", "t00002"]);

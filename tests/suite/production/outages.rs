@@ -244,7 +244,7 @@ fn a_standby_that_stays_one_ends_the_run() {
     server.start_as_standby();
     let output = run.wait();
     output.assert_code(3);
-    assert!(output.stderr.contains("the server takes no writes: it is a standby now"), "{}", output.stderr);
+    assert!(output.stderr.contains("the server is read-only: it is a standby"), "{}", output.stderr);
     db.strings("SELECT pg_promote()");
     with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
     assert_eq!(at(&db, "2").len(), 300);

@@ -132,7 +132,7 @@ fn a_shard_has_its_own_lock_and_the_whole_fleet_waits_for_all() {
     db.wait_for_waiters(2);
     let same = run(&["--shard", "1/2"]).hide(first.pid().to_string(), "FIRST").run();
     same.assert_code(3);
-    assert!(same.stderr.contains("another run works on the fleet: run 1"), "{}", same.stderr);
+    assert!(same.stderr.contains("another run is in progress: run 1"), "{}", same.stderr);
     let whole = run(&[]).run();
     whole.assert_code(3);
     let waiting = run(&["--lock-wait", "1min"]).spawn();
@@ -181,7 +181,7 @@ fn a_shard_that_is_refused_is_told_who_has_it_and_not_who_has_another() {
     let third = run("3/8").spawn();
     db.wait_for_waiters(3);
     let waiting = run("2/2").args(["--lock-wait", "1min"]).spawn();
-    waiting.wait_for_stderr_line("waiting for run 1 (migrate-all) of a fleet in 8 shards");
+    waiting.wait_for_stderr_line("waiting for run 1 (migrate-all) with 8 shards");
     holder.batch_execute("COMMIT").unwrap();
     for run in [first, second, third, waiting] {
         run.wait().assert_code(0);

@@ -74,7 +74,7 @@ fn a_full_disk_ends_the_run_and_is_told_once() {
     let (done, left) = (listed(&run, "done"), listed(&run, "not_reached"));
     assert!(!done.is_empty() && done.len() + left.len() == 30, "{} and {}", done.len(), left.len());
     assert_eq!(run.stderr.matches("No space left on device").count(), 1, "{}", run.stderr);
-    assert!(run.stderr.contains("error: the server can do no more work: could not extend file"), "{}", run.stderr);
+    assert!(run.stderr.contains("error: the server is out of resources: could not extend file"), "{}", run.stderr);
     assert_eq!((having(&db, "b"), at(&db, "2")), (done.clone(), done));
     match tiny {
         Some(_) => db.execute(&format!("ALTER DATABASE {} RESET default_tablespace", db.name())),
@@ -136,13 +136,13 @@ fn a_database_that_takes_no_writes_any_more_ends_the_run() {
     set_read_only(&db, "on");
     let output = run.wait();
     output.assert_code(3);
-    assert!(output.stderr.contains("error: the server takes no writes"), "{}", output.stderr);
+    assert!(output.stderr.contains("error: the server is read-only"), "{}", output.stderr);
     assert_eq!(output.json()["ended"], "lost");
     assert!(listed(&output, "done").is_subset(&at(&db, "2")));
     // Before anything is begun it is told as well.
     let refused = with(&db, &migrations, &["migrate-all"]).run();
     refused.assert_code(3);
-    assert!(refused.stderr.contains("the server takes no writes"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("the server is read-only"), "{}", refused.stderr);
     set_read_only(&db, "off");
     with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
     assert_eq!(at(&db, "2").len(), 60);

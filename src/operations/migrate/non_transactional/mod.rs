@@ -219,7 +219,7 @@ impl Stepwise<'_> {
             Err(server) => {
                 let is_outside = GuardViolation::from_message(&server.message) == Some(GuardViolation::Outside);
                 let server = if is_outside { server } else { relate(server) };
-                self.failed(number, statement, confine::in_words(session, server))
+                self.failed(number, statement, confine::describe_violation(session, server))
             }
         }
     }
@@ -287,7 +287,7 @@ impl Stepwise<'_> {
 
     /// Whether the migration may change objects outside the schema.
     fn may_change_others(&self) -> bool {
-        self.target.kind == Kind::Public || self.migration.outside().is_some()
+        self.target.kind == Kind::Public || self.migration.outside_reason().is_some()
     }
 
     /// How closely the transaction of a statement is checked.
@@ -302,7 +302,7 @@ impl Stepwise<'_> {
         if self.may_change_others() {
             return Ok(None);
         }
-        let Some(names) = statement.names_outside_transaction() else {
+        let Some(names) = statement.target_relations() else {
             let message =
                 "whether it changes objects outside the tenant's schema cannot be found out before it takes effect";
             let server = ServerMessage {

@@ -1,8 +1,8 @@
--- An expression over the pg_class row `ledger`: why the table cannot be used as a ledger, or NULL if it can.
+-- An expression over the pg_class row `ledger`: the reason why the table cannot be used as a ledger, or NULL.
 --
--- Reading or writing a table runs the code that its owner attached to it: with the rights of whoever reads or writes. A
--- ledger therefore has none: no view, rule, policy, trigger, check, generated column, type with casts, and no default but
--- the time. The planner also evaluates the constant parts of expressions in indexes and extended statistics.
+-- Reading or writing a table runs the code that its owner attached to it, with the rights of the role that reads or writes. A
+-- valid ledger has no such code: no view, rule, policy, trigger, check constraint, generated column, user-defined type, and no
+-- default other than the current time. The planner also evaluates constant parts of expressions in indexes and statistics.
 CASE
     WHEN ledger.relkind <> 'r' THEN
         CASE ledger.relkind
@@ -18,7 +18,7 @@ CASE
     WHEN EXISTS (SELECT FROM pg_catalog.pg_rewrite AS r WHERE r.ev_class = ledger.oid) THEN 'it has a rule'
     WHEN ledger.relrowsecurity OR EXISTS (SELECT FROM pg_catalog.pg_policy AS p WHERE p.polrelid = ledger.oid)
         THEN 'it has row-level security'
-    -- Those of foreign keys and deferrable constraints are triggers, too.
+    -- Foreign keys and deferrable constraints have triggers, too.
     WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = ledger.oid) THEN 'it has a trigger or a foreign key'
     WHEN EXISTS (
         SELECT FROM pg_catalog.pg_constraint AS c WHERE c.conrelid = ledger.oid AND c.contype NOT IN ('p', 'u', 'n')

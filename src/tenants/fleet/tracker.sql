@@ -14,7 +14,7 @@ SELECT
     n.oid IS NOT NULL
         AND ledger.oid IS NULL
         AND NOT HOLDS_RELATIONS AS empty,
-    -- Whether another role owns the schema, so that a superuser runs its migrations with more rights than the owner has.
+    -- Whether a superuser is connected and another role owns the schema: code of that role would run with superuser rights.
     n.oid IS NOT NULL AND n.nspowner <> me.oid AND me.rolsuper AS owned_by_other_role
 FROM public.schema_tracker AS t
 CROSS JOIN (SELECT r.oid, r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = CURRENT_USER) AS me

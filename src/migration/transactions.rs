@@ -4,27 +4,27 @@ use std::collections::BTreeSet;
 
 use super::{MigrationSet, Mode};
 
-/// Migrations that need a commit before them although their text does not show it, learned from the server's errors; see
+/// Migrations that need a commit before them although their text does not show it. They are learned from server errors; see
 /// [`needs_commit`](crate::postgres::message::needs_commit).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Boundaries(BTreeSet<usize>);
 
 impl Boundaries {
-    /// Records that everything before the migration at `index` must be committed first. Returns whether this was unknown:
-    /// a migration that fails in the same way behind a boundary fails for another reason.
+    /// Adds a commit before the migration at `index`. Returns whether the boundary is new: a migration that still fails
+    /// after a commit fails for another reason.
     pub(crate) fn insert(&mut self, index: usize) -> bool {
         self.0.insert(index)
     }
 }
 
 impl MigrationSet {
-    /// Whether all of these migrations share one transaction: all are transactional, and none needs the commit of an
+    /// Whether all of these migrations can run in one transaction: all are transactional, and none needs the commit of an
     /// earlier one.
     pub(crate) fn is_one_transaction(&self, migrations: &[usize]) -> bool {
         self.first_transaction(migrations, &Boundaries::default()).len() == migrations.len()
     }
 
-    /// The longest run of migrations, from the first one, that shares a transaction. Empty if the first one is not
+    /// The longest prefix of the migrations that can run in one transaction. Empty if the first migration is not
     /// transactional.
     pub(crate) fn first_transaction<'a>(&self, migrations: &'a [usize], boundaries: &Boundaries) -> &'a [usize] {
         let many = migrations.iter().take_while(|index| self.at(**index).mode() == Mode::Transactional).count();
@@ -38,13 +38,14 @@ impl MigrationSet {
         &migrations[..end.unwrap_or(many)]
     }
 
-    /// Whether a migration has a transaction of its own: the other migrations must not change what it may change.
+    /// Whether a migration runs in a separate transaction, because it may change objects outside the tenant's schema and
+    /// the other migrations may not.
     fn is_alone(&self, index: usize) -> bool {
-        self.at(index).outside().is_some()
+        self.at(index).outside_reason().is_some()
     }
 
     /// Whether later migrations may need the commit of this one: a new enum value cannot be used before the commit, and a
-    /// table with pending deferred triggers cannot be altered. Also, what a migration defers is checked at its commit.
+    /// table with pending trigger events cannot be altered. Deferred constraints are also checked at the commit.
     fn must_be_committed(&self, index: usize) -> bool {
         let up = self.at(index).up().traits();
         up.adds_enum_value || (up.may_write && self.may_defer())
@@ -74,7 +75,7 @@ mod tests {
         assert_eq!(set.first_transaction(&all, &boundaries), all);
         assert!(boundaries.insert(1));
         assert_eq!(set.first_transaction(&all, &boundaries), [0]);
-        assert_eq!(set.first_transaction(&all[1..], &boundaries), [1, 2], "it is committed before already");
+        assert_eq!(set.first_transaction(&all[1..], &boundaries), [1, 2], "the boundary is before the first one");
         assert!(!boundaries.insert(1));
     }
 }

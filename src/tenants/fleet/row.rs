@@ -1,0 +1,156 @@
+//! Rows of the tracker, and what each of them stands for.
+
+use chrono::{DateTime, Utc};
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Array, Bool, Integer, Nullable, Oid, Text, Timestamptz, Uuid as SqlUuid};
+use uuid::Uuid;
+
+use super::{InvalidRow, Misnamed, Schema, Tenant};
+use crate::error::Error;
+use crate::model::{State, TenantName, Unfinished};
+use crate::sql::catalog::holds_relations;
+
+/// A row of the tracker, joined with the catalog.
+#[derive(QueryableByName)]
+pub(super) struct TrackerRow {
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    id: Option<Uuid>,
+    #[diesel(sql_type = Nullable<Text>)]
+    name: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    state: Option<String>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    created_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Text>)]
+    unfinished_version: Option<String>,
+    #[diesel(sql_type = Nullable<Integer>)]
+    unfinished_statements: Option<i32>,
+    #[diesel(sql_type = Bool)]
+    unfinished_in_doubt: bool,
+    #[diesel(sql_type = Nullable<Oid>)]
+    schema_oid: Option<u32>,
+    #[diesel(sql_type = Nullable<Text>)]
+    ledger_kind: Option<String>,
+    #[diesel(sql_type = Bool)]
+    readable: bool,
+    #[diesel(sql_type = Bool)]
+    empty: bool,
+    #[diesel(sql_type = Bool)]
+    owned_by_other_role: bool,
+}
+
+/// What a row of the tracker stands for.
+pub(super) enum Entry {
+    /// A tenant without a ledger that could be read.
+    Tenant(Tenant),
+    /// A tenant whose ledger is yet to be read.
+    Unread(Unread),
+    /// A row whose name is not a valid tenant name.
+    Misnamed(Misnamed),
+    /// A row that this version cannot interpret.
+    Invalid(InvalidRow),
+}
+
+/// A tenant whose ledger is yet to be read.
+pub(super) struct Unread {
+    tracked: Tracked,
+    /// The oid of its schema.
+    pub(super) oid: u32,
+}
+
+/// The columns of a valid row that do not depend on the schema.
+struct Tracked {
+    id: Uuid,
+    name: TenantName,
+    state: State,
+    created_at: DateTime<Utc>,
+    unfinished: Option<Unfinished>,
+    owned_by_other_role: bool,
+}
+
+/// Reads the rows of the tracker; with `names`, only those with one of the names.
+pub(super) fn read(conn: &mut PgConnection, names: Option<&[&str]>) -> Result<Vec<TrackerRow>, Error> {
+    sql_query(include_str!("tracker.sql").replace("HOLDS_RELATIONS", &holds_relations("n.oid")))
+        .bind::<Nullable<Array<Text>>, _>(names)
+        .load(conn)
+        .map_err(Error::doing("read the tracker"))
+}
+
+impl TrackerRow {
+    /// Interprets the row.
+    pub(super) fn into_entry(self) -> Entry {
+        let valid = match self.required() {
+            Ok(valid) => valid,
+            Err(why) => return Entry::Invalid(self.into_invalid(why)),
+        };
+        let (id, state, created_at) = valid;
+        let name = self.name.unwrap_or_default();
+        let name = match name.parse::<TenantName>() {
+            Ok(name) => name,
+            Err(why) => return Entry::Misnamed(Misnamed { name, why, state, created_at }),
+        };
+        let unfinished =
+            self.unfinished_version.zip(self.unfinished_statements).map(|(version, statements)| Unfinished {
+                version,
+                statements: usize::try_from(statements).unwrap_or(0),
+                in_doubt: self.unfinished_in_doubt,
+            });
+        let owned_by_other_role = self.owned_by_other_role;
+        let tracked = Tracked { id, name, state, created_at, unfinished, owned_by_other_role };
+        let schema = match (self.schema_oid, self.ledger_kind.as_deref()) {
+            (None, _) => Schema::Missing,
+            (Some(_), Some(kind)) if kind != "r" => Schema::InvalidLedger { why: not_a_table(kind).to_owned() },
+            (Some(_), _) if !self.readable => Schema::Unreadable,
+            (Some(oid), Some(_)) => return Entry::Unread(Unread { tracked, oid }),
+            (Some(oid), None) => Schema::NoLedger { oid, empty: self.empty },
+        };
+        Entry::Tenant(tracked.with_schema(schema))
+    }
+
+    /// The columns that must have a valid value, or the problem of the first that has not.
+    fn required(&self) -> Result<(Uuid, State, DateTime<Utc>), String> {
+        if self.name.is_none() {
+            return Err("its name is NULL".to_owned());
+        }
+        let state = State::of_row(self.state.as_deref())?;
+        let id = self.id.ok_or("its id is NULL")?;
+        let created_at = self.created_at.ok_or("its created_at is NULL")?;
+        Ok((id, state, created_at))
+    }
+
+    fn into_invalid(self, why: String) -> InvalidRow {
+        let id = self.id.map_or_else(|| "NULL".to_owned(), |id| id.to_string());
+        let name = self.name.unwrap_or_else(|| format!("(id {id})"));
+        InvalidRow { name, state: self.state, created_at: self.created_at, why }
+    }
+}
+
+impl Unread {
+    pub(super) fn name(&self) -> &TenantName {
+        &self.tracked.name
+    }
+
+    pub(super) fn with_schema(self, schema: Schema) -> Tenant {
+        self.tracked.with_schema(schema)
+    }
+}
+
+impl Tracked {
+    fn with_schema(self, schema: Schema) -> Tenant {
+        let Self { id, name, state, created_at, unfinished, owned_by_other_role } = self;
+        Tenant { id, name, state, created_at, unfinished, schema, owned_by_other_role }
+    }
+}
+
+/// The problem of a relation with the name of a ledger and this `relkind`.
+fn not_a_table(kind: &str) -> &'static str {
+    match kind {
+        "v" => "it is a view",
+        "m" => "it is a materialized view",
+        "f" => "it is a foreign table",
+        "p" => "it is a partitioned table",
+        _ => "it is not a table",
+    }
+}

@@ -1,0 +1,122 @@
+//! The check of a ledger's definition before it is read or written.
+//!
+//! A tenant's role may own its schema. It can replace the ledger with a view, or attach a trigger, a rule or a cast to it.
+//! That code would run with the rights of the operator who reads or writes the ledger. The owner of a ledger does not matter,
+//! because a ledger without such code is only data.
+//!
+//! The order is: [lock](lock) the ledger, check its definition, use it. The lock conflicts with every command that can attach
+//! code to the table, and does not conflict with `SELECT` or `INSERT`.
+
+use std::collections::BTreeMap;
+
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Array, Text};
+
+use crate::model::SchemaName;
+use crate::postgres::{CHANGED, READ_LIMITS, path};
+use crate::sql::quote::Literal;
+
+/// The message that [`begin_checked`] raises.
+pub(super) const INVALID: &str = "tenantry: a ledger has an unexpected definition";
+
+/// An SQL expression over the `pg_class` row `ledger`: the reason why the table cannot be used as a ledger, or NULL. It compares
+/// the text of a default, which depends on the search path, so the search path must be `pg_catalog`.
+const PROBLEM: &str = include_str!("definition.sql");
+
+/// PL/pgSQL statements that lock a schema's ledger until the end of the transaction, so that its definition does not change
+/// after [`code_guard`] has checked it. They raise [`CHANGED`] if the ledger does not exist.
+///
+/// `SHARE UPDATE EXCLUSIVE` is the weakest mode that conflicts with `CREATE INDEX CONCURRENTLY` and `CREATE STATISTICS`. It
+/// requires the privilege `UPDATE`, `DELETE` or `TRUNCATE`. A role that may only insert locks in `ROW EXCLUSIVE` mode, which does
+/// not conflict with these two commands; such a role has no rights that are worth an attack.
+fn lock(schema: &SchemaName) -> String {
+    let ledger = super::qualified(schema);
+    format!(
+        "IF pg_catalog.to_regclass({name}::pg_catalog.text) IS NULL THEN RAISE EXCEPTION '{CHANGED}'; END IF; \
+         IF pg_catalog.has_table_privilege(pg_catalog.to_regclass({name}::pg_catalog.text)::pg_catalog.oid, \
+         'UPDATE, DELETE, TRUNCATE'::pg_catalog.text) \
+         THEN LOCK TABLE ONLY {ledger} IN SHARE UPDATE EXCLUSIVE MODE; \
+         ELSE LOCK TABLE ONLY {ledger} IN ROW EXCLUSIVE MODE; END IF;",
+        name = Literal(&ledger),
+    )
+}
+
+/// PL/pgSQL statements that raise [`CHANGED`] unless the schema's ledger is a plain table that runs no code when rows are read,
+/// inserted or deleted. To be used after [`lock`], with `search_path` set to `pg_catalog`. A missing ledger and its contents are
+/// not checked.
+fn code_guard(schema: &SchemaName) -> String {
+    format!(
+        "IF (SELECT {PROBLEM} FROM pg_catalog.pg_class AS ledger \
+         WHERE ledger.oid = pg_catalog.to_regclass({name}::pg_catalog.text)::pg_catalog.oid) IS NOT NULL \
+         THEN RAISE EXCEPTION '{CHANGED}'; END IF;",
+        name = Literal(&super::qualified(schema)),
+    )
+}
+
+/// PL/pgSQL statements that lock a schema's ledger, and raise [`CHANGED`] if its definition could run code.
+pub(crate) fn definition_guard(schema: &SchemaName) -> String {
+    format!("{} {}", lock(schema), code_guard(schema))
+}
+
+/// SQL that begins a transaction and locks all ledgers, so that their definitions do not change.
+///
+/// If the stronger lock mode is not available at once, `ACCESS SHARE` is used. A migration in progress then holds the stronger
+/// lock, as [`lock`] acquires it, and no other session can attach code. A role that may only read and a standby also use
+/// `ACCESS SHARE`.
+pub(super) fn begin(schemas: &[&SchemaName]) -> String {
+    format!("{} DO {};", begin_read(), Literal(&format!("{} END", lock_all(schemas))))
+}
+
+/// Like [`begin`], and raises [`INVALID`] unless all ledgers have a valid definition.
+pub(super) fn begin_checked(schemas: &[&SchemaName]) -> String {
+    let names: Vec<String> = schemas.iter().map(|schema| Literal(&super::qualified(schema)).to_string()).collect();
+    let check = format!(
+        "IF EXISTS (SELECT FROM pg_catalog.pg_class AS ledger \
+         WHERE ledger.oid = ANY(ARRAY[{}]::pg_catalog.regclass[]::pg_catalog.oid[]) AND {PROBLEM} IS NOT NULL) \
+         THEN RAISE EXCEPTION '{INVALID}'; END IF;",
+        names.join(", ")
+    );
+    format!("{} DO {};", begin_read(), Literal(&format!("{} {check} END", lock_all(schemas))))
+}
+
+/// The problem of each ledger that cannot be used, by the name of its schema.
+pub(super) fn problems(conn: &mut PgConnection, schemas: &[&SchemaName]) -> QueryResult<BTreeMap<String, String>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        schema: String,
+        #[diesel(sql_type = Text)]
+        why: String,
+    }
+    let names: Vec<&str> = schemas.iter().map(|schema| schema.as_str()).collect();
+    let tables: Vec<String> = schemas.iter().map(|schema| super::qualified(schema)).collect();
+    let rows: Vec<Row> = sql_query(format!(
+        "SELECT wanted.schema, why FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS wanted (schema, name) \
+         JOIN pg_catalog.pg_class AS ledger ON ledger.oid = pg_catalog.to_regclass(wanted.name)::pg_catalog.oid \
+         CROSS JOIN LATERAL (SELECT {PROBLEM} AS why) AS found WHERE why IS NOT NULL"
+    ))
+    .bind::<Array<Text>, _>(names)
+    .bind::<Array<Text>, _>(tables)
+    .load(conn)?;
+    Ok(rows.into_iter().map(|row| (row.schema, row.why)).collect())
+}
+
+/// Begins a transaction that is rolled back. It is not `READ ONLY`, which allows only `ACCESS SHARE` locks.
+fn begin_read() -> String {
+    format!("BEGIN; {READ_LIMITS} {}", path::CATALOG_FOR_TRANSACTION)
+}
+
+fn lock_all(schemas: &[&SchemaName]) -> String {
+    let names: Vec<String> = schemas.iter().map(|schema| Literal(&super::qualified(schema)).to_string()).collect();
+    format!(
+        "DECLARE target pg_catalog.text; BEGIN \
+         FOREACH target IN ARRAY ARRAY[{}]::pg_catalog.text[] LOOP BEGIN \
+         EXECUTE pg_catalog.concat('LOCK TABLE ONLY ', target, ' IN SHARE UPDATE EXCLUSIVE MODE NOWAIT'); \
+         EXCEPTION WHEN lock_not_available OR insufficient_privilege OR read_only_sql_transaction \
+         OR object_not_in_prerequisite_state THEN \
+         EXECUTE pg_catalog.concat('LOCK TABLE ONLY ', target, ' IN ACCESS SHARE MODE'); END; END LOOP;",
+        names.join(", ")
+    )
+}
