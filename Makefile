@@ -16,12 +16,12 @@ help: ## list these targets
 setup: ## install what is missing of libpq and PostgreSQL, with the system's package manager
 	@scripts/setup
 
-build: ## build target/release/tenantry (wants libpq: make setup)
+build: ## build target/release/tenantry (needs libpq: make setup)
 	$(CARGO) build --release --locked
 
 # Unoptimised: the time goes into the database, and this builds in half the time. The build is a step of its own so that
 # its progress is seen, and what the demo prints stands alone.
-demo: setup ## show everything at work, on a private server that is gone afterwards
+demo: setup ## show the commands on a private server, which is removed afterwards
 	$(CARGO) build --locked
 	@$(CARGO) run --locked --quiet -- demo $(DEMO)
 
@@ -54,7 +54,7 @@ check: ## what a change must pass besides the tests: format, lints, documentatio
 	$(CARGO) clippy --workspace --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --locked --no-deps
 
-# A folder of its own: sharing one, each switch of the feature would build half of the dependencies anew.
+# A folder of its own: sharing one, each switch of the feature would build half of the dependencies again.
 bundled: ## build target/bundled/release/tenantry, which needs only libc where it runs
 	@scripts/setup --bundled
 	$(CARGO) build --release --locked --features bundled --target-dir target/bundled

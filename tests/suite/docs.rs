@@ -22,6 +22,7 @@ use page::Page;
 use regex::Regex;
 use session::Session;
 
+use crate::language::helps;
 use crate::support::normalized;
 
 macro_rules! pages {
@@ -96,6 +97,43 @@ fn every_page_with_commands_is_run() {
         }
     }
     assert_eq!(found, PAGES.iter().map(|page| (*page).to_owned()).collect());
+}
+
+#[test]
+fn every_command_is_in_the_readme() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("the page");
+    let missing: Vec<String> = helps()
+        .into_iter()
+        .filter_map(|(name, _)| name.strip_prefix("help ").map(str::to_owned))
+        .filter(|command| !command.contains(' ') && !readme.contains(&format!("`{command}`")))
+        .collect();
+    assert_eq!(missing, [""; 0]);
+}
+
+/// Each variable that a command reads is in the table of settings and in `.env.example`.
+#[test]
+fn every_setting_is_described() {
+    let page = fs::read_to_string(root().join("docs/getting-started.md")).expect("the page");
+    let example = fs::read_to_string(root().join(".env.example")).expect("the example");
+    let variable = Regex::new(r"\[env: (\w+)").expect("a pattern");
+    let mut missing = BTreeSet::new();
+    for (_, help) in helps() {
+        for found in variable.captures_iter(&help) {
+            if !page.contains(&format!("`{}`", &found[1])) || !example.contains(&format!("{}=", &found[1])) {
+                missing.insert(found[1].to_owned());
+            }
+        }
+    }
+    assert_eq!(missing, BTreeSet::new());
+}
+
+#[test]
+fn every_kind_of_finding_and_level_is_described() {
+    let page = fs::read_to_string(root().join("docs/drift.md")).expect("the page");
+    let kinds = tenantry::health::Kind::ALL.iter().map(|kind| kind.as_str());
+    let levels = tenantry::schema::drift::Level::ALL.iter().map(|level| level.as_str());
+    let missing: Vec<&str> = kinds.chain(levels).filter(|name| !page.contains(&format!("| `{name}` |"))).collect();
+    assert_eq!(missing, [""; 0]);
 }
 
 /// Links to files of the repository lead somewhere, and so do links to headings.

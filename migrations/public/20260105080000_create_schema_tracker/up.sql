@@ -13,17 +13,17 @@ CREATE TABLE public.schema_tracker (
         ),
 
     -- registered  written by hand; its schema may not exist yet
-    -- creating    begun by `tenantry create`; a second `create` or `migrate-all` completes it
+    -- creating    `create` is running or was interrupted; `create` or `migrate-all` completes it
     -- active      its schema exists
-    -- dropping    begun by `tenantry drop`; a second `drop` completes it
+    -- dropping    `drop` is running or was interrupted; `drop` completes it
     state text NOT NULL DEFAULT 'registered'
         CONSTRAINT schema_tracker_state_check CHECK (state IN ('registered', 'creating', 'active', 'dropping')),
 
     created_at timestamptz NOT NULL DEFAULT now(),
 
-    -- A non-transactional migration under way: its version, how many of its statements have taken effect, the md5 of
-    -- those, and whether the next one may have, too, because the connection was lost before it was answered. All are NULL
-    -- when there is none; a run that finds them goes on after the last statement that took effect.
+    -- A non-transactional migration in progress: its version, the number of its statements that have taken effect, the md5
+    -- of these statements, and whether the next one may have taken effect, too, because the connection was lost before the
+    -- server answered. All are NULL if there is none. A run resumes after the last statement that took effect.
     unfinished_version varchar(50),
     unfinished_statements integer
         CONSTRAINT schema_tracker_unfinished_statements_check CHECK (unfinished_statements >= 0),
@@ -34,8 +34,8 @@ CREATE TABLE public.schema_tracker (
     )
 );
 
--- "Acme" and "acme" are two schemas to PostgreSQL and one customer to a person. The names are ASCII, and so is the folding,
--- whatever the database's locale.
+-- Names that differ only in case are refused: "Acme" and "acme" would be two schemas. The names are ASCII, and are folded
+-- as such in every locale.
 CREATE UNIQUE INDEX schema_tracker_lower_name_key ON public.schema_tracker (lower(name COLLATE "C"));
 
 COMMENT ON TABLE public.schema_tracker IS 'The tenants, one row each; a tenant''s schema has the tenant''s name. Kept by tenantry.';

@@ -4,21 +4,21 @@ CREATE TABLE public.schema_run (
     -- The command and its arguments, without the URL of the database.
     command text NOT NULL,
     arguments text[] NOT NULL DEFAULT '{}',
-    -- The version of the tool.
+    -- The version of the program.
     version text NOT NULL,
     role text NOT NULL DEFAULT session_user,
-    -- Who ran it, where and as which process, where the command line tells.
+    -- The user, the machine and the process that ran it, if known.
     os_user text,
     host text,
     pid integer,
-    -- The server's process that holds the lock of the fleet for it, where the run has that.
+    -- The server process that holds the fleet lock for the run, if it holds one.
     backend integer,
     started_at timestamptz NOT NULL DEFAULT now(),
-    -- NULL while the run goes on, and when it was cut off.
+    -- NULL while the run is in progress, and after it was aborted.
     ended_at timestamptz,
     outcome text CONSTRAINT schema_run_outcome_check
         CHECK (outcome IN ('done', 'failed', 'stopped', 'interrupted', 'lost')),
-    -- How many tenants.
+    -- Numbers of tenants.
     done integer NOT NULL DEFAULT 0,
     unchanged integer NOT NULL DEFAULT 0,
     failed integer NOT NULL DEFAULT 0,
@@ -29,19 +29,19 @@ CREATE TABLE public.schema_run (
 
 CREATE INDEX schema_run_started_at_idx ON public.schema_run (started_at);
 
--- What a run did for a tenant. The row of one that is done is written in the transaction that did it.
+-- The outcome of a run for each tenant. The row of a tenant that is done is written in the tenant's transaction.
 CREATE TABLE public.schema_run_tenant (
-    -- The id of the run. No foreign key: each tenant's transaction would lock the run's row.
+    -- The id of the run. Not a foreign key, because each tenant's transaction would lock the row of the run.
     run bigint NOT NULL,
     tenant text NOT NULL,
     outcome text NOT NULL CONSTRAINT schema_run_tenant_outcome_check CHECK (outcome IN ('done', 'failed', 'deferred')),
-    -- The newest version in the ledger before and after; NULL where it had none.
+    -- The newest version in the ledger before and after the run; NULL if it was empty.
     from_version text,
     to_version text,
     started_at timestamptz NOT NULL,
     milliseconds bigint NOT NULL,
     attempts integer NOT NULL,
-    -- Of one that is not done: the kind of the error, and its text.
+    -- The kind of the error and its text; NULL if the outcome is done.
     code text,
     error text,
     PRIMARY KEY (run, tenant)

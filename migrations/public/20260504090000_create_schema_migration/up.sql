@@ -1,24 +1,24 @@
--- Each migration as it was when it was first applied anywhere, by which an edited one is found.
+-- Each migration as it was when it was first applied. Edited migrations are found by it.
 CREATE TABLE public.schema_migration (
     kind text NOT NULL CONSTRAINT schema_migration_kind_check CHECK (kind IN ('public', 'tenant')),
     version varchar(50) NOT NULL,
     folder text NOT NULL,
-    -- SHA-256 over the tokens of up.sql: white space and comments don't count.
+    -- SHA-256 over the tokens of up.sql, without white space and comments.
     checksum text NOT NULL,
-    -- up.sql, to tell what was changed.
+    -- up.sql, to show what was changed.
     script text NOT NULL,
     recorded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (kind, version)
 );
 
--- What was accepted of an edited, removed or out-of-order migration: by whom, and why.
+-- Accepted changes of migrations that were edited, removed or out of order: who accepted them, and why.
 CREATE TABLE public.schema_acceptance (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind text NOT NULL CONSTRAINT schema_acceptance_kind_check CHECK (kind IN ('public', 'tenant')),
     version varchar(50) NOT NULL,
     change text NOT NULL
         CONSTRAINT schema_acceptance_change_check CHECK (change IN ('edited', 'removed', 'out-of-order')),
-    -- What it was before, where it was recorded.
+    -- The recorded migration before the change; NULL if none was recorded.
     old_checksum text,
     old_script text,
     reason text NOT NULL,
