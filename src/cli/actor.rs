@@ -1,4 +1,4 @@
-//! Who runs a command, for the record of its run.
+//! The process and its user, for the record of the run.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use super::settings::given;
 use crate::database::Actor;
 
-/// This process, with the arguments that it was given: the program, then what follows, of which `matches` were made.
+/// This process. `arguments` begin with the program, and `matches` are parsed from them.
 pub(super) fn of_process(arguments: &[OsString], matches: &ArgMatches) -> Actor {
     let mut arguments = without_url(arguments.iter().skip(1), given(matches, "database_url").as_deref());
     let command = matches.subcommand_name().map(str::to_owned);
@@ -26,24 +26,22 @@ pub(super) fn of_process(arguments: &[OsString], matches: &ArgMatches) -> Actor 
     }
 }
 
-/// Takes out what leads to the database, which may have a password in it.
+/// Removes the database URL, which can contain a password.
 fn without_url<'a>(arguments: impl Iterator<Item = &'a OsString>, url: Option<&str>) -> Vec<String> {
     const FLAG: &str = "--database-url";
-    let leads_there = |one: &str| one.starts_with(FLAG) || url == Some(one);
-    arguments.map(|one| one.to_string_lossy()).filter(|one| !leads_there(one)).map(Cow::into_owned).collect()
+    let is_url = |one: &str| one.starts_with(FLAG) || url == Some(one);
+    arguments.map(|one| one.to_string_lossy()).filter(|one| !is_url(one)).map(Cow::into_owned).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
-    use crate::cli::Arguments;
+    use crate::cli::parse::parser;
 
     #[track_caller]
     fn check(given: &[&str], command: &str, arguments: &[&str]) {
         let given: Vec<OsString> = given.iter().map(OsString::from).collect();
-        let matches = Arguments::command().try_get_matches_from(&given).unwrap();
+        let matches = parser("tenantry").try_get_matches_from(&given).unwrap();
         let actor = of_process(&given, &matches);
         assert_eq!(
             (actor.command.as_deref(), actor.arguments),
@@ -52,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn no_password_is_kept_and_all_else_is() {
+    fn the_database_url_is_removed_and_other_arguments_are_kept() {
         let url = "postgres://u:secret@h/d";
         check(&["tenantry", "--database-url", url, "migrate-all", "--jobs", "2"], "migrate-all", &["--jobs", "2"]);
         check(&["tenantry", "create", "acme", "--database-url=host=h password=secret"], "create", &["acme"]);

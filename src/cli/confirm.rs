@@ -12,7 +12,7 @@ pub(crate) enum Unconfirmed {
     /// There is no terminal to ask on.
     #[error("confirmation required, but there is no terminal")]
     NoTerminal,
-    /// The answer was another.
+    /// The answer was not the expected one.
     #[error("not confirmed; nothing was changed")]
     Declined,
     /// The tenants changed after they were shown.
@@ -21,7 +21,7 @@ pub(crate) enum Unconfirmed {
 }
 
 impl Unconfirmed {
-    /// What to do about it.
+    /// What to do next.
     pub(crate) fn hint(self) -> Option<&'static str> {
         match self {
             Self::NoTerminal => Some("check with --dry-run, then add --yes"),
@@ -47,7 +47,7 @@ pub(crate) fn confirm(yes: bool, question: &str, answer: Answer<'_>) -> Result<(
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(Unconfirmed::NoTerminal.into());
     }
-    // In one piece, for standard error is not buffered.
+    // In one call, because standard error is not buffered.
     io::stderr().lock().write_all(format!("{} ", text::one_line(question)).as_bytes())?;
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
@@ -56,8 +56,5 @@ pub(crate) fn confirm(yes: bool, question: &str, answer: Answer<'_>) -> Result<(
         Answer::Yes => ["y", "yes"].contains(&given.to_ascii_lowercase().as_str()),
         Answer::Text(text) => given == text,
     };
-    match confirmed {
-        true => Ok(()),
-        false => Err(Unconfirmed::Declined.into()),
-    }
+    if confirmed { Ok(()) } else { Err(Unconfirmed::Declined.into()) }
 }

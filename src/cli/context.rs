@@ -1,7 +1,6 @@
-//! What a command works with: the settings, resolved when they are needed.
+//! What every command uses: the program, its migrations, the output and the connection to the database.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -10,31 +9,33 @@ use super::exit::Exit;
 use super::interrupt;
 use super::output::{Output, Verbosity, count};
 use super::project;
-use super::settings::Settings;
-use crate::database::{Actor, Database, Stop};
+use super::settings::{
+    Connection, Given, Jobs, Migrations, OutputOptions, PublicMigrations, ReadOptions, Role, WriteOptions,
+};
+use crate::database::{Actor, DEFAULT_JOBS, Database, Stop};
 use crate::migration::MigrationSet;
 use crate::postgres::{Connector, DatabaseUrl, LIBPQ_VARIABLES};
 use crate::record::integrity;
-use crate::tenants::{Limits, RunAs, Tenancy, Tenant};
+use crate::tenants::{RunAs, Tenancy, Tenant};
 
-/// What a command works with.
+/// What every command uses.
 pub(crate) struct Context {
     app: App,
     actor: Actor,
-    settings: Settings,
     output: Output,
-    /// For the demonstration only.
+    given: Given,
+    /// Set for the commands of the demonstration.
     demo: Option<Demo>,
 }
 
-/// What the demonstration does differently.
+/// How the demonstration loads the migrations.
 #[derive(Debug, Clone, Copy)]
 struct Demo {
-    /// To play an older release: only so many tenant migrations.
+    /// The number of tenant migrations of the older release that it demonstrates.
     first: Option<usize>,
 }
 
-/// Wrong usage that the argument parser cannot see.
+/// A usage error that the argument parser does not detect.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Usage {
@@ -57,20 +58,18 @@ impl Usage {
 }
 
 impl Context {
-    pub(crate) fn new(app: App, actor: Actor, settings: Settings) -> Self {
+    pub(crate) fn new(app: App, actor: Actor, output: &OutputOptions, given: Given) -> Self {
         interrupt::install();
-        let output = Output::new(&settings);
-        Self { app, actor, settings, output, demo: None }
+        Self { app, actor, output: Output::new(output), given, demo: None }
     }
 
-    /// The context of the demonstration: another database, the sample migrations, and only the `first` of them.
-    pub(crate) fn for_demo(&self, database_url: String, first: Option<usize>) -> Self {
-        let settings = Settings { database_url: Some(database_url), ..self.settings.clone() };
-        let (app, actor) = (self.app.clone(), self.actor.clone());
-        Self { app, actor, settings, output: self.output, demo: Some(Demo { first }) }
+    /// The context of a command of the demonstration: the sample migrations, and only the `first` of them.
+    pub(crate) fn for_demo(&self, first: Option<usize>) -> Self {
+        let (app, actor, given) = (self.app.clone(), self.actor.clone(), self.given.clone());
+        Self { app, actor, output: self.output, given, demo: Some(Demo { first }) }
     }
 
-    /// The name of the command line, for the commands that messages name.
+    /// The name of the program, for the commands in messages.
     pub(crate) fn program(&self) -> &'static str {
         self.app.program
     }
@@ -80,43 +79,58 @@ impl Context {
         self.app.tenant.is_some()
     }
 
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     pub(crate) fn output(&self) -> &Output {
         &self.output
     }
 
-    /// A command to be typed, with the settings that were given as flags and not by the environment.
+    /// A command to suggest, with the shared options that were given as flags.
     pub(crate) fn command(&self, line: &str) -> String {
-        format!("{} {line}{}", self.program(), self.settings.given)
+        format!("{} {line}{}", self.program(), self.given.flags_of(line))
     }
 
-    /// The migrations and how they are run, for a command that uses the tenant migrations.
+    /// The tenancy of a command that uses the tenant migrations.
     ///
     /// # Errors
-    /// When none are chosen, or they cannot be used.
-    pub(crate) fn tenancy(&self) -> Result<Tenancy> {
-        let tenant = self.tenant_migrations()?.ok_or_else(project::none_chosen)?;
-        self.tenancy_of(tenant)
+    /// When no tenant migrations are chosen, or they are invalid.
+    pub(crate) fn tenancy(&self, migrations: &Migrations) -> Result<Tenancy> {
+        let tenant = self.tenant_migrations(migrations)?.ok_or_else(project::none_chosen)?;
+        self.tenancy_of(tenant, migrations)
     }
 
-    /// The same for a command that only works on `public`: tenant migrations that cannot be used do not stop it.
-    pub(crate) fn tenancy_of_public(&self) -> Result<Tenancy> {
-        self.tenancy_of(MigrationSet::none())
+    /// The tenancy of a command that also works if no tenant migrations are chosen.
+    pub(crate) fn tenancy_if_chosen(&self, migrations: &Migrations) -> Result<Tenancy> {
+        let tenant = self.tenant_migrations(migrations)?.unwrap_or_else(MigrationSet::none);
+        self.tenancy_of(tenant, migrations)
     }
 
-    /// The same for a command that works without tenant migrations, where none are chosen.
-    pub(crate) fn tenancy_if_chosen(&self) -> Result<Tenancy> {
-        let tenant = self.tenant_migrations()?.unwrap_or_else(MigrationSet::none);
-        self.tenancy_of(tenant)
+    /// The tenancy of a command that only uses the public migrations: it does not load the tenant migrations.
+    pub(crate) fn tenancy_of_public(&self, migrations: &PublicMigrations) -> Result<Tenancy> {
+        self.with_public(Tenancy::new(MigrationSet::none())?, migrations)
     }
 
-    /// The tenant migrations: those of the setting, else of the program, else of the project. The sample is used by the
-    /// demonstration only.
-    fn tenant_migrations(&self) -> Result<Option<MigrationSet>> {
-        if let Some(dir) = &self.settings.tenant_migrations {
+    fn tenancy_of(&self, tenant: MigrationSet, migrations: &Migrations) -> Result<Tenancy> {
+        if !tenant.is_empty() {
+            self.output.detail(format_args!("{}", project::in_use(&tenant)));
+        }
+        let tenancy = self.with_public(Tenancy::new(tenant)?, &migrations.public)?;
+        Ok(tenancy.with_extension_schemas(migrations.path.extension_schemas.clone()))
+    }
+
+    fn with_public(&self, tenancy: Tenancy, migrations: &PublicMigrations) -> Result<Tenancy> {
+        let public = match &migrations.dir {
+            Some(dir) => Some(MigrationSet::from_dir(dir)?),
+            None => self.app.public.map(MigrationSet::from_embedded).transpose()?,
+        };
+        Ok(match public {
+            Some(public) => tenancy.with_public_migrations(&public)?,
+            None => tenancy,
+        })
+    }
+
+    /// The tenant migrations: those of the option, else of the program, else of the project. Only the demonstration uses the
+    /// sample.
+    fn tenant_migrations(&self, migrations: &Migrations) -> Result<Option<MigrationSet>> {
+        if let Some(dir) = &migrations.tenant.dir {
             return Ok(Some(self.demonstrated(MigrationSet::from_dir(dir)?)));
         }
         let embedded = self.app.tenant.or(self.app.sample.filter(|_| self.demo.is_some()));
@@ -134,30 +148,10 @@ impl Context {
         }
     }
 
-    fn tenancy_of(&self, tenant: MigrationSet) -> Result<Tenancy> {
-        let settings = &self.settings;
-        if !tenant.is_empty() {
-            self.output.detail(format_args!("{}", project::in_use(&tenant)));
-        }
-        let mut tenancy = Tenancy::new(tenant)?;
-        let public = match &settings.public_migrations {
-            Some(dir) => Some(MigrationSet::from_dir(dir)?),
-            None => self.app.public.map(MigrationSet::from_embedded).transpose()?,
-        };
-        if let Some(public) = public {
-            tenancy = tenancy.with_public_migrations(&public)?;
-        }
-        let run_as = if settings.as_owner { RunAs::SchemaOwner } else { RunAs::ConnectedRole };
-        Ok(tenancy
-            .with_extension_schemas(settings.extension_schemas.clone())
-            .with_limits(self.limits())
-            .with_run_as(run_as))
-    }
-
-    /// Warns where migrations would run with the rights of a superuser in schemas of other roles: code that such a role has
-    /// put into its schema, for example a trigger, runs with these rights too.
-    pub(crate) fn warn_of_other_owners<'a>(&self, tenants: impl Iterator<Item = &'a Tenant>) {
-        if self.settings.as_owner {
+    /// Warns if migrations run as a superuser in schemas of other roles: code of these roles, for example a trigger, then
+    /// runs as the superuser.
+    pub(crate) fn warn_of_other_owners<'a>(&self, tenancy: &Tenancy, tenants: impl Iterator<Item = &'a Tenant>) {
+        if tenancy.run_as() == RunAs::SchemaOwner {
             return;
         }
         let foreign = tenants.filter(|tenant| tenant.owned_by_other_role).count();
@@ -167,57 +161,67 @@ impl Context {
         let schemas = count(foreign, "schema");
         let belong = if foreign == 1 { "belongs" } else { "belong" };
         self.output.warning(format_args!(
-            "{schemas} of the run {belong} to another role: triggers and other code there run with a superuser's rights"
+            "{schemas} of this run {belong} to another role: triggers and other code in it run as superuser"
         ));
-        self.output.hint("connect as a role with fewer rights, or run the migrations as the owners: --as-owner");
-    }
-
-    fn limits(&self) -> Limits {
-        let settings = &self.settings;
-        Limits {
-            statement_timeout: settings.statement_timeout.map(Duration::from),
-            lock_timeout: settings.lock_timeout.into(),
-            retries: settings.retries,
-            reconnect_for: settings.reconnect_for.into(),
-            ..Limits::default()
-        }
+        self.output
+            .hint("connect as a role with fewer rights, or add --as-owner to run the migrations as the schema's owner");
     }
 
     /// Connects to the database.
-    pub(crate) fn database(&self) -> Result<Database> {
-        let actor = Actor { keep: self.settings.keep.into(), ..self.actor.clone() };
-        let db = Database::connect(self.connector()?, usize::from(self.settings.jobs))?.with_actor(actor);
-        if db.jobs() < usize::from(self.settings.jobs) {
-            self.output.detail(format_args!("the server has {} connections free", db.server().free_connections));
+    pub(crate) fn database(&self, connection: &Connection) -> Result<Database> {
+        self.connect(connection, DEFAULT_JOBS, self.actor.clone())
+    }
+
+    /// Connects for a command that processes several tenants at the same time.
+    pub(crate) fn database_with_jobs(&self, connection: &Connection, jobs: &Jobs) -> Result<Database> {
+        self.connect(connection, jobs.count(), self.actor.clone())
+    }
+
+    /// Connects for a command that is recorded as a run.
+    pub(crate) fn database_for_run(&self, options: &WriteOptions, jobs: Option<&Jobs>) -> Result<Database> {
+        let actor = Actor { keep: options.limits.keep.into(), ..self.actor.clone() };
+        self.connect(&options.connection, jobs.map_or(DEFAULT_JOBS, Jobs::count), actor)
+    }
+
+    fn connect(&self, connection: &Connection, jobs: usize, actor: Actor) -> Result<Database> {
+        let db = Database::connect(self.connector(connection)?, jobs)?.with_actor(actor);
+        if db.jobs() < jobs {
+            self.output.detail(format_args!("the server has {} free connections", db.server().free_connections));
         }
         Ok(db)
     }
 
-    /// Connects for a command that changes tenants, or only shows what it would change: the migrations are those that the
-    /// database has recorded.
-    pub(crate) fn fleet(&self, dry_run: bool) -> Result<(Tenancy, Database)> {
-        let tenancy = self.tenancy()?;
-        let mut db = self.database()?;
+    /// Connects for a command that applies or reverts migrations, or shows which it would.
+    pub(crate) fn fleet(
+        &self,
+        options: &WriteOptions,
+        role: &Role,
+        jobs: Option<&Jobs>,
+        dry_run: bool,
+    ) -> Result<(Tenancy, Database)> {
+        let tenancy =
+            self.tenancy(&options.migrations)?.with_limits(options.limits.limits()).with_run_as(role.run_as());
+        let mut db = self.database_for_run(options, jobs)?;
         self.warn_of_ledger_upgrade(&db);
-        match dry_run {
-            true => {
-                db.require_tracker(&tenancy)?;
-                integrity::check(&mut db, &tenancy)?;
-            }
-            false => {
-                db.require_writable(&tenancy)?;
-                integrity::record(&mut db, &tenancy)?;
-            }
+        if dry_run {
+            db.require_tracker(&tenancy)?;
+            integrity::check(&mut db, &tenancy)?;
+        } else {
+            db.require_writable(&tenancy)?;
+            integrity::record(&mut db, &tenancy)?;
         }
         let retired = integrity::accepted_removals(&mut db)?;
         Ok((tenancy.with_retired(retired), db))
     }
 
-    /// Connects for a command that compares tenants with the migrations: these are of the database, whether or not they were
-    /// changed since they were recorded.
-    pub(crate) fn comparing(&self) -> Result<(Tenancy, Database)> {
-        let tenancy = self.tenancy()?;
-        let mut db = self.database()?;
+    /// Connects for a command that compares tenants with the migrations: these belong to the database, but may have changed
+    /// since they were recorded.
+    pub(crate) fn comparing(&self, options: &ReadOptions, jobs: Option<&Jobs>) -> Result<(Tenancy, Database)> {
+        let tenancy = self.tenancy(&options.migrations)?;
+        let mut db = match jobs {
+            Some(jobs) => self.database_with_jobs(&options.connection, jobs)?,
+            None => self.database(&options.connection)?,
+        };
         if db.server().has_tracker {
             integrity::require_matching_migrations(&mut db, &tenancy)?;
         }
@@ -225,7 +229,7 @@ impl Context {
         Ok((tenancy.with_retired(retired), db))
     }
 
-    /// Shows which tenant migrations are in use, before what would be done with them. `--verbose` has shown it already.
+    /// Shows the tenant migrations in use before a plan. With `--verbose` they were shown when they were loaded.
     pub(crate) fn show_migrations(&self, tenancy: &Tenancy) {
         let set = tenancy.all_tenant_migrations();
         if self.output.verbosity() == Verbosity::Normal && !set.is_empty() {
@@ -233,36 +237,36 @@ impl Context {
         }
     }
 
-    /// Reports a database that an earlier release set up, whose public ledger is still diesel_cli's.
+    /// Warns if an earlier release set up the database, so that the public ledger is still diesel_cli's.
     pub(crate) fn warn_of_ledger_upgrade(&self, db: &Database) {
         if db.server().needs_ledger_upgrade() {
-            self.output.warning("the public migrations are recorded in diesel_cli's ledger, as by an earlier release");
+            self.output.warning("the public migrations are recorded in diesel_cli's ledger, as an earlier release did");
             self.output
                 .hint(format_args!("run '{}' to move them to public.schema_ledger", self.command("migrate-public")));
         }
     }
 
-    fn connector(&self) -> Result<Connector> {
+    fn connector(&self, connection: &Connection) -> Result<Connector> {
         let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let url = match self.settings.database_url.as_deref().map(str::trim).filter(|url| !url.is_empty()) {
+        let url = match connection.database_url.as_deref().map(str::trim).filter(|url| !url.is_empty()) {
             Some(url) => url,
             None if LIBPQ_VARIABLES.iter().any(|name| env(name).is_some()) => "",
             None => {
                 return Err(Usage::with_hint(
-                    "no database is given",
+                    "no database specified",
                     format!(
-                        "give --database-url, set DATABASE_URL, or start a private server with '{} local start'",
+                        "set DATABASE_URL or --database-url, or start a private server with '{} local start'",
                         self.program()
                     ),
                 )
                 .into());
             }
         };
-        let url: DatabaseUrl = url.parse().context("the database URL cannot be used")?;
-        Ok(Connector::new(url, self.settings.connect_timeout.into(), env))
+        let url: DatabaseUrl = url.parse().context("invalid database URL")?;
+        Ok(Connector::new(url, connection.connect_timeout.into(), env))
     }
 
-    /// From now on an interrupt lets what is under way finish.
+    /// From now on, an interrupt lets running tenants finish.
     pub(crate) fn stop(&self) -> Stop {
         interrupt::graceful()
     }
@@ -274,7 +278,7 @@ pub(crate) fn shell_word(text: &str) -> String {
     shlex::try_quote(text).map_or_else(|_| text.to_owned(), Cow::into_owned)
 }
 
-/// How a report ends the command: interrupted, amiss or done.
+/// The exit status of a command that can fail or be interrupted.
 pub(crate) fn exit_of(success: bool, interrupted: bool) -> Exit {
     match (interrupted, success) {
         (true, _) => Exit::Interrupted,

@@ -1,4 +1,4 @@
-//! `.env`: settings beside the project, in this folder or one above it.
+//! Reads settings from `.env`, in the working directory or the nearest directory above that has one.
 
 use std::fs;
 use std::io::{self, ErrorKind};

@@ -1,26 +1,26 @@
-//! Exit codes: what scripts and CI go by.
+//! Exit codes, for scripts and CI.
 
 use std::process::ExitCode;
 
-/// All is done, or all is well. An empty fleet is fine.
+/// Success. An empty fleet is a success.
 pub const DONE: u8 = 0;
 
-/// Something is amiss: a health check has findings, or some tenants failed.
+/// A check has findings, or some tenants failed.
 pub const FOUND: u8 = 1;
 
-/// The command line, the settings or the migrations are wrong; nothing was begun.
+/// Usage error: the arguments, settings or migrations are invalid. Nothing was started.
 pub const USAGE: u8 = 2;
 
-/// The database cannot be reached, is not set up, or refused; or what the machine lacks.
+/// The database is unreachable, not set up or refuses, or a program is not installed.
 pub const REFUSED: u8 = 3;
 
-/// A person must confirm it, and none did.
+/// The confirmation is missing.
 pub const UNCONFIRMED: u8 = 4;
 
-/// Interrupted: what was under way was finished, or rolled back.
+/// Interrupted. Running tenants were finished or rolled back.
 pub const INTERRUPTED: u8 = 130;
 
-/// How a command ended.
+/// The exit status of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// [`DONE`]

@@ -15,9 +15,9 @@ static GRACEFUL: AtomicBool = AtomicBool::new(false);
 static STOP: OnceLock<Stop> = OnceLock::new();
 
 /// The message for a process that exits immediately.
-static LAST_WORDS: Mutex<Option<String>> = Mutex::new(None);
+static EXIT_MESSAGE: Mutex<Option<String>> = Mutex::new(None);
 
-/// From now on the first signal stops the run after the running tenants. Before, the first ends the process.
+/// From now on, the first signal stops the run after the running tenants. Until then, the first signal ends the process.
 pub(super) fn graceful() -> Stop {
     GRACEFUL.store(true, Ordering::Release);
     stop().clone()
@@ -29,8 +29,8 @@ pub(super) fn is_requested() -> bool {
 }
 
 /// Sets the message for a process that exits immediately: its progress.
-pub(super) fn last_words(words: Option<String>) {
-    *LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner) = words;
+pub(super) fn set_exit_message(message: Option<String>) {
+    *EXIT_MESSAGE.lock().unwrap_or_else(PoisonError::into_inner) = message;
 }
 
 /// Has signals end the process with the exit code for it.
@@ -38,8 +38,8 @@ pub(super) fn install() {
     let handler = || {
         let stop = stop();
         if !GRACEFUL.load(Ordering::Acquire) || stop.is_cancel() {
-            if let Some(words) = LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                to_stderr(&format!("\n{}", text::one_line(&words)));
+            if let Some(message) = EXIT_MESSAGE.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                to_stderr(&format!("\n{}", text::one_line(&message)));
             }
             exit(i32::from(INTERRUPTED));
         }
@@ -51,7 +51,7 @@ pub(super) fn install() {
             to_stderr("\ninterrupted: finishing the running tenants; interrupt again to cancel them");
         }
     };
-    // It fails when an application has a handler of its own: then that one decides.
+    // It fails if the application has its own handler, which then stays in effect.
     let _ = ctrlc::set_handler(handler);
 }
 

@@ -10,7 +10,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
-use super::settings::{Color, Format, Settings};
+use super::settings::{Color, Format, OutputOptions};
 use crate::text::{self, MAX_SHOWN};
 
 /// Prints to standard output and standard error, as the settings say.
@@ -34,18 +34,18 @@ const HINT: Style = AnsiColor::Cyan.on_default();
 const HEAD: Style = Style::new().bold();
 
 impl Output {
-    pub(crate) fn new(settings: &Settings) -> Self {
-        match settings.color {
+    pub(crate) fn new(options: &OutputOptions) -> Self {
+        match options.color {
             Color::Auto => {}
             Color::Always => anstream::ColorChoice::Always.write_global(),
             Color::Never => anstream::ColorChoice::Never.write_global(),
         }
-        let verbosity = match (settings.quiet, settings.verbose) {
+        let verbosity = match (options.quiet, options.verbose) {
             (true, _) => Verbosity::Quiet,
             (false, true) => Verbosity::Verbose,
             (false, false) => Verbosity::Normal,
         };
-        Self { format: settings.format, verbosity }
+        Self { format: options.format, verbosity }
     }
 
     pub(crate) fn is_json(&self) -> bool {

@@ -29,7 +29,7 @@ pub(crate) struct Progress {
 /// How often a line is written where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Runs of fewer tenants than this have no bar: they are over at once.
+/// Runs of fewer tenants than this have no progress bar.
 const SMALL: usize = 5;
 
 impl Progress {
@@ -49,8 +49,8 @@ impl Progress {
     }
 
     /// Sets how to resume the run, if not by the same command.
-    pub(crate) fn resumed_by(mut self, words: impl Into<String>) -> Self {
-        self.resumed_by = words.into();
+    pub(crate) fn resumed_by(mut self, instruction: impl Into<String>) -> Self {
+        self.resumed_by = instruction.into();
         self
     }
 
@@ -61,11 +61,11 @@ impl Progress {
     }
 
     /// The message for a process that exits before the run has ended.
-    fn words(&self) -> String {
+    fn abort_message(&self) -> String {
         let left = self.total.saturating_sub(self.done + self.failed);
         let how = if self.in_steps { " (a large one may be partly dropped)" } else { "" };
         format!(
-            "aborted: {} {}, {} failed, {} not confirmed; running tenants are committed or rolled back as a whole{how}; {}",
+            "aborted: {} {}, {} failed, {} not confirmed; each running tenant is committed or rolled back atomically{how}; {}",
             count(self.done, "tenant"),
             self.verb,
             thousands(self.failed),
@@ -76,7 +76,7 @@ impl Progress {
 
     fn step(&mut self) {
         self.bar.inc(1);
-        interrupt::last_words(Some(self.words()));
+        interrupt::set_exit_message(Some(self.abort_message()));
         if self.failed > 0 {
             self.bar.set_message(format!(", {} failed", thousands(self.failed)));
         }
@@ -84,10 +84,10 @@ impl Progress {
         if wants_lines && Instant::now() >= self.next_line {
             self.next_line = Instant::now() + LINE_EVERY;
             self.output.status(format_args!(
-                "{} {} of {}, {} failed",
-                self.verb,
+                "{} of {} {}, {} failed",
                 thousands(self.done),
                 count(self.total, "tenant"),
+                self.verb,
                 thousands(self.failed)
             ));
         }
@@ -97,7 +97,7 @@ impl Progress {
 impl Observer for Progress {
     fn begin(&mut self, tenants: usize) {
         self.total = tenants;
-        interrupt::last_words(Some(self.words()));
+        interrupt::set_exit_message(Some(self.abort_message()));
         let wants_bar = self.output.verbosity() > Verbosity::Quiet && tenants >= SMALL && io::stderr().is_terminal();
         if wants_bar {
             let style = "{bar:30} {pos}/{len} tenants, {per_sec}, {eta} left{msg}";
@@ -154,7 +154,7 @@ impl Observer for Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
-        interrupt::last_words(None);
+        interrupt::set_exit_message(None);
     }
 }
 

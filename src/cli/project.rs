@@ -1,4 +1,4 @@
-//! Which tenant migrations a command uses, and where a project keeps them.
+//! Finds the tenant migrations of the project in the working directory.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
@@ -12,7 +12,7 @@ use crate::migration::MigrationSet;
 /// The configuration of Diesel.
 const DIESEL_TOML: &str = "diesel.toml";
 
-/// The folder of the tenant migrations where `diesel.toml` names none.
+/// The default directory of the tenant migrations.
 pub(crate) const TENANT_MIGRATIONS: &str = "migrations/tenant";
 
 #[derive(Deserialize)]
@@ -25,10 +25,10 @@ struct MigrationsDirectory {
     dir: Option<PathBuf>,
 }
 
-/// The folder of the tenant migrations of the project that the command runs in: `dir` of `[migrations_directory]` in the
-/// nearest `diesel.toml`, here or in a folder above; else `migrations/tenant` here. Nothing where there is neither.
+/// The directory of the project's tenant migrations: `dir` of `[migrations_directory]` in the nearest `diesel.toml`, in the
+/// working directory or above; else `migrations/tenant` in the working directory; `None` if neither exists.
 pub(crate) fn tenant_migrations() -> Result<Option<PathBuf>> {
-    let here = env::current_dir().context("cannot read the working folder")?;
+    let here = env::current_dir().context("cannot read the working directory")?;
     if let Some(dir) = of_diesel(&here)? {
         return Ok(Some(shown(dir, &here)));
     }
@@ -40,7 +40,7 @@ pub(crate) fn tenant_migrations() -> Result<Option<PathBuf>> {
     }
 }
 
-/// What the nearest `diesel.toml` says, here or in a folder above.
+/// `dir` of the nearest `diesel.toml`, in the working directory or above.
 fn of_diesel(here: &Path) -> Result<Option<PathBuf>> {
     for folder in here.ancestors() {
         let file = folder.join(DIESEL_TOML);
@@ -61,7 +61,7 @@ fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Relative to the working folder where it is below it.
+/// The path relative to the working directory if it is inside it.
 fn shown(dir: PathBuf, here: &Path) -> PathBuf {
     match dir.strip_prefix(here) {
         Ok(below) if !below.as_os_str().is_empty() => below.to_owned(),
@@ -69,18 +69,18 @@ fn shown(dir: PathBuf, here: &Path) -> PathBuf {
     }
 }
 
-/// That no tenant migrations are chosen.
+/// The error if no tenant migrations are specified.
 pub(super) fn none_chosen() -> Usage {
     Usage::with_hint(
-        "no tenant migrations are chosen",
+        "no tenant migrations specified",
         format!(
-            "give --tenant-migrations DIR or set TENANTRY_TENANT_MIGRATIONS, or run the command in a project: where \
-             {DIESEL_TOML} names [migrations_directory] dir, or with a folder {TENANT_MIGRATIONS}"
+            "set --tenant-migrations or TENANTRY_TENANT_MIGRATIONS, or run the command in a directory with {TENANT_MIGRATIONS} \
+             or with [migrations_directory] in {DIESEL_TOML}"
         ),
     )
 }
 
-/// The line that shows which migrations are in use.
+/// Shows which migrations are in use.
 pub(crate) fn in_use(set: &MigrationSet) -> String {
     format!("tenant migrations: {}", set.summary())
 }

@@ -85,7 +85,7 @@ pub(crate) fn failures(context: &Context, failed: &[FailedTenant]) {
     /// More tenants than this are counted, not named, unless `--verbose`.
     const NAMED: usize = 20;
     let output = context.output();
-    // By all that is told of them, in the order in which the first of each kind comes.
+    // Grouped by everything that is printed, in the order of the first of each group.
     let hint = |failed: &FailedTenant, tenant: &str| failed.error.hint(tenant, &|line| context.command(line));
     let mut groups: BTreeMap<String, (usize, Vec<&FailedTenant>)> = BTreeMap::new();
     for (order, one) in failed.iter().enumerate() {
@@ -109,10 +109,10 @@ pub(crate) fn failures(context: &Context, failed: &[FailedTenant]) {
         if let TenantError::Migration(failure) = &first.error {
             migration(output, failure);
         } else if let TenantError::Server(server) | TenantError::ConnectionLost(server) = &first.error {
-            server_says(output, server);
+            server_detail(output, server);
         } else if let TenantError::Deferred { server, holders, .. } = &first.error {
             output.more("last error", &server.message);
-            server_says(output, server);
+            server_detail(output, server);
             holders.iter().for_each(|holder| output.more("blocked by", &holder.to_string()));
             // Migrations before it may have been committed.
             output.more("effect", "rolled back; the next run resumes from there");
@@ -161,7 +161,7 @@ fn migration(output: &Output, failure: &MigrationFailure) {
     if let Some(at) = &failure.at {
         output.more("statement", &at.sql);
     }
-    server_says(output, &failure.server);
+    server_detail(output, &failure.server);
     match (failure.effect, failure.applied_before) {
         (Effect::RolledBack, 0) => output.more("effect", "rolled back, nothing was changed"),
         (Effect::RolledBack, n) => {
@@ -171,7 +171,7 @@ fn migration(output: &Output, failure: &MigrationFailure) {
     }
 }
 
-fn server_says(output: &Output, server: &ServerMessage) {
+fn server_detail(output: &Output, server: &ServerMessage) {
     if let Some(detail) = &server.detail {
         output.more("detail", detail);
     }
@@ -193,17 +193,17 @@ pub(crate) fn run(context: &Context, report: &Report, verb: &str, again: &str) -
     if let Some(why) = report.ended.as_ref().and_then(why) {
         output.error(why);
     }
-    let mut summary = Summary::of(format!("{} {verb}", count(report.done.len(), "tenant")))
-        .with(report.unchanged.len(), "unchanged")
+    let mut summary = Summary::of(report.done.len(), verb)
         .with_failed(&report.failed)
+        .with(report.unchanged.len(), "unchanged")
         .with(report.not_reached.len(), "not reached");
     if !report.is_success() {
         summary = summary.of_run(report.run);
     }
-    summary.tell(output, report.is_success());
-    let worth_it = !report.to_try_again().is_empty() || report.ended.is_some();
-    if worth_it && !again.is_empty() {
-        output.hint(format_args!("to try again: {}", context.command(again)));
+    summary.print(output, report.is_success());
+    let is_incomplete = !report.to_try_again().is_empty() || report.ended.is_some();
+    if is_incomplete && !again.is_empty() {
+        output.hint(format_args!("to retry: {}", context.command(again)));
     }
     Ok(exit(report.ended.as_ref(), report.is_success()))
 }

@@ -1,24 +1,24 @@
-//! The command that goes on with what a run over the fleet left.
+//! The command that resumes a run over the fleet.
 
-use super::arguments::Selection;
-use super::steps::Steps;
+use super::rollout::RolloutOptions;
+use super::selection::Selection;
 use crate::operations::migrate::{Report, StopReason};
 
-/// What that command is made of.
+/// The parts of that command.
 pub(crate) struct Resume<'a> {
     pub(crate) command: &'static str,
     pub(crate) selection: &'a Selection,
-    pub(crate) steps: &'a Steps,
-    /// The flags that say what is done to each tenant.
+    pub(crate) steps: &'a RolloutOptions,
+    /// The options that determine what is done to each tenant.
     pub(crate) what: String,
 }
 
 impl Resume<'_> {
-    /// The command, to be completed.
+    /// The command line after the program's name.
     pub(crate) fn after(&self, report: &Report) -> String {
         let Self { command, selection, steps, what } = self;
         let left = report.to_try_again();
-        // Canaries that are not well come first again, and may not be among what is left.
+        // FailedTenant canaries come first again, and may not be among the remaining tenants.
         let by_name = only(&left).filter(|_| !matches!(report.ended, Some(StopReason::Canary)));
         let which = match (by_name, report.run) {
             (Some(regex), _) => format!(" --match {regex}"),
@@ -29,10 +29,10 @@ impl Resume<'_> {
     }
 }
 
-/// How many names a command has at most that is to be typed.
+/// The maximum number of names in a suggested command.
 pub(crate) const SHORT: usize = 10;
 
-/// A regular expression for just these tenants, while it is short enough to be read.
+/// A regular expression for exactly these tenants, if it is short enough to read.
 pub(crate) fn only(names: &[&str]) -> Option<String> {
     (!names.is_empty() && names.len() <= SHORT).then(|| match names {
         [one] => format!("'^{one}$'"),

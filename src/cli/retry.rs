@@ -18,8 +18,8 @@ pub(super) fn failed_in(
     retry: RetryCommand,
 ) -> Result<HashSet<String>> {
     let Some((command, failed)) = runs::failed_in(db.connection(), run)? else {
-        let hint = format!("'{}' lists those that are remembered", context.command("runs"));
-        return Err(Usage::with_hint(format!("there is no run {run}"), hint).into());
+        let hint = format!("'{}' lists the recorded runs", context.command("runs"));
+        return Err(Usage::with_hint(format!("run {run} does not exist"), hint).into());
     };
     let found = RetryCommand::of(&command);
     if found == Some(retry) {
@@ -39,7 +39,7 @@ pub(super) fn failed_in(
             let command = context.command(&format!("revert-all --to VERSION --retry-failed {run}"));
             format!("'{command}' tries again what failed in it")
         }
-        None => format!("'{}' tells what it did", context.command(&format!("runs show {run}"))),
+        None => format!("'{}' shows what it did", context.command(&format!("runs show {run}"))),
     };
     Err(Usage::with_hint(message, hint).into())
 }

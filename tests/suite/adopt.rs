@@ -326,8 +326,8 @@ fn who_is_in_the_way_is_waited_for_and_told() {
         assert!(message.starts_with("lock timeout on 2 of 2 attempts"), "{message}");
         assert_eq!(failed["holders"][0]["pid"].to_string(), pid);
     }
-    assert!(output.stderr.contains("0 tenants adopted, 6 deferred (run 1)"), "{}", output.stderr);
-    assert!(output.stderr.contains("to try again: tenantry adopt s0 s1 s2 s3 s4 s5 --baseline"), "{}", output.stderr);
+    assert!(output.stderr.contains("0 adopted, 6 deferred (run 1)"), "{}", output.stderr);
+    assert!(output.stderr.contains("to retry: tenantry adopt s0 s1 s2 s3 s4 s5 --baseline"), "{}", output.stderr);
     assert_eq!(db.string("SELECT outcome || ' ' || deferred FROM schema_run"), "failed 6");
 
     // Who goes away meanwhile has not been in the way.

@@ -39,7 +39,7 @@ fn a_wrong_name_of_the_database() {
     let db = fleet(&["acme"]);
     for answer in ["y", "", "postgres", "yes"] {
         let mut terminal = Terminal::spawn(db.tenantry(["cleanup"]));
-        terminal.expect("name to go on:").type_line(answer);
+        terminal.expect("database to confirm:").type_line(answer);
         let screen = Screen::of(&mut terminal);
         screen.assert_code(4);
         if answer == "y" {
@@ -53,7 +53,7 @@ fn a_wrong_name_of_the_database() {
 fn the_right_name_of_the_database() {
     let db = fleet(&["acme"]);
     let mut terminal = Terminal::spawn(db.tenantry(["cleanup"]));
-    terminal.expect("name to go on:").type_line(db.name());
+    terminal.expect("database to confirm:").type_line(db.name());
     assert_snapshot!(Screen::of(&mut terminal));
     assert_eq!((schemas(&db), public_tables(&db)), ("public".to_owned(), String::new()));
 }

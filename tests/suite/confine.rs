@@ -10,7 +10,7 @@ use crate::support::{Database, Output};
 
 fn with(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
     let path = migrations.path().to_str().unwrap();
-    db.tenantry(args).args(["--tenant-migrations", path, "--retries", "0"]).hide(path, "MIGRATIONS").run()
+    db.tenantry(args).args(["--tenant-migrations", path]).env("TENANTRY_RETRIES", "0").hide(path, "MIGRATIONS").run()
 }
 
 /// What is outside of the tenants: its objects with all that the catalogs say of them, and the rows of its tables.

@@ -64,7 +64,7 @@ fn a_tenant_that_is_there_is_refused_or_left_alone() {
     assert_eq!(schemas(&db), ["acme", "globex"], "the others go on");
     let again = db.tenantry(["create", "--if-not-exists", "acme", "initech"]).run();
     again.assert_code(0);
-    assert!(again.stderr.contains("1 tenant created, 1 unchanged"), "{}", again.stderr);
+    assert!(again.stderr.contains("1 created, 1 unchanged"), "{}", again.stderr);
     assert_eq!(db.string("SELECT 'acme'::regnamespace::oid"), oid);
 }
 
@@ -124,7 +124,7 @@ fn what_was_begun_is_completed_by_a_second_create_or_by_migrate_all() {
     );
     let second = with("create", &["acme"]);
     second.assert_code(0);
-    assert!(second.stderr.contains("1 tenant created"), "{}", second.stderr);
+    assert!(second.stderr.contains("1 created"), "{}", second.stderr);
     with("migrate-all", &[]).assert_code(0);
     assert_eq!(
         db.strings("SELECT name || ' ' || state || coalesce(unfinished_version, '') FROM schema_tracker ORDER BY 1"),
@@ -186,7 +186,7 @@ fn names_come_from_a_file_or_standard_input() {
     let names = "# customers\n\n acme \nglobex\nacme\n";
     let output = db.tenantry(["create", "--from", "-", "initech"]).stdin(names).run();
     output.assert_code(0);
-    assert!(output.stderr.contains("3 tenants created"), "{}", output.stderr);
+    assert!(output.stderr.contains("3 created"), "{}", output.stderr);
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("names"), "umbrella\nhoo li\n").unwrap();
     assert_snapshot!(db.tenantry(["create", "--from", "names"]).current_dir(folder.path()).run());

@@ -49,43 +49,80 @@ helps! {
     help_of_completions: "completions";
 }
 
-/// The first words of the lines below `heading`, up to the next blank line.
-fn words_below<'a>(help: &'a str, heading: &str) -> Vec<&'a str> {
-    let (_, below) = help.split_once(heading).unwrap_or_else(|| panic!("{heading} in {help}"));
-    below.lines().skip(1).take_while(|line| !line.is_empty()).filter_map(|line| line.split(' ').nth(2)).collect()
+#[test]
+fn the_main_help_lists_the_commands_by_purpose() {
+    let help = run(&["-h"]).stdout;
+    let (_, commands) = help.split_once("\n\n").expect("the commands follow the usage");
+    let (commands, _) = commands.split_once("Options:").expect("the options follow the commands");
+    let (_, commands) = commands.split_once("\n\n").expect("the usage is a paragraph");
+    let groups: Vec<(&str, Vec<&str>)> = commands
+        .trim_end()
+        .split("\n\n")
+        .map(|group| {
+            let (heading, lines) = group.split_once(":\n").expect("a heading");
+            (heading, lines.lines().filter_map(|line| line.split_whitespace().next()).collect())
+        })
+        .collect();
+    assert_eq!(
+        groups,
+        [
+            ("Tenants", vec!["create", "adopt", "list", "drop", "cleanup"]),
+            ("Migrations", vec!["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "runs"]),
+            ("Checks and repair", vec!["health-check", "diff", "repair-plan", "reference", "repair"]),
+            ("Development", vec!["new-migration", "lint", "print-schema", "local", "demo"]),
+            ("Shell", vec!["completions", "help"]),
+        ]
+    );
+}
+
+/// The shared options in the help of a command.
+fn shared_options(command: &[&str]) -> Vec<&'static str> {
+    const SHARED: [&str; 12] = [
+        "--database-url",
+        "--connect-timeout",
+        "--tenant-migrations",
+        "--public-migrations",
+        "--extension-schema",
+        "--as-owner",
+        "--jobs",
+        "--lock-timeout",
+        "--statement-timeout",
+        "--retries",
+        "--reconnect-for",
+        "--keep",
+    ];
+    let help = run(&[command, &["-h"]].concat()).stdout;
+    SHARED.into_iter().filter(|option| help.contains(&format!("{option} "))).collect()
 }
 
 #[test]
-fn every_command_is_tried_here() {
-    let all = run(&["-h"]).stdout;
-    let tried = [
-        "migrate-public",
-        "create",
-        "adopt",
-        "list",
-        "migrate-one",
-        "migrate-all",
-        "revert-one",
-        "revert-all",
-        "runs",
-        "repair",
-        "health-check",
-        "diff",
-        "repair-plan",
-        "reference",
-        "print-schema",
-        "lint",
-        "drop",
-        "cleanup",
-        "new-migration",
-        "local",
-        "demo",
-        "completions",
-        "help",
-    ];
-    let mut told = words_below(&all, "Commands:");
-    told.retain(|word| !word.is_empty());
-    assert_eq!(told, tried);
+fn a_command_shows_only_the_options_that_apply_to_it() {
+    let none: [&str; 0] = [];
+    assert_eq!(shared_options(&["completions"]), none);
+    assert_eq!(shared_options(&["local", "start"]), none);
+    assert_eq!(shared_options(&["new-migration"]), ["--tenant-migrations", "--public-migrations"]);
+    assert_eq!(shared_options(&["lint"]), ["--tenant-migrations", "--public-migrations", "--extension-schema"]);
+    assert_eq!(shared_options(&["runs", "show"]), ["--database-url", "--connect-timeout", "--public-migrations"]);
+    assert_eq!(shared_options(&["migrate-all"]).len(), 12);
+    for command in ["completions", "local", "new-migration", "list", "migrate-all"] {
+        let help = run(&[command, "-h"]).stdout;
+        assert!(help.contains("--format") && help.contains("--quiet"), "{help}");
+    }
+}
+
+#[test]
+fn an_option_can_precede_the_command_that_it_applies_to() {
+    assert_eq!(run(&["--database-url", "host=/nonexistent", "list"]).code, Some(3));
+    assert_eq!(run(&["--lock-timeout", "soon", "migrate-all"]).code, Some(2));
+    assert_snapshot!(run(&["--lock-timeout", "1s", "completions", "bash"]));
+    assert_snapshot!(run(&["completions", "bash", "--lock-timeout", "1s"]));
+    assert_snapshot!(run(&["--jobs", "2", "runs", "show", "1"]));
+}
+
+#[test]
+fn the_variable_of_an_option_that_does_not_apply_is_ignored() {
+    let output = Tenantry::new().args(["completions", "bash"]).env("TENANTRY_LOCK_TIMEOUT", "soon").run();
+    output.assert_code(0);
 }
 
 #[test]

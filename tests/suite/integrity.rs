@@ -325,7 +325,7 @@ fn a_range_means_tenant_migrations_only() {
     let path = public.path().to_str().unwrap().to_owned();
     let squashed = squashed();
     let run = |args: &[&str]| with(&db, &squashed, &[args, &["--public-migrations", &path]].concat());
-    run(&["migrate-public"]).assert_code(0);
+    db.tenantry(["migrate-public", "--public-migrations", &path]).run().assert_code(0);
     public.write("20990101000000_plans/up.sql", "CREATE TABLE plans (i bigint);");
     run(&["repair", "--accept", "1..20990101000000", "--reason", "a test"]).assert_code(0);
     assert_eq!(db.count("SELECT count(*) FROM schema_acceptance WHERE kind = 'public'"), 0);

@@ -96,7 +96,7 @@ fn two_starts_at_once_make_one_server() {
     for start in starts {
         let output = start.wait();
         output.assert_code(0);
-        started += usize::from(output.stderr.contains("the server is started"));
+        started += usize::from(output.stderr.contains("server started"));
     }
     assert_eq!(started, 1);
 }

@@ -44,9 +44,7 @@ fn a_run_with_nothing_to_do_is_a_few_messages_and_three_for_each_500_tenants() {
     let path = migrations.path().to_str().unwrap();
     // The first run records the migrations.
     db.tenantry(["migrate-all", "--tenant-migrations", path]).run().assert_code(0);
-    for (command, expected) in
-        [(&["migrate-all"][..], "0 tenants migrated, 1,200 unchanged"), (&["list"], "1,200 tenants")]
-    {
+    for (command, expected) in [(&["migrate-all"][..], "0 migrated, 1,200 unchanged"), (&["list"], "1,200 tenants")] {
         proxy.reset();
         let output =
             db.tenantry(command).args(["--tenant-migrations", path]).env("DATABASE_URL", proxy.url(db.name())).run();

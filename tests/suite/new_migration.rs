@@ -127,7 +127,7 @@ fn names_that_are_none() {
     for name in ["", "Add", "a-b", "a b", "../x", "a/b", "a.sql", "é", "a\n"] {
         let output = new(project.path(), &["tenant", name]).run();
         output.assert_code(2);
-        assert!(output.stderr.contains("is no name of a migration"), "{}", output.stderr);
+        assert!(output.stderr.contains("invalid migration name"), "{}", output.stderr);
         assert_eq!(output.stdout, "");
     }
     assert_snapshot!(new(project.path(), &["tenant", "AddInvoices"]).run());

@@ -115,7 +115,7 @@ fn no_line_of_a_servers_message_passes_for_one_of_the_tool() {
     for command in
         [&["create", "acme"][..], &["create", "acme", "globex"], &["runs", "show", "1"], &["runs", "show", "2"]]
     {
-        let output = db.tenantry(command).args(["--tenant-migrations", path]).run();
+        let output = db.tenantry(command).env("TENANTRY_TENANT_MIGRATIONS", path).run();
         assert_printable(&output);
         let begins = |text: &str| {
             output.stderr.lines().chain(output.stdout.lines()).filter(|line| line.starts_with(text)).count()

@@ -66,7 +66,7 @@ fn without_migrations_none_are_applied() {
     ] {
         let output = anywhere(args);
         output.assert_code(2);
-        assert!(output.stderr.starts_with("error: no tenant migrations are chosen"), "{args:?}: {}", output.stderr);
+        assert!(output.stderr.starts_with("error: no tenant migrations specified"), "{args:?}: {}", output.stderr);
     }
     assert_eq!(schemas(&db), before);
     assert_eq!(db.count("SELECT count(*) FROM schema_migration WHERE kind = 'tenant'"), 0);

@@ -145,7 +145,7 @@ fn an_interrupt_finishes_what_is_under_way_and_the_next_run_goes_on() {
     assert_eq!(json["ended"], "interrupted");
     assert_eq!(json["done"].as_array().unwrap().len(), 2);
     assert_eq!(json["not_reached"].as_array().unwrap().len(), 28);
-    assert!(output.stderr.contains("to try again: tenantry migrate-all"), "{}", output.stderr);
+    assert!(output.stderr.contains("to retry: tenantry migrate-all"), "{}", output.stderr);
     with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
     assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE relname = 'b'"), 30);
 }
@@ -203,7 +203,7 @@ fn a_terminal_shows_a_bar_while_it_lasts() {
     let mut terminal = crate::support::Terminal::spawn(command);
     terminal.expect("0/12 tenants");
     holder.batch_execute("COMMIT").unwrap();
-    terminal.expect("12 tenants migrated");
+    terminal.expect("12 migrated");
     assert_eq!(terminal.wait().1, Some(0));
 }
 

@@ -99,11 +99,7 @@ fn steps_are_gone_on_with_by_the_version_that_they_lead_to() {
     db.execute("DROP INDEX acme.a_i_idx");
     let output = with(&db, &migrations, &["revert-all", "--steps", "1", "--yes"]);
     output.assert_code(1);
-    assert!(
-        output.stderr.contains("to try again: tenantry revert-all --match '^acme$' --steps 1"),
-        "{}",
-        output.stderr
-    );
+    assert!(output.stderr.contains("to retry: tenantry revert-all --match '^acme$' --steps 1"), "{}", output.stderr);
 }
 
 #[test]

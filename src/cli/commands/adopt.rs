@@ -8,29 +8,36 @@ use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, Summary, ended};
+use crate::cli::settings::{Jobs, WriteOptions};
 use crate::migration::Version;
 use crate::model::TenantName;
 use crate::operations::{self, Adopted};
 
 /// Add existing schemas to the tracker, unchanged
 ///
-/// With a baseline, the migrations up to it are recorded as applied in the schema's ledger, without running them. A schema
-/// that has objects but no ledger needs one. The command can be repeated: schemas that are adopted already are reported as
-/// unchanged.
+/// With --baseline, the migrations up to it are recorded as applied in the schema's migration ledger, and are not run. A
+/// schema that has objects but no ledger requires a baseline. The command can be repeated: it reports tenants that are
+/// adopted already as unchanged.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Schemas to adopt
     #[arg(value_name = "NAME", required = true)]
     names: Vec<TenantName>,
 
-    /// Newest migration that the schemas already contain
+    /// Version of the newest migration that the schemas already contain
     #[arg(long, value_name = "VERSION")]
     baseline: Option<Version>,
+
+    #[command(flatten)]
+    jobs: Jobs,
+
+    #[command(flatten)]
+    options: WriteOptions,
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let tenancy = context.tenancy()?;
-    let mut db = context.database()?;
+    let tenancy = context.tenancy(&args.options.migrations)?.with_limits(args.options.limits.limits());
+    let mut db = context.database_for_run(&args.options, Some(&args.jobs))?;
     let output = context.output();
     let mut progress = Progress::new(output, "adopted");
     let baseline = args.baseline.as_ref();
@@ -43,21 +50,22 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     report::lost(context, report.ended.as_ref());
     let recorded = match report.recorded {
         0 => String::new(),
-        n => format!(", with {} recorded as applied", count(n, "migration")),
+        n => format!(" (with {} recorded as applied)", count(n, "migration")),
     };
-    let mut summary = Summary::of(format!("{} adopted{recorded}", count(report.adopted.len(), "tenant")))
-        .with(report.unchanged.len(), "unchanged")
+    let mut summary = Summary::of(report.adopted.len(), "adopted")
+        .remark(&recorded)
         .with_failed(&report.failed)
+        .with(report.unchanged.len(), "unchanged")
         .with(report.not_reached.len(), "not reached");
     if !report.is_success() {
         summary = summary.of_run(report.run);
     }
-    summary.tell(output, report.is_success());
+    summary.print(output, report.is_success());
     if !report.adopted.is_empty() {
-        output.next(format_args!("'{}' shows what is missing", context.command("health-check")));
+        output.next(format_args!("'{}' shows pending migrations and drift", context.command("health-check")));
     }
     if let Some(again) = again(&report, baseline) {
-        output.hint(format_args!("to try again: {}", context.command(&again)));
+        output.hint(format_args!("to retry: {}", context.command(&again)));
     }
     Ok(report::exit(report.ended.as_ref(), report.is_success()))
 }
@@ -83,7 +91,7 @@ struct Document {
     recorded: usize,
     failed: Vec<FailedDocument>,
     not_reached: Vec<String>,
-    /// Why the run ended early: `interrupted`, `lost`, or null.
+    /// Why the run stopped early: `interrupted`, `lost`, or null.
     ended: Option<&'static str>,
 }
 

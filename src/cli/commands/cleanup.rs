@@ -3,18 +3,20 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::drop::{PlanDocument, ReportDocument, cells, goes_in_steps, head, in_steps, told};
+use super::drop::{PlanDocument, ReportDocument, cells, goes_in_steps, head, print_report, warn_of_steps};
 use crate::cli::confirm::{Answer, confirm};
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report;
+use crate::cli::settings::{Jobs, WriteOptions};
 use crate::operations::{self, CleanupPlan, CleanupReport};
 
-/// Reset the database: drop every tenant, revert the public migrations, drop the public ledger
+/// Drop all tenants and the tracker
 ///
-/// Schemas that were never tracked are kept, unless --include-orphans. If a cleanup is interrupted, run it again.
+/// Drops every tenant, reverts the public migrations and drops the public ledger. Schemas that were never tracked are kept,
+/// unless --include-orphans is given. An interrupted cleanup resumes when the command is repeated.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Do not ask for confirmation
@@ -28,12 +30,21 @@ pub(crate) struct Args {
     /// Also drop untracked schemas that look like a tenant's
     #[arg(long)]
     include_orphans: bool,
+
+    #[command(flatten)]
+    jobs: Jobs,
+
+    #[command(flatten)]
+    options: WriteOptions,
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     // Orphaned schemas are recognized by the migrations in their ledgers.
-    let tenancy = if args.include_orphans { context.tenancy()? } else { context.tenancy_if_chosen()? };
-    let mut db = context.database()?;
+    let migrations = &args.options.migrations;
+    let tenancy =
+        if args.include_orphans { context.tenancy(migrations)? } else { context.tenancy_if_chosen(migrations)? };
+    let tenancy = tenancy.with_limits(args.options.limits.limits());
+    let mut db = context.database_for_run(&args.options, Some(&args.jobs))?;
     let plan = operations::plan_cleanup(&mut db, &tenancy, args.include_orphans)?;
     let output = context.output();
     let blocked = !plan.tenants.failed.is_empty();
@@ -44,7 +55,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         } else if !plan.tenants.drops.is_empty() {
             output.table(&head(&plan.tenants), plan.tenants.drops.iter().map(cells))?;
         }
-        in_steps(output, &plan.tenants);
+        warn_of_steps(output, &plan.tenants);
         report::failures(context, &plan.tenants.failed);
         output.status(would(&plan));
         return Ok(exit_of(!blocked, false));
@@ -62,7 +73,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         output.summary(would(&plan));
     }
     let database = plan.database.clone();
-    confirm(args.yes, "Type the database's name to go on:", Answer::Text(&database))?;
+    confirm(args.yes, "Type the name of the database to confirm:", Answer::Text(&database))?;
     let (foreign_versions, kept) = (plan.foreign_versions, plan.kept.clone());
     let mut progress = Progress::new(output, "dropped").in_steps(goes_in_steps(&plan.tenants));
     let report = operations::cleanup(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
@@ -71,15 +82,15 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         output.json(&ReportOfCleanup::new(&report, context))?;
     }
     let again = context.command(if args.include_orphans { "cleanup --include-orphans" } else { "cleanup" });
-    let exit = told(context, &report.tenants)?;
+    let exit = print_report(context, &report.tenants)?;
     if exit != Exit::Done {
-        output.hint(format_args!("to go on: {again}"));
+        output.hint(format_args!("to resume: {again}"));
         return Ok(exit);
     }
     output.status(format_args!("{} reverted", count(report.reverted.len(), "public migration")));
     if let Some(error) = report.failed {
         let exit = report::error(context, &error.into());
-        output.hint(format_args!("to go on: {again}"));
+        output.hint(format_args!("to resume: {again}"));
         return Ok(exit);
     }
     if !kept.is_empty() {
@@ -104,7 +115,7 @@ fn would(plan: &CleanupPlan) -> String {
     if !plan.tenants.failed.is_empty() {
         let left = thousands(plan.tenants.failed.len());
         return format!(
-            "{tenants}, and {left} cannot be; the public migrations and public.schema_ledger would be kept for them"
+            "{tenants}, {left} cannot be dropped; the public migrations and public.schema_ledger would be kept"
         );
     }
     let ledger = match (plan.has_ledger, plan.foreign_versions) {

@@ -11,26 +11,37 @@ use crate::cli::exit::Exit;
 use crate::cli::progress::Progress;
 use crate::cli::report;
 use crate::cli::resume::SHORT;
+use crate::cli::settings::{Jobs, Role, WriteOptions};
 use crate::model::TenantName;
 use crate::operations::{self, IfExists};
 
-/// Create tenants: schema, ledger, all migrations and tracker row, whole or not at all
+/// Create tenants, each in one transaction
 ///
-/// Where a migration is not transactional, a tenant that was begun has the state `creating` until all have run; a second
-/// create of its name, or migrate-all, completes it.
+/// The transaction creates the schema, the migration ledger and the tracker row, and applies all tenant migrations. If one
+/// of them is not transactional, the tenant has the state creating until all are applied. If that is interrupted, create or
+/// migrate-all completes the tenant.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The names: letters, digits and underscores, not starting with a digit, 63 bytes at most
+    /// Names: letters, digits and underscores, not starting with a digit, at most 63 bytes
     #[arg(value_name = "NAME", required_unless_present = "from")]
     names: Vec<TenantName>,
 
-    /// Read names from a file, one a line; - is standard input
+    /// Read names from this file, one per line; - reads standard input
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
 
-    /// Leave tenants alone that are there already
+    /// Report existing tenants as unchanged instead of failing
     #[arg(long)]
     if_not_exists: bool,
+
+    #[command(flatten)]
+    jobs: Jobs,
+
+    #[command(flatten)]
+    role: Role,
+
+    #[command(flatten)]
+    options: WriteOptions,
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
@@ -39,8 +50,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         names.extend(read(path)?);
     }
     let if_exists = if args.if_not_exists { IfExists::Leave } else { IfExists::Fail };
-    let tenancy = context.tenancy()?;
-    let mut db = context.database()?;
+    let tenancy = context.tenancy(&args.options.migrations)?;
+    let tenancy = tenancy.with_limits(args.options.limits.limits()).with_run_as(args.role.run_as());
+    let mut db = context.database_for_run(&args.options, Some(&args.jobs))?;
     let plan = operations::plan_create(&mut db, &tenancy, &names, if_exists)?;
     let mut progress = Progress::new(context.output(), "created");
     if !args.if_not_exists {
@@ -59,7 +71,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     report::run(context, &report, "created", &again)
 }
 
-/// The names of a file. Blank lines and those that begin with # are passed over; anything else is a name, or refused.
+/// The names in a file. Blank lines and lines that begin with # are ignored.
 fn read(path: &Path) -> Result<Vec<TenantName>> {
     let shown = || if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
     let reader: Box<dyn BufRead> = if path == Path::new("-") {

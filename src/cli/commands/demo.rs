@@ -1,94 +1,101 @@
 //! `demo`
 
+use std::ffi::OsString;
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
 use diesel::connection::SimpleConnection;
 
 use super::local::BinariesArgs;
 use crate::cli::Arguments;
 use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
+use crate::cli::parse;
 use crate::cli::progress::milliseconds;
-use crate::database::Stop;
+use crate::cli::settings::ReadOptions;
+use crate::database::{Database, Stop};
 use crate::local::{DATABASE, Ephemeral};
 use crate::model::SchemaName;
 use crate::operations::DropPlan;
 use crate::schema::reference::Reference;
 use crate::sql::quote::Identifier;
+use crate::tenants::Tenancy;
 
-/// Play the whole story on a private server: set up, create, roll out, break, find, mend, drop, clean up
+/// Demonstrate the commands on a private PostgreSQL server
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Tell how long each step takes
+    /// Show how long each step takes
     #[arg(long)]
     timing: bool,
 
-    /// Play it in the database of --database-url, which must have no tracker; all that is made is cleaned up
+    /// Use the database of --database-url, which must have no tracker; everything created is dropped again
     #[arg(long)]
     in_database: bool,
 
     #[command(flatten)]
     binaries: BinariesArgs,
+
+    #[command(flatten)]
+    options: ReadOptions,
 }
 
-/// The tenants of the story.
+/// The tenants of the demonstration.
 const TENANTS: [&str; 4] = ["acme", "globex", "initech", "umbrella"];
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if args.in_database {
-        // Where none is given, libpq's own variables say which.
-        let url = context.settings().database_url.clone().unwrap_or_default();
-        let mut db = context.database()?;
+        let mut db = context.database(&args.options.connection)?;
         let names = TENANTS.iter().map(|tenant| tenant.parse()).collect::<Result<Vec<SchemaName>, _>>()?;
         let server = db.server();
         let in_use = server.has_tracker || server.has_public_ledger || server.has_diesel_ledger;
         if in_use || crate::operations::any_exists(&mut db, &names)? {
             return Err(Usage::with_hint(
-                "the database has a tracker, a public ledger, or schemas of the names that the demonstration uses",
-                "give an empty database, or leave out --in-database",
+                "the database already has a tracker, a public ledger, or a schema with a name that the demonstration uses",
+                "use an empty database, or omit --in-database",
             )
             .into());
         }
-        return Story::new(context, url, args.timing)?.tell();
+        return Demonstration::new(context, args.options, args.timing)?.run();
     }
-    context.output().status("# A private PostgreSQL server, gone when this is over.");
+    context.output().status("# Start a private PostgreSQL server, which is removed at the end.");
     let begun = Instant::now();
     let server = Ephemeral::start(&args.binaries.find()?, &[])?;
     if args.timing {
         context.output().status(format_args!("  ({})", milliseconds(begun.elapsed())));
     }
-    Story::new(context, server.url(DATABASE), args.timing)?.tell()
+    let mut options = args.options;
+    options.connection.database_url = Some(server.url(DATABASE));
+    Demonstration::new(context, options, args.timing)?.run()
 }
 
-struct Story<'a> {
+struct Demonstration<'a> {
     context: &'a Context,
-    url: String,
+    options: ReadOptions,
     timing: bool,
     begun: Instant,
-    /// How many migrations the older release has.
+    /// The number of migrations of the older release.
     older: usize,
 }
 
-impl<'a> Story<'a> {
-    fn new(context: &'a Context, url: String, timing: bool) -> Result<Self> {
-        let migrations = context.for_demo(url.clone(), None).tenancy()?.tenant_migrations().len();
-        Ok(Self { context, url, timing, begun: Instant::now(), older: migrations.saturating_sub(2).max(1) })
+impl<'a> Demonstration<'a> {
+    fn new(context: &'a Context, options: ReadOptions, timing: bool) -> Result<Self> {
+        let migrations = context.for_demo(None).tenancy(&options.migrations)?.tenant_migrations().len();
+        Ok(Self { context, options, timing, begun: Instant::now(), older: migrations.saturating_sub(2).max(1) })
     }
 
-    fn tell(&self) -> Result<Exit> {
-        let told = self.steps();
-        if let Err(error) = told {
-            // What was made is cleaned up in any case; the error that ended the story is the one to tell.
+    fn run(&self) -> Result<Exit> {
+        let result = self.steps();
+        if let Err(error) = result {
+            // Everything is cleaned up in any case. The first error is reported.
             let _ =
                 self.play(None, &format!("drop --untracked --if-exists --yes {} stray", TENANTS.join(" ")), Exit::Done);
             let _ = self.clean_up();
             return Err(error);
         }
         if self.timing {
-            self.paragraph(format_args!("All in all {}.", milliseconds(self.begun.elapsed())));
+            self.paragraph(format_args!("Total: {}.", milliseconds(self.begun.elapsed())));
         }
         Ok(Exit::Done)
     }
@@ -96,37 +103,33 @@ impl<'a> Story<'a> {
     fn steps(&self) -> Result<()> {
         let tenants = TENANTS.join(" ");
         let [acme, globex, ..] = TENANTS;
-        self.say("The tracker is set up once in a database.");
+        self.explain("Set up the tracker, once for each database.");
         self.play(None, "migrate-public", Exit::Done)?;
-        self.say(
-            "Tenants are created, each whole or not at all. This release of the application is two migrations old.",
-        );
+        self.explain("Create tenants, each in one transaction. The application is two migrations behind.");
         self.play(Some(self.older), &format!("create {tenants}"), Exit::Done)?;
-        self.say("A newer release is installed. Which tenants are behind?");
+        self.explain("Install a newer release. Show which tenants have pending migrations.");
         self.play(None, "list", Exit::Done)?;
         self.play(None, "migrate-all --dry-run", Exit::Done)?;
-        self.say("It is rolled out to all, several at once.");
+        self.explain("Apply the pending migrations to all tenants, several at a time.");
         self.play(None, "migrate-all", Exit::Done)?;
         self.play(None, "health-check", Exit::Done)?;
-        self.say("Somebody breaks a tenant by hand, and makes a schema that nobody tracks.");
+        self.explain("Damage a tenant by hand, and create a schema that is not tracked.");
         self.break_by_hand(globex, acme)?;
-        self.say("The health check finds it, and says what mends it. Its exit code is 1, for CI.");
+        self.explain("The health check reports the problems and how to fix them. The exit code is 1, for CI.");
         self.play(None, "health-check", Exit::Found)?;
-        self.say("The stray schema goes, and the broken tenant is dropped and created anew.");
+        self.explain("Drop the untracked schema, and drop and create the damaged tenant again.");
         self.play(None, "drop --untracked --yes stray", Exit::Done)?;
         self.play(None, &format!("drop --yes {globex}"), Exit::Done)?;
         self.play(None, &format!("create {globex}"), Exit::Done)?;
         self.play(None, "health-check", Exit::Done)?;
-        self.say("Cleaning up: every tenant, the tracker, the public ledger.");
+        self.explain("Clean up: drop every tenant, the tracker and the public ledger.");
         self.play(None, &format!("drop --yes {tenants}"), Exit::Done)?;
         self.clean_up()
     }
 
-    /// The end of a cleanup, without tenants: what somebody else has created meanwhile stays, and the tracker for it.
+    /// A cleanup without tenants. Tenants that someone else has created in the meantime are kept, with the tracker.
     fn clean_up(&self) -> Result<()> {
-        let context = self.context.for_demo(self.url.clone(), None);
-        let tenancy = context.tenancy()?;
-        let mut db = context.database()?;
+        let (tenancy, mut db) = self.connect()?;
         let mut plan = crate::operations::plan_cleanup(&mut db, &tenancy, false)?;
         plan.tenants = DropPlan::default();
         self.paragraph(format_args!("$ {} cleanup --yes", self.context.program()));
@@ -136,20 +139,32 @@ impl<'a> Story<'a> {
             return Err(error.into());
         }
         let reverted = crate::cli::output::count(report.reverted.len(), "public migration");
-        self.context.output().status(format_args!("{reverted} reverted, the public ledger is dropped"));
+        self.context.output().status(format_args!("{reverted} reverted, public.schema_ledger dropped"));
         self.took(begun.elapsed());
         Ok(())
     }
 
-    /// Runs a command as if it had been typed, with only the `first` tenant migrations.
+    fn connect(&self) -> Result<(Tenancy, Database)> {
+        let tenancy = self.context.for_demo(None).tenancy(&self.options.migrations)?;
+        Ok((tenancy, self.context.database(&self.options.connection)?))
+    }
+
+    /// Prints and runs a command, with only the `first` tenant migrations.
     fn play(&self, first: Option<usize>, line: &str, expected: Exit) -> Result<()> {
         let program = self.context.program();
         self.paragraph(format_args!("$ {program} {line}"));
-        let words = std::iter::once(program).chain(line.split(' '));
-        let matches = Arguments::command().try_get_matches_from(words)?;
+        let mut words = vec![OsString::from(program)];
+        if let Some(url) = &self.options.connection.database_url {
+            words.extend(["--database-url".into(), url.into()]);
+        }
+        if let Some(dir) = &self.options.migrations.tenant.dir {
+            words.extend(["--tenant-migrations".into(), dir.into()]);
+        }
+        words.extend(line.split(' ').map(OsString::from));
+        let matches = parse::parser(program).try_get_matches_from(words)?;
         let command = Arguments::from_arg_matches(&matches)?.command;
         let begun = Instant::now();
-        let exit = command.run(&self.context.for_demo(self.url.clone(), first))?;
+        let exit = command.run(&self.context.for_demo(first))?;
         self.took(begun.elapsed());
         if exit != expected {
             bail!("the demonstration failed: '{program} {line}' ended with {}, not {}", exit.code(), expected.code());
@@ -159,9 +174,7 @@ impl<'a> Story<'a> {
 
     /// Drops a table of one tenant, and copies the ledger of another into a schema of its own.
     fn break_by_hand(&self, broken: &str, copied: &str) -> Result<()> {
-        let context = self.context.for_demo(self.url.clone(), None);
-        let tenancy = context.tenancy()?;
-        let mut db = context.database()?;
+        let (tenancy, mut db) = self.connect()?;
         let tables = Reference::tables(&mut db, &tenancy)?;
         let (broken, copied): (SchemaName, SchemaName) = (broken.parse()?, copied.parse()?);
         let mut statements = vec![
@@ -182,8 +195,8 @@ impl<'a> Story<'a> {
         Ok(())
     }
 
-    fn say(&self, words: &str) {
-        self.paragraph(format_args!("# {words}"));
+    fn explain(&self, text: &str) {
+        self.paragraph(format_args!("# {text}"));
     }
 
     /// Prints a message after a blank line.

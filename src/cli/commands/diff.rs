@@ -3,38 +3,43 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::cli::comparing::{Comparing, fails, line_by_line, tell_unused};
+use crate::cli::compare::{CompareOptions, fails, line_by_line, report_unused};
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
+use crate::cli::settings::ReadOptions;
 use crate::model::TenantName;
 use crate::schema::drift::{self, Diff, Difference, Level};
 
 /// Show how a tenant differs from the reference
 ///
-/// Compares the structure of the tenant's schema with the reference, or with another tenant. Lines with - are expected but
-/// missing, lines with + are unexpected. The exit code is 1 if there are differences of the levels in --fail-on.
+/// Compares the structure of the tenant's schema with the reference, which is the result of the tenant migrations, or with
+/// another tenant. Lines with - are expected and missing, lines with + are unexpected. The exit code is 1 if there are
+/// differences of the levels in --fail-on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Name of the tenant
     name: TenantName,
 
-    /// Compare with this tenant instead, whichever migrations the two have
+    /// Compare with this tenant instead, even if it has other migrations
     #[arg(conflicts_with = "reference")]
     other: Option<TenantName>,
 
     #[command(flatten)]
-    comparing: Comparing,
+    comparing: CompareOptions,
 
     /// Fail only on differences of these levels; all are shown [default: structural, security, privilege]
     #[arg(long, value_name = "LEVEL", value_delimiter = ',')]
     fail_on: Vec<Level>,
+
+    #[command(flatten)]
+    options: ReadOptions,
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let accepted = args.comparing.accepted()?;
     let source = args.comparing.source()?;
-    let (tenancy, mut db) = context.comparing()?;
+    let (tenancy, mut db) = context.comparing(&args.options, None)?;
     db.require_tracker(&tenancy)?;
     let compared = match &args.other {
         Some(other) => drift::against_tenant(&mut db, &tenancy, &args.name, other)?,
@@ -43,7 +48,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let Diff { own_name, mut differences } = compared.diff();
     differences.retain(|difference| !accepted.accepts(args.name.as_str(), &own_name, difference));
     let output = context.output();
-    tell_unused(&accepted, output);
+    report_unused(&accepted, output);
     let failed = differences.iter().any(|difference| fails(&args.fail_on, difference));
     if output.is_json() {
         output.json(&Document {

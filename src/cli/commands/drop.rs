@@ -10,36 +10,46 @@ use crate::cli::output::{Output, count, size, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, Summary, ended};
 use crate::cli::resume::SHORT;
+use crate::cli::settings::{Jobs, WriteOptions};
 use crate::model::SchemaName;
 use crate::operations::{self, DropPlan, DropReport, Dropping, IfMissing, InSteps};
 
-/// Drop tenants: schema and tracker row together, with all that is in the schema
+/// Drop tenants with all their data
+///
+/// Drops the schema with everything in it and deletes the tracker row, in one transaction. A tenant that is too large for
+/// one transaction is dropped in several, with the state dropping.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The tenants
+    /// Names of the tenants
     #[arg(value_name = "NAME", required = true)]
     names: Vec<SchemaName>,
 
-    /// Drop without asking
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 
-    /// Show what would go, and do nothing
+    /// Show what would be dropped, and change nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Accept that a tenant is not there
+    /// Ignore tenants that do not exist
     #[arg(long)]
     if_exists: bool,
 
-    /// Also drop schemas that the tracker does not have
+    /// Also drop schemas that are not tracked
     #[arg(long)]
     untracked: bool,
+
+    #[command(flatten)]
+    jobs: Jobs,
+
+    #[command(flatten)]
+    options: WriteOptions,
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let tenancy = context.tenancy_if_chosen()?;
-    let mut db = context.database()?;
+    let tenancy = context.tenancy_if_chosen(&args.options.migrations)?.with_limits(args.options.limits.limits());
+    let mut db = context.database_for_run(&args.options, Some(&args.jobs))?;
     let if_missing = if args.if_exists { IfMissing::Accept } else { IfMissing::Fail };
     let plan = operations::plan_drop(&mut db, &tenancy, &args.names, args.untracked, if_missing)?;
     let output = context.output();
@@ -50,7 +60,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         } else if !plan.drops.is_empty() {
             output.table(&head(&plan), plan.drops.iter().map(cells))?;
         }
-        in_steps(output, &plan);
+        warn_of_steps(output, &plan);
         report::failures(context, &plan.failed);
         output.status(format_args!("{} would be dropped", count(plan.drops.len(), "tenant")));
         return Ok(exit_of(plan.failed.is_empty(), false));
@@ -75,33 +85,33 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if output.is_json() {
         output.json(&ReportDocument::new(&report, context))?;
     }
-    let exit = told(context, &report)?;
+    let exit = print_report(context, &report)?;
     let left = report.to_try_again();
     match left.len() {
         0 => {}
         1..=SHORT => {
             let untracked = if args.untracked { " --untracked" } else { "" };
-            output.hint(format_args!("to go on: {}", context.command(&format!("drop {}{untracked}", left.join(" ")))));
+            output.hint(format_args!("to resume: {}", context.command(&format!("drop {}{untracked}", left.join(" ")))));
         }
-        _ => output.hint("to go on: the same command, with --if-exists for those that are gone"),
+        _ => output.hint("to resume: repeat the command with --if-exists"),
     }
     Ok(exit)
 }
 
-/// Shows on standard error what a question is about.
+/// Shows on standard error what would be dropped, before the confirmation.
 pub(super) fn show(output: &Output, plan: &DropPlan) {
     if !plan.drops.is_empty() {
         output.table_aside(&head(plan), plan.drops.iter().map(cells));
     }
-    in_steps(output, plan);
+    warn_of_steps(output, plan);
     if !plan.failed.is_empty() {
         let names: Vec<&str> = plan.failed.iter().map(|failed| failed.tenant.as_str()).collect();
         output.warning(format_args!("cannot be dropped: {}", names.join(", ")));
     }
 }
 
-/// Tells what is too large to be dropped whole or not at all.
-pub(super) fn in_steps(output: &Output, plan: &DropPlan) {
+/// Warns of tenants that are too large to be dropped in one transaction.
+pub(super) fn warn_of_steps(output: &Output, plan: &DropPlan) {
     let large: Vec<&str> = plan
         .drops
         .iter()
@@ -110,20 +120,20 @@ pub(super) fn in_steps(output: &Output, plan: &DropPlan) {
         .collect();
     if !large.is_empty() {
         output.warning(format_args!(
-            "too large for one transaction, and dropped in several, so that another drop goes on where one is broken off: {}",
+            "too large for one transaction, dropped in several: {}; an interrupted drop can be resumed",
             large.join(", ")
         ));
     }
 }
 
-/// Whether something is too large to be dropped whole or not at all.
+/// Whether a tenant is too large to be dropped in one transaction.
 pub(super) fn goes_in_steps(plan: &DropPlan) -> bool {
     plan.drops.iter().any(|dropping| plan.goes_in_steps(dropping))
 }
 
 pub(super) fn head(plan: &DropPlan) -> [&'static str; 5] {
     let size = if plan.sizes_estimated { "size (estimated)" } else { "size" };
-    ["name", "tracked", "tables", "rows (estimated)", size]
+    ["tenant", "tracked", "tables", "rows (estimated)", size]
 }
 
 pub(super) fn cells(dropping: &Dropping) -> Vec<String> {
@@ -140,29 +150,29 @@ pub(super) fn cells(dropping: &Dropping) -> Vec<String> {
     }
 }
 
-/// Tells what was dropped, and how that ends the command.
-pub(super) fn told(context: &Context, report: &DropReport) -> Result<Exit> {
+/// Prints what was dropped. Returns the exit status for it.
+pub(super) fn print_report(context: &Context, report: &DropReport) -> Result<Exit> {
     let output = context.output();
     report::failures(context, &report.failed);
     for name in &report.missing {
-        output.status(format_args!("{name} is not there"));
+        output.status(format_args!("{name} does not exist"));
     }
     report::lost(context, report.ended.as_ref());
     for InSteps { name, transactions } in &report.in_steps {
-        output.status(format_args!("{name} was dropped in {}", count(*transactions as usize, "transaction")));
+        output.status(format_args!("{name} dropped in {}", count(*transactions as usize, "transaction")));
     }
     for name in &report.unfinished {
-        output.warning(format_args!("{name} is dropped in part: another drop goes on"));
+        output.warning(format_args!("{name} is partly dropped; repeat the drop to complete it"));
     }
     let success = report.failed.is_empty() && report.ended.is_none();
-    let mut summary = Summary::of(format!("{} dropped", count(report.dropped.len(), "tenant")))
+    let mut summary = Summary::of(report.dropped.len(), "dropped")
         .with_failed(&report.failed)
-        .with(report.unfinished.len(), "in part")
+        .with(report.unfinished.len(), "partly dropped")
         .with(report.not_reached.len(), "not reached");
     if !success {
         summary = summary.of_run(report.run);
     }
-    summary.tell(output, success);
+    summary.print(output, success);
     Ok(report::exit(report.ended.as_ref(), success))
 }
 
@@ -180,12 +190,12 @@ pub(super) struct PlanDocument {
 struct DroppingDocument {
     name: String,
     tracked: bool,
-    /// Whether there is a schema, and not only a row of the tracker.
+    /// Whether the schema exists, not only the tracker row.
     schema: bool,
     tables: i64,
     estimated_rows: i64,
     bytes: i64,
-    /// Whether it is too large for one transaction, and is dropped in several.
+    /// Whether it is too large for one transaction and is dropped in several.
     in_steps: bool,
 }
 
@@ -209,17 +219,17 @@ impl PlanDocument {
     }
 }
 
-/// The JSON of what was dropped.
+/// The JSON of a drop.
 #[derive(Serialize)]
 pub(super) struct ReportDocument {
-    /// The id of the run, as `runs` knows it; null where there was nothing to drop, or no runs are recorded.
+    /// The id of the run, as `runs` shows it; null if there was nothing to drop, or runs are not recorded.
     run: Option<i64>,
     dropped: Vec<String>,
-    /// What of the dropped was too large for one transaction.
+    /// The dropped tenants that were too large for one transaction.
     in_steps: Vec<InStepsDocument>,
     missing: Vec<String>,
     failed: Vec<FailedDocument>,
-    /// What was begun in steps, and is there in part.
+    /// Tenants that are partly dropped.
     unfinished: Vec<String>,
     not_reached: Vec<String>,
     ended: Option<&'static str>,

@@ -1,7 +1,7 @@
 //! `health-check`
 
+mod check_report;
 mod junit;
-mod told;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -10,14 +10,15 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::diff::DifferenceDocument;
-use crate::cli::arguments::Matching;
-use crate::cli::comparing::{Comparing, tell_unused};
+use crate::cli::compare::{CompareOptions, report_unused};
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
+use crate::cli::selection::Matching;
+use crate::cli::settings::{Jobs, ReadOptions};
 use crate::health::{self, Kind, Unchecked};
 use crate::schema::drift::{Level, Pattern, Stamps};
-use told::{Group, Item, Told, WARNING};
+use check_report::{CheckReport, Group, Item, WARNING};
 
 /// Check all tenants for problems and drift
 ///
@@ -42,7 +43,7 @@ pub(crate) struct Args {
     matching: Matching,
 
     #[command(flatten)]
-    comparing: Comparing,
+    comparing: CompareOptions,
 
     /// Fail only on these kinds of findings, codes or levels; CODE is a pattern as for --ignore [default: all kinds but
     /// warnings, and the levels structural, security and privilege]
@@ -69,6 +70,12 @@ pub(crate) struct Args {
     /// Also write a JUnit XML report to this file
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+
+    #[command(flatten)]
+    jobs: Jobs,
+
+    #[command(flatten)]
+    options: ReadOptions,
 }
 
 /// What fails the check.
@@ -102,7 +109,7 @@ impl FromStr for FailOn {
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let accepted = args.comparing.accepted()?;
     let reference = args.comparing.source()?;
-    let (tenancy, mut db) = context.comparing()?;
+    let (tenancy, mut db) = context.comparing(&args.options, Some(&args.jobs))?;
     if args.remember {
         db.require_writable(&tenancy)?;
     }
@@ -114,20 +121,17 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     };
     let health =
         health::check(&mut db, &tenancy, &health::Options { reference, stamps }, |name| args.matching.picks(name))?;
-    let told = Told::new(&health, &accepted, &args.comparing, &args.fail_on, args.allow_unchecked);
-    let exit = exit_of(told.passes(), false);
+    let report = CheckReport::new(&health, &accepted, &args.comparing, &args.fail_on, args.allow_unchecked);
+    let exit = exit_of(report.passes(), false);
     let output = context.output();
     if let Some(path) = &args.junit {
-        junit::write(path, &told)?;
+        junit::write(path, &report)?;
     }
     if output.is_json() {
-        output.json(&Document::new(&told, context))?;
+        output.json(&Document::new(&report, context))?;
         return Ok(exit);
     }
-    let rows: Vec<Vec<String>> = match args.group {
-        true => told.grouped(context),
-        false => told.rows(context),
-    };
+    let rows: Vec<Vec<String>> = if args.group { report.grouped(context) } else { report.rows(context) };
     if !rows.is_empty() {
         let first = if args.group { "tenants" } else { "tenant" };
         output.table(&[first, "kind", "level", "finding", "fix"], rows)?;
@@ -135,9 +139,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     for unchecked in &health.unchecked {
         output.warning(format_args!("not checked: {}", in_a_line(unchecked)));
     }
-    tell_unused(&accepted, output);
-    output.status(told.summary());
-    if told.fails_only_for_unchecked() {
+    report_unused(&accepted, output);
+    output.status(report.summary());
+    if report.fails_only_for_unchecked() {
         output.next(format_args!("to accept this, add --allow-unchecked"));
     }
     Ok(exit)
@@ -210,7 +214,7 @@ impl UncheckedDocument {
 }
 
 impl Document {
-    fn new(told: &Told<'_>, context: &Context) -> Self {
+    fn new(report: &CheckReport<'_>, context: &Context) -> Self {
         let finding = |item: &Item<'_>| FindingDocument {
             tenant: item.tenant().map(str::to_owned),
             kind: match item {
@@ -227,8 +231,8 @@ impl Document {
                 Item::Finding(_) => None,
                 Item::Drift(member, difference) => Some(DifferenceDocument::new(difference, &member.own_name)),
             },
-            fix: told.fix(item, context),
-            fails: told.fails(item),
+            fix: report.fix(item, context),
+            fails: report.fails(item),
         };
         let group = |Group { members, differences }: &Group<'_>| {
             let first = members.first()?;
@@ -239,12 +243,12 @@ impl Document {
             })
         };
         Self {
-            healthy: told.is_healthy(),
-            checked: told.health.checked(),
-            unhealthy: told.unhealthy(),
-            findings: told.items.iter().map(finding).collect(),
-            groups: told.groups.iter().filter_map(group).collect(),
-            unchecked: told.health.unchecked.iter().flat_map(UncheckedDocument::of).collect(),
+            healthy: report.is_healthy(),
+            checked: report.health.checked(),
+            unhealthy: report.unhealthy(),
+            findings: report.items.iter().map(finding).collect(),
+            groups: report.groups.iter().filter_map(group).collect(),
+            unchecked: report.health.unchecked.iter().flat_map(UncheckedDocument::of).collect(),
         }
     }
 }

@@ -7,25 +7,30 @@ use crate::Version;
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, count};
+use crate::cli::settings::Migrations;
 use crate::error::Error;
 use crate::lint::{self, Finding, Rule};
 
-/// Tell which statements of the tenant migrations hurt live tables or reach outside the tenant
+/// Check tenant migrations for unsafe statements
 ///
-/// The exit code is 1 when some do. No database is needed: the migrations are parsed and read in order. A table is live unless the same migration made it.
-/// Of down.sql only what reaches outside the tenant is told. Code in DO blocks is looked at, and in the bodies of functions
-/// for what reaches outside; what is put together at run time, such as EXECUTE format(…), is not seen.
+/// Reports statements that block or break live tables, and statements that change objects outside the tenant. No database
+/// is required. A table is live unless the same migration creates it. In down.sql, only changes outside the tenant are
+/// reported. DO blocks are checked too, and function bodies for changes outside the tenant; SQL that is built at run time,
+/// such as EXECUTE format(…), is not. The exit code is 1 if there are findings.
 ///
-/// The comment `-- tenantry: accept RULE: reason` accepts what that rule finds in the statement that it stands before or in.
+/// To suppress a finding, put the comment `-- tenantry: accept RULE: reason` before the statement or in it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only migrations newer than this version, where it and older ones are in all tenants already
+    /// Check only migrations newer than this version
     #[arg(long, value_name = "VERSION")]
     since: Option<Version>,
 
-    /// List the rules instead: what each finds, and what to write
+    /// List the rules: what each one finds, and the safe alternative
     #[arg(long, conflicts_with = "since")]
     rules: bool,
+
+    #[command(flatten)]
+    migrations: Migrations,
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
@@ -33,7 +38,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if args.rules {
         return rules(output);
     }
-    let tenancy = context.tenancy()?;
+    let tenancy = context.tenancy(&args.migrations)?;
     let first = match args.since {
         None => 0,
         Some(version) => match tenancy.tenant_migrations().position(version.as_str()) {
@@ -42,35 +47,34 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         },
     };
     let read = tenancy.tenant_migrations().len() - first;
-    let told = lint::lint(&tenancy).into_iter().filter(|finding| finding.migration >= first);
-    let (accepted, findings): (Vec<Finding>, Vec<Finding>) = told.partition(|finding| finding.accepted.is_some());
-    match output.is_json() {
-        true => output.json(&Document {
+    let reported = lint::lint(&tenancy).into_iter().filter(|finding| finding.migration >= first);
+    let (accepted, findings): (Vec<Finding>, Vec<Finding>) = reported.partition(|finding| finding.accepted.is_some());
+    if output.is_json() {
+        output.json(&Document {
             migrations: read,
             findings: findings.iter().map(FindingDocument::new).collect(),
             accepted: accepted.iter().map(AcceptedDocument::new).collect(),
-        })?,
-        false => {
-            tell(output, &findings)?;
-            for finding in &accepted {
-                let reason = finding.accepted.as_deref().unwrap_or_default();
-                output.detail(format_args!("{}: {} is accepted: {reason}", finding.place(), finding.rule));
-            }
-            let accepted = match accepted.len() {
-                0 => String::new(),
-                n => format!(", {n} accepted"),
-            };
-            output.status(format!("{}: {}{accepted}", count(read, "migration"), count(findings.len(), "finding")));
-            if findings.iter().any(|finding| !finding.rule.is_about_acceptances()) {
-                output.next("what is meant is accepted by a comment before it: -- tenantry: accept RULE: reason");
-            }
-        }
+        })?;
+        return Ok(exit_of(findings.is_empty(), false));
+    }
+    print_findings(output, &findings)?;
+    for finding in &accepted {
+        let reason = finding.accepted.as_deref().unwrap_or_default();
+        output.detail(format_args!("{}: {} accepted: {reason}", finding.place(), finding.rule));
+    }
+    let suffix = match accepted.len() {
+        0 => String::new(),
+        n => format!(", {n} accepted"),
+    };
+    output.status(format!("{}: {}{suffix}", count(read, "migration"), count(findings.len(), "finding")));
+    if findings.iter().any(|finding| !finding.rule.is_about_acceptances()) {
+        output.next("to suppress a finding, add a comment before the statement: -- tenantry: accept RULE: reason");
     }
     Ok(exit_of(findings.is_empty(), false))
 }
 
-/// A finding as compilers print theirs, and below the last of a rule in a row what to write instead.
-fn tell(output: &Output, findings: &[Finding]) -> Result<()> {
+/// Prints findings like a compiler, and after the last of a row with the same rule the alternative.
+fn print_findings(output: &Output, findings: &[Finding]) -> Result<()> {
     let mut lines = Vec::new();
     for (index, finding) in findings.iter().enumerate() {
         lines.push(format!("{}: {}: {}", finding.place(), finding.rule, finding.message));
@@ -82,20 +86,21 @@ fn tell(output: &Output, findings: &[Finding]) -> Result<()> {
 }
 
 fn rules(output: &Output) -> Result<Exit> {
-    match output.is_json() {
-        true => output.json(&RulesDocument { rules: Rule::ALL.iter().map(RuleDocument::new).collect() })?,
-        false => output.lines(Rule::ALL.iter().flat_map(|rule| {
+    if output.is_json() {
+        output.json(&RulesDocument { rules: Rule::ALL.iter().map(RuleDocument::new).collect() })?;
+    } else {
+        output.lines(Rule::ALL.iter().flat_map(|rule| {
             [format!("{rule}: {}", rule.what()), format!("  instead: {}", rule.remedy()), String::new()]
-        }))?,
+        }))?;
     }
     Ok(Exit::Done)
 }
 
 #[derive(Serialize)]
 struct Document<'a> {
-    /// How many migrations were looked at.
+    /// The number of migrations checked.
     migrations: usize,
-    /// In the order of the migrations, and of a migration in the order of its lines, those of up.sql first.
+    /// By migration, then up.sql before down.sql, then by line.
     findings: Vec<FindingDocument<'a>>,
     accepted: Vec<AcceptedDocument<'a>>,
 }
@@ -111,7 +116,7 @@ pub(super) struct FindingDocument<'a> {
     pub(super) line: usize,
     /// For `unused-acceptance` and `malformed-acceptance`, the comment.
     statement: &'a str,
-    /// Null where it is about no object.
+    /// Null if it concerns no object.
     object: Option<&'a str>,
     pub(super) message: &'a str,
     remedy: &'static str,

@@ -5,30 +5,34 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use diesel::prelude::*;
 use serde::Serialize;
 
-use crate::cli::arguments::Matching;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
+use crate::cli::selection::Matching;
+use crate::cli::settings::ReadOptions;
 use crate::error::{Error, TenantError};
 use crate::migration::MigrationSet;
 use crate::record::integrity;
 use crate::tenants::tracker::schema_tracker;
 use crate::tenants::{Fleet, InvalidRow, Misnamed, Schema, Tenant};
 
-/// List the tenants: name, state, version, pending migrations, and when the tracker first had them
+/// List the tenants with state, version and pending migrations
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     matching: Matching,
 
-    /// Only the names, one a line
+    /// Print only the names, one per line
     #[arg(long)]
     names: bool,
+
+    #[command(flatten)]
+    options: ReadOptions,
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let tenancy = context.tenancy_if_chosen()?;
-    let mut db = context.database()?;
+    let tenancy = context.tenancy_if_chosen(&args.options.migrations)?;
+    let mut db = context.database(&args.options.connection)?;
     db.require_tracker(&tenancy)?;
     context.warn_of_ledger_upgrade(&db);
     let output = context.output();
@@ -46,9 +50,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     let set = tenancy.tenant_migrations();
     let fleet = Fleet::read(db.connection(), set)?;
-    let unknown = match set.is_empty() {
-        true => Some("no tenant migrations are chosen".to_owned()),
-        false => integrity::require_matching_migrations(&mut db, &tenancy).err().map(|error| error.to_string()),
+    let unknown = if set.is_empty() {
+        Some("no tenant migrations specified".to_owned())
+    } else {
+        integrity::require_matching_migrations(&mut db, &tenancy).err().map(|error| error.to_string())
     };
     let mut rows: Vec<Row> = fleet
         .tenants
@@ -61,18 +66,18 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     rows.sort_by(|a, b| a.name.cmp(&b.name));
     if let Some(why) = unknown {
         rows.iter_mut().for_each(|row| row.pending = None);
-        output.warning(format_args!("pending migrations are not counted: {why}"));
+        output.warning(format_args!("pending migrations are unknown: {why}"));
     }
     if output.is_json() {
         output.json(&Document { tenants: rows })?;
         return Ok(Exit::Done);
     }
     let total = rows.len();
-    let amiss = rows.iter().any(|row| row.problem.is_some());
-    output.table(&["name", "state", "version", "pending", "created"], rows.into_iter().map(Row::cells))?;
+    let has_problems = rows.iter().any(|row| row.problem.is_some());
+    output.table(&["tenant", "state", "version", "pending", "created"], rows.into_iter().map(Row::cells))?;
     output.status(count(total, "tenant"));
-    if amiss {
-        output.next(format_args!("'{}' tells what is amiss", context.command("health-check")));
+    if has_problems {
+        output.next(format_args!("'{}' shows the problems", context.command("health-check")));
     }
     Ok(Exit::Done)
 }
@@ -85,15 +90,15 @@ struct Document {
 #[derive(Serialize)]
 struct Row {
     name: String,
-    /// Null where the tracker has none.
+    /// Null if the tracker row has no state.
     state: Option<String>,
     /// The newest migration in its ledger.
     version: Option<String>,
-    /// How many migrations are not applied; null where that cannot be told.
+    /// The number of pending migrations; null if it is unknown.
     pending: Option<usize>,
-    /// Null where the tracker has none.
+    /// Null if the tracker row has no time.
     created_at: Option<String>,
-    /// Why nothing is known of its migrations: the code of a finding, or null.
+    /// Why its migrations are unknown: the code of a finding, or null.
     problem: Option<&'static str>,
     #[serde(skip)]
     created: Option<DateTime<Utc>>,

@@ -12,16 +12,17 @@ use crate::cli::context::{Context, Usage, shell_word};
 use crate::cli::exit::Exit;
 use crate::local::{Binaries, DATABASE, Server, Started, Status, Stopped, default_folder};
 
-/// Run a private PostgreSQL server for this project, made from the PostgreSQL that is on the machine
+/// Run a private PostgreSQL server for development
 ///
-/// It listens on a socket only, in a folder that others cannot enter, and asks for no password. It works for root, too.
+/// Uses the PostgreSQL installation of the machine. The server listens only on a Unix socket in a directory that other users
+/// cannot access, and requires no password. It also works if the user is root.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,
 
-    /// The server's folder [default: .tenantry/server here, or one in the temporary folder where the server's user cannot
-    /// reach this one]
+    /// Data directory of the server [default: .tenantry/server, or a temporary directory if the server's user cannot access
+    /// this one]
     #[arg(long, global = true, env = "TENANTRY_LOCAL_DIR", hide_env_values = true, value_name = "DIR")]
     dir: Option<PathBuf>,
 
@@ -29,27 +30,27 @@ pub(crate) struct Args {
     binaries: BinariesArgs,
 }
 
-/// Where PostgreSQL's programs are.
+/// The PostgreSQL installation.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct BinariesArgs {
-    /// The folder of PostgreSQL's programs [default: found on PATH or where packages put them]
+    /// Directory of PostgreSQL's programs [default: searched on PATH and where packages install them]
     #[arg(long, global = true, env = "TENANTRY_PG_BIN", hide_env_values = true, value_name = "DIR")]
     pg_bin: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Start the server, and make it where there is none; print its URL
+    /// Start the server, create it if necessary, print its URL
     Start,
-    /// Stop the server; its data stays
+    /// Stop the server; its data is kept
     Stop,
-    /// Tell whether the server runs; the exit code is 1 when it does not
+    /// Show whether the server runs; exit code 1 if it does not
     Status,
-    /// Print the server's URL, for DATABASE_URL
+    /// Print the URL of the server, for DATABASE_URL
     Url,
-    /// Open psql on it
+    /// Connect to the server with psql
     Psql {
-        /// What psql is given
+        /// Arguments of psql
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
@@ -62,8 +63,8 @@ impl BinariesArgs {
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let here = std::env::current_dir().context("cannot tell which folder this is")?;
-    // What the environment says, it says the next time as well.
+    let here = std::env::current_dir().context("cannot read the working directory")?;
+    // The next command reads the same variable.
     let dir = args.dir.clone().filter(|dir| std::env::var_os("TENANTRY_LOCAL_DIR").as_deref() != Some(dir.as_os_str()));
     let server = Server::at(args.dir.unwrap_or_else(|| default_folder(&here)));
     let output = context.output();
@@ -72,8 +73,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         Action::Start => {
             let started = server.start(&args.binaries.find()?)?;
             output.status(match started {
-                Started::Now => "the server is started",
-                Started::Already => "the server runs already",
+                Started::Now => "server started",
+                Started::Already => "server is already running",
             });
             url(context, &server)?;
             let dir = dir
@@ -82,19 +83,17 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
             output.next(format_args!("export DATABASE_URL=\"$({program} local url{dir})\""));
         }
         Action::Stop => output.status(match server.stop()? {
-            Stopped::Now => "the server is stopped",
-            Stopped::NotRunning => "the server does not run",
+            Stopped::Now => "server stopped",
+            Stopped::NotRunning => "server is not running",
         }),
         Action::Status => return status(context, &server),
         Action::Url => url(context, &server)?,
         Action::Psql { arguments } => {
             if !matches!(server.status()?, Status::Running(_)) {
-                return Err(
-                    Usage::with_hint("the server does not run", format!("'{program} local start' starts it")).into()
-                );
+                return Err(Usage::with_hint("server is not running", format!("run '{program} local start'")).into());
             }
             let mut psql = server.psql_command(&args.binaries.find()?, DATABASE)?;
-            // On success psql takes the place of this process.
+            // On success psql replaces this process.
             return Err(psql.args(arguments).exec()).context("cannot run psql");
         }
     }
@@ -103,10 +102,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 
 fn url(context: &Context, server: &Server) -> Result<()> {
     let url = server.url(DATABASE);
-    match context.output().is_json() {
-        true => context.output().json(&UrlDocument { url }),
-        false => context.output().lines([url]),
-    }
+    if context.output().is_json() { context.output().json(&UrlDocument { url }) } else { context.output().lines([url]) }
 }
 
 fn status(context: &Context, server: &Server) -> Result<Exit> {
@@ -131,8 +127,8 @@ fn status(context: &Context, server: &Server) -> Result<Exit> {
             Some(running) => {
                 format!("running: PostgreSQL {}, process {}, in {folder}", running.version, running.pid)
             }
-            None if state == "absent" => format!("absent: there is no server in {folder}"),
-            None => format!("stopped: the server in {folder} does not run"),
+            None if state == "absent" => format!("absent: no server in {folder}"),
+            None => format!("stopped: server in {folder}"),
         }])?;
     }
     Ok(if running.is_some() { Exit::Done } else { Exit::Found })

@@ -4,14 +4,15 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::lint::FindingDocument;
-use crate::cli::arguments::Selection;
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
 use crate::cli::output::{Verbosity, count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, failures};
 use crate::cli::resume::Resume;
-use crate::cli::steps::Steps;
+use crate::cli::rollout::RolloutOptions;
+use crate::cli::selection::Selection;
+use crate::cli::settings::{Jobs, Role, WriteOptions};
 use crate::lint::{File, Finding, lint};
 use crate::migration::{MigrationSet, Version};
 use crate::model::TenantName;
@@ -19,33 +20,42 @@ use crate::operations::migrate::{self, Plan, Report, Rollout};
 use crate::record::runs::RetryCommand;
 use crate::tenants::{Fleet, Tenancy};
 
-/// Bring all tenants up to date; those that are, are not touched
+/// Apply pending migrations to all tenants
 ///
-/// It goes on after a failure, and ends with what failed and the command that tries again. It stops by itself when the
-/// first tenants all fail in the same way. One such run works on a fleet at a time, or one for each shard.
+/// Continues after a failure, and reports at the end what failed and how to retry. Stops if the first tenants all fail with
+/// the same error. Only one such run at a time can change the tenants of a database, or one for each shard.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     selection: Selection,
 
-    /// Show what would be done, tenant by tenant, and do nothing
+    /// Show the pending migrations of each tenant, and change nothing
     #[arg(long)]
     dry_run: bool,
 
-    #[command(flatten)]
-    steps: Steps,
-
-    /// Only the migrations up to this version, itself included
+    /// Apply only migrations up to and including this version
     #[arg(long, value_name = "VERSION")]
     to: Option<Version>,
 
-    /// Hold the structure of each tenant against the reference before it counts as done
+    /// Verify each tenant's schema after migrating
     #[arg(long)]
     verify: bool,
+
+    #[command(flatten)]
+    steps: RolloutOptions,
+
+    #[command(flatten)]
+    jobs: Jobs,
+
+    #[command(flatten)]
+    role: Role,
+
+    #[command(flatten)]
+    options: WriteOptions,
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let (mut tenancy, mut db) = context.fleet(args.dry_run)?;
+    let (mut tenancy, mut db) = context.fleet(&args.options, &args.role, Some(&args.jobs), args.dry_run)?;
     if let Some(to) = &args.to {
         tenancy = tenancy.up_to(to)?;
     }
@@ -59,7 +69,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut plan = Plan::of(Fleet::read(db.connection(), set)?, set, picks);
     args.steps.sort(&mut db, &mut plan.migrate, |planned| &planned.tenant)?;
     args.steps.require_canary(plan.migrate.iter().map(|planned| &planned.tenant.name).chain(&plan.up_to_date))?;
-    context.warn_of_other_owners(plan.migrate.iter().map(|planned| &planned.tenant));
+    context.warn_of_other_owners(&tenancy, plan.migrate.iter().map(|planned| &planned.tenant));
     if args.dry_run {
         return show(context, &plan, &tenancy);
     }
@@ -71,14 +81,14 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 }
 
 impl Args {
-    /// The command that tries again what was not done.
+    /// The command that retries the remaining tenants.
     fn again(&self, report: &Report) -> String {
         let what = what(self.to.as_ref(), self.verify);
         Resume { command: "migrate-all", selection: &self.selection, steps: &self.steps, what }.after(report)
     }
 }
 
-/// The flags that say what is done to each tenant.
+/// The options that determine what is done to each tenant.
 pub(super) fn what(to: Option<&Version>, verify: bool) -> String {
     let to = to.map_or_else(String::new, |to| format!(" --to {to}"));
     to + if verify { " --verify" } else { "" }
@@ -108,13 +118,10 @@ pub(super) fn show(context: &Context, plan: &Plan, tenancy: &Tenancy) -> Result<
             output.warning(format_args!("{}:{}: {}: {}", finding.file, finding.line, finding.rule, finding.message));
         }
     }
-    let mut summary = format!(
-        "{} would be migrated, {} up to date",
-        count(plan.migrate.len(), "tenant"),
-        thousands(plan.up_to_date.len())
-    );
+    let mut summary =
+        format!("{} would be migrated, {} up to date", thousands(plan.migrate.len()), thousands(plan.up_to_date.len()));
     if !plan.blocked.is_empty() {
-        summary.push_str(&format!(", {} cannot be", thousands(plan.blocked.len())));
+        summary.push_str(&format!(", {} blocked", thousands(plan.blocked.len())));
     }
     output.status(summary);
     Ok(exit_of(plan.blocked.is_empty(), false))
@@ -124,18 +131,18 @@ fn from(planned: &migrate::Planned) -> Option<&str> {
     planned.tenant.ledger().and_then(|ledger| ledger.version())
 }
 
-/// How many tenants a version is pending for.
+/// A pending version, and for how many tenants it is pending.
 #[derive(Serialize)]
 struct Behind<'a> {
     version: String,
     folder: String,
     tenants: usize,
-    /// What of it is known to hurt live tables, or reaches outside the tenant.
+    /// Its lint findings.
     findings: Vec<FindingDocument<'a>>,
 }
 
 impl<'a> Behind<'a> {
-    /// Of each version that is pending, oldest first.
+    /// The pending versions, oldest first.
     fn of(plan: &Plan, set: &MigrationSet, findings: &'a [Finding]) -> Vec<Self> {
         let mut tenants = vec![0; set.len()];
         plan.migrate.iter().flat_map(|planned| planned.pending(set)).for_each(|index| tenants[index] += 1);
@@ -155,7 +162,7 @@ impl<'a> Behind<'a> {
 
 #[derive(Serialize)]
 struct Document<'a> {
-    /// What is pending, oldest first.
+    /// The pending versions, oldest first.
     versions: Vec<Behind<'a>>,
     migrate: Vec<PlannedDocument>,
     up_to_date: Vec<String>,

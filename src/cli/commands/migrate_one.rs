@@ -6,6 +6,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::progress::Progress;
 use crate::cli::report;
+use crate::cli::settings::{Role, WriteOptions};
 use crate::error::{FailedTenant, TenantError};
 use crate::migration::Version;
 use crate::model::TenantName;
@@ -14,27 +15,33 @@ use crate::tenants::{Fleet, schema_exists};
 
 use super::migrate_all::{show, what};
 
-/// Bring one tenant up to date
+/// Apply pending migrations to one tenant
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The tenant
+    /// Name of the tenant
     name: TenantName,
 
-    /// Show what would be done, and do nothing
+    /// Show the pending migrations, and change nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Only the migrations up to this version, itself included
+    /// Apply only migrations up to and including this version
     #[arg(long, value_name = "VERSION")]
     to: Option<Version>,
 
-    /// Hold the structure of the tenant against the reference before it counts as done
+    /// Verify the tenant's schema after migrating
     #[arg(long)]
     verify: bool,
+
+    #[command(flatten)]
+    role: Role,
+
+    #[command(flatten)]
+    options: WriteOptions,
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let (mut tenancy, mut db) = context.fleet(args.dry_run)?;
+    let (mut tenancy, mut db) = context.fleet(&args.options, &args.role, None, args.dry_run)?;
     if let Some(to) = &args.to {
         tenancy = tenancy.up_to(to)?;
     }
@@ -48,7 +55,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         let error = TenantError::NotTracked { schema_exists };
         plan.blocked.push(FailedTenant { tenant: name.to_string(), error });
     }
-    context.warn_of_other_owners(plan.migrate.iter().map(|planned| &planned.tenant));
+    context.warn_of_other_owners(&tenancy, plan.migrate.iter().map(|planned| &planned.tenant));
     if args.dry_run {
         return show(context, &plan, &tenancy);
     }
@@ -56,9 +63,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let rollout = Rollout { verify: args.verify, ..Rollout::default() };
     let report = migrate::migrate(&mut db, &tenancy, plan, &rollout, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
-    let again = match tracked {
-        true => format!("migrate-one {name}{}", what(args.to.as_ref(), args.verify)),
-        false => String::new(),
-    };
+    let again =
+        if tracked { format!("migrate-one {name}{}", what(args.to.as_ref(), args.verify)) } else { String::new() };
     report::run(context, &report, "migrated", &again)
 }

@@ -7,19 +7,33 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::cli::report;
+use crate::cli::settings::{Connection, PublicMigrations, SearchPath, Timeouts};
 use crate::error::Error;
 use crate::operations::migrate::{self, PublicReport};
 
-/// Apply the public migrations: the tracker, and the project's own
+/// Apply the public migrations: the tracker's and the project's
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(flatten)]
+    connection: Connection,
 
-pub(super) fn run(_: Args, context: &Context) -> Result<Exit> {
-    let tenancy = context.tenancy_of_public()?;
-    let mut db = context.database()?;
+    #[command(flatten)]
+    migrations: PublicMigrations,
+
+    #[command(flatten)]
+    path: SearchPath,
+
+    #[command(flatten)]
+    timeouts: Timeouts,
+}
+
+pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
+    let tenancy = context.tenancy_of_public(&args.migrations)?;
+    let tenancy = tenancy.with_extension_schemas(args.path.extension_schemas).with_limits(args.timeouts.limits());
+    let mut db = context.database(&args.connection)?;
     let stop = context.stop();
     let report = match migrate::migrate_public(&mut db, &tenancy, &stop) {
-        // It was cancelled, or waited for others no longer.
+        // It was canceled, or stopped waiting for another session.
         Err(error) if stop.is_requested() && !matches!(error, Error::PublicMigration(_)) => {
             report::error(context, &error.into());
             return Ok(Exit::Interrupted);
@@ -37,7 +51,7 @@ pub(super) fn run(_: Args, context: &Context) -> Result<Exit> {
     if !report.imported.is_empty() {
         let migrations = count(report.imported.len(), "public migration");
         let versions = report.imported.join(", ");
-        output.status(format_args!("{migrations} already applied by diesel_cli, recorded and not run: {versions}"));
+        output.status(format_args!("{migrations} recorded without running, applied by diesel_cli before: {versions}"));
     }
     for folder in &report.applied {
         output.detail(format_args!("applied {folder}"));

@@ -1,4 +1,4 @@
-//! The commands, a file each: arguments, and a short `run` that calls the library and hands over what it says.
+//! The commands. Each file has the arguments of a command and its `run`, which calls the library and prints the result.
 
 mod adopt;
 mod cleanup;
@@ -29,7 +29,7 @@ use clap::Subcommand;
 use super::context::Context;
 use super::exit::Exit;
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     MigratePublic(migrate_public::Args),

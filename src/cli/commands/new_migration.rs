@@ -11,25 +11,32 @@ use serde::Serialize;
 use crate::cli::context::{Context, Usage, shell_word};
 use crate::cli::exit::Exit;
 use crate::cli::project;
+use crate::cli::settings::{PublicMigrations, TenantMigrations};
 
-/// Create the folder of a new migration with up.sql and down.sql
+/// Create a migration directory with up.sql and down.sql
 ///
-/// A tenant migration is created in the directory of --tenant-migrations, else in dir of [migrations_directory] in
-/// diesel.toml, else in migrations/tenant; a public migration in that of --public-migrations, else in migrations/public.
+/// A tenant migration is created in --tenant-migrations, else in dir of [migrations_directory] in diesel.toml, else in
+/// migrations/tenant. A public migration is created in --public-migrations, else in migrations/public.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Whose migration it is
+    /// What the migration applies to
     set: Set,
 
-    /// What it does: lower-case letters, digits and underscores, such as add_invoices
+    /// Name of the migration: lower-case letters, digits and underscores, for example add_invoices
     name: String,
+
+    #[command(flatten)]
+    tenant: TenantMigrations,
+
+    #[command(flatten)]
+    public: PublicMigrations,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Set {
-    /// Of every tenant.
+    /// All tenants.
     Tenant,
-    /// Of the schema public.
+    /// The schema public.
     Public,
 }
 
@@ -37,15 +44,14 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let name = &args.name;
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
         return Err(Usage::with_hint(
-            format!("{name:?} is no name of a migration"),
+            format!("invalid migration name: {name:?}"),
             "use lower-case letters, digits and underscores",
         )
         .into());
     }
-    let settings = context.settings();
     let (given, flag) = match args.set {
-        Set::Tenant => (&settings.tenant_migrations, "--tenant-migrations"),
-        Set::Public => (&settings.public_migrations, "--public-migrations"),
+        Set::Tenant => (&args.tenant.dir, "--tenant-migrations"),
+        Set::Public => (&args.public.dir, "--public-migrations"),
     };
     let root = match (given, args.set) {
         (Some(dir), _) => dir.clone(),
@@ -57,7 +63,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if !root.is_dir() {
         return Err(Usage::with_hint(
             format!("{} is not a directory", root.display()),
-            format!("create it, or give another with {flag}"),
+            format!("create it, or specify another with {flag}"),
         )
         .into());
     }
@@ -69,11 +75,12 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     write("up.sql", "-- Statements that apply this migration. They run in one transaction in each schema.\n")?;
     write("down.sql", "-- Statements that revert this migration.\n")?;
     let output = context.output();
-    match output.is_json() {
-        true => output.json(&Document { folder: folder.display().to_string() })?,
-        false => output.lines([folder.display()])?,
+    if output.is_json() {
+        output.json(&Document { folder: folder.display().to_string() })?
+    } else {
+        output.lines([folder.display()])?
     }
-    // What is built into the program, and public migrations, are not read from the project's folders.
+    // Built-in migrations and public migrations are not read from the directories of the project.
     if given.is_none() {
         match args.set {
             Set::Tenant if context.has_migrations_of_its_own() => {
@@ -89,7 +96,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The time now in UTC, or the number after the newest migration where that is later.
+/// The current time in UTC, or the number after the newest migration if that is later.
 fn next_version(root: &std::path::Path) -> Result<String> {
     let now = Utc::now().format("%Y%m%d%H%M%S").to_string();
     let newest = fs::read_dir(root)
@@ -101,7 +108,7 @@ fn next_version(root: &std::path::Path) -> Result<String> {
         Some(newest) if newest.to_string() >= now => {
             let next = (newest + 1).to_string();
             if next.len() > now.len() {
-                return Err(Usage::new(format!("no version of {} digits comes after {newest}", now.len())).into());
+                return Err(Usage::new(format!("no version with {} digits is greater than {newest}", now.len())).into());
             }
             next
         }

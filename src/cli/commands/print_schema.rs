@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
+use crate::cli::settings::Connection;
 use crate::model::TenantName;
 use crate::operations;
 
@@ -14,8 +15,11 @@ use crate::operations;
 /// the same for every tenant.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The tenant
+    /// Name of the tenant
     tenant: TenantName,
+
+    #[command(flatten)]
+    connection: Connection,
 }
 
 #[derive(Serialize)]
@@ -26,7 +30,7 @@ struct Document {
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let mut db = context.database()?;
+    let mut db = context.database(&args.connection)?;
     let printed = operations::print_schema(&mut db, &args.tenant)?;
     let output = context.output();
     for table in &printed.without_key {

@@ -9,28 +9,32 @@ use anyhow::{Context as _, Result};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
+use crate::cli::settings::ReadOptions;
 use crate::error::Error;
 use crate::model::TenantName;
 use crate::schema::reference::{Applied, Reference, Source};
 
-/// Print the structure that the tenant migrations produce, or save it for checks that may not make it themselves
+/// Print or save the reference schema
 ///
-/// What is printed is a line that says what it is, and a line of JSON for each object. 'health-check' and 'diff' take the
-/// file with --reference, also on a standby and with a role that can only read.
+/// The reference schema is the structure that the tenant migrations produce. The output is a header line and one line of
+/// JSON for each object. health-check and diff read the file with --reference, also on a standby or as a read-only role.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Take the structure of this tenant
+    /// Use the structure of this tenant
     #[arg(long, value_name = "TENANT")]
     of: Option<TenantName>,
 
-    /// Write it to this file
+    /// Write the reference to this file
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    #[command(flatten)]
+    options: ReadOptions,
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let tenancy = context.tenancy()?;
-    let mut db = context.database()?;
+    let tenancy = context.tenancy(&args.options.migrations)?;
+    let mut db = context.database(&args.options.connection)?;
     let all: Applied =
         tenancy.tenant_migrations().iter().map(|migration| migration.version().as_str().to_owned()).collect();
     let source = args.of.map_or(Source::Migrations, Source::Tenant);
@@ -40,7 +44,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         .structures()
         .next()
         .and_then(|(applied, structure)| Some((reference.to_text(applied, db.server().version)?, structure.len())))
-        .context("the reference was made, and nothing was read")?;
+        .context("the reference was created, but has no structure")?;
     let output = context.output();
     match args.output {
         None => output.json_text(&text)?,

@@ -5,24 +5,27 @@ use serde::Serialize;
 
 use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
+use crate::cli::settings::ReadOptions;
 use crate::error::MigrationChange;
 use crate::migration::VersionRange;
 use crate::record::integrity;
 
 /// Accept changed, deleted or out-of-order migrations
 ///
-/// Records who accepts them and why, and the migrations as they were before, in one transaction. Tenants are not changed. A
-/// version that is accepted as removed may stay in the ledgers of tenants.
+/// Records who accepts the change and why, and the previous text of each migration, in one transaction. Tenants are not
+/// changed. The ledgers of tenants can keep the version of a deleted migration that was accepted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The version of a migration, or a range of versions of tenant migrations, both ends included; may be given several
-    /// times
+    /// Version of a migration, or an inclusive range of versions of tenant migrations; may be repeated
     #[arg(long, value_name = "VERSION|FIRST..LAST", required = true)]
     accept: Vec<VersionRange>,
 
     /// The reason, which is recorded
     #[arg(long, value_name = "TEXT")]
     reason: String,
+
+    #[command(flatten)]
+    options: ReadOptions,
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
@@ -30,8 +33,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if reason.is_empty() {
         return Err(Usage::new("--reason is empty").into());
     }
-    let tenancy = context.tenancy()?;
-    let mut db = context.database()?;
+    let tenancy = context.tenancy(&args.options.migrations)?;
+    let mut db = context.database(&args.options.connection)?;
     let changes = integrity::accept(&mut db, &tenancy, &args.accept, reason)?;
     let output = context.output();
     if output.is_json() {

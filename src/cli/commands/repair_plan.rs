@@ -1,18 +1,22 @@
 //! `repair-plan`
 
+use std::time::Duration;
+
 use anyhow::Result;
 use serde::Serialize;
 
 use super::diff::DifferenceDocument;
-use crate::cli::comparing::{Comparing, tell_unused};
+use crate::cli::compare::{CompareOptions, report_unused};
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
+use crate::cli::settings::{ReadOptions, StatementTimeout};
 use crate::error::Error;
 use crate::model::TenantName;
 use crate::schema::drift::repair::{Options, Plan, ScriptContext, Trial, Verification, plan, verify};
 use crate::schema::drift::{self, Diff, Difference};
 use crate::schema::reference::Source;
+use crate::tenants::Limits;
 
 /// Print SQL that repairs a tenant's drift
 ///
@@ -25,11 +29,11 @@ use crate::schema::reference::Source;
 /// repair the tenant: repair-plan NAME | psql -v ON_ERROR_STOP=1 "$DATABASE_URL".
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The tenant
+    /// Name of the tenant
     name: TenantName,
 
     #[command(flatten)]
-    comparing: Comparing,
+    comparing: CompareOptions,
 
     /// Print the plan without running it in a transaction first
     #[arg(long)]
@@ -38,12 +42,20 @@ pub(crate) struct Args {
     /// Include statements that lose data, each after a comment that names the data
     #[arg(long, conflicts_with = "no_verify")]
     allow_data_loss: bool,
+
+    #[command(flatten)]
+    timeout: StatementTimeout,
+
+    #[command(flatten)]
+    options: ReadOptions,
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let accepted = args.comparing.accepted()?;
     let source = args.comparing.source()?;
-    let (tenancy, mut db) = context.comparing()?;
+    let (tenancy, mut db) = context.comparing(&args.options, None)?;
+    let statement_timeout = args.timeout.statement_timeout.map(Duration::from);
+    let tenancy = tenancy.with_limits(Limits { statement_timeout, ..Limits::default() });
     db.require_tracker(&tenancy)?;
     if !args.no_verify && db.server().in_recovery {
         return Err(Error::Standby.into());
@@ -61,7 +73,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
             Trial { tenancy: &tenancy, name: &args.name, compared: &compared, accepted: &is_accepted, allow_data_loss };
         planned = verify(&mut db, &trial, planned)?;
     }
-    tell_unused(&accepted, output);
+    report_unused(&accepted, output);
     match (output.is_json(), &planned.verification) {
         (true, _) => output.json(&Document::new(&args.name, &planned, &own_name))?,
         // A pipe must not run a plan that should have been verified and was not.
@@ -128,10 +140,11 @@ fn report(plan: &Plan, args: &Args, own_name: &str, context: &Context) {
         }
     }
     if statements > 0 && plan.verification == Verification::Done && !output.is_json() {
-        // psql does not read the variable by itself.
+        // psql does not read the variable.
+        let database_url = &args.options.connection.database_url;
         let url = match std::env::var("DATABASE_URL") {
-            Ok(url) if context.settings().database_url.as_ref() == Some(&url) => " \"$DATABASE_URL\"",
-            _ if context.settings().database_url.is_some() => " URL",
+            Ok(url) if database_url.as_ref() == Some(&url) => " \"$DATABASE_URL\"",
+            _ if database_url.is_some() => " URL",
             _ => "",
         };
         output.next(format_args!("'{command} | psql -v ON_ERROR_STOP=1{url}' applies the plan"));

@@ -5,7 +5,6 @@ use std::num::NonZeroUsize;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::cli::arguments::Selection;
 use crate::cli::confirm::{Answer, Unconfirmed, confirm};
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
@@ -13,7 +12,9 @@ use crate::cli::output::{count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, failures};
 use crate::cli::resume::{Resume, only};
-use crate::cli::steps::Steps;
+use crate::cli::rollout::RolloutOptions;
+use crate::cli::selection::Selection;
+use crate::cli::settings::{Jobs, Role, WriteOptions};
 use crate::database::Database;
 use crate::migration::{MigrationSet, Version};
 use crate::model::TenantName;
@@ -21,9 +22,10 @@ use crate::operations::migrate::{self, Back, RevertPlan, Reverting};
 use crate::record::runs::RetryCommand;
 use crate::tenants::{Fleet, Tenancy};
 
-/// Revert the newest migrations of all tenants with their down.sql, each tenant's in one transaction
+/// Revert the newest migrations of all tenants
 ///
-/// What the migrations made is lost, with the rows in it. A migration without down.sql is refused before anything runs.
+/// Runs down.sql of each migration, in one transaction for each tenant. Tables that the migrations created are dropped with
+/// their rows. If a migration has no down.sql, nothing is reverted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -32,27 +34,36 @@ pub(crate) struct Args {
     #[command(flatten)]
     back: BackArgs,
 
-    /// Revert without asking
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 
-    /// Show what would be reverted, tenant by tenant, and do nothing
+    /// Show what would be reverted for each tenant, and change nothing
     #[arg(long)]
     dry_run: bool,
 
     #[command(flatten)]
-    steps: Steps,
+    steps: RolloutOptions,
+
+    #[command(flatten)]
+    jobs: Jobs,
+
+    #[command(flatten)]
+    role: Role,
+
+    #[command(flatten)]
+    options: WriteOptions,
 }
 
-/// How far back.
+/// How far to revert.
 #[derive(Debug, Clone, clap::Args)]
 #[group(required = true, multiple = false)]
 pub(super) struct BackArgs {
-    /// Back to this version, which stays
+    /// Revert the migrations newer than this version
     #[arg(long, value_name = "VERSION")]
     to: Option<Version>,
 
-    /// Back by this many migrations
+    /// Revert this many migrations
     #[arg(long, value_name = "N")]
     steps: Option<NonZeroUsize>,
 }
@@ -66,8 +77,8 @@ impl BackArgs {
         }
     }
 
-    /// The flags that go on with what a plan leaves. Steps are counted from where a tenant is, so that those that are done
-    /// would go back further: where all come to one version, that is given instead.
+    /// The options that resume a plan. --steps counts from a tenant's current version and would revert finished tenants
+    /// further, so it becomes --to if the plan brings all tenants to one version.
     pub(super) fn resumed(&self, plan: &RevertPlan) -> Option<String> {
         let to = match &self.to {
             Some(version) => Some(version.as_str()),
@@ -78,21 +89,20 @@ impl BackArgs {
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let (tenancy, mut db) = context.fleet(args.dry_run)?;
+    let (tenancy, mut db) = context.fleet(&args.options, &args.role, Some(&args.jobs), args.dry_run)?;
     let set = tenancy.tenant_migrations();
     if args.dry_run {
         let plan = args.plan(context, &mut db, set)?;
-        context.warn_of_other_owners(plan.revert.iter().map(|reverting| &reverting.tenant));
+        context.warn_of_other_owners(&tenancy, plan.revert.iter().map(|reverting| &reverting.tenant));
         return show(context, &plan, &tenancy);
     }
-    // The lock is not held while somebody thinks.
-    let shown = match args.yes {
-        true => None,
-        false => {
-            let plan = args.plan(context, &mut db, set)?;
-            ask(context, &db.server().database, &plan, &tenancy, args.yes)?;
-            Some(plan)
-        }
+    // The lock is not held during the confirmation.
+    let shown = if args.yes {
+        None
+    } else {
+        let plan = args.plan(context, &mut db, set)?;
+        ask(context, &db.server().database, &plan, &tenancy, args.yes)?;
+        Some(plan)
     };
     let stop = context.stop();
     args.steps.lock_fleet(context, &mut db)?;
@@ -100,12 +110,12 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if shown.is_some_and(|shown| !shown.is_same(&plan)) {
         return Err(Unconfirmed::Changed.into());
     }
-    context.warn_of_other_owners(plan.revert.iter().map(|reverting| &reverting.tenant));
+    context.warn_of_other_owners(&tenancy, plan.revert.iter().map(|reverting| &reverting.tenant));
     let rollout = args.steps.rollout()?;
     let resumed = args.back.resumed(&plan);
     let mut progress = Progress::new(context.output(), "reverted").resumed_by(match &resumed {
         Some(to) => format!("repeat the command with{to} to resume"),
-        None => "do not repeat it with the same --steps: it would revert finished tenants further".to_owned(),
+        None => "do not repeat the command with the same --steps: it would revert finished tenants further".to_owned(),
     });
     let report = migrate::revert(&mut db, &tenancy, plan, &rollout, &stop, &mut progress)?;
     std::mem::drop(progress);
@@ -113,7 +123,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         (Some(what), _) => {
             Resume { command: "revert-all", selection: &args.selection, steps: &args.steps, what }.after(&report)
         }
-        // Those that are left are as they were, while none of them is in doubt.
+        // The remaining tenants are unchanged, unless the outcome of one is unknown.
         (None, Some(steps)) => match only(&report.to_try_again()).filter(|_| !report.leaves_doubt()) {
             Some(regex) => format!("revert-all --match {regex} --steps {steps}{}", args.steps.flags(&report)),
             None => String::new(),
@@ -134,7 +144,7 @@ impl Args {
     }
 }
 
-/// Asks whether it is meant, and says what is lost.
+/// Asks for confirmation.
 pub(super) fn ask(context: &Context, database: &str, plan: &RevertPlan, tenancy: &Tenancy, yes: bool) -> Result<()> {
     if plan.revert.is_empty() {
         return Ok(());
@@ -149,7 +159,8 @@ pub(super) fn ask(context: &Context, database: &str, plan: &RevertPlan, tenancy:
         [one] => format!("tenant {}", one.tenant.name),
         many => count(many.len(), "tenant"),
     };
-    let question = format!("Revert {what} of the database {database}? What these migrations made is lost. [y/N]");
+    let question =
+        format!("Revert {what} of the database {database}? Data in what these migrations created is lost. [y/N]");
     confirm(yes, &question, Answer::Yes)
 }
 
@@ -171,13 +182,10 @@ pub(super) fn show(context: &Context, plan: &RevertPlan, tenancy: &Tenancy) -> R
     for reverted in Reverted::of(plan, set) {
         output.status(format_args!("{}: {}", reverted.folder, count(reverted.tenants, "tenant")));
     }
-    let mut summary = format!(
-        "{} would be reverted, {} unchanged",
-        count(plan.revert.len(), "tenant"),
-        thousands(plan.unchanged.len())
-    );
+    let mut summary =
+        format!("{} would be reverted, {} unchanged", thousands(plan.revert.len()), thousands(plan.unchanged.len()));
     if !plan.blocked.is_empty() {
-        summary.push_str(&format!(", {} cannot be", thousands(plan.blocked.len())));
+        summary.push_str(&format!(", {} blocked", thousands(plan.blocked.len())));
     }
     output.status(summary);
     Ok(exit_of(plan.blocked.is_empty(), false))
@@ -187,7 +195,7 @@ fn from(reverting: &Reverting) -> Option<&str> {
     reverting.tenant.ledger().and_then(|ledger| ledger.version())
 }
 
-/// How many tenants a migration is reverted for.
+/// A migration that is reverted, and for how many tenants.
 #[derive(Serialize)]
 struct Reverted {
     version: String,
@@ -196,7 +204,7 @@ struct Reverted {
 }
 
 impl Reverted {
-    /// Of each migration that is, newest first.
+    /// The migrations that are reverted, newest first.
     fn of(plan: &RevertPlan, set: &MigrationSet) -> Vec<Self> {
         let mut tenants = vec![0; set.len()];
         plan.revert.iter().flat_map(|reverting| &reverting.migrations).for_each(|index| tenants[*index] += 1);
@@ -211,7 +219,7 @@ impl Reverted {
 /// The JSON of a plan.
 #[derive(Serialize)]
 struct Document {
-    /// What is reverted, newest first.
+    /// The versions that are reverted, newest first.
     versions: Vec<Reverted>,
     revert: Vec<RevertingDocument>,
     unchanged: Vec<String>,

@@ -7,33 +7,41 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::progress::Progress;
 use crate::cli::report;
+use crate::cli::settings::{Role, WriteOptions};
 use crate::error::{FailedTenant, TenantError};
 use crate::model::TenantName;
 use crate::operations::migrate::{self, RevertPlan, Rollout};
 use crate::tenants::{Fleet, schema_exists};
 
-/// Revert the newest migrations of one tenant with their down.sql, in one transaction
+/// Revert the newest migrations of one tenant
 ///
-/// What the migrations made is lost, with the rows in it. A migration without down.sql is refused before anything runs.
+/// Runs down.sql of each migration, in one transaction. Tables that the migrations created are dropped with their rows. If
+/// a migration has no down.sql, nothing is reverted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The tenant
+    /// Name of the tenant
     name: TenantName,
 
     #[command(flatten)]
     back: BackArgs,
 
-    /// Revert without asking
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 
-    /// Show what would be reverted, and do nothing
+    /// Show what would be reverted, and change nothing
     #[arg(long)]
     dry_run: bool,
+
+    #[command(flatten)]
+    role: Role,
+
+    #[command(flatten)]
+    options: WriteOptions,
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let (tenancy, mut db) = context.fleet(args.dry_run)?;
+    let (tenancy, mut db) = context.fleet(&args.options, &args.role, None, args.dry_run)?;
     let set = tenancy.tenant_migrations();
     let name = &args.name;
     let fleet = Fleet::read_some(db.connection(), set, std::slice::from_ref(name))?;
@@ -43,7 +51,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         let schema_exists = schema_exists(db.connection(), name)?;
         plan.blocked.push(FailedTenant { tenant: name.to_string(), error: TenantError::NotTracked { schema_exists } });
     }
-    context.warn_of_other_owners(plan.revert.iter().map(|reverting| &reverting.tenant));
+    context.warn_of_other_owners(&tenancy, plan.revert.iter().map(|reverting| &reverting.tenant));
     if args.dry_run {
         return show(context, &plan, &tenancy);
     }

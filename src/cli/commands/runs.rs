@@ -11,45 +11,66 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::milliseconds;
 use crate::cli::retry;
+use crate::cli::settings::{Connection, PublicMigrations};
 use crate::record::runs::{self, RunRecord, TenantRecord};
 use crate::text::{self, MAX_KEPT, MAX_SHOWN};
 
-/// List the runs that changed tenants, the newest first
+/// List the runs that changed tenants, newest first
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Option<Runs>,
 
-    /// How many to list at most
+    /// Maximum number of runs to list
     #[arg(long, value_name = "N", default_value_t = 20)]
     last: usize,
+
+    #[command(flatten)]
+    options: RunsOptions,
 }
 
 #[derive(Debug, Subcommand)]
 enum Runs {
-    /// Tell all of one run: who ran what, and what it did for each tenant
+    /// Show one run and its outcome for each tenant
     Show {
-        /// The id of the run
+        /// Id of the run
         #[arg(value_name = "RUN")]
         id: i64,
 
-        /// Only the tenants that are not done
+        /// Show only tenants that failed or were deferred
         #[arg(long)]
         failed: bool,
+
+        #[command(flatten)]
+        options: RunsOptions,
     },
 }
 
+/// How to read the record of runs.
+#[derive(Debug, Clone, clap::Args)]
+struct RunsOptions {
+    #[command(flatten)]
+    connection: Connection,
+
+    #[command(flatten)]
+    migrations: PublicMigrations,
+}
+
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let tenancy = context.tenancy_of_public()?;
-    let mut db = context.database()?;
+    let options = match &args.command {
+        None => &args.options,
+        Some(Runs::Show { options, .. }) => options,
+    };
+    let tenancy = context.tenancy_of_public(&options.migrations)?;
+    let mut db = context.database(&options.connection)?;
     db.require_tracker(&tenancy)?;
     match args.command {
         None => list(context, &runs::newest(db.connection(), args.last)?),
-        Some(Runs::Show { id, failed }) => {
+        Some(Runs::Show { id, failed, .. }) => {
             let Some((run, mut tenants)) = runs::one(db.connection(), id)? else {
-                let hint = format!("'{}' lists those that are remembered", context.command("runs"));
-                return Err(Usage::with_hint(format!("there is no run {id}"), hint).into());
+                let hint = format!("'{}' lists the recorded runs", context.command("runs"));
+                return Err(Usage::with_hint(format!("run {id} does not exist"), hint).into());
             };
             tenants.retain(|tenant| !failed || !tenant.is_done());
             for error in tenants.iter_mut().filter_map(|tenant| tenant.error.as_mut()) {
@@ -67,7 +88,8 @@ fn list(context: &Context, runs: &[RunRecord]) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     if !runs.is_empty() {
-        let head = ["run", "began", "took", "command", "by", "outcome", "done", "failed", "deferred", "not reached"];
+        let head =
+            ["run", "started", "duration", "command", "user", "outcome", "done", "failed", "deferred", "not reached"];
         let rows = runs.iter().map(|run| {
             vec![
                 run.id.to_string(),
@@ -95,7 +117,7 @@ fn show(context: &Context, run: &RunRecord, tenants: &[TenantRecord]) -> Result<
         return Ok(Exit::Done);
     }
     if !tenants.is_empty() {
-        let head = ["tenant", "outcome", "from", "to", "took", "attempts", "error"];
+        let head = ["tenant", "outcome", "from", "to", "duration", "attempts", "error"];
         let rows = tenants.iter().map(|tenant| {
             vec![
                 tenant.tenant.clone(),
@@ -122,14 +144,14 @@ fn show(context: &Context, run: &RunRecord, tenants: &[TenantRecord]) -> Result<
     if let Some(migrations) = &run.migrations {
         output.status(format_args!("tenant migrations: {migrations}"));
     }
-    output.status(format_args!("began {}, took {}: {}", time(run.started_at), took(run), outcome(run)));
+    output.status(format_args!("started {}, duration {}, outcome {}", time(run.started_at), took(run), outcome(run)));
     match run.ended_at {
         Some(_) => output.status(format_args!(
-            "{} done, {} unchanged, {} failed, {} deferred, {} not reached",
-            count(usize::try_from(run.done).unwrap_or(0), "tenant"),
-            thousands(run.unchanged),
+            "{} done, {} failed, {} deferred, {} unchanged, {} not reached",
+            thousands(run.done),
             thousands(run.failed),
             thousands(run.deferred),
+            thousands(run.unchanged),
             thousands(run.not_reached)
         )),
         None if run.running => {}
@@ -139,7 +161,7 @@ fn show(context: &Context, run: &RunRecord, tenants: &[TenantRecord]) -> Result<
     let failed: Vec<&str> =
         tenants.iter().filter(|tenant| !tenant.is_done()).map(|tenant| tenant.tenant.as_str()).collect();
     if let Some(command) = retry::again(context, run, &failed) {
-        output.next(format_args!("to try those again: {command}"));
+        output.next(format_args!("to retry: {command}"));
     }
     Ok(Exit::Done)
 }

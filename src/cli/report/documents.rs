@@ -1,4 +1,4 @@
-//! The JSON of a run over a fleet, and of what failed in it.
+//! The JSON of a run over a fleet, and of failed tenants.
 
 use serde::Serialize;
 
@@ -12,13 +12,13 @@ use crate::text::{self, MAX_KEPT, MAX_SHOWN};
 /// The JSON of a run.
 #[derive(Serialize)]
 pub(crate) struct RunDocument {
-    /// The id of the run, as `runs` knows it; null where there was nothing to do.
+    /// The id of the run, as `runs` shows it; null if there was nothing to do.
     run: Option<i64>,
     done: Vec<DoneDocument>,
     unchanged: Vec<String>,
     failed: Vec<FailedDocument>,
     not_reached: Vec<String>,
-    /// Why the run ended early: `interrupted`, `failure`, `breaker`, `canary`, `lost`, or null.
+    /// Why the run stopped early: `interrupted`, `failure`, `breaker`, `canary`, `lost`, or null.
     ended: Option<&'static str>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct FailedDocument {
     message: String,
     migration: Option<MigrationDocument>,
     server: Option<ServerMessage>,
-    /// Of one that is deferred: who held the lock.
+    /// The sessions that held the lock, if the tenant was deferred.
     holders: Vec<BlockingSession>,
     hint: Option<String>,
 }
@@ -54,9 +54,9 @@ struct MigrationDocument {
     line: Option<usize>,
     /// Cut to 2 KiB.
     statement: Option<String>,
-    /// How many migrations were applied before it in this run, and stay.
+    /// How many migrations were applied before it in this run, and remain applied.
     applied_before: usize,
-    /// How many statements are in effect though the migration failed; 0 when it was rolled back.
+    /// How many statements are in effect although the migration failed; 0 if it was rolled back.
     statements_in_effect: usize,
 }
 
@@ -84,7 +84,7 @@ impl RunDocument {
     }
 }
 
-/// The word for why a run ended early.
+/// Why a run stopped early, in JSON.
 pub(crate) fn ended(ended: &StopReason) -> &'static str {
     match ended {
         StopReason::Interrupted => "interrupted",

@@ -7,9 +7,9 @@ use crate::error::FailedTenant;
 pub(crate) struct Summary(String);
 
 impl Summary {
-    /// Starts with what was done, which is printed in any case.
-    pub(crate) fn of(done: String) -> Self {
-        Self(done)
+    /// Starts with the number of tenants that were `created`, `migrated` and so on, also if it is zero.
+    pub(crate) fn of(done: usize, outcome: &str) -> Self {
+        Self(format!("{} {outcome}", thousands(done)))
     }
 
     pub(crate) fn with(mut self, n: usize, outcome: &str) -> Self {
@@ -24,6 +24,12 @@ impl Summary {
         self.with(failed.len() - deferred, "failed").with(deferred, "deferred")
     }
 
+    /// Adds a remark on the tenants that succeeded.
+    pub(crate) fn remark(mut self, remark: &str) -> Self {
+        self.0.push_str(remark);
+        self
+    }
+
     /// Adds the id of the run.
     pub(crate) fn of_run(mut self, run: Option<i64>) -> Self {
         if let Some(run) = run {
@@ -33,10 +39,11 @@ impl Summary {
     }
 
     /// Prints it. With `--quiet` only what did not succeed is printed.
-    pub(crate) fn tell(self, output: &Output, success: bool) {
-        match success {
-            true => output.status(self.0),
-            false => output.summary(self.0),
+    pub(crate) fn print(self, output: &Output, success: bool) {
+        if success {
+            output.status(self.0);
+        } else {
+            output.summary(self.0);
         }
     }
 }

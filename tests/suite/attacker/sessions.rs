@@ -152,7 +152,7 @@ fn migrations_run_as_the_owner_of_the_schema_where_asked() {
     db.execute(&format!("ALTER TABLE mallory.a OWNER TO {attacker}; CREATE TABLE acme.log (i int)"));
     let migrations = older().add("2_b", "CREATE TABLE b (i int); INSERT INTO log VALUES (1);");
     let run = |args: &[&str]| db.tenantry(args).arg("--tenant-migrations").arg(migrations.path()).run();
-    let warning = "warning: 1 schema of the run belongs to another role";
+    let warning = "warning: 1 schema of this run belongs to another role";
 
     let dry_run = run(&["migrate-all", "--dry-run"]);
     dry_run.assert_code(0);

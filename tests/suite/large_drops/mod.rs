@@ -168,14 +168,14 @@ fn what_goes_in_steps_is_told_before_and_after() {
     plan.assert_code(0);
     assert_says(
         &plan,
-        &["warning: too large for one transaction", "is broken off: acme\n", "2 tenants would be dropped"],
+        &["warning: too large for one transaction", "dropped in several: acme; ", "2 tenants would be dropped"],
     );
     let plan = db.tenantry(["cleanup", "--dry-run"]).run();
     assert_says(&plan, &["warning: too large for one transaction"]);
     assert_eq!(state(&db, "acme"), "active", "a dry run changes nothing");
     let done = db.tenantry(["drop", "acme", "globex", "--yes"]).run();
     done.assert_code(0);
-    assert_says(&done, &["acme was dropped in ", " transactions\n", "\n2 tenants dropped"]);
+    assert_says(&done, &["acme dropped in ", " transactions\n", "\n2 dropped"]);
     assert!(!done.stderr.contains("globex was dropped in"), "{}", done.stderr);
     assert_gone(&db, "acme");
     assert_gone(&db, "globex");
@@ -270,7 +270,10 @@ fn an_interrupt_ends_it_after_the_step_that_is_under_way() {
     holder.batch_execute("ROLLBACK").unwrap();
     let output = run.wait();
     output.assert_code(130);
-    assert_says(&output, &["warning: acme is dropped in part: another drop goes on", "0 tenants dropped, 1 in part"]);
+    assert_says(
+        &output,
+        &["warning: acme is partly dropped; repeat the drop to complete it", "0 dropped, 1 partly dropped"],
+    );
     let report = output.json();
     assert_eq!((&report["unfinished"][0], &report["ended"]), (&"acme".into(), &"interrupted".into()));
     assert_eq!(report["not_reached"].as_array().map(Vec::len), Some(0));
@@ -289,7 +292,7 @@ fn a_second_interrupt_cancels_the_step_and_a_third_leaves() {
     run.signal(Signal::INT);
     let output = run.wait();
     output.assert_code(130);
-    assert_says(&output, &["interrupted again", "acme is dropped in part"]);
+    assert_says(&output, &["interrupted again", "acme is partly dropped"]);
     assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE oid = 'acme.t20'::regclass"), 1, "it was rolled back");
     holder.batch_execute("ROLLBACK").unwrap();
 
@@ -444,7 +447,7 @@ fn the_owner_of_the_schema_drops_the_tables_of_others_in_steps() {
     let output = db.tenantry(["drop", "--yes", "acme"]).env("DATABASE_URL", format!("{}&user={role}", db.url())).run();
     db.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
     output.assert_code(0);
-    assert_says(&output, &["acme was dropped in "]);
+    assert_says(&output, &["acme dropped in "]);
     assert_gone(&db, "acme");
 }
 
@@ -469,7 +472,7 @@ fn several_large_ones_at_once() {
     ["a", "b", "c"].into_iter().for_each(|schema| enlarge(&db, schema, 15));
     let output = db.tenantry(["drop", "--yes", "a", "b", "c", "d", "e"]).run();
     output.assert_code(0);
-    assert_says(&output, &["5 tenants dropped"]);
+    assert_says(&output, &["5 dropped"]);
     assert_eq!(db.count("SELECT count(*) FROM schema_tracker"), 0);
 }
 
@@ -511,7 +514,7 @@ fn where_others_have_filled_the_lock_table_the_steps_are_smaller() {
     fill_lock_table(&mut others, 150);
     let output = db.tenantry(["drop", "acme", "--yes"]).run();
     output.assert_code(0);
-    assert_says(&output, &["acme was dropped in "]);
+    assert_says(&output, &["acme dropped in "]);
     assert_gone(&db, "acme");
 }
 

@@ -91,8 +91,8 @@ fn a_second_runner_is_refused_and_told_who_the_first_is() {
     // Who only looks, and who works on one tenant, is not in its way.
     with(&db, &migrations, &["migrate-all", "--dry-run"]).run().assert_code(0);
     with(&db, &migrations, &["list"]).run().assert_code(0);
-    let runs = with(&db, &migrations, &["runs"]).run();
-    assert!(runs.stdout.contains("at work"), "{}", runs.stdout);
+    let runs = db.tenantry(["runs"]).run();
+    assert!(runs.stdout.contains("running"), "{}", runs.stdout);
 
     // The lock of one that was killed is free, though the server's sessions may be at work yet.
     first.kill();
@@ -108,8 +108,8 @@ fn a_second_runner_is_refused_and_told_who_the_first_is() {
     let other = set_up();
     let mut elsewhere = other.connect();
     elsewhere.batch_execute("SET application_name TO 'tenantry/1 t00000'").unwrap();
-    let runs = with(&db, &migrations, &["runs"]).run();
-    assert!(runs.stdout.contains("cut off"), "{}", runs.stdout);
+    let runs = db.tenantry(["runs"]).run();
+    assert!(runs.stdout.contains("aborted"), "{}", runs.stdout);
 }
 
 #[test]

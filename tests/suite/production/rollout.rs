@@ -143,15 +143,11 @@ fn what_goes_on_is_told_with_all_that_it_must_have() {
     let run = json(&db, &migrations, &["--retry-failed", "1", "--batch", "2", "--fail-fast", "--to", "2", "--verify"]);
     run.assert_code(1);
     let again = "migrate-all --retry-failed 1 --batch 2 --fail-fast --to 2 --verify";
-    assert!(run.stderr.contains(&format!("to try again: tenantry {again}")), "{}", run.stderr);
-    let one = with(&db, &migrations, &["migrate-one", "t00001", "--to", "2", "--verify", "--jobs", "1"]).run();
+    assert!(run.stderr.contains(&format!("to retry: tenantry {again}")), "{}", run.stderr);
+    let one = with(&db, &migrations, &["migrate-one", "t00001", "--to", "2", "--verify", "--retries", "1"]).run();
     one.assert_code(1);
-    assert!(
-        one.stderr.contains("to try again: tenantry migrate-one t00001 --to 2 --verify --tenant"),
-        "{}",
-        one.stderr
-    );
-    assert!(one.stderr.contains("--jobs 1"), "{}", one.stderr);
+    assert!(one.stderr.contains("to retry: tenantry migrate-one t00001 --to 2 --verify --tenant"), "{}", one.stderr);
+    assert!(one.stderr.contains("--retries 1"), "{}", one.stderr);
 }
 
 #[test]
@@ -306,7 +302,7 @@ fn those_that_failed_in_a_run_are_tried_again_and_no_others() {
     let migrations = migrations(failing);
     let first = with(&db, &migrations, &["migrate-all"]).run();
     first.assert_code(1);
-    assert!(first.stderr.contains("to try again: tenantry migrate-all --retry-failed 1"), "{}", first.stderr);
+    assert!(first.stderr.contains("to retry: tenantry migrate-all --retry-failed 1"), "{}", first.stderr);
     // What was wrong with them is mended, and a tenant that was not in the run is new.
     migrations.write("2_b/up.sql", "CREATE TABLE b (i int);");
     with(&db, &migrations, &["repair", "--accept", "2", "--reason", "mended"]).run().assert_code(0);
@@ -317,7 +313,7 @@ fn those_that_failed_in_a_run_are_tried_again_and_no_others() {
     assert!(!at(&db, "2").contains("t00099"));
     let unknown = with(&db, &migrations, &["migrate-all", "--retry-failed", "77"]).run();
     unknown.assert_code(2);
-    assert!(unknown.stderr.contains("there is no run 77"), "{}", unknown.stderr);
+    assert!(unknown.stderr.contains("run 77 does not exist"), "{}", unknown.stderr);
 }
 
 fn small_fleet_of_one(db: &Database) {

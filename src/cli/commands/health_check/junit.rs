@@ -9,24 +9,24 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::told::{Item, Told};
+use super::check_report::{CheckReport, Item};
 use crate::health::Unchecked;
 use crate::text;
 
-pub(super) fn write(path: &Path, told: &Told<'_>) -> Result<()> {
+pub(super) fn write(path: &Path, report: &CheckReport<'_>) -> Result<()> {
     let mut failures: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut others: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for item in &told.items {
+    for item in &report.items {
         let tenant = item.tenant().unwrap_or(DATABASE).to_owned();
-        let lines = if told.fails(item) { &mut failures } else { &mut others };
+        let lines = if report.fails(item) { &mut failures } else { &mut others };
         lines.entry(tenant).or_default().push(line(item));
     }
-    let tenants = told.groups.iter().flat_map(|group| &group.members).map(|member| member.name.to_string());
+    let tenants = report.groups.iter().flat_map(|group| &group.members).map(|member| member.name.to_string());
     for tenant in tenants.chain([DATABASE.to_owned()]) {
         others.entry(tenant).or_default();
     }
     let mut unchecked: BTreeMap<String, &str> = BTreeMap::new();
-    for Unchecked { tenants, why } in &told.health.unchecked {
+    for Unchecked { tenants, why } in &report.health.unchecked {
         if tenants.is_empty() {
             unchecked.insert(DATABASE.to_owned(), why);
         }
@@ -40,9 +40,10 @@ pub(super) fn write(path: &Path, told: &Told<'_>) -> Result<()> {
         let status = match (failures.get(name), unchecked.get(name)) {
             (None, None) => TestCaseStatus::success(),
             (None, Some(why)) => {
-                let mut status = match told.fails_on_unchecked() {
-                    true => TestCaseStatus::non_success(NonSuccessKind::Error),
-                    false => TestCaseStatus::skipped(),
+                let mut status = if report.fails_on_unchecked() {
+                    TestCaseStatus::non_success(NonSuccessKind::Error)
+                } else {
+                    TestCaseStatus::skipped()
                 };
                 status.set_message(text::one_line(&format!("not checked: {why}"))).set_type("unchecked");
                 status
@@ -60,10 +61,10 @@ pub(super) fn write(path: &Path, told: &Told<'_>) -> Result<()> {
         }
         suite.add_test_case(case);
     }
-    let mut report = Report::new("tenantry");
-    report.add_test_suite(suite);
+    let mut document = Report::new("tenantry");
+    document.add_test_suite(suite);
     let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-    report.serialize(BufWriter::new(file)).with_context(|| format!("cannot write {}", path.display()))
+    document.serialize(BufWriter::new(file)).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The name of the database's test case; it is not a valid tenant name.

@@ -4,20 +4,20 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
 use super::FailOn;
-use crate::cli::comparing::Comparing;
+use crate::cli::compare::CompareOptions;
 use crate::cli::context::Context;
 use crate::cli::output::{count, thousands};
 use crate::health::{Finding, Health};
 use crate::schema::drift::{Accepted, Aspect, Difference, Drift, Level, Member};
 
 /// The findings and differences that are not ignored, and what fails the check.
-pub(super) struct Told<'a> {
+pub(super) struct CheckReport<'a> {
     pub(super) health: &'a Health,
     /// First those of the database, then those of each tenant by name: findings before differences.
     pub(super) items: Vec<Item<'a>>,
     /// The tenants that were compared, the largest group first.
     pub(super) groups: Vec<Group<'a>>,
-    comparing: &'a Comparing,
+    comparing: &'a CompareOptions,
     fail_on: &'a [FailOn],
     allow_unchecked: bool,
 }
@@ -38,11 +38,11 @@ pub(super) struct Group<'a> {
     pub(super) differences: Vec<&'a Difference>,
 }
 
-impl<'a> Told<'a> {
+impl<'a> CheckReport<'a> {
     pub(super) fn new(
         health: &'a Health,
         accepted: &Accepted,
-        comparing: &'a Comparing,
+        comparing: &'a CompareOptions,
         fail_on: &'a [FailOn],
         allow_unchecked: bool,
     ) -> Self {
@@ -190,9 +190,10 @@ fn groups<'a>(drift: &'a Drift, accepted: &Accepted) -> Vec<Group<'a>> {
     let mut by_differences: HashMap<Vec<&Difference>, Vec<&Member>> = HashMap::new();
     for group in &drift.groups {
         for member in &group.members {
-            let told = |difference: &&Difference| !accepted.accepts(member.name.as_str(), &member.own_name, difference);
-            let told = group.differences.iter().filter(told).collect();
-            by_differences.entry(told).or_default().push(member);
+            let reported =
+                |difference: &&Difference| !accepted.accepts(member.name.as_str(), &member.own_name, difference);
+            let differences = group.differences.iter().filter(reported).collect();
+            by_differences.entry(differences).or_default().push(member);
         }
     }
     let mut groups: Vec<Group<'_>> = by_differences

@@ -1,25 +1,25 @@
-//! Arguments that several commands share.
+//! Options that select tenants.
 
 use clap::Args;
 use regex::Regex;
 
 use super::context::shell_word;
 
-/// Which tenants.
+/// Selects tenants by name.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Matching {
-    /// Only tenants whose names match, anywhere in the name
+    /// Only tenants whose names match this regular expression
     #[arg(long = "match", value_name = "REGEX")]
     pub(crate) matching: Option<Regex>,
 }
 
-/// Which tenants, and which of them not.
+/// Selects tenants by name, with exceptions.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Selection {
     #[command(flatten)]
     matching: Matching,
 
-    /// Not the tenants whose names match, anywhere in the name
+    /// Exclude tenants whose names match this regular expression
     #[arg(long, value_name = "REGEX")]
     except: Option<Regex>,
 }
@@ -29,7 +29,7 @@ impl Selection {
         self.matching.picks(name) && !self.except.as_ref().is_some_and(|except| except.is_match(name))
     }
 
-    /// As it was given, behind a command.
+    /// The options as given, for a suggested command.
     pub(crate) fn flags(&self) -> String {
         [("match", &self.matching.matching), ("except", &self.except)]
             .into_iter()

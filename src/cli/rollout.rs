@@ -1,4 +1,4 @@
-//! How a command goes through the fleet: the arguments that say so.
+//! Options of a rollout: in which order, batches and shards tenants are processed, and when the run stops.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -7,60 +7,59 @@ use anyhow::Result;
 use clap::ValueEnum;
 use regex::Regex;
 
-use super::comparing::accepted_by_file;
+use super::compare::accepted_by_file;
 use super::context::{Context, Usage, shell_word};
 use super::resume::only;
 use super::retry;
+use super::settings::duration;
 use crate::database::{Database, Shard};
 use crate::model::TenantName;
 use crate::operations::migrate::{Canary, MaxFailures, Report, Rollout, StopReason};
 use crate::record::runs::RetryCommand;
 use crate::tenants::Tenant;
 
-/// How a command goes through the fleet.
+/// Options of a rollout.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Rollout")]
-pub(crate) struct Steps {
-    /// Begin with the first N tenants that there is something to do for, or with those whose names match; the others
-    /// follow only when these are done and have no drift
+pub(crate) struct RolloutOptions {
+    /// Process the first N tenants, or those whose names match, before the others; stop if one fails or has drift
     #[arg(long, value_name = "N|REGEX", value_parser = canary)]
     canary: Option<Canary>,
 
-    /// Begin this many tenants together, and the next when all of them are through
+    /// Process the tenants in batches of this size
     #[arg(long, value_name = "N")]
     batch: Option<NonZeroUsize>,
 
-    /// Wait for this long between two batches
-    #[arg(long, value_name = "TIME", requires = "batch")]
+    /// Pause between two batches
+    #[arg(long, value_name = "TIME", requires = "batch", value_parser = duration)]
     pause: Option<humantime::Duration>,
 
-    /// Begin no other tenant once more than N, or more than N in a hundred, have failed
+    /// Stop before the next tenant if more than N tenants, or N percent of them, have failed
     #[arg(long, value_name = "N|N%", conflicts_with = "fail_fast")]
     max_failures: Option<MaxFailures>,
 
-    /// Begin no other tenant once one has failed
+    /// Stop before the next tenant if one has failed
     #[arg(long)]
     fail_fast: bool,
 
-    /// Only part I of the N that the fleet is split into, by a hash of the names, so that several machines share the
-    /// work; all must give the same N
+    /// Process only shard I of N, by a hash of the names; use the same N on each machine
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
 
-    /// Which tenants come first: by name, the oldest, or the smallest
+    /// Order of the tenants: by name, oldest first, or smallest first
     #[arg(long, value_enum, default_value_t = Order::Name)]
     order: Order,
 
-    /// Only the tenants that failed in this run or were deferred; see `runs`
+    /// Process only the tenants that failed or were deferred in this run, see runs
     #[arg(long, value_name = "RUN")]
     retry_failed: Option<i64>,
 
-    /// Wait for this long at most for another run that works on the fleet [default: not at all]
-    #[arg(long, value_name = "TIME")]
+    /// How long to wait for another run on these tenants to end [default: 0s]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     lock_wait: Option<humantime::Duration>,
 }
 
-/// In which order tenants are begun.
+/// The order of the tenants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Order {
     Name,
@@ -70,13 +69,13 @@ enum Order {
 
 fn canary(text: &str) -> Result<Canary, String> {
     match text.parse::<usize>() {
-        Ok(n) => NonZeroUsize::new(n).map(Canary::First).ok_or_else(|| "at least 1".to_owned()),
+        Ok(n) => NonZeroUsize::new(n).map(Canary::First).ok_or_else(|| "the minimum is 1".to_owned()),
         Err(_) => Regex::new(text).map(Canary::Matching).map_err(|error| error.to_string()),
     }
 }
 
-impl Steps {
-    /// Takes the lock of the fleet, and tells whom it waits for.
+impl RolloutOptions {
+    /// Acquires the lock of the fleet, and shows the session that it waits for.
     pub(crate) fn lock_fleet(&self, context: &Context, db: &mut Database) -> Result<()> {
         let wait = self.lock_wait.map_or(Duration::ZERO, Duration::from);
         let output = context.output();
@@ -86,7 +85,7 @@ impl Steps {
         Ok(())
     }
 
-    /// Which tenants are in the run, by their names.
+    /// Selects the tenants of the run by name.
     pub(crate) fn picks(
         &self,
         context: &Context,
@@ -100,7 +99,7 @@ impl Steps {
         })
     }
 
-    /// Puts a plan into the order that was asked for.
+    /// Sorts a plan by --order.
     pub(crate) fn sort<T>(&self, db: &mut Database, plan: &mut [T], tenant: impl Fn(&T) -> &Tenant) -> Result<()> {
         match self.order {
             Order::Name => {}
@@ -114,7 +113,7 @@ impl Steps {
         Ok(())
     }
 
-    /// A pattern that matches no tenant of the run would check nothing.
+    /// Refuses a --canary pattern that matches no tenant of the run.
     pub(crate) fn require_canary<'a>(&self, mut names: impl Iterator<Item = &'a TenantName>) -> Result<()> {
         let Some(Canary::Matching(regex)) = &self.canary else { return Ok(()) };
         let mut any = false;
@@ -125,27 +124,26 @@ impl Steps {
         {
             return Ok(());
         }
-        Err(Usage::new(format!("--canary {} matches none of the tenants of the run", shell_word(regex.as_str())))
-            .into())
+        Err(Usage::new(format!("--canary {} matches no tenant of this run", shell_word(regex.as_str()))).into())
     }
 
-    /// The run whose tenants are taken, as a flag.
+    /// --retry-failed as given, for a suggested command.
     pub(crate) fn retried(&self) -> String {
         self.retry_failed.map_or_else(String::new, |run| format!(" --retry-failed {run}"))
     }
 
-    /// The flags that what is left is gone on with: what was to be done in steps is not done at once the next time.
+    /// The rollout options for a command that resumes the run.
     pub(crate) fn flags(&self, report: &Report) -> String {
         let canary = match (&self.canary, &report.ended) {
             (None, _) => None,
-            // Those that are not well are held against the reference again, also when they are migrated by now.
+            // FailedTenant canaries are verified again, even if they are migrated now.
             (Some(Canary::First(n)), Some(StopReason::Canary)) => {
                 let failed: Vec<&str> = report.failed.iter().map(|failed| failed.tenant.as_str()).collect();
                 only(&failed).or_else(|| Some(n.to_string()))
             }
             (Some(Canary::Matching(regex)), Some(StopReason::Canary)) => Some(shell_word(regex.as_str())),
             (Some(Canary::First(n)), _) => Some(n.to_string()),
-            // Where those are done, it would match none of those that are left.
+            // If the canaries are done, the pattern matches none of the remaining tenants.
             (Some(Canary::Matching(regex)), _) => {
                 let left = report.to_try_again();
                 left.iter().any(|name| regex.is_match(name)).then(|| shell_word(regex.as_str()))

@@ -1,4 +1,4 @@
-//! What the commands that compare structures share: where the reference comes from, and what is accepted.
+//! Options of the commands that compare structures: the reference, and the accepted differences.
 
 use std::convert::Infallible;
 use std::fs;
@@ -15,23 +15,23 @@ use crate::model::TenantName;
 use crate::schema::drift::{Accepted, Difference, Level, Pattern};
 use crate::schema::reference::Source;
 
-/// Where the patterns are that hold for the whole repository.
+/// The file with the patterns of the repository.
 const IGNORE_FILE: &str = ".tenantry-ignore";
 
 /// How structures are compared.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Comparing {
-    /// Compare with this tenant, or with the saved reference in this file (a name with a dot or a slash), instead of with
-    /// the result of the tenant migrations
+pub(crate) struct CompareOptions {
+    /// Compare with this tenant or saved reference instead of the result of the tenant migrations; the name of a file must
+    /// contain a dot or a slash
     #[arg(long, value_name = "TENANT|FILE", value_parser = Place::from_str)]
     reference: Option<Place>,
 
-    /// Ignore findings and differences: [TENANT/]CODE[:OBJECT], where * matches anything, for example index.extra:tmp_*,
-    /// *.comment or acme/missing-migrations; may be repeated
+    /// Ignore findings that match [TENANT/]CODE[:OBJECT], for example index.extra:tmp_*, *.comment or
+    /// acme/missing-migrations; may be repeated
     #[arg(long, value_name = "PATTERN")]
     ignore: Vec<Pattern>,
 
-    /// Ignore what the patterns in this file match, one per line [default: .tenantry-ignore, if it exists]
+    /// Read patterns to ignore from this file, one per line [default: .tenantry-ignore, if it exists]
     #[arg(long, value_name = "FILE")]
     ignore_file: Option<PathBuf>,
 }
@@ -48,7 +48,7 @@ impl FromStr for Place {
     }
 }
 
-impl Comparing {
+impl CompareOptions {
     /// Where the reference comes from.
     pub(crate) fn source(&self) -> Result<Source> {
         match &self.reference {
@@ -58,7 +58,7 @@ impl Comparing {
                 let tenant: TenantName = name.parse().map_err(|error| {
                     Usage::with_hint(
                         format!("--reference {name:?} is neither a tenant nor a file: {error}"),
-                        "a file's name has a dot or a slash in it",
+                        "the name of a file must contain a dot or a slash",
                     )
                 })?;
                 Ok(Source::Tenant(tenant))
@@ -66,7 +66,7 @@ impl Comparing {
         }
     }
 
-    /// The command that plans a tenant's repair, by the same reference.
+    /// The command that plans the repair of a tenant with the same reference.
     pub(crate) fn repair_plan(&self, tenant: &TenantName, context: &Context) -> String {
         let reference = match &self.reference {
             Some(Place(place)) => format!(" --reference {}", shell_word(place)),
@@ -83,14 +83,14 @@ impl Comparing {
     }
 }
 
-/// What the file in the working directory accepts.
+/// What the ignore file in the working directory accepts.
 pub(crate) fn accepted_by_file() -> Result<Accepted> {
     let mut accepted = Accepted::default();
     add_file(&mut accepted, None)?;
     Ok(accepted)
 }
 
-/// Adds what a file accepts, or else the one in the working directory where there is one.
+/// Adds the patterns of a file, by default of the ignore file in the working directory, if it exists.
 fn add_file(accepted: &mut Accepted, file: Option<&Path>) -> Result<()> {
     let Some(file) = file.or_else(|| Some(Path::new(IGNORE_FILE)).filter(|file| file.exists())) else { return Ok(()) };
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -98,14 +98,14 @@ fn add_file(accepted: &mut Accepted, file: Option<&Path>) -> Result<()> {
     Ok(accepted.add_lines(&text).map_err(wrong)?)
 }
 
-/// Reports patterns that match nothing: what they were for is fixed, or they are misspelt.
-pub(crate) fn tell_unused(accepted: &Accepted, output: &Output) {
+/// Reports patterns that match nothing: their findings are fixed, or they are misspelled.
+pub(crate) fn report_unused(accepted: &Accepted, output: &Output) {
     for pattern in accepted.unused() {
         output.detail(format_args!("pattern {pattern} matches nothing"));
     }
 }
 
-/// Which differences make the exit code 1.
+/// Whether a difference makes the exit code 1.
 pub(crate) fn fails(levels: &[Level], difference: &Difference) -> bool {
     match levels {
         [] => difference.level.fails_by_default(),
@@ -113,7 +113,7 @@ pub(crate) fn fails(levels: &[Level], difference: &Difference) -> bool {
     }
 }
 
-/// What is expected and what is there, a `-` or a `+` before the lines that only one of them has.
+/// Compares the expected and the actual text: `-` precedes lines that are missing, `+` lines that are extra.
 pub(crate) fn line_by_line(expected: Option<&str>, actual: Option<&str>) -> Vec<String> {
     let (expected, actual) = (expected.unwrap_or(""), actual.unwrap_or(""));
     let diff = TextDiff::from_lines(expected, actual);

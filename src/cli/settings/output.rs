@@ -1,0 +1,75 @@
+//! What is printed, and how.
+
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Args, ValueEnum};
+
+use super::source;
+use super::values::boolean;
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputOptions {
+    /// Format of standard output
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_FORMAT",
+        hide_env_values = true,
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
+    pub(crate) format: Format,
+
+    /// When to use colors; NO_COLOR disables them too
+    #[arg(
+        long,
+        global = true,
+        env = "TENANTRY_COLOR",
+        hide_env_values = true,
+        value_name = "WHEN",
+        default_value = "auto"
+    )]
+    pub(crate) color: Color,
+
+    /// Print only failures
+    #[arg(long, short, global = true, env = "TENANTRY_QUIET", hide_env_values = true, action = ArgAction::SetTrue,
+          value_parser = boolean)]
+    pub(crate) quiet: bool,
+
+    /// Print each tenant, and the database and migrations in use
+    #[arg(long, short, global = true, env = "TENANTRY_VERBOSE", hide_env_values = true, action = ArgAction::SetTrue,
+          value_parser = boolean)]
+    pub(crate) verbose: bool,
+}
+
+/// Format of standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Text for people.
+    Table,
+    /// One JSON document.
+    Json,
+}
+
+/// When to use colors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl OutputOptions {
+    /// Decides between --quiet and --verbose if both are set: a flag takes precedence over a variable, then --quiet.
+    pub(crate) fn resolve(&mut self, matches: &ArgMatches) {
+        if self.quiet && self.verbose {
+            let by_flag = |id| source(matches, id) == Some(ValueSource::CommandLine);
+            self.quiet = by_flag("quiet") || !by_flag("verbose");
+            self.verbose = !self.quiet;
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Parsers of the values of options.
+
+use std::time::Duration;
+
+/// `true`, `yes` and `1`, or `false`, `no` and `0`, in any case.
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "yes" | "1" => Ok(true),
+        "false" | "no" | "0" => Ok(false),
+        _ => Err("expected true, yes or 1, or false, no or 0".to_owned()),
+    }
+}
+
+/// At most an hour; libpq takes whole seconds.
+pub(super) fn connect_timeout(text: &str) -> Result<humantime::Duration, String> {
+    at_most(text, Duration::from_secs(3_600), "1h")
+}
+
+/// At most 24 days: the server takes milliseconds as a 32-bit number.
+pub(super) fn statement_timeout(text: &str) -> Result<humantime::Duration, String> {
+    at_most(text, Duration::from_secs(24 * 86_400), "24days")
+}
+
+/// From 1 ms to 24 days; the server takes 0 as no limit.
+pub(super) fn lock_timeout(text: &str) -> Result<humantime::Duration, String> {
+    let time = at_most(text, Duration::from_secs(24 * 86_400), "24days")?;
+    if time.as_millis() == 0 {
+        return Err("the minimum is 1ms: without a limit, all sessions queue behind the waiting statement".to_owned());
+    }
+    Ok(time)
+}
+
+pub(super) fn reconnect_for(text: &str) -> Result<humantime::Duration, String> {
+    at_most(text, Duration::from_secs(86_400), "1day")
+}
+
+pub(super) fn keep(text: &str) -> Result<humantime::Duration, String> {
+    at_most(text, Duration::from_secs(100 * 365 * 86_400), "100years")
+}
+
+/// A duration without an upper limit.
+pub(crate) fn duration(text: &str) -> Result<humantime::Duration, String> {
+    text.parse().map_err(|error| format!("{error}; add a unit, for example 500ms, 5s or 2m"))
+}
+
+fn at_most(text: &str, most: Duration, shown: &str) -> Result<humantime::Duration, String> {
+    let time = duration(text)?;
+    if *time > most {
+        return Err(format!("the maximum is {shown}"));
+    }
+    Ok(time)
+}
