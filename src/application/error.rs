@@ -110,11 +110,12 @@ pub enum EachError<E> {
     #[error("the names of the tenants cannot be read")]
     Names(#[source] AccessError),
     /// The transaction of a tenant failed. Those of earlier tenants are committed.
-    #[error("tenant {tenant}: {error}")]
+    #[error("the transaction of tenant {tenant} failed")]
     Tenant {
         /// The tenant.
         tenant: TenantName,
         /// Why its transaction failed.
+        #[source]
         error: TransactionError<E>,
     },
 }

@@ -48,6 +48,7 @@ impl Maintenance {
         let plan = Plan::of(Fleet::read(db.connection(), set)?, set, |_| true);
         let tenants = migrate::migrate(&mut db, &tenancy, plan, &Rollout::default(), &stop, &mut ())?;
         if tenants.is_success() {
+            self.was_ready.store(true, Ordering::Relaxed);
             Ok(Migrated { public, tenants })
         } else {
             Err(MigrateError::Tenants(Box::new(tenants)))

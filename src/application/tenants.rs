@@ -175,8 +175,8 @@ impl Tenants {
 
     /// Whether the database can be reached and no migration is pending, for a readiness probe.
     ///
-    /// Until this is true it reads the [`readiness`](Self::readiness). Afterwards each call is one query on a connection of
-    /// the pool, whatever the number of tenants: it checks that the tracker exists.
+    /// Until it was true once, or [`migrate`](Self::migrate) has succeeded, a call reads the [`readiness`](Self::readiness).
+    /// Afterwards it is one query on a connection of the pool, for any number of tenants, and checks that the tracker exists.
     ///
     /// # Errors
     /// [`AccessError::Pool`] or [`AccessError::Database`] if the database cannot be reached, or [`AccessError::Check`].

@@ -17,6 +17,7 @@ use tenantry::application::{AccessError, Creation, EachError, MigrateError, PgPo
 use tenantry::{Connector, MigrationSet, Tenancy, TenantName};
 
 use crate::support::migrations::Dir;
+use crate::support::pgbouncer::PgBouncer;
 use crate::support::proxy::Proxy;
 use crate::support::{Database, server, strings};
 
@@ -276,6 +277,55 @@ fn requests_at_once_see_their_own_rows() {
     for tenant in names {
         assert_eq!(tenants.with(&name(tenant), bodies).unwrap(), [tenant]);
     }
+}
+
+/// Clients of the pooler share sessions: a path that outlived its transaction would be another client's.
+#[test]
+fn behind_a_transaction_pooler_each_transaction_has_its_own_path() {
+    let db = Database::new();
+    let names = ["acme", "globex", "initech"];
+    let direct = notes(&db, &names);
+    let pooler = PgBouncer::start(server());
+    let connector = Connector::new(db.url().parse().unwrap(), Duration::from_secs(5), |_| None);
+    let pool = types::pool_without_statement_cache(&pooler.url(db.name()), 8);
+    let tenants = Tenants::new(pool, connector, direct.tenancy().clone());
+    thread::scope(|scope| {
+        for thread in 0..8 {
+            let tenants = &tenants;
+            scope.spawn(move || {
+                for turn in 0..30 {
+                    let tenant = names[(thread + turn) % names.len()];
+                    assert_eq!(tenants.with(&name(tenant), bodies).unwrap(), [tenant]);
+                    assert_eq!(path(&mut tenants.pool().get().unwrap()), "\"$user\", public");
+                }
+            });
+        }
+    });
+}
+
+/// The role of the pool is not the one that owns the tenants.
+#[test]
+fn a_role_with_few_privileges_suffices_for_transactions() {
+    let db = Database::new();
+    let owner = notes(&db, &["acme", "globex"]);
+    let role = format!("{}_app", db.name());
+    db.execute(&format!(
+        "CREATE ROLE {role} LOGIN; GRANT SELECT ON public.schema_tracker TO {role}; \
+         GRANT USAGE ON SCHEMA acme TO {role}; GRANT SELECT ON acme.notes TO {role}"
+    ));
+    let url = db.url().replacen("postgres@", &format!("{role}@"), 1);
+    let connector = Connector::new(db.url().parse().unwrap(), Duration::from_secs(5), |_| None);
+    let tenants = Tenants::new(pool(&url, 1), connector, owner.tenancy().clone());
+    assert_eq!(tenants.names().unwrap().len(), 2);
+    assert_eq!(tenants.with(&name("acme"), bodies).unwrap(), ["acme"]);
+    let refused = tenants.with(&name("acme"), |conn| add(conn, "lost"));
+    assert!(matches!(refused, Err(TransactionError::Closure(_))), "{refused:?}");
+    let refused = tenants.with(&name("globex"), bodies);
+    assert!(matches!(refused, Err(TransactionError::Access(AccessError::SchemaMissing(_)))), "{refused:?}");
+    assert!(tenants.is_ready().unwrap(), "the connector's role reads the ledgers");
+    tenants.create(&name("initech")).unwrap();
+    drop(tenants);
+    db.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }
 
 #[test]

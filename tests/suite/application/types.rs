@@ -13,7 +13,7 @@ use diesel::query_builder::QueryId;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool};
 use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::SqlType;
-use tenantry::{Connector, MigrationSet, Tenancy, TenantName, Tenants};
+use tenantry::{Connector, MigrationSet, PgPool, Tenancy, TenantName, Tenants};
 
 use crate::support::Database;
 use crate::support::migrations::Dir;
@@ -79,30 +79,29 @@ macro_rules! mood {
 mood!(NamedMood);
 mood!(InferredMood);
 
-/// Two tenants, and a pool with one connection.
-fn set_up(db: &Database, size: Option<CacheSize>) -> (Tenants, [TenantName; 2]) {
-    #[derive(Debug)]
-    struct Cache(Option<CacheSize>);
+/// As the documentation recommends for types in the tenants' schemas and for transaction poolers.
+#[derive(Debug)]
+struct WithoutStatementCache;
 
-    impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Cache {
-        fn on_acquire(&self, conn: &mut PgConnection) -> Result<(), diesel::r2d2::Error> {
-            if let Some(size) = self.0 {
-                conn.set_prepared_statement_cache_size(size);
-            }
-            Ok(())
-        }
+impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for WithoutStatementCache {
+    fn on_acquire(&self, conn: &mut PgConnection) -> Result<(), diesel::r2d2::Error> {
+        conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+        Ok(())
     }
+}
 
+pub(super) fn pool_without_statement_cache(url: &str, size: u32) -> PgPool {
+    let customizer = Box::new(WithoutStatementCache);
+    Pool::builder().max_size(size).connection_customizer(customizer).build(ConnectionManager::new(url)).unwrap()
+}
+
+/// Two tenants with an enum.
+fn set_up(db: &Database, pool: PgPool) -> (Tenants, [TenantName; 2]) {
     let migrations = Dir::new().add(
         "1_days",
         "CREATE TYPE mood AS ENUM ('fine', 'bad'); CREATE TABLE days (id int PRIMARY KEY, mood mood NOT NULL);",
     );
     let tenancy = Tenancy::new(MigrationSet::from_dir(migrations.path()).unwrap()).unwrap();
-    let pool = Pool::builder()
-        .max_size(1)
-        .connection_customizer(Box::new(Cache(size)))
-        .build(ConnectionManager::new(db.url()))
-        .unwrap();
     let connector = Connector::new(db.url().parse().unwrap(), Duration::from_secs(5), |_| None);
     let tenants = Tenants::new(pool, connector, tenancy);
     tenants.migrate().unwrap();
@@ -111,11 +110,10 @@ fn set_up(db: &Database, size: Option<CacheSize>) -> (Tenants, [TenantName; 2]) 
     (tenants, names)
 }
 
-/// As the documentation recommends.
 #[test]
 fn an_enum_without_an_oid_and_without_cached_statements_works_in_every_tenant() {
     let db = Database::new();
-    let (tenants, names) = set_up(&db, Some(CacheSize::Disabled));
+    let (tenants, names) = set_up(&db, pool_without_statement_cache(&db.url(), 1));
     for turn in 0..2 {
         for (name, mood) in names.iter().zip([Mood::Fine, Mood::Bad]) {
             let days = tenants.with(name, |conn| {
@@ -134,7 +132,7 @@ fn an_enum_without_an_oid_and_without_cached_statements_works_in_every_tenant() 
 #[test]
 fn caches_of_oids_and_statements_fail_in_the_second_tenant() {
     let db = Database::new();
-    let (tenants, [acme, globex]) = set_up(&db, Some(CacheSize::Disabled));
+    let (tenants, [acme, globex]) = set_up(&db, pool_without_statement_cache(&db.url(), 1));
     let add = |conn: &mut PgConnection| {
         diesel::insert_into(named::table).values((named::id.eq(1), named::mood.eq(Mood::Fine))).execute(conn)
     };
@@ -143,7 +141,7 @@ fn caches_of_oids_and_statements_fail_in_the_second_tenant() {
     assert!(error.contains("is of type mood but expression is of type acme.mood"), "{error}");
 
     let db = Database::new();
-    let (tenants, [acme, globex]) = set_up(&db, None);
+    let (tenants, [acme, globex]) = set_up(&db, super::pool(&db.url(), 1));
     let read = |conn: &mut PgConnection| inferred::table.select(inferred::mood).load::<Mood>(conn);
     tenants.with(&acme, read).unwrap();
     let error = tenants.with(&globex, read).unwrap_err().to_string();
