@@ -29,6 +29,15 @@ pub(crate) enum Scrutiny {
     Quick,
     /// Check its locks, the objects that it dropped, and its catalog changes.
     Thorough,
+    /// As `Thorough`, for a transaction that creates the schema: every object in the schema is newer than the schema.
+    ThoroughOfNew,
+}
+
+impl Scrutiny {
+    /// The same for a transaction that creates the schema.
+    pub(crate) fn of_new_schema(self) -> Self {
+        if self == Self::Thorough { Self::ThoroughOfNew } else { self }
+    }
 }
 
 /// The shared catalogs of the server, and the catalogs of large objects.
@@ -74,9 +83,13 @@ impl Guard<'_> {
     }
 
     /// PL/pgSQL to run at the end of the transaction. It raises [`GuardViolation::Outside`] with the changed objects outside
-    /// the schema. [`Scrutiny::Quick`] requires a `search_path` with the tenant's schema alone, [`Scrutiny::Thorough`] one
+    /// the schema. [`Scrutiny::Quick`] requires a `search_path` with the tenant's schema alone, the others one
     /// with `pg_catalog` alone.
     pub(crate) fn conditions(&self) -> Option<String> {
+        let (horizon, inventory) = match self.scrutiny {
+            Scrutiny::ThoroughOfNew => ("tenant".to_owned(), "more := NULL;"),
+            _ => (self.horizon.to_string(), "FETCH FIRST FROM inventory INTO more;"),
+        };
         match self.scrutiny {
             Scrutiny::None => None,
             Scrutiny::Quick => Some(
@@ -84,13 +97,14 @@ impl Guard<'_> {
                     .replace("$shared", SHARED)
                     .replace("$needs_thorough_check", GuardViolation::NeedsThoroughCheck.message()),
             ),
-            Scrutiny::Thorough => Some(
+            Scrutiny::Thorough | Scrutiny::ThoroughOfNew => Some(
                 include_str!("thorough.sql")
                     .replace("$classes", &classes::list())
                     .replace("$neighbours", &classes::neighbours(self.neighbours))
                     .replace("$shared", SHARED)
                     .replace("$outside", GuardViolation::Outside.message())
-                    .replace("$horizon", &self.horizon.to_string())
+                    .replace("$horizon", &horizon)
+                    .replace("$inventory", inventory)
                     .replace("$tenant", &self.tenant())
                     .replace("$quoted", &format!("pg_catalog.quote_ident({})", Literal(self.schema.as_str()))),
             ),

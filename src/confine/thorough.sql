@@ -6,7 +6,7 @@ DECLARE
     outside text[];
     gone text[];
     more text[];
-    inventory refcursor := 'tenantry_inventory';
+    inventory CONSTANT refcursor := 'tenantry_inventory';
     fresh oid;
     class oid;
     catalog oid;
@@ -41,7 +41,7 @@ BEGIN
     ) AS t;
 
     IF gone IS NOT NULL THEN
-        FETCH FIRST FROM inventory INTO more;
+        $inventory
         gone := ARRAY(SELECT pg_catalog.unnest(gone) EXCEPT SELECT pg_catalog.unnest(more));
         IF pg_catalog.cardinality(gone) > 0 THEN
             -- OIDs wrap around. Objects that this transaction created have an OID between the horizon and a fresh one.

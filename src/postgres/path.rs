@@ -9,6 +9,7 @@ use diesel::pg::PgConnection;
 use diesel::sql_types::Text;
 use diesel::{QueryResult, RunQueryDsl};
 
+use super::{GuardViolation, Refusal, refuse};
 use crate::model::SchemaName;
 use crate::sql::quote::{Identifier, Literal};
 
@@ -20,7 +21,7 @@ pub struct SchemaPath<'a> {
 }
 
 /// The message of the error that [`SchemaPath::guard`] raises.
-pub const WRONG_SCHEMA: &str = "tenantry: current_schema() is not the expected schema";
+pub const WRONG_SCHEMA: &str = GuardViolation::WrongSchema.message();
 
 /// Sets the path for the transaction to `pg_catalog` alone, so that names in deparsed expressions are qualified with their
 /// schema.
@@ -65,12 +66,17 @@ impl<'a> SchemaPath<'a> {
 
     /// PL/pgSQL that raises [`WRONG_SCHEMA`] unless `current_schema()` is the schema of the path.
     pub fn guard(&self) -> String {
-        let schema = Literal(self.schema.as_str());
-        format!(
-            "IF pg_catalog.current_schema() IS DISTINCT FROM {schema}::name THEN RAISE EXCEPTION '{}'; END IF;",
-            // The message contains neither a quote nor a %, which RAISE would interpret.
-            WRONG_SCHEMA
-        )
+        self.refusal().in_block()
+    }
+
+    /// The same as an SQL statement.
+    pub(crate) fn guard_statement(&self) -> String {
+        refuse(&[self.refusal()])
+    }
+
+    fn refusal(&self) -> Refusal {
+        let condition = format!("pg_catalog.current_schema() IS DISTINCT FROM {}::name", Literal(self.schema.as_str()));
+        Refusal::new(GuardViolation::WrongSchema, condition)
     }
 
     /// The current path, for [`restore`](Self::restore).

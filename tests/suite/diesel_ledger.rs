@@ -55,3 +55,28 @@ fn what_diesel_applied_is_applied_and_what_is_pending_is_pending_for_both() {
     assert_eq!(reverted.to_string(), "20270101000000");
     assert_eq!(db.string("SELECT to_regclass('acme.notes') IS NULL"), "true");
 }
+
+#[test]
+fn a_ledger_with_another_definition_is_checked_thoroughly_and_written() {
+    let db = set_up();
+    db.tenantry(["create", "acme", "globex", "initech"]).run().assert_code(0);
+    // None of them runs code, and none is as the tool creates it.
+    db.execute("ALTER TABLE acme.__diesel_schema_migrations ADD COLUMN note text, ALTER COLUMN version TYPE text");
+    db.execute("CREATE STATISTICS globex.s ON version, run_on FROM globex.__diesel_schema_migrations");
+    let migrations = Dir::copy_of_tenant().add("20270101000000_notes", "CREATE TABLE notes (i int);");
+    let path = migrations.path().to_str().unwrap();
+    db.tenantry(["migrate-all", "--jobs", "1", "--tenant-migrations", path]).run().assert_code(0);
+    for tenant in ["acme", "globex", "initech"] {
+        let newest = format!("SELECT max(version) FROM {tenant}.__diesel_schema_migrations");
+        assert_eq!(db.string(&newest), "20270101000000", "{tenant}");
+    }
+    // One that runs code is refused, also when it is changed between the plan and the message.
+    db.execute("CREATE RULE r AS ON INSERT TO initech.__diesel_schema_migrations DO ALSO NOTHING");
+    let migrations = migrations.add("20270201000000_more", "CREATE TABLE more (i int);");
+    let path = migrations.path().to_str().unwrap();
+    db.tenantry(["migrate-all", "--tenant-migrations", path]).run().assert_code(1);
+    assert_eq!(
+        db.string("SELECT to_regclass('initech.more') IS NULL AND to_regclass('acme.more') IS NOT NULL"),
+        "true"
+    );
+}

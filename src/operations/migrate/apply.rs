@@ -10,10 +10,10 @@ use diesel::pg::PgConnection;
 use super::batch::{Batch, Precondition, set_state};
 use super::explain::Explained;
 use super::target::Target;
+use super::transaction::Transaction;
 use super::{explain, non_transactional};
-use crate::confine::{self, Scrutiny};
 use crate::error::TenantError;
-use crate::migration::{Boundaries, Direction, Kind, Mode, Script};
+use crate::migration::{Boundaries, Direction, Kind, Mode};
 use crate::model::{State, Unfinished};
 use crate::postgres::{GuardViolation, Session};
 use crate::record::runs::DoneRow;
@@ -140,12 +140,7 @@ fn send(
     last: bool,
 ) -> Result<Sent, AttemptError> {
     let target = request.target;
-    let transaction = Transaction {
-        precondition,
-        direction: request.direction,
-        migrations,
-        scrutiny: learned_scrutiny(request, migrations),
-    };
+    let transaction = transaction(request, precondition, migrations);
     let batch = message(request, &transaction, last)?;
     let sent = Instant::now();
     let Err(error) = session.batch_execute(batch.sql()) else {
@@ -173,66 +168,23 @@ fn send(
     }
 }
 
-/// The migrations of one transaction.
-pub(super) struct Transaction<'a> {
-    pub(super) precondition: &'a Precondition,
-    pub(super) direction: Direction,
-    /// Their places in the set, in the order in which they run.
-    pub(super) migrations: &'a [usize],
-    pub(super) scrutiny: Scrutiny,
-}
-
-impl Transaction<'_> {
-    fn scripts<'a>(&'a self, target: Target<'a>) -> impl Iterator<Item = &'a Script> {
-        self.migrations.iter().filter_map(move |index| target.migration(*index).script(self.direction))
+/// A transaction of the request, checked as thoroughly as the run has found necessary.
+fn transaction<'a>(
+    request: &MigrationRequest<'a>,
+    precondition: &'a Precondition,
+    migrations: &'a [usize],
+) -> Transaction<'a> {
+    let mut transaction = Transaction::new(request.target, precondition, request.direction, migrations);
+    if request.learned.needs_thorough_check.load(Ordering::Relaxed) {
+        transaction.check_thoroughly();
     }
-
-    /// Whether it may leave something in the session that cannot be reset.
-    fn leaves_state(&self, target: Target<'_>) -> bool {
-        self.scripts(target).any(|script| script.traits().may_leave_state)
-    }
-
-    /// The migrations that must match their records: those that are applied.
-    pub(super) fn recorded(&self) -> &[usize] {
-        if self.direction == Direction::Up { self.migrations } else { &[] }
-    }
-
-    /// The versions in the ledger after it.
-    pub(super) fn applied(&self, target: Target<'_>) -> Vec<String> {
-        let mut applied = self.precondition.applied().to_vec();
-        let version = |index: &usize| target.migration(*index).version().as_str();
-        match self.direction {
-            Direction::Up => applied.extend(self.migrations.iter().map(|index| version(index).to_owned())),
-            Direction::Down => applied.retain(|applied| !self.migrations.iter().any(|index| version(index) == applied)),
-        }
-        applied.sort_unstable();
-        applied
-    }
-}
-
-/// How closely a transaction of a run is checked, with what the run has learned.
-fn learned_scrutiny(request: &MigrationRequest<'_>, migrations: &[usize]) -> Scrutiny {
-    match scrutiny(request.target, request.direction, migrations) {
-        Scrutiny::Quick if request.learned.needs_thorough_check.load(Ordering::Relaxed) => Scrutiny::Thorough,
-        scrutiny => scrutiny,
-    }
-}
-
-/// How closely a transaction is checked. A migration that may change objects outside is alone in its transaction.
-pub(super) fn scrutiny(target: Target<'_>, direction: Direction, migrations: &[usize]) -> Scrutiny {
-    let migrations = migrations.iter().map(|index| target.migration(*index));
-    if target.kind == Kind::Public || migrations.clone().any(|migration| migration.outside_reason().is_some()) {
-        return Scrutiny::None;
-    }
-    let scripts = migrations.filter_map(|migration| migration.script(direction));
-    confine::scrutiny(scripts, target.tenancy.extension_schemas())
+    transaction
 }
 
 /// The message of a transaction. With `last`, it completes the request.
 fn message(request: &MigrationRequest<'_>, transaction: &Transaction<'_>, last: bool) -> Result<Batch, AttemptError> {
     let target = request.target;
-    let mut batch =
-        Batch::open(target, transaction.precondition, transaction.recorded(), request.commit, transaction.scrutiny);
+    let mut batch = Batch::open(target, transaction, request.commit);
     for index in transaction.migrations {
         let migration = target.migration(*index);
         match (transaction.direction, migration.down()) {

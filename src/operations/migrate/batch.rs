@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use super::target::Target;
+use super::transaction::Transaction;
 use crate::confine::Scrutiny;
 use crate::migration::{Mode, Script};
 use crate::model::{SchemaName, State};
-use crate::postgres::{CHANGED, GuardViolation, path, session};
+use crate::postgres::{CHANGED, GuardViolation, Refusal, path, refuse, session};
 use crate::record::integrity::{self, LockScope};
 use crate::record::runs::Run;
 use crate::run::Commit;
@@ -92,33 +93,28 @@ impl Batch {
         batch
     }
 
-    /// Begins a transaction in `target`, up to the last guard. `migrations` are the migrations that it applies.
-    pub(crate) fn open(
-        target: Target<'_>,
-        precondition: &Precondition,
-        migrations: &[usize],
-        commit: Commit,
-        scrutiny: Scrutiny,
-    ) -> Self {
+    /// Begins a transaction in `target`, up to the last guard.
+    pub(super) fn open(target: Target<'_>, transaction: &Transaction<'_>, commit: Commit) -> Self {
         let mut batch = Self::begin(target, commit);
-        let recorded = match migrations {
+        let recorded = match transaction.recorded() {
             [] => None,
-            migrations => Some(integrity::guard(target.migrations(), migrations, LockScope::Transaction)),
+            migrations => Some(integrity::refusals(target.migrations(), migrations, LockScope::Transaction)),
         };
+        let recorded_guard = recorded.as_ref().map(|both| both.clone().map(|refusal| refusal.in_block()).join(" "));
         let path = target.tenancy.path(target.schema);
         let schema = target.schema;
         // On the tenant's path only `current_schema()` is read. The other conditions run on `pg_catalog`.
         let on_path = |conditions: Vec<String>| -> Vec<String> {
             [path.guard(), path::CATALOG_IN_BLOCK.to_owned()].into_iter().chain(conditions).collect()
         };
-        match precondition {
+        match transaction.precondition {
             Precondition::NoSchema { row } => {
                 let absent = format!(
                     "IF pg_catalog.to_regnamespace({}::text) IS NOT NULL THEN RAISE EXCEPTION '{CHANGED}'; END IF;",
                     Literal(&Identifier::from(schema).to_string())
                 );
                 let guards = [target.lock_for_transaction(), absent, tracker_guard(schema, *row)];
-                batch.guard(&guards.into_iter().chain(recorded).collect::<Vec<_>>());
+                batch.guard(&guards.into_iter().chain(recorded_guard).collect::<Vec<_>>());
                 batch.push(&format!("CREATE SCHEMA {};", Identifier::from(schema)));
                 batch.push(&path.set_for_transaction());
                 batch.guard(&on_path(Vec::new()));
@@ -126,19 +122,23 @@ impl Batch {
             }
             Precondition::Ledger { applied } => {
                 batch.push(&path.set_for_transaction());
-                let guards = vec![
-                    target.lock_for_transaction(),
-                    tracker_guard(schema, TrackerRow::Known),
-                    ledger::definition_guard(schema),
-                    ledger::contents_guard(schema, applied, CHANGED),
-                ];
-                batch.guard(&on_path(guards.into_iter().chain(recorded).collect()));
+                batch.push(&path.guard_statement());
+                batch.push(path::CATALOG_FOR_TRANSACTION);
+                // A statement sees what was committed before it. So what the locks protect is read by later statements.
+                let (record_locked, not_recorded) = recorded.map(<(Refusal, Refusal)>::from).unzip();
+                let missing = ledger::missing(schema, GuardViolation::Changed);
+                batch.refuse([target.schema_locked(), missing].into_iter().chain(record_locked));
+                batch.push(&ledger::lock_statement(schema));
+                let runs_code = ledger::runs_code(schema, transaction.definition);
+                batch.refuse([untracked(schema), runs_code].into_iter().chain(not_recorded));
+                // Separate, because the server reads the definition of the ledger when it plans the statement.
+                batch.refuse([ledger::unlike(schema, applied, GuardViolation::Changed)]);
             }
             Precondition::EmptySchema => {
                 batch.push(&path.set_for_transaction());
                 let guards =
                     vec![target.lock_for_transaction(), tracker_guard(schema, TrackerRow::Known), empty_guard(schema)];
-                batch.guard(&on_path(guards.into_iter().chain(recorded).collect()));
+                batch.guard(&on_path(guards.into_iter().chain(recorded_guard).collect()));
                 batch.push(&ledger::create(schema));
                 // The owner of the schema may have created it first.
                 batch.guard(&[ledger::definition_guard(schema)]);
@@ -147,10 +147,10 @@ impl Batch {
                 batch.push(&path.set_for_transaction());
                 batch.guard(&on_path(vec![target.lock_for_transaction()]));
                 batch.push(&ledger::create(schema));
-                batch.guard(&[ledger::contents_guard(schema, applied, CHANGED)]);
+                batch.guard(&[ledger::contents_guard(schema, applied, GuardViolation::Changed)]);
             }
         }
-        batch.inventory(target, scrutiny);
+        batch.inventory(target, transaction.scrutiny);
         batch
     }
 
@@ -165,6 +165,11 @@ impl Batch {
     pub(crate) fn push(&mut self, sql: &str) {
         self.sql.push_str(sql);
         self.sql.push('\n');
+    }
+
+    /// Adds a statement that fails if one of the conditions is true.
+    fn refuse(&mut self, refusals: impl IntoIterator<Item = Refusal>) {
+        self.push(&refuse(&refusals.into_iter().collect::<Vec<_>>()));
     }
 
     /// Adds a block in PL/pgSQL that raises an error unless all conditions hold.
@@ -232,7 +237,7 @@ impl Batch {
         let mut conditions: Vec<String> = Vec::new();
         // Plain statements cannot change the rows that the ledger gets.
         if let Some(applied) = applied.filter(|_| self.ran_code) {
-            conditions.push(ledger::contents_guard(target.schema, applied, GuardViolation::LedgerMismatch.message()));
+            conditions.push(ledger::contents_guard(target.schema, applied, GuardViolation::LedgerMismatch));
         }
         if let Some(guard) = target.confined(scrutiny).and_then(|guard| guard.conditions()) {
             if scrutiny == Scrutiny::Quick {
@@ -345,11 +350,17 @@ pub(crate) fn tracker_guard(schema: &SchemaName, row: TrackerRow) -> String {
              WHERE pg_catalog.lower(name COLLATE \"C\") = pg_catalog.lower({name}::text COLLATE \"C\")) \
              THEN RAISE EXCEPTION '{CHANGED}'; END IF;"
         ),
-        TrackerRow::Known => format!(
-            "IF NOT EXISTS (SELECT FROM public.schema_tracker WHERE name = {name} AND state IN ('registered', 'creating', 'active')) \
-             THEN RAISE EXCEPTION '{CHANGED}'; END IF;"
-        ),
+        TrackerRow::Known => untracked(schema).in_block(),
     }
+}
+
+/// The condition that the tracker has no such tenant in a state in which it is migrated.
+fn untracked(schema: &SchemaName) -> Refusal {
+    let condition = format!(
+        "NOT EXISTS (SELECT FROM public.schema_tracker WHERE name = {} AND state IN ('registered', 'creating', 'active'))",
+        Literal(schema.as_str())
+    );
+    Refusal::new(GuardViolation::Changed, condition)
 }
 
 /// A condition that the schema contains no relation.

@@ -9,9 +9,9 @@ use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::result::{Error as DieselError, QueryResult};
 
-use super::apply::Transaction;
 use super::batch::Batch;
 use super::target::Target;
+use super::transaction::Transaction;
 use crate::confine::{self, Scrutiny};
 use crate::error::{Effect, FailedStatement, MigrationFailure, TenantError};
 use crate::migration::{Direction, Migration, Mode, Script};
@@ -132,8 +132,7 @@ fn replay(conn: &mut PgConnection, target: Target<'_>, transaction: &Transaction
             needs_commit: false,
         }
     };
-    let open =
-        Batch::open(target, transaction.precondition, transaction.recorded(), Commit::Deferred, transaction.scrutiny);
+    let open = Batch::open(target, transaction, Commit::Deferred);
     if let Err(error) = conn.batch_execute(open.sql()) {
         return Some(internal(None)(error));
     }

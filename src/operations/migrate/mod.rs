@@ -14,6 +14,7 @@ mod revert;
 mod rollout;
 mod run;
 mod target;
+mod transaction;
 mod verify;
 
 use std::time::Duration;

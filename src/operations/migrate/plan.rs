@@ -3,9 +3,9 @@
 use diesel::pg::PgConnection;
 
 use super::MigrationJob;
-use super::apply::{Transaction, scrutiny};
 use super::batch::{Batch, Precondition};
 use super::target::Target;
+use super::transaction::Transaction;
 use crate::error::{FailedTenant, TenantError};
 use crate::migration::{Direction, MigrationSet};
 use crate::model::{State, TenantName};
@@ -45,14 +45,12 @@ impl Planned {
         let precondition = Precondition::of(&self.tenant);
         set.is_one_transaction(&pending).then(|| {
             let target = Target::tenant(tenancy, self.tenant.name.schema(), None);
-            let scrutiny = scrutiny(target, Direction::Up, &pending);
-            let transaction =
-                Transaction { precondition: &precondition, direction: Direction::Up, migrations: &pending, scrutiny };
-            let mut batch = Batch::open(target, &precondition, transaction.recorded(), Commit::Deferred, scrutiny);
+            let transaction = Transaction::new(target, &precondition, Direction::Up, &pending);
+            let mut batch = Batch::open(target, &transaction, Commit::Deferred);
             for index in &pending {
                 batch.migration(target, *index);
             }
-            batch.confine(target, scrutiny, Some(&transaction.applied(target)));
+            batch.confine(target, transaction.scrutiny, Some(&transaction.applied(target)));
             batch.commit().sql().to_owned()
         })
     }

@@ -289,8 +289,10 @@ fn revert(db: &mut Database, tenancy: &Tenancy, run: Run, index: usize) -> Resul
 /// Drops the public ledger if it records exactly `applied`.
 fn drop_ledger(db: &mut Database, tenancy: &Tenancy, run: Run, applied: &[String]) -> Result<(), Error> {
     let public = SchemaName::public();
-    let mut batch =
-        begin(Target::public(tenancy, &public, Some(run)), ledger::contents_guard(&public, applied, CHANGED));
+    let mut batch = begin(
+        Target::public(tenancy, &public, Some(run)),
+        ledger::contents_guard(&public, applied, GuardViolation::Changed),
+    );
     batch.push(&format!("DROP TABLE public.{PUBLIC_TABLE};"));
     send(db, batch.commit().sql(), unsettled)?
         .map_err(|message| postgres::Error::Query { doing: "drop the public ledger", message, lost: false }.into())

@@ -3,7 +3,7 @@
 use crate::confine::{self, Scrutiny};
 use crate::migration::{Kind, Migration, MigrationSet};
 use crate::model::SchemaName;
-use crate::postgres::GuardViolation;
+use crate::postgres::{GuardViolation, Refusal};
 use crate::record::runs::Run;
 use crate::sql::quote::Literal;
 use crate::tenants::{RunAs, Tenancy, lock_key};
@@ -90,16 +90,20 @@ impl<'a> Target<'a> {
     /// A condition that acquires the tenant's lock until the end of the transaction, without waiting: a session that waits
     /// holds a snapshot, for which a `CREATE INDEX CONCURRENTLY` of the session with the lock would wait.
     pub(crate) fn lock_for_transaction(&self) -> String {
-        self.lock("pg_try_advisory_xact_lock")
+        self.schema_locked().in_block()
+    }
+
+    /// The condition that another session holds the tenant's lock. Acquires the lock otherwise.
+    pub(super) fn schema_locked(&self) -> Refusal {
+        self.locked("pg_try_advisory_xact_lock")
     }
 
     /// A condition that acquires the lock until the session releases it.
     pub(crate) fn lock_for_session(&self) -> String {
-        self.lock("pg_try_advisory_lock")
+        self.locked("pg_try_advisory_lock").in_block()
     }
 
-    fn lock(&self, function: &str) -> String {
-        let busy = GuardViolation::Busy.message();
-        format!("IF NOT pg_catalog.{function}({}) THEN RAISE EXCEPTION '{busy}'; END IF;", lock_key(self.schema))
+    fn locked(&self, function: &str) -> Refusal {
+        Refusal::new(GuardViolation::Busy, format!("NOT pg_catalog.{function}({})", lock_key(self.schema)))
     }
 }

@@ -22,7 +22,7 @@ use crate::database::Database;
 use crate::error::{Error, MigrationChange, MigrationChanges};
 use crate::migration::{Kind, MigrationSet};
 use crate::postgres::lock_holder::APPLICATION;
-use crate::postgres::{GuardViolation, LockHolder, ServerMessage};
+use crate::postgres::{GuardViolation, LockHolder, Refusal, ServerMessage};
 use crate::sql::quote::Literal;
 use crate::tenants::Tenancy;
 
@@ -151,6 +151,12 @@ pub(crate) enum LockScope {
 /// PL/pgSQL statements that acquire [`LOCK`] in shared mode, and raise [`GuardViolation::NotRecorded`] unless each migration
 /// matches its record.
 pub(crate) fn guard(set: &MigrationSet, migrations: &[usize], kept_for: LockScope) -> String {
+    refusals(set, migrations, kept_for).map(|refusal| refusal.in_block()).join(" ")
+}
+
+/// The same as two conditions: that the recorded migrations are locked, and, to be asked in a later statement, that they
+/// are others.
+pub(crate) fn refusals(set: &MigrationSet, migrations: &[usize], kept_for: LockScope) -> [Refusal; 2] {
     let rows: Vec<String> = migrations
         .iter()
         .map(|index| {
@@ -162,13 +168,12 @@ pub(crate) fn guard(set: &MigrationSet, migrations: &[usize], kept_for: LockScop
         LockScope::Transaction => "pg_try_advisory_xact_lock_shared",
         LockScope::Session => "pg_try_advisory_lock_shared",
     };
-    format!(
-        "IF NOT pg_catalog.{lock}({LOCK}) THEN RAISE EXCEPTION '{locked}'; END IF; \
-         IF (SELECT pg_catalog.count(*) FROM public.schema_migration \
-         WHERE kind = 'tenant' AND (version::pg_catalog.text, checksum) IN ({})) <> {} THEN RAISE EXCEPTION '{}'; END IF;",
+    let locked = format!("NOT pg_catalog.{lock}({LOCK})");
+    let others = format!(
+        "(SELECT pg_catalog.count(*) FROM public.schema_migration \
+         WHERE kind = 'tenant' AND (version::pg_catalog.text, checksum) IN ({})) <> {}",
         rows.join(", "),
         rows.len(),
-        GuardViolation::NotRecorded.message(),
-        locked = GuardViolation::RecordLocked.message()
-    )
+    );
+    [Refusal::new(GuardViolation::RecordLocked, locked), Refusal::new(GuardViolation::NotRecorded, others)]
 }

@@ -15,7 +15,7 @@ use diesel::sql_query;
 use diesel::sql_types::{Array, Text};
 
 use crate::model::SchemaName;
-use crate::postgres::{CHANGED, READ_LIMITS, path};
+use crate::postgres::{GuardViolation, READ_LIMITS, Refusal, path};
 use crate::sql::quote::Literal;
 
 /// The message that [`begin_checked`] raises.
@@ -26,38 +26,58 @@ pub(super) const INVALID: &str = "tenantry: a ledger has an unexpected definitio
 const PROBLEM: &str = include_str!("definition.sql");
 
 /// PL/pgSQL statements that lock a schema's ledger until the end of the transaction, so that its definition does not change
-/// after [`code_guard`] has checked it. They raise [`CHANGED`] if the ledger does not exist.
+/// after [`runs_code`] has checked it. They raise [`GuardViolation::Changed`] if the ledger does not exist.
 ///
 /// `SHARE UPDATE EXCLUSIVE` is the weakest mode that conflicts with `CREATE INDEX CONCURRENTLY` and `CREATE STATISTICS`. It
 /// requires the privilege `UPDATE`, `DELETE` or `TRUNCATE`. A role that may only insert locks in `ROW EXCLUSIVE` mode, which does
 /// not conflict with these two commands; such a role has no rights that are worth an attack.
 fn lock(schema: &SchemaName) -> String {
+    format!("{} {}", super::missing(schema, GuardViolation::Changed).in_block(), lock_existing(schema))
+}
+
+/// A statement that locks a ledger as [`lock`] does. It fails if the ledger does not exist.
+pub(crate) fn lock_statement(schema: &SchemaName) -> String {
+    format!("DO {};", Literal(&format!("BEGIN {} END", lock_existing(schema))))
+}
+
+fn lock_existing(schema: &SchemaName) -> String {
     let ledger = super::qualified(schema);
     format!(
-        "IF pg_catalog.to_regclass({name}::pg_catalog.text) IS NULL THEN RAISE EXCEPTION '{CHANGED}'; END IF; \
-         IF pg_catalog.has_table_privilege(pg_catalog.to_regclass({name}::pg_catalog.text)::pg_catalog.oid, \
-         'UPDATE, DELETE, TRUNCATE'::pg_catalog.text) \
+        "IF pg_catalog.has_table_privilege({}::pg_catalog.oid, 'UPDATE, DELETE, TRUNCATE'::pg_catalog.text) \
          THEN LOCK TABLE ONLY {ledger} IN SHARE UPDATE EXCLUSIVE MODE; \
          ELSE LOCK TABLE ONLY {ledger} IN ROW EXCLUSIVE MODE; END IF;",
-        name = Literal(&ledger),
+        super::regclass(schema),
     )
 }
 
-/// PL/pgSQL statements that raise [`CHANGED`] unless the schema's ledger is a plain table that runs no code when rows are read,
-/// inserted or deleted. To be used after [`lock`], with `search_path` set to `pg_catalog`. A missing ledger and its contents are
-/// not checked.
-fn code_guard(schema: &SchemaName) -> String {
-    format!(
-        "IF (SELECT {PROBLEM} FROM pg_catalog.pg_class AS ledger \
-         WHERE ledger.oid = pg_catalog.to_regclass({name}::pg_catalog.text)::pg_catalog.oid) IS NOT NULL \
-         THEN RAISE EXCEPTION '{CHANGED}'; END IF;",
-        name = Literal(&super::qualified(schema)),
-    )
+/// How thoroughly the definition of a ledger is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DefinitionCheck {
+    /// Compares it with the definition that tenantry creates. A difference is [`GuardViolation::NeedsThoroughCheck`].
+    Quick,
+    /// Looks for anything that could run code, at several times the cost.
+    Thorough,
 }
 
-/// PL/pgSQL statements that lock a schema's ledger, and raise [`CHANGED`] if its definition could run code.
+/// The condition that the schema's ledger could run code when rows are read, inserted or deleted. To be used after [`lock`],
+/// with `search_path` set to `pg_catalog`. A missing ledger and its contents are not checked.
+pub(crate) fn runs_code(schema: &SchemaName, check: DefinitionCheck) -> Refusal {
+    let oid = format!("{}::pg_catalog.oid", super::regclass(schema));
+    match check {
+        DefinitionCheck::Quick => {
+            let as_created = include_str!("definition_quick.sql").replace("$ledger", &oid);
+            Refusal::new(GuardViolation::NeedsThoroughCheck, format!("NOT ({as_created})"))
+        }
+        DefinitionCheck::Thorough => {
+            let problem = format!("(SELECT {PROBLEM} FROM pg_catalog.pg_class AS ledger WHERE ledger.oid = {oid})");
+            Refusal::new(GuardViolation::Changed, format!("{problem} IS NOT NULL"))
+        }
+    }
+}
+
+/// PL/pgSQL statements that lock a schema's ledger, and raise [`GuardViolation::Changed`] if its definition could run code.
 pub(crate) fn definition_guard(schema: &SchemaName) -> String {
-    format!("{} {}", lock(schema), code_guard(schema))
+    format!("{} {}", lock(schema), runs_code(schema, DefinitionCheck::Thorough).in_block())
 }
 
 /// SQL that begins a transaction and locks all ledgers, so that their definitions do not change.

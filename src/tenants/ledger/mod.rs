@@ -16,10 +16,10 @@ use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text};
 
 use crate::migration::MigrationSet;
 use crate::model::SchemaName;
-use crate::postgres::{CHUNK, ServerMessage};
+use crate::postgres::{CHUNK, GuardViolation, Refusal, ServerMessage};
 use crate::sql::quote::{Identifier, Literal};
 
-pub(crate) use definition::definition_guard;
+pub(crate) use definition::{DefinitionCheck, definition_guard, lock_statement, runs_code};
 
 /// The name of a tenant's ledger. It is Diesel's, so that Diesel's own tools work on a tenant.
 pub const TABLE: &str = "__diesel_schema_migrations";
@@ -95,18 +95,32 @@ pub(crate) fn delete(schema: &SchemaName, version: &str) -> String {
     )
 }
 
-/// PL/pgSQL statements that raise `message` unless the ledger records exactly `applied`, which is sorted.
-pub(crate) fn contents_guard(schema: &SchemaName, applied: &[String], message: &str) -> String {
+/// A condition in PL/pgSQL that raises the violation unless the ledger records exactly `applied` (sorted).
+pub(crate) fn contents_guard(schema: &SchemaName, applied: &[String], violation: GuardViolation) -> String {
+    [missing(schema, violation), unlike(schema, applied, violation)].map(|refusal| refusal.in_block()).join(" ")
+}
+
+/// That the schema has no ledger.
+pub(crate) fn missing(schema: &SchemaName, violation: GuardViolation) -> Refusal {
+    Refusal::new(violation, format!("{} IS NULL", regclass(schema)))
+}
+
+/// That the ledger records other versions than `applied` (sorted). Its statement fails where there is no ledger.
+pub(crate) fn unlike(schema: &SchemaName, applied: &[String], violation: GuardViolation) -> Refusal {
     let expected: Vec<String> = applied.iter().map(|version| Literal(version).to_string()).collect();
-    let ledger = qualified(schema);
-    format!(
-        "IF pg_catalog.to_regclass({name}::pg_catalog.text) IS NULL THEN RAISE EXCEPTION '{message}'; END IF; \
-         IF ARRAY(SELECT version::pg_catalog.text FROM ONLY {ledger} \
+    let condition = format!(
+        "ARRAY(SELECT version::pg_catalog.text FROM ONLY {} \
          ORDER BY version::pg_catalog.text COLLATE pg_catalog.\"C\") \
-         IS DISTINCT FROM ARRAY[{expected}]::pg_catalog.text[] THEN RAISE EXCEPTION '{message}'; END IF;",
-        name = Literal(&ledger),
-        expected = expected.join(", ")
-    )
+         IS DISTINCT FROM ARRAY[{}]::pg_catalog.text[]",
+        qualified(schema),
+        expected.join(", ")
+    );
+    Refusal::new(violation, condition)
+}
+
+/// An SQL expression for the ledger's table, NULL where there is none.
+fn regclass(schema: &SchemaName) -> String {
+    format!("pg_catalog.to_regclass({}::pg_catalog.text)", Literal(&qualified(schema)))
 }
 
 /// The contents of a ledger that was read.

@@ -20,7 +20,7 @@ use crate::confine::{self, Scrutiny};
 use crate::error::{Effect, TenantError};
 use crate::migration::{Kind, Migration};
 use crate::model::Unfinished;
-use crate::postgres::{CHANGED, GuardViolation, ServerMessage, Session, path, session};
+use crate::postgres::{GuardViolation, ServerMessage, Session, path, session};
 use crate::record::integrity::{self, LockScope};
 use crate::run::{AttemptError, Commit};
 use crate::sql::statement::Statement;
@@ -252,7 +252,7 @@ impl Stepwise<'_> {
             conditions.push(ledger::definition_guard(schema));
         }
         if let Precondition::Ledger { applied } | Precondition::Public { applied } = precondition {
-            conditions.push(ledger::contents_guard(schema, applied, CHANGED));
+            conditions.push(ledger::contents_guard(schema, applied, GuardViolation::Changed));
         }
         if done > 0 {
             conditions.push(self.progress(done).guard());

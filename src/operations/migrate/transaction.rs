@@ -1,0 +1,79 @@
+//! The migrations of one transaction, and how thoroughly it is checked.
+
+use super::batch::Precondition;
+use super::target::Target;
+use crate::confine::{self, Scrutiny};
+use crate::migration::{Direction, Kind, Script};
+use crate::tenants::ledger::DefinitionCheck;
+
+/// The migrations of one transaction.
+pub(super) struct Transaction<'a> {
+    pub(super) precondition: &'a Precondition,
+    pub(super) direction: Direction,
+    /// Their places in the set, in the order in which they run.
+    pub(super) migrations: &'a [usize],
+    pub(super) scrutiny: Scrutiny,
+    /// How thoroughly the definition of the ledger is checked before.
+    pub(super) definition: DefinitionCheck,
+}
+
+impl<'t> Transaction<'t> {
+    /// A transaction that is checked as thoroughly as its scripts require.
+    pub(super) fn new(
+        target: Target<'_>,
+        precondition: &'t Precondition,
+        direction: Direction,
+        migrations: &'t [usize],
+    ) -> Self {
+        let scrutiny = scrutiny(target, direction, migrations);
+        let scrutiny = match precondition {
+            Precondition::NoSchema { .. } => scrutiny.of_new_schema(),
+            _ => scrutiny,
+        };
+        Self { precondition, direction, migrations, scrutiny, definition: DefinitionCheck::Quick }
+    }
+
+    /// Replaces the quick checks by thorough ones.
+    pub(super) fn check_thoroughly(&mut self) {
+        if self.scrutiny == Scrutiny::Quick {
+            self.scrutiny = Scrutiny::Thorough;
+        }
+        self.definition = DefinitionCheck::Thorough;
+    }
+
+    fn scripts<'a>(&'a self, target: Target<'a>) -> impl Iterator<Item = &'a Script> {
+        self.migrations.iter().filter_map(move |index| target.migration(*index).script(self.direction))
+    }
+
+    /// Whether it may leave something in the session that cannot be reset.
+    pub(super) fn leaves_state(&self, target: Target<'_>) -> bool {
+        self.scripts(target).any(|script| script.traits().may_leave_state)
+    }
+
+    /// The migrations that must match their records: those that are applied.
+    pub(super) fn recorded(&self) -> &[usize] {
+        if self.direction == Direction::Up { self.migrations } else { &[] }
+    }
+
+    /// The versions in the ledger after it.
+    pub(super) fn applied(&self, target: Target<'_>) -> Vec<String> {
+        let mut applied = self.precondition.applied().to_vec();
+        let version = |index: &usize| target.migration(*index).version().as_str();
+        match self.direction {
+            Direction::Up => applied.extend(self.migrations.iter().map(|index| version(index).to_owned())),
+            Direction::Down => applied.retain(|applied| !self.migrations.iter().any(|index| version(index) == applied)),
+        }
+        applied.sort_unstable();
+        applied
+    }
+}
+
+/// How closely a transaction is checked. A migration that may change objects outside is alone in its transaction.
+fn scrutiny(target: Target<'_>, direction: Direction, migrations: &[usize]) -> Scrutiny {
+    let migrations = migrations.iter().map(|index| target.migration(*index));
+    if target.kind == Kind::Public || migrations.clone().any(|migration| migration.outside_reason().is_some()) {
+        return Scrutiny::None;
+    }
+    let scripts = migrations.filter_map(|migration| migration.script(direction));
+    confine::scrutiny(scripts, target.tenancy.extension_schemas())
+}
