@@ -103,4 +103,6 @@ struct LibraryPage;
 #[doc(hidden)]
 pub mod __private {
     pub use include_dir;
+
+    pub use crate::sql::statement::split;
 }

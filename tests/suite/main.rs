@@ -43,6 +43,7 @@ mod revert;
 mod rooms;
 mod runs;
 mod settings;
+mod splitter;
 mod structure;
 mod stubborn;
 mod tls;

@@ -91,17 +91,18 @@ pub fn line_at(script: &str, offset: usize) -> usize {
     1 + line_ends(&script.as_bytes()[..offset.min(script.len())])
 }
 
-/// The depth of constructs inside which a semicolon does not end the statement.
+/// The constructs around a place in a statement inside which a semicolon does not end the statement.
 #[derive(Debug, Default)]
 pub(super) struct Nesting {
+    /// Open parentheses and brackets.
     brackets: usize,
-    /// An open `BEGIN ATOMIC` and the `CASE`s inside it, which also end with `END`.
-    blocks: usize,
+    /// Inside `BEGIN ATOMIC … END`: the number of tokens before the body's first statement.
+    body: Option<usize>,
 }
 
 impl Nesting {
     pub(super) fn is_closed(&self) -> bool {
-        self.brackets == 0 && self.blocks == 0
+        self.brackets == 0 && self.body.is_none()
     }
 
     /// Adds a token of a statement, given the tokens before it.
@@ -115,20 +116,20 @@ impl Nesting {
     }
 
     fn enter_word(&mut self, before: &[Token<'_>], word: &Token<'_>) {
-        let follows = |keyword| before.last().is_some_and(|token| token.is(keyword));
-        if self.blocks == 0 {
-            let opens = word.is("ATOMIC") && follows("BEGIN") && self.brackets == 0 && creates_routine(before);
-            self.blocks = usize::from(opens);
-            return;
-        }
-        // CASE and END are reserved, but a column after AS or a dot may have any name.
-        if follows("AS") || before.last().is_some_and(|token| token.is_symbol(".")) {
-            return;
-        }
-        if word.is("CASE") {
-            self.blocks += 1;
-        } else if word.is("END") {
-            self.blocks -= 1;
+        let follows = |last: fn(&Token<'_>) -> bool| before.last().is_some_and(last);
+        match self.body {
+            None => {
+                let opens = word.is("ATOMIC")
+                    && follows(|last| last.is("BEGIN"))
+                    && self.brackets == 0
+                    && creates_routine(before);
+                self.body = opens.then_some(before.len() + 1);
+            }
+            // Each statement of the body ends with a semicolon. An END elsewhere ends a CASE, or names a column.
+            Some(start) => {
+                let closes = word.is("END") && (before.len() == start || follows(|last| last.is_symbol(";")));
+                self.body = (!closes).then_some(start);
+            }
         }
     }
 }

@@ -57,6 +57,7 @@ fn an_atomic_body_is_not_split() {
         "CREATE PROCEDURE p() BEGIN ATOMIC SELECT (CASE WHEN a THEN 1 END); SELECT 2; END",
         "CREATE FUNCTION f() BEGIN ATOMIC SELECT 1 AS end, t.end, 2 AS case, \"end\", 'end' FROM t; SELECT 1; END",
         "CREATE FUNCTION f() BEGIN ATOMIC END",
+        "CREATE FUNCTION f() BEGIN ATOMIC SELECT 1 end; SELECT a case, atomic end FROM t; END",
     ];
     for body in bodies {
         assert_eq!(texts(&format!("{body}; x;")), [body, "x"]);
