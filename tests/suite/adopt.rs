@@ -6,9 +6,8 @@ use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 
 use crate::assert_snapshot;
-use crate::list::{create_older, fleet};
 use crate::support::proxy::{CutPoint, Proxy};
-use crate::support::{Database, Output, Signal, Tenantry, server, strings};
+use crate::support::{Database, Output, Signal, Tenantry, create_older, fleet, server, strings, url_of_a_stranger};
 
 /// All that is in a schema, and which transaction made it what it is.
 fn contents(db: &Database, schema: &str) -> Vec<String> {
@@ -20,15 +19,6 @@ fn contents(db: &Database, schema: &str) -> Vec<String> {
 
 fn tracked(db: &Database) -> String {
     db.tenantry(["list", "--names"]).run().assert_code(0).stdout.clone()
-}
-
-/// The URL of a database for a role that may read the tracker, and nothing else of anyone's.
-pub(crate) fn url_of_a_stranger(db: &Database) -> String {
-    let role = format!("stranger_{}", db.name());
-    db.execute(&format!(
-        "CREATE ROLE {role} LOGIN; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}"
-    ));
-    db.url().replace("postgresql://postgres@", &format!("postgresql://{role}@"))
 }
 
 /// A tenant's schema that nobody tracks any more.
@@ -277,6 +267,7 @@ fn told(output: &Output, list: &str) -> BTreeSet<String> {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn the_link_is_cut_at_each_message_and_what_is_told_is_so() {
     let template = strays();
     let proxy = Proxy::start(server());

@@ -3,10 +3,9 @@
 use diesel::connection::SimpleConnection;
 
 use crate::assert_snapshot;
-use crate::drop::{Screen, schemas};
-use crate::list::fleet;
+use crate::drop::schemas;
 use crate::support::migrations::Dir;
-use crate::support::{Database, Terminal};
+use crate::support::{Database, Screen, Terminal, fleet};
 
 /// Tables in `public`.
 fn public_tables(db: &Database) -> String {

@@ -4,13 +4,12 @@
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::create::set_up;
 use crate::support::migrations::Dir;
-use crate::support::{Database, Output};
+use crate::support::{Database, Output, set_up, with};
 
-fn with(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
-    let path = migrations.path().to_str().unwrap();
-    db.tenantry(args).args(["--tenant-migrations", path]).env("TENANTRY_RETRIES", "0").hide(path, "MIGRATIONS").run()
+/// Runs a command without retries.
+fn run_once(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
+    with(db, migrations, args).env("TENANTRY_RETRIES", "0").run()
 }
 
 /// What is outside of the tenants: its objects with all that the catalogs say of them, and the rows of its tables.
@@ -51,7 +50,7 @@ fn shared() -> (Database, Dir) {
     );
     let migrations = Dir::new()
         .add("1_base", "CREATE TABLE own (id int PRIMARY KEY, name text); INSERT INTO own VALUES (1, 'mine')");
-    with(&db, &migrations, &["create", "acme", "globex", "--extension-schema", "shared"]).assert_code(0);
+    run_once(&db, &migrations, &["create", "acme", "globex", "--extension-schema", "shared"]).assert_code(0);
     (db, migrations)
 }
 
@@ -125,7 +124,7 @@ fn whatever_is_changed_outside_is_rolled_back_and_named() {
             .add("2_own", "ALTER TABLE own ADD COLUMN note text")
             .add("3_outside", &format!("CREATE TABLE mine (i int);\n{up}"));
         let output =
-            with(&db, &migrations, &["migrate-one", "acme", "--extension-schema", "shared", "--format", "json"]);
+            run_once(&db, &migrations, &["migrate-one", "acme", "--extension-schema", "shared", "--format", "json"]);
         output.assert_code(1);
         let failed = &output.json()["failed"][0];
         assert_eq!(failed["migration"]["folder"], "3_outside", "{up}: {failed:#}");
@@ -153,7 +152,7 @@ fn what_is_the_tenants_own_may_be_changed() {
         .add("9_dropping", "DROP CAST (span AS text); DROP OPERATOR ### (int, int); DROP FUNCTION twice(int); DROP VIEW latest; DROP TABLE more, copied; DROP TYPE color, span; DROP DOMAIN positive");
     // One at a time, so that each drops what an earlier transaction created; then all at once.
     for version in 2..=9 {
-        with(
+        run_once(
             &db,
             &migrations,
             &["migrate-all", "--to", &version.to_string(), "--match", "acme", "--extension-schema", "shared"],
@@ -162,7 +161,7 @@ fn what_is_the_tenants_own_may_be_changed() {
     }
     assert_eq!(outside(&db), before);
     db.execute("DROP SCHEMA acme CASCADE; DELETE FROM public.schema_tracker WHERE name = 'acme'");
-    with(&db, &migrations, &["create", "acme", "--extension-schema", "shared"]).assert_code(0);
+    run_once(&db, &migrations, &["create", "acme", "--extension-schema", "shared"]).assert_code(0);
     assert_eq!(outside(&db), before);
 }
 
@@ -172,10 +171,10 @@ fn a_revert_drops_nothing_outside() {
     let migrations =
         migrations.add("2_settings", "CREATE TABLE settings (id int PRIMARY KEY)").down("DROP TABLE settings");
     let settings = ["--extension-schema", "shared"];
-    with(&db, &migrations, &[&["migrate-one", "acme"], &settings[..]].concat()).assert_code(0);
+    run_once(&db, &migrations, &[&["migrate-one", "acme"], &settings[..]].concat()).assert_code(0);
     db.execute("DROP TABLE acme.settings; DROP VIEW shared.names");
     let before = outside(&db);
-    let output = with(
+    let output = run_once(
         &db,
         &migrations,
         &[&["revert-one", "acme", "--to", "1", "--yes", "--format", "json"], &settings[..]].concat(),
@@ -202,11 +201,11 @@ fn a_declared_change_is_made_in_a_transaction_of_its_own() {
     let both = base()
         .metadata("run_in_transaction = true\nchanges_outside = \"counts tenants\"")
         .add("3_sneaks", "UPDATE settings SET name = 'sneaked'");
-    let output = with(&db, &both, &[&["migrate-one", "acme", "--format", "json"], &settings[..]].concat());
+    let output = run_once(&db, &both, &[&["migrate-one", "acme", "--format", "json"], &settings[..]].concat());
     output.assert_code(1);
     assert_eq!(output.json()["failed"][0]["migration"]["folder"], "3_sneaks");
     assert_eq!(db.string("SELECT name FROM shared.settings"), "one!");
-    with(&db, &declared, &[&["migrate-one", "globex"], &settings[..]].concat()).assert_code(0);
+    run_once(&db, &declared, &[&["migrate-one", "globex"], &settings[..]].concat()).assert_code(0);
     assert_eq!(db.string("SELECT name FROM shared.settings"), "one!!");
     // By a comment, which lint accepts, too.
     let accepted = base().add(
@@ -215,10 +214,10 @@ fn a_declared_change_is_made_in_a_transaction_of_its_own() {
     );
     let accepted_all = [&["migrate-one", "acme"], &settings[..]].concat();
     accepted.write("2_shared/metadata.toml", "run_in_transaction = true\nchanges_outside = \"counts tenants\"");
-    with(&db, &accepted, &accepted_all).assert_code(0);
+    run_once(&db, &accepted, &accepted_all).assert_code(0);
     assert_eq!(db.count("SELECT count(*) FROM shared.settings"), 2);
     let without_reason = base().metadata("run_in_transaction = true\nchanges_outside = \" \"");
-    with(&db, &without_reason, &["migrate-all"]).assert_code(2);
+    run_once(&db, &without_reason, &["migrate-all"]).assert_code(2);
 }
 
 #[test]
@@ -244,7 +243,7 @@ fn a_statement_that_no_transaction_takes_stays_inside_too() {
             .add("2_alone", up)
             .metadata("run_in_transaction = false");
         let output =
-            with(&db, &migrations, &["migrate-one", "acme", "--extension-schema", "shared", "--format", "json"]);
+            run_once(&db, &migrations, &["migrate-one", "acme", "--extension-schema", "shared", "--format", "json"]);
         output.assert_code(1);
         let failed = output.json()["failed"][0].clone();
         let message = failed["server"]["message"].as_str().unwrap_or_default().to_owned();
@@ -265,11 +264,12 @@ fn a_statement_that_no_transaction_takes_stays_inside_too() {
             .add("2_alone", code)
             .metadata(metadata)
     };
-    let undeclared = with(&db, &commits("run_in_transaction = false"), &["migrate-one", "acme", "--format", "json"]);
+    let undeclared =
+        run_once(&db, &commits("run_in_transaction = false"), &["migrate-one", "acme", "--format", "json"]);
     undeclared.assert_code(1);
     assert!(undeclared.json()["failed"][0]["server"]["hint"].as_str().unwrap().contains("changes_outside"));
     let declared = commits("run_in_transaction = false\nchanges_outside = \"commits in batches\"");
-    with(&db, &declared, &["migrate-one", "acme"]).assert_code(0);
+    run_once(&db, &declared, &["migrate-one", "acme"]).assert_code(0);
     assert_eq!(db.string("SELECT name FROM acme.own"), "b");
 }
 
@@ -307,6 +307,7 @@ fn leaking(order: &[usize]) -> Dir {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn the_result_does_not_depend_on_how_many_migrations_are_pending() {
     let mut runner = TestRunner::new(Config { cases: 6, failure_persistence: None, ..Config::default() });
     let orders = Just((0..LEAKS.len()).collect::<Vec<_>>()).prop_shuffle();
@@ -319,10 +320,14 @@ fn the_result_does_not_depend_on_how_many_migrations_are_pending() {
             let last = 10 + 2 * LEAKS.len();
             let [one_by_one, at_once, split] = ["one_by_one", "at_once", "split"];
             let to = |name: &str, version: usize| {
-                with(&db, &migrations, &["migrate-all", "--match", &format!("^{name}$"), "--to", &version.to_string()])
-                    .assert_code(0);
+                run_once(
+                    &db,
+                    &migrations,
+                    &["migrate-all", "--match", &format!("^{name}$"), "--to", &version.to_string()],
+                )
+                .assert_code(0);
             };
-            with(&db, &migrations, &["create", at_once]).assert_code(0);
+            run_once(&db, &migrations, &["create", at_once]).assert_code(0);
             for name in [one_by_one, split] {
                 db.execute(&format!(
                     "CREATE SCHEMA {name}; INSERT INTO public.schema_tracker (name) VALUES ('{name}')"
@@ -342,7 +347,7 @@ fn the_result_does_not_depend_on_how_many_migrations_are_pending() {
             prop_assert_eq!(rows(split), rows(one_by_one));
             prop_assert!(rows(at_once).contains(&"(zone,UTC)".to_owned()), "{:?}", rows(at_once));
             // The reference is replayed with all of them.
-            with(&db, &migrations, &["health-check"]).assert_code(0);
+            run_once(&db, &migrations, &["health-check"]).assert_code(0);
             Ok(())
         })
         .unwrap();
@@ -355,7 +360,7 @@ fn a_setting_of_one_migration_does_not_let_the_next_one_break_a_key() {
         .add("1_base", "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (a int REFERENCES a)")
         .add("2_copies", "SET LOCAL session_replication_role TO replica; INSERT INTO a VALUES (1)")
         .add("3_orphan", "INSERT INTO b VALUES (99)");
-    let output = with(&db, &migrations, &["create", "acme", "--format", "json"]);
+    let output = run_once(&db, &migrations, &["create", "acme", "--format", "json"]);
     output.assert_code(1);
     assert_eq!(output.json()["failed"][0]["migration"]["folder"], "3_orphan");
 }
@@ -365,7 +370,7 @@ fn a_role_that_is_left_set_does_not_keep_the_ledger_from_being_written() {
     let db = set_up();
     db.execute("DO $$ BEGIN CREATE ROLE confined; EXCEPTION WHEN duplicate_object THEN NULL; END $$");
     let migrations = Dir::new().add("1_base", "CREATE TABLE t (i int)").add("2_role", "SET LOCAL ROLE confined");
-    with(&db, &migrations, &["create", "acme"]).assert_code(0);
+    run_once(&db, &migrations, &["create", "acme"]).assert_code(0);
     assert_eq!(db.count("SELECT count(*) FROM acme.__diesel_schema_migrations"), 2);
 }
 
@@ -392,7 +397,7 @@ fn nothing_of_one_tenant_is_met_by_the_next_on_its_connection() {
     let names: Vec<String> = (0..12).map(|n| format!("t{n}")).collect();
     let mut args = vec!["create", "--jobs", "2"];
     args.extend(names.iter().map(String::as_str));
-    with(&db, &migrations, &args).assert_code(0);
+    run_once(&db, &migrations, &args).assert_code(0);
     let mut states: Vec<String> = names
         .iter()
         .map(|name| db.strings(&format!("SELECT what || '=' || value FROM {name}.found ORDER BY 1")).join("; "))
@@ -414,7 +419,7 @@ fn what_can_be_seen_to_outlast_the_migration_is_refused() {
         "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
         "LOAD 'auto_explain'",
     ] {
-        let output = with(&db, &Dir::new().add("1_leaks", up), &["create", "acme"]);
+        let output = run_once(&db, &Dir::new().add("1_leaks", up), &["create", "acme"]);
         output.assert_code(2);
         assert!(output.stderr.contains("outlasts the migration"), "{up}: {}", output.stderr);
     }
@@ -427,7 +432,7 @@ fn a_migration_without_its_ledger_row_is_rolled_back() {
         CREATE TABLE total (n int); INSERT INTO total VALUES (1); \
         DO $$ BEGIN EXECUTE format('CREATE TRIGGER t BEFORE INSERT ON %I.__diesel_schema_migrations FOR EACH ROW EXECUTE FUNCTION swallow()', current_schema()); END $$";
     let migrations = Dir::new().add("1_swallow", swallow).add("2_twice", "UPDATE total SET n = n * 2");
-    let output = with(&db, &migrations, &["create", "acme", "--format", "json"]);
+    let output = run_once(&db, &migrations, &["create", "acme", "--format", "json"]);
     output.assert_code(1);
     let message = output.json()["failed"][0]["message"].to_string();
     assert!(message.contains("ledger"), "{message}");
@@ -442,15 +447,15 @@ fn a_commit_that_only_the_server_knows_to_be_needed_is_made() {
         // Nothing in the text of a statement tells that it adds a value.
         .add("2_value", "DO $$ BEGIN EXECUTE 'ALTER TYPE mood ADD ' || 'VALUE ''wild'''; END $$")
         .add("3_use", "CREATE TABLE notes (i int); INSERT INTO people VALUES ('a', 'wild')");
-    with(&db, &migrations, &["create", "acme"]).assert_code(0);
+    run_once(&db, &migrations, &["create", "acme"]).assert_code(0);
     assert_eq!(db.string("SELECT mood FROM acme.people"), "wild");
     assert_eq!(db.string("SELECT state FROM public.schema_tracker"), "active");
-    with(&db, &migrations, &["health-check"]).assert_code(0);
+    run_once(&db, &migrations, &["health-check"]).assert_code(0);
     // Of a tenant that exists, all at once and one by one; and the next ones of the run know it.
-    with(&db, &migrations, &["create", "globex", "initech", "umbrella"]).assert_code(0);
+    run_once(&db, &migrations, &["create", "globex", "initech", "umbrella"]).assert_code(0);
     // A migration behind such a commit that fails leaves what is before it.
     let fails = migrations.add("4_fails", "SELECT 1/0");
-    let output = with(&db, &fails, &["create", "hooli", "--format", "json"]);
+    let output = run_once(&db, &fails, &["create", "hooli", "--format", "json"]);
     output.assert_code(1);
     assert_eq!(output.json()["failed"][0]["migration"]["folder"], "4_fails");
     assert_eq!(db.string("SELECT state FROM public.schema_tracker WHERE name = 'hooli'"), "creating");
@@ -463,7 +468,7 @@ fn rows_with_pending_triggers_are_committed_before_their_table_is_altered() {
         .add("1_base", "CREATE TABLE a (id int PRIMARY KEY); DO $$ BEGIN EXECUTE 'CREATE TABLE b (a int REFERENCES a DEFER' || 'RABLE INITIALLY DEFER' || 'RED)'; END $$")
         .add("2_rows", "INSERT INTO a VALUES (1); INSERT INTO b VALUES (1)")
         .add("3_alter", "ALTER TABLE b ADD COLUMN more int");
-    with(&db, &migrations, &["create", "acme"]).assert_code(0);
+    run_once(&db, &migrations, &["create", "acme"]).assert_code(0);
     assert_eq!(db.count("SELECT count(*) FROM acme.b"), 1);
-    with(&db, &migrations, &["health-check"]).assert_code(0);
+    run_once(&db, &migrations, &["health-check"]).assert_code(0);
 }

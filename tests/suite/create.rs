@@ -1,20 +1,8 @@
 //! `create`: whole or not at all.
 
 use crate::assert_snapshot;
-use crate::support::Database;
 use crate::support::migrations::Dir;
-
-/// A database with a tracker.
-pub fn set_up() -> Database {
-    let db = Database::new();
-    db.tenantry(["migrate-public"]).run().assert_code(0);
-    db
-}
-
-/// The schemas that are not PostgreSQL's own.
-pub fn schemas(db: &Database) -> Vec<String> {
-    db.strings("SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema|public$)' ORDER BY 1")
-}
+use crate::support::{Database, schemas, set_up};
 
 #[test]
 fn a_tenant_has_schema_ledger_structure_and_tracker_row() {

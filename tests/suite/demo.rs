@@ -1,8 +1,7 @@
 //! `demo`
 
 use crate::assert_snapshot;
-use crate::list::fleet;
-use crate::support::{Database, Tenantry, binaries};
+use crate::support::{Database, Tenantry, binaries, fleet};
 
 #[test]
 fn the_whole_story_on_a_private_server() {

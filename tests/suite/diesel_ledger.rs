@@ -4,8 +4,8 @@ use diesel::connection::SimpleConnection;
 use diesel_migrations::{FileBasedMigrations, MigrationHarness};
 use tenantry::MigrationSet;
 
-use crate::create::set_up;
 use crate::support::migrations::Dir;
+use crate::support::set_up;
 
 fn names<DB>(migrations: Vec<Box<dyn diesel::migration::Migration<DB>>>) -> Vec<String>
 where

@@ -1,27 +1,7 @@
 //! `drop`
 
 use crate::assert_snapshot;
-use crate::list::fleet;
-use crate::support::{Database, Tenantry, Terminal, binaries};
-
-/// What a terminal showed, and how the command ended.
-pub(crate) struct Screen(String, Option<i32>);
-
-impl Screen {
-    pub(crate) fn of(terminal: &mut Terminal) -> Self {
-        let (shown, code) = terminal.wait();
-        Self(shown, code)
-    }
-
-    pub(crate) fn snapshot(&self) -> String {
-        format!("{}--- exit {}", self.0, self.1.map_or("by a signal".to_owned(), |code| code.to_string()))
-    }
-
-    #[track_caller]
-    pub(crate) fn assert_code(&self, code: i32) {
-        assert_eq!(self.1, Some(code), "{}", self.0);
-    }
-}
+use crate::support::{Database, Screen, Tenantry, Terminal, binaries, fleet};
 
 /// The names of all schemas but PostgreSQL's own.
 pub(crate) fn schemas(db: &Database) -> String {
@@ -320,7 +300,7 @@ fn a_tenant_that_came_to_hold_an_extension() {
 #[test]
 fn others_cannot_be_dropped_by_a_role_that_may_not() {
     let db = fleet(&["acme"]);
-    let url = crate::adopt::url_of_a_stranger(&db);
+    let url = crate::support::url_of_a_stranger(&db);
     assert_snapshot!(db.tenantry(["drop", "--yes", "acme"]).env("DATABASE_URL", url).run());
     assert_eq!((tracked(&db), schemas(&db)), ("acme".to_owned(), "acme public".to_owned()));
 }

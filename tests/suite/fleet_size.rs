@@ -141,6 +141,7 @@ fn costs(db: &Database) -> Vec<i64> {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn a_command_for_a_few_tenants_costs_the_same_in_a_small_and_in_a_large_fleet() {
     let small = costs(&fleet(SMALL));
     let large = fleet(LARGE);
@@ -161,6 +162,7 @@ fn a_command_for_a_few_tenants_costs_the_same_in_a_small_and_in_a_large_fleet() 
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn the_cost_of_a_command_for_the_whole_fleet_is_linear() {
     let (small, large) = (fleet(SMALL), fleet(LARGE));
     for args in [

@@ -2,11 +2,9 @@
 
 use diesel::connection::SimpleConnection;
 
-use crate::adopt::url_of_a_stranger;
 use crate::assert_snapshot;
-use crate::list::{create_older, fleet};
 use crate::support::migrations::Dir;
-use crate::support::{Database, Output};
+use crate::support::{Database, Output, create_older, fleet, url_of_a_stranger};
 
 fn check(db: &Database) -> Output {
     db.tenantry(["health-check"]).run()
@@ -294,9 +292,11 @@ fn a_tenant_that_a_run_is_working_on_is_not_stuck() {
     db.tenantry(["health-check", "--allow-unchecked"]).run().assert_code(0);
     std::mem::drop(run);
     // The lock goes with the session, whose process may need a moment longer than this one.
-    while db.count("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") > 0 {
-        std::thread::yield_now();
-    }
+    db.wait_for(
+        "SELECT (count(*) = 0)::int FROM pg_locks WHERE locktype = 'advisory' \
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        1,
+    );
     check(&db).assert_code(1);
 }
 

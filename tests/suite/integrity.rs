@@ -3,21 +3,14 @@
 use diesel::connection::SimpleConnection;
 
 use crate::assert_snapshot;
-use crate::create::set_up;
 use crate::support::migrations::Dir;
-use crate::support::{Database, Output};
-
-/// Runs a command with migrations of its own.
-fn with(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
-    let path = migrations.path().to_str().unwrap();
-    db.tenantry(args).args(["--tenant-migrations", path]).hide(path, "MIGRATIONS").run()
-}
+use crate::support::{Database, run_with, set_up};
 
 /// Two migrations, applied in one tenant.
 fn applied() -> (Database, Dir) {
     let db = set_up();
     let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int);\n").add("2_b", "CREATE TABLE b (i int);\n");
-    with(&db, &migrations, &["create", "acme"]).assert_code(0);
+    run_with(&db, &migrations, &["create", "acme"]).assert_code(0);
     (db, migrations)
 }
 
@@ -26,7 +19,7 @@ fn an_edited_migration_stops_every_writing_command_before_it_begins() {
     let (db, migrations) = applied();
     let migrations = migrations.add("3_c", "CREATE TABLE c (i int);");
     migrations.write("1_a/up.sql", "CREATE TABLE a (i int);\nCREATE TABLE more (i int);\n");
-    assert_snapshot!(with(&db, &migrations, &["migrate-all"]));
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-all"]));
     db.execute("CREATE SCHEMA stray");
     for command in [
         &["create", "globex"][..],
@@ -39,42 +32,42 @@ fn an_edited_migration_stops_every_writing_command_before_it_begins() {
         &["drop", "acme", "--dry-run"],
         &["cleanup", "--yes"],
     ] {
-        let output = with(&db, &migrations, command);
+        let output = run_with(&db, &migrations, command);
         output.assert_code(3);
         assert!(output.stderr.contains("1_a was edited since it was applied"), "{command:?}: {}", output.stderr);
     }
     assert_eq!(db.strings("SELECT name FROM schema_tracker"), ["acme"]);
     assert_eq!(db.strings("SELECT version FROM acme.__diesel_schema_migrations ORDER BY 1"), ["1", "2"]);
     // What only reads goes on.
-    with(&db, &migrations, &["list"]).assert_code(0);
+    run_with(&db, &migrations, &["list"]).assert_code(0);
 }
 
 #[test]
 fn the_health_check_finds_what_is_not_as_it_was_applied() {
     let db = set_up();
     let migrations = Dir::new().add("10_a", "CREATE TABLE a (i int);\n").add("20_b", "CREATE TABLE b (i int);\n");
-    with(&db, &migrations, &["create", "acme"]).assert_code(0);
+    run_with(&db, &migrations, &["create", "acme"]).assert_code(0);
     let changed = Dir::new().add("15_late", "CREATE TABLE late (i int);\n").add("20_b", "CREATE TABLE b (i bigint);\n");
     let check = ["health-check", "--match", "^nobody$"];
-    with(&db, &migrations, &check).assert_code(0);
-    assert_snapshot!(with(&db, &changed, &check));
+    run_with(&db, &migrations, &check).assert_code(0);
+    assert_snapshot!(run_with(&db, &changed, &check));
     for version in ["10", "15", "20"] {
-        with(&db, &changed, &["repair", "--accept", version, "--reason", "a test"]).assert_code(0);
+        run_with(&db, &changed, &["repair", "--accept", version, "--reason", "a test"]).assert_code(0);
     }
-    with(&db, &changed, &check).assert_code(0);
+    run_with(&db, &changed, &check).assert_code(0);
 }
 
 #[test]
 fn a_ledger_that_cannot_be_read_may_have_it() {
     let (db, migrations) = applied();
     let migrations = migrations.add("3_c", "CREATE TABLE c (i int);");
-    with(&db, &migrations, &["create", "globex"]).assert_code(0);
+    run_with(&db, &migrations, &["create", "globex"]).assert_code(0);
     migrations.write("3_c/up.sql", "CREATE TABLE c (i bigint);");
     let mut holder = db.connect();
     holder.batch_execute("BEGIN; LOCK TABLE globex.__diesel_schema_migrations IN ACCESS EXCLUSIVE MODE").unwrap();
-    assert_snapshot!(with(&db, &migrations, &["migrate-one", "acme"]));
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-one", "acme"]));
     drop(holder);
-    with(&db, &migrations, &["migrate-one", "acme"]).assert_code(3);
+    run_with(&db, &migrations, &["migrate-one", "acme"]).assert_code(3);
     assert_eq!(db.string("SELECT script FROM schema_migration WHERE version = '3'"), "CREATE TABLE c (i int);");
 }
 
@@ -94,30 +87,30 @@ fn what_is_being_applied_is_not_recorded_otherwise_meanwhile() {
         .add("2_b", "CREATE TABLE b (i int);\n")
         .add("3_c", "CREATE INDEX CONCURRENTLY c_idx ON b (i);")
         .metadata("run_in_transaction = false");
-    assert_snapshot!(with(&db, &edited, &["create", "globex"]));
+    assert_snapshot!(run_with(&db, &edited, &["create", "globex"]));
     drop(reader);
     build.wait().assert_code(0);
-    with(&db, &edited, &["create", "globex"]).assert_code(3);
+    run_with(&db, &edited, &["create", "globex"]).assert_code(3);
 }
 
 #[test]
 fn white_space_and_comments_are_no_edit() {
     let (db, migrations) = applied();
     migrations.write("1_a/up.sql", "-- The first table.\nCREATE  TABLE a (\n    i int -- a number\n);   \n\n");
-    with(&db, &migrations, &["migrate-all"]).assert_code(0);
+    run_with(&db, &migrations, &["migrate-all"]).assert_code(0);
     migrations.write("1_a/up.sql", "CREATE TABLE a (i int DEFAULT '  ');\n");
-    with(&db, &migrations, &["migrate-all"]).assert_code(3);
+    run_with(&db, &migrations, &["migrate-all"]).assert_code(3);
 }
 
 #[test]
 fn who_accepted_an_edit_and_why_is_recorded() {
     let (db, migrations) = applied();
     migrations.write("1_a/up.sql", "CREATE TABLE IF NOT EXISTS a (i int);\n");
-    assert_snapshot!(with(&db, &migrations, &["repair", "--accept", "1", "--reason", "  "]));
-    assert_snapshot!(with(&db, &migrations, &["repair", "--accept", "2", "--reason", "why not"]));
+    assert_snapshot!(run_with(&db, &migrations, &["repair", "--accept", "1", "--reason", "  "]));
+    assert_snapshot!(run_with(&db, &migrations, &["repair", "--accept", "2", "--reason", "why not"]));
     let reason = "it failed where the table was there";
-    assert_snapshot!(with(&db, &migrations, &["repair", "--accept", "1", "--reason", reason]));
-    with(&db, &migrations, &["migrate-all"]).assert_code(0);
+    assert_snapshot!(run_with(&db, &migrations, &["repair", "--accept", "1", "--reason", reason]));
+    run_with(&db, &migrations, &["migrate-all"]).assert_code(0);
     assert_eq!(
         db.strings(
             "SELECT concat_ws('|', kind, version, change, reason, role = session_user, old_script) FROM schema_acceptance"
@@ -126,31 +119,35 @@ fn who_accepted_an_edit_and_why_is_recorded() {
     );
     // Back to what it was: that is an edit again.
     migrations.write("1_a/up.sql", "CREATE TABLE a (i int);\n");
-    with(&db, &migrations, &["migrate-all"]).assert_code(3);
+    run_with(&db, &migrations, &["migrate-all"]).assert_code(3);
 }
 
 #[test]
 fn as_json() {
     let (db, migrations) = applied();
     migrations.write("1_a/up.sql", "SELECT 1;");
-    assert_snapshot!(with(&db, &migrations, &["repair", "--accept", "1", "--reason", "a test", "--format", "json"]));
+    assert_snapshot!(run_with(
+        &db,
+        &migrations,
+        &["repair", "--accept", "1", "--reason", "a test", "--format", "json"]
+    ));
 }
 
 #[test]
 fn a_removed_migration() {
     let (db, _) = applied();
     let without = Dir::new().add("2_b", "CREATE TABLE b (i int);\n");
-    assert_snapshot!(with(&db, &without, &["migrate-all"]));
-    with(&db, &without, &["repair", "--accept", "1", "--reason", "squashed"]).assert_code(0);
-    with(&db, &without, &["migrate-all"]).assert_code(0);
-    with(&db, &without, &["create", "globex"]).assert_code(0);
+    assert_snapshot!(run_with(&db, &without, &["migrate-all"]));
+    run_with(&db, &without, &["repair", "--accept", "1", "--reason", "squashed"]).assert_code(0);
+    run_with(&db, &without, &["migrate-all"]).assert_code(0);
+    run_with(&db, &without, &["create", "globex"]).assert_code(0);
 }
 
 #[test]
 fn an_older_release_goes_on() {
     let (db, _) = applied();
     let older = Dir::new().add("1_a", "CREATE TABLE a (i int);\n");
-    with(&db, &older, &["create", "globex"]).assert_code(0);
+    run_with(&db, &older, &["create", "globex"]).assert_code(0);
     assert_eq!(db.strings("SELECT version FROM globex.__diesel_schema_migrations"), ["1"]);
 }
 
@@ -158,13 +155,13 @@ fn an_older_release_goes_on() {
 fn a_migration_that_comes_late() {
     let db = set_up();
     let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int);").add("3_c", "CREATE TABLE c (i int);");
-    with(&db, &migrations, &["create", "acme"]).assert_code(0);
+    run_with(&db, &migrations, &["create", "acme"]).assert_code(0);
     let migrations = migrations.add("2_b", "CREATE TABLE b (i int);");
-    assert_snapshot!(with(&db, &migrations, &["create", "globex"]));
-    with(&db, &migrations, &["migrate-all"]).assert_code(3);
-    with(&db, &migrations, &["repair", "--accept", "2", "--reason", "independent"]).assert_code(0);
-    with(&db, &migrations, &["create", "globex"]).assert_code(0);
-    with(&db, &migrations, &["migrate-all"]).assert_code(0);
+    assert_snapshot!(run_with(&db, &migrations, &["create", "globex"]));
+    run_with(&db, &migrations, &["migrate-all"]).assert_code(3);
+    run_with(&db, &migrations, &["repair", "--accept", "2", "--reason", "independent"]).assert_code(0);
+    run_with(&db, &migrations, &["create", "globex"]).assert_code(0);
+    run_with(&db, &migrations, &["migrate-all"]).assert_code(0);
     assert_eq!(db.strings("SELECT version FROM acme.__diesel_schema_migrations ORDER BY 1"), ["1", "2", "3"]);
 }
 
@@ -172,14 +169,14 @@ fn a_migration_that_comes_late() {
 fn what_was_applied_nowhere_may_be_mended() {
     let (db, migrations) = applied();
     let migrations = migrations.add("3_c", "CREATE TABLE c (i int); SELECT 1/0;");
-    with(&db, &migrations, &["migrate-all"]).assert_code(1);
+    run_with(&db, &migrations, &["migrate-all"]).assert_code(1);
     assert_eq!(db.count("SELECT count(*) FROM schema_migration WHERE version = '3'"), 1);
     migrations.write("3_c/up.sql", "CREATE TABLE c (i int);");
-    with(&db, &migrations, &["migrate-all"]).assert_code(0);
+    run_with(&db, &migrations, &["migrate-all"]).assert_code(0);
     // It was taken out of all tenants again.
     db.execute("DROP TABLE acme.c; DELETE FROM acme.__diesel_schema_migrations WHERE version = '3'");
     migrations.write("3_c/up.sql", "CREATE TABLE c (i bigint);");
-    with(&db, &migrations, &["migrate-all"]).assert_code(0);
+    run_with(&db, &migrations, &["migrate-all"]).assert_code(0);
     assert_eq!(
         db.string("SELECT script FROM schema_migration WHERE kind = 'tenant' AND version = '3'"),
         "CREATE TABLE c (i bigint);"
@@ -190,10 +187,10 @@ fn what_was_applied_nowhere_may_be_mended() {
 fn a_fleet_that_was_there_before_is_recorded_at_the_first_run() {
     let (db, migrations) = applied();
     db.execute("DELETE FROM schema_migration WHERE kind = 'tenant'");
-    with(&db, &migrations, &["migrate-all"]).assert_code(0);
+    run_with(&db, &migrations, &["migrate-all"]).assert_code(0);
     assert_eq!(db.strings("SELECT version FROM schema_migration WHERE kind = 'tenant' ORDER BY 1"), ["1", "2"]);
     migrations.write("2_b/up.sql", "CREATE TABLE b (i bigint);");
-    with(&db, &migrations, &["migrate-all"]).assert_code(3);
+    run_with(&db, &migrations, &["migrate-all"]).assert_code(3);
 }
 
 #[test]
@@ -220,7 +217,7 @@ fn a_run_that_meets_another_recording_gives_way() {
          CREATE TRIGGER other BEFORE INSERT ON schema_migration FOR EACH ROW WHEN (NEW.version = '3') \
          EXECUTE FUNCTION other()",
     );
-    assert_snapshot!(with(&db, &migrations, &["migrate-all"]));
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-all"]));
     assert_eq!(db.strings("SELECT version FROM acme.__diesel_schema_migrations ORDER BY 1"), ["1", "2"]);
 }
 
@@ -231,7 +228,7 @@ fn three() -> (Database, Dir) {
         .add("1_a", "CREATE TABLE a (i int);\n")
         .add("2_b", "CREATE TABLE b (i int);\n")
         .add("3_c", "ALTER TABLE a ADD COLUMN c int;\n");
-    with(&db, &migrations, &["create", "acme"]).assert_code(0);
+    run_with(&db, &migrations, &["create", "acme"]).assert_code(0);
     (db, migrations)
 }
 
@@ -244,17 +241,17 @@ fn squashed() -> Dir {
 fn three_migrations_become_one() {
     let (db, _) = three();
     let squashed = squashed();
-    assert_snapshot!(with(&db, &squashed, &["migrate-all"]));
+    assert_snapshot!(run_with(&db, &squashed, &["migrate-all"]));
     let reason = "squashed, applied everywhere";
-    assert_snapshot!(with(&db, &squashed, &["repair", "--accept", "1..3", "--reason", reason]));
+    assert_snapshot!(run_with(&db, &squashed, &["repair", "--accept", "1..3", "--reason", reason]));
     assert_eq!(
         db.strings("SELECT concat_ws('|', version, change, reason) FROM schema_acceptance ORDER BY id"),
         [format!("1|removed|{reason}"), format!("2|removed|{reason}"), format!("3|edited|{reason}")]
     );
     assert_eq!(db.count("SELECT count(DISTINCT accepted_at) FROM schema_acceptance"), 1, "one transaction");
     // Tenants of before and of after are equal.
-    assert_snapshot!(with(&db, &squashed, &["migrate-all"]));
-    with(&db, &squashed, &["create", "globex", "initech"]).assert_code(0);
+    assert_snapshot!(run_with(&db, &squashed, &["migrate-all"]));
+    run_with(&db, &squashed, &["create", "globex", "initech"]).assert_code(0);
     assert_eq!(db.strings("SELECT version FROM globex.__diesel_schema_migrations"), ["3"]);
     assert_eq!(db.strings("SELECT version FROM acme.__diesel_schema_migrations ORDER BY 1"), ["1", "2", "3"]);
     for args in [
@@ -269,29 +266,29 @@ fn three_migrations_become_one() {
         &["migrate-all", "--verify", "--canary", "acme"],
         &["migrate-one", "acme", "--verify"],
     ] {
-        let output = with(&db, &squashed, args);
+        let output = run_with(&db, &squashed, args);
         output.assert_code(0);
         assert!(!output.stderr.contains("not checked"), "{args:?}: {}", output.stderr);
     }
     // A reference that was saved of a tenant of before holds for both.
     let file = squashed.path().join(".reference");
-    with(&db, &squashed, &["reference", "--of", "acme", "--output", file.to_str().unwrap()]).assert_code(0);
-    with(&db, &squashed, &["health-check", "--reference", file.to_str().unwrap()]).assert_code(0);
+    run_with(&db, &squashed, &["reference", "--of", "acme", "--output", file.to_str().unwrap()]).assert_code(0);
+    run_with(&db, &squashed, &["health-check", "--reference", file.to_str().unwrap()]).assert_code(0);
     // The structures are compared indeed.
     db.execute("ALTER TABLE acme.b ADD COLUMN drifted int");
-    let health = with(&db, &squashed, &["health-check", "--format", "json"]);
+    let health = run_with(&db, &squashed, &["health-check", "--format", "json"]);
     assert_eq!(health.assert_code(1).json()["findings"][0]["difference"]["name"], "b.drifted");
     // Other versions that the set does not have are unknown still.
     db.execute("INSERT INTO globex.__diesel_schema_migrations VALUES ('0')");
-    assert!(with(&db, &squashed, &["health-check"]).stdout.contains("unknown-migrations"));
+    assert!(run_with(&db, &squashed, &["health-check"]).stdout.contains("unknown-migrations"));
     db.execute(
         "ALTER TABLE acme.b DROP COLUMN drifted; DELETE FROM globex.__diesel_schema_migrations WHERE version = '0'",
     );
     // The next migration is applied to both.
     let squashed = squashed.add("4_d", "CREATE TABLE d (i int);\n").down("DROP TABLE d;\n");
-    with(&db, &squashed, &["migrate-all", "--verify", "--canary", "1"]).assert_code(0);
-    with(&db, &squashed, &["health-check"]).assert_code(0);
-    with(&db, &squashed, &["revert-all", "--to", "3", "--yes"]).assert_code(0);
+    run_with(&db, &squashed, &["migrate-all", "--verify", "--canary", "1"]).assert_code(0);
+    run_with(&db, &squashed, &["health-check"]).assert_code(0);
+    run_with(&db, &squashed, &["revert-all", "--to", "3", "--yes"]).assert_code(0);
 }
 
 #[test]
@@ -301,7 +298,7 @@ fn several_changes_are_accepted_together_or_not_at_all() {
     let repair = |ranges: &[&str]| {
         let accept = ranges.iter().flat_map(|range| ["--accept", range]);
         let args: Vec<&str> = ["repair"].into_iter().chain(accept).chain(["--reason", "a test"]).collect();
-        with(&db, &squashed, &args)
+        run_with(&db, &squashed, &args)
     };
     assert_snapshot!(repair(&["1..3", "7"]));
     for (ranges, code) in
@@ -314,7 +311,7 @@ fn several_changes_are_accepted_together_or_not_at_all() {
     // Within a range, versions without a change do not matter; what is named twice is accepted once.
     repair(&["0..2", "3", "2..9"]).assert_code(0);
     assert_eq!(db.strings("SELECT version FROM schema_acceptance ORDER BY id"), ["1", "2", "3"]);
-    with(&db, &squashed, &["health-check"]).assert_code(0);
+    run_with(&db, &squashed, &["health-check"]).assert_code(0);
     repair(&["1..3"]).assert_code(3);
 }
 
@@ -324,7 +321,7 @@ fn a_range_means_tenant_migrations_only() {
     let public = Dir::new().add("20990101000000_plans", "CREATE TABLE plans (i int);").down("DROP TABLE plans;");
     let path = public.path().to_str().unwrap().to_owned();
     let squashed = squashed();
-    let run = |args: &[&str]| with(&db, &squashed, &[args, &["--public-migrations", &path]].concat());
+    let run = |args: &[&str]| run_with(&db, &squashed, &[args, &["--public-migrations", &path]].concat());
     db.tenantry(["migrate-public", "--public-migrations", &path]).run().assert_code(0);
     public.write("20990101000000_plans/up.sql", "CREATE TABLE plans (i bigint);");
     run(&["repair", "--accept", "1..20990101000000", "--reason", "a test"]).assert_code(0);
@@ -338,11 +335,11 @@ fn line_endings_are_no_edit() {
     let up = "-- A comment.\nCREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$\n    SELECT 'a\nb'\n$$;\n";
     let db = set_up();
     let (lf, crlf) = (Dir::new().add("1_f", up), Dir::new().add("1_f", &up.replace('\n', "\r\n")));
-    with(&db, &lf, &["create", "by_lf"]).assert_code(0);
-    with(&db, &crlf, &["create", "by_crlf"]).assert_code(0);
+    run_with(&db, &lf, &["create", "by_lf"]).assert_code(0);
+    run_with(&db, &crlf, &["create", "by_crlf"]).assert_code(0);
     for migrations in [&lf, &crlf] {
-        with(&db, migrations, &["migrate-all", "--verify"]).assert_code(0);
-        with(&db, migrations, &["health-check"]).assert_code(0);
+        run_with(&db, migrations, &["migrate-all", "--verify"]).assert_code(0);
+        run_with(&db, migrations, &["health-check"]).assert_code(0);
     }
     let bodies = "SELECT DISTINCT prosrc FROM pg_proc WHERE proname = 'f'";
     assert_eq!(db.strings(bodies), ["\n    SELECT 'a\nb'\n"]);
@@ -350,5 +347,5 @@ fn line_endings_are_no_edit() {
     db.execute(
         "UPDATE schema_migration SET script = replace(script, E'\\n', E'\\r\\n'), checksum = 'x' WHERE version = '1'",
     );
-    assert_snapshot!(with(&db, &lf, &["migrate-all"]));
+    assert_snapshot!(run_with(&db, &lf, &["migrate-all"]));
 }

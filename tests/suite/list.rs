@@ -1,33 +1,8 @@
 //! `list`
 
 use crate::assert_snapshot;
-use crate::support::Database;
 use crate::support::migrations::Dir;
-
-/// A database with a tracker and these tenants, all up to date.
-pub(crate) fn fleet(tenants: &[&str]) -> Database {
-    let db = Database::new();
-    db.tenantry(["migrate-public"]).run().assert_code(0);
-    if !tenants.is_empty() {
-        db.tenantry(["create"]).args(tenants).run().assert_code(0);
-    }
-    db
-}
-
-/// The tenant migrations of an older release: the last two are not there yet.
-pub(crate) fn older() -> Dir {
-    let dir = Dir::copy_of_tenant();
-    for name in dir.names().iter().rev().take(2) {
-        dir.remove(name);
-    }
-    dir
-}
-
-/// Adds tenants as an older release makes them.
-pub(crate) fn create_older(db: &Database, tenants: &[&str]) {
-    let dir = older();
-    db.tenantry(["create"]).args(tenants).arg("--tenant-migrations").arg(dir.path()).run().assert_code(0);
-}
+use crate::support::{Database, create_older, fleet};
 
 #[test]
 fn without_a_tracker() {

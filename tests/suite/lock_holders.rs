@@ -8,12 +8,10 @@ use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use tenantry::local::Ephemeral;
 use tenantry::operations::migrate::{self, Plan, Rollout};
-use tenantry::{Connector, CreateError, Error, Fleet, Limits, MigrationSet, Stop, Tenancy, TenantError};
+use tenantry::{CreateError, Error, Fleet, Limits, MigrationSet, Stop, Tenancy, TenantError};
 
-use crate::adopt::url_of_a_stranger;
-use crate::create::set_up;
 use crate::support::migrations::Dir;
-use crate::support::{Database, Output, binaries, strings};
+use crate::support::{Database, Output, binaries, set_up, strings, url_of_a_stranger};
 
 const FLEET: &str = "hashtextextended('tenantry: the fleet', 0)";
 const RECORD: &str = "hashtextextended('tenantry: the recorded migrations', 0)";
@@ -73,7 +71,7 @@ fn impatient(migrations: &Dir) -> Tenancy {
 }
 
 fn connected(db: &Database) -> tenantry::Database {
-    tenantry::Database::connect(Connector::new(db.url().parse().unwrap(), Duration::from_secs(5), |_| None), 2).unwrap()
+    tenantry::Database::connect(crate::support::connector(&db.url()), 2).unwrap()
 }
 
 fn hint(error: &TenantError) -> String {
@@ -178,7 +176,7 @@ fn the_lock_of_a_tenant() {
         Err(CreateError::Tenant { error, .. }) => attacker.assert_named(&error.to_string()),
         other => panic!("it cannot be created: {other:?}"),
     }
-    assert_eq!(crate::create::schemas(&db), ["acme"]);
+    assert_eq!(crate::support::schemas(&db), ["acme"]);
 }
 
 #[test]

@@ -3,15 +3,8 @@
 use tenantry::operations::migrate::{Plan, Rollout, migrate};
 
 use crate::assert_snapshot;
-use crate::create::{schemas, set_up};
 use crate::support::migrations::Dir;
-use crate::support::{Database, Output};
-
-/// Runs a command with migrations of its own.
-fn with(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
-    let path = migrations.path().to_str().unwrap();
-    db.tenantry(args).args(["--tenant-migrations", path]).hide(path, "MIGRATIONS").run()
-}
+use crate::support::{Database, run_with, schemas, set_up};
 
 /// A fleet of four that has the repository's migrations.
 fn fleet() -> Database {
@@ -24,15 +17,15 @@ fn fleet() -> Database {
 fn only_what_is_behind_is_touched() {
     let db = fleet();
     let migrations = Dir::copy_of_tenant().add("20270101000000_notes", "CREATE TABLE notes (id int PRIMARY KEY);");
-    assert_snapshot!(with(&db, &migrations, &["migrate-all", "--dry-run", "--match", "^[ag]"]));
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-all", "--dry-run", "--match", "^[ag]"]));
     assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE relname = 'notes'"), 0);
-    assert_snapshot!(with(&db, &migrations, &["migrate-one", "globex"]));
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-one", "globex"]));
     let before = db.string("SELECT run_on FROM globex.__diesel_schema_migrations WHERE version = '20270101000000'");
-    assert_snapshot!(with(&db, &migrations, &["migrate-all", "--except", "umbrella"]));
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-all", "--except", "umbrella"]));
     assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE relname = 'notes'"), 3);
     let after = db.string("SELECT run_on FROM globex.__diesel_schema_migrations WHERE version = '20270101000000'");
     assert_eq!(before, after);
-    assert_snapshot!(with(&db, &migrations, &["migrate-all", "--except", "umbrella"]));
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-all", "--except", "umbrella"]));
 }
 
 #[test]
@@ -41,27 +34,27 @@ fn a_failure_is_told_exactly_and_the_others_go_on() {
     db.execute("INSERT INTO initech.users (email, full_name) VALUES ('a@b', 'Same'), ('b@b', 'Same')");
     let up = "-- Names are unique now.\nCREATE TABLE notes (id int PRIMARY KEY);\n\nALTER TABLE users\n    ADD CONSTRAINT users_full_name_key UNIQUE (full_name);\n";
     let migrations = Dir::copy_of_tenant().add("20270101000000_unique_names", up);
-    assert_snapshot!(with(&db, &migrations, &["migrate-all"]));
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-all"]));
     assert_eq!(
         db.strings("SELECT relnamespace::regnamespace FROM pg_class WHERE relname = 'notes' ORDER BY 1::text").len(),
         3
     );
     assert_eq!(db.string("SELECT to_regclass('initech.notes') IS NULL"), "true", "rolled back whole");
     assert_eq!(db.count("SELECT count(*) FROM initech.users"), 2, "no row is lost");
-    let json = with(&db, &migrations, &["migrate-all", "--format", "json"]);
+    let json = run_with(&db, &migrations, &["migrate-all", "--format", "json"]);
     assert_eq!(json.json()["failed"][0]["migration"]["line"], 4);
     assert_eq!(json.json()["failed"][0]["server"]["detail"], "Key (full_name)=(Same) is duplicated.");
     // It is mended, and run again.
     db.execute("UPDATE initech.users SET full_name = email");
-    assert_snapshot!(with(&db, &migrations, &["migrate-all"]));
-    with(&db, &migrations, &["health-check"]).assert_code(0);
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-all"]));
+    run_with(&db, &migrations, &["health-check"]).assert_code(0);
 }
 
 #[test]
 fn each_way_to_fail_leads_to_its_line() {
     let db = set_up();
     let base = Dir::new().add("1_base", "CREATE TABLE t (i int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED);");
-    with(&db, &base, &["create", "acme"]).assert_code(0);
+    run_with(&db, &base, &["create", "acme"]).assert_code(0);
     // What fails, the line told, and the beginning of the statement told.
     let cases: &[(&str, &str, Option<u64>, Option<&str>)] = &[
         ("syntax", "SELECT 1;\n\nCREATE TABEL x (i int);", Some(3), Some("CREATE TABEL")),
@@ -79,7 +72,7 @@ fn each_way_to_fail_leads_to_its_line() {
             "a second migration's" => migrations.add("3_more", "SELECT nothing"),
             _ => migrations,
         };
-        let output = with(&db, &migrations, &["migrate-one", "acme", "--format", "json"]);
+        let output = run_with(&db, &migrations, &["migrate-one", "acme", "--format", "json"]);
         output.assert_code(1);
         let failed = &output.json()["failed"][0];
         assert_eq!(failed["code"], "migration-failed", "{what}");
@@ -96,14 +89,14 @@ fn each_way_to_fail_leads_to_its_line() {
 fn the_same_failure_of_many_is_told_once() {
     let db = fleet();
     let migrations = Dir::copy_of_tenant().add("20270101000000_bad", "SELECT 1;\nDROP TABLE nothing;");
-    assert_snapshot!(with(&db, &migrations, &["migrate-all"]));
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-all"]));
 }
 
 #[test]
 fn fail_fast_begins_no_other() {
     let db = fleet();
     let migrations = Dir::copy_of_tenant().add("20270101000000_bad", "SELECT 1/0;");
-    let output = with(&db, &migrations, &["migrate-all", "--fail-fast", "--jobs", "1", "--format", "json"]);
+    let output = run_with(&db, &migrations, &["migrate-all", "--fail-fast", "--jobs", "1", "--format", "json"]);
     output.assert_code(1);
     let json = output.json();
     assert_eq!(json["ended"], "failure");
@@ -145,7 +138,7 @@ fn a_schema_that_goes_between_plan_and_message_stops_the_message() {
     let tenancy = tenantry::Tenancy::new(tenantry::MigrationSet::from_dir(migrations.path()).unwrap())
         .unwrap()
         .with_extension_schemas(vec!["more".parse().unwrap()]);
-    let connector = tenantry::Connector::new(db.url().parse().unwrap(), std::time::Duration::from_secs(5), |_| None);
+    let connector = crate::support::connector(&db.url());
     let mut connected = tenantry::Database::connect(connector, 1).unwrap();
     let set = tenancy.tenant_migrations();
     let plan = Plan::of(tenantry::Fleet::read(connected.connection(), set).unwrap(), set, |_| true);
@@ -161,11 +154,11 @@ fn an_extension_schema_is_found_behind_the_tenant() {
     let db = set_up();
     db.execute("CREATE SCHEMA extensions; CREATE EXTENSION citext SCHEMA extensions");
     let migrations = Dir::new().add("1_a", "CREATE TABLE a (name citext);");
-    let without = with(&db, &migrations, &["create", "acme"]);
+    let without = run_with(&db, &migrations, &["create", "acme"]);
     without.assert_code(1);
     assert!(without.stderr.contains("type \"citext\" does not exist"), "{}", without.stderr);
-    with(&db, &migrations, &["create", "acme", "--extension-schema", "extensions"]).assert_code(0);
-    let gone = with(&db, &migrations, &["migrate-all", "--extension-schema", "nowhere"]);
+    run_with(&db, &migrations, &["create", "acme", "--extension-schema", "extensions"]).assert_code(0);
+    let gone = run_with(&db, &migrations, &["migrate-all", "--extension-schema", "nowhere"]);
     gone.assert_code(2);
     assert!(gone.stderr.contains("extension schema nowhere does not exist"), "{}", gone.stderr);
 }
@@ -177,11 +170,11 @@ fn an_invalid_index_of_an_earlier_try_is_built_anew() {
     let migrations = Dir::copy_of_tenant()
         .add("20270101000000_unique", "CREATE UNIQUE INDEX CONCURRENTLY users_name ON users (full_name);")
         .metadata("run_in_transaction = false");
-    assert_snapshot!(with(&db, &migrations, &["migrate-all"]));
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-all"]));
     let state = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'globex.users_name'::regclass";
     assert_eq!(db.string(state), "false");
     db.execute("UPDATE globex.users SET full_name = email");
-    with(&db, &migrations, &["migrate-all"]).assert_code(0);
+    run_with(&db, &migrations, &["migrate-all"]).assert_code(0);
     assert_eq!(db.string(state), "true");
     assert_eq!(db.count("SELECT count(*) FROM schema_tracker WHERE unfinished_version IS NOT NULL"), 0);
 }
@@ -191,7 +184,7 @@ fn a_statement_timeout_rolls_the_tenant_back() {
     let db = fleet();
     let migrations =
         Dir::copy_of_tenant().add("20270101000000_slow", "CREATE TABLE slow (i int);\nSELECT pg_sleep(60);");
-    let output = with(&db, &migrations, &["migrate-one", "acme", "--statement-timeout", "100ms"]);
+    let output = run_with(&db, &migrations, &["migrate-one", "acme", "--statement-timeout", "100ms"]);
     output.assert_code(1);
     assert!(output.stderr.contains("canceling statement due to statement timeout"), "{}", output.stderr);
     assert!(output.stderr.contains("statement: SELECT pg_sleep(60)"), "{}", output.stderr);
@@ -221,7 +214,7 @@ fn migrations_that_break_a_rule_are_refused_before_anything_runs() {
         .add("20270102000000_commit", "CREATE TABLE a (i int);\nCOMMIT;\n")
         .add("20270103000000_path", "SET search_path TO public;")
         .add("20270104000000_concurrently", "CREATE INDEX CONCURRENTLY i ON users (role);");
-    assert_snapshot!(with(&db, &migrations, &["migrate-all"]));
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-all"]));
     assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE relname = 'fine'"), 0);
 }
 
@@ -232,7 +225,7 @@ fn a_migration_that_moves_the_path_from_within_a_function_harms_no_ledger() {
     let migrations = Dir::copy_of_tenant()
         .add("20270101000000_sneaky", sneaky)
         .add("20270102000000_next", "CREATE TABLE next (i int);");
-    with(&db, &migrations, &["migrate-one", "acme"]);
+    run_with(&db, &migrations, &["migrate-one", "acme"]);
     assert_eq!(db.count("SELECT count(*) FROM public.schema_ledger"), 5, "the tracker's own");
     assert_eq!(
         db.string("SELECT to_regclass('public.next') IS NULL"),

@@ -1,8 +1,7 @@
 //! Names of tenants: hostile ones from the outside, and unfit ones that are in the database already.
 
 use crate::assert_snapshot;
-use crate::list::fleet;
-use crate::support::{Database, Tenantry};
+use crate::support::{Database, Tenantry, fleet};
 
 /// Names that no tenant can have, and a part of what is said about them.
 fn hostile() -> Vec<(String, &'static str)> {

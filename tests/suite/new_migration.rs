@@ -6,9 +6,8 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::assert_snapshot;
-use crate::list::fleet;
-use crate::support::Tenantry;
 use crate::support::migrations::Dir;
+use crate::support::{Tenantry, fleet};
 
 fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")

@@ -4,10 +4,8 @@ use diesel::connection::SimpleConnection;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::create::set_up;
-use crate::list::fleet;
 use crate::support::migrations::Dir;
-use crate::support::{Database, Output, Tenantry};
+use crate::support::{Database, Output, Tenantry, fleet, set_up};
 
 /// Whether a terminal would act on a character, reorder text because of it, or display nothing for it.
 fn is_unprintable(c: char) -> bool {

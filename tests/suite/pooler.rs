@@ -1,10 +1,9 @@
 //! Behind PgBouncer in transaction mode: each transaction may meet another session.
 
 use crate::assert_snapshot;
-use crate::create::{schemas, set_up};
 use crate::support::migrations::Dir;
 use crate::support::pgbouncer::PgBouncer;
-use crate::support::server;
+use crate::support::{schemas, server, set_up};
 
 /// The repository's migrations without the one that is not transactional.
 fn transactional() -> Dir {

@@ -1,8 +1,9 @@
 //! `print-schema`: Diesel's definitions of a tenant's tables.
 
 use crate::assert_snapshot;
-use crate::create::set_up;
+
 use crate::support::migrations::Dir;
+use crate::support::set_up;
 
 #[test]
 fn it_prints_every_kind_of_column() {

@@ -7,9 +7,8 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::assert_snapshot;
-use crate::create::{schemas, set_up};
 use crate::support::migrations::Dir;
-use crate::support::{Database, Output, Tenantry};
+use crate::support::{Database, Output, Tenantry, schemas, set_up};
 
 /// A folder with some files.
 fn project(files: &[(&str, &str)]) -> TempDir {

@@ -3,9 +3,8 @@
 use diesel::connection::SimpleConnection;
 use diesel_migrations::{FileBasedMigrations, MigrationHarness};
 
-use crate::create::set_up;
 use crate::support::migrations::Dir;
-use crate::support::{Database, Tenantry};
+use crate::support::{Database, Tenantry, set_up};
 
 const DIESEL: &str = "public.__diesel_schema_migrations";
 

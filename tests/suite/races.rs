@@ -2,15 +2,8 @@
 
 use diesel::connection::SimpleConnection;
 
-use crate::create::{schemas, set_up};
-use crate::messages::small_fleet;
 use crate::support::migrations::Dir;
-use crate::support::{Database, Output, Signal};
-
-fn with(db: &Database, migrations: &Dir, args: &[&str]) -> crate::support::Tenantry {
-    let path = migrations.path().to_str().unwrap();
-    db.tenantry(args).args(["--tenant-migrations", path])
-}
+use crate::support::{Output, Signal, schemas, set_up, small_fleet, with};
 
 fn done(outputs: &[Output]) -> usize {
     outputs.iter().map(|output| output.json()["done"].as_array().unwrap().len()).sum()

@@ -2,14 +2,8 @@
 
 use serde_json::Value;
 
-use crate::create::set_up;
-use crate::list::fleet;
 use crate::support::migrations::Dir;
-use crate::support::{Database, Output};
-
-fn with(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
-    db.tenantry(args).arg("--tenant-migrations").arg(migrations.path()).run()
-}
+use crate::support::{Database, Output, fleet, run_with, set_up};
 
 /// The findings of a health check as `tenant code`.
 fn findings(output: &Output) -> Vec<String> {
@@ -46,14 +40,14 @@ fn deferrable() -> Dir {
 fn deferred_constraints_are_checked_where_tenants_commit() {
     let db = set_up();
     let migrations = deferrable();
-    with(&db, &migrations, &["create", "acme", "globex"]).assert_code(0);
-    with(&db, &migrations, &["health-check"]).assert_code(0);
-    with(&db, &migrations, &["diff", "acme"]).assert_code(0);
-    with(&db, &migrations, &["migrate-all", "--verify"]).assert_code(0);
+    run_with(&db, &migrations, &["create", "acme", "globex"]).assert_code(0);
+    run_with(&db, &migrations, &["health-check"]).assert_code(0);
+    run_with(&db, &migrations, &["diff", "acme"]).assert_code(0);
+    run_with(&db, &migrations, &["migrate-all", "--verify"]).assert_code(0);
     let next = deferrable().add("6_next", "CREATE TABLE next (i int);");
-    with(&db, &next, &["migrate-all", "--verify", "--canary", "1"]).assert_code(0);
+    run_with(&db, &next, &["migrate-all", "--verify", "--canary", "1"]).assert_code(0);
     db.execute("DROP TABLE acme.child");
-    let check = with(&db, &next, &["health-check", "--format", "json"]);
+    let check = run_with(&db, &next, &["health-check", "--format", "json"]);
     check.assert_code(1);
     assert_eq!(findings(&check), ["acme table.missing"]);
     assert_eq!(scratch_schemas(&db), 0);
@@ -82,8 +76,8 @@ fn deferred_constraints_alone_need_no_commit() {
 fn a_constraint_that_no_commit_would_accept_fails_the_replay() {
     let db = set_up();
     let migrations = deferrable().add("6_orphan", "INSERT INTO child VALUES (3, 3);");
-    with(&db, &migrations, &["create", "acme"]).assert_code(1);
-    let check = with(&db, &migrations, &["health-check"]);
+    run_with(&db, &migrations, &["create", "acme"]).assert_code(1);
+    let check = run_with(&db, &migrations, &["health-check"]);
     check.assert_code(1);
     assert!(check.stdout.contains("migration 6_orphan failed in an empty schema"), "{}", check.stdout);
     assert_eq!(scratch_schemas(&db), 0);
@@ -103,7 +97,7 @@ fn deferral_that_only_the_server_sees_is_committed() {
              END $$;",
         )
         .add("3_column", "ALTER TABLE child ADD COLUMN note text;");
-    let output = with(&db, &migrations, &["reference"]);
+    let output = run_with(&db, &migrations, &["reference"]);
     output.assert_code(0);
     assert!(output.stdout.contains("\"name\":\"note\""), "{}", output.stdout);
     assert_eq!(scratch_schemas(&db), 0);
@@ -119,16 +113,16 @@ fn enum_by_code() -> Dir {
 #[test]
 fn an_enum_value_that_only_code_adds_is_committed_before_its_use() {
     let db = set_up();
-    with(&db, &enum_by_code(), &["create", "acme"]).assert_code(0);
+    run_with(&db, &enum_by_code(), &["create", "acme"]).assert_code(0);
     let migrations = enum_by_code().add("3_use", "ALTER TABLE t ALTER COLUMN role SET DEFAULT 'guest';");
-    with(&db, &migrations, &["migrate-all", "--verify"]).assert_code(0);
-    let check = with(&db, &migrations, &["health-check", "--format", "json"]);
+    run_with(&db, &migrations, &["migrate-all", "--verify"]).assert_code(0);
+    let check = run_with(&db, &migrations, &["health-check", "--format", "json"]);
     assert_eq!(findings(&check), [""; 0]);
-    with(&db, &migrations, &["diff", "acme"]).assert_code(0);
+    run_with(&db, &migrations, &["diff", "acme"]).assert_code(0);
     assert_eq!(scratch_schemas(&db), 0);
     // A failure of its own is reported in the server's words for it.
     let broken = migrations.add("4_broken", "CREATE TABLE broken (i no_such_type);");
-    let check = with(&db, &broken, &["health-check"]);
+    let check = run_with(&db, &broken, &["health-check"]);
     check.assert_code(1);
     assert!(
         check.stdout.contains("migration 4_broken failed in an empty schema: type \"no_such_type\" does not exist"),
@@ -184,7 +178,7 @@ fn what_a_migration_leaves_in_its_session_ends_with_the_replay() {
          END $$;",
     );
     let objects = |migrations: &Dir| -> Vec<String> {
-        let output = with(&db, migrations, &["reference"]);
+        let output = run_with(&db, migrations, &["reference"]);
         output.assert_code(0);
         output.stdout.lines().skip(1).map(str::to_owned).collect()
     };
@@ -205,7 +199,7 @@ fn a_replay_that_commits_belongs_to_the_tenants_owner() {
     let migrations = must_commit(Dir::new().add("1_notes", "CREATE TABLE notes (i int);"));
     let create = db.tenantry(["create", "acme", "globex", "--tenant-migrations"]).arg(migrations.path());
     create.env("DATABASE_URL", &url).run().assert_code(0);
-    assert_eq!(findings(&with(&db, &migrations, &["health-check", "--format", "json"])), [""; 0]);
+    assert_eq!(findings(&run_with(&db, &migrations, &["health-check", "--format", "json"])), [""; 0]);
     assert_eq!(scratch_schemas(&db), 0);
     // A member that does not inherit the owner's rights can do it, too, and so it can drop what was left behind.
     let member = format!("member_of_{}", db.name());
@@ -263,13 +257,14 @@ const READ_ONLY: [&[&str]; 15] = [
 ];
 
 #[test]
+#[ignore = "long: make test-long"]
 fn commands_that_read_leave_the_database_unchanged() {
     let db = fleet(&["acme", "globex"]);
     for migrations in [deferrable_in_copy(), must_commit(deferrable_in_copy())] {
-        with(&db, &migrations, &["migrate-all"]).assert_code(0);
+        run_with(&db, &migrations, &["migrate-all"]).assert_code(0);
         for command in READ_ONLY {
             let before = contents(&db);
-            let output = with(&db, &migrations, command);
+            let output = run_with(&db, &migrations, command);
             assert_ne!(output.code, Some(2), "{}", output.stderr);
             let after = contents(&db);
             // That the tenants were verified is in the record of runs.
@@ -296,8 +291,8 @@ fn a_replay_changes_nothing_outside_its_schema() {
     };
     let before = contents(&db);
     let run = |migrations: &Dir| {
-        let reference = with(&db, migrations, &["reference"]);
-        let health = with(&db, migrations, &["health-check", "--format", "json"]);
+        let reference = run_with(&db, migrations, &["reference"]);
+        let health = run_with(&db, migrations, &["health-check", "--format", "json"]);
         assert_eq!(contents(&db), before);
         assert_eq!(scratch_schemas(&db), 0);
         (reference, health)
@@ -320,7 +315,7 @@ fn a_replay_changes_nothing_outside_its_schema() {
     assert!(reference.stderr.contains(why), "{}", reference.stderr);
     assert_eq!(health.json()["unchecked"], serde_json::json!([]), "there is no tenant");
     db.execute("INSERT INTO schema_tracker (name) VALUES ('acme')");
-    let health = with(&db, &must_commit(declared(Dir::new())), &["health-check", "--format", "json"]);
+    let health = run_with(&db, &must_commit(declared(Dir::new())), &["health-check", "--format", "json"]);
     health.assert_code(1);
     let unchecked = serde_json::json!([{ "tenant": "acme", "why": format!("no reference: {why}") }]);
     assert_eq!(health.json()["unchecked"], unchecked);
@@ -369,6 +364,7 @@ fn constants() -> Dir {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn no_setting_of_a_role_or_a_database_changes_what_is_found() {
     let db = set_up();
     let migrations = constants();
@@ -377,19 +373,19 @@ fn no_setting_of_a_role_or_a_database_changes_what_is_found() {
     names.extend(["Upper".to_owned(), "order_x".to_owned()]);
     let mut create = vec!["create"];
     create.extend(names.iter().map(String::as_str));
-    with(&db, &migrations, &create).assert_code(0);
+    run_with(&db, &migrations, &create).assert_code(0);
     let folder = tempfile::tempdir().unwrap();
     let saved = folder.path().join("reference.jsonl");
     let saved = saved.to_str().unwrap();
-    with(&db, &migrations, &["reference", "--output", saved]).assert_code(0);
+    run_with(&db, &migrations, &["reference", "--output", saved]).assert_code(0);
 
     // Ten of the tenants are as they should be.
     db.execute("DROP TABLE tenant_01.comments; DROP TABLE \"Upper\".comments");
     let missing = ["Upper table.missing", "tenant_01 table.missing"];
     let json = ["health-check", "--format", "json"];
     let check = |setting: &str| {
-        assert_eq!(findings(&with(&db, &migrations, &json)), missing, "{setting}");
-        let diff = with(&db, &migrations, &["diff", "tenant_02", "--reference", saved]);
+        assert_eq!(findings(&run_with(&db, &migrations, &json)), missing, "{setting}");
+        let diff = run_with(&db, &migrations, &["diff", "tenant_02", "--reference", saved]);
         assert_eq!(diff.code, Some(0), "{setting}: {}", diff.stdout);
     };
     for (setting, value) in SETTINGS {
@@ -403,13 +399,13 @@ fn no_setting_of_a_role_or_a_database_changes_what_is_found() {
     }
     check("all");
     let against_file = ["health-check", "--reference", saved, "--format", "json"];
-    assert_eq!(findings(&with(&db, &migrations, &against_file)), missing);
+    assert_eq!(findings(&run_with(&db, &migrations, &against_file)), missing);
     for (tenant, code) in [("Upper", 1), ("tenant_01", 1), ("order_x", 0)] {
-        with(&db, &migrations, &["diff", tenant]).assert_code(code);
-        with(&db, &migrations, &["diff", tenant, "--reference", saved]).assert_code(code);
+        run_with(&db, &migrations, &["diff", tenant]).assert_code(code);
+        run_with(&db, &migrations, &["diff", tenant, "--reference", saved]).assert_code(code);
     }
     // What is dropped is planned for, and nothing else.
-    let plan = with(&db, &migrations, &["repair-plan", "Upper"]);
+    let plan = run_with(&db, &migrations, &["repair-plan", "Upper"]);
     assert_eq!(plan.stdout.matches("CREATE TABLE").count(), 1, "{}", plan.stdout);
     assert!(plan.stdout.contains("nothing differs then"), "{}", plan.stdout);
 }

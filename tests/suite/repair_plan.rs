@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use diesel::connection::SimpleConnection;
 
 use crate::assert_snapshot;
-use crate::list::fleet;
 use crate::support::migrations::Dir;
-use crate::support::{Database, Output, Tenantry, binaries};
+use crate::support::{Database, Output, Tenantry, binaries, fleet};
 
 /// What the tenants of this repository do not have: a few of every kind of object.
 const RICH: &str = "
@@ -175,6 +174,7 @@ fn check(cases: &[(&str, &[&str])]) {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn tables_and_columns_that_are_missing() {
     check(&[
         ("DROP TABLE comments CASCADE", &[]),
@@ -194,6 +194,7 @@ fn tables_and_columns_that_are_missing() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn columns() {
     check(&[
         ("ALTER TABLE users ALTER created_at DROP DEFAULT", &[]),
@@ -264,6 +265,7 @@ fn tables() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn constraints_and_indexes() {
     check(&[
         ("ALTER TABLE users DROP CONSTRAINT users_email_check", &[]),
@@ -309,6 +311,7 @@ fn constraints_and_indexes() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn types_and_sequences() {
     check(&[
         (
@@ -336,6 +339,7 @@ fn types_and_sequences() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn what_is_rare() {
     check(&[
         ("DROP COLLATION plain; CREATE COLLATION other (LOCALE = 'C')", &[]),
@@ -359,6 +363,7 @@ fn what_is_rare() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn routines_views_and_what_hangs_on_them() {
     check(&[
         ("CREATE OR REPLACE FUNCTION half(i int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT i / 3'", &[]),

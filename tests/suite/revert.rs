@@ -1,15 +1,8 @@
 //! `revert-one` and `revert-all`.
 
 use crate::assert_snapshot;
-use crate::create::set_up;
-use crate::drop::Screen;
 use crate::support::migrations::Dir;
-use crate::support::{Database, Output, Terminal};
-
-fn with(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
-    let path = migrations.path().to_str().unwrap();
-    db.tenantry(args).args(["--tenant-migrations", path]).hide(path, "MIGRATIONS").run()
-}
+use crate::support::{Database, Screen, Terminal, run_with, set_up};
 
 /// Three tenants with three migrations, the last of which is not transactional.
 fn fleet() -> (Database, Dir) {
@@ -22,7 +15,7 @@ fn fleet() -> (Database, Dir) {
         .add("3_c", "CREATE INDEX CONCURRENTLY a_i_idx ON a (i);")
         .metadata("run_in_transaction = false")
         .down("DROP INDEX CONCURRENTLY a_i_idx;");
-    with(&db, &migrations, &["create", "acme", "globex", "initech"]).assert_code(0);
+    run_with(&db, &migrations, &["create", "acme", "globex", "initech"]).assert_code(0);
     (db, migrations)
 }
 
@@ -33,10 +26,10 @@ fn versions(db: &Database, tenant: &str) -> String {
 #[test]
 fn one_tenant_goes_back_by_steps() {
     let (db, migrations) = fleet();
-    assert_snapshot!(with(&db, &migrations, &["revert-one", "acme", "--steps", "2", "--dry-run"]));
-    assert_snapshot!(with(&db, &migrations, &["revert-one", "acme", "--steps", "2"]));
+    assert_snapshot!(run_with(&db, &migrations, &["revert-one", "acme", "--steps", "2", "--dry-run"]));
+    assert_snapshot!(run_with(&db, &migrations, &["revert-one", "acme", "--steps", "2"]));
     assert_eq!(versions(&db, "acme"), "1 2 3", "not without a confirmation");
-    assert_snapshot!(with(&db, &migrations, &["revert-one", "acme", "--steps", "2", "--yes"]));
+    assert_snapshot!(run_with(&db, &migrations, &["revert-one", "acme", "--steps", "2", "--yes"]));
     assert_eq!(versions(&db, "acme"), "1");
     assert_eq!(
         db.count(
@@ -45,19 +38,19 @@ fn one_tenant_goes_back_by_steps() {
         0
     );
     assert_eq!(versions(&db, "globex"), "1 2 3");
-    with(&db, &migrations, &["migrate-one", "acme"]).assert_code(0);
-    with(&db, &migrations, &["health-check"]).assert_code(0);
+    run_with(&db, &migrations, &["migrate-one", "acme"]).assert_code(0);
+    run_with(&db, &migrations, &["health-check"]).assert_code(0);
 }
 
 #[test]
 fn all_go_back_to_a_version_and_those_that_are_there_are_not_touched() {
     let (db, migrations) = fleet();
-    with(&db, &migrations, &["revert-one", "acme", "--to", "1", "--yes"]).assert_code(0);
-    assert_snapshot!(with(&db, &migrations, &["revert-all", "--to", "1", "--dry-run"]));
-    assert_snapshot!(with(&db, &migrations, &["revert-all", "--to", "1", "--dry-run", "--format", "json"]));
-    assert_snapshot!(with(&db, &migrations, &["revert-all", "--to", "1", "--yes"]));
+    run_with(&db, &migrations, &["revert-one", "acme", "--to", "1", "--yes"]).assert_code(0);
+    assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--to", "1", "--dry-run"]));
+    assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--to", "1", "--dry-run", "--format", "json"]));
+    assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--to", "1", "--yes"]));
     assert_eq!(["acme", "globex", "initech"].map(|tenant| versions(&db, tenant)), ["1", "1", "1"]);
-    assert_snapshot!(with(&db, &migrations, &["revert-all", "--to", "1", "--yes"]));
+    assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--to", "1", "--yes"]));
     assert_eq!(
         db.strings("SELECT concat_ws(' ', command, outcome, done, unchanged) FROM schema_run ORDER BY id DESC LIMIT 1"),
         ["revert-all done 2 1"]
@@ -68,11 +61,11 @@ fn all_go_back_to_a_version_and_those_that_are_there_are_not_touched() {
 fn what_has_no_down_sql_is_refused_before_anything_runs() {
     let (db, migrations) = fleet();
     let migrations = migrations.add("4_d", "CREATE TABLE d (i int);");
-    with(&db, &migrations, &["migrate-one", "globex"]).assert_code(0);
-    assert_snapshot!(with(&db, &migrations, &["revert-all", "--steps", "1", "--yes"]));
+    run_with(&db, &migrations, &["migrate-one", "globex"]).assert_code(0);
+    assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--steps", "1", "--yes"]));
     assert_eq!(["acme", "globex", "initech"].map(|tenant| versions(&db, tenant)), ["1 2 3", "1 2 3 4", "1 2 3"]);
     // Those that need it not may go back.
-    with(&db, &migrations, &["revert-all", "--steps", "1", "--yes", "--except", "globex"]).assert_code(0);
+    run_with(&db, &migrations, &["revert-all", "--steps", "1", "--yes", "--except", "globex"]).assert_code(0);
     assert_eq!(versions(&db, "acme"), "1 2");
 }
 
@@ -80,7 +73,7 @@ fn what_has_no_down_sql_is_refused_before_anything_runs() {
 fn one_that_fails_is_rolled_back_whole_and_told_exactly() {
     let (db, migrations) = fleet();
     db.execute("CREATE VIEW initech.on_b AS SELECT * FROM initech.b");
-    assert_snapshot!(with(&db, &migrations, &["revert-all", "--to", "1", "--yes"]));
+    assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--to", "1", "--yes"]));
     assert_eq!(["acme", "globex", "initech"].map(|tenant| versions(&db, tenant)), ["1", "1", "1 2 3"]);
     assert_eq!(db.string("SELECT to_regclass('initech.a_i_idx')"), "initech.a_i_idx");
 }
@@ -89,15 +82,15 @@ fn one_that_fails_is_rolled_back_whole_and_told_exactly() {
 fn steps_are_gone_on_with_by_the_version_that_they_lead_to() {
     let (db, migrations) = fleet();
     db.execute("CREATE VIEW globex.of_b AS SELECT i FROM globex.b");
-    let output = with(&db, &migrations, &["revert-all", "--steps", "2", "--yes"]);
+    let output = run_with(&db, &migrations, &["revert-all", "--steps", "2", "--yes"]);
     assert_snapshot!(output);
     assert_eq!(["acme", "globex", "initech"].map(|tenant| versions(&db, tenant)), ["1", "1 2 3", "1"]);
     db.execute("DROP VIEW globex.of_b");
-    with(&db, &migrations, &["revert-all", "--match", "^globex$", "--to", "1", "--yes"]).assert_code(0);
+    run_with(&db, &migrations, &["revert-all", "--match", "^globex$", "--to", "1", "--yes"]).assert_code(0);
     // Where they lead to several versions, those that are left are named.
-    with(&db, &migrations, &["migrate-one", "acme"]).assert_code(0);
+    run_with(&db, &migrations, &["migrate-one", "acme"]).assert_code(0);
     db.execute("DROP INDEX acme.a_i_idx");
-    let output = with(&db, &migrations, &["revert-all", "--steps", "1", "--yes"]);
+    let output = run_with(&db, &migrations, &["revert-all", "--steps", "1", "--yes"]);
     output.assert_code(1);
     assert!(output.stderr.contains("to retry: tenantry revert-all --match '^acme$' --steps 1"), "{}", output.stderr);
 }
@@ -118,7 +111,7 @@ fn while_somebody_thinks_others_may_work_and_what_they_change_is_not_lost() {
     let mut all = asked(&["revert-all", "--steps", "1"]);
     let mut one = asked(&["revert-one", "acme", "--steps", "1"]);
     let migrations = migrations.add("4_d", "CREATE TABLE d (i int);").down("DROP TABLE d;");
-    with(&db, &migrations, &["migrate-all"]).assert_code(0);
+    run_with(&db, &migrations, &["migrate-all"]).assert_code(0);
     for terminal in [&mut all, &mut one] {
         terminal.type_line("y");
     }
@@ -139,8 +132,8 @@ fn what_cannot_go_back() {
          UPDATE schema_tracker SET unfinished_version = '4', unfinished_statements = 0, unfinished_digest = '', \
          unfinished_in_doubt = false WHERE name = 'initech'",
     );
-    assert_snapshot!(with(&db, &migrations, &["revert-all", "--steps", "1", "--yes"]));
-    assert_snapshot!(with(&db, &migrations, &["revert-one", "nobody", "--steps", "1", "--yes"]));
-    assert_snapshot!(with(&db, &migrations, &["revert-all", "--to", "7", "--yes"]));
-    assert_snapshot!(with(&db, &migrations, &["revert-all", "--yes"]));
+    assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--steps", "1", "--yes"]));
+    assert_snapshot!(run_with(&db, &migrations, &["revert-one", "nobody", "--steps", "1", "--yes"]));
+    assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--to", "7", "--yes"]));
+    assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--yes"]));
 }

@@ -3,25 +3,23 @@
 use diesel::connection::SimpleConnection;
 
 use crate::assert_snapshot;
-use crate::create::set_up;
-use crate::messages::small_fleet;
 use crate::support::migrations::Dir;
 use crate::support::pgbouncer::PgBouncer;
-use crate::support::{Database, Output, Running, server};
+use crate::support::{Database, Output, Running, server, set_up, small_fleet, with};
 
-fn with(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
-    let path = migrations.path().to_str().unwrap();
-    db.tenantry(args).env("USER", "ops").args(["--tenant-migrations", path]).hide(path, "MIGRATIONS").run()
+/// Runs a command as the user `ops`.
+fn run_as_ops(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
+    with(db, migrations, args).env("USER", "ops").run()
 }
 
 /// A run that created three, and one that failed for one of them.
 fn runs() -> (Database, Dir) {
     let db = set_up();
     let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int);");
-    with(&db, &migrations, &["create", "acme", "globex", "initech"]).assert_code(0);
+    run_as_ops(&db, &migrations, &["create", "acme", "globex", "initech"]).assert_code(0);
     let up = "CREATE TABLE b (i int);\nSELECT 1 / (current_schema() <> 'globex')::int;";
     let migrations = migrations.add("2_b", up);
-    with(&db, &migrations, &["migrate-all", "--jobs", "2"]).assert_code(1);
+    run_as_ops(&db, &migrations, &["migrate-all", "--jobs", "2"]).assert_code(1);
     (db, migrations)
 }
 
@@ -59,9 +57,9 @@ fn those_that_failed_are_tried_again() {
     let (db, migrations) = runs();
     db.execute("CREATE TABLE globex.kept AS SELECT 1 AS i");
     migrations.write("2_b/up.sql", "CREATE TABLE b (i int);");
-    with(&db, &migrations, &["repair", "--accept", "2", "--reason", "globex"]).assert_code(0);
-    assert_snapshot!(with(&db, &migrations, &["migrate-all", "--retry-failed", "7"]));
-    let again = with(&db, &migrations, &["migrate-all", "--retry-failed", "2"]);
+    run_as_ops(&db, &migrations, &["repair", "--accept", "2", "--reason", "globex"]).assert_code(0);
+    assert_snapshot!(run_as_ops(&db, &migrations, &["migrate-all", "--retry-failed", "7"]));
+    let again = run_as_ops(&db, &migrations, &["migrate-all", "--retry-failed", "2"]);
     again.assert_code(0);
     assert!(again.stderr.contains("1 migrated"), "{}", again.stderr);
     assert_eq!(
@@ -82,7 +80,7 @@ fn every_writing_command_is_recorded_and_no_other() {
         &["adopt", "stray"],
         &["drop", "acme", "--yes"],
     ] {
-        with(&db, &migrations, command);
+        run_as_ops(&db, &migrations, command);
     }
     db.tenantry(["runs"]).run().assert_code(0);
     assert_eq!(
@@ -104,9 +102,9 @@ fn no_password_is_recorded() {
 fn old_ones_are_forgotten() {
     let (db, migrations) = runs();
     db.execute("UPDATE schema_run SET started_at = now() - interval '10 days' WHERE id = 1");
-    with(&db, &migrations, &["create", "hooli"]);
+    run_as_ops(&db, &migrations, &["create", "hooli"]);
     assert_eq!(db.count("SELECT count(*) FROM schema_run WHERE id = 1"), 1);
-    with(&db, &migrations, &["create", "umbrella", "--keep", "9days"]);
+    run_as_ops(&db, &migrations, &["create", "umbrella", "--keep", "9days"]);
     assert_eq!(db.count("SELECT count(*) FROM schema_run WHERE id = 1"), 0);
     assert_eq!(db.count("SELECT count(*) FROM schema_run_tenant WHERE run = 1"), 0);
     assert_eq!(db.count("SELECT count(*) FROM schema_run_tenant WHERE run = 2"), 3);
@@ -145,29 +143,29 @@ fn one_is_tried_again_by_the_commands_of_its_kind_only() {
     let (db, migrations) = runs();
     migrations.write("1_a/down.sql", "DROP TABLE a;");
     migrations.write("2_b/down.sql", "DROP TABLE b;");
-    with(&db, &migrations, &["migrate-one", "globex"]).assert_code(1);
-    with(&db, &migrations, &["adopt", "nowhere"]).assert_code(1);
+    run_as_ops(&db, &migrations, &["migrate-one", "globex"]).assert_code(1);
+    run_as_ops(&db, &migrations, &["adopt", "nowhere"]).assert_code(1);
     // What the migration never reached is not to be reverted.
-    assert_snapshot!(with(&db, &migrations, &["revert-all", "--steps", "1", "--yes", "--retry-failed", "2"]));
-    assert_snapshot!(with(&db, &migrations, &["migrate-all", "--retry-failed", "1"]));
+    assert_snapshot!(run_as_ops(&db, &migrations, &["revert-all", "--steps", "1", "--yes", "--retry-failed", "2"]));
+    assert_snapshot!(run_as_ops(&db, &migrations, &["migrate-all", "--retry-failed", "1"]));
     let version = "SELECT max(version) FROM globex.__diesel_schema_migrations";
     assert_eq!(db.string(version), "1");
     for (run, other) in [("2", "revert-all"), ("3", "revert-all"), ("4", "revert-all"), ("4", "migrate-all")] {
         let steps: &[&str] = if other == "revert-all" { &["--to", "1", "--dry-run"] } else { &[] };
-        let output = with(&db, &migrations, &[&[other, "--retry-failed", run], steps].concat());
+        let output = run_as_ops(&db, &migrations, &[&[other, "--retry-failed", run], steps].concat());
         output.assert_code(2);
         assert!(output.stderr.contains(&format!("run {run} was '")), "{}", output.stderr);
     }
     // One tenant's run is tried again by that over the fleet.
-    let again = with(&db, &migrations, &["migrate-all", "--retry-failed", "3", "--dry-run"]);
+    let again = run_as_ops(&db, &migrations, &["migrate-all", "--retry-failed", "3", "--dry-run"]);
     assert!(again.assert_code(0).stderr.contains("1 would be migrated"), "{}", again.stderr);
     // A run that reverts is taken up by another that does.
     migrations.write("2_b/down.sql", "DROP TABLE b;\nSELECT 1 / (current_schema() <> 'acme')::int;");
     let revert = ["revert-all", "--to", "1", "--yes"];
-    with(&db, &migrations, &revert).assert_code(1);
-    with(&db, &migrations, &["migrate-all", "--retry-failed", "5"]).assert_code(2);
+    run_as_ops(&db, &migrations, &revert).assert_code(1);
+    run_as_ops(&db, &migrations, &["migrate-all", "--retry-failed", "5"]).assert_code(2);
     migrations.write("2_b/down.sql", "DROP TABLE b;");
-    let again = with(&db, &migrations, &[&revert[..], &["--retry-failed", "5"]].concat());
+    let again = run_as_ops(&db, &migrations, &[&revert[..], &["--retry-failed", "5"]].concat());
     assert!(again.assert_code(0).stderr.contains("1 reverted"), "{}", again.stderr);
 }
 
@@ -176,15 +174,15 @@ fn the_hint_tries_again_with_what_the_run_was_given() {
     let (db, migrations) = runs();
     let path = migrations.path().to_str().unwrap();
     let given = ["migrate-all", "--to", "2", "--verify", "--shard=1/1", "--canary", "^g", "--lock-wait", "1s"];
-    with(&db, &migrations, &given).assert_code(1);
+    run_as_ops(&db, &migrations, &given).assert_code(1);
     let rest = format!("--tenant-migrations {path} --retry-failed 3");
     let flags = "--to 2 --verify --shard=1/1 --canary '^g'";
     assert_eq!(hint(&db, "3"), Some(format!("tenantry migrate-all {flags} {rest}")));
     // What it says can be typed: it finds the one that failed, and no flag twice.
-    with(&db, &migrations, &["migrate-all", "--to", "2", "--retry-failed", "3", "--canary=^x|^g"]).assert_code(1);
+    run_as_ops(&db, &migrations, &["migrate-all", "--to", "2", "--retry-failed", "3", "--canary=^x|^g"]).assert_code(1);
     let rest = format!("--tenant-migrations {path} --retry-failed 4");
     assert_eq!(hint(&db, "4"), Some(format!("tenantry migrate-all --to 2 --canary '^x|^g' {rest}")));
-    let again = with(&db, &migrations, &["migrate-all", "--to", "2", "--canary", "^g", "--retry-failed", "4"]);
+    let again = run_as_ops(&db, &migrations, &["migrate-all", "--to", "2", "--canary", "^g", "--retry-failed", "4"]);
     assert!(again.assert_code(1).stderr.contains("globex"), "{}", again.stderr);
     // A canary that is not left would be refused.
     db.execute("UPDATE schema_run SET arguments = array['--canary', '^acme$', '--jobs', '2'] WHERE id = 4");
@@ -195,13 +193,13 @@ fn the_hint_tries_again_with_what_the_run_was_given() {
 fn there_is_no_hint_where_nothing_would_be_tried_again() {
     let (db, migrations) = runs();
     migrations.write("2_b/down.sql", "DROP TABLE b;\nSELECT 1 / 0;");
-    with(&db, &migrations, &["migrate-one", "globex"]).assert_code(1);
-    with(&db, &migrations, &["adopt", "nowhere"]).assert_code(1);
-    with(&db, &migrations, &["revert-all", "--steps", "1", "--yes", "--match", "acme"]).assert_code(1);
+    run_as_ops(&db, &migrations, &["migrate-one", "globex"]).assert_code(1);
+    run_as_ops(&db, &migrations, &["adopt", "nowhere"]).assert_code(1);
+    run_as_ops(&db, &migrations, &["revert-all", "--steps", "1", "--yes", "--match", "acme"]).assert_code(1);
     for (run, command) in [("1", "create"), ("3", "migrate-one"), ("4", "adopt"), ("5", "revert-all --steps")] {
         assert_eq!(hint(&db, run), None, "{command}");
     }
-    with(&db, &migrations, &["revert-all", "--to", "1", "--yes", "--match", "acme"]).assert_code(1);
+    run_as_ops(&db, &migrations, &["revert-all", "--to", "1", "--yes", "--match", "acme"]).assert_code(1);
     assert!(
         hint(&db, "6").is_some_and(|hint| hint.contains("revert-all --to 1 --match acme") && !hint.contains("--yes"))
     );

@@ -8,11 +8,9 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::assert_snapshot;
-use crate::drop::Screen;
-use crate::list::{create_older, fleet, older};
 use crate::support::migrations::Dir;
 use crate::support::tls::{PASSWORD, ROLE, Tls};
-use crate::support::{Database, Output, Tenantry, Terminal, tls};
+use crate::support::{Database, Output, Screen, Tenantry, Terminal, create_older, fleet, older, tls};
 
 fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")

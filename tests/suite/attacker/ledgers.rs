@@ -101,6 +101,7 @@ const COMMANDS: &[&[&str]] = &[
 ];
 
 #[test]
+#[ignore = "long: make test-long"]
 fn a_ledger_with_code_in_it_is_refused_and_not_run() {
     let attacked = Attacked::new();
     let migrations = newer();

@@ -9,10 +9,9 @@ mod sessions;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::list::fleet;
 use crate::support::migrations::Dir;
 use crate::support::pgbouncer::PgBouncer;
-use crate::support::{Database, Tenantry, server};
+use crate::support::{Database, Tenantry, fleet, server};
 
 const PLANT: &str = include_str!("plant.sql");
 
@@ -161,6 +160,7 @@ fn nothing_planted_runs_with_the_operators_rights() {
 
 /// Behind a pooler the search path of the session is the server's default, which has `public` on it.
 #[test]
+#[ignore = "long: make test-long"]
 fn nor_does_it_behind_a_pooler() {
     let attacked = Attacked::new();
     attacked.plant(&PLANT.replace(":schema", "public"));

@@ -6,15 +6,8 @@ use tenantry::DatabaseUrl;
 use tenantry::postgres::Connector;
 
 use super::{Attacked, older};
-use crate::create::{schemas, set_up};
-use crate::list::fleet;
 use crate::support::pgbouncer::PgBouncer;
-use crate::support::server;
-use std::time::Duration;
-
-fn connector(url: &str) -> Connector {
-    Connector::new(url.parse::<DatabaseUrl>().unwrap(), Duration::from_secs(10), |_| None)
-}
+use crate::support::{PATIENCE, connector, fleet, schemas, server, set_up};
 
 fn setting(conn: &mut PgConnection, name: &str) -> String {
     diesel::select(diesel::dsl::sql::<Text>("current_setting(").bind::<Text, _>(name).sql(")"))
@@ -47,7 +40,7 @@ fn the_users_own_options_stay() {
     // Those of the environment count where the URL has none.
     let url = db.url().parse::<DatabaseUrl>().unwrap();
     let env = |name: &str| (name == "PGOPTIONS").then(|| "-c work_mem=8MB".to_owned());
-    let mut conn = Connector::new(url, Duration::from_secs(10), env).connect().unwrap();
+    let mut conn = Connector::new(url, PATIENCE, env).connect().unwrap();
     assert_eq!(setting(&mut conn, "work_mem"), "8MB");
 }
 

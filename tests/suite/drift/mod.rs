@@ -43,14 +43,25 @@ const SURROUNDINGS: &str = "
 ";
 
 #[test]
+fn some_differences_are_told_and_nothing_else() {
+    assert_differences_are_told(12);
+}
+
+#[test]
+#[ignore = "long: make test-long"]
 fn every_difference_is_told_and_nothing_else() {
+    assert_differences_are_told(1);
+}
+
+/// Makes each `step`-th change, and compares what is told of it with what is expected.
+fn assert_differences_are_told(step: usize) {
     make_roles_and_tablespace();
     let base = base(&["acme", "globex"]);
     let dump = PgDump::find();
     let before = dump.as_ref().map(|dump| dump.of(&base));
     let fits = |change: &Change| change.since <= binaries().major();
-    let mutations: Vec<Change> = mutations::all().into_iter().filter(fits).collect();
-    let silent: Vec<Change> = silent::all().into_iter().filter(fits).collect();
+    let mutations: Vec<Change> = mutations::all().into_iter().filter(fits).step_by(step).collect();
+    let silent: Vec<Change> = silent::all().into_iter().filter(fits).step_by(step).collect();
     let mut names = HashSet::new();
     for change in mutations.iter().chain(&silent) {
         assert!(names.insert(change.what), "two changes are called {:?}", change.what);
@@ -67,7 +78,7 @@ fn every_difference_is_told_and_nothing_else() {
     });
     let of_silent = in_parallel(&silent, |change| judge(change, &base, None, dump_before));
     drop(base);
-    let of_names = names_of_tenants();
+    let of_names = if step == 1 { names_of_tenants() } else { Vec::new() };
 
     let good = |verdicts: &[Verdict]| verdicts.iter().filter(|verdict| verdict.wrong.is_empty()).count();
     let seen = of_mutations.iter().filter(|verdict| verdict.dump_differs == Some(true)).count();

@@ -253,6 +253,7 @@ struct Outcome {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn random_drift_is_repaired_with_data_loss_allowed() {
     make_roles_and_tablespace();
     let seed = setting("TENANTRY_SEED").unwrap_or(SEED);

@@ -1,15 +1,11 @@
 //! The tool is killed at any moment, by SIGKILL.
 
-use std::time::{Duration, Instant};
-
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 
-use super::{having, seed, with};
-use crate::create::set_up;
-use crate::messages::small_fleet;
+use super::{having, seed};
 use crate::support::migrations::Dir;
-use crate::support::{Database, Running, strings};
+use crate::support::{Database, Running, eventually, set_up, small_fleet, strings, with};
 
 const TENANTS: i64 = 40;
 const KILLS: i64 = 50;
@@ -43,23 +39,35 @@ fn add(migrations: Dir, round: i64) -> Dir {
     }
 }
 
-/// Kills the run after the `last` one when so many tenants are done, and a little later. Whether it still ran.
-fn kill(conn: &mut PgConnection, run: Running, last: i64, done: i64, later: Duration) -> bool {
-    let begun = Instant::now();
-    let number = |conn: &mut PgConnection, sql: String| strings(conn, &sql)[0].parse::<i64>().unwrap();
-    while done > 0 && begun.elapsed() < Duration::from_secs(20) {
-        let reached = format!("SELECT count(*) FROM public.schema_run_tenant WHERE run > {last}");
-        let ended = format!("SELECT count(*) FROM public.schema_run WHERE id > {last} AND ended_at IS NOT NULL");
-        if number(conn, reached) >= done || number(conn, ended) > 0 {
-            break;
-        }
+/// When a run is killed: after so many tenants are done, and so many more queries of the one who looks on.
+struct Moment {
+    done: i64,
+    queries: u32,
+}
+
+impl Moment {
+    fn random(random: &mut fastrand::Rng, tenants: i64) -> Self {
+        Self { done: random.i64(0..tenants), queries: random.u32(0..60) }
     }
-    std::thread::sleep(later);
+}
+
+/// Kills the run after the `last` one at a moment, or when it has ended. Returns whether it still ran.
+fn kill(conn: &mut PgConnection, run: Running, last: i64, moment: Moment) -> bool {
+    let mut number = |sql: String| strings(conn, &sql)[0].parse::<i64>().unwrap();
+    eventually("the run has reached the moment, or has ended", || {
+        let done = number(format!("SELECT count(*) FROM public.schema_run_tenant WHERE run > {last}"));
+        // A run that does nothing is not recorded.
+        done >= moment.done || !run.is_running()
+    });
+    for _ in 0..moment.queries {
+        number("SELECT 1".to_owned());
+    }
     run.kill();
     run.wait().code.is_none()
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn fifty_killed_runs_lose_no_tenant_and_no_row() {
     let mut random = fastrand::Rng::with_seed(seed());
     let db = set_up();
@@ -84,8 +92,8 @@ fn fifty_killed_runs_lose_no_tenant_and_no_row() {
         let jobs = random.choice(["1", "3", "8"]).unwrap();
         let last = db.count("SELECT coalesce(max(id), 0) FROM schema_run");
         let run = with(&db, &migrations, &["migrate-all", "--jobs", jobs, "--lock-wait", "10s"]).spawn();
-        let (done, later) = (random.i64(0..TENANTS), Duration::from_micros(random.u64(0..15_000)));
-        killed += i64::from(kill(&mut conn, run, last, done, later));
+        let moment = Moment::random(&mut random, TENANTS);
+        killed += i64::from(kill(&mut conn, run, last, moment));
         let version = format!("{:03}", round + 1);
         let reached = super::at(&db, &version).len() as i64;
         halfway += i64::from((1..TENANTS).contains(&reached));
@@ -109,6 +117,7 @@ fn fifty_killed_runs_lose_no_tenant_and_no_row() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn whatever_was_killed_is_completed_by_the_same_command() {
     let mut random = fastrand::Rng::with_seed(seed());
     let db = set_up();
@@ -139,11 +148,11 @@ fn whatever_was_killed_is_completed_by_the_same_command() {
         for (command, expected) in commands {
             let last = db.count("SELECT coalesce(max(id), 0) FROM schema_run");
             let run = with(&db, &migrations, &command).args(["--jobs", "3"]).spawn();
-            let (done, later) = (random.i64(0..20), Duration::from_micros(random.u64(0..10_000)));
-            killed += i64::from(kill(&mut conn, run, last, done, later));
+            let moment = Moment::random(&mut random, 20);
+            killed += i64::from(kill(&mut conn, run, last, moment));
             with(&db, &migrations, &command).run().assert_code(0);
             if expected.is_empty() {
-                assert_eq!(crate::create::schemas(&db), Vec::<String>::new());
+                assert_eq!(crate::support::schemas(&db), Vec::<String>::new());
                 assert_eq!(db.count("SELECT count(*) FROM schema_tracker"), 0);
             } else {
                 values(expected);

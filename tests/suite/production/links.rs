@@ -1,13 +1,10 @@
 //! The link is cut at each message in turn, with several workers: each tenant is before or after, and the next run
 //! completes.
 
-use super::{at, having, path, with};
-use crate::create::set_up;
-use crate::faults::assert_whole;
-use crate::messages::small_fleet;
+use super::{at, having};
 use crate::support::migrations::Dir;
 use crate::support::proxy::{CutPoint, Proxy};
-use crate::support::{Database, Output, server};
+use crate::support::{Database, Output, assert_whole, server, set_up, small_fleet, with};
 
 const TENANTS: usize = 5;
 
@@ -53,7 +50,7 @@ fn cut_everywhere(prepare: &[&str], command: &[&str], step: usize, after: impl F
     let rows = (0..TENANTS).map(|n| format!("CREATE TABLE t{n:05}.a (i int); INSERT INTO t{n:05}.a VALUES (7);"));
     template.execute(&rows.collect::<String>());
     if !prepare.is_empty() {
-        template.tenantry(prepare).args(["--tenant-migrations", path(&migrations)]).run().assert_code(0);
+        with(&template, &migrations, prepare).run().assert_code(0);
     }
     let proxy = Proxy::start(server());
     let (mut cuts, mut survived) = (0, 0);
@@ -83,6 +80,7 @@ fn cut_everywhere(prepare: &[&str], command: &[&str], step: usize, after: impl F
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn a_roll_out_is_cut_at_each_message() {
     let (cuts, survived) = cut_everywhere(&[], &["migrate-all"], 5, |story| {
         story.run(&["migrate-all"]).assert_code(0);
@@ -96,6 +94,7 @@ fn a_roll_out_is_cut_at_each_message() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn a_revert_is_cut_at_each_message() {
     let revert = ["revert-all", "--to", "1", "--yes"];
     let (cuts, survived) = cut_everywhere(&["migrate-all"], &revert, 3, |story| {

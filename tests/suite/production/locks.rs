@@ -2,17 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::thread;
-use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 
-use super::{at, having, listed, names, with};
+use super::{at, having, listed, names};
 use crate::assert_snapshot;
-use crate::create::{schemas, set_up};
-use crate::messages::small_fleet;
 use crate::support::migrations::Dir;
-use crate::support::{Database, strings};
+use crate::support::{Database, schemas, set_up, small_fleet, strings, with};
 
 /// For migrations that count or note something in `public`, which no rollback takes back or which all tenants share.
 const SHARED: &str = "run_in_transaction = true\nchanges_outside = \"all tenants write to it\"";
@@ -79,8 +76,7 @@ fn a_tenant_that_is_in_use_is_deferred_and_told_with_who_uses_it() {
     assert!(run.stderr.contains("7 migrated, 1 deferred (run 1)"), "{}", run.stderr);
 
     // To a person the same.
-    let told =
-        with(&db, &migrations, &["migrate-all"]).args(IMPATIENT).hide(super::path(&migrations), "MIGRATIONS").run();
+    let told = with(&db, &migrations, &["migrate-all"]).args(IMPATIENT).run();
     assert_snapshot!(told);
     let run = db.tenantry(["runs", "show", "2"]).run();
     run.assert_code(0);
@@ -119,7 +115,7 @@ fn a_tenant_that_cannot_be_made_for_now_leaves_nothing() {
     let (_plans, pid) = holder(&db, "public.plans");
     let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int REFERENCES public.plans);");
     let create = with(&db, &migrations, &["create", "acme"]).args(IMPATIENT);
-    let create = create.hide(super::path(&migrations), "MIGRATIONS").run();
+    let create = create.run();
     assert!(
         create
             .stderr
@@ -138,8 +134,7 @@ fn what_reverts_and_drops_gets_out_of_the_way_as_well() {
     let migrations = migrations();
     with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
     let (_a, pid) = holder(&db, "t00001.a");
-    let run =
-        |args: &[&str]| with(&db, &migrations, args).args(IMPATIENT).hide(super::path(&migrations), "MIGRATIONS").run();
+    let run = |args: &[&str]| with(&db, &migrations, args).args(IMPATIENT).run();
     let before = state(&db, "t00001");
     let revert = run(&["revert-one", "t00001", "--to", "1", "--yes"]);
     assert!(
@@ -294,9 +289,7 @@ fn a_serialization_failure_and_a_deadlock_in_german_are_tried_again() {
         .add("2_b", up)
         .metadata(SHARED)
         .add("3_c", "DO $$ BEGIN RAISE serialization_failure; END $$;");
-    assert_snapshot!(
-        with(&db, &never, &["migrate-all", "--retries", "1"]).hide(super::path(&never), "MIGRATIONS").run()
-    );
+    assert_snapshot!(with(&db, &never, &["migrate-all", "--retries", "1"]).run());
 }
 
 #[test]
@@ -328,12 +321,14 @@ fn what_is_built_concurrently_waits_longer_for_old_transactions_than_others_wait
         .add("1_a", "CREATE TABLE a (i int);")
         .add("2_i", "CREATE INDEX CONCURRENTLY a_i ON a (i);")
         .metadata("run_in_transaction = false");
-    let args = ["migrate-all", "--lock-timeout", "100ms", "--retries", "0", "--format", "json"];
+    let args = ["migrate-all", "--lock-timeout", "500ms", "--retries", "0", "--format", "json"];
     let run = with(&db, &migrations, &args).spawn();
-    db.wait_for_concurrent_build();
-    // Ten times the lock timeout, and a sixth of what the build has.
-    thread::sleep(Duration::from_secs(1));
-    db.wait_for_concurrent_build();
+    // It waits longer than the lock timeout. The build has 60 times as long.
+    db.wait_for(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%CONCURRENTLY%' \
+         AND wait_event_type = 'Lock' AND clock_timestamp() - query_start > '1 s' AND pid <> pg_backend_pid()",
+        1,
+    );
     old.batch_execute("ROLLBACK").unwrap();
     let output = run.wait();
     output.assert_code(0);

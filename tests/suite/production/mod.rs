@@ -10,21 +10,31 @@ mod races;
 mod rollout;
 mod sessions;
 mod shortages;
+mod vanished;
 
 use std::collections::BTreeSet;
 
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
 use serde_json::Value;
 
 use crate::support::migrations::Dir;
-use crate::support::{Database, Output, Tenantry};
+use crate::support::{Database, Output, set_up, small_fleet};
 
-/// A command with a directory of migrations.
-fn with(db: &Database, migrations: &Dir, args: &[&str]) -> Tenantry {
-    db.tenantry(args).args(["--tenant-migrations", path(migrations)])
+/// Tenants whose migration waits at a gate that the returned session holds.
+fn gated(tenants: usize) -> (Database, PgConnection, Dir) {
+    gated_in(set_up(), tenants)
 }
 
-fn path(migrations: &Dir) -> &str {
-    migrations.path().to_str().unwrap()
+/// The same in a database that has a tracker.
+fn gated_in(db: Database, tenants: usize) -> (Database, PgConnection, Dir) {
+    small_fleet(&db, tenants, &["1"]);
+    db.execute("CREATE TABLE public.gate (i int)");
+    let mut holder = db.connect();
+    holder.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
+    let up = "CREATE TABLE b (i int);\nLOCK TABLE public.gate IN ROW SHARE MODE;\nCREATE TABLE c (i int);";
+    let down = "DROP TABLE b; LOCK TABLE public.gate IN ROW SHARE MODE; DROP TABLE c;";
+    (db, holder, Dir::new().add("1_a", "SELECT 1").add("2_b", up).down(down))
 }
 
 /// The names of `t00000` and so on.

@@ -2,12 +2,10 @@
 
 use diesel::connection::SimpleConnection;
 
-use super::{at, having, listed, names, path, with};
+use super::{at, having, listed, names};
 use crate::assert_snapshot;
-use crate::create::{schemas, set_up};
-use crate::messages::small_fleet;
-use crate::support::Signal;
 use crate::support::migrations::Dir;
+use crate::support::{Signal, schemas, set_up, small_fleet, with};
 
 fn migrations() -> Dir {
     Dir::new()
@@ -76,7 +74,7 @@ fn a_second_runner_is_refused_and_told_who_the_first_is() {
     let args = ["migrate-all", "--lock-timeout", "1min"];
     let first = with(&db, &migrations, &args).env("USER", "ada").env("LOGNAME", "ada").spawn();
     db.wait_for_waiters(4);
-    let second = with(&db, &migrations, &["migrate-all"]).hide(path(&migrations), "MIGRATIONS").run();
+    let second = with(&db, &migrations, &["migrate-all"]).run();
     second.assert_code(3);
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let backend = db.count("SELECT backend FROM schema_run");
@@ -124,7 +122,7 @@ fn a_shard_has_its_own_lock_and_the_whole_fleet_waits_for_all() {
     holder.batch_execute("BEGIN; LOCK TABLE public.gate").unwrap();
     let run = |args: &[&str]| {
         let args = [&["migrate-all", "--jobs", "1", "--lock-timeout", "1min"], args].concat();
-        with(&db, &migrations, &args).hide(path(&migrations), "MIGRATIONS")
+        with(&db, &migrations, &args)
     };
     let first = run(&["--shard", "1/2"]).spawn();
     db.wait_for_waiters(1);
@@ -170,7 +168,7 @@ fn a_shard_that_is_refused_is_told_who_has_it_and_not_who_has_another() {
         assert!(refused.stderr.contains(&format!("process {pid},")), "{shard}: {}", refused.stderr);
     }
     // Another number of shards would have some tenants in two hands.
-    let refused = run("2/3").env("USER", "ada").hide(path(&migrations), "MIGRATIONS");
+    let refused = run("2/3").env("USER", "ada");
     let host = format!("on {}", rustix::system::uname().nodename().to_string_lossy());
     let backend = db.string("SELECT backend FROM schema_run WHERE id = 1");
     let user = db.string("SELECT coalesce(os_user, role) FROM schema_run WHERE id = 1");

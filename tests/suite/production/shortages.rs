@@ -4,18 +4,14 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 
 use super::outages::OwnServer;
-use super::{at, having, listed, names, path, with};
+use super::{at, having, listed, names};
 use crate::assert_snapshot;
-use crate::create::set_up;
-use crate::faults::assert_whole;
-use crate::messages::small_fleet;
-use crate::support::Database;
 use crate::support::migrations::Dir;
+use crate::support::{Database, assert_whole, set_up, small_fleet, with};
 
 /// A file system of a few megabytes.
 struct Tiny(PathBuf);
@@ -115,9 +111,8 @@ fn a_database_that_takes_no_writes_for_a_while_is_waited_for() {
     db.wait_for("SELECT count(*) FROM public.schema_run_tenant", 10);
     set_read_only(&db, "on");
     let there = at(&db, "2");
-    // So long it is read-only; nothing more comes.
-    std::thread::sleep(Duration::from_millis(700));
-    assert_eq!(at(&db, "2"), there);
+    run.wait_for_stderr_line("waiting for it");
+    assert_eq!(at(&db, "2"), there, "nothing is migrated while the database is read-only");
     set_read_only(&db, "off");
     let output = run.wait();
     output.assert_code(0);
@@ -218,9 +213,7 @@ fn rights_that_are_missing_everywhere_are_told_once() {
     db.execute(&revoke);
     let url = db.url().replace("postgres@", &format!("{role}@"));
     let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "CREATE TABLE b (i int);");
-    let run = |args: &[&str]| {
-        with(&db, &migrations, args).hide(path(&migrations), "MIGRATIONS").env("DATABASE_URL", &url).run()
-    };
+    let run = |args: &[&str]| with(&db, &migrations, args).env("DATABASE_URL", &url).run();
     assert_snapshot!(run(&["migrate-all", "--jobs", "1"]));
     assert_snapshot!(run(&["migrate-all", "--max-failures", "100%"]));
     assert_eq!((having(&db, "b").len(), at(&db, "2").len()), (0, 0));

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use super::PATIENCE;
+use super::wait::PATIENCE;
 
 /// A stream that is read by a thread, so that it can be waited for without a sleep and never fills up.
 #[derive(Clone)]
@@ -48,6 +48,11 @@ impl Capture {
     /// All that was said until now.
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.state().bytes).into_owned()
+    }
+
+    /// Whether the stream has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.state().ended
     }
 
     /// Waits for the end.

@@ -203,6 +203,11 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).expect("the process can be signalled");
     }
 
+    /// Whether it has not ended yet: its output is still open.
+    pub fn is_running(&self) -> bool {
+        !self.stdout.has_ended()
+    }
+
     /// What it said on stderr until now.
     pub fn stderr(&self) -> String {
         self.stderr.text()

@@ -1,15 +1,16 @@
 //! A database for one test.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Nullable, Text};
+use tenantry::Connector;
 use tenantry::local::Ephemeral;
 
-use super::{PATIENCE, Tenantry, binaries, percent_encoded, server, socket_of};
+use super::wait::PATIENCE;
+use super::{Tenantry, binaries, eventually, percent_encoded, server, socket_of};
 
 /// An empty database, which is dropped with the value, whoever is still connected to it.
 pub struct Database {
@@ -106,14 +107,20 @@ impl Database {
         );
     }
 
-    /// Waits until a query's number is at least `many`, but not for ever.
+    /// Waits until no other session of this database runs a statement or has a transaction.
+    #[track_caller]
+    pub fn wait_for_quiet(&self) {
+        self.wait_for(
+            "SELECT (count(*) = 0)::int FROM pg_stat_activity WHERE datname = current_database() \
+             AND backend_type = 'client backend' AND state <> 'idle' AND pid <> pg_backend_pid()",
+            1,
+        );
+    }
+
+    /// Waits until a query's number is at least `many`.
     #[track_caller]
     pub fn wait_for(&self, sql: &str, many: i64) {
-        let begun = Instant::now();
-        while self.count(sql) < many {
-            assert!(begun.elapsed() < PATIENCE, "waited in vain for {many}, from: {sql}");
-            std::thread::yield_now();
-        }
+        eventually(format_args!("{many} from: {sql}"), || self.count(sql) >= many);
     }
 
     /// The command line with `DATABASE_URL` leading here.
@@ -143,6 +150,11 @@ impl Drop for Database {
             self.maintain(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
         }
     }
+}
+
+/// A connector of the library, which waits for a connection as long as a test does.
+pub fn connector(url: &str) -> Connector {
+    Connector::new(url.parse().expect("a URL"), PATIENCE, |_| None)
 }
 
 /// A connection, or the end of the test.

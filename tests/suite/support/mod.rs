@@ -7,12 +7,16 @@ mod address;
 mod capture;
 mod command;
 mod database;
+mod fleets;
 mod output;
 mod terminal;
+mod wait;
 
 pub mod migrations;
 pub mod pgbouncer;
 pub mod proxy;
+#[cfg(target_os = "linux")]
+pub mod sockets;
 pub mod tls;
 
 mod smoke;
@@ -21,19 +25,19 @@ use std::env;
 use std::error::Error;
 use std::path::Path;
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use tenantry::local::{Binaries, Ephemeral, LocalError};
 
 pub use address::{percent_encoded, socket_of};
 pub use command::{Running, Signal, Tenantry};
-pub use database::{Database, strings};
+pub use database::{Database, connector, strings};
+pub use fleets::{
+    assert_whole, create_older, fleet, older, run_with, schemas, set_up, small_fleet, url_of_a_stranger, with,
+};
 pub use output::{Output, normalized};
-pub use terminal::Terminal;
+pub use terminal::{Screen, Terminal};
 pub use tls::tls;
-
-/// How long anything that a test waits for may take: longer than it takes on any machine. Only a hang reaches it.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
+pub use wait::{FOREVER, PATIENCE, eventually};
 
 /// Compares an [`Output`] with the snapshot of the test, in `tests/suite/snapshots`.
 #[macro_export]

@@ -26,7 +26,8 @@ impl Output {
     pub fn snapshot(&self) -> String {
         let code = self.code.map_or("by a signal".to_owned(), |code| code.to_string());
         let mut text = String::new();
-        for part in [&self.stdout, "--- stderr\n", &self.stderr, &format!("--- exit {code}")] {
+        let stderr: String = self.stderr.split_inclusive('\n').filter(|line| !is_progress(line)).collect();
+        for part in [&self.stdout, "--- stderr\n", &stderr, &format!("--- exit {code}")] {
             if !text.is_empty() && !text.ends_with('\n') {
                 text.push('\n');
             }
@@ -82,6 +83,13 @@ impl Hidden {
             }
         })
     }
+}
+
+/// Whether a line is one of those that report the progress of a long run, which only a slow machine shows.
+fn is_progress(line: &str) -> bool {
+    static PATTERN: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"^\w+ [\d,]+ of [\d,]+ tenants?, [\d,]+ failed\n?$").expect("a pattern"));
+    PATTERN.is_match(line)
 }
 
 /// Patterns of values that no two runs share. A space stands between a number and its unit, so that settings (`5s`) stay.

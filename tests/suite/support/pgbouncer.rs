@@ -8,13 +8,11 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tenantry::local::{Ephemeral, SUPERUSER};
 
-use super::{PATIENCE, percent_encoded, socket_of};
+use super::{eventually, percent_encoded, socket_of};
 
 /// How many sessions all clients of one database share.
 pub const POOL_SIZE: usize = 4;
@@ -84,16 +82,12 @@ impl PgBouncer {
     }
 
     fn wait_until_ready(&self) {
-        let begun = Instant::now();
         let socket = self.folder.path().join(format!(".s.PGSQL.{}", self.port));
+        let log = self.folder.path().join("log");
         // It has no way to say that it is ready but to answer.
-        while UnixStream::connect(&socket).is_err() {
-            if begun.elapsed() > PATIENCE {
-                let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-                panic!("PgBouncer does not answer on {}:\n{log}", socket.display());
-            }
-            sleep(Duration::from_millis(5));
-        }
+        eventually(format_args!("PgBouncer answers on {} (log: {})", socket.display(), log.display()), || {
+            UnixStream::connect(&socket).is_ok()
+        });
     }
 }
 

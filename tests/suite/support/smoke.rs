@@ -242,14 +242,14 @@ fn the_proxy_cuts_where_it_is_told() {
 
 #[test]
 fn the_proxy_delays_both_directions() {
-    let delay = Duration::from_millis(20);
+    let delay = Duration::from_millis(50);
     let proxy = Proxy::with_delay(server(), delay);
     let mut conn = connect(&proxy.url(DATABASE));
     let begun = Instant::now();
-    strings(&mut conn, "SELECT i FROM generate_series(1, 20000) AS i");
+    strings(&mut conn, "SELECT i FROM generate_series(1, 200000) AS i");
     let took = begun.elapsed();
-    // Without a cache it is one exchange, with one it is two; a large answer adds nothing for each of its pieces.
-    assert!(took >= delay * 2 && took < delay * 20, "{took:?}");
+    // The answer comes in some 300 pieces. They are not delayed one after the other.
+    assert!(took >= delay * 2 && took < delay * 150, "{took:?}");
 }
 
 #[test]
@@ -261,9 +261,7 @@ fn a_cancel_request_passes_the_proxy() {
         Tenantry::of_program(psql).args(["-X", "-c", "SELECT pg_sleep(50)"]).arg(proxy.url(database.name())).spawn();
     let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' \
                     AND datname = current_database()";
-    while database.count(sleeping) == 0 {
-        thread::yield_now();
-    }
+    database.wait_for(sleeping, 1);
     running.signal(Signal::INT);
     let output = running.wait();
     assert!(output.stderr.contains("canceling statement"), "{}", output.stderr);

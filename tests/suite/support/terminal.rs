@@ -104,6 +104,33 @@ impl Terminal {
     }
 }
 
+/// What a terminal showed, and how its program ended.
+pub struct Screen {
+    shown: String,
+    code: Option<i32>,
+}
+
+impl Screen {
+    /// Waits for the end of the program.
+    #[track_caller]
+    pub fn of(terminal: &mut Terminal) -> Self {
+        let (shown, code) = terminal.wait();
+        Self { shown, code }
+    }
+
+    /// All of it as one text.
+    pub fn snapshot(&self) -> String {
+        let code = self.code.map_or("by a signal".to_owned(), |code| code.to_string());
+        format!("{}--- exit {code}", self.shown)
+    }
+
+    /// Asserts the exit status, and shows the screen where it is another.
+    #[track_caller]
+    pub fn assert_code(&self, code: i32) {
+        assert_eq!(self.code, Some(code), "{}", self.shown);
+    }
+}
+
 impl Drop for Terminal {
     fn drop(&mut self) {
         let _ = self.child.kill();
