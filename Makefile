@@ -1,39 +1,48 @@
-# Short names for what one does with this repository. Nothing here needs GNU make.
+# Targets for working on this repository. Any POSIX make runs them.
 
 CARGO = cargo
-# More arguments for the demo: make demo DEMO="--help"
+# Arguments for the demo: make demo DEMO="--help"
 DEMO =
-# More arguments for the tests: make test TESTS="create_"
+# Arguments for the tests: make test TESTS="create_"
 TESTS =
 # The versions of PostgreSQL for test-matrix: make test-matrix MAJORS="14 18"
 MAJORS = 14 15 16 17 18
 
-.PHONY: help setup build demo test test-web test-matrix bench check bundled clean
+# Tests wait for the server most of the time: 4 of them run at a time, also on 2 processors.
+THREADS = RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4}
+# Not --all-targets, which includes the benchmark and excludes the examples of the documentation.
+TARGETS = --workspace --locked --lib --bins --tests
 
-help: ## list these targets
+.PHONY: help setup build demo test test-long test-web test-build test-matrix bench check bundled clean
+
+help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z-]+:.* ## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
-setup: ## install what is missing of libpq and PostgreSQL, with the system's package manager
+setup: ## install missing libpq and PostgreSQL packages with the system's package manager
 	@scripts/setup
 
-build: ## build target/release/tenantry (needs libpq: make setup)
+build: ## build target/release/tenantry (requires libpq: make setup)
 	$(CARGO) build --release --locked
 
-# Unoptimised: the time goes into the database, and this builds in half the time. The build is a step of its own so that
-# its progress is seen, and what the demo prints stands alone.
-demo: setup ## show the commands on a private server, which is removed afterwards
+# A debug build: the time is spent in the database, and it builds in half the time. The build is a separate step so that
+# cargo shows its progress and the output of the demo stands alone.
+demo: setup ## show all features on a private server, which is removed afterwards
 	$(CARGO) build --locked
 	@$(CARGO) run --locked --quiet -- demo $(DEMO)
 
-# The targets are listed because --all-targets would run the benchmark, too, and leave out the documentation's examples.
-# The examples are built before, as programs: the tests run them.
-test: ## run all tests (installs what they use: PostgreSQL, PgBouncer, openssl)
+# The tests run the examples as programs.
+test-build:
 	@scripts/setup --test
 	$(CARGO) build --workspace --locked --examples
-	$(CARGO) test --workspace --locked --lib --bins --tests -- $(TESTS)
+
+test: test-build ## run the tests, except the long ones (installs PostgreSQL, PgBouncer and openssl)
+	$(THREADS) $(CARGO) test $(TARGETS) -- $(TESTS)
 	$(CARGO) test --workspace --locked --doc -- $(TESTS)
 
-# A package of its own, as an application's is: the library without default features, with axum and diesel-async.
+test-long: test-build ## run the long tests: faults at every step, large fleets, all mutations
+	$(THREADS) $(CARGO) test $(TARGETS) -- --ignored $(TESTS)
+
+# A separate package, as an application is: the library without default features, with axum and diesel-async.
 WEB = --manifest-path examples/web/Cargo.toml --target-dir target/web --locked
 test-web: ## run the tests of the web application in examples/web
 	@scripts/setup --test
@@ -41,23 +50,23 @@ test-web: ## run the tests of the web application in examples/web
 	$(CARGO) clippy $(WEB) --all-targets -- -D warnings
 	$(CARGO) test $(WEB)
 
-test-matrix: ## run the tests against PostgreSQL 14 to 18, which it fetches into target
+test-matrix: ## run all tests against PostgreSQL 14 to 18, which are downloaded into target
 	@scripts/setup --test
 	@CARGO="$(CARGO)" scripts/test-matrix $(MAJORS) -- $(TESTS)
 
 bench: setup ## measure how fast fleets are migrated and checked
 	$(CARGO) bench --workspace --locked
 
-# Only the default features: `bundled` changes no line of the code, and would build OpenSSL first.
-check: ## what a change must pass besides the tests: format, lints, documentation
+# Only with the default features: `bundled` changes no code and builds OpenSSL.
+check: ## check format, lints and documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --locked --no-deps
 
-# A folder of its own: sharing one, each switch of the feature would build half of the dependencies again.
-bundled: ## build target/bundled/release/tenantry, which needs only libc where it runs
+# In a separate target folder: in a shared one, each switch of the feature would rebuild half of the dependencies.
+bundled: ## build target/bundled/release/tenantry, which requires only libc at run time
 	@scripts/setup --bundled
 	$(CARGO) build --release --locked --features bundled --target-dir target/bundled
 
-clean: ## remove all that was built
+clean: ## remove everything that was built
 	$(CARGO) clean
