@@ -1,7 +1,6 @@
 //! `print-schema`: Diesel's definitions of a tenant's tables.
 
 use crate::assert_snapshot;
-
 use crate::support::migrations::Dir;
 use crate::support::set_up;
 
