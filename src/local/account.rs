@@ -96,7 +96,7 @@ impl Account {
         Ok(())
     }
 
-    /// Writes a file of mode 0600 that belongs to this account, in one step: it is there whole or not at all.
+    /// Writes a file of mode 0600 that belongs to this account, atomically.
     ///
     /// Whatever had the name is replaced and never followed, so that a link left in the account's folder cannot make
     /// root write elsewhere.

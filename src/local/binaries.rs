@@ -30,7 +30,7 @@ impl Binaries {
     ///
     /// # Errors
     ///
-    /// [`LocalError::BinariesIncomplete`] when `chosen` lacks a program, or its `postgres` does not run;
+    /// [`LocalError::BinariesIncomplete`] when a program is missing in `chosen`, or its `postgres` does not run;
     /// [`LocalError::BinariesNotFound`] when no place has them all.
     pub fn find(chosen: Option<&Path>, path: Option<&OsStr>) -> Result<Self, LocalError> {
         let search_path: Vec<PathBuf> = path.map(split_path).unwrap_or_default();

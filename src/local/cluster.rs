@@ -22,7 +22,7 @@ pub(super) const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How long the processes that a crashed server left may take to end before a start fails because of them.
 const REMAINS_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A log that is larger than this, in bytes, is begun anew by the next start.
+/// The next start truncates a log that is larger than this, in bytes.
 const LONGEST_LOG: u64 = 16 << 20;
 
 /// Whether what is made has to outlive a crash of the machine.
@@ -65,7 +65,7 @@ impl Cluster {
         let mut initdb = self.tool("initdb", data);
         initdb.args(["-U", SUPERUSER, "-E", "UTF8", "--locale=C"]);
         initdb.args(["--auth-local=trust", "--auth-host=reject"]);
-        // Single-user mode needs no psql, and makes the database part of what is there whole or not at all.
+        // Single-user mode needs no psql, and creates the database in the same atomic step.
         let mut single = self.tool("postgres", data);
         single.arg("--single");
         single.args(["-j", "-c", "exit_on_error=on", "-c", "log_checkpoints=off"]);
@@ -178,7 +178,7 @@ impl Cluster {
 fn output_of(command: &mut Command, input: &str) -> std::io::Result<Output> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A program that ended early says why by its output; the broken pipe says nothing.
+        // A program that has exited reports the reason in its output, not by the broken pipe.
         let _ = stdin.write_all(input.as_bytes());
     }
     child.wait_with_output()

@@ -55,7 +55,7 @@ pub enum LocalError {
     ForeignFolder {
         /// The folder.
         folder: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         reason: String,
     },
 
@@ -105,7 +105,7 @@ pub enum LocalError {
         waited: Duration,
     },
 
-    /// The server was told to stop and did not.
+    /// The server did not stop in time.
     #[error("the server (process {pid}) did not stop within {} s", waited.as_secs())]
     StopTimeout {
         /// The postmaster's process id.
@@ -150,7 +150,7 @@ impl LocalError {
                 Some("choose another folder, run as its owner, or remove it if it is not needed".to_owned())
             }
             Self::OtherMajorVersion { folder, data, .. } => Some(format!(
-                "use the binaries of PostgreSQL {data}, or remove {} to begin anew (its data is lost)",
+                "use the binaries of PostgreSQL {data}, or remove {} to start again (its data is lost)",
                 folder.display()
             )),
             Self::Failed { source, .. } => known_cause(source.as_str()),
@@ -170,7 +170,7 @@ impl LocalError {
         matches!(self, Self::Failed { source, .. } if source.as_str().contains(words))
     }
 
-    /// For `map_err`: a [`LocalError::Io`] that says what was tried on which path.
+    /// For `map_err`: a [`LocalError::Io`] with the action and the path.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }
     }

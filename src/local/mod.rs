@@ -1,7 +1,7 @@
 //! A private PostgreSQL server, made from the PostgreSQL binaries that are on the machine.
 //!
 //! Two kinds are offered. A [`Server`] lives in a folder and outlasts the process that started it; an [`Ephemeral`]
-//! lives in a temporary folder and is gone when its owner is, however the owner ends.
+//! lives in a temporary folder and is removed when its owner ends, even by SIGKILL.
 //!
 //! Both listen on a Unix socket in a folder of mode 0700, so that `trust` authentication lets in only the user the
 //! server runs as, and root. Both work for root as well, for whom PostgreSQL refuses to run: the server then runs as

@@ -37,7 +37,7 @@ pub(super) struct Postmaster {
 impl Postmaster {
     /// The server that serves the data folder, when one runs and listens on `socket`.
     ///
-    /// The process id in `postmaster.pid` alone proves nothing: after a crash, or in a container that started anew, it
+    /// The process id in `postmaster.pid` alone proves nothing: after a crash, or in a restarted container, it
     /// may be another program's. A socket that answers does: no one else can have made it in its private folder.
     pub(super) fn of(data: &Path, socket: &Path) -> Result<Option<Self>, LocalError> {
         let pid_file = data.join("postmaster.pid");
@@ -68,7 +68,7 @@ impl Postmaster {
         Ok(())
     }
 
-    /// Stops the server and waits until it is gone.
+    /// Stops the server and waits until its process has ended.
     pub(super) fn stop(&self, ending: Ending) -> Result<(), LocalError> {
         let signal = match ending {
             Ending::Fast => Signal::INT,
@@ -132,7 +132,7 @@ fn parse_pid(pid_file: &str) -> Option<Pid> {
     (number > 0).then(|| Pid::from_raw(number)).flatten()
 }
 
-/// Whether the error says that no one listens.
+/// Whether the error means that no process is listening.
 fn is_silence(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound)
 }

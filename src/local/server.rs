@@ -90,7 +90,7 @@ impl Server {
     /// Starts the server, if it does not run, and waits until it accepts connections (60 s at most).
     ///
     /// The first start makes it, with the database [`DATABASE`](super::DATABASE). Two starts at once are safe: the
-    /// second waits for the first, by a lock that is gone when its process is. A start that was interrupted leaves
+    /// second waits for the first, by a lock that ends with its process. A start that was interrupted leaves
     /// nothing that a later one could take for complete. What a crash left does not stop a start.
     ///
     /// # Errors
@@ -138,7 +138,7 @@ impl Server {
         Ok(Started::Now)
     }
 
-    /// Stops the server, cutting off open sessions, and waits until it is gone (60 s at most).
+    /// Stops the server, cutting off open sessions, and waits until it has stopped (60 s at most).
     ///
     /// # Errors
     ///

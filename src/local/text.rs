@@ -22,7 +22,7 @@ pub(super) fn tcp_uri(port: u16, database: &str) -> String {
     format!("postgresql://{SUPERUSER}@127.0.0.1:{port}/{}", percent_encoded(database.as_bytes()))
 }
 
-/// A line of postgresql.conf. The value may hold anything; the name is taken as it is.
+/// A line of postgresql.conf. The value may hold anything; the name is not quoted.
 pub(super) fn setting_line(name: &str, value: &str) -> String {
     let value = value.replace('\\', r"\\").replace('\'', "''").replace('\n', r"\n");
     format!("{name} = '{value}'\n")

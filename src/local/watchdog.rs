@@ -1,4 +1,4 @@
-//! A temporary folder that is removed when its owner is gone, with the server in it.
+//! A temporary folder that is removed with the server in it when its owner ends.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -11,10 +11,10 @@ use super::{Account, LocalError, folders};
 /// What the watchdog does, given the folder as its argument.
 ///
 /// It waits for the end of its input, the other end of which only the owner holds: the kernel closes that however the
-/// owner ends. Then it ends the programs of its own process group (an initdb under way), the server as in a crash (by
+/// owner ends. Then it ends the programs of its own process group (a running initdb), the server as in a crash (by
 /// force after 3 s), and removes the folder, again if something was still writing to it.
 ///
-/// A server that was killed may remain as a zombie in a container whose first process reaps none: it counts as gone.
+/// A server that was killed may remain as a zombie in a container whose first process reaps none: it counts as ended.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 while read -r line; do :; done
@@ -57,7 +57,7 @@ impl WatchedFolder {
             .env("PATH", "/usr/bin:/bin:/run/current-system/sw/bin")
             // Its own process group: Ctrl-C in the owner's terminal does not reach it.
             .process_group(0)
-            // Not the owner's output: whoever reads that would wait for the watchdog.
+            // Not the owner's output: its reader would wait for the watchdog.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -1,4 +1,4 @@
-//! Two structures held against each other.
+//! The comparison of two structures.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -11,8 +11,8 @@ use crate::schema::structure::{Identity, OWN, OWN_NAME, Object, ObjectKind, Stru
 /// In what `actual` differs from what is expected, in the order of kinds and names. In `expected`, markers stand where the
 /// tenant's own name is expected (see [`Structure::with_its_name_marked`]); `tenants` are the names of all tenants.
 ///
-/// What follows from another difference is not told: of a table that is missing not its columns, of a constraint not its
-/// index.
+/// A difference that follows from another one is not reported: the columns of a missing table, or the index of a missing
+/// constraint.
 pub fn compare(expected: &Structure, actual: &Structure, tenants: &HashSet<String>) -> Vec<Difference> {
     let own_name = actual.own_name.as_str();
     let literal = Some(expected.own_name.as_str()).filter(|name| !name.is_empty());
@@ -44,7 +44,7 @@ pub fn compare(expected: &Structure, actual: &Structure, tenants: &HashSet<Strin
     differences
 }
 
-/// What is told by another difference, or in another way: the order of columns, and that an index is a constraint's.
+/// Facts that other differences cover: the order of columns, and that an index belongs to a constraint.
 const NOT_COMPARED: [&str; 2] = ["position", "constraint"];
 
 struct Comparison<'a> {
@@ -125,7 +125,7 @@ impl Comparison<'_> {
     }
 }
 
-/// Whether a text of the reference is a tenant's: the tenant's own name where the markers are, and all else as it is.
+/// Whether a text of the reference is a tenant's: the tenant's own name where the markers are, and otherwise the same text.
 fn same_text(wanted: &str, there: &str, own_name: &str, literal: Option<&str>) -> bool {
     let bare = own_name.trim_matches('"');
     let mut rest = there;
@@ -251,7 +251,7 @@ fn unquoted(identifier: &str) -> String {
     }
 }
 
-/// An object's owner is told relative to its schema's. Where the schema has another owner than expected, an object that
+/// An object's owner is compared relative to its schema's. Where the schema has another owner than expected, an object that
 /// is the expected one's is as it should be, and one that changed with the schema follows from that.
 fn fold_owners(wanted: &BTreeMap<Identity, &Object>, actual: &Structure, differences: &mut Vec<Difference>) {
     let schema = |object: &&Object| object.identity.kind == ObjectKind::Schema;

@@ -225,12 +225,12 @@ pub(super) fn column(object: &Object) -> String {
 }
 
 fn of_facts(facts: &Facts) -> String {
-    let told = facts.iter().filter(|(_, value)| **value != Value::Bool(false)).filter_map(|(fact, value)| {
+    let words = facts.iter().filter(|(_, value)| **value != Value::Bool(false)).filter_map(|(fact, value)| {
         let name = fact.replace('_', " ");
         match value {
             Value::Bool(_) => Some(name),
-            value => in_words(fact, value).map(|words| format!("{name} {words}")),
+            value => in_words(fact, value).map(|value| format!("{name} {value}")),
         }
     });
-    told.collect::<Vec<_>>().join(", ")
+    words.collect::<Vec<_>>().join(", ")
 }

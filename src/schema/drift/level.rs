@@ -44,7 +44,7 @@ impl Level {
         }
     }
 
-    /// Whether a difference of this level makes a check fail, unless it is told otherwise.
+    /// Whether a difference of this level makes a check fail by default.
     pub fn fails_by_default(self) -> bool {
         matches!(self, Self::Structural | Self::Security | Self::Privilege)
     }
@@ -70,7 +70,7 @@ impl Level {
                 Self::Security
             }
             (Kind::Function | Kind::Procedure, "settings") => Self::Security,
-            // Those of a view say what may be written through it.
+            // The options of a view determine what can be written through it.
             (Kind::View, "options") => Self::Structural,
             (
                 _,

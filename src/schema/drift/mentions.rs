@@ -9,7 +9,7 @@ use crate::schema::structure::{OWN, Structure};
 /// What in a reference looks like the name of a schema and a dot, and means something else: the alias of a table, a word
 /// in a function's body.
 ///
-/// For the fingerprint a tenant's own name is taken out wherever it stands. A tenant that has the name of an alias would
+/// The fingerprint omits a tenant's own name everywhere. A tenant that has the name of an alias would
 /// look unlike all others, or like one that it is unlike; it is read in full.
 pub(super) struct Mentions(HashSet<String>);
 

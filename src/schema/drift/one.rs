@@ -89,7 +89,7 @@ fn tenant(db: &mut Database, tenancy: &Tenancy, name: &TenantName) -> Result<Opt
     Ok(fleet.tenants.into_iter().next())
 }
 
-/// Reads two tenants, to compare the first one with the second, whichever migrations they have.
+/// Reads two tenants, to compare the first one with the second, even if they have different migrations.
 ///
 /// # Errors
 /// As [`against_reference`].

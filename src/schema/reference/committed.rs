@@ -62,7 +62,7 @@ impl Run<'_> {
                 }
             });
         }
-        // The comment is tenantry's own: it says what the schema is for.
+        // The comment is Tenantry's own: it names the purpose of the schema.
         for facts in played.structures.values_mut().filter_map(Structure::schema_facts) {
             facts.remove("comment");
         }

@@ -1,4 +1,4 @@
-//! A reference in a file: a line that tells what it is, and then a line for each object, all of them JSON.
+//! A reference in a file: a header line, and then a line for each object, all of them JSON.
 
 use std::fs;
 use std::path::Path;

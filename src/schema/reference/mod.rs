@@ -66,7 +66,7 @@ impl Reference {
         replay::make(db, tenancy, &wanted)
     }
 
-    /// The reference from wherever it comes; see [`Reference::make`], [`Reference::of_tenant`] and [`Reference::load`].
+    /// The reference from any source; see [`Reference::make`], [`Reference::of_tenant`] and [`Reference::load`].
     ///
     /// # Errors
     /// Theirs.
@@ -94,7 +94,7 @@ impl Reference {
         Ok(Self::make(db, tenancy, &BTreeSet::new())?.map(|reference| reference.tables_now()).unwrap_or_default())
     }
 
-    /// The structure of a tenant as the reference of those that have the same migrations.
+    /// A tenant's structure, used as the reference for tenants with the same migrations.
     ///
     /// # Errors
     /// [`Error::Tenant`], [`Error::CannotCompare`], or what the server answered.
@@ -134,7 +134,7 @@ impl Reference {
         self.tables.iter().flatten().cloned().collect()
     }
 
-    /// What a tenant whose ledger records `applied` is to be held against, where that is known.
+    /// The structure to compare a tenant with whose ledger records `applied`, if known.
     pub fn structure(&self, applied: &[String]) -> Option<&Structure> {
         self.structures.get(&self.selecting(applied))
     }

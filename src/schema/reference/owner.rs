@@ -17,8 +17,8 @@ pub(super) struct Owner {
     pub(super) can_be: bool,
 }
 
-/// Whoever checks may not be who creates. What a role owns, and what is granted when it creates something, is part of the
-/// structure; so the reference is made as the role that tenants are created as, where that can be done.
+/// The role that checks may differ from the role that creates tenants. Owners and default privileges are part of the
+/// structure; therefore the reference is created by the role that creates tenants, if possible.
 pub(super) fn of_fleet(conn: &mut PgConnection) -> Result<Option<Owner>, Error> {
     sql_query(
         "WITH vote AS ( \

@@ -46,7 +46,7 @@ const ROLL_BACK: &str = "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all(); \
 const MOST_WITH_GAPS: usize = 20;
 
 /// What [`with_error_messages`] recognizes in a migration that fails.
-const TOLD: [(&str, &str); 2] =
+const RECOGNIZED: [(&str, &str); 2] =
     [("lock_not_available OR query_canceled OR deadlock_detected", LOCKED), NEEDS_COMMIT_CONDITION];
 
 /// Which migrations are replayed, by their places in the set, and after how many of them the structure is read.
@@ -159,7 +159,7 @@ pub(super) fn make(
             Ok(mut played) => {
                 structures.extend(played.structures.pop_first().map(|(_, structure)| (applied.clone(), structure)));
             }
-            // A migration needs one that these tenants lack, so there is no reference for them.
+            // A migration needs one that these tenants do not have, so there is no reference for them.
             Err(Stop::Unavailable(_)) => {}
             Err(Stop::Error(error)) => return Err(error),
         }
@@ -210,7 +210,7 @@ impl Run<'_> {
         }
         // The server's message may be translated: the same again, and this time the reason is recognized by its name.
         let reason = match self.rolled_back(db.connection(), Some(failed.place)) {
-            // Another session's lock is gone by now.
+            // Another session has released its lock.
             Ok(played) => return Ok(played),
             Err(Setback::Error(error)) => return Err(Stop::Error(error)),
             Err(Setback::NeedsCommits) => return self.in_schema_of_its_own(db),
@@ -249,7 +249,7 @@ impl Run<'_> {
     }
 
     /// Replays the migrations in a transaction that is rolled back. The failure of the migration at the place `explain` has
-    /// a message of [`TOLD`] where one applies.
+    /// a message of [`RECOGNIZED`] where one applies.
     fn rolled_back(&self, conn: &mut PgConnection, explain: Option<usize>) -> Result<Played, Setback> {
         let played = self.in_transaction(conn, explain);
         let rolled_back = conn.batch_execute(ROLL_BACK).map_err(Error::doing("roll the reference back"));
@@ -281,7 +281,7 @@ impl Run<'_> {
         for place in 0..=self.migrations.len() {
             self.read(conn, schema, place, &mut played).map_err(&own)?;
             let Some(migration) = self.migration(place) else { break };
-            // What a migration may change outside is rolled back. It cannot be told from what a later one changes.
+            // What a migration may change outside is rolled back. It cannot be distinguished from what a later one changes.
             check &= migration.outside_reason().is_none();
             let ran = run(conn, &set, migration, explain == Some(place))
                 .and_then(|()| confined.end(conn, migration, check))
@@ -398,11 +398,11 @@ fn run_deferred_triggers(schema: u32) -> String {
 }
 
 /// Runs a migration in the transaction, each of its messages behind `set`. What has no form for a transaction changes no
-/// structure. `explain` makes a failure have a message of [`TOLD`] where one applies.
+/// structure. `explain` makes a failure have a message of [`RECOGNIZED`] where one applies.
 pub(super) fn run(conn: &mut PgConnection, set: &str, migration: &Migration, explain: bool) -> QueryResult<()> {
     let send = |conn: &mut PgConnection, sql: &str| match explain {
         false => conn.batch_execute(&format!("{set}\n{sql}")),
-        true => conn.batch_execute(&format!("{set}\n{}", with_error_messages(sql, &TOLD))),
+        true => conn.batch_execute(&format!("{set}\n{}", with_error_messages(sql, &RECOGNIZED))),
     };
     match migration.mode() {
         Mode::Transactional => send(conn, migration.up().text()),

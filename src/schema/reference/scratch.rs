@@ -1,5 +1,5 @@
-//! The schema in which a replay commits: its name is random, a comment says what it is, an advisory lock shows that it is in
-//! use, and it is dropped afterwards.
+//! The schema in which a replay commits: its name is random, a comment names its purpose, an advisory lock shows that it is
+//! in use, and it is dropped afterwards.
 
 use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;

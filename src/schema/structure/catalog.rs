@@ -2,9 +2,9 @@
 //!
 //! A file is a template. The reading *in full* is for a few schemas: names in clear, deparsed definitions, found through
 //! the dependencies' index. The reading *by hash* is for the whole fleet: cheap columns where they say the same, scans
-//! instead of a look-up for each tenant, and the schema's own name taken out wherever it stands, so that equal tenants
-//! have equal rows. Whatever is told in full follows from what is hashed: two schemas with equal hashes have equal
-//! structures. The other way round it need not hold; who differs is read in full.
+//! instead of a look-up for each tenant, and the schema's own name removed everywhere, so that equal tenants have equal
+//! rows. Two schemas with equal hashes have equal structures. Schemas with different hashes may have equal structures,
+//! too, and are read in full.
 //!
 //! In a template
 //! - `/*few … */` and `/*hash … */` are for one of the readings, `/*fleet … */` and `/*part … */` for whether what is hashed
@@ -200,7 +200,7 @@ fn in_order(array: &str) -> String {
     )
 }
 
-/// The owner is not named: whose the object is, is told apart.
+/// The owner is not named: it is compared separately.
 fn grants(acl: &str, object_type: &str, owner: &str) -> String {
     let in_words = |acl: &str| {
         format!(

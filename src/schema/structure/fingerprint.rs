@@ -64,7 +64,7 @@ struct Work {
 }
 
 /// The fingerprints of schemas, in a few statements over the catalogs: each catalog is read once, whatever the number of
-/// schemas. Those that are not there have none.
+/// schemas. Schemas that do not exist have none.
 ///
 /// An object that cannot be read, for somebody has it locked, leaves its schema with a fingerprint of its own.
 ///
@@ -261,7 +261,7 @@ fn hashes(
         None => (Reading::Fleet, SCANNING, schemas),
     };
     conn.batch_execute(&begin(settings))?;
-    // A row's hash is linear in those of its columns. It is mixed once more, with the section: else what two rows
+    // A row's hash is linear in those of its columns. It is mixed again with the section; otherwise values that two rows
     // exchange would cancel out.
     let sql = format!(
         "{} SELECT section.schema, bit_xor(hashint8extended(hash_record_extended(section.line, 0), {index})) AS hash \

@@ -15,7 +15,7 @@ pub(crate) const OWN: char = '\u{1}';
 /// Stands for the schema's own name alone.
 pub(crate) const OWN_NAME: char = '\u{2}';
 
-/// The kinds of objects, in the order in which differences are told. Their names are stable.
+/// The kinds of objects, in the order in which differences are listed. Their names are stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs, reason = "these are PostgreSQL's own terms")]
@@ -74,7 +74,7 @@ pub enum ObjectKind {
     SecurityLabel,
 }
 
-/// What tells an object from all others of its schema.
+/// What identifies an object in its schema.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Identity {
     /// Its kind.
@@ -95,7 +95,7 @@ pub struct Object {
     pub(crate) identity: Identity,
     #[serde(flatten)]
     pub(crate) facts: Facts,
-    /// The statement that creates it, where the server tells one.
+    /// The statement that creates it, if the server has a function that returns one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ddl: Option<String>,
 }
@@ -236,8 +236,8 @@ impl Structure {
         Self { own_name: String::new(), ..marked }
     }
 
-    /// The same as what others are held against: with markers where the schema's own name and a dot were, and where a
-    /// setting is the name. What only looks like it, such as a table's alias, is taken for it, too; so the name is kept.
+    /// The structure as others are compared with it: markers replace the schema's own name before a dot, and in settings.
+    /// Text that only looks like the name, such as a table's alias, is replaced, too; therefore the name is kept.
     #[must_use]
     pub fn with_its_name_marked(&self) -> Self {
         let qualified = format!("{}.", self.own_name);

@@ -23,7 +23,7 @@ const SETTINGS: &str = "SET LOCAL enable_seqscan TO off; SET LOCAL enable_hashjo
                         SET LOCAL enable_mergejoin TO off; SET LOCAL jit TO off; \
                         SET LOCAL max_parallel_workers_per_gather TO 0; SET LOCAL lock_timeout TO '2s';";
 
-/// Reads what lives in each of the schemas, in one snapshot. Those that are not there are not in the result.
+/// Reads what lives in each of the schemas, in one snapshot. Schemas that do not exist are not in the result.
 ///
 /// # Errors
 /// What the server answered.

@@ -9,7 +9,7 @@ use crate::model::{State, TenantName};
 use crate::tenants::ledger::Ledger;
 use crate::tenants::{Fleet, Schema, Tenancy, schema_exists};
 
-/// A tenant's structure, and its ledger, without which nothing tells what the structure is to be.
+/// A tenant's structure, and its ledger, which determines the expected structure.
 pub(crate) fn read_with_ledger(
     db: &mut Database,
     tenancy: &Tenancy,
@@ -18,7 +18,7 @@ pub(crate) fn read_with_ledger(
     match read_tenant(db, tenancy, name)? {
         (structure, Schema::Ledger { ledger, .. }) => Ok((structure, ledger)),
         (_, Schema::NoLedger { empty: true, .. }) => Err(Error::cannot_compare(name, "its schema is empty")),
-        _ => Err(amiss(name, TenantError::LedgerMissing)),
+        _ => Err(tenant_error(name, TenantError::LedgerMissing)),
     }
 }
 
@@ -30,19 +30,21 @@ pub(crate) fn read_tenant(
 ) -> Result<(Structure, Schema), Error> {
     let fleet = Fleet::read_some(db.connection(), tenancy.tenant_migrations(), std::slice::from_ref(name))?;
     if let Some(invalid) = fleet.invalid.first() {
-        return Err(amiss(name, TenantError::InvalidRow { why: invalid.why.clone() }));
+        return Err(tenant_error(name, TenantError::InvalidRow { why: invalid.why.clone() }));
     }
     let Some(tenant) = fleet.get(name) else {
         let schema_exists = schema_exists(db.connection(), name)?;
-        return Err(amiss(name, TenantError::NotTracked { schema_exists }));
+        return Err(tenant_error(name, TenantError::NotTracked { schema_exists }));
     };
     if tenant.state == State::Dropping {
-        return Err(amiss(name, TenantError::Dropping));
+        return Err(tenant_error(name, TenantError::Dropping));
     }
     let oid = match tenant.schema {
-        Schema::Missing => return Err(amiss(name, TenantError::SchemaMissing { state: Some(tenant.state) })),
-        Schema::Unreadable => return Err(amiss(name, TenantError::LedgerUnreadable)),
-        Schema::InvalidLedger { ref why } => return Err(amiss(name, TenantError::InvalidLedger { why: why.clone() })),
+        Schema::Missing => return Err(tenant_error(name, TenantError::SchemaMissing { state: Some(tenant.state) })),
+        Schema::Unreadable => return Err(tenant_error(name, TenantError::LedgerUnreadable)),
+        Schema::InvalidLedger { ref why } => {
+            return Err(tenant_error(name, TenantError::InvalidLedger { why: why.clone() }));
+        }
         Schema::NoLedger { oid, .. } | Schema::Ledger { oid, .. } => oid,
     };
     let version = db.server().version;
@@ -52,6 +54,6 @@ pub(crate) fn read_tenant(
     Ok((structure, tenant.schema.clone()))
 }
 
-fn amiss(name: &TenantName, error: TenantError) -> Error {
+fn tenant_error(name: &TenantName, error: TenantError) -> Error {
     Error::Tenant { name: name.clone(), error: Box::new(error) }
 }

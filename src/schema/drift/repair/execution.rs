@@ -34,7 +34,7 @@ const CONDITIONS: [(&str, &str); 3] = [
     ("unsafe_new_enum_value_usage", NEW_LABEL),
 ];
 
-/// Why an execution ended early.
+/// Why an execution stopped.
 pub(super) enum Stop {
     /// A statement did not get a lock in time.
     Blocked {

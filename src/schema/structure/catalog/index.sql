@@ -12,7 +12,7 @@ CROSS JOIN LATERAL (SELECT
     c.relname AS "on",
     x.relname AS name,
     /*few
-    -- What is in the parentheses of WITH is told apart.
+    -- The options in the parentheses of WITH are compared separately.
     regexp_replace(pg_get_indexdef(i.indexrelid), ' WITH \(([a-z_]+=''[^'']*''(, )?)+\)', '') AS definition,
     EXISTS (
         SELECT FROM pg_constraint k
