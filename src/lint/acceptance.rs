@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use crate::sql::statement::split;
 
-    /// For each acceptance its line, its statement, and its rule or what is wrong with it.
+    /// For each acceptance its line, its statement, and its rule or the problem.
     fn read(script: &str) -> Vec<(usize, Option<usize>, String)> {
         let statements = split(script).expect("a script");
         let meaning = |it: &Acceptance| match &it.meaning {
@@ -85,18 +85,18 @@ mod tests {
             DROP TABLE a;
             DROP TABLE b -- tenantry:accept   drop-table :  nor that
             ; -- tenantry: accept drop-column: too late";
-        let told = |text: &str| text.to_owned();
+        let owned = |text: &str| text.to_owned();
         assert_eq!(
             read(script),
             [
-                (2, Some(0), told("drop-table: nobody uses it")),
-                (3, Some(0), told("truncate: nor this: really")),
-                (5, None, told("drop-table: nor that")),
-                (6, None, told("drop-column: too late")),
+                (2, Some(0), owned("drop-table: nobody uses it")),
+                (3, Some(0), owned("truncate: nor this: really")),
+                (5, None, owned("drop-table: nor that")),
+                (6, None, owned("drop-column: too late")),
             ]
         );
         let inside = "ALTER TABLE a -- tenantry: accept drop-column: x\n DROP COLUMN b, DROP COLUMN c";
-        assert_eq!(read(inside), [(1, Some(0), told("drop-column: x"))]);
+        assert_eq!(read(inside), [(1, Some(0), owned("drop-column: x"))]);
     }
 
     #[test]
@@ -123,8 +123,8 @@ mod tests {
             ("tenantry: accept unused-acceptance: x", "unused-acceptance cannot be accepted"),
             ("tenantry: ignore drop-table: x", "expected accept RULE: reason"),
         ] {
-            let told = read(&format!("-- {comment}\nDROP TABLE a"));
-            assert_eq!(told, [(1, Some(0), wrong.to_owned())], "{comment}");
+            let found = read(&format!("-- {comment}\nDROP TABLE a"));
+            assert_eq!(found, [(1, Some(0), wrong.to_owned())], "{comment}");
         }
     }
 }

@@ -91,7 +91,7 @@ impl Parsed {
             self.understand_rest(&body, &line, runs);
             return Some(Code { root: body.syntax(), line, runs });
         }
-        // What is wrong with it, the statement's own errors have told.
+        // The errors of the statement cover its errors.
         let body = function.and_then(|it| it.sql_body()).or_else(|| procedure?.sql_body())?;
         let root = body.syntax();
         let line = within(outer, &node, move |inner| body.source_range(inner.text_range()).start().into());

@@ -1,5 +1,5 @@
 //! What is known of a tenant's structure after the statements so far: which tables are live, and enough of their columns
-//! and constraints to tell a change that reads a table from one that does not.
+//! and constraints to distinguish a change that reads a table from one that does not.
 
 use std::collections::HashMap;
 
@@ -54,7 +54,7 @@ pub(super) struct Known {
 }
 
 impl History {
-    /// Goes on with a migration.
+    /// Continues with a migration.
     pub(super) fn enter(&mut self, migration: usize) {
         self.now = migration;
     }
@@ -79,9 +79,9 @@ impl History {
         self.relations.get(name)
     }
 
-    /// A constraint or an index of a table that is made anew, by reading the table, when a column's type is changed even
-    /// if the rows stay as they are.
-    pub(super) fn made_anew_with(&self, table: &str, column: &str) -> Option<&str> {
+    /// A constraint or an index that is rebuilt, by reading the table, when a column's type is changed, even if the rows
+    /// stay unchanged.
+    pub(super) fn rebuilt_with(&self, table: &str, column: &str) -> Option<&str> {
         let has = |columns: &[String]| columns.iter().any(|it| it == column);
         let indexes = self.relations.iter().filter(|(_, it)| it.indexed() == Some(table));
         let index = indexes.filter(|(_, index)| has(&index.computed_from)).map(|(name, _)| name).min();
@@ -340,13 +340,13 @@ impl Relation {
         self.columns.get(column)?.ty.as_ref()
     }
 
-    /// Whether a validated constraint says that a column has no nulls.
+    /// Whether a validated constraint proves that a column has no nulls.
     pub(super) fn is_proven_not_null(&self, column: &str) -> bool {
         let proves = |known: &Known| known.unvalidated.is_none() && known.not_null.iter().any(|it| it == column);
         self.constraints.iter().any(proves)
     }
 
-    /// Whether it has a validated `CHECK`, which may say that its rows belong into a partition.
+    /// Whether it has a validated `CHECK`, which may prove that its rows fit a partition.
     pub(super) fn has_check(&self) -> bool {
         self.constraints.iter().any(|known| !known.checked.is_empty() && known.unvalidated.is_none())
     }

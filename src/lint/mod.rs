@@ -9,12 +9,12 @@
 //! reach outside the tenant. Not seen is what is put together at run time (`EXECUTE format(…)`), what a function does that
 //! a migration calls, and code in other languages.
 //!
-//! Not told is a lock that is soon let go in a small transaction, and that no order of statements avoids: what each
-//! `ALTER TABLE` takes for a moment, or `CREATE TABLE … REFERENCES` on the table that it refers to.
+//! Short locks that no order of statements avoids are not reported: the one that each `ALTER TABLE` takes for a moment, or
+//! that of `CREATE TABLE … REFERENCES` on the referenced table.
 //!
 //! A comment before a statement, or in it, accepts what a rule finds there: `-- tenantry: accept RULE: reason`.
 //!
-//! Of `down.sql`, only what reaches outside the tenant is told. Its names are checked against the state after `up.sql`.
+//! Of `down.sql`, only what reaches outside the tenant is reported. Its names are checked against the state after `up.sql`.
 //!
 //! [squawk]: https://squawkhq.com
 
@@ -45,7 +45,7 @@ pub use rule::{Rule, UnknownRule};
 /// A statement that a rule warns of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What is wrong.
+    /// The rule.
     pub rule: Rule,
     /// The migration's place in the set, counted from 0.
     pub migration: usize,
@@ -95,8 +95,8 @@ impl Finding {
 
 /// What is found in the tenant migrations, in their order, accepted findings among the others.
 ///
-/// All of them are read, for what a migration does depends on those before it; who wants to know of some, such as those
-/// that are pending, picks them by [`Finding::migration`].
+/// All migrations are read, because the effect of a migration depends on earlier ones. To get the findings of some, such as
+/// the pending ones, filter by [`Finding::migration`].
 pub fn lint(tenancy: &Tenancy) -> Vec<Finding> {
     let set = tenancy.tenant_migrations();
     let borders = Borders { extension_schemas: tenancy.extension_schemas() };
@@ -188,10 +188,10 @@ impl Reading<'_> {
         if checks_names {
             names.remove(&parsed);
         }
-        let mut told = Vec::new();
+        let mut seen = Vec::new();
         found.retain(|it| {
-            let is_new = !told.contains(&(it.rule, it.object.clone()));
-            told.push((it.rule, it.object.clone()));
+            let is_new = !seen.contains(&(it.rule, it.object.clone()));
+            seen.push((it.rule, it.object.clone()));
             is_new
         });
         found
@@ -214,7 +214,7 @@ impl Reading<'_> {
     }
 }
 
-/// What is amiss with an acceptance that was not used.
+/// The problem of an acceptance that was not used.
 fn about(acceptance: &Acceptance) -> Found {
     let (rule, message) = match &acceptance.meaning {
         Err(why) => (Rule::MalformedAcceptance, format!("{:?} accepts nothing: {why}", acceptance.text)),

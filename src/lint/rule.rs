@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::migration::RULES_ABOUT_OUTSIDE;
 
-/// What is wrong with a statement.
+/// The kind of problem of a statement.
 ///
 /// A table is live when an earlier migration made it, or when no migration that was read did: what a migration has made
 /// itself is new, and nobody waits for it.
@@ -42,7 +42,7 @@ pub enum Rule {
     SerialColumn,
     /// Another type for a column.
     ColumnType,
-    /// A command that writes a table anew.
+    /// A command that rewrites a table.
     TableRewritten,
     /// `REFRESH MATERIALIZED VIEW` without `CONCURRENTLY`.
     RefreshNotConcurrently,
@@ -90,7 +90,7 @@ pub enum Rule {
 
 /// A text that is no rule's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no rule")]
+#[error("unknown rule: {0:?}")]
 pub struct UnknownRule(String);
 
 impl Rule {
@@ -140,7 +140,7 @@ impl Rule {
         Self::MalformedAcceptance,
     ];
 
-    /// Its name, which stays as it is.
+    /// Its stable name.
     pub fn name(self) -> &'static str {
         self.described().0
     }
@@ -181,20 +181,20 @@ impl Rule {
             ),
             Self::SetNotNull => (
                 "set-not-null",
-                "a column is made NOT NULL and no validated CHECK says so already",
+                "a column is made NOT NULL, and no validated CHECK constraint proves it",
                 "first ADD CONSTRAINT … CHECK (column IS NOT NULL) NOT VALID, then VALIDATE CONSTRAINT in a migration \
-                 with run_in_transaction = false, then SET NOT NULL, which believes it, and DROP CONSTRAINT",
+                 with run_in_transaction = false, then SET NOT NULL, which skips the scan, and DROP CONSTRAINT",
             ),
             Self::AddColumnNotNull => (
                 "add-column-not-null",
                 "a NOT NULL column without a default is added to a live table",
-                "give it a constant DEFAULT, or add it nullable, fill it, and make it NOT NULL as set-not-null says",
+                "give it a constant DEFAULT, or add it nullable, fill it, and make it NOT NULL as described for set-not-null",
             ),
             Self::ConstraintBuildsIndex => (
                 "constraint-builds-index",
                 "a PRIMARY KEY or UNIQUE constraint on a live table builds its index",
                 "CREATE UNIQUE INDEX CONCURRENTLY in a migration with run_in_transaction = false, then ADD CONSTRAINT \
-                 … USING INDEX; a PRIMARY KEY wants its columns NOT NULL before",
+                 … USING INDEX; the columns of a PRIMARY KEY must be NOT NULL first",
             ),
             Self::ExclusionConstraint => (
                 "exclusion-constraint",
@@ -227,30 +227,30 @@ impl Rule {
             Self::VolatileDefault => (
                 "volatile-default",
                 "a column with a volatile default is added to a live table",
-                "add the column without a default, ALTER COLUMN … SET DEFAULT for the rows to come, and fill those \
-                 that are there in batches",
+                "add the column without a default, ALTER COLUMN … SET DEFAULT for new rows, and fill existing rows in \
+                 batches",
             ),
             Self::GeneratedColumn => (
                 "generated-column",
                 "a GENERATED … STORED column is added to a live table",
-                "add a plain column that a trigger keeps and fill it in batches, or compute the value in a view",
+                "add a plain column that a trigger maintains and fill it in batches, or compute the value in a view",
             ),
             Self::SerialColumn => (
                 "serial-column",
                 "a serial or identity column is added to a live table",
-                "add a plain column, give it the numbers in batches, and then its sequence as the default",
+                "add a plain column, fill it in batches, and then set the sequence as its default",
             ),
             Self::ColumnType => (
                 "column-type",
-                "the type of a live table's column is changed so that the table is written or read",
-                "add a column of the new type that a trigger keeps, fill it in batches, and let the application \
-                 change over",
+                "a change of a column's type rewrites or reads a live table",
+                "add a column of the new type that a trigger maintains, fill it in batches, and switch the \
+                 application to it",
             ),
             Self::TableRewritten => (
                 "table-rewritten",
-                "a command writes a live table anew",
-                "do it by itself when nobody is at work, in a migration with run_in_transaction = false, or with a \
-                 tool that does it online, such as pg_repack",
+                "a command rewrites a live table",
+                "run it in a maintenance window, in a migration of its own with run_in_transaction = false, or use \
+                 an online tool such as pg_repack",
             ),
             Self::RefreshNotConcurrently => (
                 "refresh-not-concurrently",
@@ -259,7 +259,7 @@ impl Rule {
             ),
             Self::AttachReadsPartition => (
                 "attach-reads-partition",
-                "a live table is attached as a partition, and no validated CHECK says that its rows belong there",
+                "a live table is attached as a partition, and no validated CHECK constraint proves that its rows fit",
                 "ADD CONSTRAINT … CHECK (the partition's bounds) NOT VALID and VALIDATE it in a migration with \
                  run_in_transaction = false, then ATTACH PARTITION, and drop the CHECK",
             ),
@@ -282,7 +282,7 @@ impl Rule {
                 "locks-several-tables",
                 "several live tables are locked against readers in one transaction",
                 "give each table a migration of its own; with run_in_transaction = false they are never one \
-                 transaction, not even for a tenant that is behind by both",
+                 transaction, not even for a tenant for which both are pending",
             ),
             Self::UpdateWithoutWhere => (
                 "update-without-where",
@@ -297,45 +297,45 @@ impl Rule {
             Self::DropTable => (
                 "drop-table",
                 "a live table is dropped",
-                "release an application that no longer uses it first, and accept this finding then",
+                "first release an application that no longer uses it, then accept this finding",
             ),
             Self::DropColumn => (
                 "drop-column",
                 "a live table's column is dropped",
-                "release an application that no longer uses it first, and accept this finding then",
+                "first release an application that no longer uses it, then accept this finding",
             ),
             Self::DropSchema => (
                 "drop-schema",
                 "a schema is dropped",
-                "a tenant's schema goes with its row in the tracker: use the command drop",
+                "use the command drop, which drops a tenant's schema and its tracker row together",
             ),
             Self::Truncate => (
                 "truncate",
                 "a live table is emptied",
-                "release an application that no longer needs the rows first, and accept this finding then",
+                "first release an application that no longer needs the rows, then accept this finding",
             ),
             Self::DropCascade => (
                 "drop-cascade",
-                "CASCADE drops or empties what is not named",
-                "name all that is to go, what depends on it first, and leave CASCADE out",
+                "CASCADE drops or empties objects that are not named",
+                "name every object, dependent objects first, without CASCADE",
             ),
             Self::RenameTable => (
                 "rename-table",
                 "a live table or view is renamed",
-                "make a view of the new name, let the application change over, and rename when nothing uses the old \
-                 name",
+                "create a view with the new name, switch the application to it, and rename when nothing uses the \
+                 old name",
             ),
             Self::RenameColumn => (
                 "rename-column",
                 "a live table's column is renamed",
-                "add a column of the new name that a trigger keeps, let the application change over, and drop the old \
-                 one",
+                "add a column with the new name that a trigger maintains, switch the application to it, and drop the \
+                 old one",
             ),
             Self::NamesOtherSchema => (
                 "names-other-schema",
-                "a name leads to a schema that is not the tenant's",
-                "leave the schema out, for the search path leads to the tenant's; what tenants share belongs in a \
-                 public migration, and extensions in a schema that --extension-schema names",
+                "a name refers to a schema other than the tenant's",
+                "omit the schema, because the search path contains the tenant's; create shared objects in a public \
+                 migration, and extensions in a schema of --extension-schema",
             ),
             Self::UnknownName => (
                 "unknown-name",
@@ -346,19 +346,17 @@ impl Rule {
             ),
             Self::ObjectOutsideTenant => (
                 "object-outside-tenant",
-                "an object is made or changed that is of the database or the server, and of no schema",
-                "do it once, in a public migration or by the administrator, and not for each tenant",
+                "an object of the database or the server, which is in no schema, is created or changed",
+                "do it once, in a public migration or as an administrator, and not for each tenant",
             ),
             Self::NotUnderstood => (
                 "not-understood",
-                "the parser does not understand a statement, so that nothing is known of it",
-                "see whether PostgreSQL takes it, then look it over by hand and accept this finding",
+                "the parser does not understand a statement, which is therefore not checked",
+                "test that PostgreSQL accepts it, review it, and accept this finding",
             ),
-            Self::UnusedAcceptance => (
-                "unused-acceptance",
-                "an acceptance accepts nothing",
-                "take it out, or put it before the statement that it is for",
-            ),
+            Self::UnusedAcceptance => {
+                ("unused-acceptance", "an acceptance accepts nothing", "remove it, or put it before its statement")
+            }
             Self::MalformedAcceptance => (
                 "malformed-acceptance",
                 "an acceptance names no rule, or has no reason",

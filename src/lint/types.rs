@@ -12,11 +12,11 @@ pub(super) struct SqlType {
 /// What changing a column's type does to the rows that are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
-    /// They stay as they are.
+    /// They stay unchanged.
     InPlace,
-    /// They are written anew.
+    /// They are rewritten.
     Rewrite,
-    /// They are written anew, unless the session's time zone is UTC.
+    /// They are rewritten, unless the session's time zone is UTC.
     RewriteUnlessUtc,
 }
 

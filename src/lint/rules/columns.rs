@@ -22,8 +22,8 @@ pub(super) fn alter(look: &mut Look<'_>, table: &str, action: &AlterTableAction)
                 Some(AlterColumnOption::SetType(set)) => set_type(look, table, &column, &set),
                 Some(AlterColumnOption::SetExpression(set)) => {
                     let message = format!(
-                        "SET EXPRESSION writes all of {table} anew where {column} is stored: under ACCESS EXCLUSIVE nobody \
-                         reads or writes it meanwhile{}",
+                        "SET EXPRESSION rewrites {table} if {column} is stored, and blocks reads and writes (ACCESS \
+                         EXCLUSIVE) meanwhile{}",
                         look.until()
                     );
                     look.find(Rule::TableRewritten, set.syntax(), format!("{table}.{column}"), message);
@@ -34,7 +34,7 @@ pub(super) fn alter(look: &mut Look<'_>, table: &str, action: &AlterTableAction)
         AlterTableAction::DropColumn(it) => {
             let Some(column) = name_of(it.column_name_ref()) else { return };
             if look.history.is_live_column(table, &column) {
-                let message = format!("the running application may still use {table}.{column}; its values are gone");
+                let message = format!("the running application may still use {table}.{column}; its values are lost");
                 look.find(Rule::DropColumn, it.syntax(), format!("{table}.{column}"), message);
             }
         }
@@ -65,7 +65,7 @@ fn add(look: &mut Look<'_>, table: &str, add: &ast::AddColumn) {
     });
     let rewrites = |why: &str, until: &str| {
         format!(
-            "ADD COLUMN writes all of {table} anew, for {why}: under ACCESS EXCLUSIVE nobody reads or writes it \
+            "ADD COLUMN rewrites {table}, because {why}, and blocks reads and writes (ACCESS EXCLUSIVE) \
              meanwhile{until}"
         )
     };
@@ -95,7 +95,7 @@ fn add(look: &mut Look<'_>, table: &str, add: &ast::AddColumn) {
     let refuses_null =
         |it: &Constraint| matches!(it, Constraint::NotNullConstraint(_) | Constraint::PrimaryKeyConstraint(_));
     if let Some(refusing) = constraints.iter().find(|it| refuses_null(it)).filter(|_| !is_filled) {
-        let message = format!("the rows that {table} has are given no value for {column}, so that ADD COLUMN fails");
+        let message = format!("existing rows of {table} have no value for {column}, so that ADD COLUMN fails");
         look.find(Rule::AddColumnNotNull, refusing.syntax(), &object, message);
     }
 }
@@ -105,13 +105,13 @@ fn is_stored(generated: Option<&GeneratedAs>) -> bool {
     matches!(it.generated_kind(), Some(ast::GeneratedKind::Stored(_)))
 }
 
-/// Tells of a command that makes a column `NOT NULL`, unless it is known to have no nulls.
+/// Reports a command that makes a column `NOT NULL`, unless it is known to have no nulls.
 pub(super) fn set_not_null(look: &mut Look<'_>, table: &str, column: &str, command: &str, at: &SyntaxNode) {
     if look.history.relation(table).is_some_and(|known| known.is_proven_not_null(column)) {
         return;
     }
     let message = format!(
-        "{command} takes ACCESS EXCLUSIVE on {table}, so that nobody reads or writes it while all of it is read for nulls{}",
+        "{command} blocks reads and writes of {table} (ACCESS EXCLUSIVE) while it reads the table for nulls{}",
         look.until()
     );
     look.find(Rule::SetNotNull, at, format!("{table}.{column}"), message);
@@ -122,12 +122,12 @@ fn set_type(look: &mut Look<'_>, table: &str, column: &str, set: &ast::SetType) 
     let new = SqlType::of(&ty);
     let old = look.history.relation(table).and_then(|known| known.column_type(column));
     let computed = set.using_expr().and_then(|using| using.expr()).filter(|expr| !is_cast_of(expr, column, &new));
-    let written = format!("writes all of {table} and its indexes anew");
+    let written = format!("rewrites {table} and its indexes");
     let effect = match (computed, old.map(|old| old.change_to(&new))) {
         (Some(_), _) | (None, Some(Change::Rewrite)) => written,
-        (None, Some(Change::InPlace)) => match look.history.made_anew_with(table, column) {
-            Some(other) => format!("reads all of {table}, for {other} is made anew"),
-            None if set.collate().is_some() => format!("builds the indexes of {column} anew"),
+        (None, Some(Change::InPlace)) => match look.history.rebuilt_with(table, column) {
+            Some(other) => format!("reads {table} to rebuild {other}"),
+            None if set.collate().is_some() => format!("rebuilds the indexes of {column}"),
             None => return,
         },
         (None, Some(Change::RewriteUnlessUtc)) => format!("{written}, unless the session's time zone is UTC"),
@@ -136,7 +136,7 @@ fn set_type(look: &mut Look<'_>, table: &str, column: &str, set: &ast::SetType) 
         }
     };
     let message = format!(
-        "ALTER COLUMN … TYPE {effect}: under ACCESS EXCLUSIVE nobody reads or writes {table} meanwhile{}",
+        "ALTER COLUMN … TYPE {effect}, and blocks reads and writes of {table} (ACCESS EXCLUSIVE) meanwhile{}",
         look.until()
     );
     look.find(Rule::ColumnType, set.syntax(), format!("{table}.{column}"), message);

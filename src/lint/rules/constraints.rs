@@ -37,9 +37,8 @@ fn add(look: &mut Look<'_>, table: &str, constraint: &Constraint, column: Option
     let until = look.until();
     match constraint {
         Constraint::CheckConstraint(_) if !tree::is_not_valid(at) => {
-            let message = format!(
-                "CHECK takes ACCESS EXCLUSIVE on {table}, so that nobody reads or writes it while all of it is read{until}"
-            );
+            let message =
+                format!("CHECK blocks reads and writes of {table} (ACCESS EXCLUSIVE) while it reads the table{until}");
             look.find(Rule::CheckValidatedAtOnce, at, object(), message);
         }
         Constraint::ForeignKeyConstraint(it) => {
@@ -64,8 +63,7 @@ fn add(look: &mut Look<'_>, table: &str, constraint: &Constraint, column: Option
         }
         Constraint::ExcludeConstraint(_) => {
             let message = format!(
-                "EXCLUDE takes ACCESS EXCLUSIVE on {table}, so that nobody reads or writes it while its index is \
-                 built{until}"
+                "EXCLUDE blocks reads and writes of {table} (ACCESS EXCLUSIVE) while it builds the index{until}"
             );
             look.find(Rule::ExclusionConstraint, at, object(), message);
         }
@@ -78,17 +76,19 @@ fn foreign_key(look: &mut Look<'_>, table: &str, constraint: &Constraint, refere
         return;
     }
     let both = match referenced.filter(|referenced| referenced != table) {
-        Some(referenced) => format!("{table} and on {referenced}, so that nobody writes to either"),
-        None => format!("{table}, so that nobody writes to it"),
+        Some(referenced) => format!("{table} and {referenced}"),
+        None => table.to_owned(),
     };
-    let message =
-        format!("FOREIGN KEY takes SHARE ROW EXCLUSIVE on {both} while all of {table} is looked up{}", look.until());
+    let message = format!(
+        "FOREIGN KEY blocks writes to {both} (SHARE ROW EXCLUSIVE) while it checks all rows of {table}{}",
+        look.until()
+    );
     look.find(Rule::ForeignKeyValidatedAtOnce, constraint.syntax(), object, message);
 }
 
 fn builds_index(look: &mut Look<'_>, table: &str, kind: &str, constraint: &Constraint, object: String) {
     let message = format!(
-        "{kind} takes ACCESS EXCLUSIVE on {table}, so that nobody reads or writes it while its index is built{}",
+        "{kind} blocks reads and writes of {table} (ACCESS EXCLUSIVE) while it builds the index{}",
         look.until()
     );
     look.find(Rule::ConstraintBuildsIndex, constraint.syntax(), object, message);
@@ -125,8 +125,8 @@ pub(super) fn alter_domain(look: &mut Look<'_>, alter: &ast::AlterDomain) {
         _ => return,
     };
     let message = format!(
-        "ALTER DOMAIN takes SHARE on each table that has a column of the domain {domain}, so that nobody writes to them while all \
-         of each is read{}",
+        "ALTER DOMAIN blocks writes to each table with a column of the domain {domain} (SHARE) while it reads the \
+         table{}",
         look.until()
     );
     look.find(Rule::DomainValidatedAtOnce, &at, domain, message);

@@ -14,10 +14,7 @@ pub(super) fn create(look: &mut Look<'_>, create: &ast::CreateIndex) {
     if create.concurrently_token().is_some() || of_parent_alone || !look.is_live(&table) {
         return;
     }
-    let message = format!(
-        "CREATE INDEX takes SHARE on {table}, so that nobody writes to it while all of it is read{}",
-        look.until()
-    );
+    let message = format!("CREATE INDEX blocks writes to {table} (SHARE) while it reads the table{}", look.until());
     look.find(Rule::IndexNotConcurrently, create.syntax(), table, message);
 }
 
@@ -29,8 +26,8 @@ pub(super) fn drop(look: &mut Look<'_>, drop: &ast::DropIndex) {
         let index = name(index.syntax());
         if look.is_live(&index) {
             let message = format!(
-                "DROP INDEX takes ACCESS EXCLUSIVE on the table of {index}: it waits for all who use the table, and all \
-                 who come later wait behind it{}",
+                "DROP INDEX takes ACCESS EXCLUSIVE on the table of {index}: it waits for transactions that use the table, and \
+                 later ones wait behind it{}",
                 look.until()
             );
             look.find(Rule::DropIndexNotConcurrently, drop.syntax(), index, message);
@@ -47,8 +44,8 @@ pub(super) fn reindex(look: &mut Look<'_>, reindex: &ast::Reindex) {
     };
     if !reindex.is_concurrently() && look.is_live(&target) {
         let message = format!(
-            "REINDEX of {target} takes SHARE on the table and ACCESS EXCLUSIVE on each index, so that nobody writes and \
-             most who read wait while all of it is read{}",
+            "REINDEX of {target} blocks writes to the table (SHARE) and most reads (ACCESS EXCLUSIVE on each index) \
+             while it reads the table{}",
             look.until()
         );
         look.find(Rule::ReindexNotConcurrently, reindex.syntax(), target, message);
@@ -62,7 +59,7 @@ pub(super) fn alter(look: &mut Look<'_>, alter: &ast::AlterIndex) {
     };
     if look.is_live(&index) {
         let message = format!(
-            "SET TABLESPACE takes ACCESS EXCLUSIVE on the index {index} while all of it is copied{}",
+            "SET TABLESPACE blocks the use of the index {index} (ACCESS EXCLUSIVE) while it copies the index{}",
             look.until()
         );
         look.find(Rule::TableRewritten, set.syntax(), index, message);

@@ -11,11 +11,11 @@ use crate::migration::Mode;
 #[derive(Debug, Default)]
 pub(in crate::lint) struct Held {
     tables: Vec<String>,
-    told: bool,
+    reported: bool,
 }
 
 impl Held {
-    /// Takes in what a statement locks, and tells once of the second table.
+    /// Adds what a statement locks, and reports the second table once.
     pub(in crate::lint) fn check(&mut self, look: &mut Look<'_>, stmt: &Stmt) {
         if look.looked_at().mode() == Mode::NonTransactional {
             return;
@@ -24,13 +24,13 @@ impl Held {
             if self.tables.contains(&table) || !look.is_live(&table) {
                 continue;
             }
-            if let (Some(before), false) = (self.tables.last(), self.told) {
+            if let (Some(before), false) = (self.tables.last(), self.reported) {
                 let message = format!(
-                    "ACCESS EXCLUSIVE on {table} while it is held on {before}: whoever has used {table} and wants \
-                     {before} makes a deadlock, and one of the two is aborted"
+                    "takes ACCESS EXCLUSIVE on {table} while it holds the same on {before}: a transaction that uses \
+                     {table} and then {before} causes a deadlock, and one of the two is aborted"
                 );
                 look.find(Rule::LocksSeveralTables, stmt.syntax(), table.clone(), message);
-                self.told = true;
+                self.reported = true;
             }
             self.tables.push(table);
         }
@@ -81,7 +81,7 @@ fn locked(look: &Look<'_>, stmt: &Stmt) -> Vec<String> {
     }
 }
 
-/// Whether an action takes `ACCESS EXCLUSIVE`, and not a lock that lets readers go on.
+/// Whether an action takes `ACCESS EXCLUSIVE`, and not a lock that admits readers.
 fn is_exclusive(action: &AlterTableAction) -> bool {
     match action {
         AlterTableAction::AddConstraint(it) => !matches!(it.constraint(), Some(Constraint::ForeignKeyConstraint(_))),

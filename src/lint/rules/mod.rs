@@ -1,4 +1,4 @@
-//! What each rule looks at. A statement is held against the structure before it.
+//! What each rule checks. A statement is compared with the structure before it.
 
 mod columns;
 mod constraints;
@@ -23,7 +23,7 @@ pub(super) use locks::Held;
 pub(super) use outside::Borders;
 pub(super) use unknown::check as check_names;
 
-/// What the rules are told of the place that they look at, and what they have found there.
+/// The statement that the rules check, its context, and the findings.
 pub(super) struct Look<'a> {
     pub(super) set: &'a MigrationSet,
     /// The place of the migration in the set.

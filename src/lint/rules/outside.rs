@@ -35,8 +35,8 @@ impl Borders<'_> {
         for node in look.code.root().descendants() {
             if let Some((schema, object)) = named(&node).filter(|(schema, _)| !self.allow(schema)) {
                 let message = format!(
-                    "{object} leads to the schema {schema}, whichever tenant is migrated: to what others share, or to \
-                     another tenant"
+                    "{object} is in schema {schema} for every tenant that is migrated: it is shared, or belongs to another \
+                     tenant"
                 );
                 look.find(Rule::NamesOtherSchema, &node, object, message);
             }
@@ -59,10 +59,10 @@ fn named(node: &SyntaxNode) -> Option<(String, String)> {
         SyntaxKind::CAST_EXPR => cast(&ast::CastExpr::cast(node.clone())?),
         SyntaxKind::CONFIG_VALUE_NAME | SyntaxKind::LITERAL => on_path(node),
         SyntaxKind::SCHEMA_REF => {
-            // These are told of as commands.
-            let told = [SyntaxKind::DROP_SCHEMA, SyntaxKind::ALTER_SCHEMA, SyntaxKind::CREATE_SCHEMA];
-            let is_told = node.parent().is_some_and(|parent| told.contains(&parent.kind()));
-            (!is_told).then(|| (name(node), name(node)))
+            // These are reported as commands.
+            let commands = [SyntaxKind::DROP_SCHEMA, SyntaxKind::ALTER_SCHEMA, SyntaxKind::CREATE_SCHEMA];
+            let is_reported = node.parent().is_some_and(|parent| commands.contains(&parent.kind()));
+            (!is_reported).then(|| (name(node), name(node)))
         }
         _ => None,
     }
@@ -153,7 +153,8 @@ fn of_no_schema(look: &mut Look<'_>, stmt: &Stmt) {
         return;
     }
     let Some(what) = what_of_no_schema(stmt) else { return };
-    let message = format!("{what} belongs to no tenant: this is done anew with each of them, and to all at once");
+    let message =
+        format!("{what} belongs to no tenant: the statement runs once for each tenant, and affects all of them");
     look.find(Rule::ObjectOutsideTenant, stmt.syntax(), what, message);
 }
 

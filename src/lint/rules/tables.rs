@@ -21,8 +21,8 @@ pub(super) fn alter(look: &mut Look<'_>, table: &str, action: &AlterTableAction)
         AlterTableAction::AttachPartition(it) => attach(look, it),
         AlterTableAction::DetachPartition(it) if it.detach_partition_option().is_none() => {
             let message = format!(
-                "DETACH PARTITION takes ACCESS EXCLUSIVE on {table}: it waits for all who use any of its partitions, and \
-                 all who come later wait behind it{}",
+                "DETACH PARTITION takes ACCESS EXCLUSIVE on {table}: it waits for transactions that use any partition, and \
+                 later ones wait behind it{}",
                 look.until()
             );
             look.find(Rule::DetachNotConcurrently, it.syntax(), table, message);
@@ -50,8 +50,7 @@ fn attach(look: &mut Look<'_>, attach: &ast::AttachPartition) {
     let has_check = look.history.relation(&partition).is_some_and(|known| known.has_check());
     if look.is_live(&partition) && !has_check {
         let message = format!(
-            "ATTACH PARTITION takes ACCESS EXCLUSIVE on {partition}, so that nobody reads or writes it while all of it \
-             is read{}",
+            "ATTACH PARTITION blocks reads and writes of {partition} (ACCESS EXCLUSIVE) while it reads the table{}",
             look.until()
         );
         look.find(Rule::AttachReadsPartition, attach.syntax(), partition, message);
@@ -62,8 +61,8 @@ pub(super) fn create(look: &mut Look<'_>, create: &ast::CreateTable) {
     let parent = create.partition_of().and_then(|of| name_of(of.table_name_ref()));
     if let Some(parent) = parent.filter(|parent| look.is_live(parent)) {
         let message = format!(
-            "PARTITION OF takes ACCESS EXCLUSIVE on {parent}: it waits for all who use any of its partitions, and all \
-             who come later wait behind it{}",
+            "PARTITION OF takes ACCESS EXCLUSIVE on {parent}: it waits for transactions that use any partition, and \
+             later ones wait behind it{}",
             look.until()
         );
         look.find(Rule::PartitionOfLiveTable, create.syntax(), parent, message);
@@ -72,8 +71,7 @@ pub(super) fn create(look: &mut Look<'_>, create: &ast::CreateTable) {
 
 fn rewritten(look: &mut Look<'_>, table: &str, command: &str, at: &SyntaxNode) {
     let message = format!(
-        "{command} takes ACCESS EXCLUSIVE on {table}, so that nobody reads or writes it while all of it is written \
-         anew{}",
+        "{command} blocks reads and writes of {table} (ACCESS EXCLUSIVE) while it rewrites the table{}",
         look.until()
     );
     look.find(Rule::TableRewritten, at, table, message);
@@ -99,7 +97,7 @@ pub(super) fn refresh(look: &mut Look<'_>, refresh: &ast::Refresh) {
     let Some(view) = name_of(refresh.view_ref()).filter(|view| look.is_live(view)) else { return };
     if refresh.concurrently_token().is_none() {
         let message = format!(
-            "REFRESH MATERIALIZED VIEW takes ACCESS EXCLUSIVE on {view}, so that nobody reads it while its query runs{}",
+            "REFRESH MATERIALIZED VIEW blocks reads of {view} (ACCESS EXCLUSIVE) while its query runs{}",
             look.until()
         );
         look.find(Rule::RefreshNotConcurrently, refresh.syntax(), view, message);
@@ -108,19 +106,18 @@ pub(super) fn refresh(look: &mut Look<'_>, refresh: &ast::Refresh) {
 
 pub(super) fn lock(look: &mut Look<'_>, lock: &ast::Lock) {
     let mode = lock.lock_mode_clause().and_then(|clause| clause.lock_mode());
-    let (mode, stops) = match mode {
-        None | Some(LockMode::AccessExclusive(_)) => ("ACCESS EXCLUSIVE", "reads or writes"),
+    let (mode, blocked) = match mode {
+        None | Some(LockMode::AccessExclusive(_)) => ("ACCESS EXCLUSIVE", "reads and writes of"),
         Some(LockMode::Exclusive(_)) => ("EXCLUSIVE", "writes to"),
         Some(LockMode::ShareRowExclusive(_)) => ("SHARE ROW EXCLUSIVE", "writes to"),
         Some(LockMode::Share(_)) => ("SHARE", "writes to"),
-        // Those that only keep commands such as these away.
+        // Other modes only block commands such as these.
         Some(_) => return,
     };
     for table in lock.relation_list().into_iter().flat_map(|list| list.relation_names()) {
         let table = name(table.syntax());
         if look.is_live(&table) {
-            let message =
-                format!("LOCK TABLE takes {mode} on {table}: nobody {stops} it until the transaction commits");
+            let message = format!("LOCK TABLE blocks {blocked} {table} ({mode}) until the transaction commits");
             look.find(Rule::LockTable, lock.syntax(), table, message);
         }
     }
@@ -131,8 +128,7 @@ pub(super) fn truncate(look: &mut Look<'_>, truncate: &ast::Truncate) {
         let table = name(table.syntax());
         if look.is_live(&table) {
             let message = format!(
-                "TRUNCATE takes ACCESS EXCLUSIVE on {table}, so that nobody reads or writes it while its rows are thrown \
-                 away{}",
+                "TRUNCATE blocks reads and writes of {table} (ACCESS EXCLUSIVE) while it removes the rows{}",
                 look.until()
             );
             look.find(Rule::Truncate, truncate.syntax(), table, message);
@@ -150,7 +146,7 @@ pub(super) fn drop(look: &mut Look<'_>, stmt: &Stmt) {
     };
     for table in gone {
         if look.is_live(&table) {
-            let message = format!("the running application may still use {table}; its rows are gone");
+            let message = format!("the running application may still use {table}; its rows are lost");
             look.find(Rule::DropTable, stmt.syntax(), table, message);
         }
     }
@@ -174,7 +170,8 @@ pub(super) fn cascade(look: &mut Look<'_>, stmt: &Stmt) {
     };
     if dropped.is_empty() || dropped.iter().any(|it| look.is_live(it)) {
         let what = dropped.join(", ");
-        let message = format!("CASCADE takes along whatever depends on {what}, which may differ from tenant to tenant");
+        let message =
+            format!("CASCADE also drops the objects that depend on {what}, which may differ from tenant to tenant");
         look.find(Rule::DropCascade, &at, what, message);
     }
 }
