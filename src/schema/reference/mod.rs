@@ -94,7 +94,7 @@ impl Reference {
         Ok(Self::make(db, tenancy, &BTreeSet::new())?.map(|reference| reference.tables_now()).unwrap_or_default())
     }
 
-    /// A tenant's structure, used as the reference of tenants with the same migrations.
+    /// A tenant's structure, which serves as reference for tenants with the same migrations.
     ///
     /// # Errors
     /// [`Error::Tenant`], [`Error::CannotCompare`], or what the server answered.
