@@ -3,6 +3,7 @@
 
 pub(crate) mod acceptance;
 mod check;
+mod harness;
 mod load;
 mod transactions;
 mod version;
@@ -14,9 +15,6 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use diesel::connection::BoxableConnection;
-use diesel::migration::{MigrationMetadata, MigrationName, MigrationSource, MigrationVersion};
-use diesel::pg::Pg;
 use sha2::{Digest, Sha256};
 
 use crate::sql::statement::{Statement, identifiers, split, tokens};
@@ -317,82 +315,8 @@ impl fmt::Debug for MigrationSet {
     }
 }
 
-impl diesel::migration::Migration<Pg> for Migration {
-    fn run(&self, conn: &mut dyn BoxableConnection<Pg>) -> diesel::migration::Result<()> {
-        execute(&self.up, self.mode, conn)
-    }
-
-    fn revert(&self, conn: &mut dyn BoxableConnection<Pg>) -> diesel::migration::Result<()> {
-        match &self.down {
-            Some(down) => execute(down, self.mode, conn),
-            None => Err(format!("migration {} cannot be reverted: it has no down.sql", self.folder()).into()),
-        }
-    }
-
-    fn metadata(&self) -> &dyn MigrationMetadata {
-        self
-    }
-
-    fn name(&self) -> &dyn MigrationName {
-        &self.name
-    }
-}
-
-impl MigrationMetadata for Migration {
-    fn run_in_transaction(&self) -> bool {
-        self.mode == Mode::Transactional
-    }
-}
-
-impl MigrationName for FolderName {
-    fn version(&self) -> MigrationVersion<'_> {
-        MigrationVersion::from(self.version.as_str())
-    }
-}
-
 impl fmt::Display for FolderName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.folder)
     }
-}
-
-impl MigrationSource<Pg> for MigrationSet {
-    fn migrations(&self) -> diesel::migration::Result<Vec<Box<dyn diesel::migration::Migration<Pg>>>> {
-        Ok(self.iter().map(|migration| Box::new(Shared(Arc::clone(migration))) as _).collect())
-    }
-}
-
-/// A migration for Diesel's harness, which takes ownership, shared with the set.
-struct Shared(Arc<Migration>);
-
-impl diesel::migration::Migration<Pg> for Shared {
-    fn run(&self, conn: &mut dyn BoxableConnection<Pg>) -> diesel::migration::Result<()> {
-        self.0.run(conn)
-    }
-
-    fn revert(&self, conn: &mut dyn BoxableConnection<Pg>) -> diesel::migration::Result<()> {
-        self.0.revert(conn)
-    }
-
-    fn metadata(&self) -> &dyn MigrationMetadata {
-        &*self.0
-    }
-
-    fn name(&self) -> &dyn MigrationName {
-        &self.0.name
-    }
-}
-
-/// Runs a script for Diesel's harness. Several statements in one message are an implicit transaction; therefore the
-/// statements of a non-transactional migration are sent one by one, unlike in Diesel's own file-based migrations.
-fn execute(script: &Script, mode: Mode, conn: &mut dyn BoxableConnection<Pg>) -> diesel::migration::Result<()> {
-    match mode {
-        Mode::Transactional => conn.batch_execute(script.text())?,
-        Mode::NonTransactional => {
-            for statement in script.statements() {
-                conn.batch_execute(statement.sql())?;
-            }
-        }
-    }
-    Ok(())
 }
