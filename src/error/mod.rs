@@ -4,6 +4,7 @@ mod blocking_session;
 mod changes;
 mod code;
 mod fleet_holder;
+mod hint;
 mod reference;
 mod tenant;
 
@@ -14,7 +15,7 @@ use diesel::result::Error as DieselError;
 
 use crate::migration::{Kind, LoadError, Version, VersionRange};
 use crate::model::{SchemaName, TenantName};
-use crate::postgres::lock_holder::{self, HeldBy, LockHolder};
+use crate::postgres::lock_holder::{HeldBy, LockHolder};
 use crate::postgres::{self, ServerMessage};
 
 pub use blocking_session::BlockingSession;
@@ -200,74 +201,6 @@ impl Error {
     /// Whether a retry can succeed after the server has restarted or failed over.
     pub(crate) fn is_outage(&self) -> bool {
         matches!(self, Self::Postgres(error) if error.is_outage())
-    }
-
-    /// How to fix the error, if that is known. `command` turns a subcommand such as `migrate-public` into a full command
-    /// line such as `tenantry migrate-public`.
-    pub fn hint(&self, command: &dyn Fn(&str) -> String) -> Option<String> {
-        match self {
-            Self::Postgres(error) => error.hint().map(str::to_owned),
-            Self::NoFreeConnection => {
-                Some("close other connections, or raise max_connections or the connection limit of the role".to_owned())
-            }
-            Self::Standby => Some("set --database-url to the primary server".to_owned()),
-            Self::TrackerMissing { .. } | Self::TrackerBehind { .. } => {
-                Some(format!("run '{}'", command("migrate-public")))
-            }
-            Self::LedgerUnusable { table } => {
-                Some(format!("make public.{table} a plain table; find out who changed it"))
-            }
-            Self::UnknownState { .. } => Some("use the release of tenantry that wrote this state".to_owned()),
-            Self::InvalidPublicLedger { .. } => {
-                Some("make it a plain table with the columns version and run_on; find out who changed it".to_owned())
-            }
-            Self::PublicMigration(failure) => failure.hint(),
-            Self::Public(error) => error.hint("public", command),
-            Self::Busy { holder, .. } => Some(lock_holder::hint(holder.as_deref())),
-            Self::MigrationsInUse(holder) => match holder {
-                Some(holder) if holder.is_run() => {
-                    Some(format!("use the same release for all runs, or {}", holder.hint()))
-                }
-                holder => Some(lock_holder::hint(holder.as_deref())),
-            },
-            Self::FleetLocked(holder) => {
-                Some(holder.as_ref().map_or_else(|| lock_holder::hint(None), |holder| holder.hint()))
-            }
-            Self::MigrationsChanged(changes) => changes.hint(command),
-            Self::ForeignMigrations { .. } => {
-                Some("set --tenant-migrations to the migrations of this database".to_owned())
-            }
-            Self::NothingToAccept { .. } => None,
-            Self::ServerFault { .. } => Some("fix the server, then run the command again".to_owned()),
-            Self::UnknownVersion { .. } => {
-                Some("a version is the part of a migration's folder name before the first _".to_owned())
-            }
-            Self::TenantsCreatedDuringCleanup => Some(format!("run '{}' again to drop them", command("cleanup"))),
-            Self::NoPublicSchema { .. } => {
-                Some("run CREATE SCHEMA public, or GRANT USAGE ON SCHEMA public to this role".to_owned())
-            }
-            Self::TrackerHidden => Some("connect as the owner of public.schema_tracker".to_owned()),
-            Self::NoDown { .. } => Some("add a down.sql to the migration".to_owned()),
-            Self::NoExtensionSchema { .. } => Some("correct --extension-schema, or create the schema".to_owned()),
-            Self::CannotCompare { name, .. } => Some(format!(
-                "run '{}' for details, or set another reference with --reference",
-                command(&format!("health-check --match '^{name}$'"))
-            )),
-            Self::NoReference(ReferenceError::NotAllowed(_)) => {
-                Some("connect to the primary server as a role with the CREATE privilege on the database".to_owned())
-            }
-            Self::NoReference(ReferenceError::ChangesOutside { folder, .. }) => {
-                Some(format!("correct {folder}/up.sql, or set changes_outside = \"REASON\" in its metadata.toml"))
-            }
-            Self::NoReference(ReferenceError::CommitsOutside { .. }) => {
-                Some("compare with a tenant or a saved reference, with --reference".to_owned())
-            }
-            Self::NoReference(ReferenceError::Failed { folder, .. }) => Some(format!("correct {folder}/up.sql")),
-            Self::Tenant { name, error } => error.hint(name.as_str(), command),
-            // FILE instead of the path: the existing file may serve another purpose.
-            Self::ReferenceFile { .. } => Some(format!("create one with '{}'", command("reference --output FILE"))),
-            Self::Migrations(_) => Some("correct the migrations; nothing was executed".to_owned()),
-        }
     }
 }
 

@@ -32,3 +32,19 @@ pub enum ReferenceError {
         folder: String,
     },
 }
+
+impl ReferenceError {
+    /// How to fix the error.
+    pub(super) fn hint(&self) -> String {
+        match self {
+            Self::NotAllowed(_) => {
+                "connect to the primary server as a role with the CREATE privilege on the database".to_owned()
+            }
+            Self::Failed { folder, .. } => format!("correct {folder}/up.sql"),
+            Self::ChangesOutside { folder, .. } => {
+                format!("correct {folder}/up.sql, or set changes_outside = \"REASON\" in its metadata.toml")
+            }
+            Self::CommitsOutside { .. } => "compare with a tenant or a saved reference, with --reference".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Hints for errors that end a command.
+
+use super::Error;
+use crate::postgres::lock_holder;
+
+impl Error {
+    /// How to fix the error, if that is known. `command` turns a subcommand such as `migrate-public` into a full command
+    /// line such as `tenantry migrate-public`.
+    pub fn hint(&self, command: &dyn Fn(&str) -> String) -> Option<String> {
+        match self {
+            Self::Postgres(error) => error.hint().map(str::to_owned),
+            Self::PublicMigration(failure) => failure.hint(),
+            Self::Public(error) => error.hint("public", command),
+            Self::Tenant { name, error } => error.hint(name.as_str(), command),
+            Self::NoReference(error) => Some(error.hint()),
+            Self::MigrationsChanged(changes) => changes.hint(command),
+            Self::Busy { holder, .. } => Some(lock_holder::hint(holder.as_deref())),
+            Self::MigrationsInUse(Some(holder)) if holder.is_run() => {
+                Some(format!("use the same release for all runs, or {}", holder.hint()))
+            }
+            Self::MigrationsInUse(holder) => Some(lock_holder::hint(holder.as_deref())),
+            Self::FleetLocked(Some(holder)) => Some(holder.hint()),
+            Self::FleetLocked(None) => Some(lock_holder::hint(None)),
+            Self::TrackerMissing { .. } | Self::TrackerBehind { .. } => {
+                Some(format!("run '{}'", command("migrate-public")))
+            }
+            Self::LedgerUnusable { table } => {
+                Some(format!("make public.{table} a plain table; find out who changed it"))
+            }
+            Self::TenantsCreatedDuringCleanup => Some(format!("run '{}' again to drop them", command("cleanup"))),
+            Self::CannotCompare { name, .. } => Some(format!(
+                "run '{}' for details, or set another reference with --reference",
+                command(&format!("health-check --match '^{name}$'"))
+            )),
+            // FILE instead of the path: the existing file may serve another purpose.
+            Self::ReferenceFile { .. } => Some(format!("create one with '{}'", command("reference --output FILE"))),
+            other => other.fixed_hint().map(str::to_owned),
+        }
+    }
+
+    /// The hint of an error whose hint depends on nothing else.
+    fn fixed_hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoFreeConnection => {
+                "close other connections, or raise max_connections or the connection limit of the role"
+            }
+            Self::Standby => "set --database-url to the primary server",
+            Self::UnknownState { .. } => "use the release of tenantry that wrote this state",
+            Self::InvalidPublicLedger { .. } => {
+                "make it a plain table with the columns version and run_on; find out who changed it"
+            }
+            Self::ForeignMigrations { .. } => "set --tenant-migrations to the migrations of this database",
+            Self::ServerFault { .. } => "fix the server, then run the command again",
+            Self::UnknownVersion { .. } => "a version is the part of a migration's folder name before the first _",
+            Self::NoPublicSchema { .. } => "run CREATE SCHEMA public, or GRANT USAGE ON SCHEMA public to this role",
+            Self::TrackerHidden => "connect as the owner of public.schema_tracker",
+            Self::NoDown { .. } => "add a down.sql to the migration",
+            Self::NoExtensionSchema { .. } => "correct --extension-schema, or create the schema",
+            Self::Migrations(_) => "correct the migrations; nothing was executed",
+            _ => return None,
+        })
+    }
+}
