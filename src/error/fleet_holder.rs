@@ -50,7 +50,7 @@ impl FleetHolder {
         }
         let same_shards = self.shards.map(|shards| format!("use the same number of shards (--shard I/{shards}), or "));
         format!(
-            "{}wait for the run with --lock-wait 10m; if its host is gone, release the lock with {}",
+            "{}wait for the run with --lock-wait 10m; if its host is down, release the lock with {}",
             same_shards.unwrap_or_default(),
             self.session.release()
         )

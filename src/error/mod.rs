@@ -174,7 +174,7 @@ pub enum Error {
         /// The error of the tenant.
         error: Box<TenantError>,
     },
-    /// A file cannot be used as the reference.
+    /// A saved reference cannot be used.
     #[error("cannot use the reference {}: {message}", .path.display())]
     ReferenceFile {
         /// The file.

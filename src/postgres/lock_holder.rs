@@ -89,7 +89,7 @@ impl LockHolder {
     pub(crate) fn hint(&self) -> String {
         let release = self.release();
         if self.is_run() {
-            format!("try again when that run has ended; if its host is gone, release the lock with {release}")
+            format!("try again when that run has ended; if its host is down, release the lock with {release}")
         } else {
             format!("release the lock with {release}, then try again")
         }
