@@ -15,8 +15,9 @@ use crate::postgres::{SchemaPath, ServerMessage};
 use crate::sql::quote::Literal;
 use crate::tenants::Tenancy;
 
-/// The beginning of the message that [`Entry::enter`] raises if the tenant is not active; its state follows, if it is tracked.
-const NOT_ACTIVE: &str = "tenantry: the tenant is not active:";
+/// What precedes the state of a tenant that is not active in the error of [`Entry::enter`]. A bracket follows the state, which
+/// is empty if the tenant is not tracked.
+const NOT_ACTIVE: &str = "tenantry: the tenant is not active [";
 
 /// Commits the transaction, or fails if it is aborted or has ended. By itself, `COMMIT` succeeds in both cases.
 pub(super) const COMMIT: &str = "SAVEPOINT tenantry; COMMIT";
@@ -32,20 +33,22 @@ impl<'a> Entry<'a> {
         Self { tenancy, tenant }
     }
 
-    /// Sets the search path for the rest of the transaction, and raises an error unless the tenant is active and its schema
-    /// exists.
+    /// Sets the search path for the rest of the transaction, and fails unless the tenant is active and its schema exists: then
+    /// the reason is cast to an integer. A PL/pgSQL block would take the server twice the time.
     pub(super) fn enter(&self) -> String {
         let path = self.tenancy.path(self.tenant.schema());
-        let check = format!(
-            "DECLARE found pg_catalog.text; BEGIN \
-             SELECT t.state INTO found FROM public.schema_tracker AS t WHERE t.name OPERATOR(pg_catalog.=) {tenant}; \
-             IF found IS DISTINCT FROM {active} THEN RAISE EXCEPTION '{NOT_ACTIVE} %', COALESCE(found, ''); END IF; \
-             {guard} END",
-            tenant = Literal(self.tenant.as_str()),
+        format!(
+            "{path} SELECT (CASE \
+             WHEN found.state IS DISTINCT FROM {active}::pg_catalog.text THEN \
+                pg_catalog.concat('{NOT_ACTIVE}'::pg_catalog.text, found.state, ']'::pg_catalog.text) \
+             WHEN pg_catalog.current_schema() IS DISTINCT FROM {tenant}::pg_catalog.name THEN '{WRONG_SCHEMA}' \
+             END)::pg_catalog.text::pg_catalog.int4 \
+             FROM (SELECT (SELECT t.state FROM public.schema_tracker AS t \
+                WHERE t.name OPERATOR(pg_catalog.=) {tenant}::pg_catalog.text) AS state) AS found",
+            path = path.set_for_transaction(),
             active = Literal(State::Active.as_str()),
-            guard = path.guard(),
-        );
-        format!("{} DO {}", path.set_for_transaction(), Literal(&check))
+            tenant = Literal(self.tenant.as_str()),
+        )
     }
 
     /// The message that begins the transaction.
@@ -56,10 +59,11 @@ impl<'a> Entry<'a> {
     /// Why the tenant cannot be entered.
     pub(super) fn refusal(&self, error: DieselError) -> AccessError {
         let message = ServerMessage::from(&error).message;
-        match message.strip_prefix(NOT_ACTIVE).map(str::trim) {
+        let state = message.split_once(NOT_ACTIVE).and_then(|(_, rest)| rest.split_once(']')).map(|(state, _)| state);
+        match state {
             Some("") => AccessError::UnknownTenant(self.tenant.clone()),
             Some(state) => AccessError::NotActive { tenant: self.tenant.clone(), state: state.to_owned() },
-            None if message == WRONG_SCHEMA => AccessError::SchemaMissing(self.tenant.clone()),
+            None if message.contains(WRONG_SCHEMA) => AccessError::SchemaMissing(self.tenant.clone()),
             None => AccessError::Database(error),
         }
     }
