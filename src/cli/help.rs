@@ -10,7 +10,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Migrations", &["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "runs"]),
     ("Checks and repair", &["health-check", "diff", "repair-plan", "reference", "repair"]),
     ("Development", &["new-migration", "lint", "print-schema", "local", "demo"]),
-    ("Shell", &["completions", "help"]),
+    ("Shell", &["completions", "man", "help"]),
 ];
 
 /// What clap's own `help` command does.

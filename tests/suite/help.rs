@@ -47,6 +47,7 @@ helps! {
     help_of_local_psql: "local" "psql";
     help_of_demo: "demo";
     help_of_completions: "completions";
+    help_of_man: "man";
 }
 
 #[test]
@@ -70,7 +71,7 @@ fn the_main_help_lists_the_commands_by_purpose() {
             ("Migrations", vec!["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "runs"]),
             ("Checks and repair", vec!["health-check", "diff", "repair-plan", "reference", "repair"]),
             ("Development", vec!["new-migration", "lint", "print-schema", "local", "demo"]),
-            ("Shell", vec!["completions", "help"]),
+            ("Shell", vec!["completions", "man", "help"]),
         ]
     );
 }

@@ -26,6 +26,7 @@ mod lint;
 mod list;
 mod local;
 mod lock_holders;
+mod man;
 mod messages;
 mod migrate;
 mod names;

@@ -15,12 +15,16 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    // The name of a program can be two words: then the second is a subcommand of the first.
-    let mut words = context.program().rsplit(' ');
+/// The command of a program. If its name is two words, the second is a subcommand of the first.
+pub(super) fn full_command(program: &'static str) -> clap::Command {
+    let mut words = program.rsplit(' ');
     let inner = words.next().unwrap_or_default();
-    let innermost = parse::command(context.program()).name(inner);
-    let mut command = words.fold(innermost, |inner, outer| clap::Command::new(outer).subcommand(inner));
+    let innermost = parse::command(program).name(inner);
+    words.fold(innermost, |inner, outer| clap::Command::new(outer).subcommand(inner))
+}
+
+pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
+    let mut command = full_command(context.program());
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, name, &mut script);

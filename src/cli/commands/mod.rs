@@ -11,6 +11,7 @@ mod health_check;
 mod lint;
 mod list;
 mod local;
+mod man;
 mod migrate_all;
 mod migrate_one;
 mod migrate_public;
@@ -54,6 +55,7 @@ pub(crate) enum Command {
     Local(local::Args),
     Demo(demo::Args),
     Completions(completions::Args),
+    Man(man::Args),
 }
 
 impl Command {
@@ -81,6 +83,7 @@ impl Command {
             Self::Local(args) => local::run(args, context),
             Self::Demo(args) => demo::run(args, context),
             Self::Completions(args) => completions::run(args, context),
+            Self::Man(args) => man::run(args, context),
         }
     }
 }
