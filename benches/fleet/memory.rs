@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use tenantry::operations::migrate::Plan;
+use tenantry::operations::migrate::MigratePlan;
 use tenantry::{Fleet, health};
 
 use crate::sets::Sets;
@@ -48,7 +48,7 @@ pub fn measure_this_process(url: &str) -> Result<()> {
     let sets = Sets::load()?;
     let set = sets.full.tenant_migrations();
     let mut db = ours::connect(url, 1)?;
-    let plan = Plan::of(Fleet::read(db.connection(), set)?, set, |_| true);
+    let plan = MigratePlan::of(Fleet::read(db.connection(), set)?, set, |_| true);
     let health = health::check(&mut db, &sets.full, &health::Options::default(), |_| true)?;
     let drifted = health.drift.groups.iter().filter(|group| !group.differences.is_empty());
     let findings: usize = drifted.map(|group| group.members.len()).sum();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tenantry::health::{self, Health};
-use tenantry::operations::migrate::{self, Plan, Rollout};
+use tenantry::operations::migrate::{self, MigratePlan, Rollout};
 use tenantry::operations::{self, IfExists, IfMissing};
 use tenantry::{Connector, Database, Fleet, SchemaName, Stop, Tenancy, TenantName};
 
@@ -46,7 +46,7 @@ pub fn messages(url: &str, tenancy: &Tenancy) -> Result<Vec<String>> {
     // The messages make sure that what they apply is recorded.
     tenantry::record::integrity::record(&mut db, tenancy)?;
     let fleet = Fleet::read(db.connection(), tenancy.tenant_migrations())?;
-    let plan = Plan::of(fleet, tenancy.tenant_migrations(), |_| true);
+    let plan = MigratePlan::of(fleet, tenancy.tenant_migrations(), |_| true);
     plan.migrate.iter().map(|planned| planned.message(tenancy).context("not one transaction")).collect()
 }
 
@@ -96,7 +96,7 @@ pub fn connect(url: &str, jobs: usize) -> Result<Database> {
 fn migrate(db: &mut Database, tenancy: &Tenancy) -> Result<usize> {
     db.require_writable(tenancy)?;
     let fleet = Fleet::read(db.connection(), tenancy.tenant_migrations())?;
-    let plan = Plan::of(fleet, tenancy.tenant_migrations(), |_| true);
+    let plan = MigratePlan::of(fleet, tenancy.tenant_migrations(), |_| true);
     let report = migrate::migrate(db, tenancy, plan, &Rollout::default(), &Stop::default(), &mut ())?;
     ensure!(report.is_success(), "not all were migrated: {report:?}");
     Ok(report.done.len())

@@ -7,7 +7,7 @@ use super::{AccessError, Creation, MigrateError, Migrated, Readiness, readiness}
 use crate::database::{DEFAULT_JOBS, Database, Stop};
 use crate::error::Error;
 use crate::model::TenantName;
-use crate::operations::migrate::{self, Plan, Rollout};
+use crate::operations::migrate::{self, MigratePlan, Rollout};
 use crate::operations::{CreateError, IfExists, create_one};
 use crate::postgres::Connector;
 use crate::record::integrity;
@@ -45,7 +45,7 @@ impl Maintenance {
         integrity::record(&mut db, &self.tenancy)?;
         let tenancy = Tenancy::clone(&self.tenancy).with_retired(integrity::accepted_removals(&mut db)?);
         let set = tenancy.tenant_migrations();
-        let plan = Plan::of(Fleet::read(db.connection(), set)?, set, |_| true);
+        let plan = MigratePlan::of(Fleet::read(db.connection(), set)?, set, |_| true);
         let tenants = migrate::migrate(&mut db, &tenancy, plan, &Rollout::default(), &stop, &mut ())?;
         if tenants.is_success() {
             self.was_ready.store(true, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 use crate::database::Database;
 use crate::error::{Error, FailedTenant};
 use crate::model::TenantName;
-use crate::operations::migrate::Plan;
+use crate::operations::migrate::MigratePlan;
 use crate::record::integrity;
 use crate::tenants::{Fleet, Tenancy, tracker};
 
@@ -39,7 +39,7 @@ pub(super) fn read(db: &mut Database, tenancy: &Tenancy) -> Result<Readiness, Er
         return Ok(Readiness { pending_public: pending_public.max(1), ..Readiness::default() });
     }
     let set = tenancy.tenant_migrations().clone().with_retired(integrity::accepted_removals(db)?);
-    let plan = Plan::of(Fleet::read(db.connection(), &set)?, &set, |_| true);
+    let plan = MigratePlan::of(Fleet::read(db.connection(), &set)?, &set, |_| true);
     Ok(Readiness {
         pending_public,
         up_to_date: plan.up_to_date.len(),

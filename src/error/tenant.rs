@@ -117,12 +117,12 @@ pub enum TenantError {
         /// The error of the failed transaction.
         error: Box<TenantError>,
     },
-    /// The lock table of the server is too small for an object that cannot be dropped in smaller steps.
-    #[error("lock table full while dropping {what} (about {locks} locks): {}", .server.message)]
+    /// The lock table of the server is too small for a transaction that cannot be divided.
+    #[error("lock table full while {doing} (about {locks} locks): {}", .server.message)]
     LockTableFull {
-        /// The object to be dropped, as PostgreSQL describes it.
-        what: String,
-        /// The number of locks that the drop takes.
+        /// What the transaction does, such as `dropping table acme.users`.
+        doing: String,
+        /// The number of locks that it takes.
         locks: i64,
         /// The message of the server.
         server: Box<ServerMessage>,

@@ -11,7 +11,7 @@ use crate::database::{Database, Stop};
 use crate::error::{Error, FailedTenant, TenantError};
 use crate::migration::Version;
 use crate::model::{SchemaName, State, TenantName};
-use crate::operations::migrate::{Batch, StopReason, Target, TrackerRow, tracker_guard};
+use crate::operations::migrate::{Batch, SchemaTarget, StopReason, TrackerRow, tracker_guard};
 use crate::postgres::{CHANGED, ServerMessage, Session, path};
 use crate::record::integrity;
 use crate::record::runs::{Counts, DoneRow, Run};
@@ -31,23 +31,23 @@ pub struct Adopted {
     pub adopted: Vec<TenantName>,
     /// The schemas that were active tenants already, with a ledger that agrees with the baseline.
     pub unchanged: Vec<TenantName>,
-    /// How many migrations the baseline recorded in the ledger of each adopted schema.
+    /// The number of migrations that the baseline recorded in the ledger of each adopted schema.
     pub recorded: usize,
     /// The schemas that cannot be adopted, and why.
     pub failed: Vec<FailedTenant>,
-    /// The schemas that the run did not get to.
+    /// The schemas that the run did not reach.
     pub not_reached: Vec<TenantName>,
-    /// Why the run ended early.
+    /// Why the run stopped early.
     pub ended: Option<StopReason>,
 }
 
 impl Adopted {
-    /// Whether all of them are tenants now.
+    /// Whether all schemas are tenants now.
     pub fn is_success(&self) -> bool {
         self.failed.is_empty() && self.ended.is_none()
     }
 
-    /// Those for which the same command may well succeed when it is run again.
+    /// The schemas for which another run of the same command may succeed.
     pub fn to_try_again(&self) -> Vec<&str> {
         let failed = self.failed.iter().filter(|failed| failed.error.is_retryable());
         failed.map(|failed| failed.tenant.as_str()).chain(self.not_reached.iter().map(TenantName::as_str)).collect()
@@ -121,14 +121,14 @@ fn versions_up_to<'a>(tenancy: &'a Tenancy, baseline: &Version) -> Result<Vec<&'
     Ok(set.iter().take(last + 1).map(|migration| migration.version().as_str()).collect())
 }
 
-/// What is to be done for all names.
+/// The decisions for all names.
 struct Judged {
     jobs: Vec<AdoptionJob>,
     unchanged: Vec<TenantName>,
     failed: Vec<FailedTenant>,
 }
 
-/// What is to be done for a schema that can be adopted.
+/// The decision for a schema that can be adopted.
 #[derive(Clone, Copy)]
 enum Verdict {
     /// It is an active tenant.
@@ -148,7 +148,7 @@ fn judge_all(db: &mut Database, tenancy: &Tenancy, names: &[&TenantName], has_ba
     let (mut jobs, mut unchanged, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for name in names {
         let NameStatus { tracked, schema } = &found[name.as_str()];
-        // Of names that differ only by case the first that can be adopted has it.
+        // Of names that differ only by case, the first one that can be adopted counts.
         let before = match earlier.get(&name.folded()) {
             Some(first) => Some((first.as_str().to_owned(), State::Active)),
             None => tracked.clone(),
@@ -165,7 +165,7 @@ fn judge_all(db: &mut Database, tenancy: &Tenancy, names: &[&TenantName], has_ba
     Ok(Judged { jobs, unchanged, failed })
 }
 
-/// Decides whether a schema can be adopted, as the tracker and the catalog have it.
+/// Decides from the tracker and the catalog whether a schema can be adopted.
 fn judge(
     tenancy: &Tenancy,
     name: &TenantName,
@@ -317,7 +317,7 @@ impl AdoptSchemas<'_> {
     fn message(&self, context: &RunContext<'_>, job: &AdoptionJob) -> Batch {
         let RunContext { tenancy, run, commit, .. } = *context;
         let (schema, versions) = (job.name.schema(), self.versions());
-        let target = Target::tenant(tenancy, schema, Some(run));
+        let target = SchemaTarget::tenant(tenancy, schema, Some(run));
         let still_there = format!(
             "IF pg_catalog.to_regnamespace({}::text) IS NULL THEN RAISE EXCEPTION '{CHANGED}'; END IF;",
             Literal(&Identifier::from(schema).to_string())
@@ -362,8 +362,8 @@ impl AdoptSchemas<'_> {
     }
 }
 
-/// How the server says that a ledger is not empty.
+/// The beginning of the server's message for a ledger that is not empty.
 const RECORDS: &str = "tenantry: migrations in the ledger: ";
 
-/// How the server says that the ledger of an active tenant records the baseline.
+/// The server's message for an active tenant whose ledger records the baseline.
 const RECORDS_BASELINE: &str = "tenantry: the ledger records the baseline";

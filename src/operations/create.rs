@@ -10,7 +10,7 @@ use crate::database::{Database, Stop};
 use crate::error::{Error, FailedTenant, TenantError};
 use crate::model::{State, TenantName};
 use crate::operations::migrate::{
-    self, Done, MigrationJob, Plan, Report, Rollout, RunJobs, StopReason, TrackerRow, run_jobs, settle,
+    self, Done, MigratePlan, MigrationJob, Report, Rollout, RunJobs, StopReason, TrackerRow, run_jobs, settle,
 };
 use crate::run::{AttemptError, Observer};
 use crate::tenants::{Fleet, Tenancy};
@@ -57,8 +57,8 @@ impl CreatePlan {
 /// Plans what to do for each name.
 ///
 /// # Errors
-/// [`Error::TrackerMissing`], [`Error::TrackerBehind`], [`Error::Standby`], or errors of the server. Problems of one name
-/// are in the report.
+/// [`Error::TrackerMissing`], [`Error::TrackerBehind`], [`Error::Standby`], or errors of the server. Problems of single
+/// names are in the plan.
 pub fn plan_create(
     db: &mut Database,
     tenancy: &Tenancy,
@@ -116,7 +116,7 @@ pub fn plan_create(
 /// Executes a plan.
 ///
 /// # Errors
-/// When the commits could not be made durable. Failures of one tenant are in the report.
+/// If commits cannot be made durable. Failures of single tenants are in the report.
 pub fn create(
     db: &mut Database,
     tenancy: &Tenancy,
@@ -177,7 +177,7 @@ fn complete(db: &mut Database, tenancy: &Tenancy, names: &[TenantName], plan: &m
         return Ok(());
     }
     let set = tenancy.tenant_migrations();
-    let part = Plan::of(Fleet::read_some(db.connection(), set, names)?, set, |_| true);
+    let part = MigratePlan::of(Fleet::read_some(db.connection(), set, names)?, set, |_| true);
     let settled = settle(db.connection(), &part.settle)?;
     for name in part.up_to_date {
         // Another run has completed the tenant since the tracker was read, unless this run has settled it.

@@ -6,8 +6,8 @@ inside (schema, classid, objid) AS (
     UNION
     SELECT schema, 'pg_catalog.pg_type'::pg_catalog.regclass::pg_catalog.oid, oid FROM type
 ),
--- What DROP SCHEMA … CASCADE would drop, too: objects that depend on one inside, and the object or the extension that one
--- inside is a part of.
+-- The objects outside that DROP SCHEMA … CASCADE would drop: those that depend on an object inside, and the object or the
+-- extension that an object inside is part of.
 dropped AS (
     SELECT DISTINCT i.schema, d.classid, d.objid, d.objsubid
     FROM inside AS i
@@ -28,7 +28,7 @@ dependent AS MATERIALIZED (
         d.classid,
         d.objid,
         d.objsubid,
-        -- The schema that the dependent is in; 0 for what is of the whole database.
+        -- The schema of the dependent object; 0 for an object of the whole database.
         CASE d.classid
             WHEN 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
                 THEN (SELECT x.relnamespace FROM pg_catalog.pg_class AS x WHERE x.oid = d.objid)
@@ -88,7 +88,7 @@ dependent AS MATERIALIZED (
                 THEN (SELECT x.prsnamespace FROM pg_catalog.pg_ts_parser AS x WHERE x.oid = d.objid)
             WHEN 'pg_catalog.pg_ts_template'::pg_catalog.regclass::pg_catalog.oid
                 THEN (SELECT x.tmplnamespace FROM pg_catalog.pg_ts_template AS x WHERE x.oid = d.objid)
-            -- A cast of the schema's own type goes with the type; a range type has one to its multirange type.
+            -- A cast of the schema's own type is dropped with the type. A range type has one to its multirange type.
             WHEN 'pg_catalog.pg_cast'::pg_catalog.regclass::pg_catalog.oid THEN (
                 SELECT CASE
                     WHEN d.schema = (SELECT t.typnamespace FROM pg_catalog.pg_type AS t WHERE t.oid = c.castsource)
@@ -100,8 +100,8 @@ dependent AS MATERIALIZED (
                 FROM pg_catalog.pg_cast AS c
                 WHERE c.oid = d.objid
             )
-            -- These hold nothing: memberships and defaults that only name objects of the schema. A publication of the
-            -- whole schema is not among them: it depends on the schema, and on nothing in it.
+            -- These have no data of their own: memberships and defaults that only name objects of the schema. A
+            -- publication of the whole schema is not among them: it depends on the schema, and on no object in it.
             WHEN 'pg_catalog.pg_publication_rel'::pg_catalog.regclass::pg_catalog.oid THEN d.schema
             WHEN 'pg_catalog.pg_default_acl'::pg_catalog.regclass::pg_catalog.oid THEN d.schema
             ELSE '0'
@@ -112,7 +112,7 @@ described AS (
     SELECT DISTINCT
         schema AS schema_oid,
         coalesce(
-            -- A view depends by its rule; people know the view.
+            -- A view depends by its rule, and is described instead of it.
             (
                 SELECT pg_catalog.pg_describe_object(
                     'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid, r.ev_class, 0
@@ -127,6 +127,6 @@ described AS (
 )
 SELECT schema_oid, description
 FROM described
--- An object that is dropped at the same time has no description.
+-- An object that another session drops at the same time has no description.
 WHERE description IS NOT NULL
 ORDER BY schema_oid, description

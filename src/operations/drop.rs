@@ -98,7 +98,7 @@ pub struct DropReport {
     pub unfinished: Vec<SchemaName>,
     /// The schemas whose drop did not start before the run ended.
     pub not_reached: Vec<SchemaName>,
-    /// Why the run ended early.
+    /// Why the run stopped early.
     pub ended: Option<StopReason>,
 }
 

@@ -1,7 +1,7 @@
 -- The objects in the schemas of $1.
 --
 -- The catalogs have no index on the schema alone. The index of pg_depend leads to the objects that were created in a
--- schema (`member`); what belongs to these objects is found by their oids. Every lookup is a scalar subquery, or a LATERAL
+-- schema (`member`). Their dependent objects are found by oid. Every lookup is a scalar subquery, or a LATERAL
 -- one with OFFSET 0. The planner cannot turn it into a join that reads a whole catalog: the cost depends on the schemas of
 -- $1, and not on the other schemas of the database.
 WITH member AS (

@@ -1,5 +1,5 @@
--- In one statement, so that both sides are of the same moment: a tenant's row and its schema come and go together. Each
--- name is looked up through indexes, whatever the number of tenants is.
+-- Reads the tracker and the catalog in one snapshot, because a tenant's row and schema are created and dropped together.
+-- Each name is looked up through indexes, whatever the number of tenants is.
 SELECT
     wanted.name,
     t.name AS tracked_name,

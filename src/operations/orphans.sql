@@ -12,7 +12,7 @@ FROM (
         AND n.nspname NOT IN ('public', 'information_schema')
         AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_')
         AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension AS e WHERE e.extnamespace = n.oid)
-    -- Tables are looked for in what is left, schema by schema: the index on (relname, relnamespace) has each of them.
+    -- Looks for the tables in the remaining schemas, each through the index on (relname, relnamespace).
     OFFSET 0
 ) AS n
 LEFT JOIN LATERAL (

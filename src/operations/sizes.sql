@@ -1,11 +1,11 @@
--- How much is in each of some schemas.
+-- The tables, rows and bytes in each of some schemas.
 SELECT wanted.oid, contents.tables, contents.estimated_rows, contents.bytes
 FROM pg_catalog.unnest($1) AS wanted (oid)
--- Through the index of pg_depend, as in inside.sql: the cost does not depend on the other schemas of the database.
+-- Uses the index of pg_depend, as inside.sql does: the cost does not depend on the other schemas of the database.
 CROSS JOIN LATERAL (
     SELECT
         pg_catalog.count(*) FILTER (WHERE c.relkind IN ('r', 'p') AND c.relname <> '__diesel_schema_migrations') AS tables,
-        -- reltuples is -1 where a table was never analyzed.
+        -- reltuples is -1 for a table that was never analyzed.
         coalesce(
             pg_catalog.sum(greatest(c.reltuples, 0))
                 FILTER (WHERE c.relkind = 'r' AND c.relname <> '__diesel_schema_migrations'),

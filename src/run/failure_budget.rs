@@ -14,17 +14,17 @@ const BREAKER: usize = 10;
 /// of the whole fleet.
 const MAX_UNCONFIRMED: usize = 100;
 
-/// Counts failed tenants and stops the run when there are too many.
+/// FailureCounts failed tenants and stops the run when there are too many.
 #[derive(Default)]
 pub(crate) struct FailureBudget {
     /// The number of tenants that may fail.
     allowed: Option<usize>,
     breaker: bool,
-    counts: Mutex<Counts>,
+    counts: Mutex<FailureCounts>,
 }
 
 #[derive(Default)]
-struct Counts {
+struct FailureCounts {
     done: usize,
     failed: usize,
     /// The number of tenants that failed before the run began.
@@ -39,11 +39,11 @@ impl FailureBudget {
     /// with such a number, the circuit breaker is off.
     pub(crate) fn new(allowed: Option<usize>, breaker: bool, blocked: usize) -> Self {
         let stopped = allowed.filter(|allowed| blocked > *allowed).map(|_| StopReason::Failure);
-        let counts = Counts { failed: blocked, failed_before: blocked, stopped, ..Counts::default() };
+        let counts = FailureCounts { failed: blocked, failed_before: blocked, stopped, ..FailureCounts::default() };
         Self { allowed, breaker: breaker && allowed.is_none(), counts: Mutex::new(counts) }
     }
 
-    /// Counts an outcome.
+    /// FailureCounts an outcome.
     pub(crate) fn count<T>(&self, tenant: &str, outcome: &Outcome<T>) {
         match outcome {
             Outcome::Unchanged => {}
@@ -52,7 +52,7 @@ impl FailureBudget {
         }
     }
 
-    /// Counts a tenant that failed.
+    /// FailureCounts a tenant that failed.
     pub(crate) fn count_failure(&self, tenant: &str, error: &TenantError) {
         let mut counts = self.counts();
         counts.failed += 1;
@@ -94,7 +94,7 @@ impl FailureBudget {
         self.counts().stopped.take()
     }
 
-    fn counts(&self) -> MutexGuard<'_, Counts> {
+    fn counts(&self) -> MutexGuard<'_, FailureCounts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -50,7 +50,7 @@ impl AttemptError {
     /// Classifies an error of the server.
     ///
     /// # Errors
-    /// Returns the server's message if neither its code nor its text says what the error means for an attempt.
+    /// Returns the server's message if the error alone does not determine what follows for the attempt.
     pub(crate) fn classify(error: &DieselError) -> Result<Self, ServerMessage> {
         let server = ServerMessage::from(error);
         match GuardViolation::from_message(&server.message) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::recorder::OutcomeRecorder;
-use super::workers::{self, Unfinished};
+use super::workers::{self, UnfinishedJobs};
 use super::{Commit, FailureBudget, LockMonitor, Observer, Operation, RunContext, lock_monitor};
 use crate::database::{Database, Stop};
 use crate::error::{Error, FailedTenant};
@@ -73,7 +73,7 @@ impl<'a> Runner<'a> {
         let report = StageReport::default();
         let mut recorder =
             OutcomeRecorder { context: &self.context, operation, budget: &self.budget, observer, report };
-        let Unfinished { jobs, error } =
+        let UnfinishedJobs { jobs, error } =
             lock_monitor::while_running(db, monitor, tenancy, stop, |db| workers::run(db, jobs, &mut recorder))?;
         Ok(StageReport { not_reached: jobs, lost: error, ..recorder.report })
     }

@@ -7,7 +7,7 @@ use diesel::Connection;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use tenantry::local::Ephemeral;
-use tenantry::operations::migrate::{self, Plan, Rollout};
+use tenantry::operations::migrate::{self, MigratePlan, Rollout};
 use tenantry::{CreateError, Error, Fleet, Limits, MigrationSet, Stop, Tenancy, TenantError};
 
 use crate::support::migrations::Dir;
@@ -82,7 +82,7 @@ fn hint(error: &TenantError) -> String {
 fn migrate(db: &Database, tenancy: &Tenancy) -> TenantError {
     let mut connected = connected(db);
     let set = tenancy.tenant_migrations();
-    let plan = Plan::of(Fleet::read(connected.connection(), set).unwrap(), set, |_| true);
+    let plan = MigratePlan::of(Fleet::read(connected.connection(), set).unwrap(), set, |_| true);
     let mut report =
         migrate::migrate(&mut connected, tenancy, plan, &Rollout::default(), &Stop::default(), &mut ()).unwrap();
     assert_eq!((report.done.len(), report.failed.len()), (0, 1));

@@ -1,6 +1,6 @@
 //! Round trips are a fact: counted at the server's door.
 
-use tenantry::operations::migrate::{self, Plan, Rollout};
+use tenantry::operations::migrate::{self, MigratePlan, Rollout};
 use tenantry::schema::reference::Reference;
 use tenantry::{Database as Connected, Fleet, MigrationSet, Stop, Tenancy};
 
@@ -51,7 +51,7 @@ fn a_tenant_that_is_behind_costs_one_message() {
     let (tenancy, jobs) = (tenancy(&migrations), 4);
     let mut connected = connect(&proxy.url(db.name()), jobs);
     let fleet = Fleet::read(connected.connection(), tenancy.tenant_migrations()).unwrap();
-    let plan = Plan::of(fleet, tenancy.tenant_migrations(), |_| true);
+    let plan = MigratePlan::of(fleet, tenancy.tenant_migrations(), |_| true);
     proxy.reset();
     let report =
         migrate::migrate(&mut connected, &tenancy, plan, &Rollout::default(), &Stop::default(), &mut ()).unwrap();

@@ -1,6 +1,6 @@
 //! `migrate-one` and `migrate-all`: only what is behind, whole or not at all, and exact about what failed.
 
-use tenantry::operations::migrate::{Plan, Rollout, migrate};
+use tenantry::operations::migrate::{MigratePlan, Rollout, migrate};
 
 use crate::assert_snapshot;
 use crate::support::migrations::Dir;
@@ -141,7 +141,7 @@ fn a_schema_that_goes_between_plan_and_message_stops_the_message() {
     let connector = crate::support::connector(&db.url());
     let mut connected = tenantry::Database::connect(connector, 1).unwrap();
     let set = tenancy.tenant_migrations();
-    let plan = Plan::of(tenantry::Fleet::read(connected.connection(), set).unwrap(), set, |_| true);
+    let plan = MigratePlan::of(tenantry::Fleet::read(connected.connection(), set).unwrap(), set, |_| true);
     db.execute("DROP SCHEMA acme CASCADE");
     let report = migrate(&mut connected, &tenancy, plan, &Rollout::default(), &tenantry::Stop::default(), &mut ());
     let report = report.unwrap();

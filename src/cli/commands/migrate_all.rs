@@ -16,7 +16,7 @@ use crate::cli::settings::{Jobs, Role, WriteOptions};
 use crate::lint::{File, Finding, lint};
 use crate::migration::{MigrationSet, Version};
 use crate::model::TenantName;
-use crate::operations::migrate::{self, Plan, Report, Rollout};
+use crate::operations::migrate::{self, MigratePlan, Report, Rollout};
 use crate::record::runs::RetryCommand;
 use crate::tenants::{Fleet, Tenancy};
 
@@ -66,7 +66,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     let steps = args.steps.picks(context, &mut db, RetryCommand::MigrateAll)?;
     let picks = |name: &str| steps(name) && args.selection.picks(name);
-    let mut plan = Plan::of(Fleet::read(db.connection(), set)?, set, picks);
+    let mut plan = MigratePlan::of(Fleet::read(db.connection(), set)?, set, picks);
     args.steps.sort(&mut db, &mut plan.migrate, |planned| &planned.tenant)?;
     args.steps.require_canary(plan.migrate.iter().map(|planned| &planned.tenant.name).chain(&plan.up_to_date))?;
     context.warn_of_other_owners(&tenancy, plan.migrate.iter().map(|planned| &planned.tenant));
@@ -95,7 +95,7 @@ pub(super) fn what(to: Option<&Version>, verify: bool) -> String {
 }
 
 /// Shows a plan.
-pub(super) fn show(context: &Context, plan: &Plan, tenancy: &Tenancy) -> Result<Exit> {
+pub(super) fn show(context: &Context, plan: &MigratePlan, tenancy: &Tenancy) -> Result<Exit> {
     let output = context.output();
     let set = tenancy.tenant_migrations();
     context.show_migrations(tenancy);
@@ -143,7 +143,7 @@ struct Behind<'a> {
 
 impl<'a> Behind<'a> {
     /// The pending versions, oldest first.
-    fn of(plan: &Plan, set: &MigrationSet, findings: &'a [Finding]) -> Vec<Self> {
+    fn of(plan: &MigratePlan, set: &MigrationSet, findings: &'a [Finding]) -> Vec<Self> {
         let mut tenants = vec![0; set.len()];
         plan.migrate.iter().flat_map(|planned| planned.pending(set)).for_each(|index| tenants[index] += 1);
         let behind = |(index, tenants)| {
@@ -177,7 +177,7 @@ struct PlannedDocument {
 }
 
 impl<'a> Document<'a> {
-    fn new(plan: &Plan, set: &MigrationSet, findings: &'a [Finding], context: &Context) -> Self {
+    fn new(plan: &MigratePlan, set: &MigrationSet, findings: &'a [Finding], context: &Context) -> Self {
         let planned = |planned: &migrate::Planned| PlannedDocument {
             tenant: planned.tenant.name.to_string(),
             version: from(planned).map(str::to_owned),

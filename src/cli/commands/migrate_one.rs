@@ -10,7 +10,7 @@ use crate::cli::settings::{Role, WriteOptions};
 use crate::error::{FailedTenant, TenantError};
 use crate::migration::Version;
 use crate::model::TenantName;
-use crate::operations::migrate::{self, Plan, Rollout};
+use crate::operations::migrate::{self, MigratePlan, Rollout};
 use crate::tenants::{Fleet, schema_exists};
 
 use super::migrate_all::{show, what};
@@ -49,7 +49,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let name = &args.name;
     let fleet = Fleet::read_some(db.connection(), set, std::slice::from_ref(name))?;
     let tracked = !fleet.tenants.is_empty();
-    let mut plan = Plan::of(fleet, set, |_| true);
+    let mut plan = MigratePlan::of(fleet, set, |_| true);
     if !tracked {
         let schema_exists = schema_exists(db.connection(), name)?;
         let error = TenantError::NotTracked { schema_exists };

@@ -13,11 +13,11 @@ BEGIN
             i.identity
         FROM ROWS FROM (pg_catalog.unnest($classes), pg_catalog.unnest($ids)) WITH ORDINALITY AS wanted (class, id, place)
         CROSS JOIN LATERAL pg_catalog.pg_identify_object(wanted.class, wanted.id, 0) AS i
-        -- The server quotes both. What was moved to another schema stays.
+        -- The server quotes both names. An object that was moved to another schema is kept.
         WHERE i.schema = pg_catalog.quote_ident($schema)
         ORDER BY wanted.place
     LOOP
-        -- One that was dropped before may have taken it along.
+        -- The drop of a previous object may have dropped it by CASCADE.
         EXECUTE 'DROP ' || object.kind || ' IF EXISTS ' || object.identity || ' CASCADE';
     END LOOP;
 END

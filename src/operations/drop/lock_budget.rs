@@ -23,11 +23,11 @@ pub(super) fn share_of(lock_table: i64) -> i64 {
 /// The locks that a run may take. Workers get them in the order of their requests, so that a large schema is not delayed
 /// by many small ones.
 pub(super) struct LockBudget {
-    state: Mutex<State>,
+    state: Mutex<Grants>,
     freed: Condvar,
 }
 
-struct State {
+struct Grants {
     limit: i64,
     taken: i64,
     waiting: VecDeque<u64>,
@@ -42,7 +42,7 @@ pub(super) struct LockShare<'a> {
 
 impl LockBudget {
     pub(super) fn new(limit: i64) -> Self {
-        let state = State { limit, taken: 0, waiting: VecDeque::new(), next: 0 };
+        let state = Grants { limit, taken: 0, waiting: VecDeque::new(), next: 0 };
         Self { state: Mutex::new(state), freed: Condvar::new() }
     }
 
@@ -86,7 +86,7 @@ impl LockBudget {
         state.limit < locks
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Grants> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn it_shrinks_down_to_the_minimum() {
+    fn the_limit_is_halved_down_to_the_minimum() {
         let budget = LockBudget::new(1_000);
         assert!(budget.shrink(1_000));
         assert_eq!(budget.limit(), 500);

@@ -1,7 +1,7 @@
 DECLARE
     tables pg_catalog.text;
 BEGIN
-    -- A role that owns the schema may drop the tables of others in it, and not lock them.
+    -- The owner of the schema may drop the tables of other roles in it, but may not lock them.
     SELECT pg_catalog.string_agg(pg_catalog.format('ONLY %I.%I', n.nspname, c.relname), ', ' ORDER BY c.oid DESC)
     INTO tables
     FROM pg_catalog.pg_class AS c

@@ -17,7 +17,7 @@ use crate::tenants::tracker::schema_tracker;
 
 /// A schema that exists.
 #[derive(QueryableByName)]
-pub(super) struct SchemaRow {
+pub(super) struct ExistingSchema {
     #[diesel(sql_type = Text)]
     name: String,
     #[diesel(sql_type = Oid)]
@@ -33,7 +33,7 @@ type States = HashMap<String, Option<String>>;
 pub(super) fn look_up(
     conn: &mut PgConnection,
     names: &[&SchemaName],
-) -> Result<(States, HashMap<String, SchemaRow>), Error> {
+) -> Result<(States, HashMap<String, ExistingSchema>), Error> {
     let mut tracked = HashMap::new();
     let mut schemas = HashMap::new();
     for chunk in names.chunks(CHUNK) {
@@ -50,7 +50,7 @@ pub(super) fn look_up(
 }
 
 /// Finds the schemas of at most [`CHUNK`] names.
-pub(super) fn find(conn: &mut PgConnection, names: &[&SchemaName]) -> Result<Vec<SchemaRow>, Error> {
+pub(super) fn find(conn: &mut PgConnection, names: &[&SchemaName]) -> Result<Vec<ExistingSchema>, Error> {
     let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
     sql_query(
         "SELECT n.nspname::pg_catalog.text AS name, n.oid, \
@@ -155,7 +155,7 @@ pub(super) fn dependents(conn: &mut PgConnection, schemas: &[u32]) -> Result<Has
     Ok(found)
 }
 
-/// Whether both the schema of the plan and the tenant's row are gone. A schema that was renamed is not.
+/// Whether neither the schema of the plan nor the tenant's row exists. A renamed schema still exists.
 pub(super) fn is_gone(conn: &mut PgConnection, dropping: &Dropping) -> bool {
     let oid = dropping.schema.map(|schema| schema.oid);
     diesel::select(

@@ -4,7 +4,7 @@ use super::Dropping;
 use super::lookup;
 use super::order::{Address, BY_INDEX};
 use crate::model::State;
-use crate::operations::migrate::{Batch, Target, set_state};
+use crate::operations::migrate::{Batch, SchemaTarget, set_state};
 use crate::postgres::CHANGED;
 use crate::run::Commit;
 use crate::sql::quote::{Identifier, Literal};
@@ -20,7 +20,7 @@ pub(super) enum ExpectedRow {
 
 /// Begins a transaction that reads what is left of a schema. It holds the schema's lock, so that the drop is not taken for
 /// an abandoned one.
-pub(super) fn begin_reading(target: Target<'_>) -> Batch {
+pub(super) fn begin_reading(target: SchemaTarget<'_>) -> Batch {
     let mut batch = Batch::begin(target, Commit::Durable);
     batch.push(BY_INDEX);
     batch.guard(&[target.lock_for_transaction()]);
@@ -28,7 +28,7 @@ pub(super) fn begin_reading(target: Target<'_>) -> Batch {
 }
 
 /// Sets a tenant's state to `dropping`, in which no other command changes it.
-pub(super) fn announce(target: Target<'_>, dropping: &Dropping) -> Batch {
+pub(super) fn announce(target: SchemaTarget<'_>, dropping: &Dropping) -> Batch {
     let mut batch = Batch::begin(target, Commit::Deferred);
     guard(&mut batch, &unchanged(target, dropping, ExpectedRow::AsPlanned, &[]));
     batch.push(&set_state(&dropping.name, State::Dropping));
@@ -36,7 +36,7 @@ pub(super) fn announce(target: Target<'_>, dropping: &Dropping) -> Batch {
 }
 
 /// Drops objects in this order.
-pub(super) fn step(target: Target<'_>, dropping: &Dropping, objects: &[Address]) -> Batch {
+pub(super) fn step(target: SchemaTarget<'_>, dropping: &Dropping, objects: &[Address]) -> Batch {
     let expected = if dropping.tracked { ExpectedRow::Dropping } else { ExpectedRow::AsPlanned };
     let mut batch = Batch::begin(target, Commit::Deferred);
     guard(&mut batch, &unchanged(target, dropping, expected, objects));
@@ -51,7 +51,7 @@ pub(super) fn step(target: Target<'_>, dropping: &Dropping, objects: &[Address])
 
 /// Drops the rest of a schema and the tenant's row, and records it.
 pub(super) fn rest(
-    target: Target<'_>,
+    target: SchemaTarget<'_>,
     dropping: &Dropping,
     expected: ExpectedRow,
     commit: Commit,
@@ -77,7 +77,7 @@ fn guard(batch: &mut Batch, conditions: &[String]) {
 
 /// Conditions that no other session works on a schema and that it is as planned. The tables among `objects` are locked
 /// before their dependents are read, so that there can be no new ones.
-fn unchanged(target: Target<'_>, dropping: &Dropping, expected: ExpectedRow, objects: &[Address]) -> Vec<String> {
+fn unchanged(target: SchemaTarget<'_>, dropping: &Dropping, expected: ExpectedRow, objects: &[Address]) -> Vec<String> {
     let literal = Literal(dropping.name.as_str());
     let and_state = match expected {
         ExpectedRow::AsPlanned => String::new(),

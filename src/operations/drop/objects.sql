@@ -1,6 +1,6 @@
 ,
--- What the objects depend on, beside the objects themselves, by address: what is sorted needs no estimate of how many there
--- are, unlike a join.
+-- The dependencies of the objects, beside the objects, sorted by address. Unlike a join, a sort needs no estimate of the
+-- number of rows.
 edge AS (
     SELECT classid, objid, of_class, of_id, NULL::pg_catalog.oid AS user_class, NULL::pg_catalog.oid AS user_id
     FROM part
@@ -23,8 +23,8 @@ addressed AS (
     FROM edge
     WINDOW same AS (PARTITION BY classid, objid)
 ),
--- Which object uses which others: it is dropped before them, and its statement locks them, too, as that of a foreign key
--- locks the other table.
+-- The objects that each object uses. It is dropped before them, and its statement locks them, too: dropping a foreign key
+-- locks the referenced table.
 need AS (
     SELECT DISTINCT user_class, user_id, used_class, used_id
     FROM addressed
@@ -34,7 +34,8 @@ SELECT
     class,
     id,
     pg_catalog.count(*) FILTER (WHERE used_id IS NULL) AS locks,
-    -- The ledger is the last to go: it shows whose schema it was. What belongs to the schema alone goes with the schema.
+    -- The ledger is dropped last, because it identifies the schema as a tenant's. Parts of the schema alone are dropped with
+    -- the schema.
     id = '0' OR EXISTS (
         SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = id AND c.relname = '__diesel_schema_migrations'
     ) AS is_last,

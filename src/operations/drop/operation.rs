@@ -16,7 +16,7 @@ use super::{Contents, Dropping, InSteps};
 use crate::database::Database;
 use crate::error::{Error, TenantError};
 use crate::model::SchemaName;
-use crate::operations::migrate::{Batch, Target};
+use crate::operations::migrate::{Batch, SchemaTarget};
 use crate::postgres::{Condition, ServerMessage, Session};
 use crate::record::runs::DoneRow;
 use crate::run::{Attempt, AttemptError, Job, Operation, RetryState, RunContext, Verified};
@@ -45,8 +45,8 @@ enum DropError {
 struct LargeTransaction {
     /// The number of locks that it takes.
     locks: i64,
-    /// A description of what it drops.
-    what: String,
+    /// A description of what it does, such as `dropping table acme.users`.
+    doing: String,
     /// Whether it can be divided into smaller ones.
     divisible: bool,
 }
@@ -100,7 +100,7 @@ impl Operation for DropSchemas {
 
     fn attempt(&self, context: &RunContext<'_>, session: &mut Session, job: &mut DropJob) -> Attempt<InSteps> {
         job.retry.begin(&job.dropping.name, &context.monitor);
-        let attempt = match (Drop { operation: self, context }).drop_schema(session, job) {
+        let attempt = match (DropAttempt { operation: self, context }).drop_schema(session, job) {
             Ok(()) => Attempt::done(job.done()),
             Err(DropError::Stopped) => Attempt::Canceled,
             Err(DropError::LockTableFull(transaction, server)) => {
@@ -108,11 +108,11 @@ impl Operation for DropSchemas {
             }
             Err(DropError::Attempt(error)) => after_error(*error, context, session, job),
         };
-        let (has_begun, tracked) = (job.has_begun(), job.dropping.tracked);
-        attempt.map_error(|error| match has_begun {
-            true => TenantError::DropIncomplete { tracked, error: Box::new(error) },
-            false => error,
-        })
+        if !job.has_begun() {
+            return attempt;
+        }
+        let tracked = job.dropping.tracked;
+        attempt.map_error(|error| TenantError::DropIncomplete { tracked, error: Box::new(error) })
     }
 
     /// Finds the schemas and rows that exist as before the drop.
@@ -145,8 +145,8 @@ impl DropSchemas {
         match retry.contention(context.tenancy) {
             Some(pause) => Attempt::Retry(pause),
             None => {
-                let LargeTransaction { what, locks, .. } = transaction;
-                Attempt::failed(TenantError::LockTableFull { what, locks, server })
+                let LargeTransaction { doing, locks, .. } = transaction;
+                Attempt::failed(TenantError::LockTableFull { doing, locks, server })
             }
         }
     }
@@ -176,13 +176,13 @@ fn after_error(
     }
 }
 
-/// The drop of a schema, in one attempt.
-struct Drop<'a> {
+/// An attempt to drop a schema.
+struct DropAttempt<'a> {
     operation: &'a DropSchemas,
     context: &'a RunContext<'a>,
 }
 
-impl Drop<'_> {
+impl DropAttempt<'_> {
     fn drop_schema(&self, session: &mut Session, job: &mut DropJob) -> Result<(), DropError> {
         match job.dropping.schema {
             Some(schema) if job.has_begun() || schema.locks > self.operation.lock_budget.limit() => {
@@ -191,7 +191,7 @@ impl Drop<'_> {
             schema => {
                 let locks = schema.map_or(0, |schema| schema.locks);
                 let _share = self.take_locks(locks)?;
-                let transaction = LargeTransaction { locks, what: "its schema".to_owned(), divisible: true };
+                let transaction = LargeTransaction { locks, doing: "dropping the schema".to_owned(), divisible: true };
                 self.rest(session, job, transaction)
             }
         }
@@ -209,8 +209,8 @@ impl Drop<'_> {
             // If the last round dropped nothing, the rest cannot be divided.
             let divisible = remaining.locks < before;
             if remaining.locks <= share.locks() || !divisible {
-                let what = "what is left of it".to_owned();
-                return self.rest(session, job, LargeTransaction { locks: remaining.locks, what, divisible });
+                let doing = "dropping the remaining objects".to_owned();
+                return self.rest(session, job, LargeTransaction { locks: remaining.locks, doing, divisible });
             }
             before = remaining.locks;
             let mut locks = remaining.locks;
@@ -233,7 +233,7 @@ impl Drop<'_> {
         Remaining::read(session, schema.oid, begin.sql()).map_err(|error| {
             classify(&error, || LargeTransaction {
                 locks: 1,
-                what: "a look at what is left of it".to_owned(),
+                doing: "reading the remaining objects".to_owned(),
                 divisible: false,
             })
         })
@@ -242,7 +242,11 @@ impl Drop<'_> {
     /// Sets the tenant's state to `dropping` before anything is dropped.
     fn announce(&self, session: &mut Session, job: &mut DropJob) -> Result<(), DropError> {
         let batch = message::announce(self.target(job), &job.dropping);
-        self.send(session, &batch, || LargeTransaction { locks: 1, what: "its state".to_owned(), divisible: false })?;
+        self.send(session, &batch, || LargeTransaction {
+            locks: 1,
+            doing: "setting the state".to_owned(),
+            divisible: false,
+        })?;
         job.announced = true;
         job.committed();
         Ok(())
@@ -251,13 +255,16 @@ impl Drop<'_> {
     /// Drops the objects of a step.
     fn step(&self, session: &mut Session, job: &mut DropJob, step: &Step) -> Result<(), DropError> {
         let batch = message::step(self.target(job), &job.dropping, &step.objects);
-        let transaction =
-            || LargeTransaction { locks: step.locks, what: "some objects of it".to_owned(), divisible: true };
+        let transaction = || LargeTransaction {
+            locks: step.locks,
+            doing: "dropping some of its objects".to_owned(),
+            divisible: true,
+        };
         let mut result = self.send(session, &batch, transaction);
         if let (Err(DropError::LockTableFull(transaction, _)), [object]) = (&mut result, step.objects.as_slice()) {
             transaction.divisible = false;
             if let Some(description) = describe(session, *object) {
-                transaction.what = description;
+                transaction.doing = format!("dropping {description}");
             }
         }
         result?;
@@ -277,8 +284,8 @@ impl Drop<'_> {
         Ok(())
     }
 
-    fn target<'a>(&'a self, job: &'a DropJob) -> Target<'a> {
-        Target::tenant(self.context.tenancy, &job.dropping.name, Some(self.context.run))
+    fn target<'a>(&'a self, job: &'a DropJob) -> SchemaTarget<'a> {
+        SchemaTarget::tenant(self.context.tenancy, &job.dropping.name, Some(self.context.run))
     }
 
     fn take_locks(&self, locks: i64) -> Result<LockShare<'_>, DropError> {
@@ -309,7 +316,7 @@ fn classify(error: &DieselError, transaction: impl FnOnce() -> LargeTransaction)
     }
 }
 
-/// Finds out how a schema differs from the expectation.
+/// The error of a schema that is not in the expected state.
 fn changed(session: &mut Session, job: &DropJob) -> TenantError {
     let Some(schema) = job.dropping.schema.filter(|_| job.has_begun()) else {
         return TenantError::ChangedSincePlan;

@@ -20,11 +20,11 @@ pub(super) struct Remaining {
     /// The number of locks that dropping all of them takes.
     pub(super) locks: i64,
     /// The objects that can be dropped separately, sorted by address.
-    objects: Vec<Object>,
+    objects: Vec<DroppableObject>,
 }
 
 #[derive(Debug)]
-struct Object {
+struct DroppableObject {
     address: Address,
     locks: i64,
     uses: Vec<Address>,
@@ -62,7 +62,7 @@ impl Remaining {
             &[schema],
         )?;
         let locks = rows.iter().map(|row| row.locks).sum();
-        let objects = rows.into_iter().filter(|row| !row.is_last).map(|row| Object {
+        let objects = rows.into_iter().filter(|row| !row.is_last).map(|row| DroppableObject {
             address: (row.class, row.id),
             locks: row.locks + row.used_ids.len() as i64,
             uses: row.used_classes.into_iter().zip(row.used_ids).collect(),
@@ -169,7 +169,7 @@ mod tests {
     /// Objects that take ten locks each, with the objects that they use.
     fn remaining(objects: &[(u32, &[u32])]) -> Remaining {
         let address = |id: &u32| (1, *id);
-        let object = |(id, uses): &(u32, &[u32])| Object {
+        let object = |(id, uses): &(u32, &[u32])| DroppableObject {
             address: address(id),
             locks: 10,
             uses: uses.iter().map(address).collect(),
@@ -182,26 +182,26 @@ mod tests {
     }
 
     #[test]
-    fn what_uses_others_goes_first() {
+    fn an_object_is_dropped_before_those_that_it_uses() {
         assert_eq!(order(&[(1, &[]), (2, &[1]), (3, &[1, 2]), (4, &[])]), [4, 3, 2, 1]);
         assert_eq!(order(&[(1, &[2]), (2, &[3]), (3, &[])]), [1, 2, 3]);
-        assert_eq!(order(&[(1, &[1, 99])]), [1], "itself, and what is not there");
+        assert_eq!(order(&[(1, &[1, 99])]), [1], "an object that uses itself and one that does not exist");
         assert!(order(&[]).is_empty());
     }
 
     #[test]
-    fn a_circle_is_broken_where_the_fewest_are_taken_along() {
+    fn a_cycle_starts_with_the_object_that_the_fewest_others_use() {
         assert_eq!(order(&[(1, &[2]), (2, &[1]), (3, &[1])]), [3, 2, 1]);
         let circle = remaining(&[(1, &[2]), (2, &[1])]);
         assert_eq!(circle.in_order(), [((1, 2), 20), ((1, 1), 10)]);
     }
 
     #[test]
-    fn steps_take_no_more_than_they_may() {
+    fn steps_respect_the_limit_of_locks() {
         let some = remaining(&[(1, &[]), (2, &[]), (3, &[])]);
         let sizes = |most| some.steps(most).iter().map(|step| (step.objects.len(), step.locks)).collect::<Vec<_>>();
         assert_eq!(sizes(100), [(3, 30)]);
         assert_eq!(sizes(25), [(2, 20), (1, 10)]);
-        assert_eq!(sizes(1), [(1, 10), (1, 10), (1, 10)], "each at least");
+        assert_eq!(sizes(1), [(1, 10), (1, 10), (1, 10)], "at least one object each");
     }
 }

@@ -1,9 +1,9 @@
 ,
--- What DROP SCHEMA … CASCADE locks: every object that is deleted. Each is a part of an object that can be dropped by
--- itself (`of_class`, `of_id`), as an index is a part of its table; or of the schema alone (0, 0). As in inside.sql,
--- whatever is read of a catalog is read by a LATERAL subquery with OFFSET 0.
+-- The objects that DROP SCHEMA … CASCADE deletes and locks. Each is part of an object that can be dropped separately
+-- (`of_class`, `of_id`), as an index is part of its table, or of the schema alone (0, 0). As in inside.sql, every catalog
+-- is read by a LATERAL subquery with OFFSET 0.
 --
--- A type that is created with another one is a part of that one: its array, and the multirange of a range.
+-- A type that is created with another type is part of it: its array type, and the multirange type of a range type.
 typed AS (
     SELECT t.schema, t.oid, root.oid AS root, root.relation
     FROM type AS t
@@ -103,7 +103,7 @@ part (schema, classid, objid, of_class, of_id) AS (
         UNION ALL
         SELECT m.tableoid, m.oid FROM pg_catalog.pg_publication_rel AS m WHERE m.prrelid = p.oid
         UNION ALL
-        -- The triggers of a foreign key are on both of its tables, and go with the key.
+        -- The triggers of a foreign key are on both tables, and are dropped with the key.
         SELECT t.tableoid, t.oid
         FROM pg_catalog.pg_trigger AS t
         WHERE t.tgrelid = p.oid AND NOT EXISTS (
@@ -136,7 +136,7 @@ part (schema, classid, objid, of_class, of_id) AS (
     ) AS s
     WHERE m.classid = 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass::pg_catalog.oid
     UNION ALL
-    -- A cast goes with the type that it is from, or else with the one that it is to.
+    -- A cast is dropped with its source type, or else with its target type.
     SELECT * FROM (
         SELECT DISTINCT ON (c.oid)
             t.schema, c.tableoid, c.oid,
@@ -158,7 +158,7 @@ part (schema, classid, objid, of_class, of_id) AS (
         ORDER BY c.oid, c.is_source DESC
     ) AS c
     UNION ALL
-    -- The functions that make values of a range go with its type.
+    -- The constructor functions of a range type are dropped with the type.
     SELECT m.schema, m.classid, m.objid, coalesce(p.of_class, m.classid), coalesce(p.of_id, m.objid)
     FROM member AS m
     CROSS JOIN catalog

@@ -9,7 +9,7 @@ use diesel::pg::PgConnection;
 
 use super::batch::{Batch, Precondition, set_state};
 use super::explain::Explained;
-use super::target::Target;
+use super::target::SchemaTarget;
 use super::transaction::Transaction;
 use super::{explain, non_transactional};
 use crate::error::TenantError;
@@ -21,7 +21,7 @@ use crate::run::{AttemptError, Commit};
 
 /// The migrations to apply or to revert in one schema.
 pub(crate) struct MigrationRequest<'a> {
-    pub(crate) target: Target<'a>,
+    pub(crate) target: SchemaTarget<'a>,
     pub(crate) precondition: Precondition,
     pub(crate) direction: Direction,
     /// The places in the set of the migrations, in the order in which they run.
@@ -221,7 +221,7 @@ pub(super) fn becomes_active(request: &MigrationRequest<'_>) -> bool {
 }
 
 /// The precondition of the next message after `migrations` were applied.
-fn advance(precondition: Precondition, target: Target<'_>, migrations: &[usize]) -> Precondition {
+fn advance(precondition: Precondition, target: SchemaTarget<'_>, migrations: &[usize]) -> Precondition {
     let mut applied = match precondition {
         Precondition::Ledger { applied } | Precondition::Public { applied } => applied,
         Precondition::NoSchema { .. } | Precondition::EmptySchema => Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::target::Target;
+use super::target::SchemaTarget;
 use super::transaction::Transaction;
 use crate::confine::Scrutiny;
 use crate::migration::{Mode, Script};
@@ -78,7 +78,7 @@ pub(crate) struct Batch {
 impl Batch {
     /// Begins a transaction for a schema, with its limits and its name in `pg_stat_activity`. The search path has only the
     /// catalog.
-    pub(crate) fn begin(target: Target<'_>, commit: Commit) -> Self {
+    pub(crate) fn begin(target: SchemaTarget<'_>, commit: Commit) -> Self {
         let mut settings = limits("SET LOCAL", target, LockTimeout::Normal);
         if commit == Commit::Deferred {
             settings.push_str(" SET LOCAL synchronous_commit TO off;");
@@ -94,7 +94,7 @@ impl Batch {
     }
 
     /// Begins a transaction in `target`, up to the last guard.
-    pub(super) fn open(target: Target<'_>, transaction: &Transaction<'_>, commit: Commit) -> Self {
+    pub(super) fn open(target: SchemaTarget<'_>, transaction: &Transaction<'_>, commit: Commit) -> Self {
         let mut batch = Self::begin(target, commit);
         let recorded = match transaction.recorded() {
             [] => None,
@@ -155,7 +155,7 @@ impl Batch {
     }
 
     /// Adds a list of the tenant's objects, if the transaction is checked thoroughly before it commits.
-    pub(crate) fn inventory(&mut self, target: Target<'_>, scrutiny: Scrutiny) {
+    pub(crate) fn inventory(&mut self, target: SchemaTarget<'_>, scrutiny: Scrutiny) {
         if let Some(sql) = target.confined(scrutiny).and_then(|guard| guard.before()) {
             self.push(&sql);
         }
@@ -181,7 +181,7 @@ impl Batch {
 
     /// Adds a migration and its ledger row. The path is set again, because the previous migration may have changed it in a
     /// function.
-    pub(crate) fn migration(&mut self, target: Target<'_>, index: usize) {
+    pub(crate) fn migration(&mut self, target: SchemaTarget<'_>, index: usize) {
         let migration = target.migrations().at(index);
         self.push(&target.enter());
         self.script(index, migration.up().text());
@@ -191,7 +191,7 @@ impl Batch {
 
     /// Adds the script that reverts a migration, and deletes its ledger row. Statements that would run concurrently, outside a
     /// transaction, run in this one. The lock timeout limits how long they block others.
-    pub(crate) fn revert(&mut self, target: Target<'_>, index: usize, down: &Script) {
+    pub(crate) fn revert(&mut self, target: SchemaTarget<'_>, index: usize, down: &Script) {
         let migration = target.migration(index);
         self.push(&target.enter());
         match migration.mode() {
@@ -208,7 +208,7 @@ impl Batch {
 
     /// Resets the session to the beginning of the transaction, so that the next statements do not depend on the previous
     /// ones. `locks` are released.
-    pub(crate) fn after(&mut self, target: Target<'_>, is_plain: bool, locks: session::Locks) {
+    pub(crate) fn after(&mut self, target: SchemaTarget<'_>, is_plain: bool, locks: session::Locks) {
         if !is_plain {
             self.push(&session::reset(locks));
         } else if target.is_run_as_owner() {
@@ -219,12 +219,12 @@ impl Batch {
         self.push(&settings);
     }
 
-    fn after_script(&mut self, target: Target<'_>, script: &Script) {
+    fn after_script(&mut self, target: SchemaTarget<'_>, script: &Script) {
         self.after(target, script.traits().is_plain, session::Locks::All);
     }
 
     /// The reset that follows a script, without the script.
-    pub(crate) fn after_of(target: Target<'_>, script: &Script) -> Self {
+    pub(crate) fn after_of(target: SchemaTarget<'_>, script: &Script) -> Self {
         let settings = Self::begin(target, Commit::Durable).settings;
         let mut batch = Self { settings, ..Self::default() };
         batch.after_script(target, script);
@@ -233,7 +233,7 @@ impl Batch {
 
     /// Adds the checks at the end of the transaction: nothing outside the tenant's schema was changed, and the ledger records
     /// exactly `applied` (sorted), if given.
-    pub(crate) fn confine(&mut self, target: Target<'_>, scrutiny: Scrutiny, applied: Option<&[String]>) {
+    pub(crate) fn confine(&mut self, target: SchemaTarget<'_>, scrutiny: Scrutiny, applied: Option<&[String]>) {
         let mut conditions: Vec<String> = Vec::new();
         // Plain statements cannot change the rows that the ledger gets.
         if let Some(applied) = applied.filter(|_| self.ran_code) {
@@ -320,7 +320,7 @@ pub(crate) enum LockTimeout {
 
 /// SQL that sets the limits and the name in `pg_stat_activity`: with `SET LOCAL` for the transaction, with `SET` for the
 /// session.
-pub(crate) fn limits(set: &str, target: Target<'_>, lock_timeout: LockTimeout) -> String {
+pub(crate) fn limits(set: &str, target: SchemaTarget<'_>, lock_timeout: LockTimeout) -> String {
     let limits = target.tenancy.limits();
     let factor = match lock_timeout {
         LockTimeout::Normal => 1,

@@ -10,7 +10,7 @@ use diesel::pg::PgConnection;
 use diesel::result::{Error as DieselError, QueryResult};
 
 use super::batch::Batch;
-use super::target::Target;
+use super::target::SchemaTarget;
 use super::transaction::Transaction;
 use crate::confine::{self, Scrutiny};
 use crate::error::{Effect, FailedStatement, MigrationFailure, TenantError};
@@ -34,7 +34,7 @@ pub(super) enum Explained {
 /// Finds the error of a message that failed. The session is in the failed transaction, and remains in a transaction.
 pub(super) fn failure(
     conn: &mut PgConnection,
-    target: Target<'_>,
+    target: SchemaTarget<'_>,
     transaction: &Transaction<'_>,
     batch: &Batch,
     server: ServerMessage,
@@ -121,7 +121,7 @@ struct ReplayFailure {
     needs_commit: bool,
 }
 
-fn replay(conn: &mut PgConnection, target: Target<'_>, transaction: &Transaction<'_>) -> Option<ReplayFailure> {
+fn replay(conn: &mut PgConnection, target: SchemaTarget<'_>, transaction: &Transaction<'_>) -> Option<ReplayFailure> {
     conn.batch_execute("ROLLBACK").ok()?;
     let internal = |index: Option<usize>| {
         move |error: DieselError| ReplayFailure {
@@ -180,7 +180,7 @@ fn replay(conn: &mut PgConnection, target: Target<'_>, transaction: &Transaction
 /// the settings of the session unchanged for the next statement.
 fn check_outside(
     conn: &mut PgConnection,
-    target: Target<'_>,
+    target: SchemaTarget<'_>,
     transaction: &Transaction<'_>,
     path: &str,
 ) -> QueryResult<()> {

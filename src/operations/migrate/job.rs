@@ -5,7 +5,7 @@ use diesel::pg::PgConnection;
 use super::Done;
 use super::apply::{self, Learned, MigrationRequest, RunRow};
 use super::batch::{Precondition, TrackerRow};
-use super::target::Target;
+use super::target::SchemaTarget;
 use crate::migration::{Direction, MigrationSet, Mode};
 use crate::model::{SchemaName, State, TenantName};
 use crate::postgres::Session;
@@ -235,7 +235,7 @@ impl MigrationJob {
         };
         let (from, began, attempts) = (run::Job::version_before(self), self.retry.began(), self.retry.attempts());
         MigrationRequest {
-            target: Target::tenant(context.tenancy, self.name().schema(), Some(context.run)),
+            target: SchemaTarget::tenant(context.tenancy, self.name().schema(), Some(context.run)),
             precondition,
             direction: self.direction(),
             migrations,

@@ -1,6 +1,6 @@
 //! Applies and reverts the migrations of tenants.
 //!
-//! [`Plan::of`] makes a plan from one read of the fleet. [`migrate`] executes it through several connections, in the stages
+//! [`MigratePlan::of`] makes a plan from one read of the fleet. [`migrate`] executes it through several connections, in the stages
 //! of a [`Rollout`]. Tenants that are up to date are not changed.
 
 mod apply;
@@ -35,13 +35,13 @@ pub use crate::record::runs::StopReason;
 pub(crate) use batch::{Batch, TrackerRow, set_state, tracker_guard};
 pub(crate) use job::{MigrationJob, Reread};
 pub(crate) use plan::reread;
-pub use plan::{Plan, Planned};
+pub use plan::{MigratePlan, Planned};
 pub use public::{PublicReport, migrate_public};
 pub(crate) use public::{revert_public, to_revert};
 pub use revert::{Back, RevertPlan, Reverting, revert};
 pub use rollout::{Canary, MaxFailures, ParseMaxFailuresError, Rollout};
 pub(crate) use run::{RunJobs, run_jobs};
-pub(crate) use target::Target;
+pub(crate) use target::SchemaTarget;
 
 /// The results of a run for all tenants, each list sorted by name.
 #[derive(Debug, Default)]
@@ -117,7 +117,7 @@ impl Report {
 pub fn migrate(
     db: &mut Database,
     tenancy: &Tenancy,
-    plan: Plan,
+    plan: MigratePlan,
     rollout: &Rollout,
     stop: &Stop,
     observer: &mut dyn Observer,

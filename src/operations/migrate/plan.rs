@@ -4,7 +4,7 @@ use diesel::pg::PgConnection;
 
 use super::MigrationJob;
 use super::batch::{Batch, Precondition};
-use super::target::Target;
+use super::target::SchemaTarget;
 use super::transaction::Transaction;
 use crate::error::{FailedTenant, TenantError};
 use crate::migration::{Direction, MigrationSet};
@@ -14,7 +14,7 @@ use crate::tenants::{Fleet, Schema, Tenancy, Tenant};
 
 /// The plan for [`migrate`](super::migrate). A dry run shows it.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub struct MigratePlan {
     /// The tenants with pending migrations.
     pub migrate: Vec<Planned>,
     /// The tenants that are up to date. They are not changed.
@@ -44,7 +44,7 @@ impl Planned {
         let pending = self.pending(set);
         let precondition = Precondition::of(&self.tenant);
         set.is_one_transaction(&pending).then(|| {
-            let target = Target::tenant(tenancy, self.tenant.name.schema(), None);
+            let target = SchemaTarget::tenant(tenancy, self.tenant.name.schema(), None);
             let transaction = Transaction::new(target, &precondition, Direction::Up, &pending);
             let mut batch = Batch::open(target, &transaction, Commit::Deferred);
             for index in &pending {
@@ -56,7 +56,7 @@ impl Planned {
     }
 }
 
-impl Plan {
+impl MigratePlan {
     /// The plan for the tenants of a fleet that `choose` selects.
     pub fn of(fleet: Fleet, set: &MigrationSet, choose: impl FnMut(&str) -> bool) -> Self {
         let (tenants, blocked) = select(fleet, choose);

@@ -7,7 +7,7 @@ use diesel::connection::SimpleConnection;
 
 use super::apply::{Learned, MigrationRequest, RunRow, apply, execute};
 use super::batch::{Batch, Precondition};
-use super::target::Target;
+use super::target::SchemaTarget;
 use super::{Effect, MigrationFailure, explain};
 use crate::database::{Database, Stop};
 use crate::error::{Error, TenantError};
@@ -88,7 +88,7 @@ fn apply_pending(db: &mut Database, tenancy: &Tenancy, run: Run, stop: &Stop) ->
         }
         let needs_session = ledger.pending.iter().any(|index| !is_transactional(tenancy, *index));
         let request = MigrationRequest {
-            target: Target::public(tenancy, &public, Some(run)),
+            target: SchemaTarget::public(tenancy, &public, Some(run)),
             precondition: Precondition::Public { applied: ledger.applied.clone() },
             direction: Direction::Up,
             migrations: &ledger.pending,
@@ -135,7 +135,7 @@ fn upgrade(db: &mut Database, tenancy: &Tenancy, run: Run, stop: &Stop) -> Resul
 
 fn take_over(db: &mut Database, tenancy: &Tenancy, run: Run) -> Result<PublicLedger, AttemptError> {
     let schema = SchemaName::public();
-    let target = Target::public(tenancy, &schema, Some(run));
+    let target = SchemaTarget::public(tenancy, &schema, Some(run));
     let path = tenancy.path(&schema);
     let mut batch = Batch::begin(target, Commit::Durable);
     batch.push(&path.set_for_transaction());
@@ -268,7 +268,7 @@ fn revert(db: &mut Database, tenancy: &Tenancy, run: Run, index: usize) -> Resul
     let migration = tenancy.public_migrations().at(index);
     let down =
         migration.down().ok_or_else(|| Error::NoDown { kind: Kind::Public, folder: migration.folder().to_owned() })?;
-    let target = Target::public(tenancy, &public, Some(run));
+    let target = SchemaTarget::public(tenancy, &public, Some(run));
     let mut batch = begin(target, no_tenants());
     // Nothing else uses the schema, so concurrent forms of statements are not needed.
     batch.revert(target, index, down);
@@ -290,7 +290,7 @@ fn revert(db: &mut Database, tenancy: &Tenancy, run: Run, index: usize) -> Resul
 fn drop_ledger(db: &mut Database, tenancy: &Tenancy, run: Run, applied: &[String]) -> Result<(), Error> {
     let public = SchemaName::public();
     let mut batch = begin(
-        Target::public(tenancy, &public, Some(run)),
+        SchemaTarget::public(tenancy, &public, Some(run)),
         ledger::contents_guard(&public, applied, GuardViolation::Changed),
     );
     batch.push(&format!("DROP TABLE public.{PUBLIC_TABLE};"));
@@ -299,7 +299,7 @@ fn drop_ledger(db: &mut Database, tenancy: &Tenancy, run: Run, applied: &[String
 }
 
 /// The beginning of a transaction that changes `public` if `condition` holds.
-fn begin(target: Target<'_>, condition: String) -> Batch {
+fn begin(target: SchemaTarget<'_>, condition: String) -> Batch {
     let path = target.tenancy.path(target.schema);
     let mut batch = Batch::begin(target, Commit::Durable);
     batch.push(&path.set_for_transaction());

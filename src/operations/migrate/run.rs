@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::apply::Learned;
 use super::job::MigrationContext;
 use super::rollout::{Stage, StageKind};
-use super::verify::{Comparison, verify};
+use super::verify::{ReferenceCheck, verify};
 use super::{Done, MigrationJob, Report, Reread, Rollout, StopReason};
 use crate::database::{Database, Stop};
 use crate::error::{Error, FailedTenant};
@@ -68,7 +68,7 @@ fn run(
     } else {
         Fleet::read_some(db.connection(), tenancy.tenant_migrations(), to_compare)?
     };
-    let comparison = Comparison::prepare(db, tenancy, rollout, &jobs, &report.unchanged, &to_compare)?;
+    let check = ReferenceCheck::prepare(db, tenancy, rollout, &jobs, &report.unchanged, &to_compare)?;
     let needs_session = jobs.iter().any(|job| job.needs_session(tenancy));
     let pooler = needs_session && !db.connector().has_dedicated_session()?;
     let run = Run::begin(db, command)?;
@@ -78,7 +78,7 @@ fn run(
     runner.record_blocked(db, &report.failed)?;
     report.failed.iter().for_each(|failed| observer.failed(&failed.tenant, &failed.error));
     let context = MigrationContext { pooler, reread, learned: Learned::default() };
-    let mut rollout = MigrationRun { runner: &runner, context, rollout, comparison, report, observer };
+    let mut rollout = MigrationRun { runner: &runner, context, rollout, check, report, observer };
     let result = rollout.compare_unchanged(db, &to_compare).and_then(|()| rollout.stages(db, jobs));
     let report = rollout.report;
     let counts = Counts::of(report.done.len(), report.unchanged.len(), &report.failed, report.not_reached.len());
@@ -91,7 +91,7 @@ struct MigrationRun<'a> {
     runner: &'a Runner<'a>,
     context: MigrationContext<'a>,
     rollout: &'a Rollout,
-    comparison: Option<Comparison<'a>>,
+    check: Option<ReferenceCheck<'a>>,
     report: Report,
     observer: &'a mut dyn Observer,
 }
@@ -99,10 +99,10 @@ struct MigrationRun<'a> {
 impl MigrationRun<'_> {
     /// Compares tenants without pending migrations with the reference.
     fn compare_unchanged(&mut self, db: &mut Database, unchanged: &Fleet) -> Result<(), Error> {
-        let Some(comparison) = self.comparison.as_ref().filter(|_| !unchanged.tenants.is_empty()) else {
+        let Some(check) = self.check.as_ref().filter(|_| !unchanged.tenants.is_empty()) else {
             return Ok(());
         };
-        let drifted = comparison.failures(db, unchanged)?;
+        let drifted = check.failures(db, unchanged)?;
         let drifted: Vec<FailedTenant> =
             drifted.into_iter().map(|(name, error)| FailedTenant::new(&name, error)).collect();
         self.runner.record_blocked(db, &drifted)?;
@@ -140,8 +140,8 @@ impl MigrationRun<'_> {
         let Stage { jobs, kind, pause } = stage;
         self.runner.pause(db, pause, self.observer);
         let is_canary = kind == StageKind::Canary;
-        let comparison = self.comparison.as_ref().filter(|_| is_canary || self.rollout.verify);
-        let operation = ApplyMigrations { context: &self.context, comparison };
+        let check = self.check.as_ref().filter(|_| is_canary || self.rollout.verify);
+        let operation = ApplyMigrations { context: &self.context, check };
         let mut stage = self.runner.run(db, &operation, jobs, self.observer)?;
         let reason = if is_canary && stage.lost.is_none() && !stage.failed.is_empty() {
             Some(StopReason::Canary)
@@ -160,7 +160,7 @@ impl MigrationRun<'_> {
 struct ApplyMigrations<'a> {
     context: &'a MigrationContext<'a>,
     /// Present if the tenants of the stage are compared with the reference.
-    comparison: Option<&'a Comparison<'a>>,
+    check: Option<&'a ReferenceCheck<'a>>,
 }
 
 impl Operation for ApplyMigrations<'_> {
@@ -172,10 +172,10 @@ impl Operation for ApplyMigrations<'_> {
     }
 
     fn verify(&self, context: &RunContext<'_>, db: &mut Database, done: &[&MigrationJob]) -> Result<Verified, Error> {
-        verify(context, db, done, self.comparison)
+        verify(context, db, done, self.check)
     }
 
     fn may_fail_verification(&self) -> bool {
-        self.comparison.is_some()
+        self.check.is_some()
     }
 }

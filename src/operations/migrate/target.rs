@@ -10,7 +10,7 @@ use crate::tenants::{RunAs, Tenancy, lock_key};
 
 /// A schema in which migrations run.
 #[derive(Clone, Copy)]
-pub(crate) struct Target<'a> {
+pub(crate) struct SchemaTarget<'a> {
     pub(crate) tenancy: &'a Tenancy,
     pub(crate) schema: &'a SchemaName,
     /// Whether it is a tenant's schema or `public`, which has no row in the tracker.
@@ -28,7 +28,7 @@ pub(crate) enum Lasting {
     Session,
 }
 
-impl<'a> Target<'a> {
+impl<'a> SchemaTarget<'a> {
     /// A tenant's schema.
     pub(crate) fn tenant(tenancy: &'a Tenancy, schema: &'a SchemaName, run: Option<Run>) -> Self {
         Self { tenancy, schema, kind: Kind::Tenant, run }

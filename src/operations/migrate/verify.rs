@@ -18,22 +18,22 @@ pub(super) fn verify(
     context: &RunContext<'_>,
     db: &mut Database,
     done: &[&MigrationJob],
-    comparison: Option<&Comparison<'_>>,
+    check: Option<&ReferenceCheck<'_>>,
 ) -> Result<Verified, Error> {
     let set = context.tenancy.tenant_migrations();
     let names: Vec<TenantName> = done.iter().map(|job| job.name().clone()).collect();
     let mut failed: HashMap<SchemaName, TenantError> = HashMap::new();
     let mut ledgers: HashMap<TenantName, Vec<String>> = HashMap::new();
     for chunk in names.chunks(CHUNK) {
-        if comparison.is_none()
+        if check.is_none()
             && let Some(read) = read_ledgers(db, chunk)
         {
             ledgers.extend(read);
             continue;
         }
         let fleet = Fleet::read_some(db.connection(), set, chunk)?;
-        if let Some(comparison) = comparison {
-            let drifted = comparison.failures(db, &fleet)?;
+        if let Some(check) = check {
+            let drifted = check.failures(db, &fleet)?;
             failed.extend(drifted.into_iter().map(|(name, error)| (name.schema().clone(), error)));
         }
         ledgers.extend(fleet.tenants.into_iter().filter_map(|tenant| {
@@ -50,7 +50,7 @@ pub(super) fn verify(
     for name in doubtful {
         if !recorded.contains(name.as_str()) {
             lost.insert(name.schema().clone());
-        } else if comparison.is_some() && !ledgers.contains_key(name) {
+        } else if check.is_some() && !ledgers.contains_key(name) {
             let error = TenantError::NotCompared { why: "its ledger cannot be read".to_owned() };
             failed.insert(name.schema().clone(), error);
         }
@@ -67,8 +67,8 @@ fn read_ledgers(db: &mut Database, names: &[TenantName]) -> Option<Vec<(TenantNa
     )
 }
 
-/// The comparison of tenants with the reference.
-pub(super) struct Comparison<'a> {
+/// Compares tenants with the reference.
+pub(super) struct ReferenceCheck<'a> {
     tenancy: &'a Tenancy,
     reference: Reference,
     /// The tenants of the run.
@@ -76,7 +76,7 @@ pub(super) struct Comparison<'a> {
     accepted: &'a Accepted,
 }
 
-impl<'a> Comparison<'a> {
+impl<'a> ReferenceCheck<'a> {
     /// Makes the reference for the versions that the jobs lead to and that unchanged tenants have. Returns `None` if the
     /// rollout compares no tenants.
     pub(super) fn prepare(

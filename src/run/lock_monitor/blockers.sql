@@ -1,5 +1,5 @@
--- Who holds what a run's sessions wait for. pg_blocking_pids() stops the lock manager for a moment, and is called for
--- sessions that wait only.
+-- The sessions that block those of a run. pg_blocking_pids() briefly needs exclusive access to the lock manager, and is called
+-- only for sessions that wait.
 SELECT
     waiting.application_name AS waiting,
     (

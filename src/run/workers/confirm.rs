@@ -4,8 +4,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::outage::REPORTED_AFTER;
-use super::queue::Queue;
-use super::{RECONNECT_PAUSE, TICK, Unfinished};
+use super::queue::JobQueue;
+use super::{RECONNECT_PAUSE, TICK, UnfinishedJobs};
 use crate::database::Database;
 use crate::error::Error;
 use crate::postgres::connect::Pool;
@@ -20,7 +20,7 @@ const INTERVAL: Duration = Duration::from_millis(500);
 pub(super) struct Confirmation<'a, 'q, 'r, O: Operation> {
     db: &'a mut Database,
     pool: &'a Pool,
-    queue: &'a Queue<'q, O::Job>,
+    queue: &'a JobQueue<'q, O::Job>,
     recorder: &'a mut OutcomeRecorder<'r, O>,
     /// Whether an outage was reported to the observer.
     is_away: bool,
@@ -34,7 +34,7 @@ impl<'a, 'q, 'r, O: Operation> Confirmation<'a, 'q, 'r, O> {
     pub(super) fn new(
         db: &'a mut Database,
         pool: &'a Pool,
-        queue: &'a Queue<'q, O::Job>,
+        queue: &'a JobQueue<'q, O::Job>,
         recorder: &'a mut OutcomeRecorder<'r, O>,
     ) -> Self {
         Self { db, pool, queue, recorder, is_away: false, unconfirmed: Vec::new(), error: None }
@@ -42,7 +42,7 @@ impl<'a, 'q, 'r, O: Operation> Confirmation<'a, 'q, 'r, O> {
 
     /// Receives outcomes until the workers have ended, and confirms them in batches. Returns the jobs whose outcomes could not
     /// be confirmed.
-    pub(super) fn run(mut self, received: &mpsc::Receiver<Finished<O>>) -> Unfinished<O::Job> {
+    pub(super) fn run(mut self, received: &mpsc::Receiver<Finished<O>>) -> UnfinishedJobs<O::Job> {
         let mut batch = Vec::new();
         let mut due = Instant::now() + INTERVAL;
         loop {
@@ -59,7 +59,7 @@ impl<'a, 'q, 'r, O: Operation> Confirmation<'a, 'q, 'r, O> {
                 due = Instant::now() + INTERVAL;
             }
             if have_ended {
-                return Unfinished { jobs: self.unconfirmed, error: self.error };
+                return UnfinishedJobs { jobs: self.unconfirmed, error: self.error };
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::postgres::{self, Connector};
 
 use confirm::Confirmation;
 use outage::OutageKind;
-use queue::{Item, Queue};
+use queue::{JobQueue, QueuedJob};
 
 /// A session that returns to the pool when it is dropped.
 type PooledSession = r2d2::PooledConnection<Connector>;
@@ -31,7 +31,7 @@ const TICK: Duration = Duration::from_millis(100);
 const RECONNECT_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// The jobs without a confirmed outcome.
-pub(super) struct Unfinished<J> {
+pub(super) struct UnfinishedJobs<J> {
     pub(super) jobs: Vec<J>,
     /// The error if the server was lost, or can do no work.
     pub(super) error: Option<Error>,
@@ -43,13 +43,13 @@ pub(super) fn run<O: Operation>(
     db: &mut Database,
     jobs: Vec<O::Job>,
     recorder: &mut OutcomeRecorder<'_, O>,
-) -> Result<Unfinished<O::Job>, Error> {
+) -> Result<UnfinishedJobs<O::Job>, Error> {
     if jobs.is_empty() {
-        return Ok(Unfinished { jobs, error: None });
+        return Ok(UnfinishedJobs { jobs, error: None });
     }
     let OutcomeRecorder { context, operation, budget, .. } = *recorder;
     let pool = db.pool(jobs.len())?;
-    let queue = Queue::new(jobs, pool.max_size() as usize, context.stop, context.tenancy.limits().reconnect_for);
+    let queue = JobQueue::new(jobs, pool.max_size() as usize, context.stop, context.tenancy.limits().reconnect_for);
     let (finished, received) = mpsc::channel();
     let unconfirmed = thread::scope(|scope| {
         for _ in 0..pool.max_size() {
@@ -61,7 +61,7 @@ pub(super) fn run<O: Operation>(
     });
     let (mut jobs, error) = queue.into_unfinished();
     jobs.extend(unconfirmed.jobs);
-    Ok(Unfinished { jobs, error: error.or(unconfirmed.error) })
+    Ok(UnfinishedJobs { jobs, error: error.or(unconfirmed.error) })
 }
 
 /// One of the threads that attempt jobs.
@@ -70,7 +70,7 @@ struct Worker<'a, O: Operation> {
     operation: &'a O,
     budget: &'a FailureBudget,
     pool: &'a Pool,
-    queue: &'a Queue<'a, O::Job>,
+    queue: &'a JobQueue<'a, O::Job>,
     finished: mpsc::Sender<Finished<O>>,
 }
 
@@ -107,7 +107,7 @@ impl<O: Operation> Worker<'_, O> {
         }
     }
 
-    fn conclude(&self, item: Item<O::Job>, attempt: Attempt<O::Done>) {
+    fn conclude(&self, item: QueuedJob<O::Job>, attempt: Attempt<O::Done>) {
         let queue = self.queue;
         match attempt {
             Attempt::Finished(outcome) => {

@@ -11,8 +11,8 @@ use crate::database::Stop;
 use crate::error::Error;
 
 /// The jobs of a run, and the state of the server.
-pub(super) struct Queue<'a, J> {
-    state: Mutex<State<J>>,
+pub(super) struct JobQueue<'a, J> {
+    state: Mutex<QueueState<J>>,
     changed: Condvar,
     /// Set when no other job may start.
     halted: AtomicBool,
@@ -21,7 +21,7 @@ pub(super) struct Queue<'a, J> {
     workers: usize,
 }
 
-struct State<J> {
+struct QueueState<J> {
     /// Jobs that can be attempted now, in their order.
     ready: VecDeque<J>,
     /// Jobs that are attempted again later.
@@ -49,28 +49,28 @@ struct Deferred<J> {
 }
 
 /// A job that a worker has.
-pub(super) struct Item<J> {
+pub(super) struct QueuedJob<J> {
     pub(super) job: J,
     /// Whether it was deferred before.
     is_retry: bool,
 }
 
-impl<J> State<J> {
-    fn start(&mut self, job: J, is_retry: bool) -> Item<J> {
+impl<J> QueueState<J> {
+    fn start(&mut self, job: J, is_retry: bool) -> QueuedJob<J> {
         self.in_flight += 1;
         self.retries_in_flight += usize::from(is_retry);
-        Item { job, is_retry }
+        QueuedJob { job, is_retry }
     }
 
     /// Takes an item back from a worker.
-    fn take_back(&mut self, item: Item<J>) -> J {
+    fn take_back(&mut self, item: QueuedJob<J>) -> J {
         self.in_flight -= 1;
         self.retries_in_flight -= usize::from(item.is_retry);
         item.job
     }
 
     /// Takes an item back from a worker that has used a session for it.
-    fn take_back_attempted(&mut self, item: Item<J>) -> J {
+    fn take_back_attempted(&mut self, item: QueuedJob<J>) -> J {
         self.sessions_in_use -= 1;
         self.take_back(item)
     }
@@ -87,10 +87,10 @@ impl<J> State<J> {
     }
 }
 
-impl<'a, J> Queue<'a, J> {
+impl<'a, J> JobQueue<'a, J> {
     /// A queue for this number of workers, which wait for a server that is away for up to `reconnect_for`.
     pub(super) fn new(jobs: Vec<J>, workers: usize, stop: &'a Stop, reconnect_for: Duration) -> Self {
-        let state = State {
+        let state = QueueState {
             ready: jobs.into(),
             deferred: Vec::new(),
             canceled: Vec::new(),
@@ -128,7 +128,7 @@ impl<'a, J> Queue<'a, J> {
     /// A deferred job that is due precedes those that were never attempted, so that failures are known early, but at most
     /// half of the workers retry while such jobs are left. No job starts while `max_unconfirmed` or more are in flight or
     /// unconfirmed, unless there are more workers.
-    pub(super) fn next(&self, max_unconfirmed: impl Fn() -> usize) -> Option<Item<J>> {
+    pub(super) fn next(&self, max_unconfirmed: impl Fn() -> usize) -> Option<QueuedJob<J>> {
         let mut state = self.lock();
         loop {
             if self.halted.load(Ordering::Acquire) || self.stop.is_requested() || state.error.is_some() {
@@ -158,14 +158,14 @@ impl<'a, J> Queue<'a, J> {
     }
 
     /// Takes back a job that was not attempted, to be attempted next.
-    pub(super) fn put_back(&self, item: Item<J>) {
+    pub(super) fn put_back(&self, item: QueuedJob<J>) {
         let mut state = self.lock();
         let job = state.take_back(item);
         state.ready.push_front(job);
     }
 
     /// Takes back a job whose attempt failed with the connection, to be attempted next.
-    pub(super) fn requeue(&self, item: Item<J>) {
+    pub(super) fn requeue(&self, item: QueuedJob<J>) {
         let mut state = self.lock();
         let job = state.take_back_attempted(item);
         state.ready.push_front(job);
@@ -173,7 +173,7 @@ impl<'a, J> Queue<'a, J> {
     }
 
     /// Takes back a job that is attempted again after a pause.
-    pub(super) fn defer(&self, item: Item<J>, pause: Duration) {
+    pub(super) fn defer(&self, item: QueuedJob<J>, pause: Duration) {
         let mut state = self.lock();
         let job = state.take_back_attempted(item);
         state.deferred.push(Deferred { job, not_before: Instant::now() + pause });
@@ -182,7 +182,7 @@ impl<'a, J> Queue<'a, J> {
     }
 
     /// Takes back a job that a request to stop canceled.
-    pub(super) fn cancel(&self, item: Item<J>) {
+    pub(super) fn cancel(&self, item: QueuedJob<J>) {
         let mut state = self.lock();
         let job = state.take_back_attempted(item);
         state.canceled.push(job);
@@ -190,7 +190,7 @@ impl<'a, J> Queue<'a, J> {
     }
 
     /// Takes back a job, and ends the run.
-    pub(super) fn abort(&self, item: Item<J>, error: Error) {
+    pub(super) fn abort(&self, item: QueuedJob<J>, error: Error) {
         let mut state = self.lock();
         let job = state.take_back_attempted(item);
         state.ready.push_front(job);
@@ -199,7 +199,7 @@ impl<'a, J> Queue<'a, J> {
     }
 
     /// Releases a job that has an outcome, which is to be confirmed.
-    pub(super) fn finish(&self, item: Item<J>, max_unconfirmed: usize) -> J {
+    pub(super) fn finish(&self, item: QueuedJob<J>, max_unconfirmed: usize) -> J {
         let mut state = self.lock();
         let job = state.take_back_attempted(item);
         state.unconfirmed += 1;
@@ -266,11 +266,11 @@ impl<'a, J> Queue<'a, J> {
         max_unconfirmed.max(self.workers)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<J>> {
+    fn lock(&self) -> MutexGuard<'_, QueueState<J>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'q>(&self, state: MutexGuard<'q, State<J>>, timeout: Duration) -> MutexGuard<'q, State<J>> {
+    fn wait<'q>(&self, state: MutexGuard<'q, QueueState<J>>, timeout: Duration) -> MutexGuard<'q, QueueState<J>> {
         self.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0
     }
 }
@@ -281,28 +281,28 @@ mod tests {
 
     const UNLIMITED: fn() -> usize = || usize::MAX;
 
-    fn deferred(queue: &Queue<'_, &'static str>, job: &'static str, not_before: Instant) {
+    fn deferred(queue: &JobQueue<'_, &'static str>, job: &'static str, not_before: Instant) {
         queue.lock().deferred.push(Deferred { job, not_before });
     }
 
-    fn next(queue: &Queue<'_, &'static str>) -> Option<Item<&'static str>> {
+    fn next(queue: &JobQueue<'_, &'static str>) -> Option<QueuedJob<&'static str>> {
         queue.next(UNLIMITED)
     }
 
-    fn job_of(item: Option<Item<&'static str>>) -> Option<&'static str> {
+    fn job_of(item: Option<QueuedJob<&'static str>>) -> Option<&'static str> {
         item.map(|item| item.job)
     }
 
     #[test]
     fn due_retries_go_first_and_leave_half_of_the_workers_to_new_jobs() {
         let stop = Stop::default();
-        let queue = Queue::new(vec!["a", "b", "c"], 4, &stop, Duration::ZERO);
+        let queue = JobQueue::new(vec!["a", "b", "c"], 4, &stop, Duration::ZERO);
         let now = Instant::now();
         deferred(&queue, "y", now - Duration::from_secs(1));
         deferred(&queue, "x", now - Duration::from_secs(2));
         deferred(&queue, "z", now);
         deferred(&queue, "later", now + Duration::from_secs(3_600));
-        let mut taken: Vec<Item<&str>> = (0..4).filter_map(|_| next(&queue)).collect();
+        let mut taken: Vec<QueuedJob<&str>> = (0..4).filter_map(|_| next(&queue)).collect();
         assert_eq!(taken.iter().map(|item| item.job).collect::<Vec<_>>(), ["x", "y", "a", "b"]);
         queue.lock().take_back(taken.swap_remove(0));
         assert_eq!(job_of(next(&queue)), Some("z"));
@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn no_job_starts_while_too_many_are_unconfirmed() {
         let stop = Stop::default();
-        let queue = Queue::new(vec!["a", "b", "c"], 2, &stop, Duration::ZERO);
+        let queue = JobQueue::new(vec!["a", "b", "c"], 2, &stop, Duration::ZERO);
         let started = [queue.next(|| 1), queue.next(|| 1)];
         std::thread::scope(|scope| {
             let third = scope.spawn(|| job_of(queue.next(|| 1)));
@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn a_single_worker_takes_retries_and_new_jobs() {
         let stop = Stop::default();
-        let queue = Queue::new(vec!["a"], 1, &stop, Duration::ZERO);
+        let queue = JobQueue::new(vec!["a"], 1, &stop, Duration::ZERO);
         deferred(&queue, "x", Instant::now());
         let first = next(&queue).unwrap();
         assert_eq!(queue.lock().take_back(first), "x");
@@ -348,7 +348,7 @@ mod tests {
     /// Returns whether the run ended.
     fn ends(kind_of: impl Fn(u32) -> OutageKind) -> bool {
         let stop = Stop::default();
-        let queue = Queue::new(vec![()], 2, &stop, Duration::from_millis(200));
+        let queue = JobQueue::new(vec![()], 2, &stop, Duration::from_millis(200));
         queue.session_acquired();
         let began = Instant::now();
         for n in 0.. {

@@ -8,7 +8,7 @@ use diesel::sql_types::{Bool, Text};
 use super::Remains;
 use crate::operations::migrate::apply::execute;
 use crate::operations::migrate::batch::{LockTimeout, limits};
-use crate::operations::migrate::target::Target;
+use crate::operations::migrate::target::SchemaTarget;
 use crate::postgres::Session;
 use crate::run::AttemptError;
 use crate::sql::quote::Identifier;
@@ -17,7 +17,7 @@ use crate::sql::statement::Statement;
 /// Whether a statement of an earlier attempt has taken effect: its index exists and is valid, or was dropped. Drops an index
 /// that is not valid, which a failed build left, so that it is built again.
 pub(super) fn has_taken_effect(
-    target: Target<'_>,
+    target: SchemaTarget<'_>,
     session: &mut Session,
     statement: &Statement<'_>,
     remains: Remains,
@@ -48,7 +48,7 @@ struct Index {
     valid: bool,
 }
 
-fn find(target: Target<'_>, conn: &mut PgConnection, name: &str) -> Result<Option<Index>, AttemptError> {
+fn find(target: SchemaTarget<'_>, conn: &mut PgConnection, name: &str) -> Result<Option<Index>, AttemptError> {
     sql_query(
         "SELECT indisvalid AND indisready AS valid FROM pg_catalog.pg_index \
          JOIN pg_catalog.pg_class ON pg_class.oid = indexrelid \

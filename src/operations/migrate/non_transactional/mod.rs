@@ -15,7 +15,7 @@ use diesel::result::Error as DieselError;
 use super::apply::{MigrationRequest, becomes_active, execute, run_row};
 use super::batch::{Batch, LockTimeout, Precondition, TrackerRow, limits, tracker_guard};
 use super::explain;
-use super::target::{Lasting, Target};
+use super::target::{Lasting, SchemaTarget};
 use crate::confine::{self, Scrutiny};
 use crate::error::{Effect, TenantError};
 use crate::migration::{Kind, Migration};
@@ -26,7 +26,7 @@ use crate::run::{AttemptError, Commit};
 use crate::sql::statement::Statement;
 use crate::tenants::ledger;
 
-use progress::Progress;
+use progress::StatementProgress;
 
 /// Applies one migration that is not transactional. With `last`, no other migration follows, and the tenant becomes active.
 pub(super) fn run(
@@ -53,7 +53,7 @@ pub(super) fn run(
 
 /// A migration that is applied statement by statement.
 struct Stepwise<'a> {
-    target: Target<'a>,
+    target: SchemaTarget<'a>,
     /// The migration's place in the set.
     index: usize,
     migration: &'a Migration,
@@ -63,7 +63,7 @@ struct Stepwise<'a> {
 
 /// What the first message of the migration checks.
 #[derive(Clone, Copy)]
-struct Entry<'a> {
+struct EntryChecks<'a> {
     precondition: &'a Precondition,
     /// The number of statements that have taken effect.
     done: usize,
@@ -94,7 +94,7 @@ impl Stepwise<'_> {
         if done > self.statements.len() {
             return Err(self.edited(done));
         }
-        let mut entry = Some(Entry { precondition, done });
+        let mut entry = Some(EntryChecks { precondition, done });
         // What an earlier attempt left is examined under the lock. Otherwise the first statement's message acquires it.
         if resumed.is_some() || self.target.kind == Kind::Public || done == self.statements.len() {
             self.enter(session, entry.take())?;
@@ -114,7 +114,7 @@ impl Stepwise<'_> {
     }
 
     /// Acquires the tenant's lock and checks the tenant in a transaction of its own.
-    fn enter(&self, session: &mut Session, entry: Option<Entry<'_>>) -> Result<(), AttemptError> {
+    fn enter(&self, session: &mut Session, entry: Option<EntryChecks<'_>>) -> Result<(), AttemptError> {
         let done = entry.map_or(0, |entry| entry.done);
         let batch = self.begin(entry).commit();
         session.batch_execute(batch.sql()).map_err(|error| match AttemptError::classify(&error) {
@@ -139,7 +139,7 @@ impl Stepwise<'_> {
     fn run_in_transaction(
         &self,
         session: &mut Session,
-        entry: Option<Entry<'_>>,
+        entry: Option<EntryChecks<'_>>,
         number: usize,
         statement: &Statement<'_>,
     ) -> Result<(), AttemptError> {
@@ -170,7 +170,7 @@ impl Stepwise<'_> {
     fn run_alone(
         &self,
         session: &mut Session,
-        entry: Option<Entry<'_>>,
+        entry: Option<EntryChecks<'_>>,
         number: usize,
         statement: &Statement<'_>,
     ) -> Result<(), AttemptError> {
@@ -227,7 +227,7 @@ impl Stepwise<'_> {
     /// Begins a transaction whose guard checks that the path leads to the schema; afterwards the path leads to the catalog.
     /// With an entry, it also acquires the lock for the session and checks the ledger, and that the statements that have taken
     /// effect are those of the migration.
-    fn begin(&self, entry: Option<Entry<'_>>) -> Batch {
+    fn begin(&self, entry: Option<EntryChecks<'_>>) -> Batch {
         let schema = self.target.schema;
         let path = self.target.tenancy.path(schema);
         let mut batch = Batch::begin(self.target, self.commit);
@@ -235,7 +235,7 @@ impl Stepwise<'_> {
         let mut conditions = vec![path.guard(), path::CATALOG_IN_BLOCK.to_owned()];
         let is_tenant = self.target.kind == Kind::Tenant;
         let is_tracked = is_tenant.then(|| tracker_guard(schema, TrackerRow::Known));
-        let Some(Entry { precondition, done }) = entry else {
+        let Some(EntryChecks { precondition, done }) = entry else {
             conditions.extend(is_tracked);
             batch.guard(&conditions);
             return batch;
@@ -281,8 +281,8 @@ impl Stepwise<'_> {
     }
 
     /// The progress of the migration after a number of statements.
-    fn progress(&self, done: usize) -> Progress<'_> {
-        Progress::new(self.target, self.migration, &self.statements[..done])
+    fn progress(&self, done: usize) -> StatementProgress<'_> {
+        StatementProgress::new(self.target, self.migration, &self.statements[..done])
     }
 
     /// Whether the migration may change objects outside the schema.

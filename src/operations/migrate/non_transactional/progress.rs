@@ -2,22 +2,22 @@
 
 use crate::migration::{Kind, Migration};
 use crate::model::SchemaName;
-use crate::operations::migrate::target::Target;
+use crate::operations::migrate::target::SchemaTarget;
 use crate::postgres::GuardViolation;
 use crate::sql::quote::Literal;
 use crate::sql::statement::Statement;
 
 /// The first statements of a migration, which have taken effect.
-pub(super) struct Progress<'a> {
-    target: Target<'a>,
+pub(super) struct StatementProgress<'a> {
+    target: SchemaTarget<'a>,
     migration: &'a Migration,
     done: &'a [Statement<'a>],
     /// Whether the next statement may have taken effect, too.
     in_doubt: bool,
 }
 
-impl<'a> Progress<'a> {
-    pub(super) fn new(target: Target<'a>, migration: &'a Migration, done: &'a [Statement<'a>]) -> Self {
+impl<'a> StatementProgress<'a> {
+    pub(super) fn new(target: SchemaTarget<'a>, migration: &'a Migration, done: &'a [Statement<'a>]) -> Self {
         Self { target, migration, done, in_doubt: false }
     }
 
