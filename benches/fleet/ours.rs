@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tenantry::health::{self, Health};
 use tenantry::operations::migrate::{self, MigratePlan, Rollout};
-use tenantry::operations::{self, IfExists, IfMissing};
+use tenantry::operations::{self, IfExists, IfMissing, Untracked};
 use tenantry::{Connector, Database, Fleet, SchemaName, Stop, Tenancy, TenantName};
 
 /// Puts the tracker into an empty database.
@@ -27,7 +27,7 @@ pub fn create(url: &str, jobs: usize, tenancy: &Tenancy, names: &[TenantName]) -
 pub fn drop(url: &str, jobs: usize, tenancy: &Tenancy, names: &[TenantName]) -> Result<()> {
     let mut db = connect(url, jobs)?;
     let names: Vec<SchemaName> = names.iter().map(|name| name.schema().clone()).collect();
-    let plan = operations::plan_drop(&mut db, tenancy, &names, false, IfMissing::Fail)?;
+    let plan = operations::plan_drop(&mut db, tenancy, &names, Untracked::Refuse, IfMissing::Fail)?;
     let report = operations::drop_tenants(&mut db, tenancy, plan, &Stop::default(), &mut ())?;
     ensure!(report.dropped.len() == names.len(), "not all were dropped: {report:?}");
     Ok(())

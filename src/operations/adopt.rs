@@ -346,14 +346,15 @@ impl AdoptSchemas<'_> {
     fn ledger_guard(&self, job: &AdoptionJob) -> String {
         let ledger = format!("{}.{}", Identifier::from(job.name.schema()), ledger::TABLE);
         let versions: Vec<String> = self.versions().iter().map(|version| Literal(version).to_string()).collect();
-        let adopted = match job.active {
-            true => format!(
+        let adopted = if job.active {
+            format!(
                 "IF (SELECT pg_catalog.count(*) FROM {ledger} WHERE version::text IN ({})) = {} \
                  THEN RAISE EXCEPTION '{RECORDS_BASELINE}'; END IF;",
                 versions.join(", "),
                 versions.len()
-            ),
-            false => String::new(),
+            )
+        } else {
+            String::new()
         };
         format!(
             "DECLARE n bigint := (SELECT pg_catalog.count(*) FROM {ledger}); BEGIN IF n > 0 THEN {adopted} \

@@ -1,7 +1,6 @@
 //! The complete reset of a database: drops every tenant, then reverts the public migrations, then drops the public ledger.
 
-use super::drop::{self, DropPlan, DropReport, IfMissing, drop_tenants};
-use super::orphans;
+use super::drop::{self, DropPlan, DropReport, IfMissing, Untracked, drop_tenants};
 use crate::database::{Database, Stop};
 use crate::error::Error;
 use crate::model::SchemaName;
@@ -42,6 +41,15 @@ impl CleanupPlan {
     }
 }
 
+/// How [`plan_cleanup`] treats orphaned schemas, which were never tracked but look like a tenant's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Orphans {
+    /// They are kept.
+    Keep,
+    /// They are dropped, too.
+    Drop,
+}
+
 /// What [`cleanup`] did.
 #[derive(Debug, Default)]
 pub struct CleanupReport {
@@ -55,11 +63,11 @@ pub struct CleanupReport {
     pub failed: Option<Error>,
 }
 
-/// Plans a cleanup. Schemas that were never tracked are left alone, unless `include_orphans`. Writes nothing.
+/// Plans a cleanup. Writes nothing.
 ///
 /// # Errors
 /// [`Error::NoDown`], [`Error::Standby`], [`Error::MigrationsChanged`], or the server's error.
-pub fn plan_cleanup(db: &mut Database, tenancy: &Tenancy, include_orphans: bool) -> Result<CleanupPlan, Error> {
+pub fn plan_cleanup(db: &mut Database, tenancy: &Tenancy, orphans: Orphans) -> Result<CleanupPlan, Error> {
     db.require_primary(tenancy)?;
     integrity::check(db, tenancy)?;
     let set = tenancy.public_migrations();
@@ -70,10 +78,11 @@ pub fn plan_cleanup(db: &mut Database, tenancy: &Tenancy, include_orphans: bool)
     let foreign_versions = ledger.applied.iter().filter(is_foreign).count();
     let is_applied = |version: &String| ledger.applied.contains(version);
     let kept = ledger.shared.iter().filter(|version| is_applied(version)).cloned().collect();
-    let tenants = match db.server().has_tracker {
-        true => plan_tenants(db, tenancy, include_orphans)?,
+    let tenants = if db.server().has_tracker {
+        plan_tenants(db, tenancy, orphans)?
+    } else {
         // An earlier cleanup was interrupted after it reverted the tracker.
-        false => DropPlan::default(),
+        DropPlan::default()
     };
     Ok(CleanupPlan {
         database: db.server().database.clone(),
@@ -85,7 +94,7 @@ pub fn plan_cleanup(db: &mut Database, tenancy: &Tenancy, include_orphans: bool)
     })
 }
 
-fn plan_tenants(db: &mut Database, tenancy: &Tenancy, include_orphans: bool) -> Result<DropPlan, Error> {
+fn plan_tenants(db: &mut Database, tenancy: &Tenancy, orphans: Orphans) -> Result<DropPlan, Error> {
     let names: Vec<String> = schema_tracker::table
         .select(schema_tracker::name)
         .filter(schema_tracker::name.is_not_null())
@@ -93,12 +102,16 @@ fn plan_tenants(db: &mut Database, tenancy: &Tenancy, include_orphans: bool) -> 
         .load(db.connection())
         .map_err(Error::doing("read the tracker"))?;
     let mut names: Vec<SchemaName> = names.iter().filter_map(|name| name.parse().ok()).collect();
-    if include_orphans {
+    let untracked = match orphans {
+        Orphans::Keep => Untracked::Refuse,
+        Orphans::Drop => Untracked::Drop,
+    };
+    if orphans == Orphans::Drop {
         let tables = Reference::tables(db, tenancy)?;
-        let found = orphans(db.connection(), tenancy.tenant_migrations(), &tables)?;
+        let found = super::orphans(db.connection(), tenancy.tenant_migrations(), &tables)?;
         names.extend(found.into_iter().map(|orphan| orphan.name));
     }
-    drop::plan(db, &names, include_orphans, IfMissing::Accept)
+    drop::plan(db, &names, untracked, IfMissing::Accept)
 }
 
 /// Carries out a plan. If it is interrupted or a tenant fails, plan and run it again.

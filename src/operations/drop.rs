@@ -137,6 +137,15 @@ pub struct InSteps {
     pub transactions: u32,
 }
 
+/// How [`plan_drop`] treats a schema that is not tracked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Untracked {
+    /// Report it as failed.
+    Refuse,
+    /// Drop it.
+    Drop,
+}
+
 /// How [`plan_drop`] treats a name that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IfMissing {
@@ -146,7 +155,7 @@ pub enum IfMissing {
     Accept,
 }
 
-/// Plans a drop. With `untracked`, untracked schemas can be dropped, too.
+/// Plans a drop.
 ///
 /// # Errors
 /// The errors of [`Database::require_writable`] and [`integrity::check`], and of the server. Problems of one name are in
@@ -155,7 +164,7 @@ pub fn plan_drop(
     db: &mut Database,
     tenancy: &Tenancy,
     names: &[SchemaName],
-    untracked: bool,
+    untracked: Untracked,
     if_missing: IfMissing,
 ) -> Result<DropPlan, Error> {
     db.require_writable(tenancy)?;
@@ -167,7 +176,7 @@ pub fn plan_drop(
 pub(super) fn plan(
     db: &mut Database,
     names: &[SchemaName],
-    untracked: bool,
+    untracked: Untracked,
     if_missing: IfMissing,
 ) -> Result<DropPlan, Error> {
     let mut seen = HashSet::new();
@@ -184,7 +193,7 @@ pub(super) fn plan(
             // An unknown state may be a reason to keep the tenant.
             _ if invalid.is_some() => invalid,
             Some(schema) if schema.holds_extensions => Some(TenantError::ContainsExtensions { new: false }),
-            Some(_) if !is_tracked && !untracked => Some(TenantError::Untracked),
+            Some(_) if !is_tracked && untracked == Untracked::Refuse => Some(TenantError::Untracked),
             None if !is_tracked && if_missing == IfMissing::Accept => {
                 plan.missing.push(name.as_str().to_owned());
                 continue;

@@ -10,12 +10,12 @@ mod orphans;
 mod print_schema;
 
 pub use adopt::{Adopted, adopt};
-pub use cleanup::{CleanupPlan, CleanupReport, cleanup, plan_cleanup};
+pub use cleanup::{CleanupPlan, CleanupReport, Orphans, cleanup, plan_cleanup};
 pub(crate) use create::create_one;
 pub use create::{CreateError, CreatePlan, IfExists, create, create_tenant, plan_create};
 #[cfg(feature = "cli")]
 pub(crate) use drop::any_exists;
-pub use drop::{Contents, DropPlan, DropReport, Dropping, IfMissing, InSteps, drop_tenants, plan_drop};
+pub use drop::{Contents, DropPlan, DropReport, Dropping, IfMissing, InSteps, Untracked, drop_tenants, plan_drop};
 use lookup::{NameStatus, SchemaStatus, distinct, holds_extensions, look_up};
 pub use orphans::{Orphan, orphans};
 pub use print_schema::{DieselSchema, print_schema};

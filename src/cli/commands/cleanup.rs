@@ -11,7 +11,7 @@ use crate::cli::output::{count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report;
 use crate::cli::settings::{Jobs, WriteOptions};
-use crate::operations::{self, CleanupPlan, CleanupReport};
+use crate::operations::{self, CleanupPlan, CleanupReport, Orphans};
 
 /// Drop all tenants and the tracker
 ///
@@ -45,7 +45,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         if args.include_orphans { context.tenancy(migrations)? } else { context.tenancy_if_chosen(migrations)? };
     let tenancy = tenancy.with_limits(args.options.limits.limits());
     let mut db = context.database_for_run(&args.options, Some(&args.jobs))?;
-    let plan = operations::plan_cleanup(&mut db, &tenancy, args.include_orphans)?;
+    let orphans = if args.include_orphans { Orphans::Drop } else { Orphans::Keep };
+    let plan = operations::plan_cleanup(&mut db, &tenancy, orphans)?;
     let output = context.output();
     let blocked = !plan.tenants.failed.is_empty();
     if args.dry_run {

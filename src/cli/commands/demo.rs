@@ -130,7 +130,7 @@ impl<'a> Demonstration<'a> {
     /// A cleanup without tenants. Tenants that someone else has created in the meantime are kept, with the tracker.
     fn clean_up(&self) -> Result<()> {
         let (tenancy, mut db) = self.connect()?;
-        let mut plan = crate::operations::plan_cleanup(&mut db, &tenancy, false)?;
+        let mut plan = crate::operations::plan_cleanup(&mut db, &tenancy, crate::operations::Orphans::Keep)?;
         plan.tenants = DropPlan::default();
         self.paragraph(format_args!("$ {} cleanup --yes", self.context.program()));
         let begun = Instant::now();

@@ -12,7 +12,7 @@ use crate::cli::report::{self, FailedDocument, Summary, ended};
 use crate::cli::resume::SHORT;
 use crate::cli::settings::{Jobs, WriteOptions};
 use crate::model::SchemaName;
-use crate::operations::{self, DropPlan, DropReport, Dropping, IfMissing, InSteps};
+use crate::operations::{self, DropPlan, DropReport, Dropping, IfMissing, InSteps, Untracked};
 
 /// Drop tenants with all their data
 ///
@@ -51,7 +51,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let tenancy = context.tenancy_if_chosen(&args.options.migrations)?.with_limits(args.options.limits.limits());
     let mut db = context.database_for_run(&args.options, Some(&args.jobs))?;
     let if_missing = if args.if_exists { IfMissing::Accept } else { IfMissing::Fail };
-    let plan = operations::plan_drop(&mut db, &tenancy, &args.names, args.untracked, if_missing)?;
+    let untracked = if args.untracked { Untracked::Drop } else { Untracked::Refuse };
+    let plan = operations::plan_drop(&mut db, &tenancy, &args.names, untracked, if_missing)?;
     let output = context.output();
     if args.dry_run {
         context.show_migrations(&tenancy);

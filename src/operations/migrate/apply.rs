@@ -104,9 +104,10 @@ fn in_order(session: &mut Session, request: &MigrationRequest<'_>, applied: &mut
             together.is_empty() && matches!(precondition, Precondition::Ledger { .. } | Precondition::Public { .. });
         let now = if is_alone { &rest[..1] } else { together };
         let after = &rest[now.len()..];
+        let then = if after.is_empty() { Then::Complete } else { Then::Continue };
         if is_alone {
-            non_transactional::run(session, request, &precondition, now[0], after.is_empty())?;
-        } else if send(session, request, &precondition, now, after.is_empty())? == Sent::NeedsCommit {
+            non_transactional::run(session, request, &precondition, now[0], then)?;
+        } else if send(session, request, &precondition, now, then)? == Sent::NeedsCommit {
             execute(session, "ROLLBACK")?;
             continue;
         }
@@ -123,6 +124,15 @@ fn first_non_transactional(request: &MigrationRequest<'_>) -> Option<usize> {
     request.migrations.iter().copied().find(|index| request.target.migration(*index).mode() == Mode::NonTransactional)
 }
 
+/// What follows after some migrations of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// The next migrations.
+    Continue,
+    /// Nothing: the tenant becomes active, and its row is written in the record of the run.
+    Complete,
+}
+
 /// How a message ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sent {
@@ -131,17 +141,17 @@ enum Sent {
     NeedsCommit,
 }
 
-/// Sends transactional migrations as one message. With `last`, nothing is left to do afterwards.
+/// Sends transactional migrations as one message.
 fn send(
     session: &mut Session,
     request: &MigrationRequest<'_>,
     precondition: &Precondition,
     migrations: &[usize],
-    last: bool,
+    then: Then,
 ) -> Result<Sent, AttemptError> {
     let target = request.target;
     let transaction = transaction(request, precondition, migrations);
-    let batch = message(request, &transaction, last)?;
+    let batch = message(request, &transaction, then)?;
     let sent = Instant::now();
     let Err(error) = session.batch_execute(batch.sql()) else {
         if transaction.leaves_state(target) {
@@ -156,7 +166,7 @@ fn send(
     if GuardViolation::from_message(&server.message) == Some(GuardViolation::NeedsThoroughCheck) {
         execute(session, "ROLLBACK")?;
         request.learned.needs_thorough_check.store(true, Ordering::Relaxed);
-        return send(session, request, precondition, migrations, last);
+        return send(session, request, precondition, migrations, then);
     }
     match explain::failure(session, target, &transaction, &batch, server, sent.elapsed()) {
         Explained::NeedsCommit(index) => {
@@ -181,8 +191,8 @@ fn transaction<'a>(
     transaction
 }
 
-/// The message of a transaction. With `last`, it completes the request.
-fn message(request: &MigrationRequest<'_>, transaction: &Transaction<'_>, last: bool) -> Result<Batch, AttemptError> {
+/// The message of a transaction.
+fn message(request: &MigrationRequest<'_>, transaction: &Transaction<'_>, then: Then) -> Result<Batch, AttemptError> {
     let target = request.target;
     let mut batch = Batch::open(target, transaction, request.commit);
     for index in transaction.migrations {
@@ -197,11 +207,11 @@ fn message(request: &MigrationRequest<'_>, transaction: &Transaction<'_>, last: 
     }
     batch.confine(target, transaction.scrutiny, Some(&transaction.applied(target)));
     if let Precondition::NoSchema { row } = transaction.precondition {
-        batch.track(target.schema, *row, if last { State::Active } else { State::Creating });
-    } else if last && becomes_active(request) {
+        batch.track(target.schema, *row, if then == Then::Complete { State::Active } else { State::Creating });
+    } else if then == Then::Complete && becomes_active(request) {
         batch.push(&set_state(target.schema, State::Active));
     }
-    if last {
+    if then == Then::Complete {
         batch.push(&run_row(request));
     }
     Ok(batch.commit())

@@ -51,10 +51,7 @@ pub(super) fn failure(
         return rolled_back(migration, at, server);
     }
     // A long replay would lock the tenant's tables for as long again.
-    let found = match took <= MAX_REPLAYED {
-        true => replay(conn, target, transaction),
-        false => None,
-    };
+    let found = if took <= MAX_REPLAYED { replay(conn, target, transaction) } else { None };
     let is_same = |again: &ServerMessage| again.message == server.message;
     match found {
         Some(ReplayFailure { index: Some(index), needs_commit: true, .. }) if !needs_no_commit(index) => {

@@ -1,7 +1,7 @@
 //! The migrations of one transaction, and how thoroughly it is checked.
 
 use super::batch::Precondition;
-use super::target::Target;
+use super::target::SchemaTarget;
 use crate::confine::{self, Scrutiny};
 use crate::migration::{Direction, Kind, Script};
 use crate::tenants::ledger::DefinitionCheck;
@@ -20,7 +20,7 @@ pub(super) struct Transaction<'a> {
 impl<'t> Transaction<'t> {
     /// A transaction that is checked as thoroughly as its scripts require.
     pub(super) fn new(
-        target: Target<'_>,
+        target: SchemaTarget<'_>,
         precondition: &'t Precondition,
         direction: Direction,
         migrations: &'t [usize],
@@ -41,12 +41,12 @@ impl<'t> Transaction<'t> {
         self.definition = DefinitionCheck::Thorough;
     }
 
-    fn scripts<'a>(&'a self, target: Target<'a>) -> impl Iterator<Item = &'a Script> {
+    fn scripts<'a>(&'a self, target: SchemaTarget<'a>) -> impl Iterator<Item = &'a Script> {
         self.migrations.iter().filter_map(move |index| target.migration(*index).script(self.direction))
     }
 
     /// Whether it may leave something in the session that cannot be reset.
-    pub(super) fn leaves_state(&self, target: Target<'_>) -> bool {
+    pub(super) fn leaves_state(&self, target: SchemaTarget<'_>) -> bool {
         self.scripts(target).any(|script| script.traits().may_leave_state)
     }
 
@@ -56,7 +56,7 @@ impl<'t> Transaction<'t> {
     }
 
     /// The versions in the ledger after it.
-    pub(super) fn applied(&self, target: Target<'_>) -> Vec<String> {
+    pub(super) fn applied(&self, target: SchemaTarget<'_>) -> Vec<String> {
         let mut applied = self.precondition.applied().to_vec();
         let version = |index: &usize| target.migration(*index).version().as_str();
         match self.direction {
@@ -69,7 +69,7 @@ impl<'t> Transaction<'t> {
 }
 
 /// How closely a transaction is checked. A migration that may change objects outside is alone in its transaction.
-fn scrutiny(target: Target<'_>, direction: Direction, migrations: &[usize]) -> Scrutiny {
+fn scrutiny(target: SchemaTarget<'_>, direction: Direction, migrations: &[usize]) -> Scrutiny {
     let migrations = migrations.iter().map(|index| target.migration(*index));
     if target.kind == Kind::Public || migrations.clone().any(|migration| migration.outside_reason().is_some()) {
         return Scrutiny::None;

@@ -12,14 +12,14 @@ mod progress;
 use diesel::connection::SimpleConnection;
 use diesel::result::Error as DieselError;
 
-use super::apply::{MigrationRequest, becomes_active, execute, run_row};
-use super::batch::{Batch, LockTimeout, Precondition, TrackerRow, limits, tracker_guard};
+use super::apply::{MigrationRequest, Then, becomes_active, execute, run_row};
+use super::batch::{Batch, LockTimeout, Precondition, TrackerRow, limits, set_state, tracker_guard};
 use super::explain;
 use super::target::{Lasting, SchemaTarget};
 use crate::confine::{self, Scrutiny};
 use crate::error::{Effect, TenantError};
 use crate::migration::{Kind, Migration};
-use crate::model::Unfinished;
+use crate::model::{State, Unfinished};
 use crate::postgres::{GuardViolation, ServerMessage, Session, path, session};
 use crate::record::integrity::{self, LockScope};
 use crate::run::{AttemptError, Commit};
@@ -28,20 +28,20 @@ use crate::tenants::ledger;
 
 use progress::StatementProgress;
 
-/// Applies one migration that is not transactional. With `last`, no other migration follows, and the tenant becomes active.
+/// Applies one migration that is not transactional.
 pub(super) fn run(
     session: &mut Session,
     request: &MigrationRequest<'_>,
     precondition: &Precondition,
     index: usize,
-    last: bool,
+    then: Then,
 ) -> Result<(), AttemptError> {
     let migration = request.target.migration(index);
     let statements = migration.up().statements();
     let stepwise =
         Stepwise { target: request.target, index, migration, statements: &statements, commit: request.commit };
     let result =
-        stepwise.statements(session, request, precondition).and_then(|()| stepwise.finish(session, request, last));
+        stepwise.statements(session, request, precondition).and_then(|()| stepwise.finish(session, request, then));
     // Building an index leaves nothing in the session. Other statements may leave settings that are not reset.
     let leaves_settings = !statements.iter().all(|statement| statement.is_plain() || statement.is_concurrent());
     if result.is_err() || leaves_settings {
@@ -262,7 +262,7 @@ impl Stepwise<'_> {
     }
 
     /// Records the migration in the ledger, clears its progress, and resets the session.
-    fn finish(&self, session: &mut Session, request: &MigrationRequest<'_>, last: bool) -> Result<(), AttemptError> {
+    fn finish(&self, session: &mut Session, request: &MigrationRequest<'_>, then: Then) -> Result<(), AttemptError> {
         let schema = self.target.schema;
         let mut batch = self.begin(None);
         if self.target.kind == Kind::Tenant {
@@ -270,9 +270,12 @@ impl Stepwise<'_> {
         }
         batch.push(&ledger::insert(schema, [self.migration.version().as_str()]));
         if self.target.kind == Kind::Tenant {
-            batch.push(&progress::clear(schema, last && becomes_active(request)));
+            batch.push(&progress::clear(schema));
+            if then == Then::Complete && becomes_active(request) {
+                batch.push(&set_state(schema, State::Active));
+            }
         }
-        if last {
+        if then == Then::Complete {
             batch.push(&run_row(request));
         }
         let mut batch = batch.commit();

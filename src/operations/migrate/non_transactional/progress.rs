@@ -65,12 +65,11 @@ impl<'a> StatementProgress<'a> {
     }
 }
 
-/// SQL that clears the progress of a tenant whose migration is finished, and makes the tenant active if `is_last`.
-pub(super) fn clear(schema: &SchemaName, becomes_active: bool) -> String {
-    let state = if becomes_active { ", state = 'active'" } else { "" };
+/// SQL that clears the progress of a tenant whose migration is finished.
+pub(super) fn clear(schema: &SchemaName) -> String {
     format!(
         "UPDATE public.schema_tracker SET unfinished_version = NULL, unfinished_statements = NULL, \
-         unfinished_digest = NULL, unfinished_in_doubt = NULL{state} WHERE name = {};",
+         unfinished_digest = NULL, unfinished_in_doubt = NULL WHERE name = {};",
         Literal(schema.as_str())
     )
 }
