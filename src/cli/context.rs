@@ -274,6 +274,11 @@ impl Context {
 
 /// Quotes a text for a shell if necessary.
 pub(crate) fn shell_word(text: &str) -> String {
+    // shlex quotes a comma, too. Lists are easier to read without quotes, above all in a command that is quoted itself.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@,=+%".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
     // Only a NUL cannot be quoted, and no argument contains one.
     shlex::try_quote(text).map_or_else(|_| text.to_owned(), Cow::into_owned)
 }
