@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
 use similar::{ChangeTag, TextDiff};
 
 use super::context::{Context, Usage, shell_word};
+use super::files::require_readable;
 use super::output::Output;
 use crate::model::TenantName;
 use crate::schema::drift::{Accepted, Difference, Level, Pattern};
@@ -50,10 +51,20 @@ impl FromStr for Place {
 
 impl CompareOptions {
     /// Where the reference comes from.
-    pub(crate) fn source(&self) -> Result<Source> {
+    ///
+    /// # Errors
+    /// [`Usage`] if the value is neither a tenant's name nor a file, or if the file cannot be read.
+    pub(crate) fn source(&self, context: &Context) -> Result<Source> {
         match &self.reference {
             None => Ok(Source::Migrations),
-            Some(Place(file)) if file.contains(['.', '/']) => Ok(Source::File(PathBuf::from(file))),
+            Some(Place(file)) if file.contains(['.', '/']) => {
+                let path = PathBuf::from(file);
+                require_readable(&path).map_err(|error| {
+                    let hint = format!("create one with '{}'", context.command("reference --output FILE"));
+                    Usage::with_hint(format!("cannot read the reference {}: {error}", path.display()), hint)
+                })?;
+                Ok(Source::File(path))
+            }
             Some(Place(name)) => {
                 let tenant: TenantName = name.parse().map_err(|error| {
                     Usage::with_hint(
@@ -93,7 +104,8 @@ pub(crate) fn accepted_by_file() -> Result<Accepted> {
 /// Adds the patterns of a file, by default of the ignore file in the working directory, if it exists.
 fn add_file(accepted: &mut Accepted, file: Option<&Path>) -> Result<()> {
     let Some(file) = file.or_else(|| Some(Path::new(IGNORE_FILE)).filter(|file| file.exists())) else { return Ok(()) };
-    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text = fs::read_to_string(file)
+        .map_err(|error| Usage::new(format!("cannot read the ignore file {}: {error}", file.display())))?;
     let wrong = |(line, error)| Usage::new(format!("{}, line {line}: {error}", file.display()));
     Ok(accepted.add_lines(&text).map_err(wrong)?)
 }

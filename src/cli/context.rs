@@ -121,10 +121,9 @@ impl Context {
             Some(dir) => Some(MigrationSet::from_dir(dir)?),
             None => self.app.public.map(MigrationSet::from_embedded).transpose()?,
         };
-        Ok(match public {
-            Some(public) => tenancy.with_public_migrations(&public)?,
-            None => tenancy,
-        })
+        let Some(public) = public else { return Ok(tenancy) };
+        self.output.detail(format_args!("public migrations: {}", public.summary()));
+        Ok(tenancy.with_public_migrations(&public)?)
     }
 
     /// The tenant migrations: those of the option, else of the program, else of the project. Only the demonstration uses the
@@ -185,6 +184,7 @@ impl Context {
 
     fn connect(&self, connection: &Connection, jobs: usize, actor: Actor) -> Result<Database> {
         let db = Database::connect(self.connector(connection)?, jobs)?.with_actor(actor);
+        self.output.detail(format_args!("database: {}", location(&db)));
         if db.jobs() < jobs {
             self.output.detail(format_args!("the server has {} free connections", db.server().free_connections));
         }
@@ -237,6 +237,15 @@ impl Context {
         }
     }
 
+    /// Shows the tenant migrations in use before a confirmation prompt, also with `--quiet`. With `--verbose` they were shown
+    /// when they were loaded.
+    pub(crate) fn show_migrations_before_prompt(&self, tenancy: &Tenancy) {
+        let set = tenancy.all_tenant_migrations();
+        if self.output.verbosity() != Verbosity::Verbose && !set.is_empty() {
+            self.output.summary(project::in_use(set));
+        }
+    }
+
     /// Warns if an earlier release set up the database, so that the public ledger is still diesel_cli's.
     pub(crate) fn warn_of_ledger_upgrade(&self, db: &Database) {
         if db.server().needs_ledger_upgrade() {
@@ -270,6 +279,11 @@ impl Context {
     pub(crate) fn stop(&self) -> Stop {
         interrupt::graceful()
     }
+}
+
+/// The name of the database and the address of its server, for messages.
+pub(crate) fn location(db: &Database) -> String {
+    format!("{} on {}", db.server().database, db.connector().address())
 }
 
 /// Quotes a text for a shell if necessary.

@@ -2,14 +2,27 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::path::PathBuf;
 
-/// Adds the settings in `.env` to the environment; variables that are set already keep their values. Returns the names of
-/// the variables in the file that are no settings: they are ignored, as a file in a folder must not choose what a program
-/// loads (`LD_PRELOAD`) or runs (`PATH`).
+/// The `.env` that was read.
+#[derive(Debug, Default)]
+pub(super) struct Dotenv {
+    /// Its path if it is in a directory above the working directory.
+    pub(super) above: Option<PathBuf>,
+    /// The variables in it that are not settings. They are ignored: a file in a directory must not choose what a program
+    /// loads (`LD_PRELOAD`) or runs (`PATH`).
+    pub(super) ignored: Vec<String>,
+}
+
+/// Adds the settings in `.env` to the environment; variables that are set already keep their values.
 ///
-/// A missing file is fine, a malformed one is an error. The message never contains the line, which may hold a password.
-pub(super) fn load() -> Result<Vec<String>, String> {
-    let Some(text) = read().map_err(|error| format!("cannot read .env: {error}"))? else { return Ok(Vec::new()) };
+/// # Errors
+/// The file is malformed or unreadable; a missing file is not an error. The message never contains the line, which may
+/// contain a password.
+pub(super) fn load() -> Result<Dotenv, String> {
+    let Some((above, text)) = read().map_err(|error| format!("cannot read .env: {error}"))? else {
+        return Ok(Dotenv::default());
+    };
     let mut settings = Vec::new();
     let mut ignored: Vec<String> = Vec::new();
     for variable in dotenvy::from_read_iter(text.as_slice()) {
@@ -25,7 +38,7 @@ pub(super) fn load() -> Result<Vec<String>, String> {
         }
     }
     set(&settings)?;
-    Ok(ignored)
+    Ok(Dotenv { above, ignored })
 }
 
 /// Whether a variable is one that this program or libpq reads its settings from.
@@ -33,14 +46,16 @@ fn is_setting(name: &str) -> bool {
     name == "DATABASE_URL" || name.starts_with("PG") || name.starts_with("TENANTRY_")
 }
 
-/// The file in the working folder or the nearest one above it, without a byte-order mark.
-fn read() -> io::Result<Option<Vec<u8>>> {
-    for folder in std::env::current_dir()?.ancestors() {
+/// The text of the file in the working directory or the nearest one above it, without a byte-order mark; and the path if it
+/// is above.
+fn read() -> io::Result<Option<(Option<PathBuf>, Vec<u8>)>> {
+    for (level, folder) in std::env::current_dir()?.ancestors().enumerate() {
         let file = folder.join(".env");
         match fs::metadata(&file) {
             Ok(metadata) if metadata.is_file() => {
-                let text = fs::read(file)?;
-                return Ok(Some(text.strip_prefix(b"\xEF\xBB\xBF").map(<[u8]>::to_vec).unwrap_or(text)));
+                let text = fs::read(&file)?;
+                let text = text.strip_prefix(b"\xEF\xBB\xBF").map(<[u8]>::to_vec).unwrap_or(text);
+                return Ok(Some(((level > 0).then_some(file), text)));
             }
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -49,8 +64,8 @@ fn read() -> io::Result<Option<Vec<u8>>> {
     Ok(None)
 }
 
-/// Sets variables that are not set yet. Setting one is `unsafe` but for dotenvy, which sets what it reads: so it reads them
-/// again, without those that are ignored and with references to other variables replaced.
+/// Sets variables that are not set yet. `std::env::set_var` is unsafe, so dotenvy sets them: it reads them a second time,
+/// without the ignored ones and with references to other variables replaced.
 fn set(settings: &[(String, String)]) -> Result<(), String> {
     let text: String = settings.iter().map(|(name, value)| format!("{name}={}\n", quoted(value))).collect();
     let again: Result<Vec<_>, _> = dotenvy::from_read_iter(text.as_bytes()).collect();

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 /// Success. An empty fleet is a success.
 pub const DONE: u8 = 0;
 
-/// A check has findings, or some tenants failed.
+/// A check has findings, some tenants failed, or `--match` selects no tenant.
 pub const FOUND: u8 = 1;
 
 /// Usage error: the arguments, settings or migrations are invalid. Nothing was started.

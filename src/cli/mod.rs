@@ -19,6 +19,7 @@ mod compare;
 mod confirm;
 mod context;
 mod dotenv;
+mod files;
 mod help;
 mod interrupt;
 mod output;
@@ -41,6 +42,7 @@ use crate::migration::Embedded;
 
 use commands::Command;
 use context::Context;
+use dotenv::Dotenv;
 use exit::Exit;
 use parse::Parsed;
 use settings::OutputOptions;
@@ -84,7 +86,7 @@ impl App {
     /// of `.env` to the environment, which is safe only before other threads start.
     pub fn run(&self) -> ExitCode {
         match dotenv::load() {
-            Ok(ignored) => self.run_with(std::env::args_os(), &ignored).into(),
+            Ok(dotenv) => self.run_with(std::env::args_os(), &dotenv).into(),
             Err(message) => {
                 output::error(message);
                 Exit::Usage.into()
@@ -94,21 +96,24 @@ impl App {
 
     /// Parses `arguments`, the first of which is the program, and runs the command. It does not read `.env`.
     pub fn run_from(&self, arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Exit {
-        self.run_with(arguments, &[])
+        self.run_with(arguments, &Dotenv::default())
     }
 
-    /// Runs the command; `ignored` are the variables of `.env` that are not settings.
-    fn run_with(&self, arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>, ignored: &[String]) -> Exit {
+    /// Runs the command, after the settings of `.env` were added to the environment.
+    fn run_with(&self, arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>, dotenv: &Dotenv) -> Exit {
         let words: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
         let Parsed { arguments, matches, given } = match parse::parse(self.program, &words) {
             Ok(parsed) => parsed,
             Err(error) => return parse::print(&words, error),
         };
         let context = Context::new(self.clone(), actor::of_process(&words, &matches), &arguments.output, given);
-        if !ignored.is_empty() {
+        if let Some(file) = &dotenv.above {
+            context.output().detail(format_args!("settings: {}", file.display()));
+        }
+        if !dotenv.ignored.is_empty() {
             context.output().detail(format_args!(
                 "ignored variables in .env: {} (only DATABASE_URL, PG* and TENANTRY_* are read)",
-                ignored.join(", ")
+                dotenv.ignored.join(", ")
             ));
         }
         match arguments.command.run(&context) {
@@ -123,7 +128,7 @@ impl App {
 #[command(
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 success, 1 findings or failed tenants, 2 usage error, 3 database unreachable, not set up or \
+    after_help = "Exit codes: 0 success, 1 findings, failed tenants or no matching tenant, 2 usage error, 3 database unreachable, not set up or \
                   refusing, 4 not confirmed, 130 interrupted."
 )]
 struct Arguments {

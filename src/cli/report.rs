@@ -12,6 +12,7 @@ use super::context::{Context, Usage, exit_of};
 use super::exit::Exit;
 use super::interrupt;
 use super::output::{Output, Verbosity, count, thousands};
+use super::selection::NothingMatches;
 use crate::error::{Attempts, Effect, Error, FailedTenant, MigrationFailure, TenantError, mask_tenant_name};
 use crate::local::LocalError;
 use crate::migration::LoadError;
@@ -43,6 +44,7 @@ pub(crate) fn error(context: &Context, error: &anyhow::Error) -> Exit {
             .downcast_ref::<Error>()
             .and_then(|error| error.hint(&|line| context.command(line)))
             .or_else(|| cause.downcast_ref::<Usage>().and_then(|usage| usage.hint().map(str::to_owned)))
+            .or_else(|| cause.downcast_ref::<NothingMatches>().map(|nothing| nothing.hint().to_owned()))
             .or_else(|| cause.downcast_ref::<ParseUrlError>().and_then(|error| error.hint().map(str::to_owned)))
             .or_else(|| cause.downcast_ref::<LoadError>().map(|_| "nothing was run".to_owned()))
             .or_else(|| cause.downcast_ref::<Unconfirmed>().and_then(|why| why.hint().map(str::to_owned)))
@@ -57,6 +59,8 @@ pub(crate) fn error(context: &Context, error: &anyhow::Error) -> Exit {
         Exit::Interrupted
     } else if error.chain().any(|cause| cause.is::<Unconfirmed>()) {
         Exit::Unconfirmed
+    } else if error.chain().any(|cause| cause.is::<NothingMatches>()) {
+        Exit::Found
     } else if error.chain().any(is_usage) {
         Exit::Usage
     } else {

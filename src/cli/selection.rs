@@ -1,9 +1,13 @@
 //! Options that select tenants.
 
+use anyhow::Result;
 use clap::Args;
 use regex::Regex;
 
-use super::context::shell_word;
+use super::context::{Context, shell_word};
+use super::output::count;
+use crate::database::Database;
+use crate::tenants::tracker;
 
 /// Selects tenants by name.
 #[derive(Debug, Clone, Args)]
@@ -11,6 +15,19 @@ pub(crate) struct Matching {
     /// Only tenants whose names match this regular expression
     #[arg(long = "match", value_name = "REGEX")]
     pub(crate) matching: Option<Regex>,
+
+    /// Do not fail if --match selects no tenant
+    #[arg(long)]
+    allow_empty: bool,
+}
+
+/// `--match` selects none of the tenants.
+#[derive(Debug, thiserror::Error)]
+#[error("--match {} matches none of {}", shell_word(.pattern), count(*.tenants, "tenant"))]
+pub(crate) struct NothingMatches {
+    pattern: String,
+    tenants: usize,
+    hint: String,
 }
 
 /// Selects tenants by name, with exceptions.
@@ -25,6 +42,11 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
+    /// Checks that `--match`, if it is given, matches the name of a tenant, as [`Matching::require_any`] does.
+    pub(crate) fn require_any(&self, context: &Context, db: &mut Database) -> Result<()> {
+        self.matching.require_any(context, db)
+    }
+
     pub(crate) fn picks(&self, name: &str) -> bool {
         self.matching.picks(name) && !self.except.as_ref().is_some_and(|except| except.is_match(name))
     }
@@ -38,7 +60,30 @@ impl Selection {
     }
 }
 
+impl NothingMatches {
+    pub(crate) fn hint(&self) -> &str {
+        &self.hint
+    }
+}
+
 impl Matching {
+    /// Checks that `--match`, if it is given, matches the name of a tenant. Also succeeds if the database has no tracker.
+    ///
+    /// # Errors
+    /// [`NothingMatches`], unless `--allow-empty` is given; or the tracker cannot be read.
+    pub(crate) fn require_any(&self, context: &Context, db: &mut Database) -> Result<()> {
+        let Some(regex) = self.matching.as_ref().filter(|_| !self.allow_empty && db.server().has_tracker) else {
+            return Ok(());
+        };
+        let names = tracker::names(db.connection())?;
+        if names.iter().any(|name| regex.is_match(name)) {
+            return Ok(());
+        }
+        let hint =
+            format!("'{}' lists the tenants; to accept this, add --allow-empty", context.command("list --names"));
+        Err(NothingMatches { pattern: regex.as_str().to_owned(), tenants: names.len(), hint }.into())
+    }
+
     pub(crate) fn picks(&self, name: &str) -> bool {
         self.matching.as_ref().is_none_or(|regex| regex.is_match(name))
     }

@@ -1,6 +1,7 @@
 //! The tracker: `public.schema_tracker`, one row for each tenant.
 
 use diesel::pg::PgConnection;
+use diesel::prelude::*;
 
 use crate::error::Error;
 use crate::postgres::Server;
@@ -40,6 +41,19 @@ pub fn require(conn: &mut PgConnection, server: &Server, tenancy: &Tenancy) -> R
         0 => Ok(()),
         pending => Err(Error::TrackerBehind { database: database(), pending }),
     }
+}
+
+/// The names of all tenants in any state, sorted. Omits rows without a name, which `health-check` reports.
+#[cfg(feature = "cli")]
+pub(crate) fn names(conn: &mut PgConnection) -> Result<Vec<String>, Error> {
+    let mut names: Vec<String> = schema_tracker::table
+        .select(schema_tracker::name)
+        .filter(schema_tracker::name.is_not_null())
+        .load(conn)
+        .map_err(Error::doing("read the tracker"))?;
+    // Not by the collation of the database.
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// The number of pending public migrations.

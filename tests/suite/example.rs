@@ -3,14 +3,18 @@
 use std::path::Path;
 
 use crate::assert_snapshot;
-use crate::support::{Database, Tenantry};
+use crate::support::{Database, Tenantry, server, socket_of};
 
 /// The example, which `cargo test` builds along with the tests.
 fn shop(db: &Database, args: &[&str]) -> Tenantry {
     let folder = Path::new(env!("CARGO_BIN_EXE_tenantry")).parent().expect("the folder of the programs");
     let program = folder.join("examples").join("shop");
     assert!(program.exists(), "{} is not there: run `cargo build --example shop`", program.display());
-    Tenantry::of_program(program).args(args).env("DATABASE_URL", db.url()).hide(db.name(), "DATABASE")
+    Tenantry::of_program(program)
+        .args(args)
+        .env("DATABASE_URL", db.url())
+        .hide(db.name(), "DATABASE")
+        .hide(socket_of(server()).0, "SOCKET")
 }
 
 #[test]

@@ -408,7 +408,7 @@ fn everything_at_once() {
         ]
     );
     assert_snapshot!(run(&["--match", "^(gone|tables)$"]));
-    assert_snapshot!(run(&["--match", "^whole$", "--quiet"]));
+    assert_snapshot!(run(&["--match", "^whole$", "--allow-empty", "--quiet"]));
 }
 
 #[test]

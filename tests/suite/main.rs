@@ -48,3 +48,4 @@ mod splitter;
 mod structure;
 mod stubborn;
 mod tls;
+mod usage;

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::drop::{PlanDocument, ReportDocument, cells, goes_in_steps, head, print_report, warn_of_steps};
 use crate::cli::confirm::{Answer, confirm};
-use crate::cli::context::{Context, exit_of};
+use crate::cli::context::{Context, exit_of, location};
 use crate::cli::exit::Exit;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::Progress;
@@ -69,12 +69,16 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     if !args.yes {
-        context.show_migrations(&tenancy);
+        context.show_migrations_before_prompt(&tenancy);
         super::drop::show(output, &plan.tenants);
         output.summary(would(&plan));
     }
     let database = plan.database.clone();
-    confirm(args.yes, "Type the name of the database to confirm:", Answer::Text(&database))?;
+    let question = format!(
+        "Drop all tenants and the tracker from database {}? Type the name of the database to confirm:",
+        location(&db)
+    );
+    confirm(args.yes, &question, Answer::Text(&database))?;
     let (foreign_versions, kept) = (plan.foreign_versions, plan.kept.clone());
     let mut progress = Progress::new(output, "dropped").in_steps(goes_in_steps(&plan.tenants));
     let report = operations::cleanup(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;

@@ -38,7 +38,7 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let accepted = args.comparing.accepted()?;
-    let source = args.comparing.source()?;
+    let source = args.comparing.source(context)?;
     let (tenancy, mut db) = context.comparing(&args.options, None)?;
     db.require_tracker(&tenancy)?;
     let compared = match &args.other {

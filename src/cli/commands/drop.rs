@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::cli::confirm::{Answer, confirm};
-use crate::cli::context::{Context, exit_of};
+use crate::cli::context::{Context, exit_of, location};
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, count, size, thousands};
 use crate::cli::progress::Progress;
@@ -68,15 +68,11 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     if !plan.drops.is_empty() {
         if !args.yes {
-            context.show_migrations(&tenancy);
+            context.show_migrations_before_prompt(&tenancy);
             show(output, &plan);
         }
-        let what = match plan.drops.as_slice() {
-            [one] => format!("tenant {}", one.name),
-            many => count(many.len(), "tenant"),
-        };
-        let database = &db.server().database;
-        confirm(args.yes, &format!("Drop {what} of the database {database}? [y/N]"), Answer::Yes)?;
+        let question = format!("Drop {} from database {}? [y/N]", what(&plan.drops), location(&db));
+        confirm(args.yes, &question, Answer::Yes)?;
     }
     let mut progress = Progress::new(output, "dropped")
         .in_steps(goes_in_steps(&plan))
@@ -97,6 +93,15 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         _ => output.hint("to resume: repeat the command with --if-exists"),
     }
     Ok(exit)
+}
+
+/// The tenants to drop, for the confirmation prompt.
+fn what(drops: &[Dropping]) -> String {
+    match drops {
+        [one] if one.tracked => format!("tenant {} and all its data", one.name),
+        [one] => format!("untracked schema {} and all its data", one.name),
+        many => format!("{} and all their data", count(many.len(), "tenant")),
+    }
 }
 
 /// Shows on standard error what would be dropped, before the confirmation.

@@ -13,6 +13,7 @@ use super::diff::DifferenceDocument;
 use crate::cli::compare::{CompareOptions, report_unused};
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
+use crate::cli::files::require_writable;
 use crate::cli::output::count;
 use crate::cli::selection::Matching;
 use crate::cli::settings::{Jobs, ReadOptions};
@@ -108,7 +109,10 @@ impl FromStr for FailOn {
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let accepted = args.comparing.accepted()?;
-    let reference = args.comparing.source()?;
+    let reference = args.comparing.source(context)?;
+    if let Some(path) = &args.junit {
+        require_writable(path)?;
+    }
     let (tenancy, mut db) = context.comparing(&args.options, Some(&args.jobs))?;
     if args.remember {
         db.require_writable(&tenancy)?;
@@ -121,6 +125,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     };
     let health =
         health::check(&mut db, &tenancy, &health::Options { reference, stamps }, |name| args.matching.picks(name))?;
+    // --match also selects orphaned schemas.
+    if !health.findings.iter().any(|finding| finding.kind == Kind::OrphanedSchema) {
+        args.matching.require_any(context, &mut db)?;
+    }
     let report = CheckReport::new(&health, &accepted, &args.comparing, &args.fail_on, args.allow_unchecked);
     let exit = exit_of(report.passes(), false);
     let output = context.output();

@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use chrono::{DateTime, SecondsFormat, Utc};
-use diesel::prelude::*;
 use serde::Serialize;
 
 use crate::cli::context::Context;
@@ -10,11 +9,10 @@ use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::cli::selection::Matching;
 use crate::cli::settings::ReadOptions;
-use crate::error::{Error, TenantError};
+use crate::error::TenantError;
 use crate::migration::MigrationSet;
 use crate::record::integrity;
-use crate::tenants::tracker::schema_tracker;
-use crate::tenants::{Fleet, InvalidRow, Misnamed, Schema, Tenant};
+use crate::tenants::{Fleet, InvalidRow, Misnamed, Schema, Tenant, tracker};
 
 /// List the tenants with state, version and pending migrations
 #[derive(Debug, clap::Args)]
@@ -35,17 +33,11 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut db = context.database(&args.options.connection)?;
     db.require_tracker(&tenancy)?;
     context.warn_of_ledger_upgrade(&db);
+    args.matching.require_any(context, &mut db)?;
     let output = context.output();
     if args.names {
-        // A row without a name has nothing to list; `health-check` reports it.
-        let mut names: Vec<String> = schema_tracker::table
-            .select(schema_tracker::name)
-            .filter(schema_tracker::name.is_not_null())
-            .load(db.connection())
-            .map_err(|error| Error::doing("read the tracker")(error))?;
-        names.retain(|name| args.matching.picks(name));
-        names.sort_unstable();
-        output.lines(names)?;
+        let names = tracker::names(db.connection())?;
+        output.lines(names.iter().filter(|name| args.matching.picks(name)))?;
         return Ok(Exit::Done);
     }
     let set = tenancy.tenant_migrations();

@@ -56,6 +56,7 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let (mut tenancy, mut db) = context.fleet(&args.options, &args.role, Some(&args.jobs), args.dry_run)?;
+    args.selection.require_any(context, &mut db)?;
     if let Some(to) = &args.to {
         tenancy = tenancy.up_to(to)?;
     }

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
+use crate::cli::files::require_writable;
 use crate::cli::output::count;
 use crate::cli::settings::ReadOptions;
 use crate::error::Error;
@@ -33,6 +34,9 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
+    if let Some(path) = &args.output {
+        require_writable(path)?;
+    }
     let tenancy = context.tenancy(&args.options.migrations)?;
     let mut db = context.database(&args.options.connection)?;
     let all: Applied =

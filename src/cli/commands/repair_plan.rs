@@ -52,7 +52,7 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let accepted = args.comparing.accepted()?;
-    let source = args.comparing.source()?;
+    let source = args.comparing.source(context)?;
     let (tenancy, mut db) = context.comparing(&args.options, None)?;
     let statement_timeout = args.timeout.statement_timeout.map(Duration::from);
     let tenancy = tenancy.with_limits(Limits { statement_timeout, ..Limits::default() });

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::cli::confirm::{Answer, Unconfirmed, confirm};
-use crate::cli::context::{Context, exit_of};
+use crate::cli::context::{Context, exit_of, location};
 use crate::cli::exit::Exit;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::Progress;
@@ -90,6 +90,7 @@ impl BackArgs {
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let (tenancy, mut db) = context.fleet(&args.options, &args.role, Some(&args.jobs), args.dry_run)?;
+    args.selection.require_any(context, &mut db)?;
     let set = tenancy.tenant_migrations();
     if args.dry_run {
         let plan = args.plan(context, &mut db, set)?;
@@ -101,7 +102,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         None
     } else {
         let plan = args.plan(context, &mut db, set)?;
-        ask(context, &db.server().database, &plan, &tenancy, args.yes)?;
+        ask(context, &location(&db), &plan, &tenancy, args.yes)?;
         Some(plan)
     };
     let stop = context.stop();
@@ -144,23 +145,23 @@ impl Args {
     }
 }
 
-/// Asks for confirmation.
-pub(super) fn ask(context: &Context, database: &str, plan: &RevertPlan, tenancy: &Tenancy, yes: bool) -> Result<()> {
+/// Asks for confirmation. `location` is the name of the database and the address of its server.
+pub(super) fn ask(context: &Context, location: &str, plan: &RevertPlan, tenancy: &Tenancy, yes: bool) -> Result<()> {
     if plan.revert.is_empty() {
         return Ok(());
     }
     if !yes {
-        context.show_migrations(tenancy);
+        context.show_migrations_before_prompt(tenancy);
         for reverted in Reverted::of(plan, tenancy.tenant_migrations()) {
-            context.output().status(format_args!("{}: {}", reverted.folder, count(reverted.tenants, "tenant")));
+            context.output().summary(format_args!("{}: {}", reverted.folder, count(reverted.tenants, "tenant")));
         }
     }
     let what = match plan.revert.as_slice() {
-        [one] => format!("tenant {}", one.tenant.name),
-        many => count(many.len(), "tenant"),
+        [one] => format!("these migrations of tenant {}", one.tenant.name),
+        many => format!("these migrations of {}", count(many.len(), "tenant")),
     };
     let question =
-        format!("Revert {what} of the database {database}? Data in what these migrations created is lost. [y/N]");
+        format!("Revert {what} in database {location}? Data in the tables and columns they created is lost. [y/N]");
     confirm(yes, &question, Answer::Yes)
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::revert_all::{BackArgs, ask, show};
-use crate::cli::context::Context;
+use crate::cli::context::{Context, location};
 use crate::cli::exit::Exit;
 use crate::cli::progress::Progress;
 use crate::cli::report;
@@ -55,7 +55,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if args.dry_run {
         return show(context, &plan, &tenancy);
     }
-    ask(context, &db.server().database, &plan, &tenancy, args.yes)?;
+    ask(context, &location(&db), &plan, &tenancy, args.yes)?;
     let resumed = args.back.resumed(&plan);
     let mut progress = Progress::new(context.output(), "reverted");
     let report = migrate::revert(&mut db, &tenancy, plan, &Rollout::default(), &context.stop(), &mut progress)?;
