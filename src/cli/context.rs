@@ -286,12 +286,15 @@ pub(crate) fn location(db: &Database) -> String {
     format!("{} on {}", db.server().database, db.connector().address())
 }
 
-/// Quotes a text for a shell if necessary.
+/// Quotes a text for a shell if necessary. The result is as short as it can be for the common cases, because it is printed in
+/// commands for people; shlex quotes a comma, and splits `'^a|^b'` into two quoted parts.
 pub(crate) fn shell_word(text: &str) -> String {
-    // shlex quotes a comma, too. Lists are easier to read without quotes, above all in a command that is quoted itself.
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@,=+%".contains(c);
     if !text.is_empty() && text.chars().all(is_plain) {
         return text.to_owned();
+    }
+    if !text.contains(|c: char| c == '\'' || c.is_control()) {
+        return format!("'{text}'");
     }
     // Only a NUL cannot be quoted, and no argument contains one.
     shlex::try_quote(text).map_or_else(|_| text.to_owned(), Cow::into_owned)

@@ -20,7 +20,7 @@ fn the_whole_story_passes_through_it() {
     let url = pooler.url(db.name());
     let run = |args: &[&str]| {
         let path = migrations.path().to_str().unwrap();
-        db.tenantry(args).args(["--tenant-migrations", path]).env("DATABASE_URL", &url).run()
+        db.tenantry(args).env("TENANTRY_TENANT_MIGRATIONS", path).env("DATABASE_URL", &url).run()
     };
     run(&["migrate-public"]).assert_code(0);
     let names: Vec<String> = (0..60).map(|n| format!("t{n:02}")).collect();
@@ -57,8 +57,8 @@ fn no_setting_of_ours_stays_in_the_poolers_sessions() {
     let migrations = transactional();
     let (path, url) = (migrations.path().to_str().unwrap(), pooler.url(db.name()));
     for args in [&["migrate-public"][..], &["create", "acme", "globex", "initech", "umbrella"]] {
-        let settings = ["--tenant-migrations", path, "--statement-timeout", "1m"];
-        db.tenantry(args).args(settings).env("DATABASE_URL", &url).run().assert_code(0);
+        let run = db.tenantry(args).args(["--statement-timeout", "1m"]).env("TENANTRY_TENANT_MIGRATIONS", path);
+        run.env("DATABASE_URL", &url).run().assert_code(0);
     }
     let mut conn = <diesel::PgConnection as diesel::Connection>::establish(&url).unwrap();
     for _ in 0..8 {

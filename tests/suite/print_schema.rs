@@ -24,7 +24,7 @@ fn it_prints_every_kind_of_column() {
          CREATE VIEW open_orders AS SELECT id FROM orders WHERE state = 'open';",
     );
     let dir = migrations.path().display().to_string();
-    let with = |args: &[&str]| db.tenantry(args).args(["--tenant-migrations", &dir]).hide(&dir, "DIR").run();
+    let with = |args: &[&str]| db.tenantry(args).env("TENANTRY_TENANT_MIGRATIONS", &dir).hide(&dir, "DIR").run();
     with(&["create", "acme", "--extension-schema", "extensions"]).assert_code(0);
     let printed = with(&["print-schema", "acme"]);
     printed.assert_code(0);

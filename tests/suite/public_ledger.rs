@@ -115,7 +115,7 @@ fn what_diesel_applied_is_imported_and_not_run() {
     first.assert_code(0);
     assert_eq!(
         first.stderr,
-        "2 public migrations already applied by diesel_cli, recorded and not run: 20260301000000, 20990102000000\n\
+        "2 public migrations recorded without running, applied by diesel_cli before: 20260301000000, 20990102000000\n\
          6 public migrations applied\n"
     );
     assert_eq!(versions(&db, DIESEL), ["20250101000000", "20260301000000", "20990102000000"], "they are copied");
@@ -174,7 +174,7 @@ fn a_database_of_an_earlier_release_works_until_it_is_upgraded() {
     let list = db.tenantry(["list"]).run();
     list.assert_code(0);
     assert!(list.stdout.contains("acme"));
-    let told = "warning: the public migrations are recorded in diesel_cli's ledger, as by an earlier release\n\
+    let told = "warning: the public migrations are recorded in diesel_cli's ledger, as an earlier release did\n\
                 hint: run 'tenantry migrate-public' to move them to public.schema_ledger\n";
     assert!(list.stderr.starts_with(told), "{}", list.stderr);
     let health = db.tenantry(["health-check", "--format", "json"]).run();

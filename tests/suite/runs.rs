@@ -176,7 +176,7 @@ fn the_hint_tries_again_with_what_the_run_was_given() {
     let given = ["migrate-all", "--to", "2", "--verify", "--shard=1/1", "--canary", "^g", "--lock-wait", "1s"];
     run_as_ops(&db, &migrations, &given).assert_code(1);
     let rest = format!("--tenant-migrations {path} --retry-failed 3");
-    let flags = "--to 2 --verify '--shard=1/1' --canary '^g'";
+    let flags = "--to 2 --verify --shard=1/1 --canary '^g'";
     assert_eq!(hint(&db, "3"), Some(format!("tenantry migrate-all {flags} {rest}")));
     // What it says can be typed: it finds the one that failed, and no flag twice.
     run_as_ops(&db, &migrations, &["migrate-all", "--to", "2", "--retry-failed", "3", "--canary=^x|^g"]).assert_code(1);

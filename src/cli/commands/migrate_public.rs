@@ -11,7 +11,7 @@ use crate::cli::settings::{Connection, PublicMigrations, SearchPath, Timeouts};
 use crate::error::Error;
 use crate::operations::migrate::{self, PublicReport};
 
-/// Apply the public migrations: the tracker's and the project's
+/// Apply the tracker's and the project's public migrations
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

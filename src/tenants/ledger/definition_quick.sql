@@ -1,6 +1,6 @@
--- A condition on the oid $ledger: the table has the definition that tenantry gives a ledger. A table without it may still be
--- one that runs no code; `definition.sql` finds out, at several times the cost. The flags of pg_class are true longer than they
--- have to be, and never false too early.
+-- A condition on the oid $ledger: the table has the definition that tenantry gives a ledger. A table with another definition
+-- may still run no code; `definition.sql` finds out, at several times the cost. A flag of pg_class may stay true after the
+-- last such object was dropped, but is never false while one exists.
 EXISTS (
     SELECT FROM pg_catalog.pg_class AS c
     WHERE c.oid = $ledger AND c.relkind = 'r' AND c.relnatts = 2 AND c.relchecks = 0
@@ -20,5 +20,9 @@ AND (
 ) = 2
 AND NOT EXISTS (
     SELECT FROM pg_catalog.pg_attrdef AS d
-    WHERE d.adrelid = $ledger AND pg_catalog.pg_get_expr(d.adbin, d.adrelid) <> 'CURRENT_TIMESTAMP'
+    -- CASE, because pg_get_expr locks the table: it must not run for the rows of other tables.
+    WHERE d.adrelid = $ledger
+        AND CASE
+            WHEN d.adrelid = $ledger THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) <> 'CURRENT_TIMESTAMP'
+        END
 )

@@ -604,6 +604,6 @@ fn everything_that_a_schema_can_hold_is_counted_and_dropped() {
     assert!((0..=6).contains(&(taken - counted)), "{counted} were counted, and {taken} taken");
     let output = db.tenantry(["drop", "--untracked", "--yes", "rich"]).run();
     output.assert_code(0);
-    assert_says(&output, &["rich was dropped in "]);
+    assert_says(&output, &["rich dropped in "]);
     assert!(!exists(&db, "rich"));
 }

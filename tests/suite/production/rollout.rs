@@ -56,7 +56,7 @@ fn canaries_that_fail_keep_the_others_from_being_begun() {
     assert_eq!(listed(&second, "not_reached").len(), 9 - 1);
     let none = with(&db, &migrations, &["migrate-all", "--canary", "^x"]).run();
     none.assert_code(2);
-    assert!(none.stderr.contains("matches none of the tenants"), "{}", none.stderr);
+    assert!(none.stderr.contains("matches no tenant of this run"), "{}", none.stderr);
     let fine = json(&db, &migrations, &["--canary", "^t00003$", "--except", "^t00001$"]);
     fine.assert_code(0);
     assert_eq!(order(&db)[0], "t00003");
