@@ -9,6 +9,7 @@ use super::exit::Exit;
 use super::interrupt;
 use super::output::{Output, Verbosity, count};
 use super::project;
+use super::request::SettingsRequest;
 use super::settings::{
     Connection, Given, Jobs, Migrations, OutputOptions, PublicMigrations, ReadOptions, Role, WriteOptions,
 };
@@ -81,6 +82,11 @@ impl Context {
 
     pub(crate) fn output(&self) -> &Output {
         &self.output
+    }
+
+    /// The settings that were given as flags, for the record of a run.
+    pub(crate) fn settings_request(&self) -> SettingsRequest {
+        self.given.settings().clone()
     }
 
     /// A command to suggest, with the shared options that were given as flags.

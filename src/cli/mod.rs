@@ -27,6 +27,7 @@ mod parse;
 mod progress;
 mod project;
 mod report;
+mod request;
 mod resume;
 mod retry;
 mod rollout;

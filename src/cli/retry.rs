@@ -1,16 +1,17 @@
-//! What failed in a run, tried again by the run's id.
+//! Retries the failed tenants of a recorded run.
 
 use std::collections::HashSet;
 
 use anyhow::Result;
-use regex::Regex;
 
-use super::context::{Context, Usage, shell_word};
+use super::context::{Context, Usage};
+use super::request::Request;
+use super::resume::SHORT;
 use crate::database::Database;
 use crate::record::runs::{self, RetryCommand, RunRecord};
 
-/// The tenants that a run failed for, or deferred, for the command that is to try them again. Of a run that did something
-/// else they are not where this command would begin: what a migration never reached is not to be reverted.
+/// The failed and deferred tenants of a run, for the command that is to retry them. A run of another kind is refused: a
+/// tenant whose migration failed must not be reverted.
 pub(super) fn failed_in(
     context: &Context,
     db: &mut Database,
@@ -29,66 +30,52 @@ pub(super) fn failed_in(
         RetryCommand::MigrateAll => ("migrate-one", "migrate-all"),
         RetryCommand::RevertAll => ("revert-one", "revert-all"),
     };
-    let message = format!("run {run} was '{command}', and {all} tries again only what {one} or {all} failed to do");
+    let message = format!("run {run} is a run of '{command}', and {all} retries only runs of {one} and {all}");
     let hint = match found {
-        Some(RetryCommand::MigrateAll) => {
-            let command = context.command(&format!("migrate-all --retry-failed {run}"));
-            format!("'{command}' tries again what failed in it")
-        }
-        Some(RetryCommand::RevertAll) => {
-            let command = context.command(&format!("revert-all --to VERSION --retry-failed {run}"));
-            format!("'{command}' tries again what failed in it")
-        }
-        None => format!("'{}' shows what it did", context.command(&format!("runs show {run}"))),
+        Some(found) => format!("retry it with '{}'", context.command(&by_hand(found, run))),
+        None => format!("'{}' shows its tenants", context.command(&format!("runs show {run}"))),
     };
     Err(Usage::with_hint(message, hint).into())
 }
 
-/// The command that tries again what failed in a run over the fleet, as that was given; `failed` are its tenants. None where
-/// it would try nothing, or something else.
-pub(super) fn again(context: &Context, run: &RunRecord, failed: &[&str]) -> Option<String> {
-    let retry = RetryCommand::of(&run.command).filter(|retry| retry.command() == run.command)?;
+/// How to retry the failed tenants of a run, for `runs show`; `None` if nothing is to be retried.
+pub(super) fn hint(context: &Context, run: &RunRecord, failed: &[&str]) -> Option<String> {
     if failed.is_empty() || run.running {
         return None;
     }
-    let mut flags = String::new();
-    let mut to = false;
-    let mut given = run.arguments.iter();
-    while let Some(argument) = given.next() {
-        let (flag, value) = match argument.split_once('=') {
-            Some((flag, value)) => (flag, Some(value)),
-            None => (argument.as_str(), None),
-        };
-        let mut add = |word: &str| flags.push_str(&format!(" {}", shell_word(word)));
-        match flag {
-            "--retry-failed" | "--lock-wait" => {
-                if value.is_none() {
-                    given.next();
-                }
-            }
-            // It asks, as it did.
-            "--yes" => {}
-            "--canary" => {
-                let value = value.or_else(|| given.next().map(String::as_str)).unwrap_or_default();
-                if is_canary(value, failed) {
-                    add(flag);
-                    add(value);
-                }
-            }
-            _ => {
-                to |= flag == "--to";
-                add(argument);
-            }
+    match run.request.as_deref().map(serde_json::from_str::<Request>) {
+        Some(Ok(Request::Drop(_))) if failed.len() > SHORT => {
+            Some("retry with the same command and --if-exists".to_owned())
         }
+        Some(Ok(request)) => Some(format!("retry with '{} {}'", context.program(), request.retry(run.id, failed)?)),
+        Some(Err(error)) => Some(format!(
+            "retry with tenantry {}, which recorded the run: this version cannot read its options ({error})",
+            run.version
+        )),
+        None => without_request(context, run),
     }
-    // Steps are counted from where a tenant is, so that they cannot be given again.
-    if retry == RetryCommand::RevertAll && !to {
-        return None;
-    }
-    Some(format!("{} {}{flags} --retry-failed {}", context.program(), retry.command(), run.id))
 }
 
-/// Whether what was given as canaries finds any among those that are left; where it finds none, it is refused.
-fn is_canary(value: &str, left: &[&str]) -> bool {
-    value.parse::<usize>().is_ok() || Regex::new(value).is_ok_and(|regex| left.iter().any(|name| regex.is_match(name)))
+/// The hint for a run without a request: an earlier release recorded it.
+fn without_request(context: &Context, run: &RunRecord) -> Option<String> {
+    let line = match run.command.as_str() {
+        "drop" => "drop NAME --if-exists".to_owned(),
+        "cleanup" => "cleanup".to_owned(),
+        command => {
+            let retry = RetryCommand::of(command).filter(|retry| retry.command() == command)?;
+            by_hand(retry, run.id)
+        }
+    };
+    Some(format!(
+        "an earlier release recorded the run without its options; retry with '{} {line}' and the options of the run",
+        context.program()
+    ))
+}
+
+/// The command that retries a run, with a placeholder for the version.
+fn by_hand(retry: RetryCommand, run: i64) -> String {
+    match retry {
+        RetryCommand::MigrateAll => format!("migrate-all --retry-failed {run}"),
+        RetryCommand::RevertAll => format!("revert-all --to VERSION --retry-failed {run}"),
+    }
 }

@@ -9,6 +9,7 @@ use regex::Regex;
 
 use super::compare::accepted_by_file;
 use super::context::{Context, Usage, shell_word};
+use super::request::RolloutRequest;
 use super::resume::only;
 use super::retry;
 use super::settings::duration;
@@ -149,15 +150,7 @@ impl RolloutOptions {
                 left.iter().any(|name| regex.is_match(name)).then(|| shell_word(regex.as_str()))
             }
         };
-        let order = match self.order {
-            Order::Name => None,
-            Order::Created => Some("created".to_owned()),
-            Order::Size => Some("size".to_owned()),
-        };
-        let max_failures = self.max_failures.map(|max| match max {
-            MaxFailures::Count(count) => count.to_string(),
-            MaxFailures::Percent(percent) => format!("{percent}%"),
-        });
+        let RolloutRequest { max_failures, order, .. } = self.request();
         let given = [
             ("canary", canary),
             ("batch", self.batch.map(|batch| batch.to_string())),
@@ -172,6 +165,29 @@ impl RolloutOptions {
             flags.push_str(" --fail-fast");
         }
         flags
+    }
+
+    /// The rollout, for the record of the run.
+    pub(crate) fn request(&self) -> RolloutRequest {
+        RolloutRequest {
+            canary: self.canary.as_ref().map(|canary| match canary {
+                Canary::First(n) => n.to_string(),
+                Canary::Matching(regex) => regex.as_str().to_owned(),
+            }),
+            batch: self.batch.map(NonZeroUsize::get),
+            pause: self.pause.map(|pause| pause.to_string()),
+            max_failures: self.max_failures.map(|max| match max {
+                MaxFailures::Count(count) => count.to_string(),
+                MaxFailures::Percent(percent) => format!("{percent}%"),
+            }),
+            fail_fast: self.fail_fast,
+            shard: self.shard.map(|shard| shard.to_string()),
+            order: match self.order {
+                Order::Name => None,
+                Order::Created => Some("created".to_owned()),
+                Order::Size => Some("size".to_owned()),
+            },
+        }
     }
 
     pub(crate) fn rollout(&self) -> Result<Rollout> {

@@ -6,6 +6,7 @@ use regex::Regex;
 
 use super::context::{Context, shell_word};
 use super::output::count;
+use super::request::SelectionRequest;
 use crate::database::Database;
 use crate::tenants::tracker;
 
@@ -45,6 +46,12 @@ impl Selection {
     /// Checks that `--match`, if it is given, matches the name of a tenant, as [`Matching::require_any`] does.
     pub(crate) fn require_any(&self, context: &Context, db: &mut Database) -> Result<()> {
         self.matching.require_any(context, db)
+    }
+
+    /// The selection, for the record of the run.
+    pub(crate) fn request(&self) -> SelectionRequest {
+        let text = |regex: &Option<Regex>| regex.as_ref().map(|regex| regex.as_str().to_owned());
+        SelectionRequest { matching: text(&self.matching.matching), except: text(&self.except) }
     }
 
     pub(crate) fn picks(&self, name: &str) -> bool {

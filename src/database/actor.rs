@@ -12,6 +12,8 @@ pub struct Actor {
     pub command: Option<String>,
     /// The arguments of the command, without the database URL.
     pub arguments: Vec<String>,
+    /// What the command was asked to do, as JSON without connection settings, so that the run can be retried.
+    pub request: Option<String>,
     /// The operating system user.
     pub os_user: Option<String>,
     /// The host name.
@@ -24,6 +26,6 @@ pub struct Actor {
 
 impl Default for Actor {
     fn default() -> Self {
-        Self { command: None, arguments: Vec::new(), os_user: None, host: None, pid: None, keep: KEEP }
+        Self { command: None, arguments: Vec::new(), request: None, os_user: None, host: None, pid: None, keep: KEEP }
     }
 }

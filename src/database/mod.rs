@@ -69,6 +69,12 @@ impl Database {
         &self.actor
     }
 
+    /// Sets the [`request`](Actor::request) that later runs are recorded with.
+    #[cfg(feature = "cli")]
+    pub(crate) fn set_request(&mut self, request: String) {
+        self.actor.request = Some(request);
+    }
+
     /// Sets the tenant migrations that later runs are recorded with.
     pub(crate) fn use_migrations(&mut self, set: &MigrationSet) {
         self.migrations = (!set.is_empty()).then(|| set.summary());

@@ -36,7 +36,7 @@ SELECT
     pg_catalog.to_regclass('public.schema_run_tenant') IS NOT NULL AND EXISTS (
         SELECT FROM pg_catalog.pg_attribute AS a
         WHERE a.attrelid = pg_catalog.to_regclass('public.schema_run')::pg_catalog.oid
-            AND a.attname = 'migrations' AND NOT a.attisdropped
+            AND a.attname = 'request' AND NOT a.attisdropped
     ) AS has_runs,
     pg_catalog.to_regclass('public.schema_migration') IS NOT NULL AS has_recorded_migrations,
     COALESCE(

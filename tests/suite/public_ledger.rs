@@ -8,7 +8,8 @@ use crate::support::{Database, Tenantry, set_up};
 
 const DIESEL: &str = "public.__diesel_schema_migrations";
 
-const TRACKER: [&str; 5] = ["20260105080000", "20260216080000", "20260504080000", "20260504090000", "20261128090000"];
+const TRACKER: [&str; 6] =
+    ["20260105080000", "20260216080000", "20260504080000", "20260504090000", "20261128090000", "20261129090000"];
 
 const CREATE_DIESEL: &str = "CREATE TABLE IF NOT EXISTS public.__diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY \
                              NOT NULL, run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP);";
@@ -47,8 +48,8 @@ fn a_fresh_database_has_a_ledger_of_the_tools_own() {
     let report = db.tenantry(["migrate-public", "--format", "json"]).run();
     report.assert_code(0);
     let json = report.json();
-    assert_eq!(json["applied"].as_array().map(Vec::len), Some(5), "{json}");
-    assert_eq!(json["version"], TRACKER[4]);
+    assert_eq!(json["applied"].as_array().map(Vec::len), Some(TRACKER.len()), "{json}");
+    assert_eq!(json["version"], TRACKER[5]);
     assert_eq!((&json["moved"], &json["imported"]), (&serde_json::json!([]), &serde_json::json!([])));
     assert_eq!(versions(&db, "public.schema_ledger"), TRACKER);
     assert!(!exists(&db, DIESEL), "diesel_cli creates its own");
@@ -89,7 +90,7 @@ fn the_ledger_of_an_earlier_release_is_upgraded() {
     upgraded.assert_code(0);
     assert_eq!(
         upgraded.stderr,
-        "7 rows moved from public.__diesel_schema_migrations to public.schema_ledger\n\
+        "8 rows moved from public.__diesel_schema_migrations to public.schema_ledger\n\
          the public migrations are up to date\n"
     );
     assert_eq!(versions(&db, DIESEL), ["20250101000000"], "it is diesel_cli's");
@@ -116,10 +117,10 @@ fn what_diesel_applied_is_imported_and_not_run() {
     assert_eq!(
         first.stderr,
         "2 public migrations recorded without running, applied by diesel_cli before: 20260301000000, 20990102000000\n\
-         6 public migrations applied\n"
+         7 public migrations applied\n"
     );
     assert_eq!(versions(&db, DIESEL), ["20250101000000", "20260301000000", "20990102000000"], "they are copied");
-    assert_eq!(versions(&db, "public.schema_ledger").len(), 8);
+    assert_eq!(versions(&db, "public.schema_ledger").len(), 9);
     let health = || db.tenantry(["health-check", "--public-migrations"]).arg(dir.path()).run();
     health().assert_code(0);
     migrate_public(&db, &dir).run().assert_code(0);
@@ -139,7 +140,7 @@ fn what_diesel_applied_is_imported_and_not_run() {
     let cleanup = |args: &[&str]| db.tenantry(["cleanup", "--public-migrations"]).arg(dir.path()).args(args).run();
     let plan = cleanup(&["--dry-run", "--format", "json"]).json();
     assert_eq!(plan["kept"], serde_json::json!(["20260301000000", "20990102000000", "20990104000000"]));
-    assert_eq!((plan["revert"].as_array().map(Vec::len), &plan["drop_ledger"]), (Some(6), &serde_json::json!(true)));
+    assert_eq!((plan["revert"].as_array().map(Vec::len), &plan["drop_ledger"]), (Some(7), &serde_json::json!(true)));
     let done = cleanup(&["--yes"]);
     done.assert_code(0);
     let kept = "3 public migrations kept, recorded by diesel_cli in public.__diesel_schema_migrations: 20260301000000";
@@ -203,7 +204,7 @@ fn several_upgrades_at_once() {
     }
     let moved: usize =
         reports.iter().map(|report| report.json()["moved"].as_array().map_or(0, |moved| moved.len())).sum();
-    assert_eq!((moved, versions(&db, "public.schema_ledger")), (5, TRACKER.map(String::from).to_vec()));
+    assert_eq!((moved, versions(&db, "public.schema_ledger")), (TRACKER.len(), TRACKER.map(String::from).to_vec()));
     assert_eq!(versions(&db, DIESEL).len(), 0);
 }
 

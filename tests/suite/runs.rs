@@ -23,12 +23,14 @@ fn runs() -> (Database, Dir) {
     (db, migrations)
 }
 
-/// Makes what differs from run to run the same.
+/// Replaces what differs from run to run.
 fn still(db: &Database) {
     db.execute(
         "UPDATE schema_run SET started_at = '2026-01-01 12:00', ended_at = '2026-01-01 12:00:01.5', host = 'db1', \
          pid = 4711, role = 'tenants', version = '1.2.3', \
          arguments = array(SELECT CASE WHEN starts_with(a, '/') THEN 'DIR' ELSE a END FROM unnest(arguments) AS a); \
+         UPDATE schema_run SET request = jsonb_set(request, '{settings,tenant_migrations}', to_jsonb('DIR'::text)) \
+         WHERE request IS NOT NULL; \
          UPDATE schema_run_tenant SET started_at = '2026-01-01 12:00', milliseconds = 12",
     );
 }
@@ -131,11 +133,11 @@ fn those_that_are_many_are_forgotten_some_at_a_time() {
     assert_eq!(db.count("SELECT count(*) FROM schema_run"), 3);
 }
 
-/// The hint of `runs show` that tries a run again.
+/// The command that the hint of `runs show` gives to retry a run.
 fn hint(db: &Database, run: &str) -> Option<String> {
     let output = db.tenantry(["runs", "show", run]).run();
-    let hint = output.stderr.lines().find_map(|line| line.strip_prefix("hint: to retry: "))?;
-    Some(hint.to_owned())
+    let hint = output.stderr.lines().find_map(|line| line.strip_prefix("hint: retry with '"))?;
+    Some(hint.strip_suffix('\'').unwrap().to_owned())
 }
 
 #[test]
@@ -154,7 +156,7 @@ fn one_is_tried_again_by_the_commands_of_its_kind_only() {
         let steps: &[&str] = if other == "revert-all" { &["--to", "1", "--dry-run"] } else { &[] };
         let output = run_as_ops(&db, &migrations, &[&[other, "--retry-failed", run], steps].concat());
         output.assert_code(2);
-        assert!(output.stderr.contains(&format!("run {run} was '")), "{}", output.stderr);
+        assert!(output.stderr.contains(&format!("run {run} is a run of '")), "{}", output.stderr);
     }
     // One tenant's run is tried again by that over the fleet.
     let again = run_as_ops(&db, &migrations, &["migrate-all", "--retry-failed", "3", "--dry-run"]);
@@ -170,40 +172,162 @@ fn one_is_tried_again_by_the_commands_of_its_kind_only() {
 }
 
 #[test]
-fn the_hint_tries_again_with_what_the_run_was_given() {
+fn the_hint_repeats_the_options_of_the_run() {
     let (db, migrations) = runs();
     let path = migrations.path().to_str().unwrap();
     let given = ["migrate-all", "--to", "2", "--verify", "--shard=1/1", "--canary", "^g", "--lock-wait", "1s"];
     run_as_ops(&db, &migrations, &given).assert_code(1);
     let rest = format!("--tenant-migrations {path} --retry-failed 3");
-    let flags = "--to 2 --verify --shard=1/1 --canary '^g'";
+    let flags = "--to 2 --verify --canary '^g' --shard 1/1";
     assert_eq!(hint(&db, "3"), Some(format!("tenantry migrate-all {flags} {rest}")));
-    // What it says can be typed: it finds the one that failed, and no flag twice.
+    // The command runs, and a retry of a retry repeats no flag.
     run_as_ops(&db, &migrations, &["migrate-all", "--to", "2", "--retry-failed", "3", "--canary=^x|^g"]).assert_code(1);
     let rest = format!("--tenant-migrations {path} --retry-failed 4");
     assert_eq!(hint(&db, "4"), Some(format!("tenantry migrate-all --to 2 --canary '^x|^g' {rest}")));
     let again = run_as_ops(&db, &migrations, &["migrate-all", "--to", "2", "--canary", "^g", "--retry-failed", "4"]);
     assert!(again.assert_code(1).stderr.contains("globex"), "{}", again.stderr);
-    // A canary that is not left would be refused.
-    db.execute("UPDATE schema_run SET arguments = array['--canary', '^acme$', '--jobs', '2'] WHERE id = 4");
+    // A canary that has not failed would be refused.
+    db.execute(
+        "UPDATE schema_run SET request = '{\"command\": \"migrate-all\", \"rollout\": {\"canary\": \"^acme$\"}, \
+         \"settings\": {\"jobs\": \"2\"}}' WHERE id = 4",
+    );
     assert_eq!(hint(&db, "4").as_deref(), Some("tenantry migrate-all --jobs 2 --retry-failed 4"));
 }
 
+/// The options of a rollout and the settings, all of them, and the retry command's form of them.
+const OPTIONS: &[&str] = &[
+    "--except",
+    "^x",
+    "--canary",
+    "1",
+    "--batch",
+    "2",
+    "--pause",
+    "1ms",
+    "--max-failures",
+    "50%",
+    "--shard",
+    "1/1",
+    "--order",
+    "size",
+    "--jobs",
+    "2",
+    "--lock-timeout",
+    "1s",
+    "--statement-timeout",
+    "1m",
+    "--retries",
+    "1",
+    "--reconnect-for",
+    "2s",
+    "--keep",
+    "2days",
+    "--as-owner",
+    "--connect-timeout",
+    "9s",
+    "--yes",
+    "--lock-wait",
+    "1s",
+];
+const REPEATED: &str = "--except '^x' --canary 1 --batch 2 --pause 1ms --max-failures 50% --shard 1/1 --order size";
+const SETTINGS: &str =
+    "--jobs 2 --lock-timeout 1s --statement-timeout 1m --retries 1 --reconnect-for 2s --keep 2days --as-owner";
+
 #[test]
-fn there_is_no_hint_where_nothing_would_be_tried_again() {
+fn all_options_of_a_run_are_repeated() {
+    let (db, migrations) = runs();
+    let path = migrations.path().to_str().unwrap();
+    let given = |first: &[&str], leave_out: &[&str]| {
+        let options: Vec<&str> = OPTIONS.iter().copied().filter(|one| !leave_out.contains(one)).collect();
+        run_as_ops(&db, &migrations, &[first, &options[..]].concat()).assert_code(1);
+    };
+    given(&["migrate-all", "--to", "2", "--verify", "--match", "^g"], &["--yes"]);
+    let (settings, run) = (format!("--tenant-migrations {path} {SETTINGS}"), "--retry-failed 3");
+    assert_eq!(
+        hint(&db, "3"),
+        Some(format!("tenantry migrate-all --to 2 --verify --match '^g' {REPEATED} {settings} {run}"))
+    );
+    migrations.write("1_a/down.sql", "DROP TABLE a;");
+    migrations.write("2_b/down.sql", "DROP TABLE b;\nSELECT 1 / 0;");
+    given(&["revert-all", "--to", "1", "--match", "^acme"], &[]);
+    assert_eq!(
+        hint(&db, "4"),
+        Some(format!("tenantry revert-all --to 1 --match '^acme' {REPEATED} {settings} --retry-failed 4"))
+    );
+}
+
+/// A session that holds a lock on a table of `tenant`, so that its schema cannot be dropped.
+fn lock_table(db: &Database, tenant: &str) -> diesel::PgConnection {
+    let mut holder = db.connect();
+    holder.batch_execute(&format!("BEGIN; LOCK TABLE {tenant}.a IN ACCESS SHARE MODE")).unwrap();
+    holder
+}
+
+#[test]
+fn a_failed_drop_and_a_failed_cleanup_are_repeated() {
+    let (db, migrations) = runs();
+    let path = migrations.path().to_str().unwrap();
+    let holder = lock_table(&db, "globex");
+    let flags = ["--yes", "--lock-timeout", "100ms", "--retries", "0"];
+    run_as_ops(&db, &migrations, &[&["drop", "globex", "initech", "--untracked"], &flags[..]].concat()).assert_code(1);
+    let settings = format!("--tenant-migrations {path} --lock-timeout 100ms --retries 0");
+    assert_eq!(hint(&db, "3"), Some(format!("tenantry drop globex --untracked {settings}")));
+    run_as_ops(&db, &migrations, &[&["cleanup", "--include-orphans"], &flags[..]].concat()).assert_code(1);
+    assert_eq!(hint(&db, "4"), Some(format!("tenantry cleanup --include-orphans {settings}")));
+    drop(holder);
+}
+
+#[test]
+fn a_run_of_an_earlier_release_is_retried_by_hand() {
+    let (db, _) = runs();
+    db.execute("UPDATE schema_run SET request = NULL");
+    let show = |command: &str| {
+        db.execute(&format!("UPDATE schema_run SET command = '{command}' WHERE id = 2"));
+        let output = db.tenantry(["runs", "show", "2"]).run();
+        output.assert_code(0);
+        output.stderr.lines().find(|line| line.starts_with("hint: ")).map(str::to_owned)
+    };
+    let hint = |line: &str| {
+        Some(format!(
+            "hint: an earlier release recorded the run without its options; retry with 'tenantry {line}' and the options of \
+             the run"
+        ))
+    };
+    assert_eq!(show("migrate-all"), hint("migrate-all --retry-failed 2"));
+    assert_eq!(show("revert-all"), hint("revert-all --to VERSION --retry-failed 2"));
+    assert_eq!(show("drop"), hint("drop NAME --if-exists"));
+    assert_eq!(show("cleanup"), hint("cleanup"));
+    assert_eq!(show("adopt"), None);
+}
+
+#[test]
+fn a_run_of_a_newer_release_is_retried_with_that_release() {
+    let (db, _) = runs();
+    db.execute("UPDATE schema_run SET version = '99.0.0', request = request || '{\"dance\": true}' WHERE id = 2");
+    let output = db.tenantry(["runs", "show", "2"]).run();
+    output.assert_code(0);
+    let hint = "hint: retry with tenantry 99.0.0, which recorded the run: this version cannot read its options (unknown \
+                field `dance`";
+    assert!(output.stderr.contains(hint), "{}", output.stderr);
+}
+
+#[test]
+fn there_is_no_hint_if_nothing_would_be_retried() {
     let (db, migrations) = runs();
     migrations.write("2_b/down.sql", "DROP TABLE b;\nSELECT 1 / 0;");
     run_as_ops(&db, &migrations, &["migrate-one", "globex"]).assert_code(1);
     run_as_ops(&db, &migrations, &["adopt", "nowhere"]).assert_code(1);
     run_as_ops(&db, &migrations, &["revert-all", "--steps", "1", "--yes", "--match", "acme"]).assert_code(1);
-    for (run, command) in [("1", "create"), ("3", "migrate-one"), ("4", "adopt"), ("5", "revert-all --steps")] {
+    for (run, command) in [("1", "create"), ("3", "migrate-one"), ("4", "adopt")] {
         assert_eq!(hint(&db, run), None, "{command}");
     }
+    // All tenants of the run are reverted to one version, which is given instead of the steps.
+    assert!(hint(&db, "5").is_some_and(|hint| hint.starts_with("tenantry revert-all --to 1 --match acme ")));
     run_as_ops(&db, &migrations, &["revert-all", "--to", "1", "--yes", "--match", "acme"]).assert_code(1);
     assert!(
         hint(&db, "6").is_some_and(|hint| hint.contains("revert-all --to 1 --match acme") && !hint.contains("--yes"))
     );
-    // What could not even be begun is in the counts of a run, and is not taken by its id.
+    // A tenant without a row is only in the counts of a run, and is not retried.
     db.execute("DELETE FROM schema_run_tenant WHERE run = 2 AND outcome <> 'done'");
     assert_eq!((hint(&db, "2"), db.count("SELECT failed FROM schema_run WHERE id = 2")), (None, 1));
 }

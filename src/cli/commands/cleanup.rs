@@ -10,6 +10,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report;
+use crate::cli::request::{CleanupRequest, Request};
 use crate::cli::settings::{Jobs, WriteOptions};
 use crate::operations::{self, CleanupPlan, CleanupReport, Orphans};
 
@@ -79,6 +80,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         location(&db)
     );
     confirm(args.yes, &question, Answer::Text(&database))?;
+    let settings = context.settings_request();
+    let request = Request::Cleanup(CleanupRequest { include_orphans: args.include_orphans, settings });
+    db.set_request(request.to_json()?);
     let (foreign_versions, kept) = (plan.foreign_versions, plan.kept.clone());
     let mut progress = Progress::new(output, "dropped").in_steps(goes_in_steps(&plan.tenants));
     let report = operations::cleanup(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;

@@ -9,6 +9,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{Output, count, size, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, Summary, ended};
+use crate::cli::request::{DropRequest, Request};
 use crate::cli::resume::SHORT;
 use crate::cli::settings::{Jobs, WriteOptions};
 use crate::model::SchemaName;
@@ -74,6 +75,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         let question = format!("Drop {} from database {}? [y/N]", what(&plan.drops), location(&db));
         confirm(args.yes, &question, Answer::Yes)?;
     }
+    let settings = context.settings_request();
+    db.set_request(Request::Drop(DropRequest { untracked: args.untracked, settings }).to_json()?);
     let mut progress = Progress::new(output, "dropped")
         .in_steps(goes_in_steps(&plan))
         .resumed_by("repeat the command with --if-exists to resume");

@@ -9,6 +9,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{Verbosity, count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, failures};
+use crate::cli::request::{MigrateAllRequest, Request};
 use crate::cli::resume::Resume;
 use crate::cli::rollout::RolloutOptions;
 use crate::cli::selection::Selection;
@@ -74,6 +75,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if args.dry_run {
         return show(context, &plan, &tenancy);
     }
+    db.set_request(args.request(context).to_json()?);
     let rollout = Rollout { verify: args.verify, ..args.steps.rollout()? };
     let mut progress = Progress::new(context.output(), "migrated");
     let report = migrate::migrate(&mut db, &tenancy, plan, &rollout, &stop, &mut progress)?;
@@ -82,6 +84,17 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 }
 
 impl Args {
+    /// The request, for the record of the run.
+    fn request(&self, context: &Context) -> Request {
+        Request::MigrateAll(MigrateAllRequest {
+            to: self.to.as_ref().map(Version::to_string),
+            verify: self.verify,
+            selection: self.selection.request(),
+            rollout: self.steps.request(),
+            settings: context.settings_request(),
+        })
+    }
+
     /// The command that retries the remaining tenants.
     fn again(&self, report: &Report) -> String {
         let what = what(self.to.as_ref(), self.verify);

@@ -11,6 +11,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, failures};
+use crate::cli::request::{Request, RevertAllRequest};
 use crate::cli::resume::{Resume, only};
 use crate::cli::rollout::RolloutOptions;
 use crate::cli::selection::Selection;
@@ -80,11 +81,15 @@ impl BackArgs {
     /// The options that resume a plan. --steps counts from a tenant's current version and would revert finished tenants
     /// further, so it becomes --to if the plan brings all tenants to one version.
     pub(super) fn resumed(&self, plan: &RevertPlan) -> Option<String> {
-        let to = match &self.to {
+        self.target(plan).map(|version| format!(" --to {version}"))
+    }
+
+    /// The version that all tenants of a plan are reverted to; `None` if they are reverted to different versions.
+    fn target<'a>(&'a self, plan: &'a RevertPlan) -> Option<&'a str> {
+        match &self.to {
             Some(version) => Some(version.as_str()),
             None => plan.common_version(),
-        };
-        to.map(|version| format!(" --to {version}"))
+        }
     }
 }
 
@@ -114,6 +119,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     context.warn_of_other_owners(&tenancy, plan.revert.iter().map(|reverting| &reverting.tenant));
     let rollout = args.steps.rollout()?;
     let resumed = args.back.resumed(&plan);
+    db.set_request(args.request(context, &plan).to_json()?);
     let mut progress = Progress::new(context.output(), "reverted").resumed_by(match &resumed {
         Some(to) => format!("repeat the command with{to} to resume"),
         None => "do not repeat the command with the same --steps: it would revert finished tenants further".to_owned(),
@@ -135,6 +141,16 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 }
 
 impl Args {
+    /// The request, for the record of the run.
+    fn request(&self, context: &Context, plan: &RevertPlan) -> Request {
+        Request::RevertAll(RevertAllRequest {
+            to: self.back.target(plan).map(str::to_owned),
+            selection: self.selection.request(),
+            rollout: self.steps.request(),
+            settings: context.settings_request(),
+        })
+    }
+
     fn plan(&self, context: &Context, db: &mut Database, set: &MigrationSet) -> Result<RevertPlan> {
         let steps = self.steps.picks(context, db, RetryCommand::RevertAll)?;
         let picks = |name: &str| steps(name) && self.selection.picks(name);

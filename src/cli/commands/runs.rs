@@ -160,8 +160,8 @@ fn show(context: &Context, run: &RunRecord, tenants: &[TenantRecord]) -> Result<
     }
     let failed: Vec<&str> =
         tenants.iter().filter(|tenant| !tenant.is_done()).map(|tenant| tenant.tenant.as_str()).collect();
-    if let Some(command) = retry::again(context, run, &failed) {
-        output.next(format_args!("to retry: {command}"));
+    if let Some(hint) = retry::hint(context, run, &failed) {
+        output.next(hint);
     }
     Ok(Exit::Done)
 }

@@ -7,12 +7,16 @@ use clap::{ArgMatches, Command};
 
 use super::{given, shared_options, source};
 use crate::cli::context::shell_word;
+use crate::cli::request::SettingsRequest;
 
 /// The flags to repeat, by command: those that were given and that apply to the command.
 ///
 /// The database URL is not repeated, because it can contain a password. Options of the environment apply anyway.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Given(BTreeMap<String, String>);
+pub(crate) struct Given {
+    flags: BTreeMap<String, String>,
+    settings: SettingsRequest,
+}
 
 impl Given {
     /// The flags in `matches`, for each subcommand of `root`.
@@ -31,13 +35,18 @@ impl Given {
                 by_command.entry(command.get_name().to_owned()).or_default().push_str(&flag);
             }
         }
-        Self(by_command)
+        Self { flags: by_command, settings: SettingsRequest::of(matches) }
+    }
+
+    /// The settings that were given as flags, for the record of a run.
+    pub(crate) fn settings(&self) -> &SettingsRequest {
+        &self.settings
     }
 
     /// The flags behind a command line, each after a space.
     pub(crate) fn flags_of(&self, line: &str) -> &str {
         let command = line.split(' ').next().unwrap_or_default();
-        self.0.get(command).map_or("", String::as_str)
+        self.flags.get(command).map_or("", String::as_str)
     }
 }
 

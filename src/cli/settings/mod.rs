@@ -89,7 +89,7 @@ pub(crate) fn refuse_inapplicable(root: &mut Command, matches: &ArgMatches) -> R
 }
 
 /// Where a value came from. A global option is in the matches of the command that it was given to.
-fn source(matches: &ArgMatches, id: &str) -> Option<ValueSource> {
+pub(super) fn source(matches: &ArgMatches, id: &str) -> Option<ValueSource> {
     let below = matches.subcommand().and_then(|(_, matches)| source(matches, id));
     below.max(matches.try_contains_id(id).ok().and_then(|_| matches.value_source(id)))
 }

@@ -5,7 +5,7 @@ use diesel::dsl::sql;
 use diesel::expression::SqlLiteral;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Integer};
+use diesel::sql_types::{Bool, Integer, Nullable, Text};
 use serde::Serialize;
 
 use super::TenantOutcome;
@@ -34,6 +34,11 @@ pub struct RunRecord {
     pub pid: Option<i32>,
     /// The tenant migrations: their source, their number, and the newest version.
     pub migrations: Option<String>,
+    /// What the run was asked to do, as JSON; `None` for runs of earlier releases, and of commands that are not retried by run.
+    #[serde(skip)]
+    #[diesel(select_expression = sql("schema_run.request::pg_catalog.text"))]
+    #[diesel(select_expression_type = SqlLiteral<Nullable<Text>>)]
+    pub request: Option<String>,
     /// The start time.
     pub started_at: DateTime<Utc>,
     /// The end time; `None` if the run is in progress or was aborted.

@@ -33,6 +33,7 @@ mod schema {
             pid -> Nullable<Integer>,
             backend -> Nullable<Integer>,
             migrations -> Nullable<Text>,
+            request -> Nullable<Jsonb>,
             started_at -> Timestamptz,
             ended_at -> Nullable<Timestamptz>,
             outcome -> Nullable<Text>,

@@ -48,6 +48,7 @@ impl Run {
             .bind::<Nullable<Integer>, _>(actor.pid.and_then(|pid| i32::try_from(pid).ok()))
             .bind::<Nullable<Integer>, _>(backend)
             .bind::<Nullable<Text>, _>(migrations)
+            .bind::<Nullable<Text>, _>(actor.request.as_deref())
             .get_result(db.connection())
             .map_err(Error::doing("record the run in public.schema_run"))?;
         let run = Self { id: row.id, detects_lost_clients: row.detects_lost_clients, horizon: row.horizon };

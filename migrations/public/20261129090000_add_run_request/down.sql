@@ -1,0 +1,1 @@
+ALTER TABLE public.schema_run DROP COLUMN request;
