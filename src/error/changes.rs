@@ -38,6 +38,8 @@ pub enum ChangeKind {
         /// When it was recorded.
         recorded_at: DateTime<Utc>,
     },
+    /// A ledger records the version, and the migrations and their record do not have it.
+    Unknown,
     /// It was not applied anywhere, and a later one was.
     OutOfOrder {
         /// The newest applied version.
@@ -54,10 +56,16 @@ impl ChangeKind {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Edited { .. } => "edited",
-            Self::Removed { .. } => "removed",
+            Self::Removed { .. } | Self::Unknown => "removed",
             Self::OutOfOrder { .. } => "out-of-order",
         }
     }
+}
+
+/// The subcommand that accepts unknown versions.
+pub(crate) fn accept_versions(versions: &[String]) -> String {
+    let flags: Vec<String> = versions.iter().map(|version| format!("--accept {version}")).collect();
+    format!("repair {} --reason TEXT", flags.join(" "))
 }
 
 impl MigrationChange {
@@ -75,6 +83,7 @@ impl MigrationChange {
             ChangeKind::Removed { recorded_at } => {
                 format!("was {}, but no longer exists", since(recorded_at))
             }
+            ChangeKind::Unknown => "is applied, but is not one of the migrations".to_owned(),
             ChangeKind::OutOfOrder { applied } => format!("is out of order: it precedes {applied}, which is applied"),
         };
         let doubt = self.in_doubt.as_ref().map_or_else(String::new, |tenant| {
@@ -93,6 +102,7 @@ impl MigrationChange {
         match self.what {
             ChangeKind::Edited { .. } => "restore it, and make the change in a new migration",
             ChangeKind::Removed { .. } => "restore it, or use the release that contains it",
+            ChangeKind::Unknown => "use the release that contains it",
             ChangeKind::OutOfOrder { .. } => "rename it to a version after the newest applied one",
         }
     }
@@ -131,7 +141,7 @@ impl fmt::Display for MigrationChange {
                 f.write_str(":")?;
                 difference.lines().try_for_each(|line| write!(f, "\n    {line}"))
             }
-            ChangeKind::Removed { .. } | ChangeKind::OutOfOrder { .. } => Ok(()),
+            ChangeKind::Removed { .. } | ChangeKind::Unknown | ChangeKind::OutOfOrder { .. } => Ok(()),
         }
     }
 }

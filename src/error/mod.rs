@@ -19,6 +19,7 @@ use crate::postgres::lock_holder::{HeldBy, LockHolder};
 use crate::postgres::{self, ServerMessage};
 
 pub use blocking_session::BlockingSession;
+pub(crate) use changes::accept_versions;
 pub use changes::{ChangeKind, MigrationChange, MigrationChanges};
 pub use fleet_holder::FleetHolder;
 pub use reference::ReferenceError;

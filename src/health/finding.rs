@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::{MigrationChange, TenantError};
+use crate::error::{MigrationChange, TenantError, accept_versions};
 use crate::model::{State, TenantName, Unfinished};
 use crate::operations::Orphan;
 use crate::sql::quote::Identifier;
@@ -296,7 +296,7 @@ impl Finding {
             count(versions.len(), "unknown migration", "unknown migrations"),
             versions.join(", ")
         );
-        let fix = Fix::Advice("use the release that contains them, or set --tenant-migrations".to_owned());
+        let fix = Fix::Command(accept_versions(&versions), "or use the release that contains them");
         Self::of_tenant(tenant.as_str(), Kind::UnknownMigrations, message, versions, fix)
     }
 

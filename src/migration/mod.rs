@@ -121,6 +121,8 @@ pub struct MigrationSet {
     migrations: Arc<[Arc<Migration>]>,
     origin: Arc<str>,
     retired: Arc<BTreeSet<String>>,
+    /// The versions that [`first`](MigrationSet::first) left out.
+    later: Arc<BTreeSet<String>>,
 }
 
 #[derive(Debug)]
@@ -250,10 +252,18 @@ impl MigrationSet {
         self.migrations.binary_search_by(|migration| migration.version().as_str().cmp(version)).ok()
     }
 
-    /// The first `n` migrations.
+    /// The first `n` migrations. The versions of the others stay [known](Self::is_known).
     #[must_use]
     pub fn first(&self, n: usize) -> Self {
-        Self { migrations: self.migrations.iter().take(n).cloned().collect(), ..self.clone() }
+        let left_out = self.migrations.iter().skip(n).map(|migration| migration.version().to_string());
+        let later = self.later.iter().cloned().chain(left_out).collect();
+        let migrations = self.migrations.iter().take(n).cloned().collect();
+        Self { migrations, later: Arc::new(later), ..self.clone() }
+    }
+
+    /// Whether a version is in the set, was left out of it by [`first`](Self::first), or was accepted as removed.
+    pub fn is_known(&self, version: &str) -> bool {
+        self.position(version).is_some() || self.later.contains(version) || self.retired.contains(version)
     }
 
     /// An empty set.
@@ -263,7 +273,7 @@ impl MigrationSet {
 
     /// A set of sorted migrations with their origin.
     fn new(migrations: Vec<Arc<Migration>>, origin: &str) -> Self {
-        Self { migrations: migrations.into(), origin: origin.into(), retired: Arc::default() }
+        Self { migrations: migrations.into(), origin: origin.into(), retired: Arc::default(), later: Arc::default() }
     }
 
     /// The origin of the migrations: a directory, or "the embedded migrations".

@@ -48,4 +48,5 @@ mod splitter;
 mod structure;
 mod stubborn;
 mod tls;
+mod unknown_migrations;
 mod usage;

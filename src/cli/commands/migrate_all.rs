@@ -72,6 +72,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     args.steps.sort(&mut db, &mut plan.migrate, |planned| &planned.tenant)?;
     args.steps.require_canary(plan.migrate.iter().map(|planned| &planned.tenant.name).chain(&plan.up_to_date))?;
     context.warn_of_other_owners(&tenancy, plan.migrate.iter().map(|planned| &planned.tenant));
+    warn_of_unknown(context, &plan);
     if args.dry_run {
         return show(context, &plan, &tenancy);
     }
@@ -99,6 +100,15 @@ impl Args {
     fn again(&self, report: &Report) -> String {
         let what = what(self.to.as_ref(), self.verify);
         Resume { command: "migrate-all", selection: &self.selection, steps: &self.steps, what }.after(report)
+    }
+}
+
+/// Warns of tenants without pending migrations whose ledgers record unknown versions: a newer release may have applied them.
+pub(super) fn warn_of_unknown(context: &Context, plan: &Plan) {
+    if !plan.unknown.is_empty() {
+        let tenants = count(plan.unknown.len(), "tenant");
+        context.output().warning(format_args!("the ledgers of {tenants} record unknown migrations"));
+        context.output().hint(format_args!("'{}' lists them", context.command("health-check")));
     }
 }
 

@@ -13,7 +13,7 @@ use crate::model::TenantName;
 use crate::operations::migrate::{self, MigratePlan, Rollout};
 use crate::tenants::{Fleet, schema_exists};
 
-use super::migrate_all::{show, what};
+use super::migrate_all::{show, warn_of_unknown, what};
 
 /// Apply pending migrations to one tenant
 #[derive(Debug, clap::Args)]
@@ -56,6 +56,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         plan.blocked.push(FailedTenant { tenant: name.to_string(), error });
     }
     context.warn_of_other_owners(&tenancy, plan.migrate.iter().map(|planned| &planned.tenant));
+    warn_of_unknown(context, &plan);
     if args.dry_run {
         return show(context, &plan, &tenancy);
     }

@@ -1,6 +1,7 @@
 //! Error codes and hints.
 
 use super::{Contention, TenantError};
+use crate::error::accept_versions;
 use crate::model::{NameError, State};
 use crate::postgres::lock_holder;
 use crate::sql::quote::{Identifier, Literal};
@@ -102,6 +103,10 @@ impl TenantError {
             }
             Self::Busy { holder } | Self::RecordLocked { holder } => Some(lock_holder::hint(holder.as_deref())),
             Self::Unfinished { .. } => run("migrate-one", "completes it"),
+            Self::UnknownMigrations { versions } => Some(format!(
+                "use the release that contains them, or accept them with '{}'",
+                full_command(&accept_versions(versions))
+            )),
             Self::Drifted { .. } | Self::NotCompared { .. } => run("diff", "shows the differences"),
             Self::Migration(failure) => failure.hint(),
             other => other.fixed_hint().map(str::to_owned),

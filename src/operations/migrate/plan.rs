@@ -10,7 +10,7 @@ use crate::error::{FailedTenant, TenantError};
 use crate::migration::{Direction, MigrationSet};
 use crate::model::{State, TenantName};
 use crate::run::{AttemptError, Commit};
-use crate::tenants::{Fleet, Schema, Tenancy, Tenant};
+use crate::tenants::{Fleet, Ledger, Schema, Tenancy, Tenant};
 
 /// The plan for [`migrate`](super::migrate). A dry run shows it.
 #[derive(Debug, Default)]
@@ -23,6 +23,8 @@ pub struct MigratePlan {
     pub blocked: Vec<FailedTenant>,
     /// The tenants of `up_to_date` whose state in the tracker is not active yet.
     pub(crate) settle: Vec<TenantName>,
+    /// The tenants of `up_to_date` whose ledgers record unknown migrations, for example those of a newer release.
+    pub unknown: Vec<TenantName>,
 }
 
 /// A tenant with pending migrations.
@@ -68,6 +70,9 @@ impl MigratePlan {
                     if tenant.state != State::Active {
                         plan.settle.push(tenant.name.clone());
                     }
+                    if tenant.ledger().is_some_and(|ledger| !unknown_versions(ledger, set).is_empty()) {
+                        plan.unknown.push(tenant.name.clone());
+                    }
                     plan.up_to_date.push(tenant.name);
                 }
                 Err(error) => plan.blocked.push(FailedTenant::new(&tenant.name, error)),
@@ -105,8 +110,24 @@ fn is_behind(tenant: &Tenant, set: &MigrationSet) -> Result<bool, TenantError> {
         Schema::InvalidLedger { why } => Err(TenantError::InvalidLedger { why: why.clone() }),
         Schema::NoLedger { empty: false, .. } => Err(TenantError::LedgerMissing),
         Schema::NoLedger { empty: true, .. } => Ok(!set.is_empty()),
-        Schema::Ledger { ledger, .. } => Ok(!ledger.pending.is_empty()),
+        Schema::Ledger { ledger, .. } if ledger.pending.is_empty() => Ok(false),
+        Schema::Ledger { ledger, .. } => require_known(ledger, set).map(|()| true),
     }
+}
+
+/// The versions that a ledger records and that are not [known](MigrationSet::is_known).
+fn unknown_versions(ledger: &Ledger, set: &MigrationSet) -> Vec<String> {
+    ledger.applied.iter().filter(|version| !set.is_known(version)).cloned().collect()
+}
+
+/// Refuses to change a tenant whose ledger records unknown versions: a newer release may have applied them, and what the
+/// migrations of this release do after them is not known.
+///
+/// # Errors
+/// [`TenantError::UnknownMigrations`].
+pub(super) fn require_known(ledger: &Ledger, set: &MigrationSet) -> Result<(), TenantError> {
+    let versions = unknown_versions(ledger, set);
+    if versions.is_empty() { Ok(()) } else { Err(TenantError::UnknownMigrations { versions }) }
 }
 
 /// Plans again for a tenant that was changed; `None` if nothing is left to do.

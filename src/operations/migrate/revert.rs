@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 
 use diesel::pg::PgConnection;
 
+use super::plan::require_known;
 use super::rollout::Rollout;
 use super::{MigrationJob, Report, RunJobs, plan, run_jobs};
 use crate::database::{Database, Stop};
@@ -119,8 +120,13 @@ fn to_revert(tenant: &Tenant, set: &MigrationSet, back: &Back) -> Result<Vec<usi
                 Back::Steps(steps) => newest_first.take(steps.get()).collect(),
                 Back::To(version) => newest_first.take_while(|applied| applied.as_str() > version.as_str()).collect(),
             };
-            let known = versions.iter().map(|version| set.position(version)).collect::<Option<Vec<usize>>>();
-            known.ok_or_else(|| TenantError::UnknownMigrations { versions: ledger.unknown.clone() })
+            if versions.is_empty() {
+                return Ok(Vec::new());
+            }
+            require_known(ledger, set)?;
+            // A version whose removal was accepted is known, and has no down.sql.
+            let no_down = |version: &String| TenantError::NoDown { folder: version.clone() };
+            versions.into_iter().map(|version| set.position(version).ok_or_else(|| no_down(version))).collect()
         }
     }
 }

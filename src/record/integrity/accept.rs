@@ -6,13 +6,15 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::result::QueryResult;
 
+use super::applied::AppliedVersions;
+use super::recorded;
 use super::{find, lock_error, lock_exclusively, recorded_version, schema_acceptance as a, schema_migration as m, set};
 use crate::database::{Actor, Database};
 use crate::error::{ChangeKind, Error, MigrationChange};
 use crate::migration::{Kind, VersionRange};
 use crate::tenants::Tenancy;
 
-/// Accepts the [`changes`](super::changes) of migrations in one transaction. A single version selects the tenant migration and
+/// Accepts the [`changes`](super::changes) of migrations, and versions that only ledgers record, in one transaction. A single version selects the tenant migration and
 /// the public migration with that version; a range selects tenant migrations only. Records the earlier scripts, the reason,
 /// and the operator.
 ///
@@ -28,6 +30,12 @@ pub fn accept(
     db.require_writable(tenancy)?;
     let mut changes: Vec<MigrationChange> =
         find(db, tenancy, &[Kind::Tenant, Kind::Public])?.into_iter().flat_map(|(_, found)| found.changes).collect();
+    let unknown = unknown_versions(db, tenancy)?;
+    let is_unknown = |change: &MigrationChange| {
+        !changes.iter().any(|other| other.kind == change.kind && other.version == change.version)
+    };
+    let unknown: Vec<MigrationChange> = unknown.into_iter().filter(is_unknown).collect();
+    changes.extend(unknown);
     let is_in = |range: &VersionRange, change: &MigrationChange| {
         (range.is_single() || change.kind == Kind::Tenant) && range.contains(&change.version)
     };
@@ -44,6 +52,24 @@ pub fn accept(
     })
     .map_err(|error| lock_error(conn, "record the accepted changes in public.schema_acceptance", error))?;
     Ok(changes)
+}
+
+/// The versions that ledgers of tenants record, and that are neither migrations nor accepted.
+fn unknown_versions(db: &mut Database, tenancy: &Tenancy) -> Result<Vec<MigrationChange>, Error> {
+    let set = tenancy.all_tenant_migrations();
+    let record = recorded::read(db.connection())?.remove(Kind::Tenant.as_str()).unwrap_or_default();
+    let applied = AppliedVersions::read(db, tenancy, Kind::Tenant)?;
+    let unknown = applied
+        .versions
+        .into_iter()
+        .filter(|version| set.position(version).is_none() && !record.is_accepted(version, "removed"));
+    Ok(unknown
+        .filter_map(|version| {
+            let folder = record.migrations.get(&version).map_or(&version, |was| &was.folder).clone();
+            let (kind, what) = (Kind::Tenant, ChangeKind::Unknown);
+            Some(MigrationChange { kind, version: version.parse().ok()?, folder, what, in_doubt: None })
+        })
+        .collect())
 }
 
 fn record(
