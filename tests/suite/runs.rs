@@ -181,9 +181,10 @@ fn the_hint_repeats_the_options_of_the_run() {
     let flags = "--to 2 --verify --canary '^g' --shard 1/1";
     assert_eq!(hint(&db, "3"), Some(format!("tenantry migrate-all {flags} {rest}")));
     // The command runs, and a retry of a retry repeats no flag.
-    run_as_ops(&db, &migrations, &["migrate-all", "--to", "2", "--retry-failed", "3", "--canary=^x|^g"]).assert_code(1);
+    run_as_ops(&db, &migrations, &["migrate-all", "--to", "2", "--retry-failed", "3", "--canary=^x|globex"])
+        .assert_code(1);
     let rest = format!("--tenant-migrations {path} --retry-failed 4");
-    assert_eq!(hint(&db, "4"), Some(format!("tenantry migrate-all --to 2 --canary '^x|^g' {rest}")));
+    assert_eq!(hint(&db, "4"), Some(format!("tenantry migrate-all --to 2 --canary '^x|globex' {rest}")));
     let again = run_as_ops(&db, &migrations, &["migrate-all", "--to", "2", "--canary", "^g", "--retry-failed", "4"]);
     assert!(again.assert_code(1).stderr.contains("globex"), "{}", again.stderr);
     // A canary that has not failed would be refused.
@@ -229,7 +230,7 @@ const OPTIONS: &[&str] = &[
     "--lock-wait",
     "1s",
 ];
-const REPEATED: &str = "--except '^x' --canary 1 --batch 2 --pause 1ms --max-failures 50% --shard 1/1 --order size";
+const REPEATED: &str = "--except '^x' --canary 1 --batch 2 --pause 1ms --max-failures '50%' --shard 1/1 --order size";
 const SETTINGS: &str =
     "--jobs 2 --lock-timeout 1s --statement-timeout 1m --retries 1 --reconnect-for 2s --keep 2days --as-owner";
 
