@@ -1,8 +1,7 @@
 //! Tenants whose ledgers record migrations that this release does not have.
 
-use crate::create::set_up;
 use crate::support::migrations::Dir;
-use crate::support::{Database, Output};
+use crate::support::{Database, Output, set_up};
 
 fn with(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
     let path = migrations.path().to_str().unwrap();

@@ -104,7 +104,7 @@ impl Args {
 }
 
 /// Warns of tenants without pending migrations whose ledgers record unknown versions: a newer release may have applied them.
-pub(super) fn warn_of_unknown(context: &Context, plan: &Plan) {
+pub(super) fn warn_of_unknown(context: &Context, plan: &MigratePlan) {
     if !plan.unknown.is_empty() {
         let tenants = count(plan.unknown.len(), "tenant");
         context.output().warning(format_args!("the ledgers of {tenants} record unknown migrations"));
