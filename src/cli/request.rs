@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn every_option_is_recorded_and_repeated() {
         let selection = SelectionRequest { matching: Some("^a|g".to_owned()), except: Some("x".to_owned()) };
-        let rollout = "--match '^a|g' --except x --canary '^g' --batch 2 --pause 1s --max-failures '5%' --shard 1/2 \
+        let rollout = "--match '^a|g' --except x --canary '^g' --batch 2 --pause 1s --max-failures 5% --shard 1/2 \
                        --order size";
         check(
             &Request::MigrateAll(MigrateAllRequest {

@@ -230,7 +230,7 @@ const OPTIONS: &[&str] = &[
     "--lock-wait",
     "1s",
 ];
-const REPEATED: &str = "--except '^x' --canary 1 --batch 2 --pause 1ms --max-failures '50%' --shard 1/1 --order size";
+const REPEATED: &str = "--except '^x' --canary 1 --batch 2 --pause 1ms --max-failures 50% --shard 1/1 --order size";
 const SETTINGS: &str =
     "--jobs 2 --lock-timeout 1s --statement-timeout 1m --retries 1 --reconnect-for 2s --keep 2days --as-owner";
 

@@ -139,7 +139,6 @@ impl TenantError {
             }
             Self::MigrationConflict => "use the same release for all runs",
             Self::NoDown { .. } => "add a down.sql to the migration",
-            Self::UnknownMigrations { .. } => "use the release that contains them",
             Self::NewerMigrationApplied { .. } => {
                 "check that this migration may be reverted, then run the command again"
             }

@@ -14,9 +14,9 @@ use crate::error::{ChangeKind, Error, MigrationChange};
 use crate::migration::{Kind, VersionRange};
 use crate::tenants::Tenancy;
 
-/// Accepts the [`changes`](super::changes) of migrations, and versions that only ledgers record, in one transaction. A single version selects the tenant migration and
-/// the public migration with that version; a range selects tenant migrations only. Records the earlier scripts, the reason,
-/// and the operator.
+/// Accepts the [`changes`](super::changes) of migrations, and versions that only the ledgers of tenants record, in one
+/// transaction. A single version selects the tenant migration and the public migration with that version; a range selects
+/// tenant migrations only. Records the earlier scripts, the reason, and the operator.
 ///
 /// # Errors
 /// [`Error::NothingToAccept`] if one of the ranges contains no change; then nothing is accepted. The errors of
@@ -30,12 +30,11 @@ pub fn accept(
     db.require_writable(tenancy)?;
     let mut changes: Vec<MigrationChange> =
         find(db, tenancy, &[Kind::Tenant, Kind::Public])?.into_iter().flat_map(|(_, found)| found.changes).collect();
-    let unknown = unknown_versions(db, tenancy)?;
-    let is_unknown = |change: &MigrationChange| {
-        !changes.iter().any(|other| other.kind == change.kind && other.version == change.version)
-    };
-    let unknown: Vec<MigrationChange> = unknown.into_iter().filter(is_unknown).collect();
-    changes.extend(unknown);
+    for unknown in unknown_versions(db, tenancy)? {
+        if !changes.iter().any(|change| change.kind == unknown.kind && change.version == unknown.version) {
+            changes.push(unknown);
+        }
+    }
     let is_in = |range: &VersionRange, change: &MigrationChange| {
         (range.is_single() || change.kind == Kind::Tenant) && range.contains(&change.version)
     };
