@@ -98,6 +98,11 @@ impl Output {
         })
     }
 
+    /// Whether `--quiet` is set.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.verbosity < Verbosity::Normal
+    }
+
     /// Prints a table to standard error, for a question that follows.
     pub(crate) fn table_aside(&self, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
         to_stderr(&draw(head, rows, io::stderr().is_terminal()));

@@ -41,7 +41,13 @@ impl ReferenceError {
     /// A stable name of the error, for programs.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::NotAllowed(_) => "replay-not-allowed",
+            Self::Standby => "standby",
+            Self::ReadOnly { .. } => "read-only",
+            Self::NoCreatePrivilege { .. } => "no-create-privilege",
+            Self::TrackerUnreadable { .. } => "tracker-unreadable",
+            Self::Pooler => "pooler",
+            Self::Locked => "replay-blocked",
+            Self::PermissionDenied { .. } => "replay-permission-denied",
             Self::Failed { .. } => "replay-failed",
             Self::ChangesOutside { .. } => "changes-outside",
             Self::CommitsOutside { .. } => "commits-outside",

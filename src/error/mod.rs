@@ -165,8 +165,8 @@ pub enum Error {
         why: String,
     },
     /// The reference schema cannot be built.
-    #[error("cannot build the reference schema: {0}")]
-    NoReference(ReferenceError),
+    #[error("cannot build the reference schema")]
+    NoReference(#[source] Box<ReferenceError>),
     /// The tenant of a command for a single tenant does not exist or cannot be read.
     #[error("tenant {name}: {error}")]
     Tenant {
@@ -186,6 +186,12 @@ pub enum Error {
     /// Migrations cannot be loaded.
     #[error(transparent)]
     Migrations(#[from] LoadError),
+}
+
+impl From<ReferenceError> for Error {
+    fn from(error: ReferenceError) -> Self {
+        Self::NoReference(Box::new(error))
+    }
 }
 
 impl Error {

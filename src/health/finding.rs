@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::{MigrationChange, TenantError, accept_versions};
+use crate::error::{MigrationChange, ReferenceError, TenantError, accept_versions};
 use crate::model::{State, TenantName, Unfinished};
 use crate::operations::Orphan;
 use crate::sql::quote::Identifier;
@@ -173,9 +173,9 @@ impl Finding {
         Self::of_database(Kind::MigrationChanged, change.summary(), vec![change.version.to_string()], fix)
     }
 
-    pub(super) fn reference_failed(folder: &str, message: String) -> Self {
-        let fix = Fix::Advice(format!("fix {folder}/up.sql"));
-        Self::of_database(Kind::ReferenceFailed, message, vec![folder.to_owned()], fix)
+    pub(super) fn reference_failed(folder: &str, reason: &ReferenceError) -> Self {
+        let fix = Fix::Advice(reason.hint());
+        Self::of_database(Kind::ReferenceFailed, reason.to_string(), vec![folder.to_owned()], fix)
     }
 
     pub(super) fn table_in_public(table: &str) -> Self {
@@ -228,11 +228,11 @@ impl Finding {
         Self::of_tenant(tenant.as_str(), Kind::SchemaMissing, "the schema does not exist".to_owned(), Vec::new(), fix)
     }
 
-    pub(super) fn unreadable(tenant: &TenantName) -> Self {
-        let schema = Identifier::from(tenant);
+    pub(super) fn unreadable(tenant: &TenantName, role: &str) -> Self {
+        let (schema, role) = (Identifier::from(tenant), Identifier::of_object(role));
         let fix = Fix::Advice(format!(
-            "end the session that holds the lock, connect as the owner, or GRANT USAGE ON SCHEMA {schema} TO ROLE; \
-             GRANT SELECT ON {schema}.__diesel_schema_migrations TO ROLE"
+            "GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON {schema}.__diesel_schema_migrations TO {role}; \
+             or end the session that locks the ledger"
         ));
         let message = TenantError::LedgerUnreadable.to_string();
         Self::of_tenant(tenant.as_str(), Kind::Unreadable, message, Vec::new(), fix)

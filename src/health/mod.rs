@@ -28,6 +28,8 @@ pub struct Health {
     pub drift: Drift,
     /// What was not checked.
     pub unchecked: Vec<Unchecked>,
+    /// Why there is no reference, unless a finding reports it.
+    pub reference_error: Option<ReferenceError>,
 }
 
 /// Tenants that were not checked, or a check of the database that was not done.
@@ -36,7 +38,7 @@ pub struct Unchecked {
     /// The tenants, by the names in the tracker, sorted; empty for a check of the database.
     pub tenants: Vec<String>,
     /// Why.
-    pub why: String,
+    pub reason: String,
 }
 
 /// How the structures of tenants are checked.
@@ -44,7 +46,7 @@ pub struct Unchecked {
 pub struct Options {
     /// Where the reference comes from.
     pub reference: Source,
-    /// Whether tenants that have not changed since the last check are read again.
+    /// Whether tenants are read that have not changed since they last matched the reference.
     pub stamps: Stamps,
 }
 
@@ -67,10 +69,10 @@ impl Health {
         self.unchecked.iter().map(|unchecked| unchecked.tenants.len()).sum()
     }
 
-    fn not_checked(&mut self, tenants: impl IntoIterator<Item = String>, why: impl Into<String>) {
+    fn not_checked(&mut self, tenants: impl IntoIterator<Item = String>, reason: impl Into<String>) {
         let tenants: Vec<String> = tenants.into_iter().collect();
         if !tenants.is_empty() {
-            self.unchecked.push(Unchecked { tenants, why: why.into() });
+            self.unchecked.push(Unchecked { tenants, reason: reason.into() });
         }
     }
 }
@@ -98,11 +100,14 @@ pub fn check(
     let mut wanted = reference::wanted(&fleet.tenants);
     // A tenant that is migrated during the check is compared, too.
     wanted.insert(set.iter().map(|migration| migration.version().as_str().to_owned()).collect());
-    let reference = Reference::from_source(db, tenancy, &options.reference, &wanted)?;
-    if let Err(why @ (ReferenceError::Failed { folder, .. } | ReferenceError::ChangesOutside { folder, .. })) =
+    let reference = match Reference::from_source(db, tenancy, &options.reference, &wanted) {
+        Err(Error::NoReference(reason)) => Err(*reason),
+        reference => Ok(reference?),
+    };
+    if let Err(reason @ (ReferenceError::Failed { folder, .. } | ReferenceError::ChangesOutside { folder, .. })) =
         &reference
     {
-        health.findings.push(Finding::reference_failed(folder, why.to_string()));
+        health.findings.push(Finding::reference_failed(folder, reason));
     }
     check_surroundings(db, tenancy, reference.as_ref().ok(), &choose, &mut health)?;
 
@@ -110,7 +115,7 @@ pub fn check(
     let mut findings: Vec<Finding> = fleet.misnamed.iter().map(Finding::bad_name).collect();
     findings.extend(fleet.invalid.iter().map(Finding::invalid_row));
     for tenant in fleet.tenants.iter().filter(|tenant| !in_progress.contains(tenant.name.as_str())) {
-        checks::tenant(tenant, set, &mut findings);
+        checks::tenant(tenant, set, &db.server().role, &mut findings);
     }
     findings.sort_by(|a, b| (&a.tenant, a.kind).cmp(&(&b.tenant, b.kind)));
     health.findings.extend(findings);
@@ -125,11 +130,16 @@ pub fn check(
         Ok(reference) => {
             let mut drift = drift::check(db, tenancy, &tenants, &reference, &names, options.stamps)?;
             for unchecked in std::mem::take(&mut drift.unchecked) {
-                health.not_checked(unchecked.tenants.iter().map(|name| name.as_str().to_owned()), unchecked.why);
+                health.not_checked(unchecked.tenants.iter().map(|name| name.as_str().to_owned()), unchecked.reason);
             }
             health.drift = drift;
         }
-        Err(why) => health.not_checked(tenants.iter().map(name), format!("no reference: {why}")),
+        Err(reason) => {
+            health.not_checked(tenants.iter().map(name), format!("no reference: {reason}"));
+            if !matches!(reason, ReferenceError::Failed { .. } | ReferenceError::ChangesOutside { .. }) {
+                health.reference_error = Some(reason);
+            }
+        }
     }
     Ok(health)
 }
@@ -152,7 +162,7 @@ fn check_migrations(db: &mut Database, tenancy: &Tenancy, health: &mut Health) -
     if server.has_recorded_migrations && !server.may_read_recorded_migrations {
         health.unchecked.push(Unchecked {
             tenants: Vec::new(),
-            why: "whether migrations have changed: this role cannot read public.schema_migration and \
+            reason: "whether migrations have changed: this role cannot read public.schema_migration and \
                   public.schema_acceptance"
                 .to_owned(),
         });
@@ -162,7 +172,7 @@ fn check_migrations(db: &mut Database, tenancy: &Tenancy, health: &mut Health) -
     Ok(())
 }
 
-/// Looks for objects of tenants outside of the tracked schemas.
+/// Finds objects of tenants outside of the tracked schemas.
 fn check_surroundings(
     db: &mut Database,
     tenancy: &Tenancy,
@@ -186,9 +196,9 @@ fn check_surroundings(
             Err(error @ Error::LedgerUnusable { .. }) => Some(error.to_string()),
             Err(error) => return Err(error),
         };
-        if let Some(why) = unreadable {
-            let why = format!("whether public.{} records tenant migrations: {why}", ledger::TABLE);
-            health.unchecked.push(Unchecked { tenants: Vec::new(), why });
+        if let Some(reason) = unreadable {
+            let reason = format!("whether public.{} records tenant migrations: {reason}", ledger::TABLE);
+            health.unchecked.push(Unchecked { tenants: Vec::new(), reason });
         }
         let stray = checks::tenant_migrations_in_public(conn, &applied, tenancy)?;
         let ever = reference.map(Reference::tables_ever).unwrap_or_default();

@@ -37,6 +37,23 @@ fn healthy() {
 }
 
 #[test]
+fn quiet_shows_only_what_fails() {
+    let db = fleet(&["acme", "globex"]);
+    db.execute("COMMENT ON TABLE acme.users IS 'people'");
+    for args in [&["health-check", "--quiet"][..], &["health-check", "--quiet", "--group"]] {
+        let output = db.tenantry(args).run();
+        assert_eq!((output.assert_code(0).stdout.as_str(), output.stderr.as_str()), ("", ""));
+    }
+    db.execute("DROP TABLE acme.comments CASCADE");
+    for args in [&["health-check", "--quiet"][..], &["health-check", "--quiet", "--group"]] {
+        let output = db.tenantry(args).run();
+        let output = output.assert_code(1);
+        assert!(output.stdout.contains("table comments is missing"), "{}", output.stdout);
+        assert!(!output.stdout.contains("comment differs"), "{}", output.stdout);
+    }
+}
+
+#[test]
 fn an_empty_fleet_is_healthy() {
     assert_snapshot!(check(&fleet(&[])));
 }

@@ -317,7 +317,7 @@ fn a_replay_changes_nothing_outside_its_schema() {
     db.execute("INSERT INTO schema_tracker (name) VALUES ('acme')");
     let health = run_with(&db, &must_commit(declared(Dir::new())), &["health-check", "--format", "json"]);
     health.assert_code(1);
-    let unchecked = serde_json::json!([{ "tenant": "acme", "why": format!("no reference: {why}") }]);
+    let unchecked = serde_json::json!([{ "tenant": "acme", "reason": format!("no reference: {why}") }]);
     assert_eq!(health.json()["unchecked"], unchecked);
 }
 

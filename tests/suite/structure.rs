@@ -249,7 +249,7 @@ fn a_reference_is_saved_and_read_back() {
     let version = db.count("SELECT current_setting('server_version_num')::bigint");
     let other = broken(&text.replacen(&version.to_string(), "130004", 1));
     other.assert_code(3);
-    assert!(other.stderr.contains("it was made on PostgreSQL 13"), "{}", other.stderr);
+    assert!(other.stderr.contains("it is from PostgreSQL 13"), "{}", other.stderr);
 }
 
 #[test]
@@ -375,7 +375,7 @@ fn check_while(db: &Database, tenant: &str, change: &str) -> Output {
 fn unchecked(output: &Output) -> Vec<String> {
     let list = output.json()["unchecked"].as_array().expect("a list").clone();
     let text = |value: &Value| value.as_str().unwrap_or("database").to_owned();
-    list.iter().map(|entry| format!("{}: {}", text(&entry["tenant"]), text(&entry["why"]))).collect()
+    list.iter().map(|entry| format!("{}: {}", text(&entry["tenant"]), text(&entry["reason"]))).collect()
 }
 
 /// A fleet in which every tenant but the last has drifted in the same way, so that one of them represents the others.
@@ -553,6 +553,31 @@ fn a_reference_that_cannot_be_made() {
 }
 
 #[test]
+fn a_missing_privilege_is_named_with_its_grant() {
+    let db = fleet(&["acme"]);
+    let stranger = format!("stranger_{}", db.name());
+    let url = url_of_a_stranger(&db);
+    db.execute("CREATE TABLE public.plans (id int PRIMARY KEY)");
+    let dir = Dir::copy_of_tenant()
+        .add("20990101000000_plan", "ALTER TABLE users ADD COLUMN plan int REFERENCES public.plans (id)");
+    let stderr = || {
+        let run = db.tenantry(["reference", "--tenant-migrations"]).arg(dir.path()).env("DATABASE_URL", &url).run();
+        run.assert_code(3).stderr.clone()
+    };
+    let without_create = stderr();
+    let name = db.name();
+    assert!(without_create.contains(&format!("role {stranger} cannot create schemas in database {name}")));
+    assert!(without_create.contains(&format!("GRANT CREATE ON DATABASE \"{name}\" TO \"{stranger}\"")));
+    db.execute(&format!("GRANT CREATE ON DATABASE {name} TO {stranger}"));
+    let without_references = stderr();
+    let expected =
+        format!("role {stranger} cannot run migration 20990101000000_plan: permission denied for table plans");
+    assert!(without_references.contains(&expected), "{without_references}");
+    let expected = format!("GRANT SELECT, REFERENCES ON TABLE \"plans\" TO \"{stranger}\"");
+    assert!(without_references.contains(&expected), "{without_references}");
+}
+
+#[test]
 fn whoever_checks_need_not_be_who_creates() {
     let db = fleet(&[]);
     let (owner, reader) = (format!("owner_of_{}", db.name()), format!("reader_of_{}", db.name()));
@@ -667,7 +692,7 @@ fn the_same_end_by_another_path_is_equal_and_any_change_is_not() {
             .collect();
         let mut read = structure::read(connected.borrow_mut().connection(), version, &oids).unwrap();
         let (one, other): (Structure, Structure) = (read.remove(&oids[0]).unwrap(), read.remove(&oids[1]).unwrap());
-        let same = compare(&one.with_its_name_marked(), &other, &HashSet::new()).is_empty();
+        let same = compare(&one.with_name_marked(), &other, &HashSet::new()).is_empty();
         let fingerprints = structure::fingerprints(&mut connected.borrow_mut(), &oids).unwrap();
         (same, fingerprints[&oids[0]] == fingerprints[&oids[1]])
     };

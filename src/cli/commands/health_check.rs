@@ -19,7 +19,7 @@ use crate::cli::selection::Matching;
 use crate::cli::settings::{Jobs, ReadOptions};
 use crate::health::{self, Kind, Unchecked};
 use crate::schema::drift::{Level, Pattern, Stamps};
-use check_report::{CheckReport, Group, Item, WARNING};
+use check_report::{CheckReport, Group, Item, Shown, WARNING};
 
 /// Check all tenants for problems and drift
 ///
@@ -118,7 +118,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         db.require_writable(&tenancy)?;
     }
     let stamps = match (args.full, args.remember) {
-        (false, false) => Stamps::Believe,
+        (false, false) => Stamps::Trust,
         (true, false) => Stamps::Ignore,
         (false, true) => Stamps::Remember,
         (true, true) => Stamps::Renew,
@@ -139,13 +139,19 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         output.json(&Document::new(&report, context))?;
         return Ok(exit);
     }
-    let rows: Vec<Vec<String>> = if args.group { report.grouped(context) } else { report.rows(context) };
+    let shown = if output.is_quiet() { Shown::Failing } else { Shown::All };
+    let rows: Vec<Vec<String>> = if args.group { report.grouped(context, shown) } else { report.rows(context, shown) };
     if !rows.is_empty() {
         let first = if args.group { "tenants" } else { "tenant" };
         output.table(&[first, "kind", "level", "finding", "fix"], rows)?;
     }
-    for unchecked in &health.unchecked {
-        output.warning(format_args!("not checked: {}", in_a_line(unchecked)));
+    if shown == Shown::All || !args.allow_unchecked {
+        for unchecked in &health.unchecked {
+            output.warning(format_args!("not checked: {}", in_a_line(unchecked)));
+        }
+        if let Some(reason) = &health.reference_error {
+            output.hint(reason.hint());
+        }
     }
     report_unused(&accepted, output);
     output.status(report.summary());
@@ -158,12 +164,12 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 /// The first tenants, how many more, and the reason.
 fn in_a_line(unchecked: &Unchecked) -> String {
     const SHOWN: usize = 3;
-    let Unchecked { tenants, why } = unchecked;
+    let Unchecked { tenants, reason } = unchecked;
     let names = tenants.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     match tenants.len() {
-        0 => why.clone(),
-        n @ ..=SHOWN => format!("{}: {names}: {why}", count(n, "tenant")),
-        n => format!("{}: {names}, …: {why}", count(n, "tenant")),
+        0 => reason.clone(),
+        n @ ..=SHOWN => format!("{}: {names}: {reason}", count(n, "tenant")),
+        n => format!("{}: {names}, …: {reason}", count(n, "tenant")),
     }
 }
 
@@ -185,7 +191,7 @@ struct Document {
 struct UncheckedDocument {
     /// Null for the database.
     tenant: Option<String>,
-    why: String,
+    reason: String,
 }
 
 #[derive(Serialize)]
@@ -213,7 +219,7 @@ struct GroupDocument {
 
 impl UncheckedDocument {
     fn of(unchecked: &Unchecked) -> Vec<Self> {
-        let document = |tenant| Self { tenant, why: unchecked.why.clone() };
+        let document = |tenant| Self { tenant, reason: unchecked.reason.clone() };
         match unchecked.tenants.as_slice() {
             [] => vec![document(None)],
             tenants => tenants.iter().map(|tenant| document(Some(tenant.clone()))).collect(),

@@ -11,7 +11,6 @@ use crate::cli::exit::Exit;
 use crate::cli::files::require_writable;
 use crate::cli::output::count;
 use crate::cli::settings::ReadOptions;
-use crate::error::Error;
 use crate::model::TenantName;
 use crate::schema::reference::{Applied, Reference, Source};
 
@@ -42,8 +41,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let all: Applied =
         tenancy.tenant_migrations().iter().map(|migration| migration.version().as_str().to_owned()).collect();
     let source = args.of.map_or(Source::Migrations, Source::Tenant);
-    let reference =
-        Reference::from_source(&mut db, &tenancy, &source, &BTreeSet::from([all]))?.map_err(Error::NoReference)?;
+    let reference = Reference::from_source(&mut db, &tenancy, &source, &BTreeSet::from([all]))?;
     let (text, objects) = reference
         .structures()
         .next()

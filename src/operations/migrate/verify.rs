@@ -93,7 +93,7 @@ impl<'a> ReferenceCheck<'a> {
         let goals = jobs.iter().map(|job| job.goal(tenancy.tenant_migrations()));
         let reached = to_compare.tenants.iter().filter_map(|tenant| Some(tenant.ledger()?.applied.clone()));
         let wanted: BTreeSet<Vec<String>> = goals.chain(reached).collect();
-        let reference = Reference::make(db, tenancy, &wanted)?.map_err(Error::NoReference)?;
+        let reference = Reference::make(db, tenancy, &wanted)?;
         let names = jobs.iter().map(MigrationJob::name).chain(unchanged).map(|name| name.as_str().to_owned()).collect();
         Ok(Some(Self { tenancy, reference, names, accepted: &rollout.accepted }))
     }
@@ -119,7 +119,7 @@ impl<'a> ReferenceCheck<'a> {
             }
         }
         for unchecked in found.unchecked {
-            let error = |name| (name, TenantError::NotCompared { why: unchecked.why.clone() });
+            let error = |name| (name, TenantError::NotCompared { why: unchecked.reason.clone() });
             failures.extend(unchecked.tenants.into_iter().map(error));
         }
         Ok(failures)

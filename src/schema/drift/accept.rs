@@ -1,4 +1,4 @@
-//! Findings and differences that are ignored: not reported, and no reason to fail.
+//! Ignored findings and differences: they are not reported and fail nothing.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,12 +25,12 @@ pub struct Pattern {
 #[error("invalid pattern {0:?}: expected [TENANT/]CODE[:OBJECT], for example index.extra:tmp_* or acme/*.comment")]
 pub struct ParsePatternError(String);
 
-/// Patterns, any of which accepts a finding or difference.
+/// A list of patterns. A finding or difference that matches any of them is accepted.
 #[derive(Debug, Clone, Default)]
 pub struct Accepted(Vec<Pattern>);
 
 impl Pattern {
-    /// Whether it matches something of a tenant, whose name is empty for the database.
+    /// Whether it matches a finding or difference. `tenant` is empty for a finding about the database.
     pub fn matches(&self, tenant: &str, code: &str, object: &str) -> bool {
         let accepts = self.tenant.as_ref().is_none_or(|pattern| pattern.is_match(tenant))
             && self.code.is_match(code)
@@ -43,15 +43,15 @@ impl Pattern {
 }
 
 impl Accepted {
-    /// The patterns given one by one.
+    /// Creates a list of patterns.
     pub fn new(patterns: impl IntoIterator<Item = Pattern>) -> Self {
         Self(patterns.into_iter().collect())
     }
 
-    /// The patterns of a file's text, one in a line; what follows a `#` is a comment.
+    /// Adds the patterns of a file, one per line. A `#` starts a comment.
     ///
     /// # Errors
-    /// The first line that is no pattern, with its number from 1.
+    /// The first line that is not a pattern, with its number from 1.
     pub fn add_lines(&mut self, text: &str) -> Result<(), (usize, ParsePatternError)> {
         for (index, line) in text.lines().enumerate() {
             let line = line.split('#').next().unwrap_or_default().trim();
@@ -68,11 +68,11 @@ impl Accepted {
             return false;
         }
         let (code, object) = (difference.code(), difference.name(own_name));
-        // Without a short cut, so that the patterns that accept nothing are known.
+        // All patterns are matched, so that unused patterns are known.
         self.0.iter().filter(|pattern| pattern.matches(tenant, &code, &object)).count() > 0
     }
 
-    /// Whether a finding is accepted: each of its objects, or the finding itself where it names none.
+    /// Whether a finding is accepted: all of its objects, or the finding itself if it has no objects.
     pub fn accepts_finding(&self, tenant: Option<&str>, code: &str, objects: &[String]) -> bool {
         let accepts = |object: &str| {
             self.0.iter().filter(|pattern| pattern.matches(tenant.unwrap_or_default(), code, object)).count() > 0
@@ -83,7 +83,7 @@ impl Accepted {
         }
     }
 
-    /// The patterns that have accepted nothing yet.
+    /// The patterns that have matched nothing yet.
     pub fn unused(&self) -> impl Iterator<Item = &Pattern> {
         self.0.iter().filter(|pattern| !pattern.used.load(Ordering::Relaxed))
     }

@@ -1,4 +1,4 @@
-//! Which tenants can be compared with the reference, and which cannot and why.
+//! The tenants that can be compared with the reference, and why the others cannot.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ impl Candidate<'_> {
     }
 }
 
-/// The structures of a reference, by index.
+/// The expected structures of a reference, by index.
 pub(super) struct Versions<'a> {
     reference: &'a Reference,
     versions: Vec<Version<'a>>,
@@ -47,7 +47,7 @@ impl<'a> Versions<'a> {
         Self { reference, versions, by_applied }
     }
 
-    /// The tenant as a candidate, or why it cannot be compared.
+    /// Returns the tenant as a candidate, or the reason why it cannot be compared.
     pub(super) fn candidate<'t>(&self, tenant: &'t Tenant) -> Result<Candidate<'t>, &'static str> {
         let oid = match &tenant.schema {
             Schema::Missing => return Err("the schema does not exist"),
@@ -78,12 +78,12 @@ impl<'a> Versions<'a> {
         self.versions[candidate.version].structure
     }
 
-    /// Whether the candidate's name may be a word of the reference: then its fingerprint proves nothing.
+    /// Whether the reference may contain the candidate's name with another meaning. Its fingerprint is then meaningless.
     pub(super) fn may_mention(&self, candidate: &Candidate<'_>) -> bool {
-        self.versions[candidate.version].mentions.may_mean(candidate.name().as_str())
+        self.versions[candidate.version].mentions.may_be(candidate.name().as_str())
     }
 
-    /// The text of each structure, in order.
+    /// The structures as text, in order.
     pub(super) fn texts(&self, server_version: i32) -> impl Iterator<Item = String> {
         self.versions
             .iter()

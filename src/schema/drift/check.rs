@@ -1,4 +1,4 @@
-//! Compares the fleet with the reference: by fingerprints, and in full only where tenants differ.
+//! Compares the fleet with the reference: by fingerprint, and in full only where tenants differ.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -25,9 +25,9 @@ pub struct Group {
 /// A tenant of a [`Group`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Its name.
+    /// The tenant's name.
     pub name: TenantName,
-    /// Its schema's name as the server quotes it.
+    /// The name of its schema, quoted if necessary.
     pub own_name: String,
 }
 
@@ -36,7 +36,7 @@ pub struct Member {
 pub struct Drift {
     /// The tenants that were compared, the largest group first.
     pub groups: Vec<Group>,
-    /// The tenants that were not compared, and why.
+    /// The tenants that were not compared, and reason.
     pub unchecked: Vec<Unchecked>,
 }
 
@@ -46,26 +46,26 @@ pub struct Unchecked {
     /// The tenants, sorted by name.
     pub tenants: Vec<TenantName>,
     /// Why, as a clause: "the schema does not exist".
-    pub why: String,
+    pub reason: String,
 }
 
-/// Up to this many tenants are each read in full: a hash over the catalogs of a large fleet takes longer.
+/// Up to this many tenants are read in full. For more, hashing the catalogs is faster.
 pub(super) const FEW: usize = 8;
 
-/// How often a tenant is read whose state changes while it is read.
+/// The number of attempts to read a tenant that changes during the check.
 const PASSES: usize = 3;
 
 /// The reason for a tenant that changed in each of the [`PASSES`].
 const CHANGED: &str = "the tenant changed during the check";
 
 /// Compares tenants with the reference. `names` are the names of all tenants of the database: a difference that refers to
-/// one of them is marked as leading to another tenant.
+/// one of them has the level [`Level::Security`](super::Level::Security).
 ///
-/// A verdict holds for one state of the tenant: one whose catalog rows or ledger change while it is read is read again,
-/// and is unchecked if it changes each time.
+/// A verdict holds for one state of the tenant. If the tenant's catalog rows or ledger change during the check, the tenant
+/// is read again. It is unchecked if it changes every time.
 ///
 /// # Errors
-/// When the server cannot be reached, or a statement over the whole fleet fails.
+/// If the connection fails, or a statement over the whole fleet does.
 pub fn check(
     db: &mut Database,
     tenancy: &Tenancy,
@@ -84,7 +84,7 @@ pub fn check(
             break;
         }
         changed.sort_unstable();
-        // One that was dropped is not in the result.
+        // A tenant that was dropped is not in the result.
         let again = Fleet::read_some(db.connection(), set, &changed)?;
         changed = pass.run(db, &again.tenants.iter().collect::<Vec<_>>(), &mut verdicts)?;
     }
@@ -96,7 +96,7 @@ pub fn check(
     Ok(verdicts.into_drift())
 }
 
-/// What is known so far.
+/// The verdicts so far.
 #[derive(Default)]
 pub(super) struct Verdicts {
     groups: HashMap<Arc<[Difference]>, Vec<Member>>,
@@ -111,11 +111,11 @@ impl Verdicts {
         }
     }
 
-    pub(super) fn unchecked(&mut self, tenant: &TenantName, why: &str) {
-        match self.unchecked.get_mut(why) {
+    pub(super) fn unchecked(&mut self, tenant: &TenantName, reason: &str) {
+        match self.unchecked.get_mut(reason) {
             Some(tenants) => tenants.push(tenant.clone()),
             None => {
-                self.unchecked.insert(why.to_owned(), vec![tenant.clone()]);
+                self.unchecked.insert(reason.to_owned(), vec![tenant.clone()]);
             }
         }
     }
@@ -129,9 +129,9 @@ impl Verdicts {
         groups.sort_by(|a, b| {
             b.members.len().cmp(&a.members.len()).then_with(|| a.members[0].name.cmp(&b.members[0].name))
         });
-        let unchecked = self.unchecked.into_iter().map(|(why, mut tenants)| {
+        let unchecked = self.unchecked.into_iter().map(|(reason, mut tenants)| {
             tenants.sort_unstable();
-            Unchecked { tenants, why }
+            Unchecked { tenants, reason }
         });
         Drift { groups, unchecked: unchecked.collect() }
     }

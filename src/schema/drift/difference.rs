@@ -1,38 +1,38 @@
-//! A difference: what it is called, how much it matters, what is expected and what is there.
+//! A difference: its name, its level, and the expected and actual values.
 
 use serde_json::Value;
 
 use super::level::Level;
 use crate::schema::structure::{Facts, Identity, OWN, OWN_NAME, Object, ObjectKind, Structure, filled_in};
 
-/// In what an object differs.
+/// The aspect in which an object differs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Aspect {
-    /// The reference has it, the tenant does not.
+    /// The object is missing in the tenant.
     Missing,
-    /// The tenant has it, the reference does not.
+    /// The object is not in the reference.
     Extra,
-    /// In a fact, by the catalog's name for it.
+    /// A fact differs, given by its name in the catalog queries.
     Fact(String),
 }
 
-/// A difference from the reference. Tenants with the same one share it: in its texts a marker stands for the tenant's own
-/// schema, and the methods fill its name in.
+/// A difference from the reference. Tenants share equal differences: in the texts, a marker stands for the tenant's schema
+/// name, which the methods fill in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Difference {
     pub(super) identity: Identity,
-    /// In what.
+    /// The aspect in which the object differs.
     pub aspect: Aspect,
-    /// How much it matters.
+    /// How much the difference matters.
     pub level: Level,
-    /// The other tenant that what is there leads to.
+    /// The other tenant that the actual value refers to.
     pub references_tenant: Option<String>,
     pub(super) expected: Option<String>,
     pub(super) actual: Option<String>,
 }
 
 impl Difference {
-    /// Its code, which is stable: the kind of object and in what it differs, as in `column.type` and `index.missing`.
+    /// The code, which is stable: the kind of object and the aspect, as in `column.type` and `index.missing`.
     pub fn code(&self) -> String {
         format!("{}.{}", self.identity.kind.slug(), self.aspect.slug())
     }
@@ -42,8 +42,8 @@ impl Difference {
         self.identity.kind
     }
 
-    /// The object's name, behind that of its table or domain where it belongs to one; that of a schema is the tenant's.
-    /// The tenant's own schema is not named in it.
+    /// The object's name, after that of its table or domain if it belongs to one. The tenant's schema name is omitted,
+    /// except for the schema itself.
     pub fn name(&self, own_name: &str) -> String {
         match self.identity.kind {
             ObjectKind::Schema => own_name.to_owned(),
@@ -51,12 +51,12 @@ impl Difference {
         }
     }
 
-    /// What the reference has.
+    /// The expected value; `None` if the reference has none.
     pub fn expected(&self, own_name: &str) -> Option<String> {
         self.expected.as_deref().map(|text| filled_in(text, own_name))
     }
 
-    /// What the tenant has.
+    /// The actual value; `None` if the tenant has none.
     pub fn actual(&self, own_name: &str) -> Option<String> {
         self.actual.as_deref().map(|text| filled_in(text, own_name))
     }
@@ -86,8 +86,8 @@ impl Aspect {
     }
 }
 
-/// A fact as people say it. What is not set is none.
-pub(super) fn in_words(fact: &str, value: &Value) -> Option<String> {
+/// The text of a fact for messages; `None` if the fact is not set.
+pub(super) fn fact_text(fact: &str, value: &Value) -> Option<String> {
     let word = match (fact, value) {
         ("grants", Value::Null) => "the default",
         (_, Value::Null) => return None,
@@ -142,7 +142,7 @@ pub(super) fn in_words(fact: &str, value: &Value) -> Option<String> {
         (_, Value::Bool(false)) => "no",
         (_, Value::String(text)) => text,
         (_, Value::Array(values)) => {
-            let values: Vec<String> = values.iter().filter_map(|value| in_words(fact, value)).collect();
+            let values: Vec<String> = values.iter().filter_map(|value| fact_text(fact, value)).collect();
             return Some(match (fact, values.is_empty()) {
                 ("grants", true) => "nothing".to_owned(),
                 ("grants", false) => values.join("\n"),
@@ -154,10 +154,10 @@ pub(super) fn in_words(fact: &str, value: &Value) -> Option<String> {
     Some(word.to_owned())
 }
 
-/// An object as a whole: what would stand in the statement that creates it.
+/// The definition of an object, as in the statement that creates it.
 pub(super) fn definition(structure: &Structure, object: &Object) -> String {
     use ObjectKind as Kind;
-    let words = |fact: &str| object.facts.get(fact).and_then(|value| in_words(fact, value));
+    let words = |fact: &str| object.facts.get(fact).and_then(|value| fact_text(fact, value));
     match object.identity.kind {
         Kind::Column | Kind::Attribute => column(object),
         Kind::Table | Kind::ForeignTable | Kind::CompositeType => columns_of(structure, &object.identity.name),
@@ -180,12 +180,12 @@ pub(super) fn definition(structure: &Structure, object: &Object) -> String {
         _ => match (words("definition"), &object.ddl) {
             (Some(definition), _) => definition.trim().to_owned(),
             (None, Some(ddl)) => ddl.trim_end().to_owned(),
-            (None, None) => of_facts(&object.facts),
+            (None, None) => facts_text(&object.facts),
         },
     }
 }
 
-/// The columns of a table, or the attributes of a type, one in a line.
+/// The columns of a table, or the attributes of a type, one per line.
 fn columns_of(structure: &Structure, holder: &str) -> String {
     let mut columns: Vec<&Object> = structure
         .objects
@@ -199,7 +199,7 @@ fn columns_of(structure: &Structure, holder: &str) -> String {
     lines.join("\n")
 }
 
-/// A column as in `CREATE TABLE`, behind its name.
+/// The definition of a column, as after its name in `CREATE TABLE`.
 pub(super) fn column(object: &Object) -> String {
     let mut text = object.text("type").unwrap_or_default().to_owned();
     if let Some(collation) = object.text("collation") {
@@ -224,13 +224,13 @@ pub(super) fn column(object: &Object) -> String {
     text
 }
 
-fn of_facts(facts: &Facts) -> String {
-    let words = facts.iter().filter(|(_, value)| **value != Value::Bool(false)).filter_map(|(fact, value)| {
+fn facts_text(facts: &Facts) -> String {
+    let parts = facts.iter().filter(|(_, value)| **value != Value::Bool(false)).filter_map(|(fact, value)| {
         let name = fact.replace('_', " ");
         match value {
             Value::Bool(_) => Some(name),
-            value => in_words(fact, value).map(|value| format!("{name} {value}")),
+            value => fact_text(fact, value).map(|words| format!("{name} {words}")),
         }
     });
-    words.collect::<Vec<_>>().join(", ")
+    parts.collect::<Vec<_>>().join(", ")
 }

@@ -1,4 +1,4 @@
-//! How much a difference matters.
+//! The levels of differences.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,15 +12,15 @@ use super::difference::Aspect;
 /// How much a difference matters. The names are stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
-    /// What queries do: which rows there can be, and what comes back.
+    /// Affects the result of queries: the rows that can exist and the rows that are returned.
     Structural,
-    /// Who can see whose rows: row-level security, functions that run as their owner, whatever leads to another tenant.
+    /// Affects who can access which rows: row-level security, `SECURITY DEFINER` functions, references to another tenant.
     Security,
     /// Owners and grants.
     Privilege,
-    /// How fast it is, and how much room it takes.
+    /// Affects performance and storage.
     Tuning,
-    /// What only people read.
+    /// Affects documentation only.
     Cosmetic,
 }
 
@@ -30,7 +30,7 @@ pub enum Level {
 pub struct UnknownLevel(String);
 
 impl Level {
-    /// Every level, the weightiest first.
+    /// All levels, the most important first.
     pub const ALL: [Self; 5] = [Self::Structural, Self::Security, Self::Privilege, Self::Tuning, Self::Cosmetic];
 
     /// Its name on the command line and in JSON.
@@ -49,7 +49,7 @@ impl Level {
         matches!(self, Self::Structural | Self::Security | Self::Privilege)
     }
 
-    /// The level of a difference that does not lead to another tenant.
+    /// The level of a difference that does not refer to another tenant.
     pub(super) fn of(identity: &Identity, aspect: &Aspect) -> Self {
         use ObjectKind as Kind;
         match identity.kind {
@@ -96,8 +96,7 @@ impl FromStr for Level {
     }
 }
 
-/// The first name that `is_tenant` and that something in a value leads to: a name and a dot, as the server deparses what is
-/// in another schema, or a schema on a function's path.
+/// The first schema name in a value for which `is_tenant` holds: a qualifier, or a schema on a function's `search_path`.
 pub(super) fn references_tenant<'a>(value: &'a Value, is_tenant: &impl Fn(&str) -> bool) -> Option<&'a str> {
     match value {
         Value::String(text) => text_references_tenant(text, is_tenant),

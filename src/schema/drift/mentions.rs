@@ -1,4 +1,4 @@
-//! Names in a reference that look like a tenant's and are none.
+//! Words of a reference that look like a tenant's name, and are not.
 
 use std::collections::HashSet;
 
@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use crate::schema::structure::{OWN, Structure};
 
-/// What in a reference looks like the name of a schema and a dot, and means something else: the alias of a table, a word
-/// in a function's body.
+/// The words before a dot in a reference that are not schema names: table aliases, and words in function bodies.
 ///
 /// The fingerprint omits a tenant's own name everywhere. A tenant that has the name of an alias would
 /// look unlike all others, or like one that it is unlike; it is read in full.
@@ -20,7 +19,7 @@ impl Mentions {
         Self(words)
     }
 
-    pub(super) fn may_mean(&self, name: &str) -> bool {
+    pub(super) fn may_be(&self, name: &str) -> bool {
         self.0.iter().any(|word| word.ends_with(name))
     }
 }
@@ -38,7 +37,7 @@ fn words_before_dots(structure: &Structure, words: &mut HashSet<String>) {
                         words.insert(before[from..].to_owned());
                     }
                 }
-                // Of a function's path, which has no dots.
+                // A function's `search_path` contains no dots.
                 if let Some(path) = text.strip_prefix("search_path=") {
                     words.extend(path.split(',').map(|name| name.trim().trim_matches('"').to_owned()));
                 }

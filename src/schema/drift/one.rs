@@ -17,20 +17,20 @@ use crate::tenants::{Fleet, Tenancy, Tenant};
 /// The differences of one tenant.
 #[derive(Debug, Clone)]
 pub struct Diff {
-    /// Its schema's name as the server quotes it.
+    /// The name of its schema, quoted if necessary.
     pub own_name: String,
-    /// The differences, in the order of kinds and names.
+    /// The differences, ordered by kind and name.
     pub differences: Vec<Difference>,
 }
 
-/// A tenant's structure, and the expected one.
+/// A tenant's structure with the reference.
 #[derive(Debug, Clone)]
 pub struct Compared {
-    /// The reference that it is compared with.
+    /// The reference.
     pub reference: Reference,
     /// The applied migrations, which select the expected structure.
     pub applied: Vec<String>,
-    /// Its structure.
+    /// The tenant's structure.
     pub structure: Structure,
     /// The names of all tenants.
     pub names: HashSet<String>,
@@ -50,19 +50,20 @@ impl Compared {
     }
 }
 
-/// Reads a tenant, and the reference at the tenant's applied migrations. A tenant that changes meanwhile is read again.
+/// Reads a tenant, and the reference for its applied migrations. If the tenant is migrated in the meantime, it is read
+/// again.
 ///
 /// # Errors
-/// [`Error::Tenant`] or [`Error::CannotCompare`] when one of the two is not available, or the server's error.
+/// [`Error::Tenant`], [`Error::CannotCompare`] if the tenant or the reference is not available, or the server's error.
 pub fn against_reference(
     db: &mut Database,
     tenancy: &Tenancy,
     name: &TenantName,
     source: &Source,
 ) -> Result<Compared, Error> {
-    for _ in 0..TRIES {
+    for _ in 0..ATTEMPTS {
         let before = tenant(db, tenancy, name)?;
-        // It refuses a tenant without a ledger, and one that does not exist.
+        // Fails for a tenant without a ledger or schema.
         let (structure, _) = structure::read_with_ledger(db, tenancy, name)?;
         let Some(applied) = before.as_ref().and_then(reference::applied).cloned() else {
             return Err(Error::cannot_compare(name, "its ledger records migrations that are not tenant migrations"));
@@ -71,8 +72,7 @@ pub fn against_reference(
         if after.as_ref().and_then(reference::applied) != Some(&applied) {
             continue;
         }
-        let reference = Reference::from_source(db, tenancy, source, &BTreeSet::from([applied.clone()]))?
-            .map_err(|why| Error::cannot_compare(name, &why.to_string()))?;
+        let reference = Reference::from_source(db, tenancy, source, &BTreeSet::from([applied.clone()]))?;
         if reference.structure(&applied).is_none() {
             return Err(Error::cannot_compare(name, "there is no reference for its set of applied migrations"));
         }
@@ -81,8 +81,8 @@ pub fn against_reference(
     Err(Error::cannot_compare(name, "the tenant changed during each of 3 attempts to read it"))
 }
 
-/// How often a tenant is read that is migrated while it is read.
-const TRIES: usize = 3;
+/// The number of attempts to read a tenant that is migrated in the meantime.
+const ATTEMPTS: usize = 3;
 
 fn tenant(db: &mut Database, tenancy: &Tenancy, name: &TenantName) -> Result<Option<Tenant>, Error> {
     let fleet = Fleet::read_some(db.connection(), tenancy.tenant_migrations(), std::slice::from_ref(name))?;

@@ -22,7 +22,7 @@ use crate::schema::reference;
 use crate::schema::structure::{self, AT_ONCE, Fingerprint, Structure};
 use crate::tenants::{Fleet, Tenant};
 
-/// What all passes have in common.
+/// The values that all passes share.
 pub(super) struct Pass<'a> {
     pub(super) set: &'a MigrationSet,
     pub(super) versions: &'a Versions<'a>,
@@ -31,24 +31,24 @@ pub(super) struct Pass<'a> {
     pub(super) stamps: Stamps,
 }
 
-/// Tenants with the same applied migrations and the same fingerprint. The last one represents them.
+/// Tenants with the same applied migrations and the same fingerprint. The last member represents them.
 struct Alike<'t> {
     members: Vec<Candidate<'t>>,
-    /// Why the last representative could not be read.
-    why: Option<String>,
+    /// The reason reason the last representative could not be read.
+    reason: Option<String>,
 }
 
-/// A group whose representative was read, while the representative did not change.
+/// A group with the differences of its representative, which did not change while it was read.
 struct Compared<'t> {
     members: Vec<Candidate<'t>>,
     differences: Arc<[Difference]>,
 }
 
-/// How many members of a group are tried as its representative.
+/// The number of members that are tried as the representative of a group.
 const REPRESENTATIVES: usize = 3;
 
 impl Pass<'_> {
-    /// Adds the verdicts on tenants. Returns those that changed in the meantime, or were dropped.
+    /// Adds the verdicts on tenants. Returns the tenants that changed or were dropped in the meantime.
     pub(super) fn run(
         &self,
         db: &mut Database,
@@ -83,13 +83,13 @@ impl Pass<'_> {
         for tenant in tenants {
             match self.versions.candidate(tenant) {
                 Ok(candidate) => candidates.push(candidate),
-                Err(why) => verdicts.unchecked(&tenant.name, why),
+                Err(reason) => verdicts.unchecked(&tenant.name, reason),
             }
         }
         candidates
     }
 
-    /// Groups tenants. One that is read in any case is a group of its own.
+    /// Groups tenants by fingerprint. A tenant that is always read in full is alone in its group.
     fn by_fingerprint<'t>(&self, db: &mut Database, candidates: Vec<Candidate<'t>>) -> Result<Vec<Alike<'t>>, Error> {
         let oids: Vec<u32> = candidates.iter().map(|candidate| candidate.oid).collect();
         let fingerprints = match oids.len() {
@@ -101,15 +101,15 @@ impl Pass<'_> {
         for candidate in candidates {
             match fingerprints.get(&candidate.oid).filter(|_| !self.versions.may_mention(&candidate)) {
                 Some(fingerprint) => groups.entry((candidate.version, *fingerprint)).or_default().push(candidate),
-                None => alike.push(Alike { members: vec![candidate], why: None }),
+                None => alike.push(Alike { members: vec![candidate], reason: None }),
             }
         }
-        alike.extend(groups.into_values().map(|members| Alike { members, why: None }));
+        alike.extend(groups.into_values().map(|members| Alike { members, reason: None }));
         Ok(alike)
     }
 
-    /// Reads a representative of each group and compares it. If the representative has changed since it was stamped, which
-    /// was before its fingerprint, or cannot be read, another member takes its place.
+    /// Reads a representative of each group and compares it with the reference. If the representative cannot be read, or
+    /// has changed since its stamp was read before the fingerprints, another member takes its place.
     fn read_representatives<'t>(
         &self,
         db: &mut Database,
@@ -126,23 +126,23 @@ impl Pass<'_> {
                 let chunk: Vec<Alike<'t>> = chunks.by_ref().take(AT_ONCE).collect();
                 let oids: Vec<u32> = chunk.iter().map(|group| group.representative().oid).collect();
                 let mut structures = read(db, &oids)?;
-                let after = stamp::now(db.connection(), &oids)?;
+                let after = stamp::read_current(db.connection(), &oids)?;
                 for mut group in chunk {
                     let representative = *group.representative();
                     let structure = structures.remove(&representative.oid);
                     if !stamped.is_unchanged(&representative, &after) {
                         changed.push(representative.name().clone());
-                        group.why = None;
+                        group.reason = None;
                     } else if let Some(Ok(structure)) = structure {
                         let expected = self.versions.expected(&representative);
                         let differences = compare(expected, &structure, self.names).into();
                         compared.push(Compared { members: group.members, differences });
                         continue;
                     } else {
-                        let why = structure.and_then(Result::err).unwrap_or_else(|| "it was not found".to_owned());
-                        let why = format!("the structure cannot be read: {why}");
-                        verdicts.unchecked(representative.name(), &why);
-                        group.why = Some(why);
+                        let reason = structure.and_then(Result::err).unwrap_or_else(|| "it was not found".to_owned());
+                        let reason = format!("the structure cannot be read: {reason}");
+                        verdicts.unchecked(representative.name(), &reason);
+                        group.reason = Some(reason);
                     }
                     group.members.pop();
                     if !group.members.is_empty() {
@@ -152,10 +152,10 @@ impl Pass<'_> {
             }
             alike = again;
         }
-        for Alike { members, why } in alike {
+        for Alike { members, reason } in alike {
             for member in members {
-                match &why {
-                    Some(why) => verdicts.unchecked(member.name(), why),
+                match &reason {
+                    Some(reason) => verdicts.unchecked(member.name(), reason),
                     None => changed.push(member.name().clone()),
                 }
             }
@@ -163,7 +163,8 @@ impl Pass<'_> {
         Ok(compared)
     }
 
-    /// Takes out the tenants whose catalog rows or ledgers have changed since they were read: what differs may be just that.
+    /// Removes the tenants whose catalog rows or ledgers have changed since they were read. The change may be the only
+    /// difference.
     fn confirm<'t>(
         &self,
         db: &mut Database,
@@ -177,7 +178,7 @@ impl Pass<'_> {
         if names.is_empty() {
             return Ok(differing);
         }
-        let after = stamp::now(db.connection(), &oids)?;
+        let after = stamp::read_current(db.connection(), &oids)?;
         let fleet = Fleet::read_some(db.connection(), self.set, &names)?;
         for Compared { members, .. } in &mut differing {
             members.retain(|member| {
@@ -201,8 +202,7 @@ impl<'t> Alike<'t> {
     }
 }
 
-/// Reads schemas in full. If reading all of them fails, each is read by itself. A schema that does not exist is not in the
-/// result.
+/// Reads schemas in full. If that fails, each is read separately. A schema that does not exist is not in the result.
 fn read(db: &mut Database, oids: &[u32]) -> Result<HashMap<u32, Result<Structure, String>>, Error> {
     let version = db.server().version;
     match (structure::read(db.connection(), version, oids), oids) {
@@ -219,7 +219,7 @@ fn read(db: &mut Database, oids: &[u32]) -> Result<HashMap<u32, Result<Structure
     }
 }
 
-/// The names of the candidates' schemas as the server quotes them, by oid. A schema that does not exist is not in the result.
+/// The names of the candidates' schemas, quoted if necessary, by oid. A schema that does not exist is not in the result.
 fn own_names<'a>(
     conn: &mut PgConnection,
     candidates: impl Iterator<Item = &'a Candidate<'a>>,

@@ -1,12 +1,12 @@
-//! Stamps: whether a tenant's catalog rows have changed, without reading what they describe.
+//! Stamps: detect whether a tenant's catalog rows have changed, without reading their contents.
 //!
-//! A stamp is a hash over the oids and xmins of a tenant's catalog rows. Two equal stamps mean that everything read in
-//! between describes one state of the tenant.
+//! A stamp is a hash over the oids and xmins of a tenant's catalog rows. If a stamp is the same before and after a reading,
+//! the reading describes one state of the tenant.
 //!
-//! `--remember` stores the stamps of tenants that match the reference in `public.schema_stamp`, together with a hash over
-//! everything else that the verdict depends on: the reference, the roles, the objects outside of the tenants, and the
-//! database and server. A restored dump, an upgraded server, a server that went back in time, or another reference each
-//! have another hash, and the stored stamps do not count.
+//! `--remember` stores the stamps of tenants that match the reference in `public.schema_stamp`, with a hash over everything
+//! else that the verdict depends on: the reference, the roles, the objects outside of the tenants, the database and the
+//! server. After a restore, an upgrade, a point-in-time recovery or a change of the reference, that hash differs and the
+//! stored stamps are ignored.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -26,23 +26,23 @@ use crate::error::Error;
 use crate::postgres::CHUNK;
 use crate::schema::structure;
 
-/// Whether stored stamps count, and whether stamps are stored.
+/// Whether stored stamps are used, and whether stamps are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Stamps {
-    /// A tenant whose stored stamp is current is not read.
+    /// Tenants with a current stored stamp are not read.
     #[default]
-    Believe,
+    Trust,
     /// Every tenant is read.
     Ignore,
-    /// As `Believe`, and the stamps of tenants that match the reference are stored.
+    /// As `Trust`, and the stamps of tenants that match the reference are stored.
     Remember,
     /// Every tenant is read, and the stamps are stored.
     Renew,
 }
 
 impl Stamps {
-    fn believes(self) -> bool {
-        matches!(self, Self::Believe | Self::Remember)
+    fn trusts(self) -> bool {
+        matches!(self, Self::Trust | Self::Remember)
     }
 
     fn remembers(self) -> bool {
@@ -50,11 +50,11 @@ impl Stamps {
     }
 }
 
-/// The stamps of tenants from before any of them was read.
+/// The stamps of tenants, read before the tenants.
 pub(super) struct Stamped {
     before: HashMap<u32, i64>,
     stored: HashMap<Uuid, Stored>,
-    /// By [`Candidate::version`]; empty unless stored stamps count or are to be stored.
+    /// By [`Candidate::version`]; empty unless stamps are used or stored.
     contexts: Vec<String>,
     stamps: Stamps,
 }
@@ -68,7 +68,7 @@ impl Stamped {
     ) -> Result<Self, Error> {
         let server_version = db.server().version;
         let conn = db.connection();
-        let stored = if stamps.believes() && candidates.len() > FEW { stored(conn)? } else { HashMap::new() };
+        let stored = if stamps.trusts() && candidates.len() > FEW { stored(conn)? } else { HashMap::new() };
         let mut contexts = Vec::new();
         if candidates.len() > FEW && (!stored.is_empty() || stamps.remembers()) {
             for text in versions.texts(server_version) {
@@ -76,10 +76,10 @@ impl Stamped {
             }
         }
         let oids: Vec<u32> = candidates.iter().map(|candidate| candidate.oid).collect();
-        Ok(Self { before: now(conn, &oids)?, stored, contexts, stamps })
+        Ok(Self { before: read_current(conn, &oids)?, stored, contexts, stamps })
     }
 
-    /// Whether the stored stamp of a tenant is current: it matches the reference.
+    /// Whether the stored stamp of a tenant is current, so that the tenant matches the reference.
     pub(super) fn is_stored(&self, candidate: &Candidate<'_>) -> bool {
         let stored = self.stored.get(&candidate.tenant.id);
         stored.is_some_and(|stored| {
@@ -88,14 +88,14 @@ impl Stamped {
         })
     }
 
-    /// Whether a tenant is still in the state that it was in before it was read, by stamps from after it was read.
+    /// Whether a tenant is unchanged since its stamp was read. `after` are the stamps read after the tenant.
     pub(super) fn is_unchanged(&self, candidate: &Candidate<'_>, after: &HashMap<u32, i64>) -> bool {
         let before = self.before.get(&candidate.oid);
         before.is_some() && before == after.get(&candidate.oid)
     }
 
-    /// Stores the stamps of tenants that match the reference. A tenant that has changed since its stamp was read is read
-    /// again by the next check.
+    /// Stores the stamps of tenants that match the reference. If a tenant has changed since its stamp was read, the next
+    /// check reads it again.
     pub(super) fn remember(&self, db: &mut Database, matching: &[Candidate<'_>]) -> Result<(), Error> {
         if !self.stamps.remembers() {
             return Ok(());
@@ -133,7 +133,7 @@ struct StoredRow {
     context: String,
 }
 
-/// Reads the stored stamps; none where the table does not exist or this role may not read it.
+/// Reads the stored stamps; none if the table does not exist or this role cannot read it.
 fn stored(conn: &mut PgConnection) -> Result<HashMap<Uuid, Stored>, Error> {
     let doing = Error::doing("read the stamps");
     let readable: bool = diesel::select(diesel::dsl::sql::<Bool>(
@@ -149,11 +149,11 @@ fn stored(conn: &mut PgConnection) -> Result<HashMap<Uuid, Stored>, Error> {
     Ok(rows.into_iter().map(|row| (row.tenant, Stored { stamp: row.stamp, context: row.context })).collect())
 }
 
-/// Up to this many schemas are looked up by index; more are found by a scan of each catalog.
-const LOOKED_UP: usize = 100;
+/// Up to this many schemas are looked up by index. For more, each catalog is scanned.
+const MAX_LOOKED_UP: usize = 100;
 
-/// The current stamps of schemas; none for a schema that does not exist.
-pub(super) fn now(conn: &mut PgConnection, schemas: &[u32]) -> Result<HashMap<u32, i64>, Error> {
+/// Reads the current stamps of schemas. A schema that does not exist has none.
+pub(super) fn read_current(conn: &mut PgConnection, schemas: &[u32]) -> Result<HashMap<u32, i64>, Error> {
     static INSIDE: LazyLock<Regex> = LazyLock::new(|| regex(r"/\*inside (pg_\w+) (\w+)\*/"));
     static FEW_ONLY: LazyLock<Regex> = LazyLock::new(|| regex(r"(?s)/\*few\s(.*?)\*/"));
     if schemas.is_empty() {
@@ -161,7 +161,7 @@ pub(super) fn now(conn: &mut PgConnection, schemas: &[u32]) -> Result<HashMap<u3
     }
     let template = include_str!("stamp.sql");
     let (inside, few_only, settings) = match schemas.len() {
-        ..=LOOKED_UP => (
+        ..=MAX_LOOKED_UP => (
             "AND $2.oid IN (SELECT i.objid FROM inside i WHERE i.classid = '$1'::regclass)",
             "$1",
             structure::LOOKING_UP,
@@ -181,7 +181,7 @@ fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).expect("a valid pattern")
 }
 
-/// A hash over what a verdict depends on besides the tenant's own catalog rows.
+/// Reads a hash over what a verdict depends on besides the tenant's own catalog rows.
 fn context(conn: &mut PgConnection, reference: &str) -> Result<String, Error> {
     #[derive(QueryableByName)]
     struct Row {
@@ -200,8 +200,8 @@ fn store(conn: &mut PgConnection, stamps: &[(Uuid, i64, &str)]) -> Result<(), Er
         let tenants: Vec<Uuid> = chunk.iter().map(|(tenant, _, _)| *tenant).collect();
         let values: Vec<i64> = chunk.iter().map(|(_, stamp, _)| *stamp).collect();
         let contexts: Vec<&str> = chunk.iter().map(|(_, _, context)| *context).collect();
-        // UNNEST with several arguments is grammar, and only without a schema: it always is the catalog's.
-        // A tenant that was dropped meanwhile is in the tracker no longer.
+        // `unnest` with several arguments is special syntax, which does not allow a schema. It always means pg_catalog's.
+        // A tenant that was dropped in the meantime has no row in the tracker.
         sql_query(
             "INSERT INTO public.schema_stamp (tenant, stamp, context) \
              SELECT s.tenant, s.stamp, s.context FROM unnest($1, $2, $3) AS s (tenant, stamp, context) \

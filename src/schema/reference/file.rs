@@ -1,4 +1,4 @@
-//! A reference in a file: a header line, and then a line for each object, all of them JSON.
+//! A reference in a file: JSON lines, the first one a header and each other one an object.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::{Applied, Reference};
 use crate::error::Error;
 use crate::schema::structure::{Object, Structure};
 
-/// The format of the lines behind the first.
+/// The version of the file format.
 const FORMAT: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
@@ -17,16 +17,13 @@ struct Header {
     tenantry_reference: u32,
     /// As in `server_version_num`.
     server_version: i32,
-    /// The tenant that it is of; none where the migrations made it.
+    /// The tenant whose structure it is; null if the migrations produced it.
     tenant: Option<String>,
     migrations: Applied,
 }
 
 impl Reference {
-    /// The structure at a version as a file's text. The same structure is the same text.
-    ///
-    /// # Errors
-    /// When there is none at that version.
+    /// The structure at a version, in the format of a file; `None` if there is none. Equal structures have equal text.
     pub fn to_text(&self, applied: &Applied, server_version: i32) -> Option<String> {
         let structure = self.structure(applied)?;
         let header = Header {
@@ -42,7 +39,8 @@ impl Reference {
         Some(text)
     }
 
-    /// Reads a reference from a file, for tenants on a server of the same major version: others deparse differently.
+    /// Reads a reference from a file. It must be from a server of the same major version, because others deparse
+    /// differently.
     ///
     /// # Errors
     /// [`Error::ReferenceFile`].
@@ -54,10 +52,10 @@ impl Reference {
             .next()
             .and_then(|line| serde_json::from_str(line).ok())
             .filter(|header: &Header| header.tenantry_reference == FORMAT)
-            .ok_or_else(|| failed("it is no reference that this version reads".to_owned()))?;
+            .ok_or_else(|| failed("it is not a reference, or its format is not supported".to_owned()))?;
         let (theirs, ours) = (header.server_version / 10_000, server_version / 10_000);
         if theirs != ours {
-            return Err(failed(format!("it was made on PostgreSQL {theirs}, and the server is PostgreSQL {ours}")));
+            return Err(failed(format!("it is from PostgreSQL {theirs}, but the server is PostgreSQL {ours}")));
         }
         let objects: Structure = lines
             .enumerate()
@@ -71,6 +69,6 @@ impl Reference {
 }
 
 fn line(value: &impl Serialize) -> String {
-    // Keys are strings, and nothing else can fail.
+    // The keys are strings, so serialization cannot fail.
     serde_json::to_string(value).expect("JSON") + "\n"
 }

@@ -1,48 +1,51 @@
 //! The reference: the structure that the tenant migrations produce, at each version that tenants are at.
 //!
-//! It is made by the migrations themselves ([`Reference::make`]); or it is an existing tenant's structure
-//! ([`Reference::of_tenant`]), or one that was saved ([`Reference::load`]).
+//! The migrations produce it ([`Reference::make`]), or it is an existing tenant's structure ([`Reference::of_tenant`]), or
+//! it is read from a file ([`Reference::load`]).
 
 mod committed;
 mod confined;
 mod file;
+mod make;
 mod owner;
 mod replay;
 mod scratch;
+mod transaction;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::database::Database;
-use crate::error::{Error, ReferenceError};
+use crate::error::Error;
 use crate::migration::MigrationSet;
 use crate::model::TenantName;
 use crate::schema::structure::{self, Structure};
 use crate::tenants::{Tenancy, Tenant};
 
-/// The versions of the migrations that have been applied, in order: what a ledger records.
+/// The versions of applied migrations, in order, as in a ledger.
 pub type Applied = Vec<String>;
 
 /// The structure that the tenant migrations produce.
 #[derive(Debug, Clone)]
 pub struct Reference {
-    /// The tables after the first n migrations, for each n from 0; of a tenant or a file, those that it has.
+    /// The tables after the first n migrations, for each n from 0; only the tables of the structure for a tenant or a file.
     tables: Vec<BTreeSet<String>>,
-    /// With markers where the schema's own name was, which only that of a tenant keeps. The keys have no retired versions.
+    /// By applied migrations without retired versions. Markers stand for the schema's name, which only the structure of a
+    /// tenant keeps.
     structures: BTreeMap<Applied, Structure>,
-    /// The migrations that it was made for. Their retired versions make no difference to the structure.
+    /// The migrations for which it was made. Retired versions do not affect the structure.
     set: MigrationSet,
 }
 
-/// Where the reference comes from.
+/// The source of a reference.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Source {
-    /// The tenant migrations make it.
+    /// The result of the tenant migrations.
     #[default]
     Migrations,
-    /// It is the structure of a tenant.
+    /// The structure of a tenant.
     Tenant(TenantName),
-    /// It was saved.
+    /// A file that `reference --output` wrote.
     File(PathBuf),
 }
 
@@ -55,56 +58,56 @@ impl Reference {
     /// next replay drops the schema. A migration that changes objects outside the schema is never committed.
     ///
     /// # Errors
-    /// The server's error for one of tenantry's own statements. An unavailable reference is the inner result.
-    pub fn make(
-        db: &mut Database,
-        tenancy: &Tenancy,
-        wanted: &BTreeSet<Applied>,
-    ) -> Result<Result<Self, ReferenceError>, Error> {
+    /// [`Error::NoReference`] with the reason, or the server's error.
+    pub fn make(db: &mut Database, tenancy: &Tenancy, wanted: &BTreeSet<Applied>) -> Result<Self, Error> {
         let set = tenancy.tenant_migrations();
         let wanted = wanted.iter().map(|applied| without_retired(applied, set)).collect();
-        replay::make(db, tenancy, &wanted)
+        make::make(db, tenancy, &wanted)
     }
 
-    /// The reference from any source; see [`Reference::make`], [`Reference::of_tenant`] and [`Reference::load`].
+    /// Makes or reads the reference from a source.
     ///
     /// # Errors
-    /// Theirs.
+    /// Those of [`Reference::make`], [`Reference::of_tenant`] and [`Reference::load`].
     pub fn from_source(
         db: &mut Database,
         tenancy: &Tenancy,
         source: &Source,
         wanted: &BTreeSet<Applied>,
-    ) -> Result<Result<Self, ReferenceError>, Error> {
+    ) -> Result<Self, Error> {
         match source {
             Source::Migrations => Self::make(db, tenancy, wanted),
-            Source::Tenant(name) => Self::of_tenant(db, tenancy, name).map(Ok),
+            Source::Tenant(name) => Self::of_tenant(db, tenancy, name),
             Source::File(path) => {
                 let loaded = Self::load(path, db.server().version)?;
-                Ok(Ok(loaded.for_set(tenancy.tenant_migrations())))
+                Ok(loaded.for_set(tenancy.tenant_migrations()))
             }
         }
     }
 
-    /// The tables that all migrations together produce; none where that cannot be found out.
+    /// The tables that all migrations together produce; none if there is no reference.
     ///
     /// # Errors
-    /// As [`Reference::make`].
+    /// The server's error.
     pub fn tables(db: &mut Database, tenancy: &Tenancy) -> Result<Vec<String>, Error> {
-        Ok(Self::make(db, tenancy, &BTreeSet::new())?.map(|reference| reference.tables_now()).unwrap_or_default())
+        match Self::make(db, tenancy, &BTreeSet::new()) {
+            Ok(reference) => Ok(reference.tables_now()),
+            Err(Error::NoReference(_)) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
-    /// A tenant's structure, which serves as reference for tenants with the same migrations.
+    /// A reference from the structure of a tenant, for tenants with the same migrations.
     ///
     /// # Errors
-    /// [`Error::Tenant`], [`Error::CannotCompare`], or what the server answered.
+    /// [`Error::Tenant`], [`Error::CannotCompare`], or the server's error.
     pub fn of_tenant(db: &mut Database, tenancy: &Tenancy, name: &TenantName) -> Result<Self, Error> {
         let (structure, ledger) = structure::read_with_ledger(db, tenancy, name)?;
-        let reference = Self::of_one(ledger.applied.clone(), structure.with_its_name_marked());
+        let reference = Self::of_one(ledger.applied.clone(), structure.with_name_marked());
         Ok(reference.for_set(tenancy.tenant_migrations()))
     }
 
-    /// The same for ledgers of a set: versions that the set has retired make no difference.
+    /// The same reference for the ledgers of a set, ignoring the versions that the set has retired.
     fn for_set(mut self, set: &MigrationSet) -> Self {
         self.structures = self
             .structures
@@ -115,7 +118,7 @@ impl Reference {
         self
     }
 
-    /// The reference of those that have just these migrations.
+    /// The reference of tenants with exactly these migrations.
     fn of_one(applied: Applied, structure: Structure) -> Self {
         Self {
             tables: vec![structure.tables().map(str::to_owned).collect()],
@@ -129,38 +132,38 @@ impl Reference {
         self.tables.last().into_iter().flatten().cloned().collect()
     }
 
-    /// Every table that some migration produces, also those that a later one drops.
+    /// Every table that some migration produces, including those that a later one drops.
     pub fn tables_ever(&self) -> BTreeSet<String> {
         self.tables.iter().flatten().cloned().collect()
     }
 
-    /// The structure to compare a tenant with whose ledger records `applied`, if known.
+    /// The expected structure of a tenant whose ledger records `applied`; `None` if it is not known.
     pub fn structure(&self, applied: &[String]) -> Option<&Structure> {
         self.structures.get(&self.selecting(applied))
     }
 
-    /// The versions that select the structure of a ledger that records `applied`: all but the retired ones.
+    /// The key of the structure of a tenant whose ledger records `applied`: the versions without the retired ones.
     pub(crate) fn selecting(&self, applied: &[String]) -> Applied {
         without_retired(applied, &self.set)
     }
 
-    /// The structures that it has, by what a ledger records.
+    /// The structures, by applied migrations.
     pub fn structures(&self) -> impl Iterator<Item = (&Applied, &Structure)> {
         self.structures.iter()
     }
 }
 
-/// What a ledger records, without the versions that were accepted as removed: later migrations contain what they did.
+/// The applied versions without the retired ones, whose effects later migrations contain.
 fn without_retired(applied: &[String], set: &MigrationSet) -> Applied {
     applied.iter().filter(|version| !set.is_retired(version)).cloned().collect()
 }
 
-/// What the ledgers of tenants record, where a reference can be made for it.
+/// The sets of applied migrations of tenants for which a reference can be made.
 pub fn wanted<'a>(tenants: impl IntoIterator<Item = &'a Tenant>) -> BTreeSet<Applied> {
     tenants.into_iter().filter_map(applied).cloned().collect()
 }
 
-/// What the ledger of a tenant records, where a reference can be made for it: the set knows all of its migrations.
+/// The applied migrations of a tenant for which a reference can be made: the set contains all of them.
 pub fn applied(tenant: &Tenant) -> Option<&Applied> {
     tenant.ledger().filter(|ledger| ledger.unknown.is_empty()).map(|ledger| &ledger.applied)
 }

@@ -1,5 +1,5 @@
-//! The schema in which a replay commits: its name is random, a comment names its purpose, an advisory lock shows that it is
-//! in use, and it is dropped afterwards.
+//! The schema in which a replay commits. It has a random name and a comment with its purpose, an advisory lock shows that
+//! it is in use, and it is dropped afterwards.
 
 use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
@@ -12,19 +12,19 @@ use crate::error::Error;
 use crate::model::SchemaName;
 use crate::sql::quote::{Identifier, Literal};
 
-/// How the names of such schemas begin; behind it are 32 hexadecimal digits.
+/// The prefix of such names, followed by 32 hexadecimal digits.
 const PREFIX: &str = "tenantry_reference_";
 
-/// What the comment on such a schema says.
+/// The comment of such a schema. It never changes, so that a later release still finds the schema.
 const COMMENT: &str = "tenantry: a reference that is being made; it is dropped again";
 
-/// A name that no other schema has.
+/// A unique name.
 pub(super) fn name() -> SchemaName {
     let name = format!("{PREFIX}{}", uuid::Uuid::new_v4().simple());
     name.parse().expect("letters, digits and underscores, fewer than 63")
 }
 
-/// A schema that was committed; its session holds its lock.
+/// A committed schema, whose lock its session holds.
 pub(super) struct Scratch {
     pub(super) conn: PgConnection,
     pub(super) name: SchemaName,
@@ -33,10 +33,10 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// Creates the schema, on a session of its own. `role` is SQL that becomes the schema's owner.
+    /// Creates the schema on its own session. `role` is SQL that becomes the schema's owner.
     pub(super) fn create(mut conn: PgConnection, name: SchemaName, role: String) -> QueryResult<Self> {
         let schema = Identifier::from(&name);
-        // The lock comes first: from the moment others can see the schema, they see that it is in use.
+        // The lock comes first, so that other sessions never see the schema without it.
         conn.batch_execute(&format!(
             "SELECT pg_catalog.pg_advisory_lock({key}); SET client_min_messages TO warning; {role} \
              BEGIN; CREATE SCHEMA {schema}; COMMENT ON SCHEMA {schema} IS {comment}; COMMIT;",
@@ -46,26 +46,26 @@ impl Scratch {
         Ok(Self { conn, name, role })
     }
 
-    /// Drops the schema, whatever the migrations left of the session's state.
+    /// Drops the schema, whatever the state in which the migrations left the session.
     pub(super) fn drop(mut self) -> QueryResult<()> {
         let schema = Identifier::from(&self.name);
         self.conn.batch_execute(&format!("ROLLBACK; SET ROLE NONE; {} DROP SCHEMA {schema} CASCADE;", self.role))
     }
 }
 
-/// The key of the advisory lock of such a schema; it is none of the keys of tenants.
+/// The key of the advisory lock of such a schema. It differs from the keys of tenants.
 fn key(name: &str) -> String {
     format!("pg_catalog.hashtextextended('tenantry reference:' || {name}::text, 0::bigint)")
 }
 
-/// Drops the schemas of earlier replays that were killed: those with such a name and the comment that no session has locked.
+/// Drops the schemas of earlier replays that were killed: those with such a name and comment that no session has locked.
 pub(super) fn sweep(conn: &mut PgConnection) -> Result<(), Error> {
     let doing = Error::doing("drop the schema of an earlier reference");
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Text)]
         name: String,
-        /// Its owner, if this role must become the owner to drop it.
+        /// The owner, if this role must become it to drop the schema.
         #[diesel(sql_type = Nullable<Text>)]
         owner: Option<String>,
     }
@@ -91,15 +91,10 @@ pub(super) fn sweep(conn: &mut PgConnection) -> Result<(), Error> {
         .get_result(conn)
         .map_err(&doing)?;
         let role = row.owner.map(|owner| format!("SET LOCAL ROLE {};", Identifier::of_object(&owner)));
-        let sql = match free {
-            true => {
-                format!(
-                    "{} DROP SCHEMA IF EXISTS {} CASCADE; COMMIT",
-                    role.unwrap_or_default(),
-                    Identifier::from(&name)
-                )
-            }
-            false => "ROLLBACK".to_owned(),
+        let sql = if free {
+            format!("{} DROP SCHEMA IF EXISTS {} CASCADE; COMMIT", role.unwrap_or_default(), Identifier::from(&name))
+        } else {
+            "ROLLBACK".to_owned()
         };
         conn.batch_execute(&sql).map_err(&doing)?;
     }

@@ -1,4 +1,4 @@
-//! The statements that read the catalogs: one file for each kind of object, in two readings.
+//! The queries that read the catalogs: a template file for each kind of object, and three readings of each.
 //!
 //! A file is a template. The reading *in full* is for a few schemas: names in clear, deparsed definitions, found through
 //! the dependencies' index. The reading *by hash* is for the whole fleet: cheap columns where they say the same, scans
@@ -7,12 +7,11 @@
 //! too, and are read in full.
 //!
 //! In a template
-//! - `/*few … */` and `/*hash … */` are for one of the readings, `/*fleet … */` and `/*part … */` for whether what is hashed
-//!   is the fleet, or some objects of it that `$1` names,
+//! - `/*few … */` is for the full reading and `/*hash … */` for the hash readings; `/*fleet … */` is for hashing the fleet,
+//!   and `/*part … */` for hashing the objects of the fleet in `$1`,
 //! - `/*>=15 … */`, `/*<18 … */` and `/*15-16 … */` are for these major versions of the server,
-//! - `sorted(array)` is the array in an order that does not depend on how it came about,
-//! - `grants(acl, type, owner)` is an access control list in words, and NULL where it is what an owner has by default;
-//!   `type` is as `acldefault` takes it.
+//! - `sorted(array)` sorts an array,
+//! - `grants(acl, type, owner)` is an access control list as text, and NULL for the default; `type` is as for `acldefault`.
 
 use std::sync::LazyLock;
 
@@ -21,37 +20,37 @@ use regex::{Captures, Regex};
 /// A kind of reading; see the [module](self).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
-    /// In full, a few schemas.
-    Few,
-    /// By hash, the fleet.
-    Fleet,
-    /// By hash, some objects of the fleet, which `$1` names instead of the schemas.
-    Part,
+    /// Reads a few schemas in full.
+    Full,
+    /// Hashes the fleet.
+    HashFleet,
+    /// Hashes some objects of the fleet: `$1` contains their oids instead of those of the schemas.
+    HashPart,
 }
 
-/// A template, and what it reads.
+/// A template with its properties.
 pub(super) struct Section {
     /// The file's name.
     pub(super) name: &'static str,
     template: &'static str,
-    /// The catalogs of which one must have an entry that depends on the schema, or there is nothing to be read.
+    /// The section is read only if one of these catalogs has an entry that depends on the schema; always if empty.
     pub(super) classes: &'static [&'static str],
-    /// For the fleet: which objects are read, by their oids, a part at a time; see [`Apart`].
-    pub(super) apart: Option<Apart>,
+    /// How the fleet is read in parts; `None` if it is read at once.
+    pub(super) parts: Option<Parts>,
 }
 
-/// What is read in parts, because the server keeps something for every object that it deparses.
-pub(super) struct Apart {
-    /// The objects' oids.
+/// Reads a section in parts, because the server keeps memory or locks for each object that it deparses.
+pub(super) struct Parts {
+    /// The query for the objects' oids.
     pub(super) oids: &'static str,
-    /// How many in a statement.
+    /// The number of objects per statement.
     pub(super) at_once: usize,
 }
 
-/// Deparsing takes a lock on each relation that a query reads, for the length of the transaction.
+/// For views: deparsing locks each relation of the query until the transaction ends.
 const LOCKING: usize = 200;
 
-/// To deparse an expression the server loads its relation, and keeps it for as long as the session lasts.
+/// For expressions: deparsing loads the relation, which stays in memory until the session ends.
 const LOADING: usize = 2_000;
 
 macro_rules! section {
@@ -60,7 +59,7 @@ macro_rules! section {
             name: $name,
             template: include_str!(concat!("catalog/", $name, ".sql")),
             classes: $classes,
-            apart: None,
+            parts: None,
         }
     };
     ($name:literal, $classes:expr, $at_once:expr, $oids:literal) => {
@@ -68,7 +67,7 @@ macro_rules! section {
             name: $name,
             template: include_str!(concat!("catalog/", $name, ".sql")),
             classes: $classes,
-            apart: Some(Apart { oids: $oids, at_once: $at_once }),
+            parts: Some(Parts { oids: $oids, at_once: $at_once }),
         }
     };
 }
@@ -77,7 +76,8 @@ const RELATIONS: &[&str] = &["pg_class"];
 const TYPES: &[&str] = &["pg_type"];
 const FUNCTIONS: &[&str] = &["pg_proc"];
 
-/// What is read in full; of the fleet, too. The dearest come first, so that no reader is left alone with them.
+/// The sections of a full reading, which are also hashed. The slowest come first, so that the readers finish at the same
+/// time.
 pub(super) static SECTIONS: [Section; 25] = [
     section!("column", &["pg_class", "pg_type"]),
     section!("sequence", RELATIONS),
@@ -122,7 +122,7 @@ pub(super) static SECTIONS: [Section; 25] = [
     section!("security_label", &["pg_seclabel"]),
 ];
 
-/// What is read of the fleet besides, and in full is part of another section.
+/// The additional sections of a hash reading. In a full reading, other sections contain them.
 pub(super) static EXPRESSIONS: [Section; 3] = [
     section!(
         "constraint_expression",
@@ -146,13 +146,13 @@ pub(super) static EXPRESSIONS: [Section; 3] = [
     ),
 ];
 
-/// What every statement begins with: the schemas of `$1`, and their relations.
+/// The beginning of every statement: the schemas in `$1`, and their relations.
 pub(super) fn prelude(reading: Reading, major: i32) -> String {
     expand(include_str!("catalog/prelude.sql"), reading, major)
 }
 
 impl Section {
-    /// The section as a subquery's text, for a statement that begins with the [`prelude`].
+    /// The section as a subquery, for a statement that begins with the [`prelude`].
     pub(super) fn sql(&self, reading: Reading, major: i32) -> String {
         expand(self.template, reading, major)
     }
@@ -164,7 +164,7 @@ fn expand(template: &str, reading: Reading, major: i32) -> String {
     static SORTED: LazyLock<Regex> = LazyLock::new(|| regex(r"sorted\(([^()]+)\)"));
     static GRANTS: LazyLock<Regex> = LazyLock::new(|| regex(r"grants\(([^,()]+), ([^,()]+), ([^,()]+)\)"));
 
-    // Versions first: they stand inside of readings.
+    // Versions first, because they may be nested in readings.
     let sql = VERSIONS.replace_all(template, |found: &Captures<'_>| {
         let number: i32 = found[3].parse().expect("digits");
         let applies = match &found[1] {
@@ -176,16 +176,16 @@ fn expand(template: &str, reading: Reading, major: i32) -> String {
     });
     let sql = READINGS.replace_all(&sql, |found: &Captures<'_>| {
         let applies = match &found[1] {
-            "few" => reading == Reading::Few,
-            "fleet" => reading == Reading::Fleet,
-            "part" => reading == Reading::Part,
-            _ => reading != Reading::Few,
+            "few" => reading == Reading::Full,
+            "fleet" => reading == Reading::HashFleet,
+            "part" => reading == Reading::HashPart,
+            _ => reading != Reading::Full,
         };
         if applies { found[2].to_owned() } else { String::new() }
     });
     let sql = SORTED.replace_all(&sql, |found: &Captures<'_>| match reading {
-        Reading::Few => in_order(&found[1]),
-        Reading::Fleet | Reading::Part => found[1].to_owned(),
+        Reading::Full => sorted(&found[1]),
+        Reading::HashFleet | Reading::HashPart => found[1].to_owned(),
     });
     GRANTS.replace_all(&sql, |found: &Captures<'_>| grants(&found[1], &found[2], &found[3])).into_owned()
 }
@@ -194,7 +194,7 @@ fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).expect("a valid pattern")
 }
 
-fn in_order(array: &str) -> String {
+fn sorted(array: &str) -> String {
     format!(
         "CASE WHEN {array} IS NOT NULL THEN (SELECT array_agg(v ORDER BY v COLLATE \"C\") FROM unnest({array}) v) END"
     )
@@ -202,7 +202,7 @@ fn in_order(array: &str) -> String {
 
 /// The owner is not named: it is compared separately.
 fn grants(acl: &str, object_type: &str, owner: &str) -> String {
-    let in_words = |acl: &str| {
+    let as_text = |acl: &str| {
         format!(
             "(SELECT coalesce(array_agg(x.granted ORDER BY x.granted COLLATE \"C\"), '{{}}') FROM (\
              SELECT CASE e.grantee WHEN 0 THEN 'PUBLIC' WHEN {owner} THEN '(owner)' \
@@ -213,8 +213,8 @@ fn grants(acl: &str, object_type: &str, owner: &str) -> String {
              FROM aclexplode({acl}) e GROUP BY e.grantee, e.grantor) x)"
         )
     };
-    let default = in_words(&format!("acldefault({object_type}, {owner})"));
-    format!("CASE WHEN {acl} IS NOT NULL THEN nullif({}, {default}) END", in_words(acl))
+    let default = as_text(&format!("acldefault({object_type}, {owner})"));
+    format!("CASE WHEN {acl} IS NOT NULL THEN nullif({}, {default}) END", as_text(acl))
 }
 
 #[cfg(test)]
@@ -227,15 +227,15 @@ mod tests {
         let words = |reading, major| -> Vec<String> {
             expand(template, reading, major).split_whitespace().map(str::to_owned).collect()
         };
-        assert_eq!(words(Reading::Few, 14), ["a", "b", "e"]);
-        assert_eq!(words(Reading::Few, 16), ["a", "b", "c", "f"]);
-        assert_eq!(words(Reading::Fleet, 18), ["a", "d", "g"]);
-        assert_eq!(words(Reading::Part, 18), ["a", "g"]);
+        assert_eq!(words(Reading::Full, 14), ["a", "b", "e"]);
+        assert_eq!(words(Reading::Full, 16), ["a", "b", "c", "f"]);
+        assert_eq!(words(Reading::HashFleet, 18), ["a", "d", "g"]);
+        assert_eq!(words(Reading::HashPart, 18), ["a", "g"]);
     }
 
     #[test]
     fn nothing_of_the_templates_is_left() {
-        for reading in [Reading::Few, Reading::Fleet, Reading::Part] {
+        for reading in [Reading::Full, Reading::HashFleet, Reading::HashPart] {
             for major in 14..=18 {
                 for section in SECTIONS.iter().chain(&EXPRESSIONS) {
                     let sql = section.sql(reading, major);

@@ -1,4 +1,4 @@
-//! The fleet by hashes: tenants with equal fingerprints have equal structures.
+//! Fingerprints: tenants with equal fingerprints have equal structures.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -16,30 +16,28 @@ use crate::database::Database;
 use crate::error::Error;
 use crate::postgres::{Condition, Connector, path};
 
-/// What a schema's structure comes to, without the schema's name. Two schemas of one database with equal fingerprints
-/// have equal structures but for their names. It says nothing in another database, nor after a restore.
+/// A hash over a schema's structure, without the schema's name. Two schemas of one database with equal fingerprints have
+/// equal structures. Fingerprints of different databases, or from before a restore, cannot be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint(u64);
 
-/// How many sessions read at once. Each may take as much memory as a hash over the largest catalog, and the server keeps
-/// much of what a session has looked at.
+/// The number of sessions that read at the same time. Each may need memory for a hash over the largest catalog.
 const READERS: usize = 2;
 
-/// Scans and hashes, for a statement that reads every catalog once from end to end. What is kept in memory stays below
-/// what a reader may take.
+/// Planner settings for a statement that scans every catalog once. The limits keep a reader's memory low.
 pub(crate) const SCANNING: &str = "SET LOCAL enable_nestloop TO off; SET LOCAL enable_mergejoin TO off; \
                                    SET LOCAL enable_sort TO off; SET LOCAL work_mem TO '32MB'; \
                                    SET LOCAL hash_mem_multiplier TO 1;";
 
-/// Look-ups: a part of a section names its objects.
+/// Planner settings for a statement that looks up the objects of a part.
 pub(crate) const LOOKING_UP: &str = "SET LOCAL enable_seqscan TO off; SET LOCAL enable_hashjoin TO off; \
                           SET LOCAL enable_mergejoin TO off;";
 
-/// For both. A view that somebody alters is not waited for.
+/// Settings for both. The statement does not wait for a locked view.
 const ALWAYS: &str = "SET LOCAL jit TO off; SET LOCAL max_parallel_workers_per_gather TO 0; \
                       SET LOCAL lock_timeout TO '2s'; SET LOCAL statement_timeout TO 0;";
 
-/// A session that has deparsed so many objects is closed: the server keeps about 5 kB for the relation of each.
+/// A session is closed after this many objects. The server keeps about 5 kB for each.
 const SESSION_OBJECTS: usize = 10_000;
 
 #[derive(QueryableByName)]
@@ -56,30 +54,29 @@ struct OidRow {
     oid: u32,
 }
 
-/// A statement's worth of work.
-struct Work {
+/// One statement to run.
+struct Task {
     section: usize,
-    /// The objects, where the section is read in parts.
+    /// The objects of the part, if the section is read in parts.
     oids: Option<Vec<u32>>,
 }
 
 /// The fingerprints of schemas, in a few statements over the catalogs: each catalog is read once, whatever the number of
 /// schemas. Schemas that do not exist have none.
 ///
-/// An object that cannot be read, for somebody has it locked, leaves its schema with a fingerprint of its own.
+/// A schema with an object that cannot be read, for example because it is locked, has a unique fingerprint.
 ///
 /// # Errors
-/// When the server cannot be reached, or what it answered.
+/// The server's error.
 pub fn fingerprints(db: &mut Database, schemas: &[u32]) -> Result<HashMap<u32, Fingerprint>, Error> {
     let major = db.server().version / 10_000;
-    // The end is taken first: what there is to be read in parts is asked for; then follow the large catalogs, and
-    // behind them the parts.
+    // Work is taken from the end: first the queries for the parts' objects, then the large catalogs, then the parts.
     let (apart, whole): (Vec<usize>, Vec<usize>) =
-        (0..all().count()).rev().partition(|index| section(*index).apart.is_some());
-    let work = whole.into_iter().chain(apart).map(|section| Work { section, oids: None }).collect();
+        (0..all().count()).rev().partition(|index| section(*index).parts.is_some());
+    let work = whole.into_iter().chain(apart).map(|section| Task { section, oids: None }).collect();
     let queue = Queue { work: Mutex::new(work), sums: Mutex::new(HashMap::new()) };
     let readers = READERS.min(db.jobs());
-    // A session that was closed may count for a moment longer than it lasts.
+    // A closed session may count as a connection for a moment.
     match usize::try_from(db.server().free_connections).unwrap_or(0) > 2 * readers {
         true => {
             let connector = db.connector();
@@ -93,8 +90,8 @@ pub fn fingerprints(db: &mut Database, schemas: &[u32]) -> Result<HashMap<u32, F
             })?;
         }
         false => {
-            while let Some(work) = queue.next() {
-                do_work(db.connection(), major, schemas, &queue, work)?;
+            while let Some(task) = queue.next() {
+                run_task(db.connection(), major, schemas, &queue, task)?;
             }
         }
     }
@@ -102,25 +99,25 @@ pub fn fingerprints(db: &mut Database, schemas: &[u32]) -> Result<HashMap<u32, F
     Ok(sums.into_iter().map(|(schema, sum)| (schema, Fingerprint(sum))).collect())
 }
 
-/// What the readers share.
+/// The work that readers share.
 struct Queue {
-    work: Mutex<Vec<Work>>,
+    work: Mutex<Vec<Task>>,
     sums: Mutex<HashMap<u32, u64>>,
 }
 
 impl Queue {
-    fn next(&self) -> Option<Work> {
+    fn next(&self) -> Option<Task> {
         self.work.lock().expect("no reader panicked").pop()
     }
 
-    fn add_work(&self, parts: impl Iterator<Item = Work>) {
+    fn add_work(&self, parts: impl Iterator<Item = Task>) {
         self.work.lock().expect("no reader panicked").splice(0..0, parts);
     }
 
     fn add(&self, rows: Vec<Row>) {
         let mut sums = self.sums.lock().expect("no reader panicked");
         for row in rows {
-            // Rows are different, for objects are; and each hash is mixed: what is moved from one to another shows.
+            // Rows are unique, and each hash is mixed, so that XOR detects values that move between rows.
             *sums.entry(row.schema).or_default() ^= row.hash as u64;
         }
     }
@@ -134,15 +131,15 @@ fn section(index: usize) -> &'static Section {
     all().nth(index).expect("an index of a section")
 }
 
-/// One session after another, each until it has looked at much.
+/// Reads until no work is left. Each session reads up to [`SESSION_OBJECTS`].
 fn reader(connector: &Connector, major: i32, schemas: &[u32], queue: &Queue) -> Result<(), Error> {
     let mut session: Option<(PgConnection, usize)> = None;
-    while let Some(work) = queue.next() {
+    while let Some(task) = queue.next() {
         let (mut conn, seen) = match session.take() {
             Some(session) => session,
             None => (connector.connect()?, 0),
         };
-        let seen = seen + do_work(&mut conn, major, schemas, queue, work)?;
+        let seen = seen + run_task(&mut conn, major, schemas, queue, task)?;
         if seen < SESSION_OBJECTS {
             session = Some((conn, seen));
         }
@@ -150,14 +147,14 @@ fn reader(connector: &Connector, major: i32, schemas: &[u32], queue: &Queue) -> 
     Ok(())
 }
 
-/// Returns how many objects the session has looked at.
-fn do_work(conn: &mut PgConnection, major: i32, schemas: &[u32], queue: &Queue, work: Work) -> Result<usize, Error> {
+/// Runs a statement. Returns the number of objects that the session has read for it.
+fn run_task(conn: &mut PgConnection, major: i32, schemas: &[u32], queue: &Queue, task: Task) -> Result<usize, Error> {
     let doing = Error::doing("read the structures of the fleet");
-    match (&section(work.section).apart, work.oids) {
+    match (&section(task.section).parts, task.oids) {
         (None, _) => {
-            queue.add(whole(conn, major, work.section, schemas).map_err(&doing)?);
-            // The server remembers each sequence that a default names.
-            Ok(if section(work.section).name == "column" { SESSION_OBJECTS } else { SESSION_OBJECTS / 4 })
+            queue.add(hash_section(conn, major, task.section, schemas).map_err(&doing)?);
+            // The server caches each sequence that a default uses.
+            Ok(if section(task.section).name == "column" { SESSION_OBJECTS } else { SESSION_OBJECTS / 4 })
         }
         (Some(parts), None) => {
             conn.batch_execute(&begin("")).map_err(&doing)?;
@@ -165,21 +162,21 @@ fn do_work(conn: &mut PgConnection, major: i32, schemas: &[u32], queue: &Queue, 
             conn.batch_execute("COMMIT").map_err(&doing)?;
             let oids: Vec<u32> = found.into_iter().map(|row| row.oid).collect();
             queue.add_work(
-                oids.chunks(parts.at_once).map(|part| Work { section: work.section, oids: Some(part.to_vec()) }),
+                oids.chunks(parts.at_once).map(|part| Task { section: task.section, oids: Some(part.to_vec()) }),
             );
             Ok(0)
         }
         (Some(_), Some(oids)) => {
-            queue.add(apart(conn, major, work.section, schemas, &oids).map_err(&doing)?);
+            queue.add(hash_part(conn, major, task.section, schemas, &oids).map_err(&doing)?);
             Ok(oids.len())
         }
     }
 }
 
-/// The hashes of a section of schemas. An object that is dropped while it is deparsed makes the statement fail ("cache
-/// lookup failed"): then each half of the schemas is read in a new snapshot, in which a dropped schema does not exist any
-/// more. A schema that fails by itself gets a hash of its own, so that it is read in full.
-fn whole(conn: &mut PgConnection, major: i32, index: usize, schemas: &[u32]) -> QueryResult<Vec<Row>> {
+/// The hashes of a section of schemas. If an object is dropped while it is deparsed, the statement fails ("cache lookup
+/// failed"). Then each half of the schemas is read in a new snapshot, in which the dropped object no longer exists. A
+/// schema that fails alone gets a unique hash, so that it is read in full.
+fn hash_section(conn: &mut PgConnection, major: i32, index: usize, schemas: &[u32]) -> QueryResult<Vec<Row>> {
     let error = match hashes(conn, major, index, schemas, None) {
         Ok(rows) => return Ok(rows),
         Err(error) => error,
@@ -193,20 +190,27 @@ fn whole(conn: &mut PgConnection, major: i32, index: usize, schemas: &[u32]) -> 
         [one] => Ok(vec![Row { schema: *one, hash: unique(*one, index) }]),
         _ => {
             let (left, right) = schemas.split_at(schemas.len() / 2);
-            let mut rows = whole(conn, major, index, left)?;
-            rows.extend(whole(conn, major, index, right)?);
+            let mut rows = hash_section(conn, major, index, left)?;
+            rows.extend(hash_section(conn, major, index, right)?);
             Ok(rows)
         }
     }
 }
 
-/// A hash that no other object or schema has.
+/// A unique hash for an object or schema.
 fn unique(oid: u32, index: usize) -> i64 {
     (u64::from(oid) << 32 | index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) as i64
 }
 
-/// The hashes of some objects. What cannot be read is halved until it is found, and then has a hash of its own.
-fn apart(conn: &mut PgConnection, major: i32, index: usize, schemas: &[u32], oids: &[u32]) -> QueryResult<Vec<Row>> {
+/// The hashes of some objects. If the statement fails, each half is read separately. An object that fails alone gets a
+/// unique hash.
+fn hash_part(
+    conn: &mut PgConnection,
+    major: i32,
+    index: usize,
+    schemas: &[u32],
+    oids: &[u32],
+) -> QueryResult<Vec<Row>> {
     match hashes(conn, major, index, schemas, Some(oids)) {
         Ok(rows) => Ok(rows),
         Err(error) if crate::postgres::ServerMessage::is_connection_lost(&error) => Err(error),
@@ -214,11 +218,11 @@ fn apart(conn: &mut PgConnection, major: i32, index: usize, schemas: &[u32], oid
             conn.batch_execute("ROLLBACK")?;
             match oids {
                 [] => Err(error),
-                [one] => locked(conn, index, *one),
+                [one] => unreadable(conn, index, *one),
                 _ => {
                     let (left, right) = oids.split_at(oids.len() / 2);
-                    let mut rows = apart(conn, major, index, schemas, left)?;
-                    rows.extend(apart(conn, major, index, schemas, right)?);
+                    let mut rows = hash_part(conn, major, index, schemas, left)?;
+                    rows.extend(hash_part(conn, major, index, schemas, right)?);
                     Ok(rows)
                 }
             }
@@ -226,8 +230,8 @@ fn apart(conn: &mut PgConnection, major: i32, index: usize, schemas: &[u32], oid
     }
 }
 
-/// The schema of an object that could not be read, with a hash that no other has.
-fn locked(conn: &mut PgConnection, index: usize, oid: u32) -> QueryResult<Vec<Row>> {
+/// The schema of an object that cannot be read, with a unique hash.
+fn unreadable(conn: &mut PgConnection, index: usize, oid: u32) -> QueryResult<Vec<Row>> {
     let column = match section(index).name {
         "view" => "SELECT relnamespace AS oid FROM pg_class WHERE oid = $1",
         "rule" => {
@@ -244,7 +248,7 @@ fn locked(conn: &mut PgConnection, index: usize, oid: u32) -> QueryResult<Vec<Ro
     Ok(schemas.into_iter().map(|row| Row { schema: row.oid, hash: unique(oid, index) }).collect())
 }
 
-/// SQL that begins a transaction that reads the catalogs. `settings` guide the planner for what is read.
+/// SQL that begins a transaction for reading the catalogs. `settings` are planner settings.
 pub(crate) fn begin(settings: &str) -> String {
     format!("BEGIN; {} {PINNED} {ALWAYS} {settings}", path::CATALOG_FOR_TRANSACTION)
 }
@@ -257,8 +261,8 @@ fn hashes(
     oids: Option<&[u32]>,
 ) -> QueryResult<Vec<Row>> {
     let (reading, settings, named) = match oids {
-        Some(oids) => (Reading::Part, LOOKING_UP, oids),
-        None => (Reading::Fleet, SCANNING, schemas),
+        Some(oids) => (Reading::HashPart, LOOKING_UP, oids),
+        None => (Reading::HashFleet, SCANNING, schemas),
     };
     conn.batch_execute(&begin(settings))?;
     // A row's hash is linear in those of its columns. It is mixed again with the section; otherwise values that two rows

@@ -1,4 +1,4 @@
-//! Structure: everything that lives in a schema, as objects and what the catalogs say of them.
+//! Structure: the objects in a schema, with what the catalogs contain about them.
 
 mod catalog;
 mod fingerprint;

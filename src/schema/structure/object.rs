@@ -1,4 +1,4 @@
-//! What a schema consists of.
+//! The objects of a schema.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,11 +8,10 @@ use serde_json::Value;
 
 use crate::tenants::ledger;
 
-/// Stands for the schema's own name, quoted where it must be, and the dot behind it. It cannot be in a name that anybody
-/// would choose, nor in SQL that the server deparses but as part of one.
+/// Marks the schema's own name, quoted if necessary, and the dot after it. No name or deparsed SQL contains this character.
 pub(crate) const OWN: char = '\u{1}';
 
-/// Stands for the schema's own name alone.
+/// Marks the schema's own name without a dot.
 pub(crate) const OWN_NAME: char = '\u{2}';
 
 /// The kinds of objects, in the order in which differences are listed. Their names are stable.
@@ -77,18 +76,19 @@ pub enum ObjectKind {
 /// What identifies an object in its schema.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Identity {
-    /// Its kind.
+    /// The kind.
     pub kind: ObjectKind,
-    /// What it belongs to: the table of a column, the domain of a constraint.
+    /// The object that it belongs to: the table of a column, the domain of a constraint.
     pub on: Option<String>,
-    /// Its name, bare as the catalog has it; that of a function has the types of its arguments behind it.
+    /// The name, unquoted. A function's name includes its argument types.
     pub name: String,
 }
 
-/// What the catalogs say of an object, by the names of the catalog's templates; what is not set is null.
+/// What the catalogs contain about an object, by the column names of the catalog queries. Facts that are not set are
+/// omitted.
 pub type Facts = BTreeMap<String, Value>;
 
-/// An object.
+/// An object of a schema.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Object {
     #[serde(flatten)]
@@ -100,17 +100,17 @@ pub struct Object {
     pub(crate) ddl: Option<String>,
 }
 
-/// Everything that lives in one schema.
+/// The objects of a schema.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Structure {
-    /// The schema's name as the server quotes it; empty where markers have taken its place and nothing is left of it.
+    /// The schema's name, quoted if necessary; empty if markers replace it everywhere.
     pub(crate) own_name: String,
-    /// By its identity each.
+    /// The objects by identity.
     pub(crate) objects: BTreeMap<Identity, Object>,
 }
 
 impl ObjectKind {
-    /// Its name in messages.
+    /// The name in messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Schema => "schema",
@@ -154,7 +154,7 @@ impl ObjectKind {
         }
     }
 
-    /// Its name in codes: in one word.
+    /// The name in codes, without spaces.
     pub fn slug(self) -> String {
         self.as_str().replace(' ', "-")
     }
@@ -176,7 +176,7 @@ impl fmt::Display for Identity {
 }
 
 impl Identity {
-    /// With every text changed.
+    /// Changes every text.
     fn map(&self, change: impl Fn(&str) -> String) -> Self {
         Self { kind: self.kind, on: self.on.clone(), name: change(&self.name) }
     }
@@ -203,31 +203,31 @@ impl Object {
 }
 
 impl Structure {
-    /// How many objects it has.
+    /// The number of objects, including the schema.
     pub fn len(&self) -> usize {
         self.objects.len()
     }
 
-    /// Whether there is nothing but the schema.
+    /// Whether the schema contains no objects.
     pub fn is_empty(&self) -> bool {
         self.objects.keys().all(|identity| identity.kind == ObjectKind::Schema)
     }
 
-    /// The names of its tables but the ledger, in order.
+    /// The names of its tables, except the ledger, sorted.
     pub fn tables(&self) -> impl Iterator<Item = &str> {
         let table = |identity: &&Identity| identity.kind == ObjectKind::Table && identity.name != ledger::TABLE;
         self.objects.keys().filter(table).map(|identity| identity.name.as_str())
     }
 
-    /// What the catalog says of the schema itself.
+    /// The facts of the schema itself.
     pub(crate) fn schema_facts(&mut self) -> Option<&mut Facts> {
         let mut objects = self.objects.values_mut();
         objects.find(|object| object.identity.kind == ObjectKind::Schema).map(|object| &mut object.facts)
     }
 
-    /// The same with [`OWN`] and [`OWN_NAME`] where the schema's own name was. For a schema of a random name this loses
-    /// nothing and takes nothing for the name that is not: there is no other text with it.
-    pub(crate) fn without_its_name(&self) -> Self {
+    /// Replaces the schema's name with [`OWN`] and [`OWN_NAME`] everywhere. That is exact only for a random name, which no
+    /// other text contains.
+    pub(crate) fn with_name_replaced(&self) -> Self {
         let qualified = format!("{}.", self.own_name);
         let marked = self.map(&|text: &str| {
             text.replace(&qualified, OWN.encode_utf8(&mut [0; 4]))
@@ -239,7 +239,7 @@ impl Structure {
     /// The structure as others are compared with it: markers replace the schema's own name before a dot, and in settings.
     /// Text that only looks like the name, such as a table's alias, is replaced, too; therefore the name is kept.
     #[must_use]
-    pub fn with_its_name_marked(&self) -> Self {
+    pub fn with_name_marked(&self) -> Self {
         let qualified = format!("{}.", self.own_name);
         let mut marked = self.map(&|text: &str| text.replace(&qualified, OWN.encode_utf8(&mut [0; 4])));
         for object in marked.objects.values_mut() {
@@ -267,7 +267,7 @@ impl FromIterator<Object> for Structure {
     }
 }
 
-/// A text with the markers filled in: `own_name` is the schema's name as the server quotes it.
+/// Replaces the markers in a text with a schema's name, quoted if necessary.
 pub(crate) fn filled_in(text: &str, own_name: &str) -> String {
     let mut filled = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! A few schemas in full.
+//! Reads a few schemas in full.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -14,11 +14,10 @@ use super::session::PINNED;
 use crate::error::Error;
 use crate::postgres::path;
 
-/// The most schemas that are read in full at once: each may have hundreds of objects, and deparsing takes locks.
+/// The most schemas per statement: each may have hundreds of objects, and deparsing takes locks.
 pub const AT_ONCE: usize = 20;
 
-/// Leads the planner through the indexes, whatever it takes the catalogs' sizes to be, and keeps it from waiting long for
-/// a lock, because other sessions would queue up behind it.
+/// Makes the planner use indexes, and limits waiting for locks, because other sessions would queue up.
 const SETTINGS: &str = "SET LOCAL enable_seqscan TO off; SET LOCAL enable_hashjoin TO off; \
                         SET LOCAL enable_mergejoin TO off; SET LOCAL jit TO off; \
                         SET LOCAL max_parallel_workers_per_gather TO 0; SET LOCAL lock_timeout TO '2s';";
@@ -26,7 +25,7 @@ const SETTINGS: &str = "SET LOCAL enable_seqscan TO off; SET LOCAL enable_hashjo
 /// Reads what lives in each of the schemas, in one snapshot. Schemas that do not exist are not in the result.
 ///
 /// # Errors
-/// What the server answered.
+/// The server's error.
 pub fn read(conn: &mut PgConnection, version: i32, schemas: &[u32]) -> Result<HashMap<u32, Structure>, Error> {
     let doing = Error::doing("read the structure of a schema");
     conn.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").map_err(&doing)?;
@@ -37,8 +36,8 @@ pub fn read(conn: &mut PgConnection, version: i32, schemas: &[u32]) -> Result<Ha
     Ok(read)
 }
 
-/// Reads as [`read`] does, in the caller's transaction. Settings and `search_path` are afterwards what they were before. On
-/// an error the transaction is aborted.
+/// Reads as [`read`] does, in the caller's transaction. Settings and `search_path` are restored. After an error, the
+/// transaction is aborted.
 pub(crate) fn read_in_transaction(
     conn: &mut PgConnection,
     version: i32,
@@ -49,7 +48,7 @@ pub(crate) fn read_in_transaction(
     for chunk in schemas.chunks(AT_ONCE) {
         structures.extend(read_some(conn, version / 10_000, chunk)?);
     }
-    // Undoes the settings, and gives back the locks that deparsing took.
+    // Restores the settings, and releases the locks of deparsing.
     conn.batch_execute("ROLLBACK TO SAVEPOINT tenantry_read; RELEASE SAVEPOINT tenantry_read")?;
     Ok(structures)
 }
@@ -75,7 +74,7 @@ struct ObjectRow {
 }
 
 fn read_some(conn: &mut PgConnection, major: i32, schemas: &[u32]) -> QueryResult<HashMap<u32, Structure>> {
-    // To plan a section takes longer than to find that there is nothing to read in it.
+    // Skips the sections without objects: planning a section takes longer than this query.
     let rows: Vec<SchemaRow> = sql_query(
         "SELECT n.oid, quote_ident(n.nspname) AS own_name, ARRAY( \
              SELECT DISTINCT c.relname::text FROM pg_depend d JOIN pg_class c ON c.oid = d.classid \
@@ -94,11 +93,11 @@ fn read_some(conn: &mut PgConnection, major: i32, schemas: &[u32]) -> QueryResul
         .iter()
         .filter(|section| section.classes.is_empty() || section.classes.iter().any(|class| classes.contains(class)))
         .map(|section| {
-            let sql = section.sql(Reading::Few, major);
+            let sql = section.sql(Reading::Full, major);
             format!("SELECT schema, row_to_json(line)::text AS line, ddl FROM ({sql}) section")
         })
         .collect();
-    let sql = format!("{} {}", prelude(Reading::Few, major), sections.join(" UNION ALL "));
+    let sql = format!("{} {}", prelude(Reading::Full, major), sections.join(" UNION ALL "));
     for row in sql_query(sql).bind::<Array<Oid>, _>(schemas).load::<ObjectRow>(conn)? {
         let mut object: Object = serde_json::from_str(&row.line)
             .map_err(|error| diesel::result::Error::DeserializationError(Box::new(error)))?;

@@ -1,7 +1,7 @@
-//! The settings under which catalogs are read.
+//! The settings for reading the catalogs.
 
-/// Sets, for the rest of the transaction, everything that the server's deparsing and output functions depend on, so that
-/// two sessions read equal structures as equal text whatever their role and database are configured to.
+/// Sets everything that the server's deparsing and output functions depend on, until the end of the transaction. Two
+/// sessions then read equal structures as equal text, whatever the settings of their roles and databases.
 ///
 /// - quoting: `quote_all_identifiers` for every name, `standard_conforming_strings` for every string constant,
 /// - constants in defaults, checks, partition bounds and queries: `DateStyle`, `IntervalStyle` and `TimeZone` for dates and

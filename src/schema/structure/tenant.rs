@@ -1,4 +1,4 @@
-//! The structure of one tenant, by its name.
+//! Reads the structure of one tenant, by name.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(crate) fn read_with_ledger(
     }
 }
 
-/// A tenant's structure, and what was found of its schema.
+/// Reads a tenant's structure, and what the fleet contains about its schema.
 pub(crate) fn read_tenant(
     db: &mut Database,
     tenancy: &Tenancy,

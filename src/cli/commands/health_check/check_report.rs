@@ -25,6 +25,14 @@ pub(super) struct CheckReport<'a> {
 /// The level of findings that fail the check only on request.
 pub(super) const WARNING: &str = "warning";
 
+/// Which findings and differences a table contains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    All,
+    /// Those that fail the check.
+    Failing,
+}
+
 /// A finding or a difference.
 pub(super) enum Item<'a> {
     Finding(&'a Finding),
@@ -115,13 +123,17 @@ impl<'a> CheckReport<'a> {
     }
 
     /// A row for each item.
-    pub(super) fn rows(&self, context: &Context) -> Vec<Vec<String>> {
-        self.items.iter().map(|item| self.row(item, context)).collect()
+    pub(super) fn rows(&self, context: &Context, shown: Shown) -> Vec<Vec<String>> {
+        self.items.iter().filter(|item| self.shows(shown, item)).map(|item| self.row(item, context)).collect()
     }
 
-    /// A row for each finding, and for all tenants with the same drift one.
-    pub(super) fn grouped(&self, context: &Context) -> Vec<Vec<String>> {
-        let findings = self.items.iter().filter(|item| matches!(item, Item::Finding(_)));
+    fn shows(&self, shown: Shown, item: &Item<'_>) -> bool {
+        shown == Shown::All || self.fails(item)
+    }
+
+    /// A row for each finding, and one for each group of tenants with the same drift.
+    pub(super) fn grouped(&self, context: &Context, shown: Shown) -> Vec<Vec<String>> {
+        let findings = self.items.iter().filter(|item| matches!(item, Item::Finding(_)) && self.shows(shown, item));
         let mut rows: Vec<Vec<String>> = findings.map(|item| self.row(item, context)).collect();
         for Group { members, differences } in &self.groups {
             let [first, others @ ..] = members.as_slice() else { continue };
@@ -129,7 +141,15 @@ impl<'a> CheckReport<'a> {
                 [] => first.name.to_string(),
                 _ => format!("{} such as {}", thousands(members.len()), first.name),
             };
+            let differences: Vec<&Difference> = differences
+                .iter()
+                .copied()
+                .filter(|difference| self.shows(shown, &Item::Drift(first, difference)))
+                .collect();
             let Some(level) = differences.iter().map(|difference| difference.level).min() else {
+                if shown == Shown::Failing {
+                    continue;
+                }
                 rows.push(vec![
                     tenants,
                     String::new(),

@@ -26,11 +26,11 @@ pub(super) fn write(path: &Path, report: &CheckReport<'_>) -> Result<()> {
         others.entry(tenant).or_default();
     }
     let mut unchecked: BTreeMap<String, &str> = BTreeMap::new();
-    for Unchecked { tenants, why } in &report.health.unchecked {
+    for Unchecked { tenants, reason } in &report.health.unchecked {
         if tenants.is_empty() {
-            unchecked.insert(DATABASE.to_owned(), why);
+            unchecked.insert(DATABASE.to_owned(), reason);
         }
-        unchecked.extend(tenants.iter().map(|tenant| (tenant.clone(), why.as_str())));
+        unchecked.extend(tenants.iter().map(|tenant| (tenant.clone(), reason.as_str())));
     }
     let mut names: Vec<&String> = failures.keys().chain(others.keys()).chain(unchecked.keys()).collect();
     names.sort_unstable();
@@ -39,13 +39,13 @@ pub(super) fn write(path: &Path, report: &CheckReport<'_>) -> Result<()> {
     for name in names {
         let status = match (failures.get(name), unchecked.get(name)) {
             (None, None) => TestCaseStatus::success(),
-            (None, Some(why)) => {
+            (None, Some(reason)) => {
                 let mut status = if report.fails_on_unchecked() {
                     TestCaseStatus::non_success(NonSuccessKind::Error)
                 } else {
                     TestCaseStatus::skipped()
                 };
-                status.set_message(text::one_line(&format!("not checked: {why}"))).set_type("unchecked");
+                status.set_message(text::one_line(&format!("not checked: {reason}"))).set_type("unchecked");
                 status
             }
             (Some(lines), _) => {
