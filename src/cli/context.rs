@@ -138,8 +138,8 @@ impl Context {
         if let Some(dir) = &migrations.tenant.dir {
             return Ok(Some(self.demonstrated(MigrationSet::from_dir(dir)?)));
         }
-        let embedded = self.app.tenant.or(self.app.sample.filter(|_| self.demo.is_some()));
-        if let Some(embedded) = embedded {
+        let sample = if self.demo.is_some() { self.app.sample } else { None };
+        if let Some(embedded) = self.app.tenant.or(sample) {
             return Ok(Some(self.demonstrated(MigrationSet::from_embedded(embedded)?)));
         }
         let found = project::tenant_migrations()?.map(|dir| MigrationSet::from_dir(&dir)).transpose()?;

@@ -19,7 +19,7 @@ impl Resume<'_> {
         let Self { command, selection, steps, what } = self;
         let left = report.to_try_again();
         // FailedTenant canaries come first again, and may not be among the remaining tenants.
-        let by_name = only(&left).filter(|_| !matches!(report.ended, Some(StopReason::Canary)));
+        let by_name = if matches!(report.ended, Some(StopReason::Canary)) { None } else { only(&left) };
         let which = match (by_name, report.run) {
             (Some(regex), _) => format!(" --match {regex}"),
             (None, Some(run)) if report.not_reached.is_empty() => format!(" --retry-failed {run}"),

@@ -79,9 +79,10 @@ impl Matching {
     /// # Errors
     /// [`NothingMatches`], unless `--allow-empty` is given; or the tracker cannot be read.
     pub(crate) fn require_any(&self, context: &Context, db: &mut Database) -> Result<()> {
-        let Some(regex) = self.matching.as_ref().filter(|_| !self.allow_empty && db.server().has_tracker) else {
+        let Some(regex) = &self.matching else { return Ok(()) };
+        if self.allow_empty || !db.server().has_tracker {
             return Ok(());
-        };
+        }
         let names = tracker::names(db.connection())?;
         if names.iter().any(|name| regex.is_match(name)) {
             return Ok(());

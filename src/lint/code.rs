@@ -182,10 +182,7 @@ pub(super) fn parts(node: &SyntaxNode) -> Vec<String> {
 /// A name as it is written: with its schema where it has one.
 pub(super) fn name(node: &SyntaxNode) -> String {
     let parts = parts(node);
-    match parts.is_empty() {
-        true => ast::normalize_name_node(node),
-        false => parts.join("."),
-    }
+    if parts.is_empty() { ast::normalize_name_node(node) } else { parts.join(".") }
 }
 
 /// The name of a node that may be missing where the parser did not understand it.

@@ -139,8 +139,12 @@ impl Reading<'_> {
                     *used = true;
                     Some(acceptance.meaning.as_ref().ok()?.reason.clone())
                 });
-                let declared = self.set.at(self.migration).changes_outside().filter(|_| found.rule.is_about_outside());
-                let accepted = accepted.or_else(|| declared.map(str::to_owned));
+                let accepted = match accepted {
+                    None if found.rule.is_about_outside() => {
+                        self.set.at(self.migration).changes_outside().map(str::to_owned)
+                    }
+                    accepted => accepted,
+                };
                 findings.push(Finding { accepted, ..self.finding(found, file, statement.sql()) });
             }
         }
@@ -171,12 +175,14 @@ impl Reading<'_> {
             names.create(&parsed);
         }
         for code in &parsed.codes {
-            for stmt in code.statements().filter(|_| file == File::Up) {
-                let (set, migration) = (self.set, self.migration);
-                let mut look = Look { set, migration, history: self.history, code, found: &mut found };
-                rules::hurts(&mut look, &stmt);
-                self.held.check(&mut look, &stmt);
-                self.history.apply(&stmt);
+            if file == File::Up {
+                for stmt in code.statements() {
+                    let (set, migration) = (self.set, self.migration);
+                    let mut look = Look { set, migration, history: self.history, code, found: &mut found };
+                    rules::hurts(&mut look, &stmt);
+                    self.held.check(&mut look, &stmt);
+                    self.history.apply(&stmt);
+                }
             }
             let (set, migration) = (self.set, self.migration);
             let mut look = Look { set, migration, history: self.history, code, found: &mut found };

@@ -99,16 +99,19 @@ impl Names {
             }
             for node in code.root().descendants() {
                 if let Some((kind, name)) = defined(&node) {
-                    match code.runs(&node) || !code.is_run() && kind == Kind::Routine {
-                        true => self.add(kind, name, &node),
-                        false => drop(self.possible.insert(name)),
+                    if code.runs(&node) || !code.is_run() && kind == Kind::Routine {
+                        self.add(kind, name, &node);
+                    } else {
+                        self.possible.insert(name);
                     }
                 }
                 let is_unparsed = match node.kind() {
                     SyntaxKind::CREATE_FUNCTION | SyntaxKind::CREATE_PROCEDURE => parsed.codes.len() == 1,
                     _ => false,
                 };
-                if let Some(routine) = routine(&node).filter(|_| is_opaque || is_unparsed) {
+                if (is_opaque || is_unparsed)
+                    && let Some(routine) = routine(&node)
+                {
                     self.opaque.insert(routine);
                 }
             }
@@ -138,7 +141,10 @@ impl Names {
     pub(super) fn remove(&mut self, parsed: &Parsed) {
         // In a block, a condition may decide whether it is dropped.
         let is_block = parsed.codes.len() > 1;
-        for stmt in parsed.codes.iter().filter(|_| !is_block).flat_map(Code::statements) {
+        if is_block {
+            return;
+        }
+        for stmt in parsed.codes.iter().flat_map(Code::statements) {
             match &stmt {
                 Stmt::DropTable(_)
                 | Stmt::DropView(_)
@@ -239,9 +245,10 @@ impl Names {
                 }
                 SyntaxKind::CALL_EXPR => {
                     let Some(called) = node.first_child() else { return false };
-                    match is_selected(&node) && code.is_run() {
-                        true => !self.is_harmless(&called),
-                        false => unqualified(&called).is_some_and(|it| self.opaque.contains(&it)),
+                    if is_selected(&node) && code.is_run() {
+                        !self.is_harmless(&called)
+                    } else {
+                        unqualified(&called).is_some_and(|it| self.opaque.contains(&it))
                     }
                 }
                 _ => false,
@@ -272,10 +279,14 @@ impl Names {
         if text.starts_with("pg_") {
             return true;
         }
-        let Some(name) = unqualified(called).filter(|_| called.kind() != SyntaxKind::FIELD_EXPR) else { return false };
-        match self.routines.contains_key(&name) {
-            true => !self.opaque.contains(&name),
-            false => OF_SERVER.contains(&name.as_str()) || volatility::is_known(&name),
+        if called.kind() == SyntaxKind::FIELD_EXPR {
+            return false;
+        }
+        let Some(name) = unqualified(called) else { return false };
+        if self.routines.contains_key(&name) {
+            !self.opaque.contains(&name)
+        } else {
+            OF_SERVER.contains(&name.as_str()) || volatility::is_known(&name)
         }
     }
 }

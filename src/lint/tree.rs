@@ -88,9 +88,10 @@ pub(super) fn columns_in(node: &SyntaxNode) -> Vec<String> {
 
 /// The columns of an index that has an expression or a condition, all of them.
 pub(super) fn computed_from(index: &ast::CreateIndex) -> Vec<String> {
-    match index.where_clause().is_none() && items(index).all(|item| column_of(&item).is_some()) {
-        true => Vec::new(),
-        false => columns_in(index.syntax()),
+    if index.where_clause().is_none() && items(index).all(|item| column_of(&item).is_some()) {
+        Vec::new()
+    } else {
+        columns_in(index.syntax())
     }
 }
 

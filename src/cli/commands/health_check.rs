@@ -102,8 +102,12 @@ impl FromStr for FailOn {
             return Ok(Self::Kind(kind));
         }
         // A word by itself is a misspelt kind or level.
-        let pattern = text.parse().ok().filter(|_| text.contains(['.', '/', ':', '*']));
-        pattern.map(Self::Code).ok_or_else(|| format!("unknown kind of finding, code or level: {text:?}"))
+        if text.contains(['.', '/', ':', '*'])
+            && let Ok(pattern) = text.parse()
+        {
+            return Ok(Self::Code(pattern));
+        }
+        Err(format!("unknown kind of finding, code or level: {text:?}"))
     }
 }
 

@@ -138,8 +138,11 @@ pub(super) fn show(context: &Context, plan: &MigratePlan, tenancy: &Tenancy) -> 
     failures(context, &plan.blocked);
     for version in Behind::of(plan, set, &findings) {
         output.status(format_args!("{}: {} behind", version.folder, count(version.tenants, "tenant")));
-        for finding in version.findings.iter().filter(|_| output.verbosity() >= Verbosity::Normal) {
-            output.warning(format_args!("{}:{}: {}: {}", finding.file, finding.line, finding.rule, finding.message));
+        if output.verbosity() >= Verbosity::Normal {
+            for finding in &version.findings {
+                output
+                    .warning(format_args!("{}:{}: {}: {}", finding.file, finding.line, finding.rule, finding.message));
+            }
         }
     }
     let mut summary =

@@ -131,9 +131,11 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
             Resume { command: "revert-all", selection: &args.selection, steps: &args.steps, what }.after(&report)
         }
         // The remaining tenants are unchanged, unless the outcome of one is unknown.
-        (None, Some(steps)) => match only(&report.to_try_again()).filter(|_| !report.leaves_doubt()) {
-            Some(regex) => format!("revert-all --match {regex} --steps {steps}{}", args.steps.flags(&report)),
-            None => String::new(),
+        (None, Some(steps)) => match only(&report.to_try_again()) {
+            Some(regex) if !report.leaves_doubt() => {
+                format!("revert-all --match {regex} --steps {steps}{}", args.steps.flags(&report))
+            }
+            _ => String::new(),
         },
         (None, None) => String::new(),
     };

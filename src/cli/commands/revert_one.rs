@@ -60,6 +60,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut progress = Progress::new(context.output(), "reverted");
     let report = migrate::revert(&mut db, &tenancy, plan, &Rollout::default(), &context.stop(), &mut progress)?;
     std::mem::drop(progress);
-    let again = resumed.filter(|_| tracked).map(|to| format!("revert-one {name}{to}"));
-    report::run(context, &report, "reverted", &again.unwrap_or_default())
+    let again = match resumed {
+        Some(to) if tracked => format!("revert-one {name}{to}"),
+        _ => String::new(),
+    };
+    report::run(context, &report, "reverted", &again)
 }

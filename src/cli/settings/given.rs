@@ -27,9 +27,9 @@ impl Given {
             if source(matches, id) != Some(ValueSource::CommandLine) {
                 continue;
             }
-            let flag = match given(matches, id).filter(|_| arg.get_action().takes_values()) {
-                Some(value) => format!(" --{long} {}", shell_word(&value)),
-                None => format!(" --{long}"),
+            let flag = match given(matches, id) {
+                Some(value) if arg.get_action().takes_values() => format!(" --{long} {}", shell_word(&value)),
+                _ => format!(" --{long}"),
             };
             for command in root.get_subcommands().filter(|command| has(command, id)) {
                 by_command.entry(command.get_name().to_owned()).or_default().push_str(&flag);

@@ -98,7 +98,9 @@ pub(super) fn source(matches: &ArgMatches, id: &str) -> Option<ValueSource> {
 pub(super) fn given(matches: &ArgMatches, id: &str) -> Option<String> {
     let below = matches.subcommand().and_then(|(_, matches)| given(matches, id));
     below.or_else(|| {
-        matches.try_contains_id(id).ok().filter(|_| matches.value_source(id) == Some(ValueSource::CommandLine))?;
+        if matches.try_contains_id(id).is_err() || matches.value_source(id) != Some(ValueSource::CommandLine) {
+            return None;
+        }
         let values: Vec<_> = matches.get_raw(id)?.map(|value| value.to_string_lossy()).collect();
         Some(values.join(","))
     })

@@ -94,7 +94,7 @@ fn add(look: &mut Look<'_>, table: &str, add: &ast::AddColumn) {
     let is_filled = is_serial || generated.is_some() || default.is_some();
     let refuses_null =
         |it: &Constraint| matches!(it, Constraint::NotNullConstraint(_) | Constraint::PrimaryKeyConstraint(_));
-    if let Some(refusing) = constraints.iter().find(|it| refuses_null(it)).filter(|_| !is_filled) {
+    if !is_filled && let Some(refusing) = constraints.iter().find(|it| refuses_null(it)) {
         let message = format!("existing rows of {table} have no value for {column}, so that ADD COLUMN fails");
         look.find(Rule::AddColumnNotNull, refusing.syntax(), &object, message);
     }

@@ -102,12 +102,11 @@ fn validate(look: &mut Look<'_>, table: &str, validate: &ast::ValidateConstraint
     if !look.set.is_one_transaction(&between) {
         return;
     }
-    let which = match added == look.migration {
-        true => "it is in the same transaction".to_owned(),
-        false => {
-            let folder = look.set.at(added).folder();
-            format!("a tenant that is behind by this migration and {folder} has both in one transaction")
-        }
+    let which = if added == look.migration {
+        "it is in the same transaction".to_owned()
+    } else {
+        let folder = look.set.at(added).folder();
+        format!("a tenant that is behind by this migration and {folder} has both in one transaction")
     };
     let message =
         format!("VALIDATE CONSTRAINT reads all of {table} under the lock that NOT VALID has taken, for {which}");

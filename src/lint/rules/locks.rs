@@ -52,7 +52,7 @@ fn new_name(stmt: &Stmt) -> Option<String> {
 fn locked(look: &Look<'_>, stmt: &Stmt) -> Vec<String> {
     match stmt {
         Stmt::AlterTable(it) => {
-            let own = name_of(it.table_relation_name()).filter(|_| it.actions().any(|it| is_exclusive(&it)));
+            let own = if it.actions().any(|it| is_exclusive(&it)) { name_of(it.table_relation_name()) } else { None };
             let attached = it.actions().filter_map(|it| match it {
                 AlterTableAction::AttachPartition(it) => name_of(it.table_name_ref()),
                 _ => None,
@@ -72,8 +72,10 @@ fn locked(look: &Look<'_>, stmt: &Stmt) -> Vec<String> {
             .collect(),
         Stmt::Lock(it) => {
             let mode = it.lock_mode_clause().and_then(|clause| clause.lock_mode());
-            let list = it.relation_list().filter(|_| matches!(mode, None | Some(LockMode::AccessExclusive(_))));
-            list.into_iter().flat_map(|list| list.relation_names()).map(|it| name(it.syntax())).collect()
+            if !matches!(mode, None | Some(LockMode::AccessExclusive(_))) {
+                return Vec::new();
+            }
+            it.relation_list().into_iter().flat_map(|list| list.relation_names()).map(|it| name(it.syntax())).collect()
         }
         Stmt::Cluster(it) => name_of(it.table_name_ref()).into_iter().collect(),
         Stmt::CreateTable(it) => it.partition_of().and_then(|of| name_of(of.table_name_ref())).into_iter().collect(),

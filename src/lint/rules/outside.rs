@@ -138,8 +138,11 @@ fn cast(cast: &ast::CastExpr) -> Option<(String, String)> {
 fn in_text(literal: &ast::Literal) -> Option<(String, String)> {
     let text = literal.string_value()?;
     let head = text.split('(').next()?;
+    if !head.contains('.') {
+        return None;
+    }
     let parts: Vec<String> = identifiers(head).collect();
-    let schema = parts.len().checked_sub(2).filter(|_| head.contains('.'))?;
+    let schema = parts.len().checked_sub(2)?;
     Some((parts[schema].clone(), parts.join(".")))
 }
 

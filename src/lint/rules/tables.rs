@@ -85,8 +85,10 @@ pub(super) fn cluster(look: &mut Look<'_>, cluster: &ast::Cluster) {
 }
 
 pub(super) fn vacuum(look: &mut Look<'_>, vacuum: &ast::Vacuum) {
-    let tables = vacuum.table_and_columns_list().filter(|_| vacuum.is_full());
-    for table in tables.into_iter().flat_map(|list| list.table_and_columnss()) {
+    if !vacuum.is_full() {
+        return;
+    }
+    for table in vacuum.table_and_columns_list().into_iter().flat_map(|list| list.table_and_columnss()) {
         if let Some(table) = name_of(table.table_relation_name()).filter(|table| look.is_live(table)) {
             rewritten(look, &table, "VACUUM FULL", vacuum.syntax());
         }

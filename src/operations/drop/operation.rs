@@ -318,8 +318,9 @@ fn classify(error: &DieselError, transaction: impl FnOnce() -> LargeTransaction)
 
 /// The error of a schema that is not in the expected state.
 fn changed(session: &mut Session, job: &DropJob) -> TenantError {
-    let Some(schema) = job.dropping.schema.filter(|_| job.has_begun()) else {
-        return TenantError::ChangedSincePlan;
+    let schema = match job.dropping.schema {
+        Some(schema) if job.has_begun() => schema,
+        _ => return TenantError::ChangedSincePlan,
     };
     match dependents(session, &[schema.oid]) {
         Ok(mut found) if !found.is_empty() => {

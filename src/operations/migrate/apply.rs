@@ -88,7 +88,9 @@ pub(crate) fn apply(session: &mut Session, request: &MigrationRequest<'_>) -> Re
 /// Runs the migrations in as few transactions as possible. Counts them in `applied`.
 fn in_order(session: &mut Session, request: &MigrationRequest<'_>, applied: &mut usize) -> Result<(), AttemptError> {
     let target = request.target;
-    if let Some(index) = first_non_transactional(request).filter(|_| request.pooler) {
+    if request.pooler
+        && let Some(index) = first_non_transactional(request)
+    {
         let folder = target.migration(index).folder().to_owned();
         return Err(AttemptError::Failed(TenantError::Pooler { folder }));
     }
@@ -221,8 +223,12 @@ fn message(request: &MigrationRequest<'_>, transaction: &Transaction<'_>, then: 
 pub(super) fn run_row(request: &MigrationRequest<'_>) -> String {
     let RunRow { from, to, began, attempts } = request.row;
     let before = if attempts > 1 { began.elapsed() } else { Duration::ZERO };
-    let run = request.target.run.filter(|_| request.target.kind == Kind::Tenant);
-    run.map(|run| run.record(request.target.schema, &DoneRow { from, to, before, attempts })).unwrap_or_default()
+    match request.target.run {
+        Some(run) if request.target.kind == Kind::Tenant => {
+            run.record(request.target.schema, &DoneRow { from, to, before, attempts })
+        }
+        _ => String::new(),
+    }
 }
 
 /// Whether the last message makes the tenant active.

@@ -236,7 +236,9 @@ impl Batch {
     pub(crate) fn confine(&mut self, target: SchemaTarget<'_>, scrutiny: Scrutiny, applied: Option<&[String]>) {
         let mut conditions: Vec<String> = Vec::new();
         // Plain statements cannot change the rows that the ledger gets.
-        if let Some(applied) = applied.filter(|_| self.ran_code) {
+        if self.ran_code
+            && let Some(applied) = applied
+        {
             conditions.push(ledger::contents_guard(target.schema, applied, GuardViolation::LedgerMismatch));
         }
         if let Some(guard) = target.confined(scrutiny).and_then(|guard| guard.conditions()) {

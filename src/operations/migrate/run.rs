@@ -99,9 +99,10 @@ struct MigrationRun<'a> {
 impl MigrationRun<'_> {
     /// Compares tenants without pending migrations with the reference.
     fn compare_unchanged(&mut self, db: &mut Database, unchanged: &Fleet) -> Result<(), Error> {
-        let Some(check) = self.check.as_ref().filter(|_| !unchanged.tenants.is_empty()) else {
+        let Some(check) = &self.check else { return Ok(()) };
+        if unchanged.tenants.is_empty() {
             return Ok(());
-        };
+        }
         let drifted = check.failures(db, unchanged)?;
         let drifted: Vec<FailedTenant> =
             drifted.into_iter().map(|(name, error)| FailedTenant::new(&name, error)).collect();
@@ -140,7 +141,7 @@ impl MigrationRun<'_> {
         let Stage { jobs, kind, pause } = stage;
         self.runner.pause(db, pause, self.observer);
         let is_canary = kind == StageKind::Canary;
-        let check = self.check.as_ref().filter(|_| is_canary || self.rollout.verify);
+        let check = if is_canary || self.rollout.verify { self.check.as_ref() } else { None };
         let operation = ApplyMigrations { context: &self.context, check };
         let mut stage = self.runner.run(db, &operation, jobs, self.observer)?;
         let reason = if is_canary && stage.lost.is_none() && !stage.failed.is_empty() {

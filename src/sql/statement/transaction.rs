@@ -58,7 +58,10 @@ impl<'a> Statement<'a> {
         if begins(rest, "IF EXISTS") {
             rest = &rest[2..];
         }
-        let name = rest.first().filter(|_| command.starts_with("DROP"))?;
+        if !command.starts_with("DROP") {
+            return None;
+        }
+        let name = rest.first()?;
         let alone = rest.get(1).is_none_or(|next| next.is("CASCADE") || next.is("RESTRICT"));
         alone.then(|| name.identifier()).flatten()
     }
