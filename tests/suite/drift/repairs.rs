@@ -28,6 +28,10 @@ const SEED: u64 = 20_260_101;
 /// How many of 100 pairs must be repaired completely. For the others no statement exists, or the rows forbid it.
 const COMPLETE: usize = 95;
 
+/// Differences that no SQL statement can repair. `SECURITY LABEL` requires the label's provider, which is not loaded, and
+/// the mutation sets the schema of plpgsql in the catalog, because `ALTER EXTENSION` cannot move it.
+const NOT_REPAIRABLE: [(&str, &str); 2] = [("security-label.extra", ""), ("extension.extra", "plpgsql")];
+
 /// Rows in the tables of the tenant that is repaired.
 const ROWS: &str = "
     INSERT INTO users (email, name, nickname, mood, score, karma, age, home, contact, tags, prefs, bio)
@@ -263,7 +267,8 @@ fn random_drift_is_repaired_with_data_loss_allowed() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let saved = folder.path().join("reference.json");
     base.tenantry(["reference", "--output"]).arg(&saved).env(MIGRATIONS, migrations()).run().assert_code(0);
-    let fits = |change: &Change| change.since <= binaries().major() && !change.leads_elsewhere();
+    let fits =
+        |change: &Change| change.since <= binaries().major() && !change.leads_elsewhere() && is_repairable(change);
     let changes: Vec<Change> = mutations::all().into_iter().chain(with_rows()).filter(fits).collect();
     let own = changes.len() - with_rows().len();
     let mut random = Random(seed);
@@ -293,6 +298,13 @@ fn random_drift_is_repaired_with_data_loss_allowed() {
     let left: String =
         outcomes.iter().filter(|outcome| !outcome.complete).map(|outcome| outcome.report.as_str()).collect();
     assert!(complete * 100 >= pairs.len() * COMPLETE, "{score}\n{left}");
+}
+
+/// Whether SQL statements can repair all differences of a change.
+fn is_repairable(change: &Change) -> bool {
+    !change.told.iter().any(|told| {
+        NOT_REPAIRABLE.iter().any(|(code, name)| told.code == *code && (name.is_empty() || told.name == *name))
+    })
 }
 
 fn repair(base: &Database, changes: &[&Change], reference: &Path) -> Outcome {
