@@ -31,9 +31,7 @@ impl Readiness {
 /// Reads the tracker and the ledgers of all tenants.
 pub(super) fn read(db: &mut Database, tenancy: &Tenancy) -> Result<Readiness, Error> {
     let server = db.server().clone();
-    if server.tracker_is_hidden {
-        return Err(Error::TrackerHidden);
-    }
+    tracker::require_readable(&server)?;
     let pending_public = tracker::pending_public(db.connection(), &server, tenancy)?;
     if pending_public > 0 || !server.has_tracker {
         return Ok(Readiness { pending_public: pending_public.max(1), ..Readiness::default() });

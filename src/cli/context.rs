@@ -17,7 +17,7 @@ use crate::database::{Actor, DEFAULT_JOBS, Database, Stop};
 use crate::migration::MigrationSet;
 use crate::postgres::{Connector, DatabaseUrl, LIBPQ_VARIABLES};
 use crate::record::integrity;
-use crate::tenants::{RunAs, Tenancy, Tenant};
+use crate::tenants::{RunAs, Tenancy, Tenant, tracker};
 
 /// What every command uses.
 pub(crate) struct Context {
@@ -229,6 +229,7 @@ impl Context {
             None => self.database(&options.connection)?,
         };
         if db.server().has_tracker {
+            tracker::require_read_privileges(db.server())?;
             integrity::require_matching_migrations(&mut db, &tenancy)?;
         }
         let retired = integrity::accepted_removals(&mut db)?;

@@ -115,18 +115,22 @@ impl Database {
     /// Checks that tenants can be read: the tracker exists and all public migrations are applied.
     ///
     /// # Errors
-    /// [`Error::TrackerHidden`], [`Error::TrackerMissing`], [`Error::TrackerBehind`], or the server's error.
+    /// [`Error::TrackerHidden`], [`Error::MissingPrivileges`], [`Error::TrackerMissing`], [`Error::TrackerBehind`], or the
+    /// server's error.
     pub fn require_tracker(&mut self, tenancy: &Tenancy) -> Result<(), Error> {
         tracker::require(&mut self.conn, &self.server, tenancy)
     }
 
-    /// Checks that tenants can be changed: the server accepts writes, the extension schemas exist, and the tracker is up to date.
+    /// Checks that tenants can be changed: the server accepts writes, the extension schemas exist, the tracker is up to date,
+    /// and this role has the privileges on the tables of Tenantry that every change needs.
     ///
     /// # Errors
-    /// [`Error::Standby`], [`Error::NoExtensionSchema`], or the errors of [`require_tracker`](Self::require_tracker).
+    /// [`Error::Standby`], [`Error::NoExtensionSchema`], [`Error::MissingPrivileges`], or the errors of
+    /// [`require_tracker`](Self::require_tracker).
     pub fn require_writable(&mut self, tenancy: &Tenancy) -> Result<(), Error> {
         self.require_primary(tenancy)?;
-        self.require_tracker(tenancy)
+        self.require_tracker(tenancy)?;
+        tracker::require_writable(&self.server)
     }
 
     /// Checks that the server accepts writes and that the extension schemas exist.

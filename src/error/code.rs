@@ -27,6 +27,7 @@ impl Error {
             Self::TenantsCreatedDuringCleanup => "tenants-created",
             Self::NoPublicSchema { .. } => "no-public-schema",
             Self::TrackerHidden => "tracker-hidden",
+            Self::MissingPrivileges { .. } => "missing-privileges",
             Self::NoDown { .. } => "no-down",
             Self::NoExtensionSchema { .. } => "no-extension-schema",
             Self::CannotCompare { .. } => "cannot-compare",

@@ -2,6 +2,7 @@
 
 use super::Error;
 use crate::postgres::lock_holder;
+use crate::sql::quote::Identifier;
 
 impl Error {
     /// How to fix the error, if that is known. `command` turns a subcommand such as `migrate-public` into a full command
@@ -23,6 +24,12 @@ impl Error {
             Self::FleetLocked(None) => Some(lock_holder::hint(None)),
             Self::TrackerMissing { .. } | Self::TrackerBehind { .. } => {
                 Some(format!("run '{}'", command("migrate-public")))
+            }
+            Self::MissingPrivileges { role, privileges } => {
+                let role = Identifier::of_object(role);
+                let grants: Vec<String> =
+                    privileges.iter().map(|privilege| format!("GRANT {privilege} TO {role}")).collect();
+                Some(format!("run as the owner: {}", grants.join("; ")))
             }
             Self::LedgerUnusable { table } => {
                 Some(format!("make public.{table} a plain table; find out who changed it"))

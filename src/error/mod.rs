@@ -140,6 +140,14 @@ pub enum Error {
     /// Row-level security on the tracker applies to this role.
     #[error("row-level security may hide rows of public.schema_tracker from this role")]
     TrackerHidden,
+    /// This role lacks privileges on the schema `public` or on tables of Tenantry.
+    #[error("permission denied: role {role:?} lacks {}", .privileges.join("; "))]
+    MissingPrivileges {
+        /// The role.
+        role: String,
+        /// The missing privileges, such as `SELECT ON public.schema_tracker`.
+        privileges: Vec<String>,
+    },
     /// A migration to be reverted has no `down.sql`.
     #[error("{kind} migration {folder} cannot be reverted: it has no down.sql")]
     NoDown {

@@ -82,7 +82,7 @@ impl Health {
 /// Each of these tenants is compared with the reference or is unchecked, unless it is dropped in the meantime.
 ///
 /// # Errors
-/// [`Error::TrackerMissing`], [`Error::TrackerHidden`], or the server's error.
+/// [`Error::TrackerMissing`], [`Error::TrackerHidden`], [`Error::MissingPrivileges`], or the server's error.
 pub fn check(
     db: &mut Database,
     tenancy: &Tenancy,
@@ -150,9 +150,7 @@ fn check_migrations(db: &mut Database, tenancy: &Tenancy, health: &mut Health) -
     if !server.has_tracker {
         return Err(Error::TrackerMissing { database: server.database });
     }
-    if server.tracker_is_hidden {
-        return Err(Error::TrackerHidden);
-    }
+    tracker::require_readable(&server)?;
     let pending = tracker::pending_public(db.connection(), &server, tenancy)?;
     if pending > 0 {
         health.findings.push(Finding::tracker_behind(pending));

@@ -1,7 +1,7 @@
 //! Facts about the server and the database, read with one query.
 
 use diesel::pg::PgConnection;
-use diesel::sql_types::{BigInt, Bool, Integer, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Text};
 use diesel::{QueryableByName, RunQueryDsl, sql_query};
 
 use super::Error;
@@ -61,6 +61,13 @@ pub struct Server {
     /// Whether this role may read `public.schema_migration` and `public.schema_acceptance`.
     #[diesel(sql_type = Bool)]
     pub may_read_recorded_migrations: bool,
+    /// The privileges on the schema `public` and the tables of Tenantry that this role lacks to read tenants, such as
+    /// `SELECT ON public.schema_tracker`.
+    #[diesel(sql_type = Array<Text>)]
+    pub missing_to_read: Vec<String>,
+    /// The privileges that this role lacks to change tenants.
+    #[diesel(sql_type = Array<Text>)]
+    pub missing_to_write: Vec<String>,
 }
 
 impl Server {

@@ -1,3 +1,42 @@
+WITH own AS (
+    -- The tables of Tenantry. The catalog shows them also to a role that may not use the schema public.
+    SELECT c.oid, c.relname::pg_catalog.text AS name
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'public'
+        AND c.relname IN (
+            'schema_tracker', 'schema_ledger', '__diesel_schema_migrations', 'schema_run', 'schema_run_tenant',
+            'schema_migration', 'schema_acceptance'
+        )
+),
+-- The privileges that every command that reads tenants, or changes them, uses.
+needed (access, name, privilege) AS (
+    VALUES
+        ('read', 'schema_tracker', 'SELECT'),
+        ('read', 'schema_ledger', 'SELECT'),
+        ('write', 'schema_migration', 'SELECT'),
+        ('write', 'schema_acceptance', 'SELECT'),
+        ('write', 'schema_run', 'SELECT'),
+        ('write', 'schema_run', 'INSERT'),
+        ('write', 'schema_run', 'UPDATE'),
+        ('write', 'schema_run', 'DELETE'),
+        ('write', 'schema_run_tenant', 'SELECT'),
+        ('write', 'schema_run_tenant', 'INSERT'),
+        ('write', 'schema_run_tenant', 'UPDATE'),
+        ('write', 'schema_run_tenant', 'DELETE')
+),
+missing AS (
+    SELECT
+        needed.access,
+        pg_catalog.concat(pg_catalog.string_agg(needed.privilege, ', ' ORDER BY needed.privilege), ' ON public.', own.name) AS text
+    FROM needed
+    JOIN own ON own.name = needed.name
+    WHERE NOT pg_catalog.has_table_privilege(own.oid, needed.privilege)
+    GROUP BY needed.access, own.name
+    UNION ALL
+    SELECT 'read', 'USAGE ON SCHEMA public'
+    WHERE EXISTS (SELECT FROM own) AND NOT pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('public'), 'USAGE')
+)
 SELECT
     pg_catalog.current_database()::pg_catalog.text AS database,
     SESSION_USER::pg_catalog.text AS session_role,
@@ -27,22 +66,24 @@ SELECT
             pg_catalog.current_setting('max_connections')::bigint
             + pg_catalog.current_setting('max_prepared_transactions')::bigint
         ) AS lock_table,
-    pg_catalog.to_regclass('public.schema_tracker') IS NOT NULL AS has_tracker,
-    COALESCE(pg_catalog.row_security_active(pg_catalog.to_regclass('public.schema_tracker')), false) AS tracker_is_hidden,
-    COALESCE(pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('public'), 'USAGE'), false) AS has_public_schema,
-    pg_catalog.to_regclass('public.schema_ledger') IS NOT NULL AS has_public_ledger,
-    pg_catalog.to_regclass('public.__diesel_schema_migrations') IS NOT NULL AS has_diesel_ledger,
-    -- With all columns that this version writes.
-    pg_catalog.to_regclass('public.schema_run_tenant') IS NOT NULL AND EXISTS (
-        SELECT FROM pg_catalog.pg_attribute AS a
-        WHERE a.attrelid = pg_catalog.to_regclass('public.schema_run')::pg_catalog.oid
-            AND a.attname = 'request' AND NOT a.attisdropped
-    ) AS has_runs,
-    pg_catalog.to_regclass('public.schema_migration') IS NOT NULL AS has_recorded_migrations,
+    EXISTS (SELECT FROM own WHERE own.name = 'schema_tracker') AS has_tracker,
     COALESCE(
-        pg_catalog.has_table_privilege(pg_catalog.to_regclass('public.schema_migration'), 'SELECT')
-            AND pg_catalog.has_table_privilege(pg_catalog.to_regclass('public.schema_acceptance'), 'SELECT'),
-        false
-    ) AS may_read_recorded_migrations
+        (SELECT pg_catalog.row_security_active(own.oid) FROM own WHERE own.name = 'schema_tracker'), false
+    ) AS tracker_is_hidden,
+    COALESCE(pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('public'), 'USAGE'), false) AS has_public_schema,
+    EXISTS (SELECT FROM own WHERE own.name = 'schema_ledger') AS has_public_ledger,
+    EXISTS (SELECT FROM own WHERE own.name = '__diesel_schema_migrations') AS has_diesel_ledger,
+    -- With all columns that this version writes.
+    EXISTS (SELECT FROM own WHERE own.name = 'schema_run_tenant') AND EXISTS (
+        SELECT FROM own JOIN pg_catalog.pg_attribute AS a ON a.attrelid = own.oid
+        WHERE own.name = 'schema_run' AND a.attname = 'request' AND NOT a.attisdropped
+    ) AS has_runs,
+    EXISTS (SELECT FROM own WHERE own.name = 'schema_migration') AS has_recorded_migrations,
+    (
+        SELECT pg_catalog.count(*) = 2 AND pg_catalog.bool_and(pg_catalog.has_table_privilege(own.oid, 'SELECT'))
+        FROM own WHERE own.name IN ('schema_migration', 'schema_acceptance')
+    ) AS may_read_recorded_migrations,
+    ARRAY(SELECT missing.text FROM missing WHERE missing.access = 'read' ORDER BY missing.text) AS missing_to_read,
+    ARRAY(SELECT missing.text FROM missing ORDER BY missing.text) AS missing_to_write
 FROM pg_catalog.pg_roles AS r, pg_catalog.pg_database AS d
 WHERE r.rolname = CURRENT_USER AND d.datname = pg_catalog.current_database()

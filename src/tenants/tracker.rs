@@ -27,14 +27,46 @@ mod schema {
     }
 }
 
-/// Checks that the tracker exists and that all public migrations are applied.
+/// Checks that this role can read the tracker, if it exists.
 ///
 /// # Errors
-/// [`Error::TrackerHidden`], [`Error::TrackerMissing`], [`Error::TrackerBehind`], or the server's error.
-pub fn require(conn: &mut PgConnection, server: &Server, tenancy: &Tenancy) -> Result<(), Error> {
+/// [`Error::TrackerHidden`] or [`Error::MissingPrivileges`].
+pub fn require_readable(server: &Server) -> Result<(), Error> {
     if server.tracker_is_hidden {
         return Err(Error::TrackerHidden);
     }
+    require_read_privileges(server)
+}
+
+/// Checks that this role has the privileges to read the tracker and the public ledger, if they exist.
+///
+/// # Errors
+/// [`Error::MissingPrivileges`].
+pub(crate) fn require_read_privileges(server: &Server) -> Result<(), Error> {
+    require_privileges(server, &server.missing_to_read)
+}
+
+/// Checks that this role has the privileges that every command that changes tenants uses.
+///
+/// # Errors
+/// [`Error::MissingPrivileges`].
+pub(crate) fn require_writable(server: &Server) -> Result<(), Error> {
+    require_privileges(server, &server.missing_to_write)
+}
+
+fn require_privileges(server: &Server, missing: &[String]) -> Result<(), Error> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::MissingPrivileges { role: server.role.clone(), privileges: missing.to_vec() })
+}
+
+/// Checks that this role can read the tracker, that it exists, and that all public migrations are applied.
+///
+/// # Errors
+/// The errors of [`require_readable`], [`Error::TrackerMissing`], [`Error::TrackerBehind`], or the server's error.
+pub fn require(conn: &mut PgConnection, server: &Server, tenancy: &Tenancy) -> Result<(), Error> {
+    require_readable(server)?;
     let database = || server.database.clone();
     match pending_public(conn, server, tenancy)? {
         _ if !server.has_tracker => Err(Error::TrackerMissing { database: database() }),

@@ -34,6 +34,7 @@ mod new_migration;
 mod output;
 mod pooler;
 mod print_schema;
+mod privileges;
 mod production;
 mod project;
 mod public_ledger;

@@ -1,0 +1,82 @@
+//! A role that lacks privileges on the schema `public` or on tables of Tenantry.
+
+use crate::support::{Database, Output, set_up, url_of_a_stranger};
+
+const READERS: [&[&str]; 3] = [&["list"], &["runs"], &["health-check"]];
+const WRITERS: [&[&str]; 3] = [&["create", "acme"], &["migrate-all"], &["revert-all", "--steps", "1", "--yes"]];
+
+/// A database with a role that has all privileges on the tables of Tenantry.
+struct Restricted {
+    db: Database,
+    url: String,
+    role: String,
+}
+
+impl Restricted {
+    fn new() -> Self {
+        let db = set_up();
+        let url = url_of_a_stranger(&db);
+        let role = format!("stranger_{}", db.name());
+        Self { db, url, role }
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.db.tenantry(args).env("DATABASE_URL", &self.url).run()
+    }
+
+    /// Checks that commands are refused because of a missing privilege, and that the hint grants it.
+    #[track_caller]
+    fn check(&self, commands: &[&[&str]], missing: &str) {
+        let (role, mut grants) = (&self.role, String::new());
+        for args in commands {
+            let output = self.run(args);
+            output.assert_code(3);
+            let error = format!("error: permission denied: role \"{role}\" lacks {missing}\n");
+            assert!(output.stderr.contains(&error), "{args:?}: {}", output.stderr);
+            let hint = output.stderr.lines().find_map(|line| line.strip_prefix("hint: run as the owner: "));
+            hint.expect("a hint").clone_into(&mut grants);
+        }
+        self.db.execute(&grants);
+        self.run(&["list"]).assert_code(0);
+        self.run(&["migrate-all"]).assert_code(0);
+    }
+}
+
+#[test]
+fn a_missing_privilege_to_read_is_named() {
+    let restricted = Restricted::new();
+    let all: Vec<&[&str]> = READERS.into_iter().chain(WRITERS).collect();
+    for table in ["schema_tracker", "schema_ledger"] {
+        restricted.db.execute(&format!("REVOKE SELECT ON {table} FROM {}", restricted.role));
+        restricted.check(&all, &format!("SELECT ON public.{table}"));
+    }
+    restricted.db.execute("REVOKE USAGE ON SCHEMA public FROM PUBLIC");
+    restricted.check(&all, "USAGE ON SCHEMA public");
+}
+
+#[test]
+fn a_missing_privilege_to_write_is_named() {
+    let restricted = Restricted::new();
+    for (table, privileges) in [
+        ("schema_migration", "SELECT"),
+        ("schema_acceptance", "SELECT"),
+        ("schema_run", "DELETE, INSERT, SELECT, UPDATE"),
+        ("schema_run_tenant", "DELETE, INSERT, SELECT, UPDATE"),
+    ] {
+        for privilege in privileges.split(", ") {
+            restricted.db.execute(&format!("REVOKE {privilege} ON {table} FROM {}", restricted.role));
+            restricted.run(&["list"]).assert_code(0);
+            restricted.check(&WRITERS, &format!("{privilege} ON public.{table}"));
+        }
+        restricted.db.execute(&format!("REVOKE {privileges} ON {table} FROM {}", restricted.role));
+        restricted.check(&WRITERS, &format!("{privileges} ON public.{table}"));
+    }
+}
+
+#[test]
+fn all_missing_privileges_are_named_at_once() {
+    let restricted = Restricted::new();
+    restricted.db.execute(&format!("REVOKE ALL ON schema_tracker, schema_ledger FROM {}", restricted.role));
+    let all = "SELECT ON public.schema_ledger; SELECT ON public.schema_tracker";
+    restricted.check(&READERS, all);
+}
