@@ -7,6 +7,7 @@ mod fleet_holder;
 mod hint;
 mod reference;
 mod tenant;
+mod unreadable_ledger;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ pub use reference::ReferenceError;
 pub(crate) use tenant::Attempts;
 pub(crate) use tenant::mask_tenant_name;
 pub use tenant::{Contention, Effect, FailedStatement, FailedTenant, MigrationFailure, TenantError};
+pub use unreadable_ledger::{LedgerPrivilege, UnreadableLedger};
 
 /// An error that ends a command.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@ mod migration;
 
 use std::fmt;
 
-use crate::error::BlockingSession;
+use crate::error::{BlockingSession, UnreadableLedger};
 use crate::model::{NameError, State, TenantName};
 use crate::postgres::lock_holder::HeldBy;
 use crate::postgres::{LockHolder, ServerMessage};
@@ -61,9 +61,9 @@ pub enum TenantError {
         /// Whether the tenant is new, so that another name can be chosen.
         new: bool,
     },
-    /// This role cannot read the migration ledger.
-    #[error("cannot read the migration ledger: permission denied, or locked by another session")]
-    LedgerUnreadable,
+    /// The migration ledger cannot be read.
+    #[error("cannot read the migration ledger: {0}")]
+    LedgerUnreadable(UnreadableLedger),
     /// The definition or the contents of the migration ledger are invalid.
     #[error("invalid migration ledger: {why}")]
     InvalidLedger {

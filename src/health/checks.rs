@@ -18,7 +18,7 @@ use crate::tenants::ledger::Ledger;
 use crate::tenants::{Fleet, Schema, Tenancy, Tenant, lock_key_of};
 
 /// The findings of the tracker and the ledger about one tenant that no session is working on.
-pub(super) fn tenant(tenant: &Tenant, set: &MigrationSet, role: &str, findings: &mut Vec<Finding>) {
+pub(super) fn tenant(tenant: &Tenant, set: &MigrationSet, findings: &mut Vec<Finding>) {
     let name = &tenant.name;
     match (tenant.state, &tenant.schema) {
         (State::Dropping, _) => return findings.push(Finding::stuck(name, Kind::StuckDropping)),
@@ -29,7 +29,7 @@ pub(super) fn tenant(tenant: &Tenant, set: &MigrationSet, role: &str, findings: 
     }
     match &tenant.schema {
         Schema::Missing => findings.push(Finding::schema_missing(name, tenant.state)),
-        Schema::Unreadable => findings.push(Finding::unreadable(name, role)),
+        Schema::Unreadable(reason) => findings.push(Finding::unreadable(name, reason)),
         Schema::InvalidLedger { why } => findings.push(Finding::invalid_ledger(name, why)),
         Schema::NoLedger { empty, .. } => findings.push(Finding::ledger_missing(name, *empty)),
         Schema::Ledger { ledger, .. } => of_ledger(name, ledger, set, findings),

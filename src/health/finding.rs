@@ -3,10 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::{MigrationChange, ReferenceError, TenantError, accept_versions};
+use crate::error::{MigrationChange, ReferenceError, TenantError, UnreadableLedger, accept_versions};
 use crate::model::{State, TenantName, Unfinished};
 use crate::operations::Orphan;
-use crate::sql::quote::Identifier;
 use crate::tenants::{InvalidRow, Misnamed};
 
 /// The kind of a finding. The names are stable.
@@ -228,13 +227,9 @@ impl Finding {
         Self::of_tenant(tenant.as_str(), Kind::SchemaMissing, "the schema does not exist".to_owned(), Vec::new(), fix)
     }
 
-    pub(super) fn unreadable(tenant: &TenantName, role: &str) -> Self {
-        let (schema, role) = (Identifier::from(tenant), Identifier::of_object(role));
-        let fix = Fix::Advice(format!(
-            "GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON {schema}.__diesel_schema_migrations TO {role}; \
-             or end the session that locks the ledger"
-        ));
-        let message = TenantError::LedgerUnreadable.to_string();
+    pub(super) fn unreadable(tenant: &TenantName, reason: &UnreadableLedger) -> Self {
+        let fix = Fix::Advice(reason.hint(tenant.as_str()));
+        let message = TenantError::LedgerUnreadable(reason.clone()).to_string();
         Self::of_tenant(tenant.as_str(), Kind::Unreadable, message, Vec::new(), fix)
     }
 

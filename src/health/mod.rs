@@ -115,7 +115,7 @@ pub fn check(
     let mut findings: Vec<Finding> = fleet.misnamed.iter().map(Finding::bad_name).collect();
     findings.extend(fleet.invalid.iter().map(Finding::invalid_row));
     for tenant in fleet.tenants.iter().filter(|tenant| !in_progress.contains(tenant.name.as_str())) {
-        checks::tenant(tenant, set, &db.server().role, &mut findings);
+        checks::tenant(tenant, set, &mut findings);
     }
     findings.sort_by(|a, b| (&a.tenant, a.kind).cmp(&(&b.tenant, b.kind)));
     health.findings.extend(findings);

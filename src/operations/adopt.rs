@@ -153,7 +153,7 @@ fn judge_all(db: &mut Database, tenancy: &Tenancy, names: &[&TenantName], has_ba
             Some(first) => Some((first.as_str().to_owned(), State::Active)),
             None => tracked.clone(),
         };
-        match judge(tenancy, name, before, *schema, has_baseline) {
+        match judge(tenancy, name, before, schema.as_ref(), has_baseline) {
             Ok(Verdict::Unchanged) => unchanged.push((*name).clone()),
             Ok(Verdict::Adopt { row, active }) => {
                 earlier.insert(name.folded(), name);
@@ -170,7 +170,7 @@ fn judge(
     tenancy: &Tenancy,
     name: &TenantName,
     tracked: Option<(String, State)>,
-    schema: Option<SchemaStatus>,
+    schema: Option<&SchemaStatus>,
     has_baseline: bool,
 ) -> Result<Verdict, TenantError> {
     match (tracked, schema) {
@@ -178,7 +178,7 @@ fn judge(
         (Some((_, State::Dropping)), _) => Err(TenantError::Dropping),
         (state, None) => Err(TenantError::SchemaMissing { state: state.map(|(_, state)| state) }),
         (_, schema) if holds_extensions(tenancy, name, schema) => Err(TenantError::ContainsExtensions { new: false }),
-        (_, Some(schema)) if !schema.readable => Err(TenantError::LedgerUnreadable),
+        (_, Some(SchemaStatus { unreadable: Some(reason), .. })) => Err(TenantError::LedgerUnreadable(reason.clone())),
         (_, Some(schema)) if !schema.has_ledger && !schema.empty && !has_baseline => Err(TenantError::LedgerMissing),
         (Some((_, State::Active)), Some(_)) if !has_baseline => Ok(Verdict::Unchanged),
         (Some((_, state)), Some(_)) => Ok(Verdict::Adopt { row: TrackerRow::Known, active: state == State::Active }),
@@ -282,7 +282,7 @@ impl AdoptSchemas<'_> {
         }
         let NameStatus { tracked, schema } = look_up(conn, &[&job.name])?.remove(name).unwrap_or(NameStatus::UNUSED);
         job.is_stale = false;
-        match judge(context.tenancy, &job.name, tracked, schema, self.baseline.is_some())? {
+        match judge(context.tenancy, &job.name, tracked, schema.as_ref(), self.baseline.is_some())? {
             Verdict::Unchanged => Ok(Some(Outcome::Unchanged)),
             Verdict::Adopt { row, active } => {
                 (job.row, job.active) = (row, active);

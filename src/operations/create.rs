@@ -99,7 +99,7 @@ pub fn plan_create(
                 to_complete.push(name.clone());
                 continue;
             }
-            None if holds_extensions(tenancy, name, schema) => TenantError::ContainsExtensions { new: true },
+            None if holds_extensions(tenancy, name, schema.as_ref()) => TenantError::ContainsExtensions { new: true },
             None if schema.is_some() => TenantError::SchemaExists,
             None if db.server().is_own_role(name.as_str()) => TenantError::NameOfOwnRole,
             None => {

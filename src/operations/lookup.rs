@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, Bool, Nullable, Text};
 
-use crate::error::Error;
+use crate::error::{Error, LedgerPrivilege, UnreadableLedger};
 use crate::model::{State, TenantName};
 use crate::postgres::CHUNK;
 use crate::sql::catalog::holds_relations;
@@ -26,10 +26,11 @@ impl NameStatus {
 }
 
 /// A schema that exists.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct SchemaStatus {
     pub(super) has_ledger: bool,
-    pub(super) readable: bool,
+    /// Why its ledger cannot be read.
+    pub(super) unreadable: Option<UnreadableLedger>,
     pub(super) empty: bool,
     pub(super) holds_extensions: bool,
 }
@@ -48,8 +49,12 @@ pub(super) fn look_up(conn: &mut PgConnection, names: &[&TenantName]) -> Result<
         has_schema: bool,
         #[diesel(sql_type = Bool)]
         has_ledger: bool,
+        #[diesel(sql_type = Text)]
+        role: String,
         #[diesel(sql_type = Bool)]
-        readable: bool,
+        has_usage: bool,
+        #[diesel(sql_type = Bool)]
+        has_select: bool,
         #[diesel(sql_type = Bool)]
         empty: bool,
         #[diesel(sql_type = Bool)]
@@ -72,7 +77,10 @@ pub(super) fn look_up(conn: &mut PgConnection, names: &[&TenantName]) -> Result<
             };
             let schema = row.has_schema.then_some(SchemaStatus {
                 has_ledger: row.has_ledger,
-                readable: row.readable,
+                unreadable: UnreadableLedger::of_privileges(
+                    &row.role,
+                    [(LedgerPrivilege::SchemaUsage, row.has_usage), (LedgerPrivilege::Select, row.has_select)],
+                ),
                 empty: row.empty,
                 holds_extensions: row.holds_extensions,
             });
@@ -83,7 +91,7 @@ pub(super) fn look_up(conn: &mut PgConnection, names: &[&TenantName]) -> Result<
 }
 
 /// Whether the schema holds extensions, according to the settings or to the catalog.
-pub(super) fn holds_extensions(tenancy: &Tenancy, name: &TenantName, schema: Option<SchemaStatus>) -> bool {
+pub(super) fn holds_extensions(tenancy: &Tenancy, name: &TenantName, schema: Option<&SchemaStatus>) -> bool {
     schema.is_some_and(|schema| schema.holds_extensions)
         || tenancy.extension_schemas().iter().any(|schema| schema.as_str().eq_ignore_ascii_case(name.as_str()))
 }

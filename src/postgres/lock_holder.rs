@@ -1,4 +1,4 @@
-//! Holders of tenantry's advisory locks.
+//! Holders of tenantry's advisory locks and of locks on tables.
 //!
 //! Every role that can connect to the database can take any advisory lock. Error messages therefore name the session that
 //! holds a lock and show whether it is a tenantry run. The role of a session is authenticated; its `application_name` is
@@ -14,7 +14,7 @@ use diesel::sql_types::{Bool, Integer, Nullable, Text, Timestamptz};
 
 use crate::sql::quote::Literal;
 
-/// The holder of an advisory lock.
+/// The holder of a lock.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub struct LockHolder {
     /// The process ID of the server process; none for a prepared transaction.
@@ -62,6 +62,13 @@ impl LockHolder {
     /// The holder of the lock with a key, which is an SQL expression. `None` if the lock was released or the query failed.
     pub(crate) fn find(conn: &mut PgConnection, key: &str) -> Option<Box<Self>> {
         sql_query(sql(include_str!("lock_holder.sql")).replace("KEY", key)).get_result(conn).ok().map(Box::new)
+    }
+
+    /// The holder of an `ACCESS EXCLUSIVE` lock on a table, given by its qualified and quoted name. `None` if the lock was
+    /// released or the query failed.
+    pub(crate) fn find_exclusive(conn: &mut PgConnection, table: &str) -> Option<Box<Self>> {
+        let query = sql_query(sql(include_str!("table_lock_holder.sql"))).bind::<Text, _>(table);
+        query.get_result(conn).ok().map(Box::new)
     }
 
     /// Whether the `application_name` is that of a tenantry run.

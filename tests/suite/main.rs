@@ -50,4 +50,5 @@ mod structure;
 mod stubborn;
 mod tls;
 mod unknown_migrations;
+mod unreadable_ledgers;
 mod usage;

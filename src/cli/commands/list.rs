@@ -100,7 +100,7 @@ impl Row {
     fn of(tenant: &Tenant, set: &MigrationSet) -> Self {
         let (version, pending, problem) = match &tenant.schema {
             Schema::Missing => (None, None, Some("schema-missing")),
-            Schema::Unreadable => (None, None, Some("unreadable")),
+            Schema::Unreadable(_) => (None, None, Some("unreadable")),
             Schema::InvalidLedger { .. } => (None, None, Some("invalid-ledger")),
             Schema::NoLedger { empty: true, .. } => (None, Some(set.len()), None),
             Schema::NoLedger { empty: false, .. } => (None, None, Some("ledger-missing")),

@@ -20,7 +20,7 @@ impl TenantError {
             Self::Untracked => "untracked",
             Self::SystemSchema => "system-schema",
             Self::ContainsExtensions { .. } => "contains-extensions",
-            Self::LedgerUnreadable => "unreadable",
+            Self::LedgerUnreadable(_) => "unreadable",
             Self::InvalidLedger { .. } => "invalid-ledger",
             Self::InvalidRow { .. } => "invalid-row",
             Self::NameOfOwnRole => "own-role",
@@ -85,6 +85,7 @@ impl TenantError {
                 command("drop")
             )),
             Self::Untracked => run("drop --untracked", "drops it anyway"),
+            Self::LedgerUnreadable(reason) => Some(reason.hint(tenant)),
             Self::InvalidLedger { .. } => Some(format!(
                 "make {}.__diesel_schema_migrations a plain table with one row per migration; find out who changed it",
                 Identifier::of_object(tenant)
@@ -119,10 +120,6 @@ impl TenantError {
             Self::NotFound => "check the name, or add --if-exists",
             Self::CaseClash { .. } | Self::ContainsExtensions { new: true } => "choose another name",
             Self::ContainsExtensions { new: false } => "move the extensions out of it: ALTER EXTENSION … SET SCHEMA …",
-            Self::LedgerUnreadable => {
-                "connect as the schema's owner, grant USAGE on the schema and SELECT on its ledger, or end the session \
-                 that locks it"
-            }
             Self::InvalidRow { .. } => {
                 "correct the row in public.schema_tracker, or use the release of tenantry that wrote it"
             }

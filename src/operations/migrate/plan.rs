@@ -106,7 +106,7 @@ fn is_behind(tenant: &Tenant, set: &MigrationSet) -> Result<bool, TenantError> {
     }
     match &tenant.schema {
         Schema::Missing => Err(TenantError::SchemaMissing { state: Some(tenant.state) }),
-        Schema::Unreadable => Err(TenantError::LedgerUnreadable),
+        Schema::Unreadable(reason) => Err(TenantError::LedgerUnreadable(reason.clone())),
         Schema::InvalidLedger { why } => Err(TenantError::InvalidLedger { why: why.clone() }),
         Schema::NoLedger { empty: false, .. } => Err(TenantError::LedgerMissing),
         Schema::NoLedger { empty: true, .. } => Ok(!set.is_empty()),

@@ -110,7 +110,7 @@ fn to_revert(tenant: &Tenant, set: &MigrationSet, back: &Back) -> Result<Vec<usi
     }
     match &tenant.schema {
         Schema::Missing => Err(TenantError::SchemaMissing { state: Some(tenant.state) }),
-        Schema::Unreadable => Err(TenantError::LedgerUnreadable),
+        Schema::Unreadable(reason) => Err(TenantError::LedgerUnreadable(reason.clone())),
         Schema::InvalidLedger { why } => Err(TenantError::InvalidLedger { why: why.clone() }),
         Schema::NoLedger { empty: false, .. } => Err(TenantError::LedgerMissing),
         Schema::NoLedger { empty: true, .. } => Ok(Vec::new()),
@@ -166,7 +166,9 @@ pub(super) fn reread(
     let Some(ledger) = tenant.ledger() else {
         return Err(match tenant.schema {
             Schema::InvalidLedger { why } => TenantError::InvalidLedger { why },
-            _ => TenantError::LedgerUnreadable,
+            Schema::Unreadable(reason) => TenantError::LedgerUnreadable(reason),
+            Schema::Missing => TenantError::SchemaMissing { state: Some(tenant.state) },
+            Schema::NoLedger { .. } | Schema::Ledger { .. } => TenantError::LedgerMissing,
         }
         .into());
     };

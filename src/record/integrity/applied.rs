@@ -33,7 +33,7 @@ impl AppliedVersions {
         }
         let fleet = Fleet::read(db.connection(), tenancy.tenant_migrations())?;
         let is_unreadable =
-            |tenant: &&Tenant| matches!(tenant.schema, Schema::Unreadable | Schema::InvalidLedger { .. });
+            |tenant: &&Tenant| matches!(tenant.schema, Schema::Unreadable(_) | Schema::InvalidLedger { .. });
         let unreadable = fleet.tenants.iter().find(is_unreadable).map(|tenant| tenant.name.clone());
         let unreadable = unreadable.or_else(|| fleet.invalid.iter().find_map(|row| row.name.parse().ok()));
         let versions = fleet.tenants.iter().filter_map(Tenant::ledger).flat_map(|ledger| &ledger.applied);

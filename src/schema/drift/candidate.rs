@@ -51,7 +51,7 @@ impl<'a> Versions<'a> {
     pub(super) fn candidate<'t>(&self, tenant: &'t Tenant) -> Result<Candidate<'t>, &'static str> {
         let oid = match &tenant.schema {
             Schema::Missing => return Err("the schema does not exist"),
-            Schema::Unreadable => return Err("the migration ledger cannot be read"),
+            Schema::Unreadable(_) => return Err("the migration ledger cannot be read"),
             Schema::InvalidLedger { .. } => return Err("the migration ledger is invalid"),
             Schema::NoLedger { .. } => return Err("the schema has no migration ledger"),
             Schema::Ledger { oid, .. } => *oid,

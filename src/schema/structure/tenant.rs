@@ -39,13 +39,13 @@ pub(crate) fn read_tenant(
     if tenant.state == State::Dropping {
         return Err(tenant_error(name, TenantError::Dropping));
     }
-    let oid = match tenant.schema {
+    let oid = match &tenant.schema {
         Schema::Missing => return Err(tenant_error(name, TenantError::SchemaMissing { state: Some(tenant.state) })),
-        Schema::Unreadable => return Err(tenant_error(name, TenantError::LedgerUnreadable)),
-        Schema::InvalidLedger { ref why } => {
+        Schema::Unreadable(reason) => return Err(tenant_error(name, TenantError::LedgerUnreadable(reason.clone()))),
+        Schema::InvalidLedger { why } => {
             return Err(tenant_error(name, TenantError::InvalidLedger { why: why.clone() }));
         }
-        Schema::NoLedger { oid, .. } | Schema::Ledger { oid, .. } => oid,
+        Schema::NoLedger { oid, .. } | Schema::Ledger { oid, .. } => *oid,
     };
     let version = db.server().version;
     let mut read = read(db.connection(), version, &[oid])?;

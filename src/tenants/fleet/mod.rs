@@ -14,7 +14,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
 use uuid::Uuid;
 
-use crate::error::Error;
+use crate::error::{Error, UnreadableLedger};
 use crate::migration::MigrationSet;
 use crate::model::{NameError, State, TenantName, Unfinished};
 use crate::tenants::ledger::Ledger;
@@ -57,8 +57,8 @@ pub struct Tenant {
 pub enum Schema {
     /// The schema does not exist.
     Missing,
-    /// The ledger cannot be read: this role lacks a privilege, or another session has locked it.
-    Unreadable,
+    /// The ledger cannot be read.
+    Unreadable(UnreadableLedger),
     /// The ledger has an unexpected definition or contents, and is not used.
     InvalidLedger {
         /// The reason, such as "it is a view".
@@ -153,7 +153,7 @@ impl Tenant {
     pub fn schema_oid(&self) -> Option<u32> {
         match self.schema {
             Schema::Ledger { oid, .. } | Schema::NoLedger { oid, .. } => Some(oid),
-            Schema::Missing | Schema::Unreadable | Schema::InvalidLedger { .. } => None,
+            Schema::Missing | Schema::Unreadable(_) | Schema::InvalidLedger { .. } => None,
         }
     }
 }

@@ -8,10 +8,10 @@ use diesel::result::Error as DieselError;
 
 use super::row::{self, Entry, TrackerRow, Unread};
 use super::{Fleet, Schema};
-use crate::error::Error;
+use crate::error::{Error, UnreadableLedger};
 use crate::migration::MigrationSet;
 use crate::model::SchemaName;
-use crate::postgres::{CHUNK, Condition, ServerMessage};
+use crate::postgres::{CHUNK, Condition, LockHolder, ServerMessage};
 use crate::tenants::ledger::{self, Ledger, LedgerContents};
 
 /// Reads the fleet; with `names`, only the tenants with one of the names.
@@ -84,7 +84,10 @@ impl Reader<'_> {
         match ledger::read_one(conn, tenant.name().schema()) {
             Ok(contents) => self.add_read(tenant, contents),
             Err(error) if ServerMessage::is_connection_lost(&error) => return Err(cannot_read(error)),
-            Err(_) => self.fleet.tenants.push(tenant.with_schema(Schema::Unreadable)),
+            Err(error) => {
+                let reason = unreadable(conn, tenant.name().schema(), &error);
+                self.fleet.tenants.push(tenant.with_schema(Schema::Unreadable(reason)));
+            }
         }
         Ok(())
     }
@@ -104,6 +107,16 @@ impl Reader<'_> {
         let ledger =
             self.ledgers.entry(applied).or_insert_with_key(|applied| Arc::new(Ledger::new(applied.clone(), set)));
         Arc::clone(ledger)
+    }
+}
+
+/// The reason why a ledger cannot be read that this role may read.
+fn unreadable(conn: &mut PgConnection, schema: &SchemaName, error: &DieselError) -> UnreadableLedger {
+    match Condition::of(error) {
+        Some(Condition::LockTimeout) => {
+            UnreadableLedger::Locked(LockHolder::find_exclusive(conn, &ledger::qualified(schema)))
+        }
+        _ => UnreadableLedger::Failed(Box::new(ServerMessage::from(error))),
     }
 }
 

@@ -8,7 +8,7 @@ use diesel::sql_types::{Array, Bool, Integer, Nullable, Oid, Text, Timestamptz, 
 use uuid::Uuid;
 
 use super::{InvalidRow, Misnamed, Schema, Tenant};
-use crate::error::Error;
+use crate::error::{Error, LedgerPrivilege, UnreadableLedger};
 use crate::model::{State, TenantName, Unfinished};
 use crate::sql::catalog::holds_relations;
 
@@ -33,8 +33,12 @@ pub(super) struct TrackerRow {
     schema_oid: Option<u32>,
     #[diesel(sql_type = Nullable<Text>)]
     ledger_kind: Option<String>,
+    #[diesel(sql_type = Text)]
+    role: String,
     #[diesel(sql_type = Bool)]
-    readable: bool,
+    has_usage: bool,
+    #[diesel(sql_type = Bool)]
+    has_select: bool,
     #[diesel(sql_type = Bool)]
     empty: bool,
     #[diesel(sql_type = Bool)]
@@ -86,6 +90,10 @@ impl TrackerRow {
             Err(why) => return Entry::Invalid(self.into_invalid(why)),
         };
         let (id, state, created_at) = valid;
+        let unreadable = UnreadableLedger::of_privileges(
+            &self.role,
+            [(LedgerPrivilege::SchemaUsage, self.has_usage), (LedgerPrivilege::Select, self.has_select)],
+        );
         let name = self.name.unwrap_or_default();
         let name = match name.parse::<TenantName>() {
             Ok(name) => name,
@@ -99,12 +107,12 @@ impl TrackerRow {
             });
         let owned_by_other_role = self.owned_by_other_role;
         let tracked = Tracked { id, name, state, created_at, unfinished, owned_by_other_role };
-        let schema = match (self.schema_oid, self.ledger_kind.as_deref()) {
-            (None, _) => Schema::Missing,
-            (Some(_), Some(kind)) if kind != "r" => Schema::InvalidLedger { why: not_a_table(kind).to_owned() },
-            (Some(_), _) if !self.readable => Schema::Unreadable,
-            (Some(oid), Some(_)) => return Entry::Unread(Unread { tracked, oid }),
-            (Some(oid), None) => Schema::NoLedger { oid, empty: self.empty },
+        let schema = match (self.schema_oid, self.ledger_kind.as_deref(), unreadable) {
+            (None, ..) => Schema::Missing,
+            (_, Some(kind), _) if kind != "r" => Schema::InvalidLedger { why: not_a_table(kind).to_owned() },
+            (_, _, Some(reason)) => Schema::Unreadable(reason),
+            (Some(oid), Some(_), None) => return Entry::Unread(Unread { tracked, oid }),
+            (Some(oid), None, None) => Schema::NoLedger { oid, empty: self.empty },
         };
         Entry::Tenant(tracked.with_schema(schema))
     }

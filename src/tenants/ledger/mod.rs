@@ -66,7 +66,7 @@ fn table(schema: &SchemaName) -> &'static str {
 }
 
 /// The qualified and quoted name of the ledger in `schema`.
-fn qualified(schema: &SchemaName) -> String {
+pub(crate) fn qualified(schema: &SchemaName) -> String {
     format!("{}.{}", Identifier::from(schema), table(schema))
 }
 
