@@ -142,8 +142,8 @@ pub enum Error {
     /// Row-level security on the tracker applies to this role.
     #[error("row-level security may hide rows of public.schema_tracker from this role")]
     TrackerHidden,
-    /// This role lacks privileges on the schema `public` or on tables of Tenantry.
-    #[error("permission denied: role {role:?} lacks {}", .privileges.join("; "))]
+    /// This role has insufficient privileges on the schema `public` or on tables of Tenantry.
+    #[error("permission denied: role {role:?} has no {}", .privileges.join("; "))]
     MissingPrivileges {
         /// The role.
         role: String,

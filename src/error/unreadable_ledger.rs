@@ -7,7 +7,7 @@ use crate::sql::quote::Identifier;
 /// The reason why a migration ledger cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnreadableLedger {
-    /// The role lacks privileges.
+    /// The role has insufficient privileges.
     #[error("permission denied for role {role:?}")]
     PermissionDenied {
         /// The connected role.
@@ -33,7 +33,7 @@ pub enum LedgerPrivilege {
 }
 
 impl UnreadableLedger {
-    /// The reason if a role lacks one of the privileges; each comes with whether the role has it.
+    /// The reason if a role does not have all of the privileges; each comes with whether the role has it.
     pub(crate) fn of_privileges(role: &str, privileges: [(LedgerPrivilege, bool); 2]) -> Option<Self> {
         let missing: Vec<LedgerPrivilege> =
             privileges.into_iter().filter(|(_, has)| !has).map(|(privilege, _)| privilege).collect();

@@ -74,7 +74,7 @@ pub fn plan_create(
     let mut earlier: HashMap<String, &TenantName> = HashMap::new();
     for name in names {
         let NameStatus { tracked, schema } = &found[name.as_str()];
-        let schema = *schema;
+        let schema = schema.as_ref();
         // Of names that differ only by case, the first one counts.
         let before = match earlier.get(&name.folded()) {
             Some(first) => Some((first.as_str().to_owned(), State::Creating)),
@@ -99,7 +99,7 @@ pub fn plan_create(
                 to_complete.push(name.clone());
                 continue;
             }
-            None if holds_extensions(tenancy, name, schema.as_ref()) => TenantError::ContainsExtensions { new: true },
+            None if holds_extensions(tenancy, name, schema) => TenantError::ContainsExtensions { new: true },
             None if schema.is_some() => TenantError::SchemaExists,
             None if db.server().is_own_role(name.as_str()) => TenantError::NameOfOwnRole,
             None => {

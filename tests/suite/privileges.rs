@@ -1,4 +1,4 @@
-//! A role that lacks privileges on the schema `public` or on tables of Tenantry.
+//! A role with insufficient privileges on the schema `public` or on tables of Tenantry.
 
 use crate::support::{Database, Output, set_up, url_of_a_stranger};
 
@@ -31,7 +31,7 @@ impl Restricted {
         for args in commands {
             let output = self.run(args);
             output.assert_code(3);
-            let error = format!("error: permission denied: role \"{role}\" lacks {missing}\n");
+            let error = format!("error: permission denied: role \"{role}\" has no {missing}\n");
             assert!(output.stderr.contains(&error), "{args:?}: {}", output.stderr);
             let hint = output.stderr.lines().find_map(|line| line.strip_prefix("hint: run as the owner: "));
             hint.expect("a hint").clone_into(&mut grants);
