@@ -94,6 +94,23 @@ fn escape(text: &str, unprintable: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// The known word that `given` is most likely a misspelling of, if one is close: for each four characters, one may be wrong,
+/// missing, added or swapped with the next, at least one and at most three.
+pub(crate) fn closest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let most = (given.chars().count() / 4).clamp(1, 3);
+    known
+        .into_iter()
+        .map(|word| (distance(given, word), word))
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+/// How many characters must be changed, added, removed or swapped with the next to turn one word into the other.
+pub(crate) fn distance(one: &str, other: &str) -> usize {
+    strsim::damerau_levenshtein(one, other)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -107,6 +124,17 @@ mod tests {
         assert_eq!(one_line_with_tabs("a\tb\nc"), "a\tb\\nc");
         assert_eq!(multi_line("a\r\nb\rc\n\td"), "a\nb\\rc\n\td");
         assert_eq!(json("\"\u{9b}\u{202e}\u{e0001}\u{7f}\""), "\"\\u009b\\u202e\\udb40\\udc01\\u007f\"");
+    }
+
+    #[test]
+    fn only_a_similar_word_is_suggested() {
+        let known = ["acme", "globex", "initech"];
+        for (given, word) in [("acm", "acme"), ("glboex", "globex"), ("initehc", "initech"), ("Acme", "acme")] {
+            assert_eq!(closest(given, known), Some(word), "{given}");
+        }
+        for given in ["", "umbrella", "ace1", "glob"] {
+            assert_eq!(closest(given, known), None, "{given}");
+        }
     }
 
     #[test]

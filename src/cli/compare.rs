@@ -9,6 +9,7 @@ use anyhow::Result;
 use clap::Args;
 use similar::{ChangeTag, TextDiff};
 
+use super::codes;
 use super::context::{Context, Usage, shell_word};
 use super::files::require_readable;
 use super::output::Output;
@@ -29,7 +30,7 @@ pub(crate) struct CompareOptions {
 
     /// Ignore findings that match [TENANT/]CODE[:OBJECT], for example index.extra:tmp_*, *.comment or
     /// acme/missing-migrations; may be repeated
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", value_parser = codes::pattern)]
     ignore: Vec<Pattern>,
 
     /// Read patterns to ignore from this file, one per line [default: .tenantry-ignore, if it exists]
@@ -107,7 +108,7 @@ fn add_file(accepted: &mut Accepted, file: Option<&Path>) -> Result<()> {
     let text = fs::read_to_string(file)
         .map_err(|error| Usage::new(format!("cannot read the ignore file {}: {error}", file.display())))?;
     let wrong = |(line, error)| Usage::new(format!("{}, line {line}: {error}", file.display()));
-    Ok(accepted.add_lines(&text).map_err(wrong)?)
+    Ok(accepted.add_lines(&text, codes::pattern).map_err(wrong)?)
 }
 
 /// Reports patterns that match nothing: their findings are fixed, or they are misspelled.

@@ -14,6 +14,7 @@
 pub mod exit;
 
 mod actor;
+mod codes;
 mod commands;
 mod compare;
 mod confirm;

@@ -19,8 +19,7 @@ pub(super) fn failed_in(
     retry: RetryCommand,
 ) -> Result<HashSet<String>> {
     let Some((command, failed)) = runs::failed_in(db.connection(), run)? else {
-        let hint = format!("'{}' lists the recorded runs", context.command("runs"));
-        return Err(Usage::with_hint(format!("run {run} does not exist"), hint).into());
+        return Err(unknown_run(context, db, run)?.into());
     };
     let found = RetryCommand::of(&command);
     if found == Some(retry) {
@@ -36,6 +35,20 @@ pub(super) fn failed_in(
         None => format!("'{}' shows its tenants", context.command(&format!("runs show {run}"))),
     };
     Err(Usage::with_hint(message, hint).into())
+}
+
+/// The error for a run that is not recorded. Names the newest runs.
+pub(super) fn unknown_run(context: &Context, db: &mut Database, run: i64) -> Result<Usage> {
+    const SHOWN: usize = 5;
+    let newest = runs::newest(db.connection(), SHOWN)?;
+    let hint = match newest.as_slice() {
+        [] => "no run is recorded".to_owned(),
+        newest => {
+            let newest: Vec<String> = newest.iter().map(|run| format!("{} ({})", run.id, run.command)).collect();
+            format!("the newest runs: {}; '{}' lists more", newest.join(", "), context.command("runs"))
+        }
+    };
+    Ok(Usage::with_hint(format!("run {run} does not exist"), hint))
 }
 
 /// How to retry the failed tenants of a run, for `runs show`; `None` if nothing is to be retried.

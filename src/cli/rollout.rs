@@ -12,7 +12,7 @@ use super::context::{Context, Usage, shell_word};
 use super::request::RolloutRequest;
 use super::resume::only;
 use super::retry;
-use super::settings::duration;
+use super::settings::{duration, positive};
 use crate::database::{Database, Shard};
 use crate::model::TenantName;
 use crate::operations::migrate::{Canary, MaxFailures, Report, Rollout, StopReason};
@@ -28,7 +28,7 @@ pub(crate) struct RolloutOptions {
     canary: Option<Canary>,
 
     /// Process the tenants in batches of this size
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive)]
     batch: Option<NonZeroUsize>,
 
     /// Pause between two batches

@@ -1,6 +1,7 @@
 //! Hints for errors that end a command.
 
 use super::Error;
+use crate::migration::Version;
 use crate::postgres::lock_holder;
 use crate::sql::quote::Identifier;
 
@@ -39,6 +40,7 @@ impl Error {
                 "run '{}' for details, or set another reference with --reference",
                 command(&format!("health-check --match '^{name}$'"))
             )),
+            Self::UnknownVersion { known, .. } => Some(known_versions(known)),
             // FILE instead of the path: the existing file may serve another purpose.
             Self::ReferenceFile { .. } => Some(format!("create one with '{}'", command("reference --output FILE"))),
             other => other.fixed_hint().map(str::to_owned),
@@ -58,7 +60,6 @@ impl Error {
             }
             Self::ForeignMigrations { .. } => "set --tenant-migrations to the migrations of this database",
             Self::ServerFault { .. } => "fix the server, then run the command again",
-            Self::UnknownVersion { .. } => "a version is the part of a migration's folder name before the first _",
             Self::NoPublicSchema { .. } => "run CREATE SCHEMA public, or GRANT USAGE ON SCHEMA public to this role",
             Self::TrackerHidden => "connect as the owner of public.schema_tracker",
             Self::NoDown { .. } => "add a down.sql to the migration",
@@ -67,4 +68,17 @@ impl Error {
             _ => return None,
         })
     }
+}
+
+/// The first versions of the list, and how many more there are.
+fn known_versions(known: &[Version]) -> String {
+    const SHOWN: usize = 10;
+    let mut shown: Vec<String> = known.iter().take(SHOWN).map(Version::to_string).collect();
+    if shown.is_empty() {
+        return "there are no tenant migrations".to_owned();
+    }
+    if known.len() > SHOWN {
+        shown.push(format!("and {} more", known.len() - SHOWN));
+    }
+    format!("valid versions: {}", shown.join(", "))
 }

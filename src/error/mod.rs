@@ -14,10 +14,11 @@ use std::path::PathBuf;
 
 use diesel::result::Error as DieselError;
 
-use crate::migration::{Kind, LoadError, Version, VersionRange};
+use crate::migration::{Kind, LoadError, MigrationSet, Version, VersionRange};
 use crate::model::{SchemaName, TenantName};
 use crate::postgres::lock_holder::{HeldBy, LockHolder};
 use crate::postgres::{self, ServerMessage};
+use crate::text;
 
 pub use blocking_session::BlockingSession;
 pub(crate) use changes::accept_versions;
@@ -129,6 +130,8 @@ pub enum Error {
     UnknownVersion {
         /// The given version.
         version: Version,
+        /// The versions of the tenant migrations, the most similar first.
+        known: Vec<Version>,
     },
     /// Tenants were created during a cleanup.
     #[error("tenants were created during the cleanup; public.schema_tracker was kept")]
@@ -209,6 +212,13 @@ impl Error {
     pub(crate) fn doing(doing: &'static str) -> impl Fn(DieselError) -> Self {
         let convert = postgres::Error::doing(doing);
         move |error| Self::Postgres(convert(error))
+    }
+
+    /// [`Error::UnknownVersion`] for a version that no migration of the set has.
+    pub(crate) fn unknown_version(version: &Version, set: &MigrationSet) -> Self {
+        let mut known: Vec<&Version> = set.iter().rev().map(|migration| migration.version()).collect();
+        known.sort_by_cached_key(|one| text::distance(version.as_str(), one.as_str()));
+        Self::UnknownVersion { version: version.clone(), known: known.into_iter().cloned().collect() }
     }
 
     pub(crate) fn cannot_compare(name: &TenantName, why: &str) -> Self {

@@ -24,10 +24,15 @@ pub enum TenantError {
     NotTracked {
         /// Whether a schema with its name exists.
         schema_exists: bool,
+        /// A tenant with a similar name.
+        similar: Option<String>,
     },
     /// Neither a tenant nor a schema has the name.
     #[error("no tenant or schema has this name")]
-    NotFound,
+    NotFound {
+        /// A tenant with a similar name.
+        similar: Option<String>,
+    },
     /// The tenant already exists.
     #[error("tenant already exists (state: {state})")]
     AlreadyTracked {

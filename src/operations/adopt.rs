@@ -117,7 +117,7 @@ pub fn adopt(
 /// The versions of the migrations up to one.
 fn versions_up_to<'a>(tenancy: &'a Tenancy, baseline: &Version) -> Result<Vec<&'a str>, Error> {
     let set = tenancy.tenant_migrations();
-    let last = set.position(baseline.as_str()).ok_or_else(|| Error::UnknownVersion { version: baseline.clone() })?;
+    let last = set.position(baseline.as_str()).ok_or_else(|| Error::unknown_version(baseline, set))?;
     Ok(set.iter().take(last + 1).map(|migration| migration.version().as_str()).collect())
 }
 

@@ -23,7 +23,7 @@ use crate::operations::migrate::StopReason;
 use crate::record::integrity;
 use crate::record::runs::{Counts, Run};
 use crate::run::{FailureBudget, Observer, Runner, StageReport};
-use crate::tenants::Tenancy;
+use crate::tenants::{Tenancy, similar_name};
 
 /// The plan for [`drop_tenants`]. A dry run shows it.
 #[derive(Debug, Default)]
@@ -198,7 +198,11 @@ pub(super) fn plan(
                 plan.missing.push(name.as_str().to_owned());
                 continue;
             }
-            None if !is_tracked => Some(TenantError::NotFound),
+            None if !is_tracked => {
+                let similar =
+                    if db.server().has_tracker { similar_name(db.connection(), name.as_str())? } else { None };
+                Some(TenantError::NotFound { similar })
+            }
             _ => None,
         };
         match error {

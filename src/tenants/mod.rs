@@ -13,3 +13,4 @@ pub use fleet::{Fleet, InvalidRow, Misnamed, Schema, Tenant};
 pub use ledger::Ledger;
 pub(crate) use lock::{lock_key, lock_key_of};
 pub use tenancy::{Limits, RunAs, Tenancy};
+pub(crate) use tracker::similar_name;

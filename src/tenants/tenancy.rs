@@ -129,7 +129,7 @@ impl Tenancy {
     /// [`Error::UnknownVersion`] if no tenant migration has this version.
     pub fn up_to(mut self, version: &Version) -> Result<Self, Error> {
         let last = self.tenant.position(version.as_str());
-        let last = last.ok_or_else(|| Error::UnknownVersion { version: version.clone() })?;
+        let last = last.ok_or_else(|| Error::unknown_version(version, &self.tenant))?;
         self.tenant = self.tenant.first(last + 1);
         Ok(self)
     }

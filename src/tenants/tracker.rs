@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use crate::error::Error;
 use crate::postgres::Server;
 use crate::tenants::{Tenancy, ledger};
+use crate::text;
 
 pub use schema::schema_tracker;
 
@@ -76,7 +77,6 @@ pub fn require(conn: &mut PgConnection, server: &Server, tenancy: &Tenancy) -> R
 }
 
 /// The names of all tenants in any state, sorted. Omits rows without a name, which `health-check` reports.
-#[cfg(feature = "cli")]
 pub(crate) fn names(conn: &mut PgConnection) -> Result<Vec<String>, Error> {
     let mut names: Vec<String> = schema_tracker::table
         .select(schema_tracker::name)
@@ -86,6 +86,12 @@ pub(crate) fn names(conn: &mut PgConnection) -> Result<Vec<String>, Error> {
     // Not by the collation of the database.
     names.sort_unstable();
     Ok(names)
+}
+
+/// The tenant whose name is most similar to one that no tenant has, if it is close enough to be what was intended.
+pub(crate) fn similar_name(conn: &mut PgConnection, name: &str) -> Result<Option<String>, Error> {
+    let names = names(conn)?;
+    Ok(text::closest(name, names.iter().map(String::as_str)).map(str::to_owned))
 }
 
 /// The number of pending public migrations.

@@ -109,3 +109,105 @@ fn a_confirmation_names_the_database_and_the_migrations() {
         }
     }
 }
+
+#[test]
+fn an_unknown_tenant_is_compared_with_the_names_of_the_others() {
+    let db = fleet(&["acme", "globex"]);
+    let commands: [&[&str]; 7] = [
+        &["migrate-one"],
+        &["revert-one", "--steps", "1", "--yes"],
+        &["diff"],
+        &["repair-plan"],
+        &["print-schema"],
+        &["reference", "--of"],
+        &["drop", "--yes"],
+    ];
+    for command in commands {
+        let misspelled = db.tenantry(command).arg("acem").run();
+        let similar = "hint: a tenant with a similar name is acme";
+        assert!(misspelled.code != Some(0) && misspelled.stderr.contains(similar), "{}", misspelled.stderr);
+        assert!(!misspelled.stderr.contains("create"), "{}", misspelled.stderr);
+        let other = db.tenantry(command).arg("umbrella").run();
+        assert!(other.code != Some(0) && !other.stderr.contains("similar"), "{}", other.stderr);
+    }
+}
+
+#[test]
+fn an_unknown_version_or_run_is_answered_with_the_valid_ones() {
+    let db = fleet(&["acme"]);
+    let version = "20260209090001";
+    let table: [(&[&str], &[&str]); 4] = [
+        (&["migrate-all", "--to", version], &["hint: valid versions: 20260209090000, "]),
+        (&["migrate-one", "acme", "--to", version], &["hint: valid versions: 20260209090000, "]),
+        (&["revert-all", "--yes", "--to", version], &["hint: valid versions: 20260209090000, "]),
+        (&["lint", "--since", version], &["hint: valid versions: 20260209090000, "]),
+    ];
+    for (command, texts) in table {
+        assert_fails(&db.tenantry(command).run(), 2, texts);
+    }
+    let none = set_up().tenantry(["runs", "show", "99"]).run();
+    assert_fails(&none, 2, &["error: run 99 does not exist\n", "hint: no run is recorded\n"]);
+    for command in [&["runs", "show", "99"][..], &["migrate-all", "--retry-failed", "99"]] {
+        let newest = "hint: the newest runs: 1 (create); 'tenantry runs' lists more\n";
+        assert_fails(&db.tenantry(command).run(), 2, &["error: run 99 does not exist\n", newest]);
+    }
+}
+
+#[test]
+fn an_unknown_code_level_or_number_is_refused_with_the_valid_ones() {
+    let table: [(&[&str], &str); 12] = [
+        (
+            &["health-check", "--fail-on", "colum.type"],
+            "unknown code colum.type; a similar one is column.type; docs/drift.md",
+        ),
+        (
+            &["health-check", "--fail-on", "strutural"],
+            "unknown kind of finding, code or level strutural; a similar one is structural",
+        ),
+        (
+            &["health-check", "--fail-on", "tracker-behnd"],
+            "a similar one is tracker-behind; docs/drift.md lists the codes",
+        ),
+        (&["health-check", "--fail-on", "acme/nonsense.*"], "unknown code nonsense.*; docs/drift.md lists the codes"),
+        (&["health-check", "--ignore", "index.mising"], "unknown code index.mising; a similar one is index.missing"),
+        (&["diff", "acme", "--ignore", "acme/stuck-creatin:x"], "a similar one is stuck-creating"),
+        (&["diff", "acme", "--fail-on", "high"], "expected structural, security, privilege, tuning, cosmetic"),
+        (
+            &["migrate-all", "--jobs", "many"],
+            "invalid value 'many' for '--jobs <N>': expected a number from 1 to 65535",
+        ),
+        (&["migrate-all", "--jobs", "0"], "expected a number from 1 to 65535"),
+        (&["migrate-all", "--retries=-1"], "expected a number from 0 to 4294967295"),
+        (&["migrate-all", "--batch", "0"], "expected a number, at least 1"),
+        (&["revert-all", "--steps", "all"], "expected a number, at least 1"),
+    ];
+    for (command, text) in table {
+        assert_fails(&Tenantry::new().args(command).run(), 2, &[text]);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(".tenantry-ignore"), "*.comment\n# a comment\nindex.mising\n").unwrap();
+    let output = Tenantry::new().args(["diff", "acme"]).current_dir(folder.path()).run();
+    assert_fails(
+        &output,
+        2,
+        &["error: .tenantry-ignore, line 3: unknown code index.mising; a similar one is index.missing"],
+    );
+    // Patterns that match some code are accepted, so that only the database is missing.
+    for pattern in
+        ["*", "*.comment", "acme/*", "index.*:tmp_*", "*-migrations", "index-column.statistics", "table.column-order"]
+    {
+        let output = Tenantry::new().args(["diff", "acme", "--ignore", pattern]).run();
+        assert_fails(&output, 2, &["error: no database specified"]);
+    }
+}
+
+/// docs/drift.md lists each part of a code.
+#[test]
+fn every_part_of_a_code_is_documented() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/drift.md")).unwrap();
+    let kinds = tenantry::schema::structure::ObjectKind::ALL.map(|kind| kind.slug());
+    let parts = kinds.iter().map(String::as_str).chain(tenantry::schema::drift::PROPERTIES.iter().copied());
+    let findings = tenantry::health::Kind::ALL.map(|kind| kind.as_str());
+    let missing: Vec<&str> = parts.chain(findings).filter(|part| !page.contains(&format!("`{part}`"))).collect();
+    assert_eq!(missing, [""; 0]);
+}

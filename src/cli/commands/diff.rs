@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::cli::codes;
 use crate::cli::compare::{CompareOptions, fails, line_by_line, report_unused};
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
@@ -29,7 +30,7 @@ pub(crate) struct Args {
     comparing: CompareOptions,
 
     /// Fail only on differences of these levels; all are shown [default: structural, security, privilege]
-    #[arg(long, value_name = "LEVEL", value_delimiter = ',')]
+    #[arg(long, value_name = "LEVEL", value_delimiter = ',', value_parser = codes::level)]
     fail_on: Vec<Level>,
 
     #[command(flatten)]

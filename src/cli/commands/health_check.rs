@@ -10,6 +10,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::diff::DifferenceDocument;
+use crate::cli::codes;
 use crate::cli::compare::{CompareOptions, report_unused};
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
@@ -101,13 +102,10 @@ impl FromStr for FailOn {
         if let Ok(kind) = text.parse() {
             return Ok(Self::Kind(kind));
         }
-        // A word by itself is a misspelt kind or level.
-        if text.contains(['.', '/', ':', '*'])
-            && let Ok(pattern) = text.parse()
-        {
-            return Ok(Self::Code(pattern));
+        if text.contains(['.', '/', ':', '*']) {
+            return codes::pattern(text).map(Self::Code);
         }
-        Err(format!("unknown kind of finding, code or level: {text:?}"))
+        Err(codes::unknown("kind of finding, code or level", text))
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         None => 0,
         Some(version) => match tenancy.tenant_migrations().position(version.as_str()) {
             Some(position) => position + 1,
-            None => return Err(Error::UnknownVersion { version }.into()),
+            None => return Err(Error::unknown_version(&version, tenancy.tenant_migrations()).into()),
         },
     };
     let read = tenancy.tenant_migrations().len() - first;

@@ -11,7 +11,7 @@ use crate::error::{FailedTenant, TenantError};
 use crate::migration::Version;
 use crate::model::TenantName;
 use crate::operations::migrate::{self, MigratePlan, Rollout};
-use crate::tenants::{Fleet, schema_exists};
+use crate::tenants::{Fleet, schema_exists, similar_name};
 
 use super::migrate_all::{show, warn_of_unknown, what};
 
@@ -52,7 +52,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut plan = MigratePlan::of(fleet, set, |_| true);
     if !tracked {
         let schema_exists = schema_exists(db.connection(), name)?;
-        let error = TenantError::NotTracked { schema_exists };
+        let similar = similar_name(db.connection(), name.as_str())?;
+        let error = TenantError::NotTracked { schema_exists, similar };
         plan.blocked.push(FailedTenant { tenant: name.to_string(), error });
     }
     context.warn_of_other_owners(&tenancy, plan.migrate.iter().map(|planned| &planned.tenant));

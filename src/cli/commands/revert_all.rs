@@ -15,7 +15,7 @@ use crate::cli::request::{Request, RevertAllRequest};
 use crate::cli::resume::{Resume, only};
 use crate::cli::rollout::RolloutOptions;
 use crate::cli::selection::Selection;
-use crate::cli::settings::{Jobs, Role, WriteOptions};
+use crate::cli::settings::{Jobs, Role, WriteOptions, positive};
 use crate::database::Database;
 use crate::migration::{MigrationSet, Version};
 use crate::model::TenantName;
@@ -65,7 +65,7 @@ pub(super) struct BackArgs {
     to: Option<Version>,
 
     /// Revert this many migrations
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive)]
     steps: Option<NonZeroUsize>,
 }
 

@@ -11,7 +11,7 @@ use crate::cli::settings::{Role, WriteOptions};
 use crate::error::{FailedTenant, TenantError};
 use crate::model::TenantName;
 use crate::operations::migrate::{self, RevertPlan, Rollout};
-use crate::tenants::{Fleet, schema_exists};
+use crate::tenants::{Fleet, schema_exists, similar_name};
 
 /// Revert the newest migrations of one tenant
 ///
@@ -49,7 +49,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut plan = RevertPlan::of(fleet, set, &args.back.back(), |_| true)?;
     if !tracked {
         let schema_exists = schema_exists(db.connection(), name)?;
-        plan.blocked.push(FailedTenant { tenant: name.to_string(), error: TenantError::NotTracked { schema_exists } });
+        let similar = similar_name(db.connection(), name.as_str())?;
+        plan.blocked
+            .push(FailedTenant { tenant: name.to_string(), error: TenantError::NotTracked { schema_exists, similar } });
     }
     context.warn_of_other_owners(&tenancy, plan.revert.iter().map(|reverting| &reverting.tenant));
     if args.dry_run {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Subcommand;
 use serde::Serialize;
 
-use crate::cli::context::{Context, Usage, shell_word};
+use crate::cli::context::{Context, shell_word};
 use crate::cli::exit::Exit;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::milliseconds;
@@ -69,8 +69,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         None => list(context, &runs::newest(db.connection(), args.last)?),
         Some(Runs::Show { id, failed, .. }) => {
             let Some((run, mut tenants)) = runs::one(db.connection(), id)? else {
-                let hint = format!("'{}' lists the recorded runs", context.command("runs"));
-                return Err(Usage::with_hint(format!("run {id} does not exist"), hint).into());
+                return Err(retry::unknown_run(context, &mut db, id)?.into());
             };
             tenants.retain(|tenant| !failed || !tenant.is_done());
             for error in tenants.iter_mut().filter_map(|tenant| tenant.error.as_mut()) {

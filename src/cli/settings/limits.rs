@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::values::{keep, lock_timeout, reconnect_for, statement_timeout};
+use super::values::{jobs, keep, lock_timeout, reconnect_for, retries, statement_timeout};
 use crate::database::DEFAULT_JOBS;
 use crate::tenants;
 
@@ -14,7 +14,7 @@ use crate::tenants;
 pub(crate) struct Jobs {
     /// Number of parallel connections; at most as many as the server has free
     #[arg(long, env = "TENANTRY_JOBS", hide_env_values = true, value_name = "N", default_value_t = DEFAULT_JOBS as u16,
-          value_parser = clap::value_parser!(u16).range(1..))]
+          value_parser = jobs)]
     pub(crate) jobs: u16,
 }
 
@@ -49,7 +49,8 @@ pub(crate) struct Limits {
     pub(crate) timeouts: Timeouts,
 
     /// Retries per tenant after a lock timeout, deadlock or serialization failure
-    #[arg(long, env = "TENANTRY_RETRIES", hide_env_values = true, value_name = "N", default_value = "5")]
+    #[arg(long, env = "TENANTRY_RETRIES", hide_env_values = true, value_name = "N", default_value = "5",
+          value_parser = retries)]
     pub(crate) retries: u32,
 
     /// How long to try to reconnect if the connection to the server is lost

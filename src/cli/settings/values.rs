@@ -1,5 +1,6 @@
 //! Parsers of the values of options.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// `true`, `yes` and `1`, or `false`, `no` and `0`, in any case.
@@ -9,6 +10,22 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
         "false" | "no" | "0" => Ok(false),
         _ => Err("expected true, yes or 1, or false, no or 0".to_owned()),
     }
+}
+
+/// The number of connections.
+pub(super) fn jobs(text: &str) -> Result<u16, String> {
+    let number = text.trim().parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("expected a number from 1 to {}", u16::MAX))
+}
+
+/// The number of retries.
+pub(super) fn retries(text: &str) -> Result<u32, String> {
+    text.trim().parse().map_err(|_| format!("expected a number from 0 to {}", u32::MAX))
+}
+
+/// At least 1.
+pub(crate) fn positive(text: &str) -> Result<NonZeroUsize, String> {
+    text.trim().parse().map_err(|_| "expected a number, at least 1".to_owned())
 }
 
 /// At most an hour; libpq takes whole seconds.

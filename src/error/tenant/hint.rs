@@ -12,7 +12,7 @@ impl TenantError {
         match self {
             Self::InvalidName(_) => "bad-name",
             Self::NotTracked { .. } => "not-tracked",
-            Self::NotFound => "not-found",
+            Self::NotFound { .. } => "not-found",
             Self::AlreadyTracked { .. } => "already-tracked",
             Self::CaseClash { .. } => "case-clash",
             Self::SchemaExists => "schema-exists",
@@ -66,8 +66,11 @@ impl TenantError {
                  WHERE name = {}",
                 Literal(tenant)
             )),
-            Self::NotTracked { schema_exists: true } => run("adopt", "adds its schema to the tracker"),
-            Self::NotTracked { schema_exists: false } | Self::SchemaMissing { state: None } => {
+            Self::NotTracked { schema_exists: true, .. } => run("adopt", "adds its schema to the tracker"),
+            Self::NotTracked { similar: Some(similar), .. } => {
+                Some(format!("a tenant with a similar name is {similar}"))
+            }
+            Self::NotTracked { schema_exists: false, similar: None } | Self::SchemaMissing { state: None } => {
                 run("create", "creates it")
             }
             Self::AlreadyTracked { state: State::Active } => run("migrate-one", "applies its pending migrations"),
@@ -84,6 +87,9 @@ impl TenantError {
                 "restore the schema from a backup, or remove the tenant from the tracker with '{}'",
                 command("drop")
             )),
+            Self::NotFound { similar: Some(similar) } => {
+                Some(format!("a tenant with a similar name is {similar}; to ignore unknown names, add --if-exists"))
+            }
             Self::Untracked => run("drop --untracked", "drops it anyway"),
             Self::LedgerUnreadable(reason) => Some(reason.hint(tenant)),
             Self::InvalidLedger { .. } => Some(format!(
@@ -117,7 +123,7 @@ impl TenantError {
     /// The hint of an error whose hint depends on nothing else.
     fn fixed_hint(&self) -> Option<&'static str> {
         Some(match self {
-            Self::NotFound => "check the name, or add --if-exists",
+            Self::NotFound { similar: None } => "check the name, or add --if-exists",
             Self::CaseClash { .. } | Self::ContainsExtensions { new: true } => "choose another name",
             Self::ContainsExtensions { new: false } => "move the extensions out of it: ALTER EXTENSION … SET SCHEMA …",
             Self::InvalidRow { .. } => {

@@ -151,5 +151,9 @@ pub(super) fn read_again(
     if let Some(invalid) = fleet.invalid.into_iter().next() {
         return Err(TenantError::InvalidRow { why: invalid.why }.into());
     }
-    fleet.tenants.into_iter().next().ok_or_else(|| TenantError::NotTracked { schema_exists: false }.into())
+    fleet
+        .tenants
+        .into_iter()
+        .next()
+        .ok_or_else(|| TenantError::NotTracked { schema_exists: false, similar: None }.into())
 }

@@ -53,7 +53,7 @@ impl RevertPlan {
         if let Back::To(version) = back
             && set.position(version.as_str()).is_none()
         {
-            return Err(Error::UnknownVersion { version: version.clone() });
+            return Err(Error::unknown_version(version, set));
         }
         let (tenants, blocked) = plan::select(fleet, choose);
         let mut plan = Self { blocked, ..Self::default() };

@@ -13,7 +13,7 @@ use super::{NameStatus, look_up};
 use crate::database::Database;
 use crate::error::{Error, TenantError};
 use crate::model::TenantName;
-use crate::tenants::ledger;
+use crate::tenants::{ledger, similar_name};
 
 /// Diesel's definitions of a tenant's tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,9 @@ pub fn print_schema(db: &mut Database, tenant: &TenantName) -> Result<DieselSche
     let error = match (tracked, schema) {
         (Some((name, _)), Some(_)) if name == tenant.as_str() => return read(conn, tenant),
         (Some((name, state)), None) if name == tenant.as_str() => TenantError::SchemaMissing { state: Some(state) },
-        (_, schema) => TenantError::NotTracked { schema_exists: schema.is_some() },
+        (_, schema) => {
+            TenantError::NotTracked { schema_exists: schema.is_some(), similar: similar_name(conn, tenant.as_str())? }
+        }
     };
     Err(Error::Tenant { name: tenant.clone(), error: Box::new(error) })
 }

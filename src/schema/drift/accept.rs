@@ -30,6 +30,17 @@ pub struct ParsePatternError(String);
 pub struct Accepted(Vec<Pattern>);
 
 impl Pattern {
+    /// The code, which can contain `*`.
+    pub fn code(&self) -> &str {
+        let code = self.text.split_once('/').map_or(self.text.as_str(), |(_, code)| code);
+        code.split(':').next().unwrap_or_default()
+    }
+
+    /// Whether it matches a code, for some tenant and object.
+    pub fn matches_code(&self, code: &str) -> bool {
+        self.code.is_match(code)
+    }
+
     /// Whether it matches a finding or difference. `tenant` is empty for a finding about the database.
     pub fn matches(&self, tenant: &str, code: &str, object: &str) -> bool {
         let accepts = self.tenant.as_ref().is_none_or(|pattern| pattern.is_match(tenant))
@@ -48,15 +59,15 @@ impl Accepted {
         Self(patterns.into_iter().collect())
     }
 
-    /// Adds the patterns of a file, one per line. A `#` starts a comment.
+    /// Adds the patterns of a file, one per line, as `parse` reads them; a `#` starts a comment.
     ///
     /// # Errors
-    /// The first line that is not a pattern, with its number from 1.
-    pub fn add_lines(&mut self, text: &str) -> Result<(), (usize, ParsePatternError)> {
+    /// The number of the first invalid line, from 1, and the error of `parse`.
+    pub fn add_lines<E>(&mut self, text: &str, parse: impl Fn(&str) -> Result<Pattern, E>) -> Result<(), (usize, E)> {
         for (index, line) in text.lines().enumerate() {
             let line = line.split('#').next().unwrap_or_default().trim();
             if !line.is_empty() {
-                self.0.push(line.parse().map_err(|error| (index + 1, error))?);
+                self.0.push(parse(line).map_err(|error| (index + 1, error))?);
             }
         }
         Ok(())
@@ -166,8 +177,8 @@ mod tests {
     #[test]
     fn a_file_has_comments_and_its_lines_have_numbers() {
         let mut accepted = Accepted::default();
-        accepted.add_lines("# ours\n\nindex.extra:tmp_*  # for a while\n").unwrap();
+        accepted.add_lines("# ours\n\nindex.extra:tmp_*  # for a while\n", str::parse).unwrap();
         assert_eq!(accepted.unused().map(ToString::to_string).collect::<Vec<_>>(), ["index.extra:tmp_*"]);
-        assert_eq!(accepted.add_lines("table.owner\nno pattern").unwrap_err().0, 2);
+        assert_eq!(accepted.add_lines("table.owner\nno pattern", str::parse).unwrap_err().0, 2);
     }
 }

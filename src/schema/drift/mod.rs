@@ -9,6 +9,7 @@ mod level;
 mod mentions;
 mod one;
 mod pass;
+mod property;
 pub mod repair;
 mod stamp;
 
@@ -18,4 +19,5 @@ pub use compare::compare;
 pub use difference::{Aspect, Difference};
 pub use level::{Level, UnknownLevel};
 pub use one::{Compared, Diff, against_reference, against_tenant};
+pub use property::PROPERTIES;
 pub use stamp::Stamps;

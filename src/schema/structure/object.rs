@@ -110,6 +110,48 @@ pub struct Structure {
 }
 
 impl ObjectKind {
+    /// Every kind, in the order in which differences are listed.
+    pub const ALL: [Self; 38] = [
+        Self::Schema,
+        Self::DefaultPrivileges,
+        Self::Extension,
+        Self::Collation,
+        Self::Conversion,
+        Self::Enum,
+        Self::Domain,
+        Self::DomainConstraint,
+        Self::CompositeType,
+        Self::Attribute,
+        Self::RangeType,
+        Self::Type,
+        Self::Cast,
+        Self::Function,
+        Self::Procedure,
+        Self::Aggregate,
+        Self::Operator,
+        Self::OperatorFamily,
+        Self::OperatorClass,
+        Self::TextSearchParser,
+        Self::TextSearchTemplate,
+        Self::TextSearchDictionary,
+        Self::TextSearchConfiguration,
+        Self::Sequence,
+        Self::Table,
+        Self::ForeignTable,
+        Self::Column,
+        Self::View,
+        Self::MaterializedView,
+        Self::Constraint,
+        Self::Index,
+        Self::IndexColumn,
+        Self::Statistics,
+        Self::Trigger,
+        Self::Rule,
+        Self::Policy,
+        Self::Publication,
+        Self::SecurityLabel,
+    ];
+
     /// The name in messages.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -7,7 +7,7 @@ use crate::database::Database;
 use crate::error::{Error, TenantError};
 use crate::model::{State, TenantName};
 use crate::tenants::ledger::Ledger;
-use crate::tenants::{Fleet, Schema, Tenancy, schema_exists};
+use crate::tenants::{Fleet, Schema, Tenancy, schema_exists, similar_name};
 
 /// A tenant's structure, and its ledger, which determines the expected structure.
 pub(crate) fn read_with_ledger(
@@ -34,7 +34,8 @@ pub(crate) fn read_tenant(
     }
     let Some(tenant) = fleet.get(name) else {
         let schema_exists = schema_exists(db.connection(), name)?;
-        return Err(tenant_error(name, TenantError::NotTracked { schema_exists }));
+        let similar = similar_name(db.connection(), name.as_str())?;
+        return Err(tenant_error(name, TenantError::NotTracked { schema_exists, similar }));
     };
     if tenant.state == State::Dropping {
         return Err(tenant_error(name, TenantError::Dropping));
