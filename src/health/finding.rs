@@ -246,15 +246,12 @@ impl Finding {
     }
 
     pub(super) fn ledger_missing(tenant: &TenantName, empty: bool) -> Self {
-        let (message, fix) = match empty {
-            true => ("the schema is empty", Fix::Command(format!("migrate-one {tenant}"), "")),
-            false => (
-                "the schema has no migration ledger",
-                Fix::Command(
-                    format!("adopt {tenant} --baseline VERSION"),
-                    "VERSION is the newest migration it contains",
-                ),
-            ),
+        let (message, fix) = if empty {
+            ("the schema is empty", Fix::Command(format!("migrate-one {tenant}"), ""))
+        } else {
+            let adopt = format!("adopt {tenant} --baseline VERSION");
+            let note = "VERSION is the newest migration it contains";
+            ("the schema has no migration ledger", Fix::Command(adopt, note))
         };
         Self::of_tenant(tenant.as_str(), Kind::LedgerMissing, message.to_owned(), Vec::new(), fix)
     }

@@ -99,9 +99,11 @@ impl Pass<'_> {
         let mut groups: BTreeMap<(usize, Fingerprint), Vec<Candidate<'t>>> = BTreeMap::new();
         let mut alike = Vec::new();
         for candidate in candidates {
-            match fingerprints.get(&candidate.oid).filter(|_| !self.versions.may_mention(&candidate)) {
-                Some(fingerprint) => groups.entry((candidate.version, *fingerprint)).or_default().push(candidate),
-                None => alike.push(Alike { members: vec![candidate], reason: None }),
+            match fingerprints.get(&candidate.oid) {
+                Some(fingerprint) if !self.versions.may_mention(&candidate) => {
+                    groups.entry((candidate.version, *fingerprint)).or_default().push(candidate);
+                }
+                _ => alike.push(Alike { members: vec![candidate], reason: None }),
             }
         }
         alike.extend(groups.into_values().map(|members| Alike { members, reason: None }));

@@ -77,22 +77,19 @@ pub fn fingerprints(db: &mut Database, schemas: &[u32]) -> Result<HashMap<u32, F
     let queue = Queue { work: Mutex::new(work), sums: Mutex::new(HashMap::new()) };
     let readers = READERS.min(db.jobs());
     // A closed session may count as a connection for a moment.
-    match usize::try_from(db.server().free_connections).unwrap_or(0) > 2 * readers {
-        true => {
-            let connector = db.connector();
-            thread::scope(|scope| {
-                let running: Vec<_> =
-                    (0..readers).map(|_| scope.spawn(|| reader(connector, major, schemas, &queue))).collect();
-                running
-                    .into_iter()
-                    .map(|reader| reader.join().expect("a reader does not panic"))
-                    .collect::<Result<Vec<()>, _>>()
-            })?;
-        }
-        false => {
-            while let Some(task) = queue.next() {
-                run_task(db.connection(), major, schemas, &queue, task)?;
-            }
+    if usize::try_from(db.server().free_connections).unwrap_or(0) > 2 * readers {
+        let connector = db.connector();
+        thread::scope(|scope| {
+            let running: Vec<_> =
+                (0..readers).map(|_| scope.spawn(|| reader(connector, major, schemas, &queue))).collect();
+            running
+                .into_iter()
+                .map(|reader| reader.join().expect("a reader does not panic"))
+                .collect::<Result<Vec<()>, _>>()
+        })?;
+    } else {
+        while let Some(task) = queue.next() {
+            run_task(db.connection(), major, schemas, &queue, task)?;
         }
     }
     let sums = queue.sums.into_inner().expect("no reader panicked");

@@ -306,7 +306,10 @@ impl<'a> Builder<'a> {
 
 /// The length of the longest chain of views and functions that an object reads.
 fn depth(structure: &Structure, identity: &Identity, deep: i32) -> i32 {
-    let Some(object) = structure.objects.get(identity).filter(|_| deep < 20) else { return 0 };
+    if deep >= 20 {
+        return 0;
+    }
+    let Some(object) = structure.objects.get(identity) else { return 0 };
     let text = super::text::full_text(object);
     let below = structure.objects.keys().filter(|other| {
         *other != identity

@@ -29,7 +29,7 @@ impl Builder<'_> {
         if actual.text("default").is_some() && !computed {
             sql = sql.replacen(" ALTER COLUMN", &format!(" ALTER COLUMN {name} DROP DEFAULT, ALTER COLUMN"), 1);
         }
-        if let Some(default) = column.text("default").filter(|_| !computed) {
+        if !computed && let Some(default) = column.text("default") {
             sql += &format!(", ALTER COLUMN {name} SET DEFAULT {default}");
         }
         let cast = sql.clone();

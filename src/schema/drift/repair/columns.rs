@@ -40,8 +40,8 @@ impl Builder<'_> {
             return;
         }
         let sql = format!("ALTER {word} {} ADD COLUMN {}", self.qualified(&on), self.column(column));
-        match self.renamed(column).filter(|_| !self.allow_data_loss) {
-            Some(other) => {
+        match self.renamed(column) {
+            Some(other) if !self.allow_data_loss => {
                 let table = self.qualified(&on);
                 let (from, to) = (ident(&other), ident(&column.identity.name));
                 self.suggest(
@@ -52,7 +52,7 @@ impl Builder<'_> {
                 );
                 self.suggest(sql, format!("if {from} is a different column, this adds {to}"));
             }
-            None => self.add(Phase::Alter, sql),
+            _ => self.add(Phase::Alter, sql),
         }
         self.add_column_properties(column);
     }
@@ -102,8 +102,10 @@ impl Builder<'_> {
         let mut missing =
             missing.map(|difference| self.identity(difference)).filter(|identity| identity.on == extra.on);
         missing.find(|identity| {
-            let expected = self.expected_object(identity).filter(|_| identity.kind == Kind::Column);
-            expected.is_some_and(|column| self.renamed(&column).as_ref() == Some(&extra.name))
+            identity.kind == Kind::Column
+                && self
+                    .expected_object(identity)
+                    .is_some_and(|column| self.renamed(&column).as_ref() == Some(&extra.name))
         })
     }
 
@@ -111,23 +113,23 @@ impl Builder<'_> {
         let word = self.table_keyword(&column.identity);
         let (Some(on), false) = (&column.identity.on, word.ends_with("VIEW")) else { return };
         let sql = format!("ALTER {word} {} DROP COLUMN {}", self.qualified(on), ident(&column.identity.name));
-        match super::common::is_inherited(column) {
-            true => {}
-            false if column.text("generated").is_some() => self.add(Phase::DropLate, sql),
+        if super::common::is_inherited(column) {
+            return;
+        }
+        if column.text("generated").is_some() {
+            self.add(Phase::DropLate, sql);
+            return;
+        }
+        match self.is_renamed(&column.identity) {
             // It may be a missing column that was renamed: dropping it is not suggested.
-            false => match self.is_renamed(&column.identity).filter(|_| !self.allow_data_loss) {
-                Some(missing) => self.credit(&missing),
-                None => {
-                    let name = ident(&column.identity.name);
-                    let descendants: String = self
-                        .descendants(on)
-                        .iter()
-                        .map(|descendant| format!(", {}.{name}", ident(descendant)))
-                        .collect();
-                    let loss = format!("the values of the column {}.{name}{descendants}", ident(on));
-                    self.add_lossy(Phase::DropLate, sql, "its data would be lost", loss);
-                }
-            },
+            Some(missing) if !self.allow_data_loss => self.credit(&missing),
+            _ => {
+                let name = ident(&column.identity.name);
+                let descendants: String =
+                    self.descendants(on).iter().map(|descendant| format!(", {}.{name}", ident(descendant))).collect();
+                let loss = format!("the values of the column {}.{name}{descendants}", ident(on));
+                self.add_lossy(Phase::DropLate, sql, "its data would be lost", loss);
+            }
         }
     }
 
@@ -151,17 +153,20 @@ impl Builder<'_> {
         match fact {
             "type" | "collation" => self.retype(column),
             "generated" => self.alter_generated(column),
-            "default" if column.text("generated").is_some() => match self.version >= 170_000 {
-                _ if self.differs(identity, "generated") => {}
-                true => {
+            "default" if column.text("generated").is_some() => {
+                if self.differs(identity, "generated") {
+                    return;
+                }
+                if self.version >= 170_000 {
                     let change = format!("SET EXPRESSION AS ({})", text("default").unwrap_or_default());
                     self.alter_column_by(column, &change);
+                } else {
+                    self.suggest_new_column(
+                        column,
+                        "the column would move to the end of the table, and its indexes and constraints would be lost",
+                    );
                 }
-                false => self.suggest_new_column(
-                    column,
-                    "the column would move to the end of the table, and its indexes and constraints would be lost",
-                ),
-            },
+            }
             // Changes with the type, or with the expression.
             "default" if retyped => self.retype(column),
             "default" if self.differs(identity, "generated") => {}

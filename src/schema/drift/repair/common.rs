@@ -84,20 +84,19 @@ impl Builder<'_> {
                 self.add_lossy(Phase::DropLate, drop, "the objects and data of the extension would be lost", loss);
             }
             (Kind::Column, _) => self.drop_column(object),
-            (Kind::Sequence, Some(drop)) => match object.is("identity") {
-                true => self.drop_identity_of(object),
-                false => {
-                    let loss = format!("the current value of the sequence {}", ident(&identity.name));
-                    self.add_lossy(Phase::DropLate, drop, "its current value would be lost", loss);
-                }
-            },
+            (Kind::Sequence, Some(_)) if object.is("identity") => self.drop_identity_of(object),
+            (Kind::Sequence, Some(drop)) => {
+                let loss = format!("the current value of the sequence {}", ident(&identity.name));
+                self.add_lossy(Phase::DropLate, drop, "its current value would be lost", loss);
+            }
             (Kind::Attribute, _) => {
                 let (on, name) = (identity.on.as_deref().unwrap_or_default(), ident(&identity.name));
                 let sql = format!("ALTER TYPE {} DROP ATTRIBUTE {name}", self.qualified(on));
                 let columns = self.columns_with(on).join(", ");
-                let loss = match columns.is_empty() {
-                    true => format!("the values of {}.{name} in every column of this type", ident(on)),
-                    false => format!("the values of {}.{name} in {columns}", ident(on)),
+                let loss = if columns.is_empty() {
+                    format!("the values of {}.{name} in every column of this type", ident(on))
+                } else {
+                    format!("the values of {}.{name} in {columns}", ident(on))
                 };
                 self.add_lossy(Phase::Type, &sql, "its data would be lost in every column of the type", &loss);
                 // A typed table has a column for each attribute.

@@ -19,23 +19,20 @@ impl Builder<'_> {
         let index = Identity { kind: Kind::Index, ..identity.clone() };
         let alone = |index: &&Object| !index.is("constraint");
         // If an index of the same name has the right definition, the constraint takes it over.
-        if let Some(actual) =
-            self.actual_object(&index).filter(alone).filter(|_| !self.recreated.contains_key(identity))
+        if !self.recreated.contains_key(identity)
+            && let Some(actual) = self.actual_object(&index).filter(alone)
         {
             let expected = self.expected.objects.get(&index).and_then(|index| index.text("definition"));
             let word = ["PRIMARY KEY", "UNIQUE"].into_iter().find(|word| definition.starts_with(word));
-            match word.filter(|_| expected == actual.text("definition") && actual.is("valid")) {
-                Some(word) => {
+            match word {
+                Some(word) if expected == actual.text("definition") && actual.is("valid") => {
                     let behind = definition.find(" DEFERRABLE").map_or("", |at| &definition[at..]);
                     what = format!("{word} USING INDEX {}{behind}", ident(&identity.name));
                 }
-                None => self.drop_actual(&index),
+                _ => self.drop_actual(&index),
             }
         }
-        let not_valid = match constraint.is("validated") {
-            true => "",
-            false => " NOT VALID",
-        };
+        let not_valid = if constraint.is("validated") { "" } else { " NOT VALID" };
         let name = ident(&identity.name);
         let (word, table) = (self.table_keyword(identity), self.qualified(&on));
         self.add(phase, format!("ALTER {word} {table} ADD CONSTRAINT {name} {what}{not_valid}"));
@@ -142,7 +139,7 @@ impl Builder<'_> {
         let word = self.table_keyword(identity);
         match fact {
             "options" => {
-                let actual = self.actual_object(identity).filter(|_| !self.recreated.contains_key(identity));
+                let actual = if self.recreated.contains_key(identity) { None } else { self.actual_object(identity) };
                 let from = actual.map(|actual| list(actual, fact)).unwrap_or_default();
                 let (set, reset) = change_of_options(&from, &list(index, fact), "");
                 for (word, options) in [("SET", set), ("RESET", reset)] {

@@ -19,9 +19,8 @@ impl Builder<'_> {
         let Some(target) = self.target(identity) else { return };
         let column = matches!(identity.kind, Kind::Column).then(|| ident(&identity.name));
         let default = self.default_grants(identity.kind);
-        let granted = |object: &Object| match object.facts.contains_key("grants") {
-            true => ordered(&list(object, "grants")),
-            false => default.clone(),
+        let granted = |object: &Object| {
+            if object.facts.contains_key("grants") { ordered(&list(object, "grants")) } else { default.clone() }
         };
         let from = actual.map_or_else(|| default.clone(), &granted);
         let to = granted(object);
@@ -95,7 +94,7 @@ fn ordered(words: &[&str]) -> Grants {
     let mut grants = Grants::new();
     for line in words {
         // A quoted role name may contain any character.
-        let behind = line.rfind('"').filter(|_| line.starts_with('"')).unwrap_or(0);
+        let behind = if line.starts_with('"') { line.rfind('"').unwrap_or(0) } else { 0 };
         let Some(colon) = line[behind..].find(": ").map(|at| behind + at) else { continue };
         let (grantee, privileges) = (&line[..colon], &line[colon + 2..]);
         if privileges.contains(" by ") {

@@ -82,9 +82,12 @@ impl Builder<'_> {
     }
 
     fn range_of(&self, cast: &Identity) -> Option<Identity> {
+        if cast.kind != Kind::Cast {
+            return None;
+        }
         let (from, to) = cast.name.strip_prefix('(')?.strip_suffix(')')?.split_once(" AS ")?;
         let range = Identity { kind: Kind::RangeType, on: None, name: parts(from).pop()? };
-        let range = self.expected.objects.get(&range).filter(|_| cast.kind == Kind::Cast)?;
+        let range = self.expected.objects.get(&range)?;
         range.text("range")?.ends_with(&format!("multirange {to}")).then(|| range.identity.clone())
     }
 
@@ -140,7 +143,7 @@ impl Builder<'_> {
     /// Changes which dictionaries a text search configuration uses for each token type.
     fn mappings(&mut self, configuration: &Object) {
         let identity = &configuration.identity;
-        let from = self.actual_object(identity).filter(|_| !self.recreated.contains_key(identity));
+        let from = if self.recreated.contains_key(identity) { None } else { self.actual_object(identity) };
         let split = |object: &Object| -> Vec<(String, String)> {
             let mappings = list(object, "mappings").into_iter().filter_map(|mapping| mapping.split_once(": "));
             mappings.map(|(token, dictionaries)| (token.to_owned(), dictionaries.to_owned())).collect()

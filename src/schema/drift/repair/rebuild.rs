@@ -315,10 +315,8 @@ impl Builder<'_> {
             values.push(if own { format!("{name}::text AS {name}") } else { name });
             columns.push((column.identity.name.clone(), if own { "text" } else { kind }.to_owned()));
         }
-        let only = match self.actual_object(table).is_some_and(|actual| actual.text("partition_key").is_some()) {
-            true => "",
-            false => "ONLY ",
-        };
+        let is_partitioned = self.actual_object(table).is_some_and(|actual| actual.text("partition_key").is_some());
+        let only = if is_partitioned { "" } else { "ONLY " };
         let create = |temporary: &str, what: String| {
             format!("CREATE TEMPORARY TABLE {temporary} ON COMMIT DROP AS SELECT {what}")
         };
@@ -341,7 +339,10 @@ impl Builder<'_> {
 
     /// Converts a column to text, because its type is dropped.
     fn recast(&mut self, column: &Object) {
-        let Some(on) = column.identity.on.as_deref().filter(|_| !is_inherited(column)) else { return };
+        let Some(on) = column.identity.on.as_deref() else { return };
+        if is_inherited(column) {
+            return;
+        }
         let (table, name) = (self.qualified(on), ident(&column.identity.name));
         let word = self.table_keyword(&column.identity);
         if word.ends_with("VIEW") {

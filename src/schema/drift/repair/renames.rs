@@ -75,7 +75,8 @@ impl Builder<'_> {
         };
         let partner = |one: usize| {
             let mut partners = (0..tables.len()).filter(|other| matches(one, *other) && matches(*other, one));
-            partners.next().filter(|_| partners.next().is_none())
+            let first = partners.next()?;
+            if partners.next().is_none() { Some(first) } else { None }
         };
         let pairs = (0..tables.len()).filter_map(|one| Some((one, partner(one)?)));
         let pairs = pairs.filter(|(one, other)| one < other && partner(*other) == Some(*one));

@@ -34,9 +34,8 @@ impl Builder<'_> {
             .map(|sequence| sequence.identity.clone())
             .collect();
         for sequence in sequences {
-            match self.actual.objects.contains_key(&sequence) {
-                true => {}
-                false => self.create(&sequence),
+            if !self.actual.objects.contains_key(&sequence) {
+                self.create(&sequence);
             }
         }
         for kind in [
@@ -63,10 +62,8 @@ impl Builder<'_> {
             .filter(|column| !is_inherited(column))
             .map(|column| self.column(column))
             .collect();
-        let columns = match columns.is_empty() {
-            true => " ()".to_owned(),
-            false => format!(" (\n    {}\n)", columns.join(",\n    ")),
-        };
+        let columns =
+            if columns.is_empty() { " ()".to_owned() } else { format!(" (\n    {}\n)", columns.join(",\n    ")) };
         let word = match (table.identity.kind, table.is("unlogged")) {
             (Kind::ForeignTable, _) => "FOREIGN TABLE",
             (_, true) => "UNLOGGED TABLE",

@@ -9,9 +9,10 @@ use crate::sql::quote::{Identifier, Literal};
 /// An identifier, quoted if necessary.
 pub(super) fn ident(name: &str) -> String {
     // A valid tenant name needs quotes only for upper-case letters.
-    match name.parse::<TenantName>().is_ok() && !name.contains(|c: char| c.is_ascii_uppercase()) {
-        true => name.to_owned(),
-        false => Identifier::of_object(name).to_string(),
+    if name.parse::<TenantName>().is_ok() && !name.contains(|c: char| c.is_ascii_uppercase()) {
+        name.to_owned()
+    } else {
+        Identifier::of_object(name).to_string()
     }
 }
 
@@ -110,10 +111,7 @@ pub(super) fn fields<'a>(text: &'a str, keys: &[&'static str]) -> Vec<(&'static 
         .zip(ends)
         .map(|((key, _, behind), end)| {
             let value = text[*behind..end].trim();
-            match FUNCTIONS.contains(key) {
-                true => (*key, value.split('(').next().unwrap_or_default()),
-                false => (*key, value),
-            }
+            if FUNCTIONS.contains(key) { (*key, value.split('(').next().unwrap_or_default()) } else { (*key, value) }
         })
         .collect()
 }

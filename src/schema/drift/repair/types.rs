@@ -108,7 +108,7 @@ impl Builder<'_> {
             return self.rename_label(&name, &expected, &list(actual, "labels"));
         }
         for label in &extra {
-            let other = expected.iter().find(|label| !common.contains(label)).filter(|_| extra.len() == 1);
+            let other = if extra.len() == 1 { expected.iter().find(|label| !common.contains(label)) } else { None };
             let to = other.map_or_else(|| "…".to_owned(), |label| literal(label));
             self.suggest(
                 format!("ALTER TYPE {name} RENAME VALUE {} TO {to}", literal(label)),
