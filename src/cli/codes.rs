@@ -36,7 +36,7 @@ pub(crate) fn level(text: &str) -> Result<Level, String> {
 pub(crate) fn unknown(what: &str, given: &str) -> String {
     let codes: Vec<String> = all().chain(Level::ALL.map(|level| level.as_str().to_owned())).collect();
     match text::closest(given, codes.iter().map(String::as_str)) {
-        Some(closest) => format!("unknown {what} {given}; a similar one is {closest}; {LIST}"),
-        None => format!("unknown {what} {given}; {LIST}"),
+        Some(closest) => format!("unknown {what} {given:?}; a similar one is {closest}; {LIST}"),
+        None => format!("unknown {what} {given:?}; {LIST}"),
     }
 }

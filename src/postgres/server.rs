@@ -61,8 +61,8 @@ pub struct Server {
     /// Whether this role may read `public.schema_migration` and `public.schema_acceptance`.
     #[diesel(sql_type = Bool)]
     pub may_read_recorded_migrations: bool,
-    /// The privileges on the schema `public` and the tables of Tenantry that this role needs to read tenants and does not have, such as
-    /// `SELECT ON public.schema_tracker`.
+    /// The privileges on the schema `public` and the tables of Tenantry that this role needs to read tenants and does not
+    /// have, such as `SELECT ON public.schema_tracker`.
     #[diesel(sql_type = Array<Text>)]
     pub missing_to_read: Vec<String>,
     /// The privileges that this role needs to change tenants and does not have.

@@ -158,18 +158,24 @@ fn an_unknown_code_level_or_number_is_refused_with_the_valid_ones() {
     let table: [(&[&str], &str); 12] = [
         (
             &["health-check", "--fail-on", "colum.type"],
-            "unknown code colum.type; a similar one is column.type; docs/drift.md",
+            "unknown code \"colum.type\"; a similar one is column.type; docs/drift.md",
         ),
         (
             &["health-check", "--fail-on", "strutural"],
-            "unknown kind of finding, code or level strutural; a similar one is structural",
+            "unknown kind of finding, code or level \"strutural\"; a similar one is structural",
         ),
         (
             &["health-check", "--fail-on", "tracker-behnd"],
             "a similar one is tracker-behind; docs/drift.md lists the codes",
         ),
-        (&["health-check", "--fail-on", "acme/nonsense.*"], "unknown code nonsense.*; docs/drift.md lists the codes"),
-        (&["health-check", "--ignore", "index.mising"], "unknown code index.mising; a similar one is index.missing"),
+        (
+            &["health-check", "--fail-on", "acme/nonsense.*"],
+            "unknown code \"nonsense.*\"; docs/drift.md lists the codes",
+        ),
+        (
+            &["health-check", "--ignore", "index.mising"],
+            "unknown code \"index.mising\"; a similar one is index.missing",
+        ),
         (&["diff", "acme", "--ignore", "acme/stuck-creatin:x"], "a similar one is stuck-creating"),
         (&["diff", "acme", "--fail-on", "high"], "expected structural, security, privilege, tuning, cosmetic"),
         (
@@ -190,7 +196,7 @@ fn an_unknown_code_level_or_number_is_refused_with_the_valid_ones() {
     assert_fails(
         &output,
         2,
-        &["error: .tenantry-ignore, line 3: unknown code index.mising; a similar one is index.missing"],
+        &["error: .tenantry-ignore, line 3: unknown code \"index.mising\"; a similar one is index.missing"],
     );
     // Patterns that match some code are accepted, so that only the database is missing.
     for pattern in
