@@ -158,7 +158,7 @@ impl AsyncTenants {
 
 impl fmt::Debug for AsyncTenants {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AsyncTenants").field("place", &self.maintenance.place()).finish_non_exhaustive()
+        f.debug_struct("AsyncTenants").field("address", &self.maintenance.address()).finish_non_exhaustive()
     }
 }
 

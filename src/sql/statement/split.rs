@@ -28,7 +28,7 @@ impl Unterminated {
 /// `COPY … FROM STDIN;` and a line with only `\.` is skipped.
 ///
 /// # Errors
-/// [`Unterminated`] if the script ends inside a string, a quoted identifier or a comment.
+/// Fails if the script ends inside a string, a quoted identifier or a comment.
 pub fn split(script: &str) -> Result<Vec<Statement<'_>>, Unterminated> {
     let mut statements = Vec::new();
     let mut lexer = Lexer::new(script);
