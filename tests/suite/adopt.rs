@@ -32,11 +32,20 @@ fn untracked(name: &str) -> Database {
 fn a_schema_with_a_ledger_is_adopted_untouched() {
     let db = untracked("acme");
     let before = contents(&db, "acme");
-    assert_snapshot!(db.tenantry(["adopt", "acme"]).run());
+    assert_snapshot!(db.tenantry(["adopt", "acme"]).run(), @r"
+        --- stderr
+        1 adopted
+        hint: 'tenantry health-check' shows pending migrations and drift
+        --- exit 0
+    ");
     assert_eq!(contents(&db, "acme"), before);
     assert_eq!(db.string("SELECT state FROM schema_tracker"), "active");
     db.tenantry(["health-check"]).run().assert_code(0);
-    assert_snapshot!(db.tenantry(["adopt", "acme"]).run());
+    assert_snapshot!(db.tenantry(["adopt", "acme"]).run(), @r"
+        --- stderr
+        0 adopted, 1 unchanged
+        --- exit 0
+    ");
     assert_eq!(contents(&db, "acme"), before);
 }
 
@@ -79,7 +88,15 @@ fn a_repeated_adopt_changes_nothing() {
 fn an_empty_schema_is_adopted_and_migrated_later() {
     let db = fleet(&[]);
     db.execute("CREATE SCHEMA acme");
-    assert_snapshot!(db.tenantry(["adopt", "acme", "--verbose"]).run());
+    assert_snapshot!(db.tenantry(["adopt", "acme", "--verbose"]).run(), @r"
+        --- stderr
+        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+        database: DATABASE on the socket in SOCKET
+        adopted acme in TIME
+        1 adopted
+        hint: 'tenantry health-check' shows pending migrations and drift
+        --- exit 0
+    ");
     assert_eq!(contents(&db, "acme"), [""; 0]);
     db.tenantry(["migrate-all"]).run().assert_code(0);
     db.tenantry(["health-check"]).run().assert_code(0);
@@ -90,17 +107,34 @@ fn objects_without_a_ledger_want_a_baseline() {
     let db = untracked("acme");
     db.execute("DROP TABLE acme.__diesel_schema_migrations");
     let before = contents(&db, "acme");
-    assert_snapshot!(db.tenantry(["adopt", "acme"]).run());
+    assert_snapshot!(db.tenantry(["adopt", "acme"]).run(), @r"
+        --- stderr
+        error: tenant acme: schema has objects but no migration ledger
+        hint: 'tenantry adopt acme --baseline VERSION' records the migrations up to VERSION as applied
+        0 adopted, 1 failed (run 2)
+        --- exit 1
+    ");
     assert_eq!((contents(&db, "acme"), tracked(&db)), (before.clone(), String::new()));
 
-    assert_snapshot!(db.tenantry(["adopt", "acme", "--baseline", "20260119090000"]).run());
+    assert_snapshot!(db.tenantry(["adopt", "acme", "--baseline", "20260119090000"]).run(), @r"
+        --- stderr
+        1 adopted (with 3 migrations recorded as applied)
+        hint: 'tenantry health-check' shows pending migrations and drift
+        --- exit 0
+    ");
     assert_eq!(
         db.strings("SELECT version FROM acme.__diesel_schema_migrations ORDER BY 1"),
         ["20260105090000", "20260112090000", "20260119090000"]
     );
     let after = contents(&db, "acme");
     assert!(before.iter().all(|object| after.contains(object)), "only a ledger came: {before:?} {after:?}");
-    assert_snapshot!(db.tenantry(["list"]).run());
+    assert_snapshot!(db.tenantry(["list"]).run(), @r"
+        TENANT  STATE   VERSION         PENDING  CREATED
+        acme    active  20260119090000  2        DATE
+        --- stderr
+        1 tenant
+        --- exit 0
+    ");
 }
 
 #[test]
@@ -123,9 +157,26 @@ fn a_version_may_be_written_with_dashes_as_diesel_does() {
 fn a_baseline_that_is_no_version() {
     let db = fleet(&[]);
     db.execute("CREATE SCHEMA acme");
-    assert_snapshot!(db.tenantry(["adopt", "acme", "--baseline", "20260119090001"]).run());
-    assert_snapshot!(db.tenantry(["adopt", "acme", "--baseline", "the newest"]).run());
-    assert_snapshot!(db.tenantry(["adopt", "acme", "--baseline", ""]).run());
+    assert_snapshot!(db.tenantry(["adopt", "acme", "--baseline", "20260119090001"]).run(), @r"
+        --- stderr
+        error: no tenant migration has version 20260119090001
+        hint: valid versions: 20260119090000, 20260112090000, 20260209090000, 20260105090000, 20260202090000
+        --- exit 2
+    ");
+    assert_snapshot!(db.tenantry(["adopt", "acme", "--baseline", "the newest"]).run(), @r#"
+        --- stderr
+        error: invalid value 'the newest' for '--baseline <VERSION>': "the newest" is not a migration version; a version has 1 to 50 digits, optionally separated by dashes
+
+        For more information, try '--help'.
+        --- exit 2
+    "#);
+    assert_snapshot!(db.tenantry(["adopt", "acme", "--baseline", ""]).run(), @r#"
+        --- stderr
+        error: invalid value '' for '--baseline <VERSION>': "" is not a migration version; a version has 1 to 50 digits, optionally separated by dashes
+
+        For more information, try '--help'.
+        --- exit 2
+    "#);
     assert_eq!((contents(&db, "acme"), tracked(&db)), (vec![], String::new()));
 }
 
@@ -137,7 +188,13 @@ fn a_baseline_against_a_ledger() {
     let before = contents(&db, "acme");
     let refused = db.tenantry(["adopt", "acme", "--baseline", "20260209090000"]).run();
     assert!(!refused.stderr.contains("recorded as applied"), "nothing was: {}", refused.stderr);
-    assert_snapshot!(refused);
+    assert_snapshot!(refused, @r"
+        --- stderr
+        error: tenant acme: migration ledger already records 3 migrations
+        hint: omit --baseline
+        0 adopted, 1 failed (run 2)
+        --- exit 1
+    ");
     assert_eq!((contents(&db, "acme"), tracked(&db)), (before, String::new()));
     assert_eq!(db.count("SELECT count(*) FROM acme.__diesel_schema_migrations"), 3);
 
@@ -180,7 +237,13 @@ fn a_tracked_tenant_without_its_ledger_can_be_given_one() {
 fn a_name_that_differs_only_by_case() {
     let db = fleet(&["acme"]);
     db.execute("CREATE SCHEMA \"Acme\"");
-    assert_snapshot!(db.tenantry(["adopt", "Acme"]).run());
+    assert_snapshot!(db.tenantry(["adopt", "Acme"]).run(), @r#"
+        --- stderr
+        error: tenant Acme: name differs only in case from tenant "acme"
+        hint: choose another name
+        0 adopted, 1 failed (run 2)
+        --- exit 1
+    "#);
     db.execute("CREATE SCHEMA globex; CREATE SCHEMA \"GLOBEX\"");
     db.tenantry(["adopt", "globex", "GLOBEX"]).run().assert_code(1);
     assert_eq!(tracked(&db), "acme\nglobex\n");
@@ -190,14 +253,26 @@ fn a_name_that_differs_only_by_case() {
 fn a_tenant_that_is_being_dropped() {
     let db = fleet(&["acme"]);
     db.execute("UPDATE schema_tracker SET state = 'dropping'");
-    assert_snapshot!(db.tenantry(["adopt", "acme"]).run());
+    assert_snapshot!(db.tenantry(["adopt", "acme"]).run(), @r"
+        --- stderr
+        error: tenant acme: a drop is in progress
+        hint: 'tenantry drop acme' completes the drop
+        0 adopted, 1 failed (run 2)
+        --- exit 1
+    ");
 }
 
 #[test]
 fn a_schema_that_this_role_may_not_read() {
     let db = untracked("acme");
     let url = url_of_a_stranger(&db);
-    assert_snapshot!(db.tenantry(["adopt", "acme"]).env("DATABASE_URL", url).run());
+    assert_snapshot!(db.tenantry(["adopt", "acme"]).env("DATABASE_URL", url).run(), @r#"
+        --- stderr
+        error: tenant acme: cannot read the migration ledger: permission denied for role "stranger_DATABASE"
+        hint: run as the owner: GRANT USAGE ON SCHEMA "acme" TO "stranger_DATABASE"; GRANT SELECT ON "acme".__diesel_schema_migrations TO "stranger_DATABASE"
+        0 adopted, 1 failed (run 2)
+        --- exit 1
+    "#);
     assert_eq!(tracked(&db), "");
 }
 
@@ -208,7 +283,16 @@ fn several_of_which_some_fail() {
         "DELETE FROM schema_tracker WHERE name = 'acme'; \
          CREATE SCHEMA empty; CREATE SCHEMA tables; CREATE TABLE tables.t(i int)",
     );
-    assert_snapshot!(db.tenantry(["adopt", "acme", "tables", "nobody", "empty", "tracked"]).run());
+    assert_snapshot!(db.tenantry(["adopt", "acme", "tables", "nobody", "empty", "tracked"]).run(), @r"
+        --- stderr
+        error: tenant tables: schema has objects but no migration ledger
+        hint: 'tenantry adopt tables --baseline VERSION' records the migrations up to VERSION as applied
+        error: tenant nobody: schema does not exist
+        hint: 'tenantry create nobody' creates it
+        2 adopted, 2 failed, 1 unchanged (run 2)
+        hint: 'tenantry health-check' shows pending migrations and drift
+        --- exit 1
+    ");
     assert_eq!(tracked(&db), "acme\nempty\ntracked\n");
 }
 
@@ -234,8 +318,22 @@ fn names_of_the_databases_own_schemas() {
 
 #[test]
 fn without_a_tracker_or_a_name() {
-    assert_snapshot!(Database::new().tenantry(["adopt", "acme"]).run());
-    assert_snapshot!(Tenantry::new().without_migrations().arg("adopt").run());
+    assert_snapshot!(Database::new().tenantry(["adopt", "acme"]).run(), @r#"
+        --- stderr
+        error: database "DATABASE" has no tracker (public.schema_tracker)
+        hint: run 'tenantry migrate-public'
+        --- exit 3
+    "#);
+    assert_snapshot!(Tenantry::new().without_migrations().arg("adopt").run(), @r"
+        --- stderr
+        error: the following required arguments were not provided:
+          <NAME>...
+
+        Usage: tenantry adopt <NAME>...
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
 }
 
 const STRAY: [&str; 6] = ["s0", "s1", "s2", "s3", "s4", "s5"];

@@ -20,7 +20,15 @@ const UNTOUCHED: &str =
 fn a_dry_run_shows_what_would_go() {
     let db = fleet(&["acme", "globex"]);
     db.execute("CREATE SCHEMA stranger; CREATE TABLE stranger.t(i int)");
-    assert_snapshot!(db.tenantry(["cleanup", "--dry-run"]).run());
+    assert_snapshot!(db.tenantry(["cleanup", "--dry-run"]).run(), @r"
+        TENANT  TRACKED  TABLES  ROWS (ESTIMATED)  SIZE
+        acme    yes      4       0 SIZE
+        globex  yes      4       0 SIZE
+        --- stderr
+        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+        in the database DATABASE: 2 tenants would be dropped, 6 public migrations reverted, and public.schema_ledger would be dropped
+        --- exit 0
+    ");
     assert_snapshot!(db.tenantry(["cleanup", "--dry-run", "--format", "json"]).run());
     assert_eq!((schemas(&db), public_tables(&db)), ("acme globex public stranger".to_owned(), UNTOUCHED.to_owned()));
 }
@@ -28,7 +36,16 @@ fn a_dry_run_shows_what_would_go() {
 #[test]
 fn without_a_terminal_it_wants_to_be_told() {
     let db = fleet(&["acme"]);
-    assert_snapshot!(db.tenantry(["cleanup"]).run());
+    assert_snapshot!(db.tenantry(["cleanup"]).run(), @r"
+        --- stderr
+        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+        TENANT  TRACKED  TABLES  ROWS (ESTIMATED)  SIZE
+        acme    yes      4       0 SIZE
+        in the database DATABASE: 1 tenant would be dropped, 6 public migrations reverted, and public.schema_ledger would be dropped
+        error: confirmation required, but there is no terminal
+        hint: check with --dry-run, then add --yes
+        --- exit 4
+    ");
     db.tenantry(["cleanup"]).stdin(format!("{}\n", db.name())).run().assert_code(4);
     assert_eq!((schemas(&db), public_tables(&db)), ("acme public".to_owned(), UNTOUCHED.to_owned()));
 }
@@ -61,11 +78,31 @@ fn the_right_name_of_the_database() {
 fn with_yes_all_of_it_goes_and_a_second_one_is_fine() {
     let db = fleet(&["acme", "globex"]);
     db.execute("CREATE SCHEMA stranger; CREATE TABLE stranger.t(i int); CREATE TABLE public.of_others(i int)");
-    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run());
+    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @r"
+        --- stderr
+        2 dropped
+        6 public migrations reverted
+        public.schema_ledger dropped
+        hint: to start again: tenantry migrate-public, then tenantry create NAME
+        --- exit 0
+    ");
     assert_eq!((schemas(&db), public_tables(&db)), ("public stranger".to_owned(), "of_others".to_owned()));
-    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run());
-    assert_snapshot!(db.tenantry(["cleanup", "--dry-run"]).run());
-    assert_snapshot!(db.tenantry(["cleanup"]).run());
+    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @r"
+        --- stderr
+        nothing to clean up in the database DATABASE
+        --- exit 0
+    ");
+    assert_snapshot!(db.tenantry(["cleanup", "--dry-run"]).run(), @r"
+        --- stderr
+        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+        in the database DATABASE: 0 tenants would be dropped, 0 public migrations reverted, and there is no public ledger
+        --- exit 0
+    ");
+    assert_snapshot!(db.tenantry(["cleanup"]).run(), @r"
+        --- stderr
+        nothing to clean up in the database DATABASE
+        --- exit 0
+    ");
     // And all can begin anew.
     db.tenantry(["migrate-public"]).run().assert_code(0);
     db.tenantry(["create", "acme"]).run().assert_code(0);
@@ -84,8 +121,17 @@ fn as_json() {
 #[test]
 fn a_database_that_was_never_set_up() {
     let db = Database::new();
-    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run());
-    assert_snapshot!(db.tenantry(["cleanup", "--dry-run"]).run());
+    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @r"
+        --- stderr
+        nothing to clean up in the database DATABASE
+        --- exit 0
+    ");
+    assert_snapshot!(db.tenantry(["cleanup", "--dry-run"]).run(), @r"
+        --- stderr
+        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+        in the database DATABASE: 0 tenants would be dropped, 0 public migrations reverted, and there is no public ledger
+        --- exit 0
+    ");
     let plan = db.tenantry(["cleanup", "--dry-run", "--format", "json"]).run().json();
     assert_eq!(plan["drop_ledger"], false, "there is none");
 }
@@ -106,8 +152,24 @@ fn orphans_stay_unless_asked_for() {
     assert_eq!(schemas(&db), "orphan public stranger we-ird");
 
     let db = orphaned();
-    assert_snapshot!(db.tenantry(["cleanup", "--include-orphans", "--dry-run"]).run());
-    assert_snapshot!(db.tenantry(["cleanup", "--include-orphans", "--yes"]).run());
+    assert_snapshot!(db.tenantry(["cleanup", "--include-orphans", "--dry-run"]).run(), @r"
+        TENANT  TRACKED  TABLES  ROWS (ESTIMATED)  SIZE
+        acme    yes      4       0 SIZE
+        orphan  no       4       0 SIZE
+        we-ird  no       0       0 SIZE
+        --- stderr
+        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+        in the database DATABASE: 3 tenants would be dropped, 6 public migrations reverted, and public.schema_ledger would be dropped
+        --- exit 0
+    ");
+    assert_snapshot!(db.tenantry(["cleanup", "--include-orphans", "--yes"]).run(), @r"
+        --- stderr
+        3 dropped
+        6 public migrations reverted
+        public.schema_ledger dropped
+        hint: to start again: tenantry migrate-public, then tenantry create NAME
+        --- exit 0
+    ");
     assert_eq!(schemas(&db), "public stranger");
 }
 
@@ -115,12 +177,30 @@ fn orphans_stay_unless_asked_for() {
 fn versions_of_others_keep_the_public_ledger() {
     let db = fleet(&["acme"]);
     db.execute("INSERT INTO public.schema_ledger (version) VALUES ('19990101000000'), ('19990102000000')");
-    assert_snapshot!(db.tenantry(["cleanup", "--dry-run"]).run());
+    assert_snapshot!(db.tenantry(["cleanup", "--dry-run"]).run(), @r"
+        TENANT  TRACKED  TABLES  ROWS (ESTIMATED)  SIZE
+        acme    yes      4       0 SIZE
+        --- stderr
+        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+        in the database DATABASE: 1 tenant would be dropped, 6 public migrations reverted, and public.schema_ledger would be kept, as it records 2 other migrations
+        --- exit 0
+    ");
     assert_snapshot!(db.tenantry(["cleanup", "--dry-run", "--format", "json"]).run());
-    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run());
+    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @r"
+        --- stderr
+        1 dropped
+        6 public migrations reverted
+        public.schema_ledger kept: it records 2 other migrations
+        hint: to start again: tenantry migrate-public, then tenantry create NAME
+        --- exit 0
+    ");
     assert_eq!(db.strings("SELECT version FROM public.schema_ledger ORDER BY 1"), ["19990101000000", "19990102000000"]);
     assert_eq!(public_tables(&db), "schema_ledger");
-    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run());
+    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @r"
+        --- stderr
+        nothing to clean up in the database DATABASE
+        --- exit 0
+    ");
 }
 
 #[test]
@@ -131,7 +211,14 @@ fn one_that_was_interrupted_is_run_again() {
         "DROP SCHEMA acme CASCADE; UPDATE schema_tracker SET state = 'dropping' WHERE name = 'globex'; \
          DROP SCHEMA initech CASCADE; DELETE FROM schema_tracker WHERE name = 'initech'",
     );
-    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run());
+    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @r"
+        --- stderr
+        2 dropped
+        6 public migrations reverted
+        public.schema_ledger dropped
+        hint: to start again: tenantry migrate-public, then tenantry create NAME
+        --- exit 0
+    ");
     assert_eq!((schemas(&db), public_tables(&db)), ("public".to_owned(), String::new()));
 
     // The tracker is reverted and the public ledger is still there.
@@ -166,7 +253,12 @@ fn a_public_migration_without_down_sql_stops_it_before_anything() {
     let db = fleet(&["acme"]);
     let dir = Dir::new().add("20990101000000_plans", "CREATE TABLE plans(i int);");
     db.tenantry(["migrate-public", "--public-migrations"]).arg(dir.path()).run().assert_code(0);
-    assert_snapshot!(db.tenantry(["cleanup", "--yes", "--public-migrations"]).arg(dir.path()).run());
+    assert_snapshot!(db.tenantry(["cleanup", "--yes", "--public-migrations"]).arg(dir.path()).run(), @r"
+        --- stderr
+        error: public migration 20990101000000_plans cannot be reverted: it has no down.sql
+        hint: add a down.sql to the migration
+        --- exit 3
+    ");
     assert_eq!((schemas(&db), public_tables(&db)), ("acme public".to_owned(), format!("plans {UNTOUCHED}")));
     assert_eq!(db.tenantry(["list", "--names"]).run().stdout, "acme\n");
 }
@@ -178,7 +270,15 @@ fn a_down_sql_that_fails() {
         .add("20990101000000_plans", "CREATE TABLE plans(i int);")
         .down("DROP TABLE plans;\nDROP TABLE no_such_table;");
     db.tenantry(["migrate-public", "--public-migrations"]).arg(dir.path()).run().assert_code(0);
-    assert_snapshot!(db.tenantry(["cleanup", "--yes", "--public-migrations"]).arg(dir.path()).run());
+    assert_snapshot!(db.tenantry(["cleanup", "--yes", "--public-migrations"]).arg(dir.path()).run(), @r#"
+        --- stderr
+        1 dropped
+        0 public migrations reverted
+        error: public migration 20990101000000_plans/down.sql failed: table "no_such_table" does not exist
+          effect: rolled back, nothing was changed
+        hint: to resume: tenantry cleanup --public-migrations TEMPORARY
+        --- exit 3
+    "#);
     assert_eq!(public_tables(&db), format!("plans {UNTOUCHED}"), "it was rolled back");
     dir.write("20990101000000_plans/down.sql", "DROP TABLE plans;");
     db.tenantry(["cleanup", "--yes", "--public-migrations"]).arg(dir.path()).run().assert_code(0);
@@ -189,8 +289,24 @@ fn a_down_sql_that_fails() {
 fn a_tenant_that_cannot_go_keeps_the_tracker() {
     let db = fleet(&["acme", "globex"]);
     db.execute("CREATE SCHEMA reports; CREATE VIEW reports.of_acme AS SELECT id FROM acme.users");
-    assert_snapshot!(db.tenantry(["cleanup", "--dry-run"]).run());
-    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run());
+    assert_snapshot!(db.tenantry(["cleanup", "--dry-run"]).run(), @r"
+        TENANT  TRACKED  TABLES  ROWS (ESTIMATED)  SIZE
+        globex  yes      4       0 SIZE
+        --- stderr
+        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+        error: tenant acme: objects outside the schema depend on it: view reports.of_acme
+        hint: drop those objects first, or move them into the schema
+        in the database DATABASE: 1 tenant would be dropped, 1 cannot be dropped; the public migrations and public.schema_ledger would be kept
+        --- exit 1
+    ");
+    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @r"
+        --- stderr
+        error: tenant acme: objects outside the schema depend on it: view reports.of_acme
+        hint: drop those objects first, or move them into the schema
+        1 dropped, 1 failed (run 2)
+        hint: to resume: tenantry cleanup
+        --- exit 1
+    ");
     assert_eq!((schemas(&db), public_tables(&db)), ("acme public reports".to_owned(), UNTOUCHED.to_owned()));
     assert_eq!(db.tenantry(["list", "--names"]).run().stdout, "acme\n");
     db.execute("DROP SCHEMA reports CASCADE");
@@ -209,7 +325,14 @@ fn names_that_fit_no_tenant_go_too() {
 fn a_row_that_names_a_schema_of_the_databases_own() {
     let db = fleet(&["acme"]);
     db.execute("INSERT INTO schema_tracker (name) VALUES ('public')");
-    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run());
+    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @r"
+        --- stderr
+        error: tenant public: a system schema cannot be a tenant
+        hint: if the tracker has such a row: DELETE FROM public.schema_tracker WHERE name = 'public'
+        1 dropped, 1 failed (run 2)
+        hint: to resume: tenantry cleanup
+        --- exit 1
+    ");
     assert_eq!((schemas(&db), public_tables(&db)), ("public".to_owned(), UNTOUCHED.to_owned()));
 }
 
@@ -244,7 +367,14 @@ fn a_database_of_an_older_release_is_cleaned_up_without_a_record() {
     assert_eq!(refused.json()["tenants"]["failed"].as_array().map(Vec::len), Some(2), "{}", refused.stdout);
     holder.batch_execute("COMMIT").unwrap();
     db.execute("DROP VIEW public.of_globex");
-    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run());
+    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @r"
+        --- stderr
+        2 dropped
+        1 public migration reverted
+        public.schema_ledger dropped
+        hint: to start again: tenantry migrate-public, then tenantry create NAME
+        --- exit 0
+    ");
     assert_eq!(
         (schemas(&db), public_tables(&db)),
         ("public".to_owned(), "__diesel_schema_migrations".to_owned()),

@@ -30,8 +30,26 @@ fn bash_takes_the_script() {
 
 #[test]
 fn an_unknown_shell() {
-    assert_snapshot!(Tenantry::new().without_migrations().args(["completions", "tcsh"]).run());
-    assert_snapshot!(Tenantry::new().without_migrations().args(["completions"]).run());
+    assert_snapshot!(Tenantry::new().without_migrations().args(["completions", "tcsh"]).run(), @r"
+        --- stderr
+        error: invalid value 'tcsh' for '<SHELL>'
+          [possible values: bash, elvish, fish, powershell, zsh]
+
+          tip: a similar value exists: 'zsh'
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
+    assert_snapshot!(Tenantry::new().without_migrations().args(["completions"]).run(), @r"
+        --- stderr
+        error: the following required arguments were not provided:
+          <SHELL>
+
+        Usage: tenantry completions <SHELL>
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
 }
 
 /// Where the script cannot be written, that is an error and not the program's end in a panic.

@@ -7,7 +7,11 @@ use crate::support::{Database, schemas, set_up};
 #[test]
 fn a_tenant_has_schema_ledger_structure_and_tracker_row() {
     let db = set_up();
-    assert_snapshot!(db.tenantry(["create", "acme", "Globex"]).run());
+    assert_snapshot!(db.tenantry(["create", "acme", "Globex"]).run(), @r"
+        --- stderr
+        2 created
+        --- exit 0
+    ");
     assert_eq!(schemas(&db), ["Globex", "acme"]);
     assert_eq!(
         db.strings("SELECT name || ' ' || state FROM schema_tracker ORDER BY name"),
@@ -48,7 +52,13 @@ fn a_tenant_that_is_there_is_refused_or_left_alone() {
     let db = set_up();
     db.tenantry(["create", "acme"]).run().assert_code(0);
     let oid = db.string("SELECT 'acme'::regnamespace::oid");
-    assert_snapshot!(db.tenantry(["create", "acme", "globex"]).run());
+    assert_snapshot!(db.tenantry(["create", "acme", "globex"]).run(), @r"
+        --- stderr
+        error: tenant acme: tenant already exists (state: active)
+        hint: 'tenantry migrate-one acme' applies its pending migrations
+        1 created, 1 failed (run 2)
+        --- exit 1
+    ");
     assert_eq!(schemas(&db), ["acme", "globex"], "the others go on");
     let again = db.tenantry(["create", "--if-not-exists", "acme", "initech"]).run();
     again.assert_code(0);
@@ -60,7 +70,13 @@ fn a_tenant_that_is_there_is_refused_or_left_alone() {
 fn a_schema_that_nobody_tracks_is_refused_and_untouched() {
     let db = set_up();
     db.execute("CREATE SCHEMA acme; CREATE TABLE acme.users AS SELECT 1 AS precious");
-    assert_snapshot!(db.tenantry(["create", "acme"]).run());
+    assert_snapshot!(db.tenantry(["create", "acme"]).run(), @r"
+        --- stderr
+        error: tenant acme: an untracked schema with this name exists
+        hint: 'tenantry adopt acme' adds it to the tracker; 'tenantry drop --untracked acme' drops it
+        0 created, 1 failed
+        --- exit 1
+    ");
     assert_eq!(db.count("SELECT precious FROM acme.users"), 1);
     assert_eq!(db.count("SELECT count(*) FROM schema_tracker"), 0);
     db.tenantry(["create", "--if-not-exists", "acme"]).run().assert_code(1);
@@ -70,7 +86,15 @@ fn a_schema_that_nobody_tracks_is_refused_and_untouched() {
 fn names_that_differ_by_case_are_refused() {
     let db = set_up();
     db.tenantry(["create", "acme"]).run().assert_code(0);
-    assert_snapshot!(db.tenantry(["create", "ACME", "Globex", "globex"]).run());
+    assert_snapshot!(db.tenantry(["create", "ACME", "Globex", "globex"]).run(), @r#"
+        --- stderr
+        error: tenant ACME: name differs only in case from tenant "acme"
+        hint: choose another name
+        error: tenant globex: name differs only in case from tenant "Globex"
+        hint: choose another name
+        1 created, 2 failed (run 2)
+        --- exit 1
+    "#);
     assert_eq!(schemas(&db), ["Globex", "acme"]);
 }
 
@@ -82,7 +106,15 @@ fn a_failing_migration_leaves_nothing_of_the_tenant() {
     migrations.remove("20260209090000_index_tasks_by_assignee");
     let path = migrations.path().to_str().unwrap();
     let command = db.tenantry(["create", "acme", "--tenant-migrations", path]).hide(path, "MIGRATIONS");
-    assert_snapshot!(command.run());
+    assert_snapshot!(command.run(), @r"
+        --- stderr
+        error: tenant acme: migration 20270101000000_bad/up.sql:2 failed: division by zero
+          statement: SELECT 1/0
+          effect: rolled back, nothing was changed
+        0 created, 1 failed (run 1)
+        hint: to retry: tenantry create acme --tenant-migrations MIGRATIONS
+        --- exit 1
+    ");
     assert_eq!(schemas(&db), Vec::<String>::new());
     assert_eq!(db.count("SELECT count(*) FROM schema_tracker"), 0);
 }
@@ -100,7 +132,16 @@ fn what_was_begun_is_completed_by_a_second_create_or_by_migrate_all() {
     let with = |command: &str, names: &[&str]| {
         db.tenantry([command]).args(names).args(["--tenant-migrations", path]).hide(path, "MIGRATIONS").run()
     };
-    assert_snapshot!(with("create", &["acme", "globex"]));
+    assert_snapshot!(with("create", &["acme", "globex"]), @r"
+        --- stderr
+        error: 2 tenants: migration 20270101000000_unique/up.sql:2 failed: division by zero
+          statement: SELECT 1/0
+          tenants: acme, globex
+        hint: the migration is not transactional: 1 of its 3 statements were executed, and the next run resumes after them
+        0 created, 2 failed (run 1)
+        hint: to retry: tenantry create acme globex --tenant-migrations MIGRATIONS
+        --- exit 1
+    ");
     assert_eq!(
         db.strings("SELECT name || ' ' || state || ' ' || unfinished_version || ' ' || unfinished_statements FROM schema_tracker ORDER BY 1"),
         ["acme creating 20270101000000 1", "globex creating 20270101000000 1"]
@@ -177,8 +218,16 @@ fn names_come_from_a_file_or_standard_input() {
     assert!(output.stderr.contains("3 created"), "{}", output.stderr);
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("names"), "umbrella\nhoo li\n").unwrap();
-    assert_snapshot!(db.tenantry(["create", "--from", "names"]).current_dir(folder.path()).run());
-    assert_snapshot!(db.tenantry(["create", "--from", "nowhere"]).run());
+    assert_snapshot!(db.tenantry(["create", "--from", "names"]).current_dir(folder.path()).run(), @r#"
+        --- stderr
+        error: line 2 of names: "hoo li" contains ' '; only letters A to Z and a to z, digits and underscore are allowed
+        --- exit 2
+    "#);
+    assert_snapshot!(db.tenantry(["create", "--from", "nowhere"]).run(), @r"
+        --- stderr
+        error: cannot read nowhere: No such file or directory (os error 2)
+        --- exit 2
+    ");
     assert_eq!(schemas(&db).len(), 3, "a bad line is refused before anything is done");
 }
 
@@ -207,5 +256,10 @@ fn hundreds_are_created_at_once() {
 #[test]
 fn without_a_tracker_it_says_what_to_do() {
     let db = Database::new();
-    assert_snapshot!(db.tenantry(["create", "acme"]).run());
+    assert_snapshot!(db.tenantry(["create", "acme"]).run(), @r#"
+        --- stderr
+        error: database "DATABASE" has no tracker (public.schema_tracker)
+        hint: run 'tenantry migrate-public'
+        --- exit 3
+    "#);
 }

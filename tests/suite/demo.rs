@@ -26,7 +26,12 @@ fn in_an_empty_database_it_leaves_nothing_behind() {
 #[test]
 fn a_database_in_use_is_refused() {
     let db = fleet(&["mine"]);
-    assert_snapshot!(db.tenantry(["demo", "--in-database"]).run());
+    assert_snapshot!(db.tenantry(["demo", "--in-database"]).run(), @r"
+        --- stderr
+        error: the database already has a tracker, a public ledger, or a schema with a name that the demonstration uses
+        hint: use an empty database, or omit --in-database
+        --- exit 2
+    ");
     assert_eq!(db.tenantry(["list", "--names"]).run().stdout, "mine\n");
 
     let db = Database::new();
@@ -37,7 +42,12 @@ fn a_database_in_use_is_refused() {
 
 #[test]
 fn in_no_database() {
-    assert_snapshot!(Tenantry::new().args(["demo", "--in-database"]).run());
+    assert_snapshot!(Tenantry::new().args(["demo", "--in-database"]).run(), @r"
+        --- stderr
+        error: no database specified
+        hint: set DATABASE_URL or --database-url, or start a private server with 'tenantry local start'
+        --- exit 2
+    ");
 }
 
 #[test]
@@ -45,7 +55,13 @@ fn where_there_are_no_programs() {
     let empty = tempfile::tempdir().expect("a temporary folder");
     let output =
         Tenantry::new().args(["demo", "--pg-bin"]).arg(empty.path()).hide(empty.path().to_string_lossy(), "EMPTY");
-    assert_snapshot!(output.run());
+    assert_snapshot!(output.run(), @r"
+        --- stderr
+        # Start a private PostgreSQL server, which is removed at the end.
+        error: no usable `initdb` in EMPTY
+        hint: name the folder that holds initdb, pg_ctl and postgres, such as /usr/lib/postgresql/17/bin, or name none to have it looked for
+        --- exit 3
+    ");
 }
 
 #[test]

@@ -31,17 +31,37 @@ fn a_dry_run_shows_what_would_go() {
 #[test]
 fn without_a_terminal_it_wants_to_be_told() {
     let db = fleet(&["acme"]);
-    assert_snapshot!(db.tenantry(["drop", "acme"]).run());
+    assert_snapshot!(db.tenantry(["drop", "acme"]).run(), @r"
+        --- stderr
+        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+        TENANT  TRACKED  TABLES  ROWS (ESTIMATED)  SIZE
+        acme    yes      4       0 SIZE
+        error: confirmation required, but there is no terminal
+        hint: check with --dry-run, then add --yes
+        --- exit 4
+    ");
     // What is piped in is no answer.
     db.tenantry(["drop", "acme"]).stdin("y\n").run().assert_code(4);
-    assert_snapshot!(db.tenantry(["drop", "acme", "--format", "json"]).run());
+    assert_snapshot!(db.tenantry(["drop", "acme", "--format", "json"]).run(), @r"
+        --- stderr
+        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+        TENANT  TRACKED  TABLES  ROWS (ESTIMATED)  SIZE
+        acme    yes      4       0 SIZE
+        error: confirmation required, but there is no terminal
+        hint: check with --dry-run, then add --yes
+        --- exit 4
+    ");
     assert_eq!((tracked(&db), schemas(&db)), ("acme".to_owned(), "acme public".to_owned()));
 }
 
 #[test]
 fn with_yes_it_is_done() {
     let db = fleet(&["acme", "globex", "initech"]);
-    assert_snapshot!(db.tenantry(["drop", "acme", "initech", "--yes"]).run());
+    assert_snapshot!(db.tenantry(["drop", "acme", "initech", "--yes"]).run(), @r"
+        --- stderr
+        2 dropped
+        --- exit 0
+    ");
     assert_eq!((tracked(&db), schemas(&db)), ("globex".to_owned(), "globex public".to_owned()));
     assert_snapshot!(db.tenantry(["drop", "globex", "--yes", "--format", "json"]).run());
     assert_eq!((tracked(&db), schemas(&db)), (String::new(), "public".to_owned()));
@@ -88,9 +108,26 @@ fn any_other_answer() {
 #[test]
 fn what_is_not_there() {
     let db = fleet(&["acme"]);
-    assert_snapshot!(db.tenantry(["drop", "nobody", "--yes"]).run());
-    assert_snapshot!(db.tenantry(["drop", "nobody", "acme", "--yes", "--if-exists"]).run());
-    assert_snapshot!(db.tenantry(["drop", "nobody", "acme", "--if-exists"]).run());
+    assert_snapshot!(db.tenantry(["drop", "nobody", "--yes"]).run(), @r"
+        --- stderr
+        error: tenant nobody: no tenant or schema has this name
+        hint: check the name, or add --if-exists
+        0 dropped, 1 failed
+        --- exit 1
+    ");
+    assert_snapshot!(db.tenantry(["drop", "nobody", "acme", "--yes", "--if-exists"]).run(), @r"
+        --- stderr
+        nobody does not exist
+        1 dropped
+        --- exit 0
+    ");
+    assert_snapshot!(db.tenantry(["drop", "nobody", "acme", "--if-exists"]).run(), @r"
+        --- stderr
+        nobody does not exist
+        acme does not exist
+        0 dropped
+        --- exit 0
+    ");
     assert_snapshot!(db.tenantry(["drop", "nobody", "--if-exists", "--yes", "--format", "json"]).run());
 }
 
@@ -98,7 +135,15 @@ fn what_is_not_there() {
 fn what_can_be_dropped_is_dropped() {
     let db = fleet(&["acme"]);
     db.execute("CREATE SCHEMA stranger");
-    assert_snapshot!(db.tenantry(["drop", "nobody", "acme", "stranger", "--yes"]).run());
+    assert_snapshot!(db.tenantry(["drop", "nobody", "acme", "stranger", "--yes"]).run(), @r"
+        --- stderr
+        error: tenant nobody: no tenant or schema has this name
+        hint: check the name, or add --if-exists
+        error: tenant stranger: not tracked; only tracked schemas are dropped
+        hint: 'tenantry drop --untracked stranger' drops it anyway
+        1 dropped, 2 failed (run 2)
+        --- exit 1
+    ");
     assert_eq!((tracked(&db), schemas(&db)), (String::new(), "public stranger".to_owned()));
 }
 
@@ -106,11 +151,28 @@ fn what_can_be_dropped_is_dropped() {
 fn an_untracked_schema_only_when_asked_for() {
     let db = fleet(&[]);
     db.execute("CREATE SCHEMA stranger; CREATE TABLE stranger.t(i int)");
-    assert_snapshot!(db.tenantry(["drop", "stranger", "--yes"]).run());
+    assert_snapshot!(db.tenantry(["drop", "stranger", "--yes"]).run(), @r"
+        --- stderr
+        error: tenant stranger: not tracked; only tracked schemas are dropped
+        hint: 'tenantry drop --untracked stranger' drops it anyway
+        0 dropped, 1 failed
+        --- exit 1
+    ");
     assert_snapshot!(db.tenantry(["drop", "stranger", "--yes", "--format", "json"]).run());
     assert_eq!(schemas(&db), "public stranger");
-    assert_snapshot!(db.tenantry(["drop", "stranger", "--untracked", "--dry-run"]).run());
-    assert_snapshot!(db.tenantry(["drop", "stranger", "--untracked", "--yes"]).run());
+    assert_snapshot!(db.tenantry(["drop", "stranger", "--untracked", "--dry-run"]).run(), @r"
+        TENANT    TRACKED  TABLES  ROWS (ESTIMATED)  SIZE
+        stranger  no       1       0 SIZE
+        --- stderr
+        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+        1 tenant would be dropped
+        --- exit 0
+    ");
+    assert_snapshot!(db.tenantry(["drop", "stranger", "--untracked", "--yes"]).run(), @r"
+        --- stderr
+        1 dropped
+        --- exit 0
+    ");
     assert_eq!(schemas(&db), "public");
 }
 
@@ -118,8 +180,20 @@ fn an_untracked_schema_only_when_asked_for() {
 fn a_tracked_tenant_without_a_schema() {
     let db = fleet(&["gone"]);
     db.execute("DROP SCHEMA gone CASCADE; INSERT INTO schema_tracker (name) VALUES ('registered')");
-    assert_snapshot!(db.tenantry(["drop", "gone", "registered", "--dry-run"]).run());
-    assert_snapshot!(db.tenantry(["drop", "gone", "registered", "--yes"]).run());
+    assert_snapshot!(db.tenantry(["drop", "gone", "registered", "--dry-run"]).run(), @r"
+        TENANT      TRACKED  TABLES     ROWS (ESTIMATED)  SIZE
+        gone        yes      no schema  -                 -
+        registered  yes      no schema  -                 -
+        --- stderr
+        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+        2 tenants would be dropped
+        --- exit 0
+    ");
+    assert_snapshot!(db.tenantry(["drop", "gone", "registered", "--yes"]).run(), @r"
+        --- stderr
+        2 dropped
+        --- exit 0
+    ");
     assert_eq!(tracked(&db), "");
 }
 
@@ -156,8 +230,23 @@ fn objects_outside_that_depend_on_it() {
          CREATE TABLE billing.roles (role acme.user_role); \
          CREATE FUNCTION billing.f(acme.users) RETURNS int LANGUAGE sql AS 'SELECT 1'",
     );
-    assert_snapshot!(db.tenantry(["drop", "acme", "initech", "--dry-run"]).run());
-    assert_snapshot!(db.tenantry(["drop", "acme", "--yes"]).run());
+    assert_snapshot!(db.tenantry(["drop", "acme", "initech", "--dry-run"]).run(), @r"
+        TENANT   TRACKED  TABLES  ROWS (ESTIMATED)  SIZE
+        initech  yes      4       0 SIZE
+        --- stderr
+        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+        error: tenant acme: objects outside the schema depend on it: column role of table billing.roles, constraint invoices_user_id_fkey on table billing.invoices, function billing.f(acme.users), view globex.of_acme
+        hint: drop those objects first, or move them into the schema
+        1 tenant would be dropped
+        --- exit 1
+    ");
+    assert_snapshot!(db.tenantry(["drop", "acme", "--yes"]).run(), @r"
+        --- stderr
+        error: tenant acme: objects outside the schema depend on it: column role of table billing.roles, constraint invoices_user_id_fkey on table billing.invoices, function billing.f(acme.users), view globex.of_acme
+        hint: drop those objects first, or move them into the schema
+        0 dropped, 1 failed
+        --- exit 1
+    ");
     assert_snapshot!(db.tenantry(["drop", "acme", "--yes", "--format", "json"]).run());
     assert_eq!(tracked(&db), "acme globex initech");
     assert_eq!(db.count("SELECT count(*) FROM globex.of_acme"), 0, "the view is there");
@@ -243,7 +332,16 @@ fn an_object_that_comes_to_depend_on_it_while_the_question_is_open() {
     terminal.type_line("y");
     let screen = Screen::of(&mut terminal);
     screen.assert_code(1);
-    assert_snapshot!(screen);
+    assert_snapshot!(screen, @r"
+        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+        TENANT  TRACKED  TABLES  ROWS (ESTIMATED)  SIZE
+        acme    yes      4       0 SIZE
+        Drop tenant acme and all its data from database DATABASE on the socket in SOCKET? [y/N] y
+        error: tenant acme: changed after the plan was shown; nothing was dropped
+        hint: 'tenantry drop --dry-run acme' shows its current state
+        0 dropped, 1 failed (run 2)
+        --- exit 1
+    ");
     assert_eq!((tracked(&db), schemas(&db)), ("acme".to_owned(), "acme public".to_owned()));
     assert_eq!(db.count("SELECT count(*) FROM public.of_acme"), 0);
 }
@@ -258,7 +356,16 @@ fn a_schema_that_is_replaced_while_the_question_is_open() {
     let screen = Screen::of(&mut terminal);
     screen.assert_code(1);
     assert!(!screen.snapshot().contains("migrate-one"), "the way on is another drop: {}", screen.snapshot());
-    assert_snapshot!(screen);
+    assert_snapshot!(screen, @r"
+        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+        TENANT  TRACKED  TABLES  ROWS (ESTIMATED)  SIZE
+        acme    yes      4       0 SIZE
+        Drop tenant acme and all its data from database DATABASE on the socket in SOCKET? [y/N] y
+        error: tenant acme: changed after the plan was shown; nothing was dropped
+        hint: 'tenantry drop --dry-run acme' shows its current state
+        0 dropped, 1 failed (run 2)
+        --- exit 1
+    ");
     assert_eq!(db.count("SELECT count(*) FROM acme.precious"), 1);
     assert_eq!(tracked(&db), "acme");
 }
@@ -279,10 +386,24 @@ fn an_untracked_schema_that_is_tracked_while_the_question_is_open() {
 fn the_databases_own_schemas_never() {
     let db = fleet(&[]);
     let own = ["public", "pg_catalog", "information_schema", "pg_toast"];
-    assert_snapshot!(db.tenantry(["drop", "--untracked", "--yes"]).args(own).run());
+    assert_snapshot!(db.tenantry(["drop", "--untracked", "--yes"]).args(own).run(), @r"
+        --- stderr
+        error: 4 tenants: a system schema cannot be a tenant
+          tenants: information_schema, pg_catalog, pg_toast, public
+        hint: if the tracker has such a row: DELETE FROM public.schema_tracker WHERE name = 'NAME'
+        0 dropped, 4 failed
+        --- exit 1
+    ");
     // Not even when the tracker has them.
     db.execute("INSERT INTO schema_tracker (name) VALUES ('public'), ('information_schema')");
-    assert_snapshot!(db.tenantry(["drop", "--yes", "public", "information_schema"]).run());
+    assert_snapshot!(db.tenantry(["drop", "--yes", "public", "information_schema"]).run(), @r"
+        --- stderr
+        error: 2 tenants: a system schema cannot be a tenant
+          tenants: information_schema, public
+        hint: if the tracker has such a row: DELETE FROM public.schema_tracker WHERE name = 'NAME'
+        0 dropped, 2 failed
+        --- exit 1
+    ");
     assert_eq!(tracked(&db), "information_schema public");
     assert_eq!(db.count("SELECT count(*) FROM pg_namespace WHERE nspname = 'information_schema'"), 1);
 }
@@ -293,7 +414,13 @@ fn a_tenant_that_came_to_hold_an_extension() {
     db.execute("CREATE EXTENSION citext SCHEMA acme");
     let output = db.tenantry(["drop", "--yes", "acme"]).run();
     assert!(!output.stderr.contains("choose another name"), "it has its name already: {}", output.stderr);
-    assert_snapshot!(output);
+    assert_snapshot!(output, @r"
+        --- stderr
+        error: tenant acme: schema contains extensions
+        hint: move the extensions out of it: ALTER EXTENSION … SET SCHEMA …
+        0 dropped, 1 failed
+        --- exit 1
+    ");
     assert_eq!((tracked(&db), schemas(&db)), ("acme".to_owned(), "acme public".to_owned()));
 }
 
@@ -301,15 +428,41 @@ fn a_tenant_that_came_to_hold_an_extension() {
 fn others_cannot_be_dropped_by_a_role_that_may_not() {
     let db = fleet(&["acme"]);
     let url = crate::support::url_of_a_stranger(&db);
-    assert_snapshot!(db.tenantry(["drop", "--yes", "acme"]).env("DATABASE_URL", url).run());
+    assert_snapshot!(db.tenantry(["drop", "--yes", "acme"]).env("DATABASE_URL", url).run(), @r"
+        --- stderr
+        error: tenant acme: must be owner of schema acme
+        0 dropped, 1 failed (run 2)
+        hint: to resume: tenantry drop acme
+        --- exit 1
+    ");
     assert_eq!((tracked(&db), schemas(&db)), ("acme".to_owned(), "acme public".to_owned()));
 }
 
 #[test]
 fn without_a_tracker_or_a_name() {
-    assert_snapshot!(Database::new().tenantry(["drop", "acme", "--yes"]).run());
-    assert_snapshot!(Tenantry::new().without_migrations().arg("drop").run());
-    assert_snapshot!(Tenantry::new().without_migrations().args(["drop", ""]).run());
+    assert_snapshot!(Database::new().tenantry(["drop", "acme", "--yes"]).run(), @r#"
+        --- stderr
+        error: database "DATABASE" has no tracker (public.schema_tracker)
+        hint: run 'tenantry migrate-public'
+        --- exit 3
+    "#);
+    assert_snapshot!(Tenantry::new().without_migrations().arg("drop").run(), @r"
+        --- stderr
+        error: the following required arguments were not provided:
+          <NAME>...
+
+        Usage: tenantry drop <NAME>...
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
+    assert_snapshot!(Tenantry::new().without_migrations().args(["drop", ""]).run(), @r"
+        --- stderr
+        error: invalid value '' for '<NAME>...': the name is empty
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
 }
 
 #[test]

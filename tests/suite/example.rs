@@ -21,37 +21,98 @@ fn shop(db: &Database, args: &[&str]) -> Tenantry {
 fn its_story() {
     let db = Database::new();
     assert_snapshot!(shop(&db, &["tenants", "migrate-public", "--verbose"]).run());
-    assert_snapshot!(shop(&db, &["sign-up", "acme"]).run());
-    assert_snapshot!(shop(&db, &["tenants", "health-check"]).run());
+    assert_snapshot!(shop(&db, &["sign-up", "acme"]).run(), @r"
+        acme has 1 order
+        --- stderr
+        --- exit 0
+    ");
+    assert_snapshot!(shop(&db, &["tenants", "health-check"]).run(), @r"
+        --- stderr
+        1 tenant checked, all healthy
+        --- exit 0
+    ");
     assert_eq!(db.strings("SELECT customer FROM acme.orders"), ["acme"]);
     assert_eq!(db.string("SELECT state FROM public.schema_tracker"), "active");
-    assert_snapshot!(shop(&db, &["tenants", "list"]).run());
-    assert_snapshot!(shop(&db, &["tenants", "cleanup", "--yes"]).run());
+    assert_snapshot!(shop(&db, &["tenants", "list"]).run(), @r"
+        TENANT  STATE   VERSION         PENDING  CREATED
+        acme    active  20260301090000  0        DATE
+        --- stderr
+        1 tenant
+        --- exit 0
+    ");
+    assert_snapshot!(shop(&db, &["tenants", "cleanup", "--yes"]).run(), @r"
+        --- stderr
+        1 dropped
+        7 public migrations reverted
+        public.schema_ledger dropped
+        hint: to start again: shop tenants migrate-public, then shop tenants create NAME
+        --- exit 0
+    ");
     assert_eq!(db.strings("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"), [""; 0]);
 }
 
 #[test]
 fn a_sign_up_that_fails() {
     let db = Database::new();
-    assert_snapshot!(shop(&db, &["sign-up", "acme"]).run());
+    assert_snapshot!(shop(&db, &["sign-up", "acme"]).run(), @r#"
+        --- stderr
+        sign-up failed: database "DATABASE" has no tracker (public.schema_tracker)
+        --- exit 1
+    "#);
     shop(&db, &["tenants", "migrate-public"]).run().assert_code(0);
     shop(&db, &["sign-up", "acme"]).run().assert_code(0);
-    assert_snapshot!(shop(&db, &["sign-up", "acme"]).run());
-    assert_snapshot!(shop(&db, &["sign-up", "ACME"]).run());
-    assert_snapshot!(shop(&db, &["sign-up", "drop table"]).run());
+    assert_snapshot!(shop(&db, &["sign-up", "acme"]).run(), @r"
+        --- stderr
+        sign-up failed: tenant acme was not created: tenant already exists (state: active)
+        --- exit 1
+    ");
+    assert_snapshot!(shop(&db, &["sign-up", "ACME"]).run(), @r#"
+        --- stderr
+        sign-up failed: tenant ACME was not created: name differs only in case from tenant "acme"
+        --- exit 1
+    "#);
+    assert_snapshot!(shop(&db, &["sign-up", "drop table"]).run(), @r#"
+        --- stderr
+        sign-up failed: "drop table" contains ' '; only letters A to Z and a to z, digits and underscore are allowed
+        --- exit 1
+    "#);
     assert_eq!(db.strings("SELECT cents FROM acme.orders"), ["4900"], "the second one placed no order");
-    assert_snapshot!(shop(&db, &["sign-up"]).run());
+    assert_snapshot!(shop(&db, &["sign-up"]).run(), @r"
+        --- stderr
+        usage: shop sign-up NAME | shop tenants COMMAND …
+        --- exit 2
+    ");
 }
 
 #[test]
 fn its_command_line_names_itself() {
     let db = Database::new();
-    assert_snapshot!(shop(&db, &["tenants", "list"]).run());
+    assert_snapshot!(shop(&db, &["tenants", "list"]).run(), @r#"
+        --- stderr
+        error: database "DATABASE" has no tracker (public.schema_tracker)
+        hint: run 'shop tenants migrate-public'
+        --- exit 3
+    "#);
     shop(&db, &["tenants", "migrate-public"]).run().assert_code(0);
     db.execute("INSERT INTO schema_tracker (name) VALUES ('acme')");
-    assert_snapshot!(shop(&db, &["tenants", "health-check"]).run());
+    assert_snapshot!(shop(&db, &["tenants", "health-check"]).run(), @r"
+        TENANT  KIND            LEVEL       FINDING                    FIX
+        acme    schema-missing  structural  the schema does not exist  shop tenants create acme
+        --- stderr
+        warning: not checked: 1 tenant: acme: the schema does not exist
+        0 tenants checked, 1 unchecked, 0 healthy, 1 finding
+        --- exit 1
+    ");
     assert_snapshot!(shop(&db, &["tenants", "create", "--help"]).run());
-    assert_snapshot!(shop(&db, &["tenants", "nonsense"]).run());
+    assert_snapshot!(shop(&db, &["tenants", "nonsense"]).run(), @r"
+        --- stderr
+        error: unrecognized subcommand 'nonsense'
+
+        Usage: shop tenants [OPTIONS] <COMMAND>
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
     let script = shop(&db, &["tenants", "completions", "bash"]).run();
     script.assert_code(0);
     assert!(script.stdout.contains("shop"), "{}", script.stdout);
@@ -67,7 +128,12 @@ fn its_migrations_are_its_own() {
     assert_eq!(db.strings(tables), ["__diesel_schema_migrations", "orders"]);
     assert_snapshot!(shop(&db, &["tenants", "list", "--format", "json"]).run());
     // The command line of this repository has other migrations, and says so.
-    assert_snapshot!(db.tenantry(["health-check"]).run());
+    assert_snapshot!(db.tenantry(["health-check"]).run(), @r#"
+        --- stderr
+        error: the tenant migrations do not belong to database "DATABASE": MIGRATIONS (5 in all, newest 20260209090000) has no version in common with public.schema_migration (1 in all, newest 20260301090000)
+        hint: set --tenant-migrations to the migrations of this database
+        --- exit 2
+    "#);
 }
 
 /// The file that `print-schema` made is what it prints now.

@@ -28,7 +28,11 @@ fn kinds_of(db: &Database) -> Vec<String> {
 #[test]
 fn healthy() {
     let db = fleet(&["acme", "globex"]);
-    assert_snapshot!(check(&db));
+    assert_snapshot!(check(&db), @r"
+        --- stderr
+        2 tenants checked, all healthy
+        --- exit 0
+    ");
     assert_snapshot!(db.tenantry(["health-check", "--format", "json"]).run());
     assert_eq!(db.tenantry(["health-check", "--quiet"]).run().assert_code(0).stderr, "");
     // What the application has beside the tenants is its own.
@@ -55,13 +59,27 @@ fn quiet_shows_only_what_fails() {
 
 #[test]
 fn an_empty_fleet_is_healthy() {
-    assert_snapshot!(check(&fleet(&[])));
+    assert_snapshot!(check(&fleet(&[])), @r"
+        --- stderr
+        0 tenants checked, all healthy
+        --- exit 0
+    ");
 }
 
 #[test]
 fn without_a_tracker() {
-    assert_snapshot!(check(&Database::new()));
-    assert_snapshot!(Database::new().tenantry(["health-check", "--format", "json"]).run());
+    assert_snapshot!(check(&Database::new()), @r#"
+        --- stderr
+        error: database "DATABASE" has no tracker (public.schema_tracker)
+        hint: run 'tenantry migrate-public'
+        --- exit 3
+    "#);
+    assert_snapshot!(Database::new().tenantry(["health-check", "--format", "json"]).run(), @r#"
+        --- stderr
+        error: database "DATABASE" has no tracker (public.schema_tracker)
+        hint: run 'tenantry migrate-public'
+        --- exit 3
+    "#);
 }
 
 #[test]
@@ -78,7 +96,13 @@ fn tracker_behind() {
         "the command that mends it: {}",
         output.stdout
     );
-    assert_snapshot!(output);
+    assert_snapshot!(output, @r"
+        TENANT      KIND            LEVEL       FINDING                        FIX
+        (database)  tracker-behind  structural  1 public migration is pending  tenantry migrate-public --public-migrations DIR
+        --- stderr
+        1 tenant checked, 1 healthy, 1 finding
+        --- exit 1
+    ");
     db.tenantry(["migrate-public", "--public-migrations"]).arg(dir.path()).run().assert_code(0);
     db.tenantry(["health-check", "--public-migrations"]).arg(dir.path()).run().assert_code(0);
 }
@@ -89,7 +113,15 @@ fn reference_failed() {
     let dir = Dir::copy_of_tenant().add("20990101000000_broken", "CREATE TABLE broken(\n    i no_such_type\n);");
     let output =
         db.tenantry(["health-check", "--tenant-migrations"]).arg(dir.path()).hide(dir.path().to_string_lossy(), "DIR");
-    assert_snapshot!(output.run());
+    assert_snapshot!(output.run(), @r#"
+        TENANT      KIND                LEVEL       FINDING                                                                                        FIX
+        (database)  reference-failed    structural  migration 20990101000000_broken failed in an empty schema: type "no_such_type" does not exist  correct 20990101000000_broken/up.sql
+        acme        missing-migrations  structural  1 migration is not applied: 20990101000000                                                     tenantry migrate-one acme --tenant-migrations DIR
+        --- stderr
+        warning: not checked: 1 tenant: acme: no reference: migration 20990101000000_broken failed in an empty schema: type "no_such_type" does not exist
+        0 tenants checked, 1 unchecked, 0 healthy, 2 findings
+        --- exit 1
+    "#);
 }
 
 #[test]
@@ -104,7 +136,16 @@ fn table_in_public() {
     );
     assert_eq!(check(&db).assert_code(0).stdout, "", "nothing proves that they are tenants' tables");
     apply_to_public(&db, &["20260105090000", "20260112090000"]);
-    assert_snapshot!(check(&db));
+    assert_snapshot!(check(&db), @r"
+        TENANT      KIND               LEVEL       FINDING                                                                                                                         FIX
+        (database)  migration-changed  structural  public migration 20260105090000_create_users was applied (recorded on DATE), but no longer exists               tenantry repair --accept 20260105090000 --reason TEXT (restore it, or use the release that contains it)
+        (database)  migration-changed  structural  public migration 20260112090000_create_projects_and_tasks was applied (recorded on DATE), but no longer exists  tenantry repair --accept 20260112090000 --reason TEXT (restore it, or use the release that contains it)
+        (database)  table-in-public    warning     a tenant migration has created the table users in public                                                                        check whether the application uses the table
+        (database)  ledger-in-public   warning     2 tenant migrations were applied to public: 20260105090000, 20260112090000                                                      check which objects in public the application uses, and the setting --public-migrations
+        --- stderr
+        1 tenant checked, 1 healthy, 4 findings
+        --- exit 1
+    ");
     let run = |args: &[&str]| db.tenantry(["health-check", "--ignore", "migration-changed"]).args(args).run();
     run(&[]).assert_code(0);
     run(&["--fail-on", "warning"]).assert_code(1);
@@ -132,14 +173,26 @@ fn a_table_of_the_public_migrations_is_no_false_alarm() {
         .down("DROP TABLE users, tasks;");
     let with_dir = |command: &str| db.tenantry([command, "--public-migrations"]).arg(dir.path()).run();
     with_dir("migrate-public").assert_code(0);
-    assert_snapshot!(with_dir("health-check"));
+    assert_snapshot!(with_dir("health-check"), @r"
+        --- stderr
+        1 tenant checked, all healthy
+        --- exit 0
+    ");
 }
 
 #[test]
 fn ledger_in_public() {
     let db = fleet(&["acme"]);
     apply_to_public(&db, &["20260105090000", "20260112090000"]);
-    assert_snapshot!(check(&db));
+    assert_snapshot!(check(&db), @r"
+        TENANT      KIND               LEVEL       FINDING                                                                                                                         FIX
+        (database)  migration-changed  structural  public migration 20260105090000_create_users was applied (recorded on DATE), but no longer exists               tenantry repair --accept 20260105090000 --reason TEXT (restore it, or use the release that contains it)
+        (database)  migration-changed  structural  public migration 20260112090000_create_projects_and_tasks was applied (recorded on DATE), but no longer exists  tenantry repair --accept 20260112090000 --reason TEXT (restore it, or use the release that contains it)
+        (database)  ledger-in-public   warning     2 tenant migrations were applied to public: 20260105090000, 20260112090000                                                      check which objects in public the application uses, and the setting --public-migrations
+        --- stderr
+        1 tenant checked, 1 healthy, 3 findings
+        --- exit 1
+    ");
     // A project that has applied them to public with diesel_cli, and no tenant yet, has done nothing wrong.
     db.execute("DELETE FROM public.schema_migration WHERE kind = 'public' AND version = '20260112090000'");
     let output = db.tenantry(["health-check", "--ignore", "migration-changed", "--format", "json"]).run();
@@ -192,8 +245,22 @@ fn orphaned_schema() {
          INSERT INTO other_diesel.__diesel_schema_migrations VALUES ('20200101000000', now()); \
          CREATE SCHEMA some_tables; CREATE TABLE some_tables.users(i int)",
     );
-    assert_snapshot!(check(&db));
-    assert_snapshot!(db.tenantry(["health-check", "--match", "^by_l"]).run());
+    assert_snapshot!(check(&db), @r"
+        TENANT      KIND             LEVEL       FINDING                                                                  FIX
+        (database)  orphaned-schema  structural  schema by_ledger is not tracked; its ledger records 5 tenant migrations  tenantry adopt by_ledger (or drop --untracked)
+        (database)  orphaned-schema  structural  schema by_tables is not tracked; it has all tables of a tenant           tenantry adopt by_tables --baseline VERSION (or drop --untracked)
+        (database)  orphaned-schema  structural  schema twin is not tracked; its ledger records 5 tenant migrations       tenantry adopt twin (or drop --untracked)
+        --- stderr
+        1 tenant checked, 1 healthy, 3 findings
+        --- exit 1
+    ");
+    assert_snapshot!(db.tenantry(["health-check", "--match", "^by_l"]).run(), @r"
+        TENANT      KIND             LEVEL       FINDING                                                                  FIX
+        (database)  orphaned-schema  structural  schema by_ledger is not tracked; its ledger records 5 tenant migrations  tenantry adopt by_ledger (or drop --untracked)
+        --- stderr
+        0 tenants checked, 0 healthy, 1 finding
+        --- exit 1
+    ");
     db.execute("DROP SCHEMA by_ledger CASCADE; DROP SCHEMA by_tables CASCADE");
     // What the finding says mends it.
     db.tenantry(["adopt", "twin"]).run().assert_code(0);
@@ -204,7 +271,15 @@ fn orphaned_schema() {
 fn bad_name() {
     let db = fleet(&["acme"]);
     db.execute("INSERT INTO schema_tracker (name) VALUES ('user'), ('public')");
-    assert_snapshot!(check(&db));
+    assert_snapshot!(check(&db), @r#"
+        TENANT  KIND      LEVEL       FINDING                                  FIX
+        public  bad-name  structural  "public" is a system schema              if the tracker has such a row: DELETE FROM public.schema_tracker WHERE name = 'public'
+        user    bad-name  structural  "user" is a reserved word in PostgreSQL  rename the schema and its row: ALTER SCHEMA … RENAME TO …; UPDATE public.schema_tracker SET name = … WHERE name = 'user'
+        --- stderr
+        warning: not checked: 2 tenants: public, user: the name is not a tenant name
+        1 tenant checked, 2 unchecked, 1 healthy, 2 findings
+        --- exit 1
+    "#);
     let json = db.tenantry(["health-check", "--format", "json"]).run();
     assert_snapshot!(json);
     let mended = json.json()["findings"][0]["fix"].to_string();
@@ -219,7 +294,16 @@ fn schema_missing() {
          UPDATE schema_tracker SET state = 'creating' WHERE name = 'halfway'; \
          INSERT INTO schema_tracker (name) VALUES ('registered')",
     );
-    assert_snapshot!(check(&db));
+    assert_snapshot!(check(&db), @r"
+        TENANT      KIND            LEVEL       FINDING                    FIX
+        dropped     schema-missing  structural  the schema does not exist  tenantry drop dropped (or restore the schema from a backup)
+        halfway     schema-missing  structural  the schema does not exist  tenantry create halfway
+        registered  schema-missing  structural  the schema does not exist  tenantry create registered
+        --- stderr
+        warning: not checked: 3 tenants: dropped, halfway, registered: the schema does not exist
+        0 tenants checked, 3 unchecked, 0 healthy, 3 findings
+        --- exit 1
+    ");
     assert_eq!(crate::drop::schemas(&db), "public", "none is made");
     // What the findings say mends it.
     db.tenantry(["create", "registered"]).run().assert_code(0);
@@ -238,8 +322,25 @@ fn unreadable() {
          GRANT SELECT ON open.__diesel_schema_migrations TO {role}",
         db.name()
     ));
-    assert_snapshot!(db.tenantry(["health-check"]).env("DATABASE_URL", &url).run());
-    assert_snapshot!(db.tenantry(["list"]).env("DATABASE_URL", &url).run());
+    assert_snapshot!(db.tenantry(["health-check"]).env("DATABASE_URL", &url).run(), @r#"
+        TENANT  KIND           LEVEL       FINDING                                                                           FIX
+        acme    unreadable     structural  cannot read the migration ledger: permission denied for role "stranger_DATABASE"  run as the owner: GRANT USAGE ON SCHEMA "acme" TO "stranger_DATABASE"; GRANT SELECT ON "acme".__diesel_schema_migrations TO "stranger_DATABASE"
+        open    schema.grants  privilege   schema open: grants differ                                                        tenantry repair-plan open
+        open    table.grants   privilege   table __diesel_schema_migrations: grants differ                                   tenantry repair-plan open
+        --- stderr
+        warning: not checked: 1 tenant: acme: the migration ledger cannot be read
+        1 tenant checked, 1 unchecked, 0 healthy, 3 findings
+        --- exit 1
+    "#);
+    assert_snapshot!(db.tenantry(["list"]).env("DATABASE_URL", &url).run(), @r"
+        TENANT  STATE   VERSION         PENDING  CREATED
+        acme    active  unreadable      -        DATE
+        open    active  20260209090000  0        DATE
+        --- stderr
+        2 tenants
+        hint: 'tenantry health-check' shows the problems
+        --- exit 0
+    ");
 }
 
 #[test]
@@ -250,7 +351,14 @@ fn a_role_that_may_not_make_the_reference() {
     db.execute(&format!(
         "GRANT USAGE ON SCHEMA acme TO {role}; GRANT SELECT ON acme.__diesel_schema_migrations TO {role}"
     ));
-    assert_snapshot!(db.tenantry(["health-check"]).env("DATABASE_URL", &url).run());
+    assert_snapshot!(db.tenantry(["health-check"]).env("DATABASE_URL", &url).run(), @r#"
+        --- stderr
+        warning: not checked: 1 tenant: acme: no reference: role stranger_DATABASE cannot create schemas in database DATABASE
+        hint: GRANT CREATE ON DATABASE "DATABASE" TO "stranger_DATABASE", or compare with a saved reference (--reference FILE)
+        0 tenants checked, 1 unchecked, no findings
+        hint: to accept this, add --allow-unchecked
+        --- exit 1
+    "#);
     assert_snapshot!(db.tenantry(["health-check", "--format", "json"]).env("DATABASE_URL", &url).run());
     db.tenantry(["health-check", "--allow-unchecked"]).env("DATABASE_URL", &url).run().assert_code(0);
     // What can be seen without it is still found.
@@ -267,7 +375,14 @@ fn a_migration_that_is_gone_before_it_was_finished() {
     );
     let output = check(&db);
     output.assert_code(1);
-    assert_snapshot!(output);
+    assert_snapshot!(output, @r"
+        TENANT  KIND                  LEVEL       FINDING                                                                                            FIX
+        acme    unfinished-migration  structural  migration 20990101000000 was interrupted after 1 statement and is not a tenant migration any more  restore the migration, then run migrate-one acme
+        --- stderr
+        warning: not checked: 1 tenant: acme: a non-transactional migration is unfinished
+        0 tenants checked, 1 unchecked, 0 healthy, 1 finding
+        --- exit 1
+    ");
 }
 
 #[test]
@@ -277,7 +392,15 @@ fn ledger_missing() {
         "DROP TABLE without.__diesel_schema_migrations; CREATE SCHEMA empty; \
          INSERT INTO schema_tracker (name) VALUES ('empty')",
     );
-    assert_snapshot!(check(&db));
+    assert_snapshot!(check(&db), @r"
+        TENANT   KIND            LEVEL       FINDING                             FIX
+        empty    ledger-missing  structural  the schema is empty                 tenantry migrate-one empty
+        without  ledger-missing  structural  the schema has no migration ledger  tenantry adopt without --baseline VERSION (VERSION is the newest migration it contains)
+        --- stderr
+        warning: not checked: 2 tenants: empty, without: the schema has no migration ledger
+        0 tenants checked, 2 unchecked, 0 healthy, 2 findings
+        --- exit 1
+    ");
     // What the findings say mends it.
     db.tenantry(["migrate-one", "empty"]).run().assert_code(0);
     db.tenantry(["adopt", "without", "--baseline", "20260209090000"]).run().assert_code(0);
@@ -291,7 +414,16 @@ fn stuck() {
         "UPDATE schema_tracker SET state = 'creating' WHERE name = 'begun'; \
          UPDATE schema_tracker SET state = 'dropping' WHERE name = 'ended'",
     );
-    assert_snapshot!(check(&db));
+    assert_snapshot!(check(&db), @r"
+        TENANT  KIND            LEVEL       FINDING                 FIX
+        begun   stuck-creating  structural  create was interrupted  tenantry create begun
+        ended   stuck-dropping  structural  drop was interrupted    tenantry drop ended
+        --- stderr
+        warning: not checked: 1 tenant: begun: its creation is not complete
+        warning: not checked: 1 tenant: ended: its drop is not complete
+        0 tenants checked, 2 unchecked, 0 healthy, 2 findings
+        --- exit 1
+    ");
     db.tenantry(["create", "begun"]).run().assert_code(0);
     db.tenantry(["drop", "ended", "--yes"]).run().assert_code(0);
     check(&db).assert_code(0);
@@ -305,7 +437,13 @@ fn a_tenant_that_a_run_is_working_on_is_not_stuck() {
     run.batch_execute("SELECT pg_advisory_lock(hashtextextended('tenantry:begun', 0))").expect("the tenant's lock");
     assert_eq!(kinds_of(&db), [""; 0]);
     // But it was not checked.
-    assert_snapshot!(check(&db));
+    assert_snapshot!(check(&db), @r"
+        --- stderr
+        warning: not checked: 1 tenant: begun: another run is working on the tenant
+        0 tenants checked, 1 unchecked, no findings
+        hint: to accept this, add --allow-unchecked
+        --- exit 1
+    ");
     db.tenantry(["health-check", "--allow-unchecked"]).run().assert_code(0);
     std::mem::drop(run);
     // The lock goes with the session, whose process may need a moment longer than this one.
@@ -321,7 +459,13 @@ fn a_tenant_that_a_run_is_working_on_is_not_stuck() {
 fn missing_migrations() {
     let db = fleet(&["whole"]);
     create_older(&db, &["behind"]);
-    assert_snapshot!(check(&db));
+    assert_snapshot!(check(&db), @r"
+        TENANT  KIND                LEVEL       FINDING                                                       FIX
+        behind  missing-migrations  structural  2 migrations are not applied: 20260202090000, 20260209090000  tenantry migrate-one behind
+        --- stderr
+        2 tenants checked, 1 healthy, 1 finding
+        --- exit 1
+    ");
     db.tenantry(["migrate-one", "behind"]).run().assert_code(0);
     check(&db).assert_code(0);
 }
@@ -331,8 +475,20 @@ fn out_of_order() {
     let db = fleet(&["acme"]);
     let dir = Dir::copy_of_tenant().add("20260110000000_between", "CREATE TABLE between_two(i int);");
     let with_dir = |command: &str| db.tenantry([command, "--tenant-migrations"]).arg(dir.path()).run();
-    assert_snapshot!(with_dir("health-check"));
-    assert_snapshot!(with_dir("migrate-all"));
+    assert_snapshot!(with_dir("health-check"), @r"
+        TENANT      KIND               LEVEL       FINDING                                                                                                FIX
+        (database)  migration-changed  structural  tenant migration 20260110000000_between is out of order: it precedes 20260209090000, which is applied  tenantry repair --accept 20260110000000 --reason TEXT --tenant-migrations TEMPORARY (rename it to a version after the newest applied one)
+        acme        out-of-order       structural  1 migration is not applied, but a newer one is: 20260110000000                                         tenantry migrate-one acme --tenant-migrations TEMPORARY
+        --- stderr
+        1 tenant checked, 0 healthy, 2 findings
+        --- exit 1
+    ");
+    assert_snapshot!(with_dir("migrate-all"), @r"
+        --- stderr
+        error: tenant migration 20260110000000_between is out of order: it precedes 20260209090000, which is applied
+        hint: rename it to a version after the newest applied one; or accept it with 'tenantry repair --accept 20260110000000 --reason TEXT --tenant-migrations TEMPORARY'
+        --- exit 3
+    ");
     db.tenantry(["repair", "--accept", "20260110000000", "--reason", "merged late", "--tenant-migrations"])
         .arg(dir.path())
         .run()
@@ -348,7 +504,15 @@ fn unknown_migrations() {
         "INSERT INTO acme.__diesel_schema_migrations (version) VALUES ('20251231000000'), ('20990101000000'); \
          INSERT INTO globex.__diesel_schema_migrations (version) VALUES ('20990101000000')",
     );
-    assert_snapshot!(check(&db));
+    assert_snapshot!(check(&db), @r"
+        TENANT  KIND                LEVEL       FINDING                                                                  FIX
+        acme    unknown-migrations  structural  the ledger records 2 unknown migrations: 20251231000000, 20990101000000  tenantry repair --accept 20251231000000 --accept 20990101000000 --reason TEXT (or use the release that contains them)
+        globex  unknown-migrations  structural  the ledger records 1 unknown migration: 20990101000000                   tenantry repair --accept 20990101000000 --reason TEXT (or use the release that contains them)
+        --- stderr
+        warning: not checked: 2 tenants: acme, globex: the ledger records migrations that are not tenant migrations
+        0 tenants checked, 2 unchecked, 0 healthy, 2 findings
+        --- exit 1
+    ");
 }
 
 #[test]
@@ -425,7 +589,13 @@ fn everything_at_once() {
         ]
     );
     assert_snapshot!(run(&["--match", "^(gone|tables)$"]));
-    assert_snapshot!(run(&["--match", "^whole$", "--allow-empty", "--quiet"]));
+    assert_snapshot!(run(&["--match", "^whole$", "--allow-empty", "--quiet"]), @r"
+        TENANT      KIND               LEVEL       FINDING                                                                                                            FIX
+        (database)  tracker-behind     structural  1 public migration is pending                                                                                      tenantry migrate-public
+        (database)  migration-changed  structural  public migration 20260105090000_create_users was applied (recorded on DATE), but no longer exists  tenantry repair --accept 20260105090000 --reason TEXT (restore it, or use the release that contains it)
+        --- stderr
+        --- exit 1
+    ");
 }
 
 #[test]
@@ -454,14 +624,44 @@ fn fail_on() {
     create_older(&db, &["behind"]);
     db.execute("CREATE TABLE public.users(i int)");
     apply_to_public(&db, &["20260105090000"]);
-    assert_snapshot!(db.tenantry(["health-check", "--fail-on", "missing-migrations"]).run());
-    assert_snapshot!(db.tenantry(["health-check", "--fail-on", "schema-missing,ledger-missing"]).run());
+    assert_snapshot!(db.tenantry(["health-check", "--fail-on", "missing-migrations"]).run(), @r"
+        TENANT      KIND                LEVEL       FINDING                                                                                                            FIX
+        (database)  migration-changed   structural  public migration 20260105090000_create_users was applied (recorded on DATE), but no longer exists  tenantry repair --accept 20260105090000 --reason TEXT (restore it, or use the release that contains it)
+        (database)  table-in-public     warning     a tenant migration has created the table users in public                                                           check whether the application uses the table
+        (database)  ledger-in-public    warning     1 tenant migration was applied to public: 20260105090000                                                           check which objects in public the application uses, and the setting --public-migrations
+        behind      missing-migrations  structural  2 migrations are not applied: 20260202090000, 20260209090000                                                       tenantry migrate-one behind
+        --- stderr
+        2 tenants checked, 1 healthy, 4 findings
+        --- exit 1
+    ");
+    assert_snapshot!(db.tenantry(["health-check", "--fail-on", "schema-missing,ledger-missing"]).run(), @r"
+        TENANT      KIND                LEVEL       FINDING                                                                                                            FIX
+        (database)  migration-changed   structural  public migration 20260105090000_create_users was applied (recorded on DATE), but no longer exists  tenantry repair --accept 20260105090000 --reason TEXT (restore it, or use the release that contains it)
+        (database)  table-in-public     warning     a tenant migration has created the table users in public                                                           check whether the application uses the table
+        (database)  ledger-in-public    warning     1 tenant migration was applied to public: 20260105090000                                                           check which objects in public the application uses, and the setting --public-migrations
+        behind      missing-migrations  structural  2 migrations are not applied: 20260202090000, 20260209090000                                                       tenantry migrate-one behind
+        --- stderr
+        2 tenants checked, 1 healthy, 4 findings
+        --- exit 0
+    ");
     assert_snapshot!(db.tenantry(["health-check", "--fail-on", "table-in-public", "--format", "json"]).run());
     db.tenantry(["health-check", "--fail-on", "schema-missing", "--fail-on", "missing-migrations"])
         .run()
         .assert_code(1);
-    assert_snapshot!(db.tenantry(["health-check", "--fail-on", "bad-luck"]).run());
-    assert_snapshot!(db.tenantry(["health-check", "--fail-on", ""]).run());
+    assert_snapshot!(db.tenantry(["health-check", "--fail-on", "bad-luck"]).run(), @r#"
+        --- stderr
+        error: invalid value 'bad-luck' for '--fail-on <KIND|CODE|LEVEL>': unknown kind of finding, code or level "bad-luck"; docs/drift.md lists the codes
+
+        For more information, try '--help'.
+        --- exit 2
+    "#);
+    assert_snapshot!(db.tenantry(["health-check", "--fail-on", ""]).run(), @r#"
+        --- stderr
+        error: invalid value '' for '--fail-on <KIND|CODE|LEVEL>': unknown kind of finding, code or level ""; docs/drift.md lists the codes
+
+        For more information, try '--help'.
+        --- exit 2
+    "#);
     // Every kind of the help is one.
     let help = db.tenantry(["health-check", "--help"]).run().stdout;
     let (_, told) = help.split_once("kinds of findings:").expect("the kinds are told");
@@ -475,5 +675,14 @@ fn fail_on() {
 
 #[test]
 fn match_that_is_no_expression() {
-    assert_snapshot!(fleet(&[]).tenantry(["health-check", "--match", "a["]).run());
+    assert_snapshot!(fleet(&[]).tenantry(["health-check", "--match", "a["]).run(), @r"
+        --- stderr
+        error: invalid value 'a[' for '--match <REGEX>': regex parse error:
+            a[
+             ^
+        error: unclosed character class
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
 }

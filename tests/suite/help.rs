@@ -115,9 +115,33 @@ fn a_command_shows_only_the_options_that_apply_to_it() {
 fn an_option_can_precede_the_command_that_it_applies_to() {
     assert_eq!(run(&["--database-url", "host=/nonexistent", "list"]).code, Some(3));
     assert_eq!(run(&["--lock-timeout", "soon", "migrate-all"]).code, Some(2));
-    assert_snapshot!(run(&["--lock-timeout", "1s", "completions", "bash"]));
-    assert_snapshot!(run(&["completions", "bash", "--lock-timeout", "1s"]));
-    assert_snapshot!(run(&["--jobs", "2", "runs", "show", "1"]));
+    assert_snapshot!(run(&["--lock-timeout", "1s", "completions", "bash"]), @r"
+        --- stderr
+        error: --lock-timeout does not apply to 'completions'
+
+        Usage: tenantry [OPTIONS] <COMMAND>
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
+    assert_snapshot!(run(&["completions", "bash", "--lock-timeout", "1s"]), @r"
+        --- stderr
+        error: --lock-timeout does not apply to 'completions'
+
+        Usage: tenantry [OPTIONS] <COMMAND>
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
+    assert_snapshot!(run(&["--jobs", "2", "runs", "show", "1"]), @r"
+        --- stderr
+        error: --jobs does not apply to 'runs show'
+
+        Usage: tenantry [OPTIONS] <COMMAND>
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
 }
 
 #[test]
@@ -135,7 +159,11 @@ fn help_without_a_database_reads_no_settings() {
 
 #[test]
 fn version() {
-    assert_snapshot!(run(&["--version"]));
+    assert_snapshot!(run(&["--version"]), @r"
+        tenantry VERSION
+        --- stderr
+        --- exit 0
+    ");
     assert_eq!(run(&["-V"]).assert_code(0).stdout, run(&["--version"]).stdout);
 }
 
@@ -147,20 +175,71 @@ fn nothing_asked_for() {
 #[test]
 fn an_unknown_command() {
     assert_snapshot!(run(&["migrate"]));
-    assert_snapshot!(run(&["help", "nonsense"]));
+    assert_snapshot!(run(&["help", "nonsense"]), @r"
+        --- stderr
+        error: unrecognized subcommand 'nonsense'
+
+        Usage: tenantry [OPTIONS] <COMMAND>
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
     assert_snapshot!(run(&["local", "restart"]));
 }
 
 #[test]
 fn an_unknown_flag() {
     assert_snapshot!(run(&["list", "--name"]));
-    assert_snapshot!(run(&["--nonsense", "list"]));
+    assert_snapshot!(run(&["--nonsense", "list"]), @r"
+        --- stderr
+        error: unexpected argument '--nonsense' found
+
+        Usage: tenantry [OPTIONS] <COMMAND>
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
 }
 
 #[test]
 fn arguments_that_are_missing_or_too_many() {
-    assert_snapshot!(run(&["create"]));
-    assert_snapshot!(run(&["drop", "--yes"]));
-    assert_snapshot!(run(&["migrate-one"]));
-    assert_snapshot!(run(&["list", "acme"]));
+    assert_snapshot!(run(&["create"]), @r"
+        --- stderr
+        error: the following required arguments were not provided:
+          <NAME>...
+
+        Usage: tenantry create <NAME>...
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
+    assert_snapshot!(run(&["drop", "--yes"]), @r"
+        --- stderr
+        error: the following required arguments were not provided:
+          <NAME>...
+
+        Usage: tenantry drop --yes <NAME>...
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
+    assert_snapshot!(run(&["migrate-one"]), @r"
+        --- stderr
+        error: the following required arguments were not provided:
+          <NAME>
+
+        Usage: tenantry migrate-one <NAME>
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
+    assert_snapshot!(run(&["list", "acme"]), @r"
+        --- stderr
+        error: unexpected argument 'acme' found
+
+        Usage: tenantry list [OPTIONS]
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
 }

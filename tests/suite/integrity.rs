@@ -19,7 +19,15 @@ fn an_edited_migration_stops_every_writing_command_before_it_begins() {
     let (db, migrations) = applied();
     let migrations = migrations.add("3_c", "CREATE TABLE c (i int);");
     migrations.write("1_a/up.sql", "CREATE TABLE a (i int);\nCREATE TABLE more (i int);\n");
-    assert_snapshot!(run_with(&db, &migrations, &["migrate-all"]));
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-all"]), @r"
+        --- stderr
+        error: tenant migration 1_a was edited since it was applied (recorded on DATE):
+                   @@ -1 +1,2 @@
+                    CREATE TABLE a (i int);
+                   +CREATE TABLE more (i int);
+        hint: restore it, and make the change in a new migration; or accept it with 'tenantry repair --accept 1 --reason TEXT --tenant-migrations MIGRATIONS'
+        --- exit 3
+    ");
     db.execute("CREATE SCHEMA stray");
     for command in [
         &["create", "globex"][..],
@@ -50,7 +58,15 @@ fn the_health_check_finds_what_is_not_as_it_was_applied() {
     let changed = Dir::new().add("15_late", "CREATE TABLE late (i int);\n").add("20_b", "CREATE TABLE b (i bigint);\n");
     let check = ["health-check", "--match", "^nobody$", "--allow-empty"];
     run_with(&db, &migrations, &check).assert_code(0);
-    assert_snapshot!(run_with(&db, &changed, &check));
+    assert_snapshot!(run_with(&db, &changed, &check), @r"
+        TENANT      KIND               LEVEL       FINDING                                                                                     FIX
+        (database)  migration-changed  structural  tenant migration 20_b was edited since it was applied (recorded on DATE)    tenantry repair --accept 20 --reason TEXT --tenant-migrations MIGRATIONS (restore it, and make the change in a new migration)
+        (database)  migration-changed  structural  tenant migration 10_a was applied (recorded on DATE), but no longer exists  tenantry repair --accept 10 --reason TEXT --tenant-migrations MIGRATIONS (restore it, or use the release that contains it)
+        (database)  migration-changed  structural  tenant migration 15_late is out of order: it precedes 20, which is applied                  tenantry repair --accept 15 --reason TEXT --tenant-migrations MIGRATIONS (rename it to a version after the newest applied one)
+        --- stderr
+        0 tenants checked, 0 healthy, 3 findings
+        --- exit 1
+    ");
     for version in ["10", "15", "20"] {
         run_with(&db, &changed, &["repair", "--accept", version, "--reason", "a test"]).assert_code(0);
     }
@@ -65,7 +81,15 @@ fn a_ledger_that_cannot_be_read_may_have_it() {
     migrations.write("3_c/up.sql", "CREATE TABLE c (i bigint);");
     let mut holder = db.connect();
     holder.batch_execute("BEGIN; LOCK TABLE globex.__diesel_schema_migrations IN ACCESS EXCLUSIVE MODE").unwrap();
-    assert_snapshot!(run_with(&db, &migrations, &["migrate-one", "acme"]));
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-one", "acme"]), @r"
+        --- stderr
+        error: tenant migration 3_c was edited since it was recorded on DATE; it may be applied in tenant globex, whose ledger cannot be read:
+                   @@ -1 +1 @@
+                   -CREATE TABLE c (i int);
+                   +CREATE TABLE c (i bigint);
+        hint: restore it, and make the change in a new migration; or accept it with 'tenantry repair --accept 3 --reason TEXT --tenant-migrations MIGRATIONS'
+        --- exit 3
+    ");
     drop(holder);
     run_with(&db, &migrations, &["migrate-one", "acme"]).assert_code(3);
     assert_eq!(db.string("SELECT script FROM schema_migration WHERE version = '3'"), "CREATE TABLE c (i int);");
@@ -87,7 +111,12 @@ fn what_is_being_applied_is_not_recorded_otherwise_meanwhile() {
         .add("2_b", "CREATE TABLE b (i int);\n")
         .add("3_c", "CREATE INDEX CONCURRENTLY c_idx ON b (i);")
         .metadata("run_in_transaction = false");
-    assert_snapshot!(run_with(&db, &edited, &["create", "globex"]));
+    assert_snapshot!(run_with(&db, &edited, &["create", "globex"]), @r"
+        --- stderr
+        error: cannot acquire the lock of the recorded migrations: held by process PID (user postgres, application tenantry/2 acme) since DATE
+        hint: use the same release for all runs, or try again when that run has ended; if its host is down, release the lock with SELECT pg_terminate_backend(PID)
+        --- exit 3
+    ");
     drop(reader);
     build.wait().assert_code(0);
     run_with(&db, &edited, &["create", "globex"]).assert_code(3);
@@ -106,10 +135,25 @@ fn white_space_and_comments_are_no_edit() {
 fn who_accepted_an_edit_and_why_is_recorded() {
     let (db, migrations) = applied();
     migrations.write("1_a/up.sql", "CREATE TABLE IF NOT EXISTS a (i int);\n");
-    assert_snapshot!(run_with(&db, &migrations, &["repair", "--accept", "1", "--reason", "  "]));
-    assert_snapshot!(run_with(&db, &migrations, &["repair", "--accept", "2", "--reason", "why not"]));
+    assert_snapshot!(run_with(&db, &migrations, &["repair", "--accept", "1", "--reason", "  "]), @r"
+        --- stderr
+        error: --reason is empty
+        --- exit 2
+    ");
+    assert_snapshot!(run_with(&db, &migrations, &["repair", "--accept", "2", "--reason", "why not"]), @r"
+        --- stderr
+        error: no changed, deleted or out-of-order migration in 2
+        --- exit 3
+    ");
     let reason = "it failed where the table was there";
-    assert_snapshot!(run_with(&db, &migrations, &["repair", "--accept", "1", "--reason", reason]));
+    assert_snapshot!(run_with(&db, &migrations, &["repair", "--accept", "1", "--reason", reason]), @r"
+        --- stderr
+        accepted: tenant migration 1_a was edited since it was applied (recorded on DATE):
+                @@ -1 +1 @@
+                -CREATE TABLE a (i int);
+                +CREATE TABLE IF NOT EXISTS a (i int);
+        --- exit 0
+    ");
     run_with(&db, &migrations, &["migrate-all"]).assert_code(0);
     assert_eq!(
         db.strings(
@@ -137,7 +181,12 @@ fn as_json() {
 fn a_removed_migration() {
     let (db, _) = applied();
     let without = Dir::new().add("2_b", "CREATE TABLE b (i int);\n");
-    assert_snapshot!(run_with(&db, &without, &["migrate-all"]));
+    assert_snapshot!(run_with(&db, &without, &["migrate-all"]), @r"
+        --- stderr
+        error: tenant migration 1_a was applied (recorded on DATE), but no longer exists
+        hint: restore it, or use the release that contains it; or accept it with 'tenantry repair --accept 1 --reason TEXT --tenant-migrations MIGRATIONS'
+        --- exit 3
+    ");
     run_with(&db, &without, &["repair", "--accept", "1", "--reason", "squashed"]).assert_code(0);
     run_with(&db, &without, &["migrate-all"]).assert_code(0);
     run_with(&db, &without, &["create", "globex"]).assert_code(0);
@@ -157,7 +206,12 @@ fn a_migration_that_comes_late() {
     let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int);").add("3_c", "CREATE TABLE c (i int);");
     run_with(&db, &migrations, &["create", "acme"]).assert_code(0);
     let migrations = migrations.add("2_b", "CREATE TABLE b (i int);");
-    assert_snapshot!(run_with(&db, &migrations, &["create", "globex"]));
+    assert_snapshot!(run_with(&db, &migrations, &["create", "globex"]), @r"
+        --- stderr
+        error: tenant migration 2_b is out of order: it precedes 3, which is applied
+        hint: rename it to a version after the newest applied one; or accept it with 'tenantry repair --accept 2 --reason TEXT --tenant-migrations MIGRATIONS'
+        --- exit 3
+    ");
     run_with(&db, &migrations, &["migrate-all"]).assert_code(3);
     run_with(&db, &migrations, &["repair", "--accept", "2", "--reason", "independent"]).assert_code(0);
     run_with(&db, &migrations, &["create", "globex"]).assert_code(0);
@@ -201,7 +255,15 @@ fn an_edited_public_migration() {
     let run = |args: &[&str]| db.tenantry(args).args(["--public-migrations", &path]).hide(&path, "MIGRATIONS").run();
     run(&["migrate-public"]).assert_code(0);
     public.write("20990101000000_plans/up.sql", "CREATE TABLE plans (i bigint);");
-    assert_snapshot!(run(&["migrate-public"]));
+    assert_snapshot!(run(&["migrate-public"]), @r"
+        --- stderr
+        error: public migration 20990101000000_plans was edited since it was applied (recorded on DATE):
+                   @@ -1 +1 @@
+                   -CREATE TABLE plans (i int);
+                   +CREATE TABLE plans (i bigint);
+        hint: restore it, and make the change in a new migration; or accept it with 'tenantry repair --accept 20990101000000 --reason TEXT --public-migrations MIGRATIONS'
+        --- exit 3
+    ");
     run(&["create", "acme"]).assert_code(3);
     run(&["repair", "--accept", "20990101000000", "--reason", "a test"]).assert_code(0);
     run(&["create", "acme"]).assert_code(0);
@@ -217,7 +279,14 @@ fn a_run_that_meets_another_recording_gives_way() {
          CREATE TRIGGER other BEFORE INSERT ON schema_migration FOR EACH ROW WHEN (NEW.version = '3') \
          EXECUTE FUNCTION other()",
     );
-    assert_snapshot!(run_with(&db, &migrations, &["migrate-all"]));
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-all"]), @r"
+        --- stderr
+        error: tenant acme: another run applies a different migration with the same version
+        hint: use the same release for all runs
+        0 migrated, 1 failed (run 2)
+        hint: to retry: tenantry migrate-all --match '^acme$' --tenant-migrations MIGRATIONS
+        --- exit 1
+    ");
     assert_eq!(db.strings("SELECT version FROM acme.__diesel_schema_migrations ORDER BY 1"), ["1", "2"]);
 }
 
@@ -250,7 +319,11 @@ fn three_migrations_become_one() {
     );
     assert_eq!(db.count("SELECT count(DISTINCT accepted_at) FROM schema_acceptance"), 1, "one transaction");
     // Tenants of before and of after are equal.
-    assert_snapshot!(run_with(&db, &squashed, &["migrate-all"]));
+    assert_snapshot!(run_with(&db, &squashed, &["migrate-all"]), @r"
+        --- stderr
+        0 migrated, 1 unchanged
+        --- exit 0
+    ");
     run_with(&db, &squashed, &["create", "globex", "initech"]).assert_code(0);
     assert_eq!(db.strings("SELECT version FROM globex.__diesel_schema_migrations"), ["3"]);
     assert_eq!(db.strings("SELECT version FROM acme.__diesel_schema_migrations ORDER BY 1"), ["1", "2", "3"]);
@@ -300,14 +373,24 @@ fn several_changes_are_accepted_together_or_not_at_all() {
         let args: Vec<&str> = ["repair"].into_iter().chain(accept).chain(["--reason", "a test"]).collect();
         run_with(&db, &squashed, &args)
     };
-    assert_snapshot!(repair(&["1..3", "7"]));
+    assert_snapshot!(repair(&["1..3", "7"]), @r"
+        --- stderr
+        error: no changed, deleted or out-of-order migration in 7
+        --- exit 3
+    ");
     for (ranges, code) in
         [(&["4..9"][..], 3), (&["3..1"], 2), (&["1.."], 2), (&["..3"], 2), (&["1...3"], 2), (&["a..b"], 2), (&[], 2)]
     {
         repair(ranges).assert_code(code);
     }
     assert_eq!(db.count("SELECT count(*) FROM schema_acceptance"), 0);
-    assert_snapshot!(repair(&["3..1"]));
+    assert_snapshot!(repair(&["3..1"]), @r"
+        --- stderr
+        error: invalid value '3..1' for '--accept <VERSION|FIRST..LAST>': the range ends before it starts; use 1..3
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
     // Within a range, versions without a change do not matter; what is named twice is accepted once.
     repair(&["0..2", "3", "2..9"]).assert_code(0);
     assert_eq!(db.strings("SELECT version FROM schema_acceptance ORDER BY id"), ["1", "2", "3"]);
@@ -347,5 +430,11 @@ fn line_endings_are_no_edit() {
     db.execute(
         "UPDATE schema_migration SET script = replace(script, E'\\n', E'\\r\\n'), checksum = 'x' WHERE version = '1'",
     );
-    assert_snapshot!(run_with(&db, &lf, &["migrate-all"]));
+    assert_snapshot!(run_with(&db, &lf, &["migrate-all"]), @r"
+        --- stderr
+        error: tenant migration 1_f was edited since it was applied (recorded on DATE):
+                   differs only in line endings (CRLF or CR instead of LF)
+        hint: restore it, and make the change in a new migration; or accept it with 'tenantry repair --accept 1 --reason TEXT --tenant-migrations MIGRATIONS'
+        --- exit 3
+    ");
 }

@@ -7,17 +7,46 @@ use crate::support::{Database, create_older, fleet};
 #[test]
 fn without_a_tracker() {
     let db = Database::new();
-    assert_snapshot!(db.tenantry(["list"]).run());
-    assert_snapshot!(db.tenantry(["list", "--names"]).run());
-    assert_snapshot!(db.tenantry(["list", "--format", "json"]).run());
+    assert_snapshot!(db.tenantry(["list"]).run(), @r#"
+        --- stderr
+        error: database "DATABASE" has no tracker (public.schema_tracker)
+        hint: run 'tenantry migrate-public'
+        --- exit 3
+    "#);
+    assert_snapshot!(db.tenantry(["list", "--names"]).run(), @r#"
+        --- stderr
+        error: database "DATABASE" has no tracker (public.schema_tracker)
+        hint: run 'tenantry migrate-public'
+        --- exit 3
+    "#);
+    assert_snapshot!(db.tenantry(["list", "--format", "json"]).run(), @r#"
+        --- stderr
+        error: database "DATABASE" has no tracker (public.schema_tracker)
+        hint: run 'tenantry migrate-public'
+        --- exit 3
+    "#);
 }
 
 #[test]
 fn an_empty_fleet_is_fine() {
     let db = fleet(&[]);
-    assert_snapshot!(db.tenantry(["list"]).run());
-    assert_snapshot!(db.tenantry(["list", "--format", "json"]).run());
-    assert_snapshot!(db.tenantry(["list", "--names"]).run());
+    assert_snapshot!(db.tenantry(["list"]).run(), @r"
+        TENANT  STATE  VERSION  PENDING  CREATED
+        --- stderr
+        0 tenants
+        --- exit 0
+    ");
+    assert_snapshot!(db.tenantry(["list", "--format", "json"]).run(), @r#"
+        {
+          "tenants": []
+        }
+        --- stderr
+        --- exit 0
+    "#);
+    assert_snapshot!(db.tenantry(["list", "--names"]).run(), @r"
+        --- stderr
+        --- exit 0
+    ");
 }
 
 #[test]
@@ -27,19 +56,48 @@ fn tenants_are_sorted_and_tell_what_is_pending() {
     db.execute("CREATE SCHEMA stranger");
     assert_snapshot!(db.tenantry(["list"]).run());
     assert_snapshot!(db.tenantry(["list", "--format", "json"]).run());
-    assert_snapshot!(db.tenantry(["list", "--names"]).run());
+    assert_snapshot!(db.tenantry(["list", "--names"]).run(), @r"
+        Alpha
+        _x
+        alpha2
+        behind
+        zeta
+        --- stderr
+        --- exit 0
+    ");
 }
 
 #[test]
 fn only_those_that_match() {
     let db = fleet(&["acme", "acme_test", "globex"]);
-    assert_snapshot!(db.tenantry(["list", "--match", "^acme"]).run());
-    assert_snapshot!(db.tenantry(["list", "--match", "nobody", "--allow-empty"]).run());
+    assert_snapshot!(db.tenantry(["list", "--match", "^acme"]).run(), @r"
+        TENANT     STATE   VERSION         PENDING  CREATED
+        acme       active  20260209090000  0        DATE
+        acme_test  active  20260209090000  0        DATE
+        --- stderr
+        2 tenants
+        --- exit 0
+    ");
+    assert_snapshot!(db.tenantry(["list", "--match", "nobody", "--allow-empty"]).run(), @r"
+        TENANT  STATE  VERSION  PENDING  CREATED
+        --- stderr
+        0 tenants
+        --- exit 0
+    ");
     let names = |regex: &str| db.tenantry(["list", "--names", "--match", regex]).run().assert_code(0).stdout.clone();
     assert_eq!(names("test$"), "acme_test\n");
     assert_eq!(names("me|lob"), "acme\nacme_test\nglobex\n");
     assert_eq!(names("(?i)ACME$"), "acme\n");
-    assert_snapshot!(db.tenantry(["list", "--match", "("]).run());
+    assert_snapshot!(db.tenantry(["list", "--match", "("]).run(), @r"
+        --- stderr
+        error: invalid value '(' for '--match <REGEX>': regex parse error:
+            (
+            ^
+        error: unclosed group
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
 }
 
 #[test]
@@ -70,9 +128,19 @@ fn a_tracker_that_is_behind_is_said_to_be() {
     let list = || db.tenantry(["list"]).hide(dir.path().to_string_lossy(), "DIR");
     let output = list().arg("--public-migrations").arg(dir.path()).run();
     assert!(output.stderr.contains("migrate-public --public-migrations"), "the command that helps: {}", output.stderr);
-    assert_snapshot!(output);
+    assert_snapshot!(output, @r#"
+        --- stderr
+        error: database "DATABASE" has pending public migrations: 1
+        hint: run 'tenantry migrate-public --public-migrations DIR'
+        --- exit 3
+    "#);
     // What comes from the environment need not be typed.
-    assert_snapshot!(list().env("TENANTRY_PUBLIC_MIGRATIONS", dir.path()).run());
+    assert_snapshot!(list().env("TENANTRY_PUBLIC_MIGRATIONS", dir.path()).run(), @r#"
+        --- stderr
+        error: database "DATABASE" has pending public migrations: 1
+        hint: run 'tenantry migrate-public'
+        --- exit 3
+    "#);
 }
 
 #[test]

@@ -17,15 +17,36 @@ fn fleet() -> Database {
 fn only_what_is_behind_is_touched() {
     let db = fleet();
     let migrations = Dir::copy_of_tenant().add("20270101000000_notes", "CREATE TABLE notes (id int PRIMARY KEY);");
-    assert_snapshot!(run_with(&db, &migrations, &["migrate-all", "--dry-run", "--match", "^[ag]"]));
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-all", "--dry-run", "--match", "^[ag]"]), @r"
+        TENANT  VERSION         PENDING
+        acme    20260209090000  20270101000000_notes
+        globex  20260209090000  20270101000000_notes
+        --- stderr
+        tenant migrations: MIGRATIONS (6 in all, newest 20270101000000)
+        20270101000000_notes: 2 tenants behind
+        2 would be migrated, 0 up to date
+        --- exit 0
+    ");
     assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE relname = 'notes'"), 0);
-    assert_snapshot!(run_with(&db, &migrations, &["migrate-one", "globex"]));
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-one", "globex"]), @r"
+        --- stderr
+        1 migrated
+        --- exit 0
+    ");
     let before = db.string("SELECT run_on FROM globex.__diesel_schema_migrations WHERE version = '20270101000000'");
-    assert_snapshot!(run_with(&db, &migrations, &["migrate-all", "--except", "umbrella"]));
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-all", "--except", "umbrella"]), @r"
+        --- stderr
+        2 migrated, 1 unchanged
+        --- exit 0
+    ");
     assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE relname = 'notes'"), 3);
     let after = db.string("SELECT run_on FROM globex.__diesel_schema_migrations WHERE version = '20270101000000'");
     assert_eq!(before, after);
-    assert_snapshot!(run_with(&db, &migrations, &["migrate-all", "--except", "umbrella"]));
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-all", "--except", "umbrella"]), @r"
+        --- stderr
+        0 migrated, 3 unchanged
+        --- exit 0
+    ");
 }
 
 #[test]
@@ -46,7 +67,11 @@ fn a_failure_is_told_exactly_and_the_others_go_on() {
     assert_eq!(json.json()["failed"][0]["server"]["detail"], "Key (full_name)=(Same) is duplicated.");
     // It is mended, and run again.
     db.execute("UPDATE initech.users SET full_name = email");
-    assert_snapshot!(run_with(&db, &migrations, &["migrate-all"]));
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-all"]), @r"
+        --- stderr
+        1 migrated, 3 unchanged
+        --- exit 0
+    ");
     run_with(&db, &migrations, &["health-check"]).assert_code(0);
 }
 
@@ -89,7 +114,16 @@ fn each_way_to_fail_leads_to_its_line() {
 fn the_same_failure_of_many_is_told_once() {
     let db = fleet();
     let migrations = Dir::copy_of_tenant().add("20270101000000_bad", "SELECT 1;\nDROP TABLE nothing;");
-    assert_snapshot!(run_with(&db, &migrations, &["migrate-all"]));
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-all"]), @r#"
+        --- stderr
+        error: 4 tenants: migration 20270101000000_bad/up.sql:2 failed: table "nothing" does not exist
+          statement: DROP TABLE nothing
+          effect: rolled back, nothing was changed
+          tenants: acme, globex, initech, umbrella
+        0 migrated, 4 failed (run 2)
+        hint: to retry: tenantry migrate-all --match '^(acme|globex|initech|umbrella)$' --tenant-migrations MIGRATIONS
+        --- exit 1
+    "#);
 }
 
 #[test]
@@ -170,7 +204,16 @@ fn an_invalid_index_of_an_earlier_try_is_built_anew() {
     let migrations = Dir::copy_of_tenant()
         .add("20270101000000_unique", "CREATE UNIQUE INDEX CONCURRENTLY users_name ON users (full_name);")
         .metadata("run_in_transaction = false");
-    assert_snapshot!(run_with(&db, &migrations, &["migrate-all"]));
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-all"]), @r#"
+        --- stderr
+        error: tenant globex: migration 20270101000000_unique/up.sql:1 failed: could not create unique index "users_name"
+          statement: CREATE UNIQUE INDEX CONCURRENTLY users_name ON users (full_name)
+          detail: Key (full_name)=(Same) is duplicated.
+        hint: the migration is not transactional: 0 of its 1 statements were executed, and the next run resumes after them
+        3 migrated, 1 failed (run 2)
+        hint: to retry: tenantry migrate-all --match '^globex$' --tenant-migrations MIGRATIONS
+        --- exit 1
+    "#);
     let state = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'globex.users_name'::regclass";
     assert_eq!(db.string(state), "false");
     db.execute("UPDATE globex.users SET full_name = email");
@@ -195,8 +238,20 @@ fn a_statement_timeout_rolls_the_tenant_back() {
 fn a_tenant_that_is_not_tracked_is_told_apart() {
     let db = fleet();
     db.execute("CREATE SCHEMA stray");
-    assert_snapshot!(db.tenantry(["migrate-one", "nobody"]).run());
-    assert_snapshot!(db.tenantry(["migrate-one", "stray"]).run());
+    assert_snapshot!(db.tenantry(["migrate-one", "nobody"]).run(), @r"
+        --- stderr
+        error: tenant nobody: not tracked in public.schema_tracker
+        hint: 'tenantry create nobody' creates it
+        0 migrated, 1 failed
+        --- exit 1
+    ");
+    assert_snapshot!(db.tenantry(["migrate-one", "stray"]).run(), @r"
+        --- stderr
+        error: tenant stray: not tracked in public.schema_tracker
+        hint: 'tenantry adopt stray' adds its schema to the tracker
+        0 migrated, 1 failed
+        --- exit 1
+    ");
 }
 
 #[test]
@@ -214,7 +269,15 @@ fn migrations_that_break_a_rule_are_refused_before_anything_runs() {
         .add("20270102000000_commit", "CREATE TABLE a (i int);\nCOMMIT;\n")
         .add("20270103000000_path", "SET search_path TO public;")
         .add("20270104000000_concurrently", "CREATE INDEX CONCURRENTLY i ON users (role);");
-    assert_snapshot!(run_with(&db, &migrations, &["migrate-all"]));
+    assert_snapshot!(run_with(&db, &migrations, &["migrate-all"]), @r"
+        --- stderr
+        error: invalid migrations in MIGRATIONS:
+                 20270102000000_commit/up.sql:2: COMMIT is not allowed, because tenantry controls the transaction; remove it
+                 20270103000000_path/up.sql:1: changing search_path is not allowed; qualify the names in the statements instead
+                 20270104000000_concurrently/up.sql:1: CREATE INDEX CONCURRENTLY cannot run in a transaction; move it to a separate migration with run_in_transaction = false in metadata.toml
+        hint: nothing was run
+        --- exit 2
+    ");
     assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE relname = 'fine'"), 0);
 }
 

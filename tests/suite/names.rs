@@ -83,21 +83,65 @@ fn hostile_names_are_refused_before_anything_is_asked() {
 #[test]
 fn one_bad_name_of_many_and_nothing_is_created() {
     let db = fleet(&[]);
-    assert_snapshot!(db.tenantry(["create", "good", "a\"; DROP TABLE schema_tracker; --", "better"]).run());
-    assert_snapshot!(db.tenantry(["create", "--from", "-"]).stdin("# ours\ngood\n\nnot good\nbetter\n").run());
-    assert_snapshot!(db.tenantry(["create", "--from", "-"]).stdin("good\nb\0d\n").run());
+    assert_snapshot!(db.tenantry(["create", "good", "a\"; DROP TABLE schema_tracker; --", "better"]).run(), @r#"
+        --- stderr
+        error: invalid value 'a"; DROP TABLE schema_tracker; --' for '[NAME]...': "a\"; DROP TABLE schema_tracker; --" contains '"'; only letters A to Z and a to z, digits and underscore are allowed
+
+        For more information, try '--help'.
+        --- exit 2
+    "#);
+    assert_snapshot!(db.tenantry(["create", "--from", "-"]).stdin("# ours\ngood\n\nnot good\nbetter\n").run(), @r#"
+        --- stderr
+        error: line 4 of standard input: "not good" contains ' '; only letters A to Z and a to z, digits and underscore are allowed
+        --- exit 2
+    "#);
+    assert_snapshot!(db.tenantry(["create", "--from", "-"]).stdin("good\nb\0d\n").run(), @r#"
+        --- stderr
+        error: line 2 of standard input: "b\0d" contains '\0'; only letters A to Z and a to z, digits and underscore are allowed
+        --- exit 2
+    "#);
     assert_eq!(db.tenantry(["list", "--names"]).run().stdout, "");
     assert_eq!(db.count("SELECT count(*) FROM pg_namespace WHERE nspname IN ('good', 'better')"), 0);
 }
 
 #[test]
 fn the_messages() {
-    assert_snapshot!(Tenantry::new().without_migrations().args(["create", "a-b"]).run());
-    assert_snapshot!(Tenantry::new().without_migrations().args(["create", ""]).run());
-    assert_snapshot!(Tenantry::new().without_migrations().args(["create", "select"]).run());
-    assert_snapshot!(Tenantry::new().without_migrations().args(["create", "pg_x"]).run());
+    assert_snapshot!(Tenantry::new().without_migrations().args(["create", "a-b"]).run(), @r#"
+        --- stderr
+        error: invalid value 'a-b' for '[NAME]...': "a-b" contains '-'; only letters A to Z and a to z, digits and underscore are allowed
+
+        For more information, try '--help'.
+        --- exit 2
+    "#);
+    assert_snapshot!(Tenantry::new().without_migrations().args(["create", ""]).run(), @r"
+        --- stderr
+        error: invalid value '' for '[NAME]...': the name is empty
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
+    assert_snapshot!(Tenantry::new().without_migrations().args(["create", "select"]).run(), @r#"
+        --- stderr
+        error: invalid value 'select' for '[NAME]...': "select" is a reserved word in PostgreSQL
+
+        For more information, try '--help'.
+        --- exit 2
+    "#);
+    assert_snapshot!(Tenantry::new().without_migrations().args(["create", "pg_x"]).run(), @r#"
+        --- stderr
+        error: invalid value 'pg_x' for '[NAME]...': "pg_x" starts with pg_, which PostgreSQL reserves
+
+        For more information, try '--help'.
+        --- exit 2
+    "#);
     assert_snapshot!(Tenantry::new().without_migrations().args(["create", "--drop"]).run());
-    assert_snapshot!(Tenantry::new().without_migrations().args(["create", &"x".repeat(64)]).run());
+    assert_snapshot!(Tenantry::new().without_migrations().args(["create", &"x".repeat(64)]).run(), @r#"
+        --- stderr
+        error: invalid value 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' for '[NAME]...': "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" is SIZE long; the maximum is 63
+
+        For more information, try '--help'.
+        --- exit 2
+    "#);
 }
 
 #[test]
@@ -137,8 +181,21 @@ fn longest_names_that_differ_at_their_end_are_two_tenants() {
 #[test]
 fn names_that_differ_only_by_case() {
     let db = fleet(&["acme"]);
-    assert_snapshot!(db.tenantry(["create", "Acme"]).run());
-    assert_snapshot!(db.tenantry(["create", "Globex", "globex", "GLOBEX", "other"]).run());
+    assert_snapshot!(db.tenantry(["create", "Acme"]).run(), @r#"
+        --- stderr
+        error: tenant Acme: name differs only in case from tenant "acme"
+        hint: choose another name
+        0 created, 1 failed
+        --- exit 1
+    "#);
+    assert_snapshot!(db.tenantry(["create", "Globex", "globex", "GLOBEX", "other"]).run(), @r#"
+        --- stderr
+        error: 2 tenants: name differs only in case from tenant "Globex"
+          tenants: GLOBEX, globex
+        hint: choose another name
+        2 created, 2 failed (run 2)
+        --- exit 1
+    "#);
     assert_eq!(db.tenantry(["list", "--names"]).run().stdout, "Globex\nacme\nother\n");
     // The same name twice is one wish.
     db.tenantry(["create", "twice", "twice"]).run().assert_code(0);
@@ -148,12 +205,36 @@ fn names_that_differ_only_by_case() {
 fn a_schema_that_holds_an_extension_is_no_tenant() {
     let db = fleet(&[]);
     db.execute("CREATE SCHEMA crypto; CREATE EXTENSION pgcrypto SCHEMA crypto; CREATE SCHEMA behind");
-    assert_snapshot!(db.tenantry(["create", "crypto"]).run());
-    assert_snapshot!(db.tenantry(["create", "behind", "--extension-schema", "behind"]).run());
+    assert_snapshot!(db.tenantry(["create", "crypto"]).run(), @r"
+        --- stderr
+        error: tenant crypto: schema contains extensions
+        hint: choose another name
+        0 created, 1 failed
+        --- exit 1
+    ");
+    assert_snapshot!(db.tenantry(["create", "behind", "--extension-schema", "behind"]).run(), @r"
+        --- stderr
+        error: tenant behind: schema contains extensions
+        hint: choose another name
+        0 created, 1 failed
+        --- exit 1
+    ");
     // Also when it differs by case.
     db.tenantry(["create", "Behind", "--extension-schema", "behind"]).run().assert_code(1);
-    assert_snapshot!(db.tenantry(["adopt", "crypto"]).run());
-    assert_snapshot!(db.tenantry(["drop", "--untracked", "--yes", "crypto"]).run());
+    assert_snapshot!(db.tenantry(["adopt", "crypto"]).run(), @r"
+        --- stderr
+        error: tenant crypto: schema contains extensions
+        hint: move the extensions out of it: ALTER EXTENSION … SET SCHEMA …
+        0 adopted, 1 failed (run 1)
+        --- exit 1
+    ");
+    assert_snapshot!(db.tenantry(["drop", "--untracked", "--yes", "crypto"]).run(), @r"
+        --- stderr
+        error: tenant crypto: schema contains extensions
+        hint: move the extensions out of it: ALTER EXTENSION … SET SCHEMA …
+        0 dropped, 1 failed
+        --- exit 1
+    ");
     assert_eq!(db.count("SELECT count(*) FROM pg_extension WHERE extname = 'pgcrypto'"), 1);
     assert_eq!(db.tenantry(["list", "--names"]).run().stdout, "");
 }
@@ -162,14 +243,53 @@ fn a_schema_that_holds_an_extension_is_no_tenant() {
 fn a_reserved_word_in_the_tracker_is_reported_and_can_be_dropped() {
     let db = fleet(&["acme"]);
     db.execute("INSERT INTO schema_tracker (name) VALUES ('select'); CREATE SCHEMA \"select\"");
-    assert_snapshot!(db.tenantry(["list"]).run());
+    assert_snapshot!(db.tenantry(["list"]).run(), @r"
+        TENANT  STATE       VERSION         PENDING  CREATED
+        acme    active      20260209090000  0        DATE
+        select  registered  bad-name        -        DATE
+        --- stderr
+        2 tenants
+        hint: 'tenantry health-check' shows the problems
+        --- exit 0
+    ");
     assert_snapshot!(db.tenantry(["list", "--format", "json"]).run());
     assert_eq!(db.tenantry(["list", "--names"]).run().stdout, "acme\nselect\n");
-    assert_snapshot!(db.tenantry(["health-check"]).run());
-    assert_snapshot!(db.tenantry(["migrate-all"]).run());
-    assert_snapshot!(db.tenantry(["migrate-all", "--dry-run"]).run());
-    assert_snapshot!(db.tenantry(["drop", "select", "--dry-run"]).run());
-    assert_snapshot!(db.tenantry(["drop", "select", "--yes"]).run());
+    assert_snapshot!(db.tenantry(["health-check"]).run(), @r#"
+        TENANT  KIND      LEVEL       FINDING                                    FIX
+        select  bad-name  structural  "select" is a reserved word in PostgreSQL  rename the schema and its row: ALTER SCHEMA … RENAME TO …; UPDATE public.schema_tracker SET name = … WHERE name = 'select'
+        --- stderr
+        warning: not checked: 1 tenant: select: the name is not a tenant name
+        1 tenant checked, 1 unchecked, 1 healthy, 1 finding
+        --- exit 1
+    "#);
+    assert_snapshot!(db.tenantry(["migrate-all"]).run(), @r#"
+        --- stderr
+        error: tenant select: invalid tenant name in public.schema_tracker: "select" is a reserved word in PostgreSQL
+        hint: rename the schema and its row: ALTER SCHEMA … RENAME TO …; UPDATE public.schema_tracker SET name = … WHERE name = 'select'
+        0 migrated, 1 failed, 1 unchanged
+        --- exit 1
+    "#);
+    assert_snapshot!(db.tenantry(["migrate-all", "--dry-run"]).run(), @r#"
+        --- stderr
+        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+        error: tenant select: invalid tenant name in public.schema_tracker: "select" is a reserved word in PostgreSQL
+        hint: rename the schema and its row: ALTER SCHEMA … RENAME TO …; UPDATE public.schema_tracker SET name = … WHERE name = 'select'
+        0 would be migrated, 1 up to date, 1 blocked
+        --- exit 1
+    "#);
+    assert_snapshot!(db.tenantry(["drop", "select", "--dry-run"]).run(), @r"
+        TENANT  TRACKED  TABLES  ROWS (ESTIMATED)  SIZE
+        select  yes      0       0 SIZE
+        --- stderr
+        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+        1 tenant would be dropped
+        --- exit 0
+    ");
+    assert_snapshot!(db.tenantry(["drop", "select", "--yes"]).run(), @r"
+        --- stderr
+        1 dropped
+        --- exit 0
+    ");
     assert_eq!(db.count("SELECT count(*) FROM pg_namespace WHERE nspname = 'select'"), 0);
     db.tenantry(["health-check"]).run().assert_code(0);
 }
@@ -192,9 +312,25 @@ fn an_orphan_whose_name_fits_no_tenant_is_reported() {
         "CREATE SCHEMA \"we-ird\"; \
          CREATE TABLE \"we-ird\".__diesel_schema_migrations AS TABLE acme.__diesel_schema_migrations",
     );
-    assert_snapshot!(db.tenantry(["health-check"]).run());
-    assert_snapshot!(db.tenantry(["drop", "we-ird"]).run());
-    assert_snapshot!(db.tenantry(["drop", "we-ird", "--untracked", "--yes"]).run());
+    assert_snapshot!(db.tenantry(["health-check"]).run(), @r#"
+        TENANT      KIND             LEVEL       FINDING                                                               FIX
+        (database)  orphaned-schema  structural  schema we-ird is not tracked; its ledger records 5 tenant migrations  rename the schema ("we-ird" contains '-'; only letters A to Z and a to z, digits and underscore are allowed), or drop it with --untracked
+        --- stderr
+        1 tenant checked, 1 healthy, 1 finding
+        --- exit 1
+    "#);
+    assert_snapshot!(db.tenantry(["drop", "we-ird"]).run(), @r"
+        --- stderr
+        error: tenant we-ird: not tracked; only tracked schemas are dropped
+        hint: 'tenantry drop --untracked we-ird' drops it anyway
+        0 dropped, 1 failed
+        --- exit 1
+    ");
+    assert_snapshot!(db.tenantry(["drop", "we-ird", "--untracked", "--yes"]).run(), @r"
+        --- stderr
+        1 dropped
+        --- exit 0
+    ");
     db.tenantry(["health-check"]).run().assert_code(0);
 }
 
@@ -204,7 +340,11 @@ fn names_that_look_like_options_or_words_of_sql_go_through_drop_whole() {
     let name = "a\"; DROP TABLE schema_tracker; --";
     let quoted = "\"a\"\"; DROP TABLE schema_tracker; --\"";
     db.execute(&format!("CREATE SCHEMA {quoted}; CREATE TABLE {quoted}.t(i int)"));
-    assert_snapshot!(db.tenantry(["drop", "--untracked", "--yes", name]).run());
+    assert_snapshot!(db.tenantry(["drop", "--untracked", "--yes", name]).run(), @r"
+        --- stderr
+        1 dropped
+        --- exit 0
+    ");
     assert_eq!(db.count("SELECT count(*) FROM schema_tracker"), 0);
     assert_eq!(db.count("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'a\"%'"), 0);
 }

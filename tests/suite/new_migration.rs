@@ -129,22 +129,53 @@ fn names_that_are_none() {
         assert!(output.stderr.contains("invalid migration name"), "{}", output.stderr);
         assert_eq!(output.stdout, "");
     }
-    assert_snapshot!(new(project.path(), &["tenant", "AddInvoices"]).run());
+    assert_snapshot!(new(project.path(), &["tenant", "AddInvoices"]).run(), @r#"
+        --- stderr
+        error: invalid migration name: "AddInvoices"
+        hint: use lower-case letters, digits and underscores
+        --- exit 2
+    "#);
     assert_eq!(fs::read_dir(project.path().join("migrations/tenant")).expect("a folder").count(), 0);
 }
 
 #[test]
 fn usage() {
     let project = project();
-    assert_snapshot!(new(project.path(), &["both", "x"]).run());
-    assert_snapshot!(new(project.path(), &["tenant"]).run());
+    assert_snapshot!(new(project.path(), &["both", "x"]).run(), @r"
+        --- stderr
+        error: invalid value 'both' for '<SET>'
+          [possible values: tenant, public]
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
+    assert_snapshot!(new(project.path(), &["tenant"]).run(), @r"
+        --- stderr
+        error: the following required arguments were not provided:
+          <NAME>
+
+        Usage: tenantry new-migration <SET> <NAME>
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
 }
 
 #[test]
 fn where_there_is_no_directory() {
     let project = folder();
-    assert_snapshot!(new(project.path(), &["tenant", "add_invoices"]).run());
-    assert_snapshot!(new(project.path(), &["public", "x", "--public-migrations", "nowhere"]).run());
+    assert_snapshot!(new(project.path(), &["tenant", "add_invoices"]).run(), @r"
+        --- stderr
+        error: migrations/tenant is not a directory
+        hint: create it, or specify another with --tenant-migrations
+        --- exit 2
+    ");
+    assert_snapshot!(new(project.path(), &["public", "x", "--public-migrations", "nowhere"]).run(), @r"
+        --- stderr
+        error: nowhere is not a directory
+        hint: create it, or specify another with --public-migrations
+        --- exit 2
+    ");
     fs::write(project.path().join("file"), "").expect("a file");
     new(project.path(), &["public", "x", "--public-migrations", "file"]).run().assert_code(2);
 }

@@ -78,7 +78,13 @@ fn no_setting_of_ours_stays_in_the_poolers_sessions() {
 fn what_is_not_transactional_is_refused_there_and_then_done_directly() {
     let db = set_up();
     let pooler = PgBouncer::start(server());
-    assert_snapshot!(db.tenantry(["create", "acme"]).env("DATABASE_URL", pooler.url(db.name())).run());
+    assert_snapshot!(db.tenantry(["create", "acme"]).env("DATABASE_URL", pooler.url(db.name())).run(), @r"
+        --- stderr
+        error: tenant acme: non-transactional migration 20260209090000_index_tasks_by_assignee cannot run through a transaction pooler
+        hint: set --database-url to the server instead of the pooler
+        0 created, 1 failed (run 1)
+        --- exit 1
+    ");
     assert_eq!(schemas(&db), Vec::<String>::new());
     // Also where the pooler drops the mark instead of refusing the connection.
     let lenient = PgBouncer::with_settings(server(), &[("ignore_startup_parameters", "extra_float_digits,options")]);

@@ -39,5 +39,10 @@ fn it_prints_every_kind_of_column() {
 #[test]
 fn a_tenant_that_does_not_exist_has_no_tables() {
     let db = set_up();
-    assert_snapshot!(db.tenantry(["print-schema", "acme"]).run());
+    assert_snapshot!(db.tenantry(["print-schema", "acme"]).run(), @r"
+        --- stderr
+        error: tenant acme: not tracked in public.schema_tracker
+        hint: 'tenantry create acme' creates it
+        --- exit 3
+    ");
 }

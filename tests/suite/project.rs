@@ -44,7 +44,12 @@ fn tables(db: &Database, tenant: &str) -> Vec<String> {
 fn without_migrations_none_are_applied() {
     let db = set_up();
     let anywhere = |args: &[&str]| db.tenantry(args).without_migrations().run();
-    assert_snapshot!(anywhere(&["create", "acme"]));
+    assert_snapshot!(anywhere(&["create", "acme"]), @r"
+        --- stderr
+        error: no tenant migrations specified
+        hint: set --tenant-migrations or TENANTRY_TENANT_MIGRATIONS, or run the command in a directory with migrations/tenant or with [migrations_directory] in diesel.toml
+        --- exit 2
+    ");
     db.execute("CREATE SCHEMA stray");
     let before = schemas(&db);
     for args in [
@@ -76,7 +81,15 @@ fn what_needs_no_migrations_works_without() {
     let db = set_up();
     db.tenantry(["create", "acme", "globex"]).run().assert_code(0);
     let anywhere = |args: &[&str]| db.tenantry(args).without_migrations().run();
-    assert_snapshot!(anywhere(&["list"]));
+    assert_snapshot!(anywhere(&["list"]), @r"
+        TENANT  STATE   VERSION         PENDING  CREATED
+        acme    active  20260209090000  -        DATE
+        globex  active  20260209090000  -        DATE
+        --- stderr
+        warning: pending migrations are unknown: no tenant migrations specified
+        2 tenants
+        --- exit 0
+    ");
     assert!(anywhere(&["list", "--format", "json"]).json()["tenants"][0]["pending"].is_null());
     for args in [
         &["migrate-public"][..],
@@ -159,7 +172,12 @@ fn a_project_that_cannot_be_used_is_refused_and_nothing_else_is_used() {
 fn folders_that_hold_no_migrations_are_refused() {
     let db = set_up();
     let empty = Dir::new();
-    assert_snapshot!(with(&db, &empty, &["migrate-all"]));
+    assert_snapshot!(with(&db, &empty, &["migrate-all"]), @r"
+        --- stderr
+        error: no migrations in OTHERS
+        hint: nothing was run
+        --- exit 2
+    ");
     let public = db.tenantry(["migrate-public", "--public-migrations"]).arg(empty.path()).run();
     assert!(public.assert_code(2).stderr.contains("no migrations in "), "{}", public.stderr);
     fs::write(empty.path().join("README.md"), "").expect("a file");
@@ -167,7 +185,12 @@ fn folders_that_hold_no_migrations_are_refused() {
     with(&db, &empty, &["create", "acme"]).assert_code(2);
     // A link to nowhere may be a migration.
     symlink("nowhere", empty.path().join("1_a")).expect("a link");
-    assert_snapshot!(with(&db, &empty, &["create", "acme"]));
+    assert_snapshot!(with(&db, &empty, &["create", "acme"]), @r"
+        --- stderr
+        error: cannot read OTHERS/1_a: broken symbolic link
+        hint: nothing was run
+        --- exit 2
+    ");
     assert_eq!(schemas(&db), [""; 0]);
 }
 
@@ -215,7 +238,12 @@ fn of_others() -> (Database, Dir) {
 #[test]
 fn the_migrations_of_another_database_are_refused() {
     let (db, others) = of_others();
-    assert_snapshot!(with(&db, &others, &["migrate-all"]));
+    assert_snapshot!(with(&db, &others, &["migrate-all"]), @r#"
+        --- stderr
+        error: the tenant migrations do not belong to database "DATABASE": OTHERS (1 in all, newest 1) has no version in common with public.schema_migration (5 in all, newest 20260209090000)
+        hint: set --tenant-migrations to the migrations of this database
+        --- exit 2
+    "#);
     db.execute("CREATE SCHEMA stray");
     for args in [
         &["create", "globex"][..],
@@ -235,7 +263,14 @@ fn the_migrations_of_another_database_are_refused() {
         output.assert_code(2);
         assert!(output.stderr.contains("has no version in common with"), "{args:?}: {}", output.stderr);
     }
-    assert_snapshot!(with(&db, &others, &["list"]));
+    assert_snapshot!(with(&db, &others, &["list"]), @r#"
+        TENANT  STATE   VERSION         PENDING  CREATED
+        acme    active  20260209090000  -        DATE
+        --- stderr
+        warning: pending migrations are unknown: the tenant migrations do not belong to database "DATABASE": OTHERS (1 in all, newest 1) has no version in common with public.schema_migration (5 in all, newest 20260209090000)
+        1 tenant
+        --- exit 0
+    "#);
     assert_eq!(schemas(&db), ["acme", "stray"]);
     assert_eq!(db.count("SELECT count(*) FROM schema_migration WHERE version = '1'"), 0);
     // Also where nothing is recorded but in the ledgers.

@@ -426,7 +426,11 @@ fn a_tenant_that_is_as_the_reference() {
     let db = fleet(&["acme"]);
     let output = repair(&db, &[]);
     assert_eq!(output.stdout, "");
-    assert_snapshot!(output);
+    assert_snapshot!(output, @r"
+        --- stderr
+        acme matches the reference
+        --- exit 0
+    ");
     assert_snapshot!(repair(&db, &["--format", "json"]));
 }
 
@@ -495,7 +499,12 @@ fn a_lock_that_another_session_has() {
     db.execute("ALTER TABLE acme.users DROP CONSTRAINT users_email_check; DROP INDEX acme.tasks_project_id_idx");
     let mut other = db.connect();
     other.batch_execute("BEGIN; SELECT FROM acme.users").unwrap();
-    assert_snapshot!(repair(&db, &[]));
+    assert_snapshot!(repair(&db, &[]), @r"
+        --- stderr
+        error: acme: plan not verified: another session holds a lock that this statement needs: ALTER TABLE acme.users ADD CONSTRAINT users_email_check CHECK ((POSITION(('@'::text) IN (email)) > 1))
+        hint: run 'tenantry repair-plan acme' again when that session has ended, or add --no-verify
+        --- exit 1
+    ");
     assert_eq!(repair(&db, &["--format", "json"]).json()["verified"], false);
     repair(&db, &["--no-verify"]).assert_code(0);
     other.batch_execute("COMMIT").unwrap();
@@ -577,7 +586,17 @@ const ODD: &str = r#"
 #[test]
 fn a_tenant_that_cannot_be_compared() {
     let db = fleet(&["acme"]);
-    assert_snapshot!(db.tenantry(["repair-plan", "nobody"]).run());
+    assert_snapshot!(db.tenantry(["repair-plan", "nobody"]).run(), @r"
+        --- stderr
+        error: tenant nobody: not tracked in public.schema_tracker
+        hint: 'tenantry create nobody' creates it
+        --- exit 3
+    ");
     db.execute("INSERT INTO acme.__diesel_schema_migrations (version) VALUES ('29990101000000')");
-    assert_snapshot!(repair(&db, &[]));
+    assert_snapshot!(repair(&db, &[]), @r"
+        --- stderr
+        error: cannot compare the structure of tenant acme: its ledger records migrations that are not tenant migrations
+        hint: run 'tenantry health-check --match '^acme$'' for details, or set another reference with --reference
+        --- exit 3
+    ");
 }

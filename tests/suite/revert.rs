@@ -26,10 +26,31 @@ fn versions(db: &Database, tenant: &str) -> String {
 #[test]
 fn one_tenant_goes_back_by_steps() {
     let (db, migrations) = fleet();
-    assert_snapshot!(run_with(&db, &migrations, &["revert-one", "acme", "--steps", "2", "--dry-run"]));
-    assert_snapshot!(run_with(&db, &migrations, &["revert-one", "acme", "--steps", "2"]));
+    assert_snapshot!(run_with(&db, &migrations, &["revert-one", "acme", "--steps", "2", "--dry-run"]), @r"
+        TENANT  VERSION  REVERTED
+        acme    3        3_c, 2_b
+        --- stderr
+        tenant migrations: MIGRATIONS (3 in all, newest 3)
+        3_c: 1 tenant
+        2_b: 1 tenant
+        1 would be reverted, 0 unchanged
+        --- exit 0
+    ");
+    assert_snapshot!(run_with(&db, &migrations, &["revert-one", "acme", "--steps", "2"]), @r"
+        --- stderr
+        tenant migrations: MIGRATIONS (3 in all, newest 3)
+        3_c: 1 tenant
+        2_b: 1 tenant
+        error: confirmation required, but there is no terminal
+        hint: check with --dry-run, then add --yes
+        --- exit 4
+    ");
     assert_eq!(versions(&db, "acme"), "1 2 3", "not without a confirmation");
-    assert_snapshot!(run_with(&db, &migrations, &["revert-one", "acme", "--steps", "2", "--yes"]));
+    assert_snapshot!(run_with(&db, &migrations, &["revert-one", "acme", "--steps", "2", "--yes"]), @r"
+        --- stderr
+        1 reverted
+        --- exit 0
+    ");
     assert_eq!(versions(&db, "acme"), "1");
     assert_eq!(
         db.count(
@@ -48,9 +69,17 @@ fn all_go_back_to_a_version_and_those_that_are_there_are_not_touched() {
     run_with(&db, &migrations, &["revert-one", "acme", "--to", "1", "--yes"]).assert_code(0);
     assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--to", "1", "--dry-run"]));
     assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--to", "1", "--dry-run", "--format", "json"]));
-    assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--to", "1", "--yes"]));
+    assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--to", "1", "--yes"]), @r"
+        --- stderr
+        2 reverted, 1 unchanged
+        --- exit 0
+    ");
     assert_eq!(["acme", "globex", "initech"].map(|tenant| versions(&db, tenant)), ["1", "1", "1"]);
-    assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--to", "1", "--yes"]));
+    assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--to", "1", "--yes"]), @r"
+        --- stderr
+        0 reverted, 3 unchanged
+        --- exit 0
+    ");
     assert_eq!(
         db.strings("SELECT concat_ws(' ', command, outcome, done, unchanged) FROM schema_run ORDER BY id DESC LIMIT 1"),
         ["revert-all done 2 1"]
@@ -62,7 +91,12 @@ fn what_has_no_down_sql_is_refused_before_anything_runs() {
     let (db, migrations) = fleet();
     let migrations = migrations.add("4_d", "CREATE TABLE d (i int);");
     run_with(&db, &migrations, &["migrate-one", "globex"]).assert_code(0);
-    assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--steps", "1", "--yes"]));
+    assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--steps", "1", "--yes"]), @r"
+        --- stderr
+        error: tenant migration 4_d cannot be reverted: it has no down.sql
+        hint: add a down.sql to the migration
+        --- exit 3
+    ");
     assert_eq!(["acme", "globex", "initech"].map(|tenant| versions(&db, tenant)), ["1 2 3", "1 2 3 4", "1 2 3"]);
     // Those that need it not may go back.
     run_with(&db, &migrations, &["revert-all", "--steps", "1", "--yes", "--except", "globex"]).assert_code(0);
@@ -117,9 +151,24 @@ fn while_somebody_thinks_others_may_work_and_what_they_change_is_not_lost() {
     }
     let (all, one) = (Screen::of(&mut all), Screen::of(&mut one));
     all.assert_code(4);
-    assert_snapshot!(all);
+    assert_snapshot!(all, @r"
+        tenant migrations: TEMPORARY (3 in all, newest 3)
+        3_c: 3 tenants
+        Revert these migrations of 3 tenants in database DATABASE on the socket in SOCKET? Data in the tables and columns they created is lost. [y/N] y
+        error: tenants changed after they were shown; nothing was done
+        hint: run the command again to see the current plan
+        --- exit 4
+    ");
     one.assert_code(1);
-    assert_snapshot!(one);
+    assert_snapshot!(one, @r"
+        tenant migrations: TEMPORARY (3 in all, newest 3)
+        3_c: 1 tenant
+        Revert these migrations of tenant acme in database DATABASE on the socket in SOCKET? Data in the tables and columns they created is lost. [y/N] y
+        error: tenant acme: another run applied migration 4; nothing was reverted
+        hint: check that this migration may be reverted, then run the command again
+        0 reverted, 1 failed (run 3)
+        --- exit 1
+    ");
     assert_eq!(["acme", "globex", "initech"].map(|tenant| versions(&db, tenant)), ["1 2 3 4"; 3]);
 }
 
@@ -133,7 +182,27 @@ fn what_cannot_go_back() {
          unfinished_in_doubt = false WHERE name = 'initech'",
     );
     assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--steps", "1", "--yes"]));
-    assert_snapshot!(run_with(&db, &migrations, &["revert-one", "nobody", "--steps", "1", "--yes"]));
-    assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--to", "7", "--yes"]));
-    assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--yes"]));
+    assert_snapshot!(run_with(&db, &migrations, &["revert-one", "nobody", "--steps", "1", "--yes"]), @r"
+        --- stderr
+        error: tenant nobody: not tracked in public.schema_tracker
+        hint: 'tenantry create nobody --tenant-migrations MIGRATIONS' creates it
+        0 reverted, 1 failed
+        --- exit 1
+    ");
+    assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--to", "7", "--yes"]), @r"
+        --- stderr
+        error: no tenant migration has version 7
+        hint: valid versions: 3, 2, 1
+        --- exit 2
+    ");
+    assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--yes"]), @r"
+        --- stderr
+        error: the following required arguments were not provided:
+          <--to <VERSION>|--steps <N>>
+
+        Usage: tenantry revert-all --yes --tenant-migrations <DIR> --database-url <URL> <--to <VERSION>|--steps <N>>
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
 }

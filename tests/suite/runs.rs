@@ -39,11 +39,29 @@ fn still(db: &Database) {
 fn are_listed_and_told_in_full() {
     let (db, _) = runs();
     still(&db);
-    assert_snapshot!(db.tenantry(["runs"]).run());
+    assert_snapshot!(db.tenantry(["runs"]).run(), @r"
+        RUN  STARTED              DURATION  COMMAND      USER     OUTCOME  DONE  FAILED  DEFERRED  NOT REACHED
+        2    DATE TIME migrate-all  ops@db1  failed   2     1       0         0
+        1    DATE TIME create       ops@db1  done     3     0       0         0
+        --- stderr
+        2 runs
+        --- exit 0
+    ");
     assert_snapshot!(db.tenantry(["runs", "show", "2"]).run());
     assert_snapshot!(db.tenantry(["runs", "show", "2", "--failed"]).run());
-    assert_snapshot!(db.tenantry(["runs", "show", "99"]).run());
-    assert_snapshot!(db.tenantry(["runs", "--last", "1"]).run());
+    assert_snapshot!(db.tenantry(["runs", "show", "99"]).run(), @r"
+        --- stderr
+        error: run 99 does not exist
+        hint: the newest runs: 2 (migrate-all), 1 (create); 'tenantry runs' lists more
+        --- exit 2
+    ");
+    assert_snapshot!(db.tenantry(["runs", "--last", "1"]).run(), @r"
+        RUN  STARTED              DURATION  COMMAND      USER     OUTCOME  DONE  FAILED  DEFERRED  NOT REACHED
+        2    DATE TIME migrate-all  ops@db1  failed   2     1       0         0
+        --- stderr
+        1 run
+        --- exit 0
+    ");
 }
 
 #[test]
@@ -60,7 +78,12 @@ fn those_that_failed_are_tried_again() {
     db.execute("CREATE TABLE globex.kept AS SELECT 1 AS i");
     migrations.write("2_b/up.sql", "CREATE TABLE b (i int);");
     run_as_ops(&db, &migrations, &["repair", "--accept", "2", "--reason", "globex"]).assert_code(0);
-    assert_snapshot!(run_as_ops(&db, &migrations, &["migrate-all", "--retry-failed", "7"]));
+    assert_snapshot!(run_as_ops(&db, &migrations, &["migrate-all", "--retry-failed", "7"]), @r"
+        --- stderr
+        error: run 7 does not exist
+        hint: the newest runs: 2 (migrate-all), 1 (create); 'tenantry runs' lists more
+        --- exit 2
+    ");
     let again = run_as_ops(&db, &migrations, &["migrate-all", "--retry-failed", "2"]);
     again.assert_code(0);
     assert!(again.stderr.contains("1 migrated"), "{}", again.stderr);
@@ -148,8 +171,18 @@ fn one_is_tried_again_by_the_commands_of_its_kind_only() {
     run_as_ops(&db, &migrations, &["migrate-one", "globex"]).assert_code(1);
     run_as_ops(&db, &migrations, &["adopt", "nowhere"]).assert_code(1);
     // What the migration never reached is not to be reverted.
-    assert_snapshot!(run_as_ops(&db, &migrations, &["revert-all", "--steps", "1", "--yes", "--retry-failed", "2"]));
-    assert_snapshot!(run_as_ops(&db, &migrations, &["migrate-all", "--retry-failed", "1"]));
+    assert_snapshot!(run_as_ops(&db, &migrations, &["revert-all", "--steps", "1", "--yes", "--retry-failed", "2"]), @r"
+        --- stderr
+        error: run 2 is a run of 'migrate-all', and revert-all retries only runs of revert-one and revert-all
+        hint: retry it with 'tenantry migrate-all --retry-failed 2 --tenant-migrations MIGRATIONS'
+        --- exit 2
+    ");
+    assert_snapshot!(run_as_ops(&db, &migrations, &["migrate-all", "--retry-failed", "1"]), @r"
+        --- stderr
+        error: run 1 is a run of 'create', and migrate-all retries only runs of migrate-one and migrate-all
+        hint: 'tenantry runs show 1' shows its tenants
+        --- exit 2
+    ");
     let version = "SELECT max(version) FROM globex.__diesel_schema_migrations";
     assert_eq!(db.string(version), "1");
     for (run, other) in [("2", "revert-all"), ("3", "revert-all"), ("4", "revert-all"), ("4", "migrate-all")] {

@@ -94,11 +94,23 @@ fn a_broken_file_is_reported_without_its_secrets() {
         assert!(output.stderr.contains(".env"), "{}", output.stderr);
     }
     let quoted = folder_with("DATABASE_URL=\"postgres://u:hunter2@h/db\n");
-    assert_snapshot!(Tenantry::new().args(["list"]).current_dir(quoted.path()).run());
+    assert_snapshot!(Tenantry::new().args(["list"]).current_dir(quoted.path()).run(), @r"
+        --- stderr
+        error: the line of DATABASE_URL in .env is malformed at character 40; put the value in single quotes
+        --- exit 2
+    ");
     let no_key = folder_with("hunter2\n");
-    assert_snapshot!(Tenantry::new().args(["list"]).current_dir(no_key.path()).run());
+    assert_snapshot!(Tenantry::new().args(["list"]).current_dir(no_key.path()).run(), @r"
+        --- stderr
+        error: a line in .env is malformed at character 7; put the value in single quotes
+        --- exit 2
+    ");
     let no_text = folder_with(b"DATABASE_URL=\xff\xfe\n");
-    assert_snapshot!(Tenantry::new().args(["list"]).current_dir(no_text.path()).run());
+    assert_snapshot!(Tenantry::new().args(["list"]).current_dir(no_text.path()).run(), @r"
+        --- stderr
+        error: cannot read .env: stream did not contain valid UTF-8
+        --- exit 2
+    ");
 }
 
 #[test]
@@ -166,17 +178,81 @@ fn values_that_are_none() {
             );
         }
     }
-    assert_snapshot!(db.tenantry(["health-check", "--jobs", "0"]).run());
-    assert_snapshot!(db.tenantry(["health-check"]).env("TENANTRY_JOBS", "many").run());
-    assert_snapshot!(db.tenantry(["list", "--format", "yaml"]).run());
-    assert_snapshot!(db.tenantry(["list", "--connect-timeout", "5"]).run());
-    assert_snapshot!(db.tenantry(["migrate-all", "--statement-timeout", "soon"]).run());
-    assert_snapshot!(db.tenantry(["list", "--extension-schema", ""]).run());
-    assert_snapshot!(db.tenantry(["list", "--color", "sometimes"]).run());
-    assert_snapshot!(db.tenantry(["list", "--quiet", "--verbose"]).run());
-    assert_snapshot!(db.tenantry(["list", "--tenant-migrations", "/nonexistent"]).run());
-    assert_snapshot!(db.tenantry(["list", "--public-migrations", "/nonexistent"]).run());
-    assert_snapshot!(fleet(&[]).tenantry(["create", "acme", "--extension-schema", "nowhere"]).run());
+    assert_snapshot!(db.tenantry(["health-check", "--jobs", "0"]).run(), @r"
+        --- stderr
+        error: invalid value '0' for '--jobs <N>': expected a number from 1 to 65535
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
+    assert_snapshot!(db.tenantry(["health-check"]).env("TENANTRY_JOBS", "many").run(), @r"
+        --- stderr
+        error: invalid value 'many' for 'TENANTRY_JOBS': expected a number from 1 to 65535
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
+    assert_snapshot!(db.tenantry(["list", "--format", "yaml"]).run(), @r"
+        --- stderr
+        error: invalid value 'yaml' for '--format <FORMAT>'
+          [possible values: table, json]
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
+    assert_snapshot!(db.tenantry(["list", "--connect-timeout", "5"]).run(), @r"
+        --- stderr
+        error: invalid value '5' for '--connect-timeout <TIME>': time unit needed, for example 5sec or 5ms; add a unit, for example 500ms, 5s or 2m
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
+    assert_snapshot!(db.tenantry(["migrate-all", "--statement-timeout", "soon"]).run(), @r"
+        --- stderr
+        error: invalid value 'soon' for '--statement-timeout <TIME>': expected number at 0; add a unit, for example 500ms, 5s or 2m
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
+    assert_snapshot!(db.tenantry(["list", "--extension-schema", ""]).run(), @r"
+        --- stderr
+        error: invalid value '' for '--extension-schema <NAME>': the name is empty
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
+    assert_snapshot!(db.tenantry(["list", "--color", "sometimes"]).run(), @r"
+        --- stderr
+        error: invalid value 'sometimes' for '--color <WHEN>'
+          [possible values: auto, always, never]
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
+    assert_snapshot!(db.tenantry(["list", "--quiet", "--verbose"]).run(), @r#"
+        --- stderr
+        error: database "DATABASE" has no tracker (public.schema_tracker)
+        hint: run 'tenantry migrate-public'
+        --- exit 3
+    "#);
+    assert_snapshot!(db.tenantry(["list", "--tenant-migrations", "/nonexistent"]).run(), @r"
+        --- stderr
+        error: cannot read /nonexistent: No such file or directory (os error 2)
+        hint: nothing was run
+        --- exit 2
+    ");
+    assert_snapshot!(db.tenantry(["list", "--public-migrations", "/nonexistent"]).run(), @r"
+        --- stderr
+        error: cannot read /nonexistent: No such file or directory (os error 2)
+        hint: nothing was run
+        --- exit 2
+    ");
+    assert_snapshot!(fleet(&[]).tenantry(["create", "acme", "--extension-schema", "nowhere"]).run(), @r#"
+        --- stderr
+        error: extension schema nowhere does not exist in database "DATABASE"
+        hint: correct --extension-schema, or create the schema
+        --- exit 2
+    "#);
 }
 
 #[test]
@@ -185,13 +261,26 @@ fn timeouts() {
     let dir = Dir::copy_of_tenant().add("20990101000000_slow", "SELECT pg_sleep(100);");
     let slow =
         db.tenantry(["migrate-all", "--statement-timeout", "50ms"]).env("TENANTRY_TENANT_MIGRATIONS", dir.path());
-    assert_snapshot!(slow.run());
+    assert_snapshot!(slow.run(), @r"
+        --- stderr
+        error: tenant acme: migration 20990101000000_slow/up.sql:1 failed: canceling statement due to statement timeout
+          statement: SELECT pg_sleep(100)
+          effect: rolled back, nothing was changed
+        0 migrated, 1 failed (run 2)
+        hint: to retry: tenantry migrate-all --match '^acme$' --statement-timeout 50ms
+        --- exit 1
+    ");
 }
 
 /// Without a database that a variable or a file names.
 #[test]
 fn no_database_is_given() {
-    assert_snapshot!(Tenantry::new().args(["list"]).run());
+    assert_snapshot!(Tenantry::new().args(["list"]).run(), @r"
+        --- stderr
+        error: no database specified
+        hint: set DATABASE_URL or --database-url, or start a private server with 'tenantry local start'
+        --- exit 2
+    ");
     let empty = Tenantry::new().args(["list"]).env("DATABASE_URL", " ").run();
     assert_eq!(empty.assert_code(2).stderr, Tenantry::new().args(["list"]).run().stderr);
 }
@@ -215,7 +304,12 @@ fn the_forms_of_the_database() {
     assert_eq!(names(service().env("DATABASE_URL", "service=fleet")), "acme\n");
     assert_eq!(names(service().env("DATABASE_URL", "postgresql:///?service=fleet")), "acme\n");
     let unknown = service().env("PGSERVICE", "flotilla").hide(folder.path().to_string_lossy(), "SERVICES");
-    assert_snapshot!(unknown.args(["list"]).run());
+    assert_snapshot!(unknown.args(["list"]).run(), @r#"
+        --- stderr
+        error: cannot connect to PostgreSQL at service "flotilla": definition of service "flotilla" not found
+        hint: check --database-url (DATABASE_URL), and that the server is running and accepts this role
+        --- exit 3
+    "#);
 
     // libpq's own variables, PGHOST the only one of them that says where it is.
     let by_host = || Tenantry::new().env("PGHOST", &host).env("PGPORT", &port).env("PGUSER", "postgres");
@@ -262,14 +356,24 @@ fn passwords() {
     // Wrong ones, and none.
     let wrong = list(&url).env("PGPASSWORD", "wrong/poppy%9").hide(db.name(), "DATABASE").run();
     assert_secret(&wrong, &["poppy", "wrong/", "%9"]);
-    assert_snapshot!(wrong);
+    assert_snapshot!(wrong, @r#"
+        --- stderr
+        error: cannot connect to PostgreSQL at localhost:PORT at 127.0.0.1: connection to server at "127.0.0.1", port PORT failed: FATAL:  password authentication failed for user "keeper"
+        hint: check --database-url (DATABASE_URL), and that the server is running and accepts this role
+        --- exit 3
+    "#);
     let wrong = list(&tls().password_url(db.name()).replace("sesame", "poppy")).run();
     assert_secret(wrong.assert_code(3), &["poppy"]);
     let wrong = list(&format!("{pairs} password='it''s poppy'")).run();
     assert_secret(&wrong, &["poppy"]);
     let wrong = list(&format!("{pairs} password='it\\'s poppy'")).run();
     assert_secret(wrong.assert_code(3), &["poppy"]);
-    assert_snapshot!(list(&url).run());
+    assert_snapshot!(list(&url).run(), @r#"
+        --- stderr
+        error: cannot connect to PostgreSQL at localhost:PORT at 127.0.0.1: connection to server at "127.0.0.1", port PORT failed: fe_sendauth: no password supplied
+        hint: check --database-url (DATABASE_URL), and that the server is running and accepts this role
+        --- exit 3
+    "#);
 }
 
 #[test]
@@ -317,36 +421,112 @@ fn strings_that_lead_nowhere() {
         assert_secret(output.assert_code(2), &["hunter"]);
         output
     };
-    assert_snapshot!(list("mysql://root:hunter2@h/db"));
-    assert_snapshot!(list("mydb"));
-    assert_snapshot!(list("postgres://u:hunter2@h:port/db"));
-    assert_snapshot!(list("postgres://u:hun%ter2@h/db"));
-    assert_snapshot!(list("postgres://u:p@hunter2@h/db"));
-    assert_snapshot!(list("postgres://u:hunter2@h/db?sslmod=require"));
-    assert_snapshot!(list("host=h password='hunter2"));
-    assert_snapshot!(list("host=h password=my hunter2"));
+    assert_snapshot!(list("mysql://root:hunter2@h/db"), @r#"
+        --- stderr
+        error: invalid database URL: the connection URI does not start with "postgres://" or "postgresql://"
+        hint: remove quotation marks around the URI
+        --- exit 2
+    "#);
+    assert_snapshot!(list("mydb"), @r"
+        --- stderr
+        error: invalid database URL: the connection string is neither a URI nor made of key=value pairs
+        hint: write the database name as dbname=name, or use a URI such as postgres://user@host/name
+        --- exit 2
+    ");
+    assert_snapshot!(list("postgres://u:hunter2@h:port/db"), @r"
+        --- stderr
+        error: invalid database URL: a port in the connection string is not a number from 1 to 65535
+        hint: percent-encode @ as %40, / as %2F and : as %3A in the user name and password, and put an IPv6 address in brackets
+        --- exit 2
+    ");
+    assert_snapshot!(list("postgres://u:hun%ter2@h/db"), @r"
+        --- stderr
+        error: invalid database URL: invalid percent-encoding in the connection URI
+        hint: percent-encode a literal % as %25
+        --- exit 2
+    ");
+    assert_snapshot!(list("postgres://u:p@hunter2@h/db"), @r#"
+        --- stderr
+        error: invalid database URL: unexpected "@" in the connection string; the password may contain an unencoded "@" or "/"
+        hint: percent-encode @ as %40, / as %2F and : as %3A in the user name and password
+        --- exit 2
+    "#);
+    assert_snapshot!(list("postgres://u:hunter2@h/db?sslmod=require"), @r#"
+        --- stderr
+        error: invalid database URL: invalid connection option "sslmod"
+        --- exit 2
+    "#);
+    assert_snapshot!(list("host=h password='hunter2"), @r"
+        --- stderr
+        error: invalid database URL: unterminated quoted value in the connection string
+        hint: put a value with spaces in single quotes, and escape ' and \ in it as \' and \\
+        --- exit 2
+    ");
+    assert_snapshot!(list("host=h password=my hunter2"), @r#"
+        --- stderr
+        error: invalid database URL: missing "=" after an option in the connection string
+        hint: put a value with spaces in single quotes, and escape ' and \ in it as \' and \\
+        --- exit 2
+    "#);
 }
 
 #[test]
 fn a_database_or_a_role_that_does_not_exist() {
     let db = Database::new();
     let elsewhere = |from: &str, to: &str| db.tenantry(["list"]).env("DATABASE_URL", db.url().replace(from, to));
-    assert_snapshot!(elsewhere(db.name(), "nowhere").run());
-    assert_snapshot!(elsewhere("postgres@", "nobody_known@").run());
+    assert_snapshot!(elsewhere(db.name(), "nowhere").run(), @r#"
+        --- stderr
+        error: cannot connect to PostgreSQL at the socket in SOCKET: connection to server on socket "SOCKET/.s.PGSQL.5432" failed: FATAL:  database "nowhere" does not exist
+        hint: check --database-url (DATABASE_URL), and that the server is running and accepts this role
+        --- exit 3
+    "#);
+    assert_snapshot!(elsewhere("postgres@", "nobody_known@").run(), @r#"
+        --- stderr
+        error: cannot connect to PostgreSQL at the socket in SOCKET: connection to server on socket "SOCKET/.s.PGSQL.5432" failed: FATAL:  role "nobody_known" does not exist
+        hint: check --database-url (DATABASE_URL), and that the server is running and accepts this role
+        --- exit 3
+    "#);
 }
 
 #[test]
 fn quiet_and_verbose() {
     let db = Database::new();
-    assert_snapshot!(db.tenantry(["migrate-public", "--quiet"]).run());
-    assert_snapshot!(db.tenantry(["create", "acme", "-q"]).run());
-    assert_snapshot!(db.tenantry(["create", "globex", "initech", "-v", "--jobs", "1"]).run());
+    assert_snapshot!(db.tenantry(["migrate-public", "--quiet"]).run(), @r"
+        --- stderr
+        --- exit 0
+    ");
+    assert_snapshot!(db.tenantry(["create", "acme", "-q"]).run(), @r"
+        --- stderr
+        --- exit 0
+    ");
+    assert_snapshot!(db.tenantry(["create", "globex", "initech", "-v", "--jobs", "1"]).run(), @r"
+        --- stderr
+        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+        database: DATABASE on the socket in SOCKET
+        created globex in TIME
+        created initech in TIME
+        2 created
+        --- exit 0
+    ");
     // Failures are told all the same.
-    assert_snapshot!(db.tenantry(["create", "acme", "hooli", "-q"]).run());
+    assert_snapshot!(db.tenantry(["create", "acme", "hooli", "-q"]).run(), @r"
+        --- stderr
+        error: tenant acme: tenant already exists (state: active)
+        hint: 'tenantry migrate-one acme' applies its pending migrations
+        1 created, 1 failed (run 3)
+        --- exit 1
+    ");
     let dir = older();
     let older = db.tenantry(["create", "behind", "-q", "--tenant-migrations"]).arg(dir.path());
     assert_eq!(older.run().assert_code(0).stderr, "");
-    assert_snapshot!(db.tenantry(["migrate-all", "-v"]).run());
+    assert_snapshot!(db.tenantry(["migrate-all", "-v"]).run(), @r"
+        --- stderr
+        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+        database: DATABASE on the socket in SOCKET
+        migrated behind in TIME
+        1 migrated, 4 unchanged
+        --- exit 0
+    ");
 }
 
 #[test]
@@ -416,7 +596,13 @@ fn json_of_migrate_public() {
     assert_snapshot!(db.tenantry(["migrate-public", "--format", "json"]).run());
     let dir = Dir::new().add("20990101000000_broken", "CREATE TABLE ok(i int);\nCREATE TABLE broken(i nonsense);");
     let broken = db.tenantry(["migrate-public", "--format", "json", "--public-migrations"]).arg(dir.path());
-    assert_snapshot!(broken.run());
+    assert_snapshot!(broken.run(), @r#"
+        --- stderr
+        error: public migration 20990101000000_broken/up.sql:2 failed: type "nonsense" does not exist
+          statement: CREATE TABLE broken(i nonsense)
+          effect: rolled back, nothing was changed
+        --- exit 3
+    "#);
     assert_eq!(db.string("SELECT to_regclass('public.ok')"), "NULL");
 }
 

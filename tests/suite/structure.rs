@@ -45,8 +45,21 @@ fn large_fleet() -> Database {
 #[test]
 fn one_tenant_in_full() {
     let db = fleet(&["acme", "globex"]);
-    assert_snapshot!(diff(&db, "acme"));
-    assert_snapshot!(db.tenantry(["diff", "acme", "--format", "json"]).run());
+    assert_snapshot!(diff(&db, "acme"), @r"
+        --- stderr
+        acme matches the reference
+        --- exit 0
+    ");
+    assert_snapshot!(db.tenantry(["diff", "acme", "--format", "json"]).run(), @r#"
+        {
+          "tenant": "acme",
+          "other": null,
+          "same": true,
+          "differences": []
+        }
+        --- stderr
+        --- exit 0
+    "#);
     db.execute(
         "ALTER TABLE acme.users ALTER COLUMN full_name SET DEFAULT ''; \
          DROP INDEX acme.tasks_project_id_idx; \
@@ -101,7 +114,13 @@ fn a_level_decides_over_the_exit_code() {
     code(&["--fail-on", "privilege"], 0);
     code(&["--fail-on", "privilege,security"], 1);
     code(&["--ignore", "table.row-security:users"], 0);
-    assert_snapshot!(db.tenantry(["diff", "acme", "--fail-on", "nonsense"]).run());
+    assert_snapshot!(db.tenantry(["diff", "acme", "--fail-on", "nonsense"]).run(), @r"
+        --- stderr
+        error: invalid value 'nonsense' for '--fail-on <LEVEL>': expected structural, security, privilege, tuning, cosmetic
+
+        For more information, try '--help'.
+        --- exit 2
+    ");
 }
 
 #[test]
@@ -112,14 +131,37 @@ fn differences_are_accepted_by_patterns() {
     let run = |args: &[&str]| db.tenantry(["health-check"]).args(args).current_dir(folder.path()).run();
     run(&[]).assert_code(1);
     run(&["--ignore", "index.extra:users.tmp_*"]).assert_code(0);
-    assert_snapshot!(run(&["--ignore", "acme/index.extra", "--ignore", "column.*", "--verbose"]));
+    assert_snapshot!(run(&["--ignore", "acme/index.extra", "--ignore", "column.*", "--verbose"]), @r"
+        TENANT  KIND         LEVEL       FINDING                          FIX
+        globex  index.extra  structural  index users.tmp_b is unexpected  tenantry repair-plan globex
+        --- stderr
+        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+        database: DATABASE on the socket in SOCKET
+        pattern column.* matches nothing
+        2 tenants checked, 1 healthy, 1 finding
+        --- exit 1
+    ");
     fs::write(folder.path().join(".tenantry-ignore"), "# until the release\nindex.extra:users.tmp_*\n").unwrap();
     run(&[]).assert_code(0);
     run(&["--ignore-file", "/dev/null"]).assert_code(1);
     fs::write(folder.path().join(".tenantry-ignore"), "index.extra\nwhatever this is\n").unwrap();
-    assert_snapshot!(run(&[]));
-    assert_snapshot!(run(&["--ignore", "Index"]));
-    assert_snapshot!(run(&["--ignore-file", "no-such-file"]));
+    assert_snapshot!(run(&[]), @r#"
+        --- stderr
+        error: .tenantry-ignore, line 2: invalid pattern "whatever this is": expected [TENANT/]CODE[:OBJECT], for example index.extra:tmp_* or acme/*.comment
+        --- exit 2
+    "#);
+    assert_snapshot!(run(&["--ignore", "Index"]), @r#"
+        --- stderr
+        error: invalid value 'Index' for '--ignore <PATTERN>': invalid pattern "Index": expected [TENANT/]CODE[:OBJECT], for example index.extra:tmp_* or acme/*.comment
+
+        For more information, try '--help'.
+        --- exit 2
+    "#);
+    assert_snapshot!(run(&["--ignore-file", "no-such-file"]), @r"
+        --- stderr
+        error: cannot read the ignore file no-such-file: No such file or directory (os error 2)
+        --- exit 2
+    ");
 }
 
 #[test]
@@ -127,7 +169,14 @@ fn what_is_accepted_of_one_tenant_of_a_group() {
     let db = fleet(&["acme", "globex", "initech"]);
     db.execute("CREATE INDEX tmp ON acme.users (id); CREATE INDEX tmp ON globex.users (id)");
     let run = |args: &[&str]| db.tenantry(["health-check", "--ignore", "acme/index.extra"]).args(args).run();
-    assert_snapshot!(run(&["--group"]));
+    assert_snapshot!(run(&["--group"]), @r"
+        TENANTS         KIND   LEVEL       FINDING                        FIX
+        2 such as acme                     matches the reference
+        globex          drift  structural  index users.tmp is unexpected  tenantry repair-plan globex
+        --- stderr
+        3 tenants checked, 2 healthy, 1 finding
+        --- exit 1
+    ");
     assert_snapshot!(run(&["--format", "json"]));
     let both = db.tenantry(["health-check", "--ignore", "index.extra", "--format", "json"]).run().json();
     assert_eq!(both["groups"], serde_json::json!([{ "tenants": 3, "tenant": "acme", "differences": [] }]));
@@ -137,8 +186,21 @@ fn what_is_accepted_of_one_tenant_of_a_group() {
 fn a_repair_is_by_the_reference_that_the_difference_is_from() {
     let db = fleet(&["acme", "globex"]);
     db.execute("CREATE INDEX tmp ON acme.users (id)");
-    assert_snapshot!(db.tenantry(["health-check", "--reference", "acme"]).run());
-    assert_snapshot!(db.tenantry(["health-check", "--reference", "acme", "--group"]).run());
+    assert_snapshot!(db.tenantry(["health-check", "--reference", "acme"]).run(), @r"
+        TENANT  KIND           LEVEL       FINDING                     FIX
+        globex  index.missing  structural  index users.tmp is missing  tenantry repair-plan globex --reference acme
+        --- stderr
+        2 tenants checked, 1 healthy, 1 finding
+        --- exit 1
+    ");
+    assert_snapshot!(db.tenantry(["health-check", "--reference", "acme", "--group"]).run(), @r"
+        TENANTS  KIND   LEVEL       FINDING                     FIX
+        acme                        matches the reference
+        globex   drift  structural  index users.tmp is missing  tenantry repair-plan globex --reference acme
+        --- stderr
+        2 tenants checked, 1 healthy, 1 finding
+        --- exit 1
+    ");
     assert_snapshot!(db.tenantry(["repair-plan", "globex", "--reference", "acme"]).run());
     let folder = tempfile::tempdir().unwrap();
     let run = |args: &[&str]| db.tenantry(args).current_dir(folder.path()).run();
@@ -164,7 +226,16 @@ fn a_fleet_by_its_fingerprints() {
     assert!(found.contains(&"tenant_03 index.extra".to_owned()) && found.contains(&"tenant_07 index.extra".to_owned()));
     assert!(found.contains(&"tenant_11 column.not-null".to_owned()), "{found:?}");
     assert!(!found.iter().any(|line| line.starts_with("tenant_12")), "a gap is no difference: {found:?}");
-    assert_snapshot!(db.tenantry(["health-check", "--group"]).run());
+    assert_snapshot!(db.tenantry(["health-check", "--group"]).run(), @r"
+        TENANTS              KIND   LEVEL       FINDING                                                                              FIX
+        8 such as tenant_01                     matches the reference
+        2 such as tenant_03  drift  structural  index users.tmp is unexpected                                                        tenantry repair-plan tenant_03
+        tenant_09            drift  structural  column comments.body is missing; constraint comments.comments_body_check is missing  tenantry repair-plan tenant_09
+        tenant_11            drift  structural  column users.created_at: not null differs                                            tenantry repair-plan tenant_11
+        --- stderr
+        12 tenants checked, 8 healthy, 5 findings
+        --- exit 1
+    ");
     let json = db.tenantry(["health-check", "--format", "json"]).run().json();
     let sizes: Vec<u64> =
         json["groups"].as_array().unwrap().iter().map(|group| group["tenants"].as_u64().unwrap()).collect();
@@ -192,7 +263,15 @@ fn a_tenant_that_is_behind_is_held_against_its_own_version() {
     diff(&db, "old").assert_code(0);
     db.execute("DROP INDEX old.tasks_project_id_idx");
     assert!(drift_of(&db).contains(&"old index.missing".to_owned()));
-    assert_snapshot!(diff(&db, "old"));
+    assert_snapshot!(diff(&db, "old"), @r"
+        index tasks.tasks_project_id_idx (structural, index.missing)
+        - CREATE INDEX tasks_project_id_idx ON old.tasks USING btree (project_id) WHERE (NOT done)
+
+        --- stderr
+        old differs from the reference: 1 difference
+        hint: 'tenantry repair-plan old' prints SQL that repairs it
+        --- exit 1
+    ");
 }
 
 #[test]
@@ -205,7 +284,11 @@ fn a_report_for_ci() {
     insta::assert_snapshot!(fs::read_to_string(path).unwrap());
     let nowhere = folder.path().join("no/such/folder.xml");
     let output = db.tenantry(["health-check", "--junit"]).arg(&nowhere).hide(folder.path().to_string_lossy(), "DIR");
-    assert_snapshot!(output.run());
+    assert_snapshot!(output.run(), @r"
+        --- stderr
+        error: cannot write DIR/no/such/folder.xml: directory DIR/no/such: No such file or directory (os error 2)
+        --- exit 2
+    ");
 }
 
 #[test]
@@ -214,7 +297,11 @@ fn a_reference_is_saved_and_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("reference.jsonl");
     let saved = db.tenantry(["reference", "--output"]).arg(&file).hide(folder.path().to_string_lossy(), "DIR").run();
-    assert_snapshot!(saved);
+    assert_snapshot!(saved, @r"
+        --- stderr
+        saved 78 objects to DIR/reference.jsonl
+        --- exit 0
+    ");
     let text = fs::read_to_string(&file).unwrap();
     assert_eq!(db.tenantry(["reference"]).run().assert_code(0).stdout, text, "the same, to the letter");
     assert!(!text.contains("tenantry_reference_"), "the name of the schema that it was made in is of no use");
@@ -244,8 +331,18 @@ fn a_reference_is_saved_and_read_back() {
         fs::write(&file, text).unwrap();
         db.tenantry(["diff", "acme", "--reference"]).arg(&file).hide(folder.path().to_string_lossy(), "DIR").run()
     };
-    assert_snapshot!(broken("{}\n"));
-    assert_snapshot!(broken(&text.replacen("{\"kind\"", "{\"sort\"", 1)));
+    assert_snapshot!(broken("{}\n"), @r"
+        --- stderr
+        error: cannot use the reference DIR/reference.jsonl: it is not a reference, or its format is not supported
+        hint: create one with 'tenantry reference --output FILE'
+        --- exit 3
+    ");
+    assert_snapshot!(broken(&text.replacen("{\"kind\"", "{\"sort\"", 1)), @r"
+        --- stderr
+        error: cannot use the reference DIR/reference.jsonl: line 2: missing field `kind` at line 1 column 56
+        hint: create one with 'tenantry reference --output FILE'
+        --- exit 3
+    ");
     let version = db.count("SELECT current_setting('server_version_num')::bigint");
     let other = broken(&text.replacen(&version.to_string(), "130004", 1));
     other.assert_code(3);
@@ -259,13 +356,26 @@ fn a_tenant_as_the_reference() {
     let against = |tenant: &str, reference: &str| db.tenantry(["diff", tenant, "--reference", reference]).run();
     against("globex", "users").assert_code(0);
     against("users", "globex").assert_code(0);
-    assert_snapshot!(against("globex", "acme"));
+    assert_snapshot!(against("globex", "acme"), @r"
+        index users.tmp (structural, index.missing)
+        - CREATE INDEX tmp ON globex.users USING btree (id)
+
+        --- stderr
+        globex differs from the reference: 1 difference
+        hint: 'tenantry repair-plan globex --reference acme' prints SQL that repairs it
+        --- exit 1
+    ");
     // What leads to the reference is not the tenant's own.
     db.execute("ALTER TABLE globex.comments ALTER COLUMN task_id SET DEFAULT nextval('users.users_id_seq')");
     let told = db.tenantry(["diff", "globex", "--reference", "users", "--format", "json"]).run().json();
     assert_eq!(told["differences"][0]["code"], "column.default");
     assert_eq!(told["differences"][0]["references_tenant"], "users");
-    assert_snapshot!(against("globex", "nobody"));
+    assert_snapshot!(against("globex", "nobody"), @r"
+        --- stderr
+        error: tenant nobody: not tracked in public.schema_tracker
+        hint: 'tenantry create nobody' creates it
+        --- exit 3
+    ");
 }
 
 #[test]
@@ -545,11 +655,26 @@ fn a_reference_whose_migration_fails_leaves_nothing() {
 fn a_reference_that_cannot_be_made() {
     let db = fleet(&["acme"]);
     let url = url_of_a_stranger(&db);
-    assert_snapshot!(db.tenantry(["reference"]).env("DATABASE_URL", &url).run());
+    assert_snapshot!(db.tenantry(["reference"]).env("DATABASE_URL", &url).run(), @r#"
+        --- stderr
+        error: cannot build the reference schema: role stranger_DATABASE cannot create schemas in database DATABASE
+        hint: GRANT CREATE ON DATABASE "DATABASE" TO "stranger_DATABASE", or compare with a saved reference (--reference FILE)
+        --- exit 3
+    "#);
     let dir = Dir::copy_of_tenant().add("20990101000000_broken", "CREATE TABLE broken (i no_such_type);");
     let with_dir = |args: &[&str]| db.tenantry(args).arg("--tenant-migrations").arg(dir.path()).run();
-    assert_snapshot!(with_dir(&["reference"]));
-    assert_snapshot!(with_dir(&["diff", "acme"]).assert_code(3));
+    assert_snapshot!(with_dir(&["reference"]), @r#"
+        --- stderr
+        error: cannot build the reference schema: migration 20990101000000_broken failed in an empty schema: type "no_such_type" does not exist
+        hint: correct 20990101000000_broken/up.sql
+        --- exit 3
+    "#);
+    assert_snapshot!(with_dir(&["diff", "acme"]).assert_code(3), @r#"
+        --- stderr
+        error: cannot build the reference schema: migration 20990101000000_broken failed in an empty schema: type "no_such_type" does not exist
+        hint: correct 20990101000000_broken/up.sql
+        --- exit 3
+    "#);
 }
 
 #[test]

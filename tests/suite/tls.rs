@@ -21,8 +21,17 @@ fn verified_from_end_to_end() {
     let url = tls().url(db.name());
     at(&url, &["migrate-public"]).run().assert_code(0);
     at(&url, &["create", "acme", "globex", "--jobs", "2"]).run().assert_code(0);
-    assert_snapshot!(at(&url, &["list", "--names"]).run());
-    assert_snapshot!(at(&url, &["health-check"]).run());
+    assert_snapshot!(at(&url, &["list", "--names"]).run(), @r"
+        acme
+        globex
+        --- stderr
+        --- exit 0
+    ");
+    assert_snapshot!(at(&url, &["health-check"]).run(), @r"
+        --- stderr
+        2 tenants checked, all healthy
+        --- exit 0
+    ");
     at(&url, &["drop", "--yes", "acme"]).run().assert_code(0);
 }
 
@@ -42,7 +51,12 @@ fn encrypted_but_not_verified() {
 
 #[test]
 fn not_encrypted() {
-    assert_snapshot!(at(&tls().url_with_mode("disable", "postgres"), &["list"]).run());
+    assert_snapshot!(at(&tls().url_with_mode("disable", "postgres"), &["list"]).run(), @r#"
+        --- stderr
+        error: cannot connect to PostgreSQL at localhost:PORT at 127.0.0.1: connection to server at "127.0.0.1", port PORT failed: FATAL:  no pg_hba.conf entry for host "127.0.0.1", user "postgres", database "postgres", no encryption
+        hint: check --database-url (DATABASE_URL), and that the server is running and accepts this role
+        --- exit 3
+    "#);
 }
 
 #[test]
@@ -61,8 +75,19 @@ fn a_certificate_of_another_authority() {
         let (address, port) = (Tls::ADDRESS, tls().port());
         format!("postgresql://postgres@localhost:{port}/postgres?{address}&sslmode=verify-full&sslrootcert={root}")
     };
-    assert_snapshot!(at(&url(&text(&other)), &["list"]).run());
-    assert_snapshot!(at(&url("/nonexistent/root.crt"), &["list"]).run());
+    assert_snapshot!(at(&url(&text(&other)), &["list"]).run(), @r#"
+        --- stderr
+        error: cannot connect to PostgreSQL at localhost:PORT at 127.0.0.1: connection to server at "127.0.0.1", port PORT failed: SSL error: certificate verify failed
+        hint: check --database-url (DATABASE_URL), and that the server is running and accepts this role
+        --- exit 3
+    "#);
+    assert_snapshot!(at(&url("/nonexistent/root.crt"), &["list"]).run(), @r#"
+        --- stderr
+        error: cannot connect to PostgreSQL at localhost:PORT at 127.0.0.1: connection to server at "127.0.0.1", port PORT failed: root certificate file "/nonexistent/root.crt" does not exist
+               Either provide the file or change sslmode to disable server certificate verification.
+        hint: check --database-url (DATABASE_URL), and that the server is running and accepts this role
+        --- exit 3
+    "#);
 }
 
 #[test]
@@ -72,5 +97,10 @@ fn a_certificate_for_another_host() {
         tls().port(),
         tls().ca_file().display()
     );
-    assert_snapshot!(at(&pairs, &["list"]).run());
+    assert_snapshot!(at(&pairs, &["list"]).run(), @r#"
+        --- stderr
+        error: cannot connect to PostgreSQL at db.example.com:PORT at 127.0.0.1: connection to server at "127.0.0.1", port PORT failed: server certificate for "localhost" (and 1 other name) does not match host name "db.example.com"
+        hint: check --database-url (DATABASE_URL), and that the server is running and accepts this role
+        --- exit 3
+    "#);
 }

@@ -58,24 +58,56 @@ fn what_is_accepted_is_told_with_verbose() {
         "-- tenantry: accept truncate: it only caches\nTRUNCATE a;\n\
          -- tenantry: accept update-without-where: it is small\nDO $$ BEGIN UPDATE a SET id = 1; END $$;",
     );
-    assert_snapshot!(run(&dir, &[]).run());
-    assert_snapshot!(run(&dir, &["--verbose"]).run());
+    assert_snapshot!(run(&dir, &[]).run(), @r"
+        --- stderr
+        2 migrations: 0 findings, 2 accepted
+        --- exit 0
+    ");
+    assert_snapshot!(run(&dir, &["--verbose"]).run(), @r"
+        --- stderr
+        tenant migrations: DIR (2 in all, newest 2)
+        2_b/up.sql:2: truncate accepted: it only caches
+        2_b/up.sql:4: update-without-where accepted: it is small
+        2 migrations: 0 findings, 2 accepted
+        --- exit 0
+    ");
     assert_snapshot!(run(&dir, &["--quiet", "--format", "json"]).run());
 }
 
 #[test]
 fn nothing_is_found() {
     let dir = Dir::new().add("1_a", "CREATE TABLE a (id int);").add("2_b", "ALTER TABLE a ADD COLUMN name text;");
-    assert_snapshot!(run(&dir, &[]).run());
-    assert_snapshot!(run(&dir, &["--format", "json"]).run());
+    assert_snapshot!(run(&dir, &[]).run(), @r"
+        --- stderr
+        2 migrations: 0 findings
+        --- exit 0
+    ");
+    assert_snapshot!(run(&dir, &["--format", "json"]).run(), @r#"
+        {
+          "migrations": 2,
+          "findings": [],
+          "accepted": []
+        }
+        --- stderr
+        --- exit 0
+    "#);
     assert_eq!(run(&dir, &["--quiet"]).run().assert_code(0).stderr, "");
 }
 
 #[test]
 fn only_migrations_after_one() {
     assert_snapshot!(run(&shop(), &["--since", "20260102000000"]).run());
-    assert_snapshot!(run(&shop(), &["--since", "2026-01-04-000000"]).run());
-    assert_snapshot!(run(&shop(), &["--since", "20250101000000"]).run());
+    assert_snapshot!(run(&shop(), &["--since", "2026-01-04-000000"]).run(), @r"
+        --- stderr
+        0 migrations: 0 findings
+        --- exit 0
+    ");
+    assert_snapshot!(run(&shop(), &["--since", "20250101000000"]).run(), @r"
+        --- stderr
+        error: no tenant migration has version 20250101000000
+        hint: valid versions: 20260101000000, 20260104000000, 20260103000000, 20260102000000
+        --- exit 2
+    ");
 }
 
 #[test]
@@ -91,13 +123,23 @@ fn the_rules() {
 
 #[test]
 fn migrations_that_cannot_be_used() {
-    assert_snapshot!(run(&Dir::new().add("1_a", "COMMIT;"), &[]).run());
+    assert_snapshot!(run(&Dir::new().add("1_a", "COMMIT;"), &[]).run(), @r"
+        --- stderr
+        error: invalid migrations in DIR:
+                 1_a/up.sql:1: COMMIT is not allowed, because tenantry controls the transaction; remove it
+        hint: nothing was run
+        --- exit 2
+    ");
 }
 
 /// The project's own migrations, as they are in the binary, without a database.
 #[test]
 fn the_migrations_of_this_repository() {
-    assert_snapshot!(Tenantry::new().arg("lint").run());
+    assert_snapshot!(Tenantry::new().arg("lint").run(), @r"
+        --- stderr
+        5 migrations: 0 findings, 2 accepted
+        --- exit 0
+    ");
 }
 
 /// `--extension-schema` is inside.

@@ -127,7 +127,16 @@ fn twice_what_is_not_transactional_is_cancelled_and_finished_by_the_next_run() {
     run.signal(Signal::INT);
     let output = run.wait();
     output.assert_code(130);
-    assert_snapshot!(output);
+    assert_snapshot!(output, @r"
+        --- stderr
+
+        interrupted: finishing the running tenants; interrupt again to cancel them
+
+        interrupted again: canceling the running statements; interrupt again to exit immediately
+        0 migrated, 3 not reached (run 1)
+        hint: to retry: tenantry migrate-all --match '^(t00000|t00001|t00002)$' --tenant-migrations MIGRATIONS --jobs 1
+        --- exit 130
+    ");
     holder.batch_execute("ROLLBACK").unwrap();
     with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
     assert_eq!(
@@ -251,7 +260,15 @@ fn public_migrations_are_cancelled_too() {
     run.signal(Signal::INT);
     run.wait_for_stderr_line("interrupted:");
     run.signal(Signal::INT);
-    assert_snapshot!(run.wait());
+    assert_snapshot!(run.wait(), @r"
+        --- stderr
+
+        interrupted: finishing the running tenants; interrupt again to cancel them
+
+        interrupted again: canceling the running statements; interrupt again to exit immediately
+        error: cannot apply the public migrations: canceling statement due to user request
+        --- exit 130
+    ");
     assert_eq!(db.string("SELECT to_regclass('public.plans')"), "NULL");
     holder.batch_execute("ROLLBACK").unwrap();
     migrate().run().assert_code(0);

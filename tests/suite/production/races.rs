@@ -175,7 +175,12 @@ fn a_shard_that_is_refused_is_told_who_has_it_and_not_who_has_another() {
     let refused =
         refused.hide(host, "on HOST").hide(backend, "BACKEND").hide(format!(" by {user} "), " by USER ").run();
     refused.assert_code(3);
-    assert_snapshot!(refused);
+    assert_snapshot!(refused, @r"
+        --- stderr
+        error: another run is in progress: run 1 (migrate-all) with 8 shards by USER on HOST, process PID, server process BACKEND, since DATE
+        hint: use the same number of shards (--shard I/8), or wait for the run with --lock-wait 10m; if its host is down, release the lock with SELECT pg_terminate_backend(BACKEND)
+        --- exit 3
+    ");
     let third = run("3/8").spawn();
     db.wait_for_waiters(3);
     let waiting = run("2/2").args(["--lock-wait", "1min"]).spawn();
@@ -229,7 +234,12 @@ fn a_run_that_is_planned_has_the_lock_already() {
     let backend = db.string(session);
     let second = with(&db, &migrations, &["migrate-all"]).hide(host, "on HOST").hide(&backend, "BACKEND").run();
     second.assert_code(3);
-    assert_snapshot!(second);
+    assert_snapshot!(second, @r"
+        --- stderr
+        error: another run is in progress: a run that has not started yet by ada on HOST, process PID, server process BACKEND, since DATE
+        hint: wait for the run with --lock-wait 10m; if its host is down, release the lock with SELECT pg_terminate_backend(BACKEND)
+        --- exit 3
+    ");
     // Its server looks after it, should its machine go away without a word; or an operator does as the hint says.
     let query = format!("SELECT query FROM pg_stat_activity WHERE pid = {backend}");
     assert!(db.string(&query).contains("SET LOCAL tcp_keepalives_idle TO 60"), "{}", db.string(&query));

@@ -45,7 +45,16 @@ fn canaries_that_fail_keep_the_others_from_being_begun() {
     let db = fleet(12);
     let migrations = migrations("name <> 't00001'");
     let first = with(&db, &migrations, &["migrate-all", "--canary", "3"]).run();
-    assert_snapshot!(first);
+    assert_snapshot!(first, @r"
+        --- stderr
+        error: tenant t00001: migration 2_b/up.sql:2 failed: division by zero
+          statement: SELECT 1 / (name <> 't00001')::int FROM current_schema() AS name
+          effect: rolled back, nothing was changed
+        error: canary failed; stopped before the remaining tenants
+        2 migrated, 1 failed, 9 not reached (run 1)
+        hint: to retry: tenantry migrate-all --canary '^t00001$' --tenant-migrations MIGRATIONS
+        --- exit 1
+    ");
     first.assert_code(1);
     assert_eq!(having(&db, "b"), set(&["t00000", "t00002"]));
     // By name: those come first wherever they stand.
@@ -69,7 +78,15 @@ fn a_canary_with_drift_keeps_the_others_from_being_begun() {
     db.execute("ALTER TABLE t00000.a ADD COLUMN by_hand text");
     let migrations = migrations("true");
     let run = with(&db, &migrations, &["migrate-all", "--canary", "2"]).run();
-    assert_snapshot!(run);
+    assert_snapshot!(run, @r"
+        --- stderr
+        error: tenant t00000: migrated, but has 1 difference from the reference: column.extra a.by_hand
+        hint: 'tenantry diff t00000 --tenant-migrations MIGRATIONS' shows the differences
+        error: canary failed; stopped before the remaining tenants
+        1 migrated, 1 failed, 6 not reached (run 1)
+        hint: to retry: tenantry migrate-all --canary '^t00000$' --tenant-migrations MIGRATIONS
+        --- exit 1
+    ");
     run.assert_code(1);
     // It is migrated all the same, and its drift is not hidden.
     assert_eq!(at(&db, "2"), set(&["t00000", "t00001"]));

@@ -65,7 +65,14 @@ fn a_statement_that_somebody_else_cancels_is_told_so_and_rolled_back() {
     db.wait_for("SELECT count(*) FROM public.schema_run_tenant WHERE outcome = 'failed'", 1);
     holder.batch_execute("COMMIT").unwrap();
     let output = run.wait();
-    assert_snapshot!(output);
+    assert_snapshot!(output, @r"
+        --- stderr
+        error: tenant t00001: canceled by another session and rolled back: canceling statement due to user request
+        hint: try again
+        3 migrated, 1 failed (run 1)
+        hint: to retry: tenantry migrate-all --match '^t00001$' --tenant-migrations MIGRATIONS --lock-timeout 1min
+        --- exit 1
+    ");
     output.assert_code(1);
     assert_eq!((having(&db, "b").len(), at(&db, "2").len()), (3, 3));
     let again = with(&db, &migrations, &["migrate-all", "--format", "json"]).run();
@@ -103,7 +110,14 @@ fn a_migration_that_brings_its_session_down_fails_after_some_tries() {
         "CREATE TABLE b (i int);\nSELECT pg_terminate_backend(pg_backend_pid()) WHERE current_schema() = 't00003';";
     let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", up);
     let output = with(&db, &migrations, &["migrate-all", "--jobs", "3"]).run();
-    assert_snapshot!(output);
+    assert_snapshot!(output, @r"
+        --- stderr
+        error: tenant t00003: lost connection to the server on every attempt: server closed the connection unexpectedly; the last transaction may have been committed
+        hint: check the server log for a statement that terminates the session, then try again
+        11 migrated, 1 failed (run 1)
+        hint: to retry: tenantry migrate-all --match '^t00003$' --tenant-migrations MIGRATIONS --jobs 3
+        --- exit 1
+    ");
     output.assert_code(1);
     let left = names(12).into_iter().filter(|name| name != "t00003").collect();
     assert_eq!(
@@ -124,7 +138,16 @@ fn a_migration_that_brings_every_session_down_ends_the_run() {
     let up = "CREATE TABLE b (i int);\nSELECT pg_terminate_backend(pg_backend_pid());";
     let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", up);
     let output = with(&db, &migrations, &["migrate-all", "--jobs", "1"]).run();
-    assert_snapshot!(output);
+    assert_snapshot!(output, @r"
+        --- stderr
+        error: 10 tenants: lost connection to the server on every attempt: server closed the connection unexpectedly; the last transaction may have been committed
+          tenants: t00000, t00001, t00002, t00003, t00004, t00005, t00006, t00007, t00008, t00009
+        hint: check the server log for a statement that terminates the session, then try again
+        error: stopped: the first tenants all failed with the same error; the remaining tenants were not started
+        0 migrated, 10 failed, 20 not reached (run 1)
+        hint: to retry: tenantry migrate-all --tenant-migrations MIGRATIONS --jobs 1
+        --- exit 1
+    ");
     output.assert_code(1);
     assert_eq!((having(&db, "b").len(), at(&db, "2").len()), (0, 0));
     // And one that is not transactional, at whatever it takes down with it.
@@ -133,7 +156,15 @@ fn a_migration_that_brings_every_session_down_ends_the_run() {
     small_fleet(&db, 2, &["1"]);
     let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", up).metadata("run_in_transaction = false");
     let output = with(&db, &migrations, &["migrate-all", "--jobs", "1"]).run();
-    assert_snapshot!(output);
+    assert_snapshot!(output, @r"
+        --- stderr
+        error: 2 tenants: lost connection to the server on every attempt: server closed the connection unexpectedly; the last transaction may have been committed
+          tenants: t00000, t00001
+        hint: check the server log for a statement that terminates the session, then try again
+        0 migrated, 2 failed (run 1)
+        hint: to retry: tenantry migrate-all --match '^(t00000|t00001)$' --tenant-migrations MIGRATIONS --jobs 1
+        --- exit 1
+    ");
     output.assert_code(1);
     migrations.write("2_b/up.sql", "CREATE TABLE b (i int);\nCREATE TABLE c (i int);");
     with(&db, &migrations, &["migrate-all"]).run().assert_code(0);

@@ -215,7 +215,16 @@ fn rights_that_are_missing_everywhere_are_told_once() {
     let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "CREATE TABLE b (i int);");
     let run = |args: &[&str]| with(&db, &migrations, args).env("DATABASE_URL", &url).run();
     assert_snapshot!(run(&["migrate-all", "--jobs", "1"]));
-    assert_snapshot!(run(&["migrate-all", "--max-failures", "100%"]));
+    assert_snapshot!(run(&["migrate-all", "--max-failures", "100%"]), @r"
+        --- stderr
+        error: 30 tenants: migration 2_b/up.sql:1 failed: permission denied for schema NAME
+          statement: CREATE TABLE b (i int)
+          effect: rolled back, nothing was changed
+          tenants: t00000, t00001, t00002, t00003, t00004, t00005, t00006, t00007, t00008, t00009, t00010, t00011, t00012, t00013, t00014, t00015, t00016, t00017, t00018, t00019, and 10 more
+        0 migrated, 30 failed (run 2)
+        hint: to retry: tenantry migrate-all --retry-failed 2 --max-failures 100% --tenant-migrations MIGRATIONS
+        --- exit 1
+    ");
     assert_eq!((having(&db, "b").len(), at(&db, "2").len()), (0, 0));
     db.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
 }

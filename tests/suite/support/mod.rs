@@ -42,12 +42,12 @@ pub use wait::{FOREVER, PATIENCE, eventually};
 /// Compares an [`Output`] with the snapshot of the test, in `tests/suite/snapshots`.
 #[macro_export]
 macro_rules! assert_snapshot {
-    ($output:expr) => {
+    ($output:expr $(, @$inline:literal)?) => {
         insta::with_settings!({
             snapshot_path => concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/snapshots"),
             omit_expression => true,
         }, {
-            insta::assert_snapshot!($output.snapshot())
+            insta::assert_snapshot!($output.snapshot() $(, @$inline)?)
         })
     };
 }
