@@ -165,7 +165,10 @@ fn send(
         Ok(error) => return Err(error),
         Err(server) => server,
     };
-    if GuardViolation::from_message(&server.message) == Some(GuardViolation::NeedsThoroughCheck) {
+    let needs_thorough_check =
+        GuardViolation::from_message(&server.message) == Some(GuardViolation::NeedsThoroughCheck);
+    // Thorough checks never ask for thorough checks: then the text comes from the tenant's own data or code.
+    if needs_thorough_check && !transaction.is_checked_thoroughly() {
         execute(session, "ROLLBACK")?;
         request.learned.needs_thorough_check.store(true, Ordering::Relaxed);
         return send(session, request, precondition, migrations, then);

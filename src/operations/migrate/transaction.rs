@@ -41,6 +41,11 @@ impl<'t> Transaction<'t> {
         self.definition = DefinitionCheck::Thorough;
     }
 
+    /// Whether nothing is left to the quick checks.
+    pub(super) fn is_checked_thoroughly(&self) -> bool {
+        self.definition == DefinitionCheck::Thorough
+    }
+
     fn scripts<'a>(&'a self, target: SchemaTarget<'a>) -> impl Iterator<Item = &'a Script> {
         self.migrations.iter().filter_map(move |index| target.migration(*index).script(self.direction))
     }

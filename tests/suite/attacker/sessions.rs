@@ -6,6 +6,7 @@ use tenantry::DatabaseUrl;
 use tenantry::postgres::Connector;
 
 use super::{Attacked, older};
+use crate::support::migrations::Dir;
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::{PATIENCE, connector, fleet, schemas, server, set_up};
 
@@ -27,6 +28,51 @@ fn a_session_has_a_path_of_its_own_that_reset_leads_back_to() {
         }
         assert_eq!(setting(&mut conn, "search_path"), "pg_catalog,pg_temp", "{reset}");
     }
+}
+
+#[test]
+fn a_row_with_the_text_of_a_guard_fails_its_migration_and_nothing_else() {
+    let db = set_up();
+    let migrations = Dir::new().add("1_a", "CREATE TABLE a (value text);");
+    let path = migrations.path().to_str().unwrap();
+    db.tenantry(["create", "acme", "globex", "--tenant-migrations", path]).run().assert_code(0);
+    db.execute("INSERT INTO acme.a VALUES ('tenantry: the transaction needs a thorough check')");
+    let migrations = migrations.add("2_b", "ALTER TABLE a ALTER COLUMN value TYPE int USING value::int;");
+    let path = migrations.path().to_str().unwrap();
+    let run = db.tenantry(["migrate-all", "--tenant-migrations", path]).run();
+    run.assert_code(1);
+    assert!(run.stderr.contains("tenant acme: migration 2_b/up.sql:1 failed: invalid input syntax"), "{}", run.stderr);
+    assert!(run.stderr.contains("1 migrated, 1 failed"), "{}", run.stderr);
+}
+
+#[test]
+#[ignore = "long: make test-long"]
+fn a_row_with_the_text_of_any_guard_keeps_no_other_tenant_from_its_migrations() {
+    let texts = [
+        "tenantry: another session holds the lock of the schema",
+        "tenantry: the schema or the tracker has changed since it was read",
+        "tenantry: current_schema() is not the expected schema",
+        "tenantry: the executed statements differ from those of the migration",
+        "tenantry: the migrations differ from the recorded ones",
+        "tenantry: objects outside the schema were changed",
+        "tenantry: the ledger does not contain the expected versions",
+        "tenantry: another session holds the lock of the recorded migrations",
+    ];
+    let db = set_up();
+    let migrations = Dir::new().add("1_a", "CREATE TABLE a (value text);");
+    let path = migrations.path().to_str().unwrap();
+    let names: Vec<String> = (0..texts.len()).map(|n| format!("t{n}")).collect();
+    let run = |args: &[&str]| db.tenantry(args).args(names.iter()).args(["--tenant-migrations", path]).run();
+    run(&["create", "honest"]).assert_code(0);
+    for (name, text) in names.iter().zip(texts) {
+        db.execute(&format!("INSERT INTO {name}.a VALUES ('{text}')"));
+    }
+    let migrations = migrations.add("2_b", "ALTER TABLE a ALTER COLUMN value TYPE int USING value::int;");
+    let path = migrations.path().to_str().unwrap();
+    let run = db.tenantry(["migrate-all", "--retries", "1", "--tenant-migrations", path]).run();
+    run.assert_code(1);
+    assert!(run.stderr.contains("1 migrated"), "{}", run.stderr);
+    assert_eq!(db.string("SELECT format_type(atttypid, -1) FROM pg_attribute WHERE attrelid = 'honest.a'::regclass AND attname = 'value'"), "integer");
 }
 
 #[test]
