@@ -96,11 +96,10 @@ impl Batch {
     /// Begins a transaction in `target`, up to the last guard.
     pub(super) fn open(target: SchemaTarget<'_>, transaction: &Transaction<'_>, commit: Commit) -> Self {
         let mut batch = Self::begin(target, commit);
-        let recorded = match transaction.recorded() {
-            [] => None,
-            migrations => Some(integrity::refusals(target.migrations(), migrations, LockScope::Transaction)),
+        let migrations = transaction.recorded();
+        let recorded_guard = || {
+            (!migrations.is_empty()).then(|| integrity::guard(target.migrations(), migrations, LockScope::Transaction))
         };
-        let recorded_guard = recorded.as_ref().map(|both| both.clone().map(|refusal| refusal.in_block()).join(" "));
         let path = target.tenancy.path(target.schema);
         let schema = target.schema;
         // On the tenant's path only `current_schema()` is read. The other conditions run on `pg_catalog`.
@@ -114,7 +113,7 @@ impl Batch {
                     Literal(&Identifier::from(schema).to_string())
                 );
                 let guards = [target.lock_for_transaction(), absent, tracker_guard(schema, *row)];
-                batch.guard(&guards.into_iter().chain(recorded_guard).collect::<Vec<_>>());
+                batch.guard(&guards.into_iter().chain(recorded_guard()).collect::<Vec<_>>());
                 batch.push(&format!("CREATE SCHEMA {};", Identifier::from(schema)));
                 batch.push(&path.set_for_transaction());
                 batch.guard(&on_path(Vec::new()));
@@ -125,6 +124,8 @@ impl Batch {
                 batch.push(&path.guard_statement());
                 batch.push(path::CATALOG_FOR_TRANSACTION);
                 // A statement sees what was committed before it. So what the locks protect is read by later statements.
+                let recorded = (!migrations.is_empty())
+                    .then(|| integrity::refusals(target.migrations(), migrations, LockScope::Transaction));
                 let (record_locked, not_recorded) = recorded.map(<(Refusal, Refusal)>::from).unzip();
                 let missing = ledger::missing(schema, GuardViolation::Changed);
                 batch.refuse([target.schema_locked(), missing].into_iter().chain(record_locked));
@@ -138,7 +139,7 @@ impl Batch {
                 batch.push(&path.set_for_transaction());
                 let guards =
                     vec![target.lock_for_transaction(), tracker_guard(schema, TrackerRow::Known), empty_guard(schema)];
-                batch.guard(&on_path(guards.into_iter().chain(recorded_guard).collect()));
+                batch.guard(&on_path(guards.into_iter().chain(recorded_guard()).collect()));
                 batch.push(&ledger::create(schema));
                 // The owner of the schema may have created it first.
                 batch.guard(&[ledger::definition_guard(schema)]);
