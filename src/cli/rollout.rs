@@ -12,7 +12,7 @@ use super::context::{Context, Usage, shell_word};
 use super::request::RolloutRequest;
 use super::resume::only;
 use super::retry;
-use super::settings::{duration, positive};
+use super::settings::{duration, positive, run_id};
 use crate::database::{Database, Shard};
 use crate::model::TenantName;
 use crate::operations::migrate::{Canary, MaxFailures, Report, Rollout, StopReason};
@@ -52,7 +52,7 @@ pub(crate) struct RolloutOptions {
     order: Order,
 
     /// Process only the tenants that failed or were deferred in this run, see runs
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", value_parser = run_id)]
     retry_failed: Option<i64>,
 
     /// How long to wait for another run on these tenants to end [default: 0s]

@@ -155,7 +155,7 @@ fn an_unknown_version_or_run_is_answered_with_the_valid_ones() {
 
 #[test]
 fn an_unknown_code_level_or_number_is_refused_with_the_valid_ones() {
-    let table: [(&[&str], &str); 12] = [
+    let table: [(&[&str], &str); 14] = [
         (
             &["health-check", "--fail-on", "colum.type"],
             "unknown code \"colum.type\"; a similar one is column.type; docs/drift.md",
@@ -186,6 +186,8 @@ fn an_unknown_code_level_or_number_is_refused_with_the_valid_ones() {
         (&["migrate-all", "--retries=-1"], "expected a number from 0 to 4294967295"),
         (&["migrate-all", "--batch", "0"], "expected a number, at least 1"),
         (&["revert-all", "--steps", "all"], "expected a number, at least 1"),
+        (&["runs", "show", "latest"], "expected the number of a run; 'runs' lists them"),
+        (&["migrate-all", "--retry-failed", "last"], "expected the number of a run; 'runs' lists them"),
     ];
     for (command, text) in table {
         assert_fails(&Tenantry::new().args(command).run(), 2, &[text]);

@@ -11,7 +11,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::milliseconds;
 use crate::cli::retry;
-use crate::cli::settings::{Connection, PublicMigrations};
+use crate::cli::settings::{Connection, PublicMigrations, run_id};
 use crate::record::runs::{self, RunRecord, TenantRecord};
 use crate::text::{self, MAX_KEPT, MAX_SHOWN};
 
@@ -35,7 +35,7 @@ enum Runs {
     /// Show one run and its outcome for each tenant
     Show {
         /// Id of the run
-        #[arg(value_name = "RUN")]
+        #[arg(value_name = "RUN", value_parser = run_id)]
         id: i64,
 
         /// Show only tenants that failed or were deferred

@@ -17,7 +17,7 @@ pub(crate) use given::Given;
 pub(crate) use limits::{Jobs, Limits, StatementTimeout, Timeouts};
 pub(crate) use migrations::{Migrations, PublicMigrations, Role, SearchPath, TenantMigrations};
 pub(crate) use output::{Color, Format, OutputOptions};
-pub(crate) use values::{duration, positive};
+pub(crate) use values::{duration, positive, run_id};
 
 /// Options of a command that reads tenants.
 #[derive(Debug, Clone, Args)]

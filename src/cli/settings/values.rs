@@ -28,6 +28,11 @@ pub(crate) fn positive(text: &str) -> Result<NonZeroUsize, String> {
     text.trim().parse().map_err(|_| "expected a number, at least 1".to_owned())
 }
 
+/// The id of a run.
+pub(crate) fn run_id(text: &str) -> Result<i64, String> {
+    text.trim().parse().map_err(|_| "expected the number of a run; 'runs' lists them".to_owned())
+}
+
 /// At most an hour; libpq takes whole seconds.
 pub(super) fn connect_timeout(text: &str) -> Result<humantime::Duration, String> {
     at_most(text, Duration::from_secs(3_600), "1h")
