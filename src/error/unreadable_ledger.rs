@@ -33,13 +33,6 @@ pub enum LedgerPrivilege {
 }
 
 impl UnreadableLedger {
-    /// The reason if a role does not have all of the privileges; each comes with whether the role has it.
-    pub(crate) fn of_privileges(role: &str, privileges: [(LedgerPrivilege, bool); 2]) -> Option<Self> {
-        let missing: Vec<LedgerPrivilege> =
-            privileges.into_iter().filter(|(_, has)| !has).map(|(privilege, _)| privilege).collect();
-        (!missing.is_empty()).then(|| Self::PermissionDenied { role: role.to_owned(), missing })
-    }
-
     /// The fix for the ledger of a tenant.
     pub(crate) fn hint(&self, tenant: &str) -> String {
         match self {

@@ -7,11 +7,12 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, Bool, Nullable, Text};
 
-use crate::error::{Error, LedgerPrivilege, UnreadableLedger};
+use crate::error::{Error, UnreadableLedger};
 use crate::model::{State, TenantName};
 use crate::postgres::CHUNK;
 use crate::sql::catalog::holds_relations;
 use crate::tenants::Tenancy;
+use crate::tenants::ledger::access::{self, LedgerAccess};
 
 /// The tenant and the schema of a name.
 pub(super) struct NameStatus {
@@ -49,18 +50,16 @@ pub(super) fn look_up(conn: &mut PgConnection, names: &[&TenantName]) -> Result<
         has_schema: bool,
         #[diesel(sql_type = Bool)]
         has_ledger: bool,
-        #[diesel(sql_type = Text)]
-        role: String,
-        #[diesel(sql_type = Bool)]
-        has_usage: bool,
-        #[diesel(sql_type = Bool)]
-        has_select: bool,
+        #[diesel(embed)]
+        access: LedgerAccess,
         #[diesel(sql_type = Bool)]
         empty: bool,
         #[diesel(sql_type = Bool)]
         holds_extensions: bool,
     }
-    let sql = include_str!("names.sql").replace("HOLDS_RELATIONS", &holds_relations("n.oid"));
+    let sql = include_str!("names.sql")
+        .replace("HOLDS_RELATIONS", &holds_relations("n.oid"))
+        .replace("LEDGER_ACCESS", access::COLUMNS);
     let mut found = HashMap::new();
     for chunk in names.chunks(CHUNK) {
         let names: Vec<&str> = chunk.iter().map(|name| name.as_str()).collect();
@@ -77,10 +76,7 @@ pub(super) fn look_up(conn: &mut PgConnection, names: &[&TenantName]) -> Result<
             };
             let schema = row.has_schema.then_some(SchemaStatus {
                 has_ledger: row.has_ledger,
-                unreadable: UnreadableLedger::of_privileges(
-                    &row.role,
-                    [(LedgerPrivilege::SchemaUsage, row.has_usage), (LedgerPrivilege::Select, row.has_select)],
-                ),
+                unreadable: row.access.into_problem(),
                 empty: row.empty,
                 holds_extensions: row.holds_extensions,
             });

@@ -6,9 +6,7 @@ SELECT
     t.state AS tracked_state,
     n.oid IS NOT NULL AS has_schema,
     ledger.oid IS NOT NULL AS has_ledger,
-    CURRENT_USER::pg_catalog.text AS role,
-    n.oid IS NULL OR pg_catalog.has_schema_privilege(n.oid, 'USAGE') AS has_usage,
-    ledger.oid IS NULL OR pg_catalog.has_table_privilege(ledger.oid, 'SELECT') AS has_select,
+    LEDGER_ACCESS,
     NOT HOLDS_RELATIONS AS empty,
     EXISTS (SELECT FROM pg_catalog.pg_extension AS e WHERE e.extnamespace = n.oid) AS holds_extensions
 FROM pg_catalog.unnest($1) AS wanted (name)

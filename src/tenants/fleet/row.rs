@@ -8,9 +8,10 @@ use diesel::sql_types::{Array, Bool, Integer, Nullable, Oid, Text, Timestamptz, 
 use uuid::Uuid;
 
 use super::{InvalidRow, Misnamed, Schema, Tenant};
-use crate::error::{Error, LedgerPrivilege, UnreadableLedger};
+use crate::error::Error;
 use crate::model::{State, TenantName, Unfinished};
 use crate::sql::catalog::holds_relations;
+use crate::tenants::ledger::access::{self, LedgerAccess};
 
 /// A row of the tracker, joined with the catalog.
 #[derive(QueryableByName)]
@@ -33,12 +34,8 @@ pub(super) struct TrackerRow {
     schema_oid: Option<u32>,
     #[diesel(sql_type = Nullable<Text>)]
     ledger_kind: Option<String>,
-    #[diesel(sql_type = Text)]
-    role: String,
-    #[diesel(sql_type = Bool)]
-    has_usage: bool,
-    #[diesel(sql_type = Bool)]
-    has_select: bool,
+    #[diesel(embed)]
+    access: LedgerAccess,
     #[diesel(sql_type = Bool)]
     empty: bool,
     #[diesel(sql_type = Bool)]
@@ -76,10 +73,14 @@ struct Tracked {
 
 /// Reads the rows of the tracker; with `names`, only those with one of the names.
 pub(super) fn read(conn: &mut PgConnection, names: Option<&[&str]>) -> Result<Vec<TrackerRow>, Error> {
-    sql_query(include_str!("tracker.sql").replace("HOLDS_RELATIONS", &holds_relations("n.oid")))
-        .bind::<Nullable<Array<Text>>, _>(names)
-        .load(conn)
-        .map_err(Error::doing("read the tracker"))
+    sql_query(
+        include_str!("tracker.sql")
+            .replace("HOLDS_RELATIONS", &holds_relations("n.oid"))
+            .replace("LEDGER_ACCESS", access::COLUMNS),
+    )
+    .bind::<Nullable<Array<Text>>, _>(names)
+    .load(conn)
+    .map_err(Error::doing("read the tracker"))
 }
 
 impl TrackerRow {
@@ -90,10 +91,7 @@ impl TrackerRow {
             Err(why) => return Entry::Invalid(self.into_invalid(why)),
         };
         let (id, state, created_at) = valid;
-        let unreadable = UnreadableLedger::of_privileges(
-            &self.role,
-            [(LedgerPrivilege::SchemaUsage, self.has_usage), (LedgerPrivilege::Select, self.has_select)],
-        );
+        let unreadable = self.access.into_problem();
         let name = self.name.unwrap_or_default();
         let name = match name.parse::<TenantName>() {
             Ok(name) => name,

@@ -1,6 +1,7 @@
 //! Migration ledgers: Diesel's `__diesel_schema_migrations` in each tenant's schema, and `public.schema_ledger` for the
 //! public migrations.
 
+pub(crate) mod access;
 pub(crate) mod public;
 
 mod definition;
