@@ -80,7 +80,7 @@ pub use migration::{Embedded, LoadError, Migration, MigrationSet, Version, Versi
 pub use model::{MAX_BYTES, NameError, SchemaName, State, TenantName, Unfinished, UnknownState};
 pub use operations::{CreateError, create_tenant};
 pub use postgres::{CHUNK, Connector, DatabaseUrl, FromEnvError, LockHolder};
-pub use run::Observer;
+pub use run::{LockWait, Observer};
 pub use tenants::{Fleet, InvalidRow, Limits, Misnamed, RunAs, Schema, Tenancy, Tenant};
 
 /// Embeds a directory of migrations in the binary: `embed_migrations!("$CARGO_MANIFEST_DIR/migrations/tenant")`.

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::interrupt;
 use super::output::{Output, Verbosity, count, thousands};
 use crate::error::TenantError;
-use crate::run::Observer;
+use crate::run::{LockWait, Observer};
 
 /// Shows a run.
 pub(crate) struct Progress {
@@ -137,6 +137,10 @@ impl Observer for Progress {
 
     fn back(&mut self) {
         self.bar.suspend(|| self.output.status("reconnected to the server"));
+    }
+
+    fn waiting(&mut self, wait: &LockWait) {
+        self.bar.suspend(|| self.output.status(wait));
     }
 
     fn pause(&mut self, time: Duration) {

@@ -10,7 +10,8 @@ use serde::Serialize;
 /// A session that holds a lock for which a tenant's migration waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, QueryableByName)]
 pub struct BlockingSession {
-    /// The locked table, or the type of the lock as in `pg_locks.locktype`.
+    /// The locked table, or the type of the lock as in `pg_locks.locktype`: `virtualxid` where an index that is built
+    /// concurrently waits for an older transaction.
     #[diesel(sql_type = Nullable<Text>)]
     pub lock: Option<String>,
     /// The process ID of the server process.
@@ -22,6 +23,9 @@ pub struct BlockingSession {
     /// The `application_name`.
     #[diesel(sql_type = Nullable<Text>)]
     pub application: Option<String>,
+    /// The database that it is connected to.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub database: Option<String>,
     /// When its transaction started.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub since: Option<DateTime<Utc>>,
@@ -37,14 +41,16 @@ impl fmt::Display for BlockingSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "process {}", self.pid)?;
         let known = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        let identity = [("user", &self.user), ("application", &self.application)];
+        let identity = [("user", &self.user), ("application", &self.application), ("database", &self.database)];
         let identity: Vec<String> =
             identity.into_iter().filter_map(|(label, value)| Some(format!("{label} {}", known(value)?))).collect();
         if !identity.is_empty() {
             write!(f, " ({})", identity.join(", "))?;
         }
-        if let Some(lock) = &self.lock {
-            write!(f, ", lock on {lock}")?;
+        match self.lock.as_deref() {
+            Some("virtualxid") => f.write_str(", an older transaction")?,
+            Some(lock) => write!(f, ", lock on {lock}")?,
+            None => {}
         }
         if let Some(state) = known(&self.state) {
             write!(f, ", {state}")?;

@@ -1,7 +1,6 @@
 //! Adds existing schemas to the tracker.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
@@ -14,7 +13,7 @@ use crate::model::{SchemaName, State, TenantName};
 use crate::operations::migrate::{Batch, SchemaTarget, StopReason, TrackerRow, tracker_guard};
 use crate::postgres::{CHANGED, ServerMessage, Session, path};
 use crate::record::integrity;
-use crate::record::runs::{Counts, DoneRow, Run};
+use crate::record::runs::{Counts, Run};
 use crate::run::{
     Attempt, AttemptError, FailureBudget, Job, Observer, Operation, Outcome, RetryState, RunContext, Runner,
     StageReport, Verified,
@@ -335,9 +334,7 @@ impl AdoptSchemas<'_> {
             batch.guard(&[ledger::definition_guard(schema), self.ledger_guard(job)]);
             batch.push(&ledger::insert(schema, versions.iter().copied()));
         }
-        let attempts = job.retry.attempts();
-        let before = if attempts > 1 { job.retry.took() } else { Duration::ZERO };
-        batch.push(&run.record(schema, &DoneRow { from: None, to: versions.last().copied(), before, attempts }));
+        batch.push(&run.record(schema, &job.retry.done_row(None, versions.last().copied())));
         batch.commit()
     }
 

@@ -14,6 +14,7 @@ mod workers;
 
 pub(crate) use failure_budget::FailureBudget;
 pub(crate) use lock_monitor::LockMonitor;
+pub use lock_monitor::LockWait;
 pub use observer::Observer;
 pub(crate) use operation::{Attempt, Commit, Job, Operation, Outcome, RunContext, Verified};
 pub(crate) use retry::{AttemptError, RetryState};

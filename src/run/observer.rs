@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::LockWait;
 use crate::error::TenantError;
 
 /// Receives the progress of a run. An outcome is reported after it is durable and verified.
@@ -28,6 +29,11 @@ pub trait Observer {
 
     /// The server is back.
     fn back(&mut self) {}
+
+    /// A tenant has waited for a lock for a few seconds. Shown once while the same sessions hold it.
+    fn waiting(&mut self, wait: &LockWait) {
+        let _ = wait;
+    }
 
     /// The run pauses before the next batch.
     fn pause(&mut self, time: Duration) {

@@ -9,7 +9,7 @@ use crate::error::{Contention, Error, MigrationFailure, TenantError};
 use crate::model::SchemaName;
 use crate::postgres::{self, Condition, GuardViolation, LockHolder, ServerMessage, Session};
 use crate::record::integrity;
-use crate::record::runs::FailedRow;
+use crate::record::runs::{DoneRow, FailedRow};
 use crate::tenants::{Tenancy, lock_key};
 
 /// The maximum number of times that a changed tenant is read again, and of lost connections per tenant: a migration may
@@ -147,6 +147,11 @@ impl RetryState {
     /// The time since the first attempt began.
     pub(crate) fn took(&self) -> Duration {
         self.began.map_or(Duration::ZERO, |began| began.elapsed())
+    }
+
+    /// The row of `public.schema_run_tenant` for a tenant whose last transaction begins now.
+    pub(crate) fn done_row<'a>(&self, from: Option<&'a str>, to: Option<&'a str>) -> DoneRow<'a> {
+        DoneRow { from, to, before: self.took(), attempts: self.attempts }
     }
 
     /// The row of `public.schema_run_tenant` for a tenant that failed.

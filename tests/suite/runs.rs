@@ -135,6 +135,63 @@ fn old_ones_are_forgotten() {
     assert_eq!(db.count("SELECT count(*) FROM schema_run_tenant WHERE run = 2"), 3);
 }
 
+/// Migrations that note the server's time before and after they pause, in one transaction or statement by statement.
+fn slow(metadata: &str) -> Dir {
+    let up = "CREATE TABLE times (at timestamptz);\nINSERT INTO times VALUES (clock_timestamp());\n\
+              SELECT pg_sleep(0.3);\nINSERT INTO times VALUES (clock_timestamp());";
+    Dir::new().add("0_first", "SELECT 1;").add("1_slow", up).metadata(metadata)
+}
+
+#[test]
+fn duration_of_a_tenant_covers_all_transactions() {
+    for metadata in ["run_in_transaction = true", "run_in_transaction = false"] {
+        let db = set_up();
+        small_fleet(&db, 2, &["0"]);
+        with(&db, &slow(metadata), &["migrate-all"]).run().assert_code(0);
+        for tenant in ["t00000", "t00001"] {
+            let is_true = format!(
+                "SELECT milliseconds + 1 >= EXTRACT(epoch FROM last - first) * 1000 \
+                 AND milliseconds <= EXTRACT(epoch FROM ended_at - r.started_at) * 1000 + 1 AND t.started_at <= first \
+                 FROM schema_run_tenant AS t JOIN schema_run AS r ON r.id = t.run, \
+                 (SELECT min(at) AS first, max(at) AS last FROM {tenant}.times) AS times WHERE tenant = '{tenant}'"
+            );
+            assert_eq!(
+                db.strings(&is_true),
+                ["true"],
+                "{metadata}: {:?}",
+                db.strings("SELECT concat_ws(' ', tenant, started_at, milliseconds) FROM schema_run_tenant")
+            );
+        }
+    }
+}
+
+#[test]
+fn duration_of_a_tenant_covers_earlier_attempts() {
+    let db = set_up();
+    small_fleet(&db, 1, &["0"]);
+    db.execute("CREATE TABLE t00000.a (i int)");
+    let mut holder = db.connect();
+    holder.batch_execute("BEGIN; LOCK TABLE t00000.a").unwrap();
+    let migrations = Dir::new().add("0_first", "SELECT 1;").add("1_a", "ALTER TABLE a ADD COLUMN j int;");
+    let run = with(&db, &migrations, &["migrate-all", "--lock-timeout", "200ms", "--retries", "99"]).spawn();
+    db.wait_for_waiters(1);
+    let waited_since = db.string("SELECT clock_timestamp()");
+    // The first attempt has failed.
+    db.wait_for(
+        "SELECT (count(*) = 0)::int FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        1,
+    );
+    let failed_before = db.string("SELECT clock_timestamp()");
+    holder.batch_execute("ROLLBACK").unwrap();
+    run.wait().assert_code(0);
+    let is_true = format!(
+        "SELECT attempts > 1 AND started_at <= '{waited_since}' \
+         AND milliseconds + 1 >= EXTRACT(epoch FROM timestamptz '{failed_before}' - '{waited_since}') * 1000 \
+         FROM schema_run_tenant"
+    );
+    assert_eq!(db.strings(&is_true), ["true"]);
+}
+
 /// The end of a run does not wait until all that is too old is gone.
 #[test]
 fn those_that_are_many_are_forgotten_some_at_a_time() {

@@ -18,7 +18,6 @@ use crate::error::{Error, TenantError};
 use crate::model::SchemaName;
 use crate::operations::migrate::{Batch, SchemaTarget};
 use crate::postgres::{Condition, ServerMessage, Session};
-use crate::record::runs::DoneRow;
 use crate::run::{Attempt, AttemptError, Job, Operation, RetryState, RunContext, Verified};
 
 /// A schema in the queue of a run.
@@ -275,9 +274,7 @@ impl DropAttempt<'_> {
     /// Drops the rest of a schema and the tenant's row.
     fn rest(&self, session: &mut Session, job: &mut DropJob, transaction: LargeTransaction) -> Result<(), DropError> {
         let expected = if job.announced { ExpectedRow::Dropping } else { ExpectedRow::AsPlanned };
-        let before = if job.has_begun() { job.retry.took() } else { Duration::ZERO };
-        let done = DoneRow { from: None, to: None, before, attempts: job.retry.attempts() };
-        let record = self.context.run.record(&job.dropping.name, &done);
+        let record = self.context.run.record(&job.dropping.name, &job.retry.done_row(None, None));
         let batch = message::rest(self.target(job), &job.dropping, expected, self.context.commit, &record);
         self.send(session, &batch, || transaction)?;
         job.committed();

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
@@ -225,10 +225,9 @@ fn message(request: &MigrationRequest<'_>, transaction: &Transaction<'_>, then: 
 /// SQL that writes the tenant's row in the record of the run; empty without a recorded run.
 pub(super) fn run_row(request: &MigrationRequest<'_>) -> String {
     let RunRow { from, to, began, attempts } = request.row;
-    let before = if attempts > 1 { began.elapsed() } else { Duration::ZERO };
     match request.target.run {
         Some(run) if request.target.kind == Kind::Tenant => {
-            run.record(request.target.schema, &DoneRow { from, to, before, attempts })
+            run.record(request.target.schema, &DoneRow { from, to, before: began.elapsed(), attempts })
         }
         _ => String::new(),
     }

@@ -1,12 +1,13 @@
 //! The lock monitor: a thread with a connection of its own that runs beside the workers of a run.
 //!
-//! It reads which sessions block tenants (`blockers.rs`), cancels the statements of the run on request (`cancel.rs`), keeps
+//! It reads which sessions block tenants (`blockers.rs`), collects long waits for the observer (`long_waits.rs`), cancels the statements of the run on request (`cancel.rs`), keeps
 //! the lock of the fleet (`fleet_lock.rs`), and has the session that shows that a run without that lock is in progress
 //! (`session.rs`). It finds the sessions of the run by their `application_name`, which works behind a pooler, too.
 
 mod blockers;
 mod cancel;
 mod fleet_lock;
+mod long_waits;
 mod session;
 
 use std::collections::HashMap;
@@ -22,7 +23,10 @@ use crate::postgres::Connector;
 use crate::record::runs::Run;
 use crate::tenants::Tenancy;
 
+use blockers::Waiting;
 use fleet_lock::FleetLockKeeper;
+pub use long_waits::LockWait;
+use long_waits::LongWaits;
 use session::MonitorSession;
 
 /// How often the thread checks for a request to cancel and for the end of the work.
@@ -36,11 +40,13 @@ pub(crate) struct LockMonitor {
     run: Run,
     /// The sessions that blocked a session of the run when it was last seen waiting, by the `application_name` of the latter.
     blockers: Mutex<HashMap<String, Vec<BlockingSession>>>,
+    /// The waits that the observer of the run has not been shown.
+    long_waits: Mutex<LongWaits>,
 }
 
 impl LockMonitor {
     pub(crate) fn new(run: Run) -> Self {
-        Self { run, blockers: Mutex::default() }
+        Self { run, blockers: Mutex::default(), long_waits: Mutex::default() }
     }
 
     /// The sessions that were last seen to block a tenant in this attempt.
@@ -51,6 +57,21 @@ impl LockMonitor {
     /// Forgets the sessions that blocked a tenant, because another attempt begins.
     pub(crate) fn forget(&self, schema: &SchemaName) {
         self.lock().remove(&self.run.application_name(schema));
+    }
+
+    /// The long waits that were observed since the last call.
+    pub(crate) fn take_long_waits(&self) -> Vec<LockWait> {
+        self.long_waits().take()
+    }
+
+    /// Notes the sessions that wait now.
+    fn observe(&self, waiting: Vec<Waiting>) {
+        self.long_waits().observe(&waiting, &self.run.application_prefix());
+        self.lock().extend(waiting.into_iter().map(|one| (one.session, one.blocked_by)));
+    }
+
+    fn long_waits(&self) -> MutexGuard<'_, LongWaits> {
+        self.long_waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<BlockingSession>>> {
@@ -138,7 +159,7 @@ impl<'a> MonitorThread<'a> {
         let result = if is_cancel {
             cancel::cancel(conn, run)
         } else {
-            blockers::read(conn, run).map(|found| self.monitor.lock().extend(found))
+            blockers::read(conn, run).map(|waiting| self.monitor.observe(waiting))
         };
         if result.is_err() {
             self.session.close();

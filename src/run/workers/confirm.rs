@@ -47,6 +47,9 @@ impl<'a, 'q, 'r, O: Operation> Confirmation<'a, 'q, 'r, O> {
         let mut due = Instant::now() + INTERVAL;
         loop {
             self.observe_outage(self.queue.is_away());
+            for wait in self.recorder.context.monitor.take_long_waits() {
+                self.recorder.observer.waiting(&wait);
+            }
             let message = received.recv_timeout(due.saturating_duration_since(Instant::now()));
             let have_ended = matches!(message, Err(mpsc::RecvTimeoutError::Disconnected));
             batch.extend(message.ok());

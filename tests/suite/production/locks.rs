@@ -117,9 +117,10 @@ fn a_tenant_that_cannot_be_made_for_now_leaves_nothing() {
     let create = with(&db, &migrations, &["create", "acme"]).args(IMPATIENT);
     let create = create.run();
     assert!(
-        create
-            .stderr
-            .contains(&format!("process {pid} (user postgres, application nightly report), lock on public.plans")),
+        create.stderr.contains(&format!(
+            "process {pid} (user postgres, application nightly report, database {}), lock on public.plans",
+            db.name()
+        )),
         "{}",
         create.stderr
     );
@@ -138,7 +139,7 @@ fn what_reverts_and_drops_gets_out_of_the_way_as_well() {
     let before = state(&db, "t00001");
     let revert = run(&["revert-one", "t00001", "--to", "1", "--yes"]);
     assert!(
-        revert.stderr.contains(&format!("process {pid} (user postgres, application nightly report)")),
+        revert.stderr.contains(&format!("process {pid} (user postgres, application nightly report, database")),
         "{}",
         revert.stderr
     );
@@ -150,7 +151,7 @@ fn what_reverts_and_drops_gets_out_of_the_way_as_well() {
 
     let drop = run(&["drop", "t00000", "t00001", "--yes"]);
     assert!(
-        drop.stderr.contains(&format!("process {pid} (user postgres, application nightly report)")),
+        drop.stderr.contains(&format!("process {pid} (user postgres, application nightly report, database")),
         "{}",
         drop.stderr
     );
@@ -334,4 +335,33 @@ fn what_is_built_concurrently_waits_longer_for_old_transactions_than_others_wait
     output.assert_code(0);
     assert_eq!(output.json()["done"][0]["attempts"], 1);
     assert_eq!(db.count("SELECT count(*) FROM pg_index WHERE indexrelid = 't00000.a_i'::regclass AND indisvalid"), 1);
+}
+
+#[test]
+fn concurrent_build_that_waits_for_an_old_snapshot_names_the_session_while_it_waits() {
+    let db = fleet(1);
+    let mut old = db.connect();
+    old.batch_execute(
+        "SET application_name TO 'nightly report'; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class",
+    )
+    .unwrap();
+    let pid = strings(&mut old, "SELECT pg_backend_pid()").remove(0);
+    let migrations = Dir::new()
+        .add("1_a", "CREATE TABLE a (i int);")
+        .add("2_i", "CREATE INDEX CONCURRENTLY a_i ON a (i);")
+        .metadata("run_in_transaction = false");
+    let run = with(&db, &migrations, &["migrate-all"]).spawn();
+    let line = run.wait_for_stderr_line("has waited");
+    assert!(line.starts_with("tenant t00000 has waited "), "{line}");
+    assert!(line.contains(" s (index build: waiting for "), "{line}");
+    let blocked_by = format!(
+        "blocked by process {pid} (user postgres, application nightly report, database {}), an older transaction, \
+         idle in transaction, transaction started 20",
+        db.name()
+    );
+    assert!(line.contains(&blocked_by), "{line}");
+    old.batch_execute("ROLLBACK").unwrap();
+    let output = run.wait();
+    output.assert_code(0);
+    assert_eq!(output.stderr.matches("has waited").count(), 1, "{}", output.stderr);
 }
