@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn only_settings_are_taken() {
+    fn other_variables_are_ignored() {
         for name in ["DATABASE_URL", "PGPASSWORD", "TENANTRY_JOBS"] {
             assert!(is_setting(name), "{name}");
         }

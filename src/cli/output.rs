@@ -280,7 +280,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_read_well() {
+    fn numbers_have_thousands_separators() {
         assert_eq!(thousands(0), "0");
         assert_eq!(thousands(999), "999");
         assert_eq!(thousands(1_234_567), "1,234,567");
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn no_line_of_foreign_text_begins_where_the_tool_begins_its_own() {
+    fn lines_of_foreign_text_are_indented() {
         assert_eq!(indented("a\nhint: b\r\n\n  error: c\n", 7), "a\n       hint: b\n\n         error: c");
         assert_eq!(indented("\u{1b}[2Ja\rb", 2), "\\u{1b}[2Ja\\rb");
     }

@@ -308,14 +308,14 @@ mod tests {
     }
 
     #[test]
-    fn a_canary_that_is_done_is_not_repeated() {
+    fn completed_canary_is_not_repeated() {
         let request =
             Request::MigrateAll(MigrateAllRequest { rollout: full_rollout(), ..MigrateAllRequest::default() });
         assert!(!request.retry(7, &["acme"]).unwrap().contains("canary"));
     }
 
     #[test]
-    fn options_of_a_newer_release_are_not_ignored() {
+    fn unknown_options_are_an_error() {
         for json in [
             r#"{"command": "migrate-all", "to": "3", "dance": true}"#,
             r#"{"command": "migrate-all", "rollout": {"dance": 1}}"#,

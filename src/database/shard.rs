@@ -52,7 +52,7 @@ mod tests {
     use crate::model::TenantName;
 
     #[test]
-    fn every_tenant_is_in_one_shard() {
+    fn each_tenant_is_in_exactly_one_shard() {
         let shards: Vec<Shard> = (1..=8).map(|number| format!("{number}/8").parse().unwrap()).collect();
         for n in 0..1_000 {
             let name: TenantName = format!("t{n}").parse().unwrap();
@@ -64,7 +64,7 @@ mod tests {
 
     /// A rollout over shards may use several releases.
     #[test]
-    fn a_tenant_is_in_the_same_shard_with_every_release() {
+    fn shard_of_a_tenant_is_stable_across_releases() {
         for (name, of_3, of_8) in [("acme", 1, 1), ("globex", 2, 8), ("initech", 2, 4)] {
             for (of, number) in [(3, of_3), (8, of_8)] {
                 assert!(Shard { number, of }.has(name), "{name} is not in {number}/{of}");
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_is_a_number_and_a_total() {
+    fn shard_is_parsed_as_number_and_total() {
         assert!(
             ["0/8", "9/8", "1", "1/", "/2", "a/b", "1/0", "1/2147483648"]
                 .iter()

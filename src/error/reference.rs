@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_grant_follows_from_the_servers_message() {
+    fn missing_grant_is_derived_from_the_server_message() {
         let grant = |message: &str| missing_grant(message, "Monitor");
         let expected = "GRANT SELECT, REFERENCES ON TABLE \"plan\" TO \"Monitor\"";
         assert_eq!(grant("permission denied for table plan").as_deref(), Some(expected));

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_for_the_statement_that_they_stand_before_or_in() {
+    fn acceptance_applies_to_the_following_or_enclosing_statement() {
         let script = "
             -- tenantry: accept drop-table: nobody uses it
             /* tenantry: accept truncate: nor this: really */
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_comment_is_none() {
+    fn acceptance_outside_a_comment_is_ignored() {
         for script in [
             "SELECT '-- tenantry: accept drop-table: x'",
             "SELECT $$\n-- tenantry: accept drop-table: x\n$$",
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told() {
+    fn invalid_acceptances_are_reported() {
         for (comment, wrong) in [
             ("tenantry: accept drop-tabel: x", "\"drop-tabel\" is no rule"),
             ("tenantry: accept", "expected accept RULE: reason"),

@@ -387,7 +387,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_their_own_and_lead_back() {
+    fn rule_names_are_unique_and_parse_back() {
         let names: HashSet<&str> = Rule::ALL.iter().map(|rule| rule.name()).collect();
         assert_eq!(names.len(), Rule::ALL.len());
         for rule in Rule::ALL {

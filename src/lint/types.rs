@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_the_same_type() {
+    fn type_aliases_are_equal() {
         for (one, other) in [
             ("integer", "INT"),
             ("character varying(5)", "varchar(5)"),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_in_the_same_way_stays_in_place() {
+    fn binary_compatible_type_change_does_not_rewrite_the_table() {
         use Change::{InPlace, Rewrite, RewriteUnlessUtc};
         for (old, new, change) in [
             ("varchar(10)", "varchar(20)", InPlace),

@@ -196,7 +196,7 @@ mod tests {
                           broken:x:abc";
 
     #[test]
-    fn entries_are_found_by_their_whole_name() {
+    fn passwd_entries_are_matched_by_full_name() {
         let ids = |name| entry(PASSWD, name).map(|account| (account.uid, account.gid));
         assert_eq!(ids("postgres"), Some((101, 104)));
         assert_eq!(ids("nobody"), Some((4_294_967_294, 4_294_967_294)));
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_folder_on_the_way_is_named() {
+    fn inaccessible_parent_directory_is_named() {
         let top = tempfile::tempdir().expect("a temporary folder");
         let closed = fs::canonicalize(top.path()).expect("a path").join("closed");
         fs::create_dir_all(closed.join("inner")).expect("folders");

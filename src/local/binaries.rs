@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_read() {
+    fn version_output_is_parsed() {
         let parsed = |line| parse_version(line).map(|(_, major)| major);
         assert_eq!(parsed("postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)"), Some(15));
         assert_eq!(parsed("postgres (PostgreSQL) 18beta1"), Some(18));
@@ -210,20 +210,20 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_folder_is_refused_by_name() {
+    fn directory_without_binaries_is_refused_and_named() {
         let empty = folder_with(&[]);
         let error = Binaries::find(Some(empty.path()), None).expect_err("nothing is there");
         assert!(matches!(error, LocalError::BinariesIncomplete { missing: "initdb", .. }));
     }
 
     #[test]
-    fn wrappers_without_the_server_are_passed_over() {
+    fn wrappers_without_a_server_are_skipped() {
         let wrappers = folder_with(&["psql", "pg_ctl"]);
         assert!(Binaries::at(wrappers.path()).is_err());
     }
 
     #[test]
-    fn links_lead_to_the_real_folder() {
+    fn symbolic_links_are_resolved() {
         let (real, links) = (folder_with(&["initdb", "pg_ctl", "postgres"]), folder_with(&["psql"]));
         std::os::unix::fs::symlink(real.path().join("postgres"), links.path().join("postgres")).expect("a link");
         let found = Binaries::find(None, Some(links.path().as_os_str())).expect("binaries");

@@ -249,12 +249,12 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_said() {
+    fn empty_output_is_reported() {
         assert_eq!(LastLines::of([""]).to_string(), "it said nothing");
     }
 
     #[test]
-    fn a_user_without_passwd_entry_gets_a_remedy() {
+    fn user_without_passwd_entry_gets_a_hint() {
         let remedy = known_cause("initdb: error: could not look up effective user ID 4711: user does not exist");
         assert!(remedy.is_some_and(|text| text.contains("/etc/passwd")));
         assert_eq!(known_cause("something else"), None);

@@ -170,19 +170,19 @@ mod tests {
     }
 
     #[test]
-    fn a_shallow_folder_holds_its_socket() {
+    fn short_path_contains_its_socket() {
         let account = own_account();
         assert_eq!(socket_folder(Path::new("/srv/a"), &account), Path::new("/srv/a/socket"));
     }
 
     #[test]
-    fn a_folder_with_a_comma_has_its_socket_elsewhere() {
+    fn path_with_a_comma_has_its_socket_elsewhere() {
         let chosen = socket_folder(Path::new("/srv/a,b"), &own_account());
         assert!(fits(&chosen) && !chosen.starts_with("/srv"));
     }
 
     #[test]
-    fn a_deep_folder_has_its_socket_elsewhere_and_keeps_to_it() {
+    fn long_path_has_a_stable_socket_directory_elsewhere() {
         let (top, elsewhere) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
         let (folder, account) = (deep(top.path()), own_account());
         let chosen = socket_folder(&folder, &account);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_planted_socket_folder_is_refused() {
+    fn socket_directory_of_another_user_is_refused() {
         let (top, planted) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
         let (folder, account) = (deep(top.path()), own_account());
         let socket_folder = planted.path().join(socket_folder_name(&folder));
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_folder_that_others_may_write_to_is_refused() {
+    fn server_directory_writable_by_others_is_refused() {
         let top = tempfile::tempdir().expect("a folder");
         let (folder, account) = (top.path().join("a/b"), own_account());
         prepare_server_folder(&folder, &account).expect("made");

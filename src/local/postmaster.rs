@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_live_listener_counts() {
+    fn only_a_listening_server_counts_as_running() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (data, socket) = (folder.path(), folder.path().join(".s.PGSQL.5432"));
         let running = || Postmaster::of(data, &socket).expect("an answer");
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_eighth_line_tells_that_it_is_ready() {
+    fn eighth_line_of_the_pid_file_shows_readiness() {
         let file = |state| format!("1\n/data\n1700000000\n5432\n/socket\n\n  123 4\n{state}\n");
         assert!(is_ready(&file("ready   ")));
         assert!(!is_ready(&file("starting")));
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn remains_keep_all_but_the_process_id() {
+    fn stale_pid_file_keeps_all_but_the_process_id() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (pid_file, socket) = (folder.path().join("postmaster.pid"), folder.path().join("socket"));
         let account = Account::of_owner(&fs::metadata(folder.path()).expect("metadata"));

@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_paths_do_not_change() {
+    fn paths_are_unchanged() {
         assert_eq!(stable_name(Path::new("")), "cbf29ce484222325");
         assert_eq!(stable_name(Path::new("a")), "af63dc4c8601ec8c");
     }

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_folder_goes_with_its_owner() {
+    fn directory_is_removed_when_its_owner_exits() {
         let account = Account::for_servers().expect("an account");
         let folder = WatchedFolder::new(&account).expect("a folder");
         let path = folder.path().to_owned();

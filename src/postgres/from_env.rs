@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_url_comes_first_and_libpqs_variables_second() {
+    fn url_takes_precedence_over_libpq_variables() {
         let with = |variables: &'static [(&str, &str)]| {
             let found = Connector::from_variables(|name| {
                 variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())

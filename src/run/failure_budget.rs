@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_breaker_stops_a_run_whose_first_tenants_all_fail_with_one_error() {
+    fn breaker_stops_a_run_whose_first_tenants_fail_with_the_same_error() {
         let budget = FailureBudget::new(None, true, 0);
         assert_eq!(failures_until_spent(&budget, 50), Some(BREAKER));
         assert!(matches!(budget.take_stop_reason(), Some(StopReason::Breaker)));
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_allowed_failures_replaces_the_breaker() {
+    fn explicit_failure_limit_replaces_the_breaker() {
         let budget = FailureBudget::new(Some(20), true, 1);
         assert_eq!(failures_until_spent(&budget, 50), Some(20));
         assert!(matches!(budget.take_stop_reason(), Some(StopReason::Failure)));

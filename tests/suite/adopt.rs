@@ -29,7 +29,7 @@ fn untracked(name: &str) -> Database {
 }
 
 #[test]
-fn a_schema_with_a_ledger_is_adopted_untouched() {
+fn schema_with_a_ledger_is_adopted_unchanged() {
     let db = untracked("acme");
     let before = contents(&db, "acme");
     assert_snapshot!(db.tenantry(["adopt", "acme"]).run(), @r"
@@ -103,7 +103,7 @@ fn an_empty_schema_is_adopted_and_migrated_later() {
 }
 
 #[test]
-fn objects_without_a_ledger_want_a_baseline() {
+fn objects_without_a_ledger_require_a_baseline() {
     let db = untracked("acme");
     db.execute("DROP TABLE acme.__diesel_schema_migrations");
     let before = contents(&db, "acme");
@@ -138,7 +138,7 @@ fn objects_without_a_ledger_want_a_baseline() {
 }
 
 #[test]
-fn a_baseline_of_the_newest_migration_leaves_nothing_to_do() {
+fn baseline_of_the_newest_migration_leaves_none_pending() {
     let db = untracked("acme");
     db.execute("DROP TABLE acme.__diesel_schema_migrations");
     db.tenantry(["adopt", "acme", "--baseline", "20260209090000"]).run().assert_code(0);
@@ -146,7 +146,7 @@ fn a_baseline_of_the_newest_migration_leaves_nothing_to_do() {
 }
 
 #[test]
-fn a_version_may_be_written_with_dashes_as_diesel_does() {
+fn baseline_version_may_contain_dashes() {
     let db = untracked("acme");
     db.execute("DROP TABLE acme.__diesel_schema_migrations");
     db.tenantry(["adopt", "acme", "--baseline", "2026-02-09-090000"]).run().assert_code(0);
@@ -154,7 +154,7 @@ fn a_version_may_be_written_with_dashes_as_diesel_does() {
 }
 
 #[test]
-fn a_baseline_that_is_no_version() {
+fn unknown_baseline_version_is_refused() {
     let db = fleet(&[]);
     db.execute("CREATE SCHEMA acme");
     assert_snapshot!(db.tenantry(["adopt", "acme", "--baseline", "20260119090001"]).run(), @r"
@@ -181,7 +181,7 @@ fn a_baseline_that_is_no_version() {
 }
 
 #[test]
-fn a_baseline_against_a_ledger() {
+fn baseline_that_contradicts_the_ledger_is_refused() {
     let db = fleet(&[]);
     create_older(&db, &["acme"]);
     db.execute("DELETE FROM schema_tracker");
@@ -205,7 +205,7 @@ fn a_baseline_against_a_ledger() {
 }
 
 #[test]
-fn there_is_no_schema() {
+fn missing_schema_is_refused_with_the_command_that_helps() {
     let db = fleet(&["gone"]);
     db.execute("DROP SCHEMA gone CASCADE; INSERT INTO schema_tracker (name) VALUES ('registered')");
     let output = db.tenantry(["adopt", "nobody", "gone", "registered"]).run();
@@ -218,7 +218,7 @@ fn there_is_no_schema() {
 }
 
 #[test]
-fn a_tenant_registered_by_hand_is_made_active() {
+fn manually_registered_tenant_becomes_active() {
     let db = untracked("acme");
     db.execute("INSERT INTO schema_tracker (name) VALUES ('acme')");
     db.tenantry(["adopt", "acme"]).run().assert_code(0);
@@ -226,7 +226,7 @@ fn a_tenant_registered_by_hand_is_made_active() {
 }
 
 #[test]
-fn a_tracked_tenant_without_its_ledger_can_be_given_one() {
+fn baseline_creates_a_missing_ledger_of_a_tracked_tenant() {
     let db = fleet(&["acme"]);
     db.execute("DROP TABLE acme.__diesel_schema_migrations");
     db.tenantry(["adopt", "acme", "--baseline", "20260209090000"]).run().assert_code(0);
@@ -234,7 +234,7 @@ fn a_tracked_tenant_without_its_ledger_can_be_given_one() {
 }
 
 #[test]
-fn a_name_that_differs_only_by_case() {
+fn name_that_differs_only_in_case_is_refused() {
     let db = fleet(&["acme"]);
     db.execute("CREATE SCHEMA \"Acme\"");
     assert_snapshot!(db.tenantry(["adopt", "Acme"]).run(), @r#"
@@ -250,7 +250,7 @@ fn a_name_that_differs_only_by_case() {
 }
 
 #[test]
-fn a_tenant_that_is_being_dropped() {
+fn tenant_being_dropped_is_refused() {
     let db = fleet(&["acme"]);
     db.execute("UPDATE schema_tracker SET state = 'dropping'");
     assert_snapshot!(db.tenantry(["adopt", "acme"]).run(), @r"
@@ -263,7 +263,7 @@ fn a_tenant_that_is_being_dropped() {
 }
 
 #[test]
-fn a_schema_that_this_role_may_not_read() {
+fn unreadable_schema_is_refused_with_the_missing_grant() {
     let db = untracked("acme");
     let url = url_of_a_stranger(&db);
     assert_snapshot!(db.tenantry(["adopt", "acme"]).env("DATABASE_URL", url).run(), @r#"
@@ -277,7 +277,7 @@ fn a_schema_that_this_role_may_not_read() {
 }
 
 #[test]
-fn several_of_which_some_fail() {
+fn failures_do_not_affect_other_schemas() {
     let db = fleet(&["acme", "tracked"]);
     db.execute(
         "DELETE FROM schema_tracker WHERE name = 'acme'; \
@@ -297,7 +297,7 @@ fn several_of_which_some_fail() {
 }
 
 #[test]
-fn as_json() {
+fn report_is_printed_as_json() {
     let db = fleet(&["acme", "tracked"]);
     db.execute(
         "DELETE FROM schema_tracker WHERE name = 'acme'; DROP TABLE acme.__diesel_schema_migrations; \
@@ -308,7 +308,7 @@ fn as_json() {
 }
 
 #[test]
-fn names_of_the_databases_own_schemas() {
+fn system_schemas_are_refused() {
     let db = fleet(&[]);
     for name in ["public", "information_schema", "pg_catalog", "pg_toast"] {
         db.tenantry(["adopt", name]).run().assert_code(2);
@@ -317,7 +317,7 @@ fn names_of_the_databases_own_schemas() {
 }
 
 #[test]
-fn without_a_tracker_or_a_name() {
+fn missing_tracker_or_name_is_an_error() {
     assert_snapshot!(Database::new().tenantry(["adopt", "acme"]).run(), @r#"
         --- stderr
         error: database "DATABASE" has no tracker (public.schema_tracker)
@@ -366,7 +366,7 @@ fn told(output: &Output, list: &str) -> BTreeSet<String> {
 
 #[test]
 #[ignore = "long: make test-long"]
-fn the_link_is_cut_at_each_message_and_what_is_told_is_so() {
+fn report_is_correct_if_the_connection_is_lost_at_any_message() {
     let template = strays();
     let proxy = Proxy::start(server());
     let (mut cuts, mut survived) = (0, 0);
@@ -402,7 +402,7 @@ fn the_link_is_cut_at_each_message_and_what_is_told_is_so() {
 }
 
 #[test]
-fn who_is_in_the_way_is_waited_for_and_told() {
+fn lock_timeout_is_retried_and_reported() {
     let db = strays();
     let (mut reader, pid) = reader(&db);
     let impatient = ["--lock-timeout", "200ms", "--retries", "1"];
@@ -436,7 +436,7 @@ fn who_is_in_the_way_is_waited_for_and_told() {
 }
 
 #[test]
-fn an_interrupt_finishes_what_is_under_way_and_tells_the_rest() {
+fn interrupt_completes_running_tenants_and_reports_the_rest() {
     for signals in [1, 2] {
         let db = strays();
         let (mut reader, _) = reader(&db);
@@ -463,7 +463,7 @@ fn an_interrupt_finishes_what_is_under_way_and_tells_the_rest() {
 }
 
 #[test]
-fn a_schema_that_is_held_is_waited_for() {
+fn schema_locked_by_another_run_is_waited_for() {
     let db = strays();
     let mut holder = db.connect();
     holder.batch_execute("SELECT pg_advisory_lock(hashtextextended('tenantry:s3', 0))").unwrap();

@@ -75,7 +75,7 @@ fn path(conn: &mut PgConnection) -> String {
 }
 
 #[test]
-fn a_transaction_sees_its_tenant_alone() {
+fn transaction_sees_only_its_tenant() {
     let db = Database::new();
     let tenants = notes(&db, &["acme", "globex"]);
     assert_eq!(tenants.with(&name("acme"), bodies).unwrap(), ["acme"]);
@@ -85,7 +85,7 @@ fn a_transaction_sees_its_tenant_alone() {
 }
 
 #[test]
-fn it_costs_no_round_trip_more_than_a_transaction() {
+fn tenant_transaction_adds_no_round_trips() {
     let db = Database::new();
     notes(&db, &["acme", "globex"]);
     let proxy = Proxy::start(server());
@@ -107,7 +107,7 @@ fn it_costs_no_round_trip_more_than_a_transaction() {
 }
 
 #[test]
-fn a_tenant_that_cannot_be_used_is_a_typed_error() {
+fn unusable_tenant_is_a_typed_error() {
     let db = Database::new();
     let tenants = notes(&db, &["acme"]);
     db.execute(
@@ -131,7 +131,7 @@ fn a_tenant_that_cannot_be_used_is_a_typed_error() {
 
 /// PostgreSQL skips a missing schema of the path, so that names would resolve to the next one.
 #[test]
-fn nothing_runs_in_an_extension_schema_instead() {
+fn missing_schema_does_not_fall_back_to_an_extension_schema() {
     let db = Database::new();
     let tenants = notes(&db, &["acme"]);
     let tenancy = tenants.tenancy().clone().with_extension_schemas(vec!["extensions".parse().unwrap()]);
@@ -144,7 +144,7 @@ fn nothing_runs_in_an_extension_schema_instead() {
 }
 
 #[test]
-fn an_error_of_the_closure_rolls_back() {
+fn closure_error_rolls_back() {
     let db = Database::new();
     let tenants = notes(&db, &["acme"]);
     #[derive(Debug, PartialEq)]
@@ -161,7 +161,7 @@ fn an_error_of_the_closure_rolls_back() {
 
 /// An error type that can hold the library's own needs no match.
 #[test]
-fn an_error_becomes_the_closures_own() {
+fn errors_convert_to_the_error_type_of_the_caller() {
     let db = Database::new();
     let tenants = notes(&db, &[]);
     let failed: Result<(), Box<dyn std::error::Error + Send + Sync>> =
@@ -170,7 +170,7 @@ fn an_error_becomes_the_closures_own() {
 }
 
 #[test]
-fn a_panic_rolls_back_and_closes_the_connection() {
+fn panic_rolls_back_and_closes_the_connection() {
     let db = Database::new();
     let tenants = notes(&db, &["acme"]);
     let before = tenants.pool().state().connections;
@@ -187,7 +187,7 @@ fn a_panic_rolls_back_and_closes_the_connection() {
 }
 
 #[test]
-fn a_transaction_that_was_aborted_is_not_reported_as_committed() {
+fn aborted_transaction_is_not_reported_as_committed() {
     let db = Database::new();
     let tenants = notes(&db, &["acme"]);
     // COMMIT of an aborted transaction succeeds and rolls back.
@@ -210,7 +210,7 @@ fn a_transaction_that_was_aborted_is_not_reported_as_committed() {
 }
 
 #[test]
-fn an_error_of_the_commit_is_reported() {
+fn commit_error_is_reported() {
     let db = Database::new();
     let tenants = notes(&db, &["acme"]);
     db.execute("ALTER TABLE acme.notes ADD CONSTRAINT body UNIQUE (body) DEFERRABLE INITIALLY DEFERRED");
@@ -223,7 +223,7 @@ fn an_error_of_the_commit_is_reported() {
 }
 
 #[test]
-fn in_a_transaction_of_the_callers_it_is_a_savepoint() {
+fn nested_transaction_is_a_savepoint() {
     let db = Database::new();
     let tenants = notes(&db, &["acme", "globex"]);
     let mut conn = db.connect();
@@ -243,7 +243,7 @@ fn in_a_transaction_of_the_callers_it_is_a_savepoint() {
 }
 
 #[test]
-fn requests_at_once_see_their_own_rows() {
+fn concurrent_requests_see_only_their_own_rows() {
     const THREADS: usize = 8;
     let db = Database::new();
     let names = ["acme", "globex", "initech"];
@@ -305,7 +305,7 @@ fn behind_a_transaction_pooler_each_transaction_has_its_own_path() {
 
 /// The role of the pool is not the one that owns the tenants.
 #[test]
-fn a_role_with_few_privileges_suffices_for_transactions() {
+fn unprivileged_role_suffices_for_transactions() {
     let db = Database::new();
     let owner = notes(&db, &["acme", "globex"]);
     let role = format!("{}_app", db.name());
@@ -351,7 +351,7 @@ fn each_visits_every_tenant() {
 }
 
 #[test]
-fn an_application_sets_up_its_database_when_it_starts() {
+fn application_migrates_its_database_at_startup() {
     let db = Database::new();
     let first = Dir::new().add("1_notes", NOTES);
     let tenants = tenants_of(&db, &db.url(), 2, &first);
@@ -386,7 +386,7 @@ fn an_application_sets_up_its_database_when_it_starts() {
 }
 
 #[test]
-fn a_tenant_that_fails_to_migrate_is_an_error() {
+fn failed_tenant_migration_is_an_error() {
     let db = Database::new();
     let tenants = notes(&db, &["acme", "globex"]);
     db.execute("ALTER TABLE globex.notes ADD COLUMN stars int");
@@ -400,7 +400,7 @@ fn a_tenant_that_fails_to_migrate_is_an_error() {
 }
 
 #[test]
-fn a_readiness_probe_is_one_query_once_it_was_ready() {
+fn readiness_probe_costs_one_query_after_the_first_success() {
     let db = Database::new();
     notes(&db, &["acme"]);
     let proxy = Proxy::start(server());
@@ -416,7 +416,7 @@ fn a_readiness_probe_is_one_query_once_it_was_ready() {
 
 /// The value that migrated `public` knows it: no second connection is needed.
 #[test]
-fn a_database_notices_its_own_public_migrations() {
+fn database_value_sees_its_own_public_migrations() {
     let db = Database::new();
     let tenancy = Tenancy::new(MigrationSet::from_dir(Dir::new().add("1_notes", NOTES).path()).unwrap()).unwrap();
     let connector = Connector::new(db.url().parse().unwrap(), Duration::from_secs(5), |_| None);

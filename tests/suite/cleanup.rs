@@ -17,7 +17,7 @@ const UNTOUCHED: &str =
     "schema_acceptance schema_ledger schema_migration schema_run schema_run_tenant schema_stamp schema_tracker";
 
 #[test]
-fn a_dry_run_shows_what_would_go() {
+fn dry_run_shows_the_plan() {
     let db = fleet(&["acme", "globex"]);
     db.execute("CREATE SCHEMA stranger; CREATE TABLE stranger.t(i int)");
     assert_snapshot!(db.tenantry(["cleanup", "--dry-run"]).run(), @r"
@@ -34,7 +34,7 @@ fn a_dry_run_shows_what_would_go() {
 }
 
 #[test]
-fn without_a_terminal_it_wants_to_be_told() {
+fn confirmation_is_required_without_a_terminal() {
     let db = fleet(&["acme"]);
     assert_snapshot!(db.tenantry(["cleanup"]).run(), @r"
         --- stderr
@@ -51,7 +51,7 @@ fn without_a_terminal_it_wants_to_be_told() {
 }
 
 #[test]
-fn a_wrong_name_of_the_database() {
+fn wrong_database_name_cancels_the_cleanup() {
     let db = fleet(&["acme"]);
     for answer in ["y", "", "postgres", "yes"] {
         let mut terminal = Terminal::spawn(db.tenantry(["cleanup"]));
@@ -66,7 +66,7 @@ fn a_wrong_name_of_the_database() {
 }
 
 #[test]
-fn the_right_name_of_the_database() {
+fn database_name_confirms_the_cleanup() {
     let db = fleet(&["acme"]);
     let mut terminal = Terminal::spawn(db.tenantry(["cleanup"]));
     terminal.expect("database to confirm:").type_line(db.name());
@@ -75,7 +75,7 @@ fn the_right_name_of_the_database() {
 }
 
 #[test]
-fn with_yes_all_of_it_goes_and_a_second_one_is_fine() {
+fn yes_removes_everything_and_can_be_repeated() {
     let db = fleet(&["acme", "globex"]);
     db.execute("CREATE SCHEMA stranger; CREATE TABLE stranger.t(i int); CREATE TABLE public.of_others(i int)");
     assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @r"
@@ -109,7 +109,7 @@ fn with_yes_all_of_it_goes_and_a_second_one_is_fine() {
 }
 
 #[test]
-fn as_json() {
+fn report_is_printed_as_json() {
     let db = fleet(&["acme", "globex"]);
     assert_snapshot!(db.tenantry(["cleanup", "--yes", "--format", "json"]).run());
     let again = db.tenantry(["cleanup", "--yes", "--format", "json"]).run();
@@ -119,7 +119,7 @@ fn as_json() {
 }
 
 #[test]
-fn a_database_that_was_never_set_up() {
+fn uninitialized_database_has_nothing_to_clean_up() {
     let db = Database::new();
     assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @r"
         --- stderr
@@ -137,7 +137,7 @@ fn a_database_that_was_never_set_up() {
 }
 
 #[test]
-fn orphans_stay_unless_asked_for() {
+fn orphans_are_kept_unless_included() {
     let orphaned = || {
         let db = fleet(&["acme", "orphan"]);
         db.execute(
@@ -174,7 +174,7 @@ fn orphans_stay_unless_asked_for() {
 }
 
 #[test]
-fn versions_of_others_keep_the_public_ledger() {
+fn public_ledger_with_foreign_versions_is_kept() {
     let db = fleet(&["acme"]);
     db.execute("INSERT INTO public.schema_ledger (version) VALUES ('19990101000000'), ('19990102000000')");
     assert_snapshot!(db.tenantry(["cleanup", "--dry-run"]).run(), @r"
@@ -204,7 +204,7 @@ fn versions_of_others_keep_the_public_ledger() {
 }
 
 #[test]
-fn one_that_was_interrupted_is_run_again() {
+fn interrupted_cleanup_is_completed_by_the_next() {
     let db = fleet(&["acme", "globex", "initech"]);
     // A schema is gone and its row is not; another tenant was being dropped; a third is gone whole.
     db.execute(
@@ -232,7 +232,7 @@ fn one_that_was_interrupted_is_run_again() {
 }
 
 #[test]
-fn public_migrations_of_the_project_are_reverted_too() {
+fn public_migrations_of_the_project_are_reverted() {
     let db = fleet(&["acme"]);
     let dir = Dir::new()
         .add("20990101000000_plans", "CREATE TABLE plans(i int);")
@@ -249,7 +249,7 @@ fn public_migrations_of_the_project_are_reverted_too() {
 }
 
 #[test]
-fn a_public_migration_without_down_sql_stops_it_before_anything() {
+fn public_migration_without_down_sql_is_refused_before_any_change() {
     let db = fleet(&["acme"]);
     let dir = Dir::new().add("20990101000000_plans", "CREATE TABLE plans(i int);");
     db.tenantry(["migrate-public", "--public-migrations"]).arg(dir.path()).run().assert_code(0);
@@ -264,7 +264,7 @@ fn a_public_migration_without_down_sql_stops_it_before_anything() {
 }
 
 #[test]
-fn a_down_sql_that_fails() {
+fn failed_down_sql_is_rolled_back_and_reported() {
     let db = fleet(&["acme"]);
     let dir = Dir::new()
         .add("20990101000000_plans", "CREATE TABLE plans(i int);")
@@ -286,7 +286,7 @@ fn a_down_sql_that_fails() {
 }
 
 #[test]
-fn a_tenant_that_cannot_go_keeps_the_tracker() {
+fn tracker_is_kept_if_a_tenant_cannot_be_dropped() {
     let db = fleet(&["acme", "globex"]);
     db.execute("CREATE SCHEMA reports; CREATE VIEW reports.of_acme AS SELECT id FROM acme.users");
     assert_snapshot!(db.tenantry(["cleanup", "--dry-run"]).run(), @r"
@@ -314,7 +314,7 @@ fn a_tenant_that_cannot_go_keeps_the_tracker() {
 }
 
 #[test]
-fn names_that_fit_no_tenant_go_too() {
+fn tenants_with_invalid_names_are_dropped() {
     let db = fleet(&["acme"]);
     db.execute("INSERT INTO schema_tracker (name) VALUES ('select'); CREATE SCHEMA \"select\"");
     db.tenantry(["cleanup", "--yes"]).run().assert_code(0);
@@ -322,7 +322,7 @@ fn names_that_fit_no_tenant_go_too() {
 }
 
 #[test]
-fn a_row_that_names_a_schema_of_the_databases_own() {
+fn system_schema_in_the_tracker_is_not_dropped() {
     let db = fleet(&["acme"]);
     db.execute("INSERT INTO schema_tracker (name) VALUES ('public')");
     assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @r"
@@ -338,7 +338,7 @@ fn a_row_that_names_a_schema_of_the_databases_own() {
 
 /// Each is an obstacle to the other only as long as it is looked at alone.
 #[test]
-fn tenants_that_depend_on_each_other() {
+fn interdependent_tenants_are_dropped_by_repeated_cleanup() {
     let db = fleet(&["acme", "globex"]);
     db.execute("CREATE VIEW globex.of_acme AS SELECT id FROM acme.users");
     let first = db.tenantry(["cleanup", "--yes"]).run();
@@ -349,7 +349,7 @@ fn tenants_that_depend_on_each_other() {
 }
 
 #[test]
-fn a_database_of_an_older_release_is_cleaned_up_without_a_record() {
+fn database_of_an_older_release_is_cleaned_up_without_recording_a_run() {
     let db = fleet(&["acme", "globex"]);
     db.execute(
         "DROP TABLE schema_acceptance, schema_migration, schema_run, schema_run_tenant, schema_stamp; \

@@ -4,7 +4,7 @@ use crate::assert_snapshot;
 use crate::support::Tenantry;
 
 #[test]
-fn scripts_for_shells() {
+fn scripts_are_generated_for_each_shell() {
     for (shell, mark) in [
         ("bash", "complete -F _tenantry"),
         ("zsh", "#compdef tenantry"),
@@ -23,13 +23,13 @@ fn scripts_for_shells() {
 }
 
 #[test]
-fn bash_takes_the_script() {
+fn bash_parses_the_script() {
     let script = Tenantry::new().args(["completions", "bash"]).run().stdout;
     Tenantry::of_program("bash").args(["-n"]).stdin(script).run().assert_code(0);
 }
 
 #[test]
-fn an_unknown_shell() {
+fn unknown_shell_is_refused() {
     assert_snapshot!(Tenantry::new().without_migrations().args(["completions", "tcsh"]).run(), @r"
         --- stderr
         error: invalid value 'tcsh' for '<SHELL>'
@@ -55,7 +55,7 @@ fn an_unknown_shell() {
 /// Where the script cannot be written, that is an error and not the program's end in a panic.
 #[cfg(target_os = "linux")]
 #[test]
-fn an_output_that_takes_nothing() {
+fn full_output_is_an_error_without_a_panic() {
     for words in ["completions bash", "completions fish", "--help", "new-migration tenant x --tenant-migrations ."] {
         let line = format!("'{}' {words} >/dev/full", env!("CARGO_BIN_EXE_tenantry"));
         let output = Tenantry::of_program("bash").args(["-c", &line]).run();

@@ -55,7 +55,7 @@ fn shared() -> (Database, Dir) {
 }
 
 #[test]
-fn whatever_is_changed_outside_is_rolled_back_and_named() {
+fn change_outside_the_tenant_is_rolled_back_and_named() {
     let cases: &[(&str, &str)] = &[
         ("DROP TABLE settings CASCADE", "table shared.settings"),
         ("DROP TABLE IF EXISTS settings CASCADE; CREATE TABLE settings (id int)", "table shared.settings"),
@@ -138,7 +138,7 @@ fn whatever_is_changed_outside_is_rolled_back_and_named() {
 }
 
 #[test]
-fn what_is_the_tenants_own_may_be_changed() {
+fn changes_inside_the_tenant_are_allowed() {
     let (db, migrations) = shared();
     let before = outside(&db);
     let migrations = migrations
@@ -166,7 +166,7 @@ fn what_is_the_tenants_own_may_be_changed() {
 }
 
 #[test]
-fn a_revert_drops_nothing_outside() {
+fn revert_drops_nothing_outside_the_tenant() {
     let (db, migrations) = shared();
     let migrations =
         migrations.add("2_settings", "CREATE TABLE settings (id int PRIMARY KEY)").down("DROP TABLE settings");
@@ -188,7 +188,7 @@ fn a_revert_drops_nothing_outside() {
 }
 
 #[test]
-fn a_declared_change_is_made_in_a_transaction_of_its_own() {
+fn declared_change_runs_in_its_own_transaction() {
     let (db, _) = shared();
     let base = || {
         Dir::new()
@@ -221,7 +221,7 @@ fn a_declared_change_is_made_in_a_transaction_of_its_own() {
 }
 
 #[test]
-fn a_statement_that_no_transaction_takes_stays_inside_too() {
+fn non_transactional_change_outside_the_tenant_is_refused() {
     let (db, _) = shared();
     let before = outside(&db);
     for (up, expected) in [
@@ -354,7 +354,7 @@ fn the_result_does_not_depend_on_how_many_migrations_are_pending() {
 }
 
 #[test]
-fn a_setting_of_one_migration_does_not_let_the_next_one_break_a_key() {
+fn replication_role_does_not_leak_into_the_next_migration() {
     let db = set_up();
     let migrations = Dir::new()
         .add("1_base", "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (a int REFERENCES a)")
@@ -366,7 +366,7 @@ fn a_setting_of_one_migration_does_not_let_the_next_one_break_a_key() {
 }
 
 #[test]
-fn a_role_that_is_left_set_does_not_keep_the_ledger_from_being_written() {
+fn ledger_is_written_after_a_migration_sets_a_role() {
     let db = set_up();
     db.execute("DO $$ BEGIN CREATE ROLE confined; EXCEPTION WHEN duplicate_object THEN NULL; END $$");
     let migrations = Dir::new().add("1_base", "CREATE TABLE t (i int)").add("2_role", "SET LOCAL ROLE confined");
@@ -375,7 +375,7 @@ fn a_role_that_is_left_set_does_not_keep_the_ledger_from_being_written() {
 }
 
 #[test]
-fn nothing_of_one_tenant_is_met_by_the_next_on_its_connection() {
+fn session_state_does_not_leak_into_the_next_tenant() {
     let db = set_up();
     // Each tenant writes down how it finds its session, and then leaves behind what it can.
     let up = "CREATE TABLE found (what text, value text); \
@@ -408,7 +408,7 @@ fn nothing_of_one_tenant_is_met_by_the_next_on_its_connection() {
 }
 
 #[test]
-fn what_can_be_seen_to_outlast_the_migration_is_refused() {
+fn statement_with_session_wide_effect_is_refused() {
     let db = set_up();
     for up in [
         "SELECT set_config('DateStyle', 'German, DMY', false)",
@@ -426,7 +426,7 @@ fn what_can_be_seen_to_outlast_the_migration_is_refused() {
 }
 
 #[test]
-fn a_migration_without_its_ledger_row_is_rolled_back() {
+fn migration_without_its_ledger_row_is_rolled_back() {
     let db = set_up();
     let swallow = "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; \
         CREATE TABLE total (n int); INSERT INTO total VALUES (1); \
@@ -440,7 +440,7 @@ fn a_migration_without_its_ledger_row_is_rolled_back() {
 }
 
 #[test]
-fn a_commit_that_only_the_server_knows_to_be_needed_is_made() {
+fn enum_value_added_by_dynamic_sql_is_committed_before_use() {
     let db = set_up();
     let migrations = Dir::new()
         .add("1_base", "CREATE TYPE mood AS ENUM ('calm'); CREATE TABLE people (name text, mood mood)")
@@ -462,7 +462,7 @@ fn a_commit_that_only_the_server_knows_to_be_needed_is_made() {
 }
 
 #[test]
-fn rows_with_pending_triggers_are_committed_before_their_table_is_altered() {
+fn rows_with_pending_triggers_are_committed_before_alter_table() {
     let db = set_up();
     let migrations = Dir::new()
         .add("1_base", "CREATE TABLE a (id int PRIMARY KEY); DO $$ BEGIN EXECUTE 'CREATE TABLE b (a int REFERENCES a DEFER' || 'RABLE INITIALLY DEFER' || 'RED)'; END $$")

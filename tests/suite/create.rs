@@ -5,7 +5,7 @@ use crate::support::migrations::Dir;
 use crate::support::{Database, schemas, set_up};
 
 #[test]
-fn a_tenant_has_schema_ledger_structure_and_tracker_row() {
+fn created_tenant_has_schema_ledger_structure_and_tracker_row() {
     let db = set_up();
     assert_snapshot!(db.tenantry(["create", "acme", "Globex"]).run(), @r"
         --- stderr
@@ -48,7 +48,7 @@ fn a_tenant_has_schema_ledger_structure_and_tracker_row() {
 }
 
 #[test]
-fn a_tenant_that_is_there_is_refused_or_left_alone() {
+fn existing_tenant_is_refused_or_skipped() {
     let db = set_up();
     db.tenantry(["create", "acme"]).run().assert_code(0);
     let oid = db.string("SELECT 'acme'::regnamespace::oid");
@@ -67,7 +67,7 @@ fn a_tenant_that_is_there_is_refused_or_left_alone() {
 }
 
 #[test]
-fn a_schema_that_nobody_tracks_is_refused_and_untouched() {
+fn untracked_schema_is_refused_and_unchanged() {
     let db = set_up();
     db.execute("CREATE SCHEMA acme; CREATE TABLE acme.users AS SELECT 1 AS precious");
     assert_snapshot!(db.tenantry(["create", "acme"]).run(), @r"
@@ -83,7 +83,7 @@ fn a_schema_that_nobody_tracks_is_refused_and_untouched() {
 }
 
 #[test]
-fn names_that_differ_by_case_are_refused() {
+fn names_that_differ_only_in_case_are_refused() {
     let db = set_up();
     db.tenantry(["create", "acme"]).run().assert_code(0);
     assert_snapshot!(db.tenantry(["create", "ACME", "Globex", "globex"]).run(), @r#"
@@ -99,7 +99,7 @@ fn names_that_differ_by_case_are_refused() {
 }
 
 #[test]
-fn a_failing_migration_leaves_nothing_of_the_tenant() {
+fn failed_migration_leaves_no_tenant_behind() {
     let db = set_up();
     let migrations = Dir::copy_of_tenant().add("20270101000000_bad", "CREATE TABLE fine (i int);\nSELECT 1/0;\n");
     // The one that is not transactional comes before, so that the tenant is begun: take it away for this test.
@@ -120,7 +120,7 @@ fn a_failing_migration_leaves_nothing_of_the_tenant() {
 }
 
 #[test]
-fn what_was_begun_is_completed_by_a_second_create_or_by_migrate_all() {
+fn incomplete_tenant_is_completed_by_create_or_migrate_all() {
     let db = set_up();
     let migrations = Dir::copy_of_tenant()
         .add(
@@ -164,7 +164,7 @@ fn what_was_begun_is_completed_by_a_second_create_or_by_migrate_all() {
 }
 
 #[test]
-fn a_tenant_registered_by_hand_is_created_on_request_only() {
+fn registered_tenant_is_created_only_by_create() {
     let db = set_up();
     db.execute("INSERT INTO schema_tracker (name) VALUES ('acme')");
     let all = db.tenantry(["migrate-all"]).run();
@@ -177,7 +177,7 @@ fn a_tenant_registered_by_hand_is_created_on_request_only() {
 }
 
 #[test]
-fn a_tenant_registered_by_hand_with_a_schema_is_taken_as_it_is() {
+fn registered_tenant_with_a_schema_is_migrated_if_empty() {
     let db = set_up();
     db.execute("CREATE SCHEMA acme; INSERT INTO schema_tracker (name) VALUES ('acme')");
     db.execute(
@@ -194,7 +194,7 @@ fn a_tenant_registered_by_hand_with_a_schema_is_taken_as_it_is() {
 }
 
 #[test]
-fn an_active_tenant_whose_schema_is_gone_is_never_recreated() {
+fn active_tenant_with_a_missing_schema_is_never_recreated() {
     let db = set_up();
     db.tenantry(["create", "acme"]).run().assert_code(0);
     db.execute("DROP SCHEMA acme CASCADE");
@@ -210,7 +210,7 @@ fn an_active_tenant_whose_schema_is_gone_is_never_recreated() {
 }
 
 #[test]
-fn names_come_from_a_file_or_standard_input() {
+fn names_are_read_from_a_file_or_standard_input() {
     let db = set_up();
     let names = "# customers\n\n acme \nglobex\nacme\n";
     let output = db.tenantry(["create", "--from", "-", "initech"]).stdin(names).run();
@@ -232,7 +232,7 @@ fn names_come_from_a_file_or_standard_input() {
 }
 
 #[test]
-fn hundreds_are_created_at_once() {
+fn hundreds_of_tenants_are_created_in_one_run() {
     let db = set_up();
     let names: Vec<String> = (0..300).map(|n| format!("tenant_{n:03}")).collect();
     let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int)");
@@ -254,7 +254,7 @@ fn hundreds_are_created_at_once() {
 }
 
 #[test]
-fn without_a_tracker_it_says_what_to_do() {
+fn missing_tracker_is_an_error_with_a_hint() {
     let db = Database::new();
     assert_snapshot!(db.tenantry(["create", "acme"]).run(), @r#"
         --- stderr

@@ -4,7 +4,7 @@ use crate::assert_snapshot;
 use crate::support::{Database, Tenantry, binaries, fleet};
 
 #[test]
-fn the_whole_story_on_a_private_server() {
+fn demo_runs_on_a_private_server() {
     let output = Tenantry::new()
         .without_migrations()
         .args(["demo", "--timing"])
@@ -14,7 +14,7 @@ fn the_whole_story_on_a_private_server() {
 }
 
 #[test]
-fn in_an_empty_database_it_leaves_nothing_behind() {
+fn demo_leaves_nothing_in_an_empty_database() {
     let db = Database::new();
     let relations = "SELECT count(*) FROM pg_class";
     let schemas = "SELECT count(*) FROM pg_namespace";
@@ -24,7 +24,7 @@ fn in_an_empty_database_it_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_database_in_use_is_refused() {
+fn database_in_use_is_refused() {
     let db = fleet(&["mine"]);
     assert_snapshot!(db.tenantry(["demo", "--in-database"]).run(), @r"
         --- stderr
@@ -41,7 +41,7 @@ fn a_database_in_use_is_refused() {
 }
 
 #[test]
-fn in_no_database() {
+fn missing_database_is_an_error() {
     assert_snapshot!(Tenantry::new().args(["demo", "--in-database"]).run(), @r"
         --- stderr
         error: no database specified
@@ -51,7 +51,7 @@ fn in_no_database() {
 }
 
 #[test]
-fn where_there_are_no_programs() {
+fn missing_server_programs_are_an_error() {
     let empty = tempfile::tempdir().expect("a temporary folder");
     let output =
         Tenantry::new().args(["demo", "--pg-bin"]).arg(empty.path()).hide(empty.path().to_string_lossy(), "EMPTY");
@@ -65,7 +65,7 @@ fn where_there_are_no_programs() {
 }
 
 #[test]
-fn quiet_is_quiet() {
+fn quiet_prints_nothing() {
     let db = Database::new();
     let output = db.tenantry(["demo", "--in-database", "--quiet"]).run();
     assert_eq!(output.assert_code(0).stderr, "");

@@ -15,7 +15,7 @@ where
 }
 
 #[test]
-fn diesels_harness_finds_nothing_pending_after_create() {
+fn diesel_harness_finds_nothing_pending_after_create() {
     let db = set_up();
     db.tenantry(["create", "acme"]).run().assert_code(0);
     let mut conn = db.connect();
@@ -31,7 +31,7 @@ fn diesels_harness_finds_nothing_pending_after_create() {
 }
 
 #[test]
-fn what_diesel_applied_is_applied_and_what_is_pending_is_pending_for_both() {
+fn diesel_and_tenantry_agree_on_applied_and_pending_migrations() {
     let db = set_up();
     db.execute("CREATE SCHEMA acme");
     let mut conn = db.connect();
@@ -57,7 +57,7 @@ fn what_diesel_applied_is_applied_and_what_is_pending_is_pending_for_both() {
 }
 
 #[test]
-fn a_ledger_with_another_definition_is_checked_thoroughly_and_written() {
+fn ledger_with_a_customized_definition_is_checked_and_written() {
     let db = set_up();
     db.tenantry(["create", "acme", "globex", "initech"]).run().assert_code(0);
     // None of them runs code, and none is as the tool creates it.

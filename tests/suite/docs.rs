@@ -87,7 +87,7 @@ fn check(path: &str) {
 }
 
 #[test]
-fn every_page_with_commands_is_run() {
+fn every_page_with_commands_is_listed() {
     let mut found: BTreeSet<String> = ["README.md".to_owned()].into();
     for entry in fs::read_dir(root().join("docs")).expect("the folder docs") {
         let path = entry.expect("a file").path();
@@ -138,7 +138,7 @@ fn every_kind_of_finding_and_level_is_described() {
 
 /// Links to files of the repository lead somewhere, and so do links to headings.
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_has_a_target() {
     let link = Regex::new(r"\]\(([^)\s]+)\)").expect("a pattern");
     let mut broken = Vec::new();
     for page in markdown() {

@@ -17,7 +17,7 @@ fn tracked(db: &Database) -> String {
 }
 
 #[test]
-fn a_dry_run_shows_what_would_go() {
+fn dry_run_shows_the_plan() {
     let db = fleet(&["acme", "globex"]);
     db.execute(
         "INSERT INTO acme.users (email, full_name) SELECT i || '@x', 'x' FROM generate_series(1, 1500) AS i; \
@@ -29,7 +29,7 @@ fn a_dry_run_shows_what_would_go() {
 }
 
 #[test]
-fn without_a_terminal_it_wants_to_be_told() {
+fn confirmation_is_required_without_a_terminal() {
     let db = fleet(&["acme"]);
     assert_snapshot!(db.tenantry(["drop", "acme"]).run(), @r"
         --- stderr
@@ -55,7 +55,7 @@ fn without_a_terminal_it_wants_to_be_told() {
 }
 
 #[test]
-fn with_yes_it_is_done() {
+fn yes_confirms_the_drop() {
     let db = fleet(&["acme", "globex", "initech"]);
     assert_snapshot!(db.tenantry(["drop", "acme", "initech", "--yes"]).run(), @r"
         --- stderr
@@ -68,7 +68,7 @@ fn with_yes_it_is_done() {
 }
 
 #[test]
-fn the_answer_yes() {
+fn answer_yes_confirms_the_drop() {
     for answer in ["y", "Y", "yes", " YES "] {
         let db = fleet(&["acme"]);
         let mut terminal = Terminal::spawn(db.tenantry(["drop", "acme"]));
@@ -83,7 +83,7 @@ fn the_answer_yes() {
 }
 
 #[test]
-fn any_other_answer() {
+fn any_other_answer_cancels_the_drop() {
     let db = fleet(&["acme"]);
     for answer in ["n", "", "yep", "acme", "no"] {
         let mut terminal = Terminal::spawn(db.tenantry(["drop", "acme"]));
@@ -106,7 +106,7 @@ fn any_other_answer() {
 }
 
 #[test]
-fn what_is_not_there() {
+fn unknown_tenant_is_refused_unless_if_exists() {
     let db = fleet(&["acme"]);
     assert_snapshot!(db.tenantry(["drop", "nobody", "--yes"]).run(), @r"
         --- stderr
@@ -132,7 +132,7 @@ fn what_is_not_there() {
 }
 
 #[test]
-fn what_can_be_dropped_is_dropped() {
+fn failures_do_not_affect_other_tenants() {
     let db = fleet(&["acme"]);
     db.execute("CREATE SCHEMA stranger");
     assert_snapshot!(db.tenantry(["drop", "nobody", "acme", "stranger", "--yes"]).run(), @r"
@@ -148,7 +148,7 @@ fn what_can_be_dropped_is_dropped() {
 }
 
 #[test]
-fn an_untracked_schema_only_when_asked_for() {
+fn untracked_schema_is_dropped_only_with_untracked() {
     let db = fleet(&[]);
     db.execute("CREATE SCHEMA stranger; CREATE TABLE stranger.t(i int)");
     assert_snapshot!(db.tenantry(["drop", "stranger", "--yes"]).run(), @r"
@@ -177,7 +177,7 @@ fn an_untracked_schema_only_when_asked_for() {
 }
 
 #[test]
-fn a_tracked_tenant_without_a_schema() {
+fn tracked_tenant_without_a_schema_is_dropped() {
     let db = fleet(&["gone"]);
     db.execute("DROP SCHEMA gone CASCADE; INSERT INTO schema_tracker (name) VALUES ('registered')");
     assert_snapshot!(db.tenantry(["drop", "gone", "registered", "--dry-run"]).run(), @r"
@@ -198,7 +198,7 @@ fn a_tracked_tenant_without_a_schema() {
 }
 
 #[test]
-fn every_state_can_be_dropped() {
+fn tenants_in_every_state_are_dropped() {
     let db = fleet(&["acme", "globex", "initech"]);
     db.execute(
         "UPDATE schema_tracker SET state = 'dropping' WHERE name = 'acme'; \
@@ -210,7 +210,7 @@ fn every_state_can_be_dropped() {
 }
 
 #[test]
-fn one_that_is_being_dropped_is_compared_with_nothing() {
+fn tenant_being_dropped_is_not_compared() {
     let db = fleet(&["acme", "globex"]);
     db.execute("UPDATE schema_tracker SET state = 'dropping' WHERE name = 'acme'");
     for args in [&["diff", "acme"][..], &["diff", "globex", "acme"], &["repair-plan", "acme"]] {
@@ -222,7 +222,7 @@ fn one_that_is_being_dropped_is_compared_with_nothing() {
 }
 
 #[test]
-fn objects_outside_that_depend_on_it() {
+fn dependent_objects_outside_the_schema_prevent_the_drop() {
     let db = fleet(&["acme", "globex", "initech"]);
     db.execute(
         "CREATE VIEW globex.of_acme AS SELECT id FROM acme.users; \
@@ -261,7 +261,7 @@ fn objects_outside_that_depend_on_it() {
 
 /// `CASCADE` drops the whole of which an object in the schema is a part.
 #[test]
-fn a_schema_with_a_part_of_something_outside_is_not_dropped() {
+fn schema_with_a_part_of_an_outside_object_is_not_dropped() {
     for (make, of, count) in [
         (
             "ALTER EXTENSION plpgsql ADD FUNCTION acme.touch_updated_at()",
@@ -288,7 +288,7 @@ fn a_schema_with_a_part_of_something_outside_is_not_dropped() {
 
 /// A plan for more tenants than one statement may touch says that its sizes are estimates.
 #[test]
-fn the_sizes_of_a_large_plan_are_estimates() {
+fn sizes_in_a_large_plan_are_estimates() {
     let db = fleet(&["acme"]);
     db.execute("ANALYZE");
     let exact = db.tenantry(["drop", "acme", "--dry-run", "--format", "json"]).run().json();
@@ -312,7 +312,7 @@ fn the_sizes_of_a_large_plan_are_estimates() {
 }
 
 #[test]
-fn a_publication_of_what_is_in_it_is_no_obstacle() {
+fn publication_of_its_tables_does_not_prevent_the_drop() {
     let db = fleet(&["acme"]);
     db.execute("CREATE PUBLICATION of_users FOR TABLE acme.users");
     // PostgreSQL 14 publishes no schema as a whole.
@@ -324,7 +324,7 @@ fn a_publication_of_what_is_in_it_is_no_obstacle() {
 }
 
 #[test]
-fn an_object_that_comes_to_depend_on_it_while_the_question_is_open() {
+fn dependency_added_during_confirmation_prevents_the_drop() {
     let db = fleet(&["acme"]);
     let mut terminal = Terminal::spawn(db.tenantry(["drop", "acme"]));
     terminal.expect("[y/N]");
@@ -347,7 +347,7 @@ fn an_object_that_comes_to_depend_on_it_while_the_question_is_open() {
 }
 
 #[test]
-fn a_schema_that_is_replaced_while_the_question_is_open() {
+fn schema_replaced_during_confirmation_is_not_dropped() {
     let db = fleet(&["acme"]);
     let mut terminal = Terminal::spawn(db.tenantry(["drop", "acme"]));
     terminal.expect("[y/N]");
@@ -371,7 +371,7 @@ fn a_schema_that_is_replaced_while_the_question_is_open() {
 }
 
 #[test]
-fn an_untracked_schema_that_is_tracked_while_the_question_is_open() {
+fn schema_adopted_during_confirmation_is_not_dropped() {
     let db = fleet(&[]);
     db.execute("CREATE SCHEMA stranger");
     let mut terminal = Terminal::spawn(db.tenantry(["drop", "--untracked", "stranger"]));
@@ -383,7 +383,7 @@ fn an_untracked_schema_that_is_tracked_while_the_question_is_open() {
 }
 
 #[test]
-fn the_databases_own_schemas_never() {
+fn system_schemas_are_never_dropped() {
     let db = fleet(&[]);
     let own = ["public", "pg_catalog", "information_schema", "pg_toast"];
     assert_snapshot!(db.tenantry(["drop", "--untracked", "--yes"]).args(own).run(), @r"
@@ -409,7 +409,7 @@ fn the_databases_own_schemas_never() {
 }
 
 #[test]
-fn a_tenant_that_came_to_hold_an_extension() {
+fn tenant_that_contains_an_extension_is_not_dropped() {
     let db = fleet(&["acme"]);
     db.execute("CREATE EXTENSION citext SCHEMA acme");
     let output = db.tenantry(["drop", "--yes", "acme"]).run();
@@ -425,7 +425,7 @@ fn a_tenant_that_came_to_hold_an_extension() {
 }
 
 #[test]
-fn others_cannot_be_dropped_by_a_role_that_may_not() {
+fn role_that_does_not_own_the_schema_is_refused() {
     let db = fleet(&["acme"]);
     let url = crate::support::url_of_a_stranger(&db);
     assert_snapshot!(db.tenantry(["drop", "--yes", "acme"]).env("DATABASE_URL", url).run(), @r"
@@ -439,7 +439,7 @@ fn others_cannot_be_dropped_by_a_role_that_may_not() {
 }
 
 #[test]
-fn without_a_tracker_or_a_name() {
+fn missing_tracker_or_name_is_an_error() {
     assert_snapshot!(Database::new().tenantry(["drop", "acme", "--yes"]).run(), @r#"
         --- stderr
         error: database "DATABASE" has no tracker (public.schema_tracker)
@@ -466,7 +466,7 @@ fn without_a_tracker_or_a_name() {
 }
 
 #[test]
-fn verbose_tells_of_every_tenant() {
+fn verbose_reports_every_tenant() {
     let db = fleet(&["acme", "globex"]);
     let output = db.tenantry(["drop", "--yes", "--verbose", "--jobs", "1", "acme", "globex"]).run();
     output.assert_code(0);

@@ -18,7 +18,7 @@ fn shop(db: &Database, args: &[&str]) -> Tenantry {
 }
 
 #[test]
-fn its_story() {
+fn example_runs_from_setup_to_cleanup() {
     let db = Database::new();
     assert_snapshot!(shop(&db, &["tenants", "migrate-public", "--verbose"]).run());
     assert_snapshot!(shop(&db, &["sign-up", "acme"]).run(), @r"
@@ -52,7 +52,7 @@ fn its_story() {
 }
 
 #[test]
-fn a_sign_up_that_fails() {
+fn failed_sign_up_is_reported() {
     let db = Database::new();
     assert_snapshot!(shop(&db, &["sign-up", "acme"]).run(), @r#"
         --- stderr
@@ -85,7 +85,7 @@ fn a_sign_up_that_fails() {
 }
 
 #[test]
-fn its_command_line_names_itself() {
+fn messages_name_the_program_of_the_example() {
     let db = Database::new();
     assert_snapshot!(shop(&db, &["tenants", "list"]).run(), @r#"
         --- stderr
@@ -119,7 +119,7 @@ fn its_command_line_names_itself() {
 }
 
 #[test]
-fn its_migrations_are_its_own() {
+fn example_uses_its_own_migrations() {
     let db = Database::new();
     shop(&db, &["tenants", "migrate-public"]).run().assert_code(0);
     shop(&db, &["tenants", "create", "acme", "globex"]).run().assert_code(0);
@@ -138,7 +138,7 @@ fn its_migrations_are_its_own() {
 
 /// The file that `print-schema` made is what it prints now.
 #[test]
-fn its_table_definitions_match_its_tenants() {
+fn table_definitions_of_the_example_match_its_tenants() {
     let db = Database::new();
     shop(&db, &["tenants", "migrate-public"]).run().assert_code(0);
     shop(&db, &["tenants", "create", "acme"]).run().assert_code(0);

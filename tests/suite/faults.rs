@@ -7,7 +7,7 @@ use crate::support::proxy::{CutPoint, Proxy};
 use crate::support::{assert_whole, server, set_up, small_fleet, with};
 
 #[test]
-fn a_process_killed_at_any_statement_leaves_tenants_whole() {
+fn process_killed_at_any_statement_leaves_tenants_consistent() {
     let db = set_up();
     small_fleet(&db, 12, &["1"]);
     db.execute("CREATE TABLE public.gate (n int PRIMARY KEY); INSERT INTO public.gate SELECT generate_series(1, 3)");
@@ -30,7 +30,7 @@ fn a_process_killed_at_any_statement_leaves_tenants_whole() {
 }
 
 #[test]
-fn a_create_killed_while_it_builds_an_index_is_completed() {
+fn create_killed_during_an_index_build_is_completed() {
     let db = set_up();
     // An old snapshot holds the concurrent build up.
     let mut holder = db.connect();
@@ -63,13 +63,13 @@ fn a_create_killed_while_it_builds_an_index_is_completed() {
 }
 
 #[test]
-fn the_link_is_cut_at_some_messages() {
+fn connection_lost_at_sampled_messages_loses_no_tenant() {
     cut_the_link(12);
 }
 
 #[test]
 #[ignore = "long: make test-long"]
-fn the_link_is_cut_at_each_message_in_turn() {
+fn connection_lost_at_any_message_loses_no_tenant() {
     cut_the_link(1);
 }
 

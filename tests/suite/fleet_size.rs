@@ -142,7 +142,7 @@ fn costs(db: &Database) -> Vec<i64> {
 
 #[test]
 #[ignore = "long: make test-long"]
-fn a_command_for_a_few_tenants_costs_the_same_in_a_small_and_in_a_large_fleet() {
+fn cost_for_a_few_tenants_does_not_depend_on_the_fleet_size() {
     let small = costs(&fleet(SMALL));
     let large = fleet(LARGE);
     let analyzed = large.copy();
@@ -163,7 +163,7 @@ fn a_command_for_a_few_tenants_costs_the_same_in_a_small_and_in_a_large_fleet() 
 
 #[test]
 #[ignore = "long: make test-long"]
-fn the_cost_of_a_command_for_the_whole_fleet_is_linear() {
+fn cost_for_the_whole_fleet_is_linear() {
     let (small, large) = (fleet(SMALL), fleet(LARGE));
     for args in [
         &["cleanup", "--dry-run"][..],

@@ -26,7 +26,7 @@ fn kinds_of(db: &Database) -> Vec<String> {
 }
 
 #[test]
-fn healthy() {
+fn healthy_fleet_has_no_findings() {
     let db = fleet(&["acme", "globex"]);
     assert_snapshot!(check(&db), @r"
         --- stderr
@@ -41,7 +41,7 @@ fn healthy() {
 }
 
 #[test]
-fn quiet_shows_only_what_fails() {
+fn quiet_prints_only_findings_that_fail_the_check() {
     let db = fleet(&["acme", "globex"]);
     db.execute("COMMENT ON TABLE acme.users IS 'people'");
     for args in [&["health-check", "--quiet"][..], &["health-check", "--quiet", "--group"]] {
@@ -67,7 +67,7 @@ fn an_empty_fleet_is_healthy() {
 }
 
 #[test]
-fn without_a_tracker() {
+fn missing_tracker_is_an_error() {
     assert_snapshot!(check(&Database::new()), @r#"
         --- stderr
         error: database "DATABASE" has no tracker (public.schema_tracker)
@@ -83,7 +83,7 @@ fn without_a_tracker() {
 }
 
 #[test]
-fn tracker_behind() {
+fn tracker_behind_is_found() {
     let db = fleet(&["acme"]);
     let dir = Dir::new().add("20990101000000_plans", "CREATE TABLE plans(i int);").down("DROP TABLE plans;");
     let output = db
@@ -108,7 +108,7 @@ fn tracker_behind() {
 }
 
 #[test]
-fn reference_failed() {
+fn reference_failed_is_found() {
     let db = fleet(&["acme"]);
     let dir = Dir::copy_of_tenant().add("20990101000000_broken", "CREATE TABLE broken(\n    i no_such_type\n);");
     let output =
@@ -125,7 +125,7 @@ fn reference_failed() {
 }
 
 #[test]
-fn table_in_public() {
+fn table_in_public_is_found() {
     let db = fleet(&["acme"]);
     db.execute("CREATE TABLE public.users(i int); CREATE TABLE public.comments(i int)");
     check(&db).assert_code(0);
@@ -166,7 +166,7 @@ fn apply_to_public(db: &Database, versions: &[&str]) {
 }
 
 #[test]
-fn a_table_of_the_public_migrations_is_no_false_alarm() {
+fn table_of_a_public_migration_is_not_reported() {
     let db = fleet(&["acme"]);
     let dir = Dir::new()
         .add("20990101000000_users", "CREATE TABLE users(id int); CREATE TABLE public.\"tasks\"(id int);")
@@ -181,7 +181,7 @@ fn a_table_of_the_public_migrations_is_no_false_alarm() {
 }
 
 #[test]
-fn ledger_in_public() {
+fn ledger_in_public_is_found() {
     let db = fleet(&["acme"]);
     apply_to_public(&db, &["20260105090000", "20260112090000"]);
     assert_snapshot!(check(&db), @r"
@@ -236,7 +236,7 @@ fn every_kind_of_finding_can_be_ignored() {
 }
 
 #[test]
-fn orphaned_schema() {
+fn orphaned_schema_is_found() {
     let db = fleet(&["acme", "by_ledger", "by_tables", "twin"]);
     db.execute(
         "DELETE FROM schema_tracker WHERE name <> 'acme'; \
@@ -268,7 +268,7 @@ fn orphaned_schema() {
 }
 
 #[test]
-fn bad_name() {
+fn bad_name_is_found() {
     let db = fleet(&["acme"]);
     db.execute("INSERT INTO schema_tracker (name) VALUES ('user'), ('public')");
     assert_snapshot!(check(&db), @r#"
@@ -287,7 +287,7 @@ fn bad_name() {
 }
 
 #[test]
-fn schema_missing() {
+fn schema_missing_is_found() {
     let db = fleet(&["dropped", "halfway"]);
     db.execute(
         "DROP SCHEMA dropped CASCADE; DROP SCHEMA halfway CASCADE; \
@@ -313,7 +313,7 @@ fn schema_missing() {
 }
 
 #[test]
-fn unreadable() {
+fn unreadable_tenant_is_unchecked() {
     let db = fleet(&["acme", "open"]);
     let url = url_of_a_stranger(&db);
     let role = format!("stranger_{}", db.name());
@@ -344,7 +344,7 @@ fn unreadable() {
 }
 
 #[test]
-fn a_role_that_may_not_make_the_reference() {
+fn role_that_cannot_build_the_reference_leaves_tenants_unchecked() {
     let db = fleet(&["acme"]);
     let url = url_of_a_stranger(&db);
     let role = format!("stranger_{}", db.name());
@@ -367,7 +367,7 @@ fn a_role_that_may_not_make_the_reference() {
 }
 
 #[test]
-fn a_migration_that_is_gone_before_it_was_finished() {
+fn unfinished_migration_that_was_removed_is_found() {
     let db = fleet(&["acme"]);
     db.execute(
         "UPDATE schema_tracker SET unfinished_version = '20990101000000', unfinished_statements = 1, \
@@ -386,7 +386,7 @@ fn a_migration_that_is_gone_before_it_was_finished() {
 }
 
 #[test]
-fn ledger_missing() {
+fn ledger_missing_is_found() {
     let db = fleet(&["without"]);
     db.execute(
         "DROP TABLE without.__diesel_schema_migrations; CREATE SCHEMA empty; \
@@ -408,7 +408,7 @@ fn ledger_missing() {
 }
 
 #[test]
-fn stuck() {
+fn interrupted_create_and_drop_are_found() {
     let db = fleet(&["begun", "ended"]);
     db.execute(
         "UPDATE schema_tracker SET state = 'creating' WHERE name = 'begun'; \
@@ -430,7 +430,7 @@ fn stuck() {
 }
 
 #[test]
-fn a_tenant_that_a_run_is_working_on_is_not_stuck() {
+fn tenant_locked_by_a_run_is_not_stuck() {
     let db = fleet(&["begun"]);
     db.execute("UPDATE schema_tracker SET state = 'creating'");
     let mut run = db.connect();
@@ -456,7 +456,7 @@ fn a_tenant_that_a_run_is_working_on_is_not_stuck() {
 }
 
 #[test]
-fn missing_migrations() {
+fn missing_migrations_are_found() {
     let db = fleet(&["whole"]);
     create_older(&db, &["behind"]);
     assert_snapshot!(check(&db), @r"
@@ -471,7 +471,7 @@ fn missing_migrations() {
 }
 
 #[test]
-fn out_of_order() {
+fn out_of_order_migration_is_found() {
     let db = fleet(&["acme"]);
     let dir = Dir::copy_of_tenant().add("20260110000000_between", "CREATE TABLE between_two(i int);");
     let with_dir = |command: &str| db.tenantry([command, "--tenant-migrations"]).arg(dir.path()).run();
@@ -498,7 +498,7 @@ fn out_of_order() {
 }
 
 #[test]
-fn unknown_migrations() {
+fn unknown_migrations_are_found() {
     let db = fleet(&["acme", "globex"]);
     db.execute(
         "INSERT INTO acme.__diesel_schema_migrations (version) VALUES ('20251231000000'), ('20990101000000'); \
@@ -516,7 +516,7 @@ fn unknown_migrations() {
 }
 
 #[test]
-fn missing_tables() {
+fn missing_tables_are_found() {
     let db = fleet(&["acme", "globex"]);
     db.execute("DROP TABLE acme.comments CASCADE; DROP TABLE globex.tasks, globex.users CASCADE");
     assert_snapshot!(check(&db));
@@ -530,7 +530,7 @@ fn missing_tables() {
 }
 
 #[test]
-fn tables_of_migrations_that_are_pending_are_not_missing() {
+fn tables_of_pending_migrations_are_not_missing() {
     let db = fleet(&[]);
     let dir = Dir::copy_of_tenant();
     let (first, rest) = (dir.names()[0].clone(), dir.names()[1..].to_vec());
@@ -562,7 +562,7 @@ fn broken() -> (Database, Dir) {
 }
 
 #[test]
-fn everything_at_once() {
+fn all_findings_are_reported_together() {
     let (db, dir) = broken();
     let run =
         |args: &[&str]| db.tenantry(["health-check"]).env("TENANTRY_PUBLIC_MIGRATIONS", dir.path()).args(args).run();
@@ -599,7 +599,7 @@ fn everything_at_once() {
 }
 
 #[test]
-fn it_changes_nothing() {
+fn health_check_changes_nothing() {
     let (db, dir) = broken();
     let catalog = |db: &Database| {
         db.strings(
@@ -619,7 +619,7 @@ fn it_changes_nothing() {
 }
 
 #[test]
-fn fail_on() {
+fn fail_on_selects_findings_for_the_exit_code() {
     let db = fleet(&["acme"]);
     create_older(&db, &["behind"]);
     db.execute("CREATE TABLE public.users(i int)");
@@ -674,7 +674,7 @@ fn fail_on() {
 }
 
 #[test]
-fn match_that_is_no_expression() {
+fn invalid_match_expression_is_refused() {
     assert_snapshot!(fleet(&[]).tenantry(["health-check", "--match", "a["]).run(), @r"
         --- stderr
         error: invalid value 'a[' for '--match <REGEX>': regex parse error:

@@ -158,7 +158,7 @@ fn help_without_a_database_reads_no_settings() {
 }
 
 #[test]
-fn version() {
+fn version_is_printed() {
     assert_snapshot!(run(&["--version"]), @r"
         tenantry VERSION
         --- stderr
@@ -168,12 +168,12 @@ fn version() {
 }
 
 #[test]
-fn nothing_asked_for() {
+fn missing_command_prints_the_help() {
     assert_snapshot!(run(&[]));
 }
 
 #[test]
-fn an_unknown_command() {
+fn unknown_command_is_refused() {
     assert_snapshot!(run(&["migrate"]));
     assert_snapshot!(run(&["help", "nonsense"]), @r"
         --- stderr
@@ -188,7 +188,7 @@ fn an_unknown_command() {
 }
 
 #[test]
-fn an_unknown_flag() {
+fn unknown_flag_is_refused() {
     assert_snapshot!(run(&["list", "--name"]));
     assert_snapshot!(run(&["--nonsense", "list"]), @r"
         --- stderr
@@ -202,7 +202,7 @@ fn an_unknown_flag() {
 }
 
 #[test]
-fn arguments_that_are_missing_or_too_many() {
+fn missing_and_extra_arguments_are_refused() {
     assert_snapshot!(run(&["create"]), @r"
         --- stderr
         error: the following required arguments were not provided:

@@ -15,7 +15,7 @@ fn applied() -> (Database, Dir) {
 }
 
 #[test]
-fn an_edited_migration_stops_every_writing_command_before_it_begins() {
+fn edited_migration_is_refused_before_the_run_starts() {
     let (db, migrations) = applied();
     let migrations = migrations.add("3_c", "CREATE TABLE c (i int);");
     migrations.write("1_a/up.sql", "CREATE TABLE a (i int);\nCREATE TABLE more (i int);\n");
@@ -51,7 +51,7 @@ fn an_edited_migration_stops_every_writing_command_before_it_begins() {
 }
 
 #[test]
-fn the_health_check_finds_what_is_not_as_it_was_applied() {
+fn health_check_finds_changed_migrations() {
     let db = set_up();
     let migrations = Dir::new().add("10_a", "CREATE TABLE a (i int);\n").add("20_b", "CREATE TABLE b (i int);\n");
     run_with(&db, &migrations, &["create", "acme"]).assert_code(0);
@@ -74,7 +74,7 @@ fn the_health_check_finds_what_is_not_as_it_was_applied() {
 }
 
 #[test]
-fn a_ledger_that_cannot_be_read_may_have_it() {
+fn migration_may_be_applied_in_an_unreadable_ledger() {
     let (db, migrations) = applied();
     let migrations = migrations.add("3_c", "CREATE TABLE c (i int);");
     run_with(&db, &migrations, &["create", "globex"]).assert_code(0);
@@ -96,7 +96,7 @@ fn a_ledger_that_cannot_be_read_may_have_it() {
 }
 
 #[test]
-fn what_is_being_applied_is_not_recorded_otherwise_meanwhile() {
+fn migration_being_applied_is_not_recorded_with_other_contents() {
     let (db, migrations) = applied();
     let migrations =
         migrations.add("3_c", "CREATE INDEX CONCURRENTLY c_idx ON a (i);").metadata("run_in_transaction = false");
@@ -123,7 +123,7 @@ fn what_is_being_applied_is_not_recorded_otherwise_meanwhile() {
 }
 
 #[test]
-fn white_space_and_comments_are_no_edit() {
+fn changed_white_space_and_comments_are_not_an_edit() {
     let (db, migrations) = applied();
     migrations.write("1_a/up.sql", "-- The first table.\nCREATE  TABLE a (\n    i int -- a number\n);   \n\n");
     run_with(&db, &migrations, &["migrate-all"]).assert_code(0);
@@ -132,7 +132,7 @@ fn white_space_and_comments_are_no_edit() {
 }
 
 #[test]
-fn who_accepted_an_edit_and_why_is_recorded() {
+fn acceptance_is_recorded_with_user_and_reason() {
     let (db, migrations) = applied();
     migrations.write("1_a/up.sql", "CREATE TABLE IF NOT EXISTS a (i int);\n");
     assert_snapshot!(run_with(&db, &migrations, &["repair", "--accept", "1", "--reason", "  "]), @r"
@@ -167,7 +167,7 @@ fn who_accepted_an_edit_and_why_is_recorded() {
 }
 
 #[test]
-fn as_json() {
+fn repair_is_reported_as_json() {
     let (db, migrations) = applied();
     migrations.write("1_a/up.sql", "SELECT 1;");
     assert_snapshot!(run_with(
@@ -178,7 +178,7 @@ fn as_json() {
 }
 
 #[test]
-fn a_removed_migration() {
+fn removed_migration_is_refused_until_accepted() {
     let (db, _) = applied();
     let without = Dir::new().add("2_b", "CREATE TABLE b (i int);\n");
     assert_snapshot!(run_with(&db, &without, &["migrate-all"]), @r"
@@ -193,7 +193,7 @@ fn a_removed_migration() {
 }
 
 #[test]
-fn an_older_release_goes_on() {
+fn older_release_continues_with_its_migrations() {
     let (db, _) = applied();
     let older = Dir::new().add("1_a", "CREATE TABLE a (i int);\n");
     run_with(&db, &older, &["create", "globex"]).assert_code(0);
@@ -201,7 +201,7 @@ fn an_older_release_goes_on() {
 }
 
 #[test]
-fn a_migration_that_comes_late() {
+fn out_of_order_migration_is_refused_until_accepted() {
     let db = set_up();
     let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int);").add("3_c", "CREATE TABLE c (i int);");
     run_with(&db, &migrations, &["create", "acme"]).assert_code(0);
@@ -220,7 +220,7 @@ fn a_migration_that_comes_late() {
 }
 
 #[test]
-fn what_was_applied_nowhere_may_be_mended() {
+fn unapplied_migration_may_be_edited() {
     let (db, migrations) = applied();
     let migrations = migrations.add("3_c", "CREATE TABLE c (i int); SELECT 1/0;");
     run_with(&db, &migrations, &["migrate-all"]).assert_code(1);
@@ -238,7 +238,7 @@ fn what_was_applied_nowhere_may_be_mended() {
 }
 
 #[test]
-fn a_fleet_that_was_there_before_is_recorded_at_the_first_run() {
+fn existing_fleet_is_recorded_by_the_first_run() {
     let (db, migrations) = applied();
     db.execute("DELETE FROM schema_migration WHERE kind = 'tenant'");
     run_with(&db, &migrations, &["migrate-all"]).assert_code(0);
@@ -248,7 +248,7 @@ fn a_fleet_that_was_there_before_is_recorded_at_the_first_run() {
 }
 
 #[test]
-fn an_edited_public_migration() {
+fn edited_public_migration_is_refused_until_accepted() {
     let db = Database::new();
     let public = Dir::new().add("20990101000000_plans", "CREATE TABLE plans (i int);").down("DROP TABLE plans;");
     let path = public.path().to_str().unwrap().to_owned();
@@ -270,7 +270,7 @@ fn an_edited_public_migration() {
 }
 
 #[test]
-fn a_run_that_meets_another_recording_gives_way() {
+fn run_with_a_conflicting_record_is_refused() {
     let (db, migrations) = applied();
     let migrations = migrations.add("3_c", "CREATE TABLE c (i int);");
     // As if another release had recorded it meanwhile: after this run looked, and before its message.
@@ -307,7 +307,7 @@ fn squashed() -> Dir {
 }
 
 #[test]
-fn three_migrations_become_one() {
+fn squashed_migrations_are_accepted_as_a_range() {
     let (db, _) = three();
     let squashed = squashed();
     assert_snapshot!(run_with(&db, &squashed, &["migrate-all"]));
@@ -365,7 +365,7 @@ fn three_migrations_become_one() {
 }
 
 #[test]
-fn several_changes_are_accepted_together_or_not_at_all() {
+fn changes_are_accepted_atomically() {
     let (db, _) = three();
     let squashed = squashed();
     let repair = |ranges: &[&str]| {
@@ -399,7 +399,7 @@ fn several_changes_are_accepted_together_or_not_at_all() {
 }
 
 #[test]
-fn a_range_means_tenant_migrations_only() {
+fn range_accepts_only_tenant_migrations() {
     let (db, _) = three();
     let public = Dir::new().add("20990101000000_plans", "CREATE TABLE plans (i int);").down("DROP TABLE plans;");
     let path = public.path().to_str().unwrap().to_owned();
@@ -414,7 +414,7 @@ fn a_range_means_tenant_migrations_only() {
 }
 
 #[test]
-fn line_endings_are_no_edit() {
+fn changed_line_endings_are_not_an_edit() {
     let up = "-- A comment.\nCREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$\n    SELECT 'a\nb'\n$$;\n";
     let db = set_up();
     let (lf, crlf) = (Dir::new().add("1_f", up), Dir::new().add("1_f", &up.replace('\n', "\r\n")));

@@ -51,7 +51,7 @@ static FORBIDDEN: LazyLock<RegexSet> = LazyLock::new(|| {
 });
 
 #[test]
-fn no_text_uses_a_word_of_the_list() {
+fn no_text_contains_a_listed_word() {
     let list = root().join("tests/suite/language-todo.txt");
     let allowed: BTreeSet<String> = fs::read_to_string(&list).unwrap_or_default().lines().map(str::to_owned).collect();
     let mut used = BTreeSet::new();
@@ -76,7 +76,7 @@ fn no_text_uses_a_word_of_the_list() {
 }
 
 #[test]
-fn a_word_is_found_with_its_replacement() {
+fn listed_word_is_found_with_its_replacement() {
     assert_eq!(problems("a", "fine\nIt Tells more"), ["a:2: `Tells`: report, show, print, list"]);
     assert_eq!(problems("a", "held the tenant against it").len(), 1);
     assert_eq!(problems("a", "recommended, intelligible, the lock is held"), [""; 0]);

@@ -5,7 +5,7 @@ use crate::support::migrations::Dir;
 use crate::support::{Database, create_older, fleet};
 
 #[test]
-fn without_a_tracker() {
+fn missing_tracker_is_an_error() {
     let db = Database::new();
     assert_snapshot!(db.tenantry(["list"]).run(), @r#"
         --- stderr
@@ -28,7 +28,7 @@ fn without_a_tracker() {
 }
 
 #[test]
-fn an_empty_fleet_is_fine() {
+fn empty_fleet_is_listed() {
     let db = fleet(&[]);
     assert_snapshot!(db.tenantry(["list"]).run(), @r"
         TENANT  STATE  VERSION  PENDING  CREATED
@@ -50,7 +50,7 @@ fn an_empty_fleet_is_fine() {
 }
 
 #[test]
-fn tenants_are_sorted_and_tell_what_is_pending() {
+fn tenants_are_sorted_and_show_pending_migrations() {
     let db = fleet(&["zeta", "Alpha", "alpha2", "_x"]);
     create_older(&db, &["behind"]);
     db.execute("CREATE SCHEMA stranger");
@@ -68,7 +68,7 @@ fn tenants_are_sorted_and_tell_what_is_pending() {
 }
 
 #[test]
-fn only_those_that_match() {
+fn match_selects_tenants() {
     let db = fleet(&["acme", "acme_test", "globex"]);
     assert_snapshot!(db.tenantry(["list", "--match", "^acme"]).run(), @r"
         TENANT     STATE   VERSION         PENDING  CREATED
@@ -101,7 +101,7 @@ fn only_those_that_match() {
 }
 
 #[test]
-fn what_is_amiss_is_told() {
+fn problems_are_shown() {
     let db = fleet(&["gone", "no_ledger", "whole"]);
     db.execute(
         "DROP SCHEMA gone CASCADE; DROP TABLE no_ledger.__diesel_schema_migrations; \
@@ -114,7 +114,7 @@ fn what_is_amiss_is_told() {
 }
 
 #[test]
-fn quiet_leaves_the_data() {
+fn quiet_prints_only_the_data() {
     let db = fleet(&["acme"]);
     let output = db.tenantry(["list", "--quiet"]).run();
     assert_eq!(output.stderr, "");
@@ -122,7 +122,7 @@ fn quiet_leaves_the_data() {
 }
 
 #[test]
-fn a_tracker_that_is_behind_is_said_to_be() {
+fn pending_public_migrations_are_an_error() {
     let db = fleet(&["acme"]);
     let dir = Dir::new().add("20990101000000_plans", "CREATE TABLE plans(i int);").down("DROP TABLE plans;");
     let list = || db.tenantry(["list"]).hide(dir.path().to_string_lossy(), "DIR");
@@ -144,7 +144,7 @@ fn a_tracker_that_is_behind_is_said_to_be() {
 }
 
 #[test]
-fn a_reader_that_has_had_enough_is_no_failure() {
+fn closed_pipe_is_not_a_failure() {
     let names: Vec<String> = (0..3_000).map(|i| format!("('tenant_{i:04}_{}')", "x".repeat(40))).collect();
     let db = fleet(&[]);
     db.execute(&format!("INSERT INTO schema_tracker (name) VALUES {}", names.join(",")));

@@ -54,7 +54,7 @@ macro_rules! assert_shape {
 }
 
 #[test]
-fn its_life() {
+fn server_starts_runs_and_stops() {
     let place = Place::new();
     assert_shape!(place.local(&["status"]).run());
     assert_shape!(place.local(&["status", "--format", "json"]).run());
@@ -89,7 +89,7 @@ fn its_life() {
 }
 
 #[test]
-fn two_starts_at_once_make_one_server() {
+fn concurrent_starts_create_one_server() {
     let place = Place::new();
     let starts: Vec<_> = (0..3).map(|_| place.local(&["start"]).spawn()).collect();
     let mut started = 0;
@@ -102,7 +102,7 @@ fn two_starts_at_once_make_one_server() {
 }
 
 #[test]
-fn in_the_projects_own_folder() {
+fn server_directory_defaults_to_the_project() {
     let place = Place::new();
     let here = |action: &str| place.local(&[action]).env_remove("TENANTRY_LOCAL_DIR");
     here("start").run().assert_code(0);
@@ -112,7 +112,7 @@ fn in_the_projects_own_folder() {
 }
 
 #[test]
-fn where_there_are_no_programs() {
+fn missing_server_programs_are_an_error() {
     let place = Place::new();
     let empty = tempfile::tempdir().expect("a temporary folder");
     let start = || place.local(&["start"]).hide(empty.path().to_string_lossy(), "EMPTY");
@@ -122,14 +122,14 @@ fn where_there_are_no_programs() {
 }
 
 #[test]
-fn usage() {
+fn missing_and_unknown_actions_are_refused() {
     let place = Place::new();
     assert_shape!(place.local(&[]).run());
     assert_shape!(place.local(&["restart"]).run());
 }
 
 #[test]
-fn a_folder_that_is_a_file() {
+fn file_as_server_directory_is_refused() {
     let place = Place::new();
     fs::write(place.0.path().join("file"), "").expect("a file");
     assert_shape!(place.local(&["start", "--dir", "file"]).run());

@@ -99,7 +99,7 @@ fn behind() -> (Database, Dir) {
 }
 
 #[test]
-fn the_lock_of_the_fleet() {
+fn holder_of_the_fleet_lock_is_named() {
     let (db, migrations) = behind();
     let mut attacker = Attacker::of(&db);
     let run = |args: &[&str]| db.tenantry(args).arg("--tenant-migrations").arg(migrations.path());
@@ -143,7 +143,7 @@ fn the_lock_of_the_fleet() {
 
 /// The lock of the fleet held by no session at all.
 #[test]
-fn a_prepared_transaction_holds_the_lock_of_the_fleet() {
+fn prepared_transaction_that_holds_the_fleet_lock_is_named() {
     static SERVER: LazyLock<Ephemeral> = LazyLock::new(|| {
         Ephemeral::options().setting("max_prepared_transactions", "2").start(binaries()).expect("a server")
     });
@@ -160,7 +160,7 @@ fn a_prepared_transaction_holds_the_lock_of_the_fleet() {
 }
 
 #[test]
-fn the_lock_of_a_tenant() {
+fn holder_of_a_tenant_lock_is_named() {
     let (db, migrations) = behind();
     let tenancy = impatient(&migrations);
     let mut attacker = Attacker::of(&db);
@@ -180,7 +180,7 @@ fn the_lock_of_a_tenant() {
 }
 
 #[test]
-fn the_lock_of_the_recorded_migrations() {
+fn holder_of_the_lock_on_recorded_migrations_is_named() {
     let (db, migrations) = behind();
     let path = migrations.path().to_str().unwrap().to_owned();
     let tenancy = impatient(&migrations);
@@ -201,7 +201,7 @@ fn the_lock_of_the_recorded_migrations() {
 }
 
 #[test]
-fn the_lock_of_the_public_schema() {
+fn holder_of_the_public_schema_lock_is_named() {
     let db = Database::new();
     let mut attacker = Attacker::of(&db);
     attacker.hold("hashtextextended('tenantry:public', 0)");

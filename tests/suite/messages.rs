@@ -17,7 +17,7 @@ fn tenancy(migrations: &Dir) -> Tenancy {
 }
 
 #[test]
-fn a_run_with_nothing_to_do_is_a_few_messages_and_three_for_each_500_tenants() {
+fn run_without_pending_migrations_costs_three_messages_per_500_tenants() {
     let db = set_up();
     small_fleet(&db, 1_200, &["1"]);
     let proxy = Proxy::start(server());
@@ -40,7 +40,7 @@ fn a_run_with_nothing_to_do_is_a_few_messages_and_three_for_each_500_tenants() {
 }
 
 #[test]
-fn a_tenant_that_is_behind_costs_one_message() {
+fn pending_tenant_costs_one_message() {
     let db = set_up();
     small_fleet(&db, 40, &["1"]);
     let migrations = Dir::new()
@@ -74,7 +74,7 @@ fn a_tenant_that_is_behind_costs_one_message() {
 }
 
 #[test]
-fn creating_a_tenant_is_one_message_where_all_is_transactional() {
+fn transactional_create_costs_one_message() {
     let db = set_up();
     let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int)").add("2_b", "CREATE TABLE b (i int)");
     let proxy = Proxy::start(server());
@@ -89,7 +89,7 @@ fn creating_a_tenant_is_one_message_where_all_is_transactional() {
 }
 
 #[test]
-fn the_reference_costs_two_messages_for_each_migration() {
+fn reference_costs_two_messages_per_migration() {
     let db = set_up();
     let proxy = Proxy::start(server());
     let mut connected = connect(&proxy.url(db.name()), 1);

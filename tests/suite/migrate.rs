@@ -14,7 +14,7 @@ fn fleet() -> Database {
 }
 
 #[test]
-fn only_what_is_behind_is_touched() {
+fn only_tenants_with_pending_migrations_are_migrated() {
     let db = fleet();
     let migrations = Dir::copy_of_tenant().add("20270101000000_notes", "CREATE TABLE notes (id int PRIMARY KEY);");
     assert_snapshot!(run_with(&db, &migrations, &["migrate-all", "--dry-run", "--match", "^[ag]"]), @r"
@@ -50,7 +50,7 @@ fn only_what_is_behind_is_touched() {
 }
 
 #[test]
-fn a_failure_is_told_exactly_and_the_others_go_on() {
+fn failure_is_located_and_other_tenants_continue() {
     let db = fleet();
     db.execute("INSERT INTO initech.users (email, full_name) VALUES ('a@b', 'Same'), ('b@b', 'Same')");
     let up = "-- Names are unique now.\nCREATE TABLE notes (id int PRIMARY KEY);\n\nALTER TABLE users\n    ADD CONSTRAINT users_full_name_key UNIQUE (full_name);\n";
@@ -76,7 +76,7 @@ fn a_failure_is_told_exactly_and_the_others_go_on() {
 }
 
 #[test]
-fn each_way_to_fail_leads_to_its_line() {
+fn every_kind_of_failure_is_reported_with_its_line() {
     let db = set_up();
     let base = Dir::new().add("1_base", "CREATE TABLE t (i int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED);");
     run_with(&db, &base, &["create", "acme"]).assert_code(0);
@@ -111,7 +111,7 @@ fn each_way_to_fail_leads_to_its_line() {
 }
 
 #[test]
-fn the_same_failure_of_many_is_told_once() {
+fn same_failure_of_many_tenants_is_reported_once() {
     let db = fleet();
     let migrations = Dir::copy_of_tenant().add("20270101000000_bad", "SELECT 1;\nDROP TABLE nothing;");
     assert_snapshot!(run_with(&db, &migrations, &["migrate-all"]), @r#"
@@ -127,7 +127,7 @@ fn the_same_failure_of_many_is_told_once() {
 }
 
 #[test]
-fn fail_fast_begins_no_other() {
+fn fail_fast_stops_before_the_next_tenant() {
     let db = fleet();
     let migrations = Dir::copy_of_tenant().add("20270101000000_bad", "SELECT 1/0;");
     let output = run_with(&db, &migrations, &["migrate-all", "--fail-fast", "--jobs", "1", "--format", "json"]);
@@ -140,7 +140,7 @@ fn fail_fast_begins_no_other() {
 }
 
 #[test]
-fn a_missing_schema_is_that_tenants_failure_and_nothing_lands_elsewhere() {
+fn missing_schema_fails_its_tenant_and_no_other_schema_is_changed() {
     let db = set_up();
     db.execute("CREATE SCHEMA extensions; CREATE SCHEMA more; CREATE TABLE more.precious AS SELECT 1 AS i");
     let settings = ["--extension-schema", "extensions", "--extension-schema", "more,public"];
@@ -164,7 +164,7 @@ fn a_missing_schema_is_that_tenants_failure_and_nothing_lands_elsewhere() {
 }
 
 #[test]
-fn a_schema_that_goes_between_plan_and_message_stops_the_message() {
+fn schema_dropped_after_planning_fails_the_tenant() {
     let db = set_up();
     db.execute("CREATE SCHEMA more");
     db.tenantry(["create", "acme", "--extension-schema", "more"]).run().assert_code(0);
@@ -184,7 +184,7 @@ fn a_schema_that_goes_between_plan_and_message_stops_the_message() {
 }
 
 #[test]
-fn an_extension_schema_is_found_behind_the_tenant() {
+fn extension_schema_follows_the_tenant_in_the_search_path() {
     let db = set_up();
     db.execute("CREATE SCHEMA extensions; CREATE EXTENSION citext SCHEMA extensions");
     let migrations = Dir::new().add("1_a", "CREATE TABLE a (name citext);");
@@ -198,7 +198,7 @@ fn an_extension_schema_is_found_behind_the_tenant() {
 }
 
 #[test]
-fn an_invalid_index_of_an_earlier_try_is_built_anew() {
+fn invalid_index_of_an_earlier_attempt_is_rebuilt() {
     let db = fleet();
     db.execute("INSERT INTO globex.users (email, full_name) VALUES ('a@b', 'Same'), ('b@b', 'Same')");
     let migrations = Dir::copy_of_tenant()
@@ -223,7 +223,7 @@ fn an_invalid_index_of_an_earlier_try_is_built_anew() {
 }
 
 #[test]
-fn a_statement_timeout_rolls_the_tenant_back() {
+fn statement_timeout_rolls_back_the_tenant() {
     let db = fleet();
     let migrations =
         Dir::copy_of_tenant().add("20270101000000_slow", "CREATE TABLE slow (i int);\nSELECT pg_sleep(60);");
@@ -235,7 +235,7 @@ fn a_statement_timeout_rolls_the_tenant_back() {
 }
 
 #[test]
-fn a_tenant_that_is_not_tracked_is_told_apart() {
+fn untracked_tenant_is_refused() {
     let db = fleet();
     db.execute("CREATE SCHEMA stray");
     assert_snapshot!(db.tenantry(["migrate-one", "nobody"]).run(), @r"
@@ -255,14 +255,14 @@ fn a_tenant_that_is_not_tracked_is_told_apart() {
 }
 
 #[test]
-fn an_empty_fleet_is_fine() {
+fn empty_fleet_is_migrated() {
     let db = set_up();
     db.tenantry(["migrate-all"]).run().assert_code(0);
     db.tenantry(["health-check"]).run().assert_code(0);
 }
 
 #[test]
-fn migrations_that_break_a_rule_are_refused_before_anything_runs() {
+fn invalid_migrations_are_refused_before_the_run_starts() {
     let db = fleet();
     let migrations = Dir::copy_of_tenant()
         .add("20270101000000_fine", "CREATE TABLE fine (i int);")
@@ -282,7 +282,7 @@ fn migrations_that_break_a_rule_are_refused_before_anything_runs() {
 }
 
 #[test]
-fn a_migration_that_moves_the_path_from_within_a_function_harms_no_ledger() {
+fn migration_that_changes_the_search_path_leaves_other_ledgers_unchanged() {
     let db = fleet();
     let sneaky = "UPDATE pg_settings SET setting = 'public' WHERE name = 'search_path';\nCREATE TABLE lost (i int);";
     let migrations = Dir::copy_of_tenant()

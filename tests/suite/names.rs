@@ -67,7 +67,7 @@ fn hostile() -> Vec<(String, &'static str)> {
 }
 
 #[test]
-fn hostile_names_are_refused_before_anything_is_asked() {
+fn hostile_names_are_refused_without_a_server() {
     for (name, why) in hostile() {
         // No server is there to be asked.
         for command in ["create", "adopt", "migrate-one"] {
@@ -81,7 +81,7 @@ fn hostile_names_are_refused_before_anything_is_asked() {
 }
 
 #[test]
-fn one_bad_name_of_many_and_nothing_is_created() {
+fn one_invalid_name_prevents_all_creates() {
     let db = fleet(&[]);
     assert_snapshot!(db.tenantry(["create", "good", "a\"; DROP TABLE schema_tracker; --", "better"]).run(), @r#"
         --- stderr
@@ -105,7 +105,7 @@ fn one_bad_name_of_many_and_nothing_is_created() {
 }
 
 #[test]
-fn the_messages() {
+fn invalid_names_are_refused_with_a_reason() {
     assert_snapshot!(Tenantry::new().without_migrations().args(["create", "a-b"]).run(), @r#"
         --- stderr
         error: invalid value 'a-b' for '[NAME]...': "a-b" contains '-'; only letters A to Z and a to z, digits and underscore are allowed
@@ -157,7 +157,7 @@ fn every_reserved_word_of_the_server_is_refused() {
 }
 
 #[test]
-fn unusual_names_that_are_fine() {
+fn unusual_valid_names_are_accepted() {
     let db = fleet(&[]);
     let longest = "x".repeat(63);
     let names = ["_", "a", "A1", "MixedCase", "pgx_ok", "publics", "select_", "name", "value", "tenant__", &longest];
@@ -171,7 +171,7 @@ fn unusual_names_that_are_fine() {
 }
 
 #[test]
-fn longest_names_that_differ_at_their_end_are_two_tenants() {
+fn longest_names_are_distinguished_by_their_last_character() {
     let db = fleet(&[]);
     let [one, other] = ["a", "b"].map(|end| "x".repeat(62) + end);
     db.tenantry(["create", &one, &other]).run().assert_code(0);
@@ -179,7 +179,7 @@ fn longest_names_that_differ_at_their_end_are_two_tenants() {
 }
 
 #[test]
-fn names_that_differ_only_by_case() {
+fn names_that_differ_only_in_case_are_refused() {
     let db = fleet(&["acme"]);
     assert_snapshot!(db.tenantry(["create", "Acme"]).run(), @r#"
         --- stderr
@@ -202,7 +202,7 @@ fn names_that_differ_only_by_case() {
 }
 
 #[test]
-fn a_schema_that_holds_an_extension_is_no_tenant() {
+fn schema_that_contains_an_extension_cannot_be_a_tenant() {
     let db = fleet(&[]);
     db.execute("CREATE SCHEMA crypto; CREATE EXTENSION pgcrypto SCHEMA crypto; CREATE SCHEMA behind");
     assert_snapshot!(db.tenantry(["create", "crypto"]).run(), @r"
@@ -295,7 +295,7 @@ fn a_reserved_word_in_the_tracker_is_reported_and_can_be_dropped() {
 }
 
 #[test]
-fn the_database_keeps_unfit_names_from_the_tracker() {
+fn tracker_rejects_invalid_names() {
     let db = fleet(&["acme"]);
     let long = "x".repeat(64);
     for name in ["a-b", "", "1a", "pg_x", "PG_X", "é", "a\"b", "a b", "acme\n", "ACME", &long] {
@@ -306,7 +306,7 @@ fn the_database_keeps_unfit_names_from_the_tracker() {
 }
 
 #[test]
-fn an_orphan_whose_name_fits_no_tenant_is_reported() {
+fn orphan_with_an_invalid_name_is_reported() {
     let db = fleet(&["acme"]);
     db.execute(
         "CREATE SCHEMA \"we-ird\"; \
@@ -335,7 +335,7 @@ fn an_orphan_whose_name_fits_no_tenant_is_reported() {
 }
 
 #[test]
-fn names_that_look_like_options_or_words_of_sql_go_through_drop_whole() {
+fn name_that_contains_sql_is_dropped_safely() {
     let db = fleet(&[]);
     let name = "a\"; DROP TABLE schema_tracker; --";
     let quoted = "\"a\"\"; DROP TABLE schema_tracker; --\"";

@@ -39,7 +39,7 @@ macro_rules! assert_dated {
 }
 
 #[test]
-fn for_tenants_and_for_public() {
+fn tenant_and_public_migrations_are_created() {
     let project = project();
     for set in ["tenant", "public"] {
         let output = new(project.path(), &[set, "add_invoices"]).run();
@@ -54,7 +54,7 @@ fn for_tenants_and_for_public() {
 }
 
 #[test]
-fn in_a_directory_of_ones_own() {
+fn custom_directory_is_used() {
     let (project, other) = (folder(), folder());
     for (set, variable) in [("tenant", "TENANTRY_TENANT_MIGRATIONS"), ("public", "TENANTRY_PUBLIC_MIGRATIONS")] {
         let output = new(project.path(), &[set, "a", &format!("--{set}-migrations")]).arg(other.path()).run();
@@ -67,12 +67,12 @@ fn in_a_directory_of_ones_own() {
 }
 
 #[test]
-fn as_json() {
+fn path_is_printed_as_json() {
     assert_dated!(new(project().path(), &["tenant", "add_invoices", "--format", "json"]).run());
 }
 
 #[test]
-fn it_comes_after_the_newest() {
+fn version_follows_the_newest_migration() {
     let dir = Dir::new()
         .add("29981231235959_before", "SELECT 1;")
         .add("29990101000009_newest", "SELECT 1;")
@@ -89,7 +89,7 @@ fn it_comes_after_the_newest() {
 }
 
 #[test]
-fn two_in_the_same_second_have_versions_of_their_own() {
+fn migrations_created_in_the_same_second_have_distinct_versions() {
     let dir = Dir::new();
     for name in ["a", "b", "a"] {
         Tenantry::new()
@@ -104,7 +104,7 @@ fn two_in_the_same_second_have_versions_of_their_own() {
 }
 
 #[test]
-fn it_loads_once_it_is_filled_in() {
+fn new_migration_is_refused_until_it_has_statements() {
     let db = fleet(&["acme"]);
     let dir = Dir::copy_of_tenant();
     let with_dir = |args: &[&str]| db.tenantry(args).env("TENANTRY_TENANT_MIGRATIONS", dir.path());
@@ -121,7 +121,7 @@ fn it_loads_once_it_is_filled_in() {
 }
 
 #[test]
-fn names_that_are_none() {
+fn invalid_migration_names_are_refused() {
     let project = project();
     for name in ["", "Add", "a-b", "a b", "../x", "a/b", "a.sql", "é", "a\n"] {
         let output = new(project.path(), &["tenant", name]).run();
@@ -139,7 +139,7 @@ fn names_that_are_none() {
 }
 
 #[test]
-fn usage() {
+fn invalid_usage_is_refused() {
     let project = project();
     assert_snapshot!(new(project.path(), &["both", "x"]).run(), @r"
         --- stderr
@@ -162,7 +162,7 @@ fn usage() {
 }
 
 #[test]
-fn where_there_is_no_directory() {
+fn missing_directory_is_an_error() {
     let project = folder();
     assert_snapshot!(new(project.path(), &["tenant", "add_invoices"]).run(), @r"
         --- stderr

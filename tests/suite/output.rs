@@ -81,7 +81,7 @@ fn names_and_texts_with_any_character_are_printed_escaped() {
 }
 
 #[test]
-fn a_repair_of_names_with_any_character_is_sql_that_runs() {
+fn repair_of_names_with_any_character_is_valid_sql() {
     let dir = Dir::new().add("1_a", "CREATE TABLE a (i int)");
     let path = dir.path().to_str().unwrap();
     let db = set_up();
@@ -103,7 +103,7 @@ fn a_repair_of_names_with_any_character_is_sql_that_runs() {
 }
 
 #[test]
-fn no_line_of_a_servers_message_passes_for_one_of_the_tool() {
+fn server_message_cannot_imitate_output_of_the_tool() {
     let text = "sorry\nerror: tenant initech: dropped\n  effect: none\r\nhint: run 'rm -rf /'\u{1b}[1A\u{7}";
     let up =
         format!("DO $$ BEGIN RAISE EXCEPTION USING MESSAGE = {0}, DETAIL = {0}, HINT = {0}; END $$;", literal(text));
@@ -139,7 +139,7 @@ fn no_line_of_a_servers_message_passes_for_one_of_the_tool() {
 }
 
 #[test]
-fn long_messages_are_cut() {
+fn long_messages_are_truncated() {
     let up = "DO $$ BEGIN RAISE EXCEPTION USING MESSAGE = repeat('é', 2500000), DETAIL = repeat('d', 5000000); END $$;";
     let statement = format!("{up} -- {}", "x".repeat(100_000));
     let dir = Dir::new().add("1_a", &statement);
@@ -206,7 +206,7 @@ fn a_full_standard_output_is_an_error() {
 }
 
 #[test]
-fn a_standard_error_that_takes_nothing_changes_no_outcome() {
+fn full_standard_error_does_not_change_the_outcome() {
     let db = fleet(&["acme"]);
     db.execute("DROP TABLE acme.comments CASCADE");
     for (args, code) in [
@@ -225,7 +225,7 @@ fn a_standard_error_that_takes_nothing_changes_no_outcome() {
 }
 
 #[test]
-fn a_reader_that_stops_reading_does_not_hide_a_failure() {
+fn closed_pipe_does_not_hide_a_failure() {
     let db = fleet(&["acme"]);
     db.execute("DROP TABLE acme.comments CASCADE");
     for args in ["diff acme", "health-check --format json", "create acme --format json"] {

@@ -13,7 +13,7 @@ fn transactional() -> Dir {
 }
 
 #[test]
-fn the_whole_story_passes_through_it() {
+fn all_commands_run_through_a_transaction_pooler() {
     let db = crate::support::Database::new();
     let pooler = PgBouncer::start(server());
     let migrations = transactional();
@@ -51,7 +51,7 @@ fn the_whole_story_passes_through_it() {
 }
 
 #[test]
-fn no_setting_of_ours_stays_in_the_poolers_sessions() {
+fn no_setting_remains_in_pooled_sessions() {
     let db = crate::support::Database::new();
     let pooler = PgBouncer::start(server());
     let migrations = transactional();
@@ -75,7 +75,7 @@ fn no_setting_of_ours_stays_in_the_poolers_sessions() {
 }
 
 #[test]
-fn what_is_not_transactional_is_refused_there_and_then_done_directly() {
+fn non_transactional_migration_is_refused_behind_a_pooler() {
     let db = set_up();
     let pooler = PgBouncer::start(server());
     assert_snapshot!(db.tenantry(["create", "acme"]).env("DATABASE_URL", pooler.url(db.name())).run(), @r"

@@ -5,7 +5,7 @@ use crate::support::migrations::Dir;
 use crate::support::set_up;
 
 #[test]
-fn it_prints_every_kind_of_column() {
+fn every_kind_of_column_is_printed() {
     let db = set_up();
     db.execute("CREATE SCHEMA extensions; CREATE EXTENSION citext SCHEMA extensions; CREATE TYPE public.size AS (w int, h int)");
     let migrations = Dir::new().add(
@@ -37,7 +37,7 @@ fn it_prints_every_kind_of_column() {
 }
 
 #[test]
-fn a_tenant_that_does_not_exist_has_no_tables() {
+fn unknown_tenant_is_refused() {
     let db = set_up();
     assert_snapshot!(db.tenantry(["print-schema", "acme"]).run(), @r"
         --- stderr

@@ -41,7 +41,7 @@ fn tables(db: &Database, tenant: &str) -> Vec<String> {
 }
 
 #[test]
-fn without_migrations_none_are_applied() {
+fn missing_migrations_are_an_error() {
     let db = set_up();
     let anywhere = |args: &[&str]| db.tenantry(args).without_migrations().run();
     assert_snapshot!(anywhere(&["create", "acme"]), @r"
@@ -77,7 +77,7 @@ fn without_migrations_none_are_applied() {
 }
 
 #[test]
-fn what_needs_no_migrations_works_without() {
+fn commands_that_need_no_migrations_work_without_them() {
     let db = set_up();
     db.tenantry(["create", "acme", "globex"]).run().assert_code(0);
     let anywhere = |args: &[&str]| db.tenantry(args).without_migrations().run();
@@ -107,7 +107,7 @@ fn what_needs_no_migrations_works_without() {
 }
 
 #[test]
-fn the_folder_is_that_of_diesel_or_the_usual_one() {
+fn directory_comes_from_diesel_toml_or_the_default() {
     let db = set_up();
     let both = project(&[
         ("diesel.toml", "[print_schema]\nfile = \"src/schema.rs\"\n\n[migrations_directory]\ndir = \"db/tenant\"\n"),
@@ -142,7 +142,7 @@ fn the_folder_is_that_of_diesel_or_the_usual_one() {
 }
 
 #[test]
-fn a_project_that_cannot_be_used_is_refused_and_nothing_else_is_used() {
+fn unusable_project_is_refused_without_a_fallback() {
     let db = set_up();
     for (files, expected) in [
         (&[("diesel.toml", "[migrations_directory]\ndir = \"nowhere\"\n")][..], "cannot read nowhere: No such file"),
@@ -169,7 +169,7 @@ fn a_project_that_cannot_be_used_is_refused_and_nothing_else_is_used() {
 }
 
 #[test]
-fn folders_that_hold_no_migrations_are_refused() {
+fn directory_without_migrations_is_refused() {
     let db = set_up();
     let empty = Dir::new();
     assert_snapshot!(with(&db, &empty, &["migrate-all"]), @r"
@@ -195,7 +195,7 @@ fn folders_that_hold_no_migrations_are_refused() {
 }
 
 #[test]
-fn a_program_with_migrations_of_its_own_uses_them_anywhere() {
+fn embedded_migrations_take_precedence_over_the_directory() {
     let db = Database::new();
     let folder = project(&[("migrations/tenant/1_a/up.sql", "CREATE TABLE usual (i int);")]);
     let program = Path::new(env!("CARGO_BIN_EXE_tenantry")).with_file_name("examples").join("shop");
@@ -212,7 +212,7 @@ fn a_program_with_migrations_of_its_own_uses_them_anywhere() {
 }
 
 #[test]
-fn a_new_migration_is_in_the_next_run() {
+fn new_migration_is_applied_by_the_next_run() {
     let db = set_up();
     let project = project(&[
         ("diesel.toml", "[migrations_directory]\ndir = \"db/tenant\"\n"),
@@ -236,7 +236,7 @@ fn of_others() -> (Database, Dir) {
 }
 
 #[test]
-fn the_migrations_of_another_database_are_refused() {
+fn migrations_of_another_database_are_refused() {
     let (db, others) = of_others();
     assert_snapshot!(with(&db, &others, &["migrate-all"]), @r#"
         --- stderr
@@ -284,7 +284,7 @@ fn the_migrations_of_another_database_are_refused() {
 }
 
 #[test]
-fn a_first_run_with_other_migrations_that_failed_locks_nobody_out() {
+fn failed_first_run_does_not_bind_the_database_to_its_migrations() {
     let db = set_up();
     let wrong = Dir::new().add("1_wrong", "CREATE TABLE wrong (i nonsense);");
     with(&db, &wrong, &["create", "acme"]).assert_code(1);

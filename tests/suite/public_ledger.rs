@@ -43,7 +43,7 @@ fn migrate_public(db: &Database, dir: &Dir) -> Tenantry {
 }
 
 #[test]
-fn a_fresh_database_has_a_ledger_of_the_tools_own() {
+fn new_database_has_its_own_public_ledger() {
     let db = Database::new();
     let report = db.tenantry(["migrate-public", "--format", "json"]).run();
     report.assert_code(0);
@@ -56,7 +56,7 @@ fn a_fresh_database_has_a_ledger_of_the_tools_own() {
 }
 
 #[test]
-fn diesel_reverts_the_projects_migrations_and_leaves_the_tracker_alone() {
+fn diesel_reverts_project_migrations_and_not_the_tracker() {
     let db = set_up();
     db.tenantry(["create", "acme"]).run().assert_code(0);
     let dir = plans();
@@ -79,7 +79,7 @@ fn diesel_reverts_the_projects_migrations_and_leaves_the_tracker_alone() {
 }
 
 #[test]
-fn the_ledger_of_an_earlier_release_is_upgraded() {
+fn ledger_of_an_earlier_release_is_upgraded() {
     let db = set_up();
     let dir = plans();
     migrate_public(&db, &dir).run().assert_code(0);
@@ -106,7 +106,7 @@ fn the_ledger_of_an_earlier_release_is_upgraded() {
 }
 
 #[test]
-fn what_diesel_applied_is_imported_and_not_run() {
+fn migrations_applied_by_diesel_are_imported() {
     let db = Database::new();
     let dir = plans();
     db.connect().run_pending_migrations(FileBasedMigrations::from_path(dir.path()).unwrap()).unwrap();
@@ -154,7 +154,7 @@ fn what_diesel_applied_is_imported_and_not_run() {
 
 /// An earlier release recorded as public what diesel_cli had applied before it: that stays diesel_cli's.
 #[test]
-fn what_was_applied_before_the_tracker_is_copied() {
+fn migrations_applied_before_the_tracker_are_copied() {
     let db = set_up();
     let dir = plans();
     migrate_public(&db, &dir).run().assert_code(0);
@@ -194,7 +194,7 @@ fn a_database_of_an_earlier_release_works_until_it_is_upgraded() {
 }
 
 #[test]
-fn several_upgrades_at_once() {
+fn concurrent_upgrades_move_the_ledger_once() {
     let db = set_up();
     downgrade(&db);
     let runs: Vec<_> = (0..4).map(|_| db.tenantry(["migrate-public", "--format", "json"]).spawn()).collect();
@@ -240,7 +240,7 @@ fn a_ledger_that_runs_code_is_refused() {
 }
 
 #[test]
-fn a_release_before_the_public_ledger_fails_harmlessly() {
+fn older_release_fails_without_changes() {
     let db = set_up();
     db.tenantry(["create", "acme"]).run().assert_code(0);
     // Its message: it finds none of its migrations applied, and creates the tracker.

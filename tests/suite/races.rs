@@ -10,7 +10,7 @@ fn done(outputs: &[Output]) -> usize {
 }
 
 #[test]
-fn two_runs_share_a_fleet_and_each_tenant_is_migrated_once() {
+fn concurrent_runs_migrate_each_tenant_once() {
     let db = set_up();
     small_fleet(&db, 60, &["1"]);
     let migrations =
@@ -29,7 +29,7 @@ fn two_runs_share_a_fleet_and_each_tenant_is_migrated_once() {
 }
 
 #[test]
-fn of_two_creates_of_one_name_one_wins_and_the_other_says_so() {
+fn concurrent_creates_of_one_name_create_one_tenant() {
     let db = set_up();
     for round in 0..5 {
         let name = format!("acme_{round}");
@@ -50,7 +50,7 @@ fn of_two_creates_of_one_name_one_wins_and_the_other_says_so() {
 }
 
 #[test]
-fn creates_that_differ_by_case_race_to_one_tenant() {
+fn concurrent_creates_of_names_that_differ_in_case_create_one_tenant() {
     let db = set_up();
     let runs: Vec<_> = ["acme", "Acme", "ACME"].iter().map(|name| db.tenantry(["create", name]).spawn()).collect();
     let outputs: Vec<Output> = runs.into_iter().map(|run| run.wait()).collect();
@@ -62,7 +62,7 @@ fn creates_that_differ_by_case_race_to_one_tenant() {
 }
 
 #[test]
-fn the_lock_is_there_and_a_tenant_that_is_held_is_waited_for() {
+fn locked_tenant_is_waited_for() {
     let db = set_up();
     db.tenantry(["create", "acme"]).run().assert_code(0);
     let mut holder = db.connect();
@@ -81,7 +81,7 @@ fn the_lock_is_there_and_a_tenant_that_is_held_is_waited_for() {
 }
 
 #[test]
-fn an_index_built_concurrently_does_not_wait_for_those_who_wait_for_its_lock() {
+fn concurrent_index_build_does_not_deadlock_with_waiting_runs() {
     let db = set_up();
     db.tenantry(["create", "acme", "globex", "initech"]).run().assert_code(0);
     let migrations = Dir::copy_of_tenant()
@@ -100,7 +100,7 @@ fn an_index_built_concurrently_does_not_wait_for_those_who_wait_for_its_lock() {
 }
 
 #[test]
-fn a_drop_and_a_migration_do_not_mix() {
+fn concurrent_drop_and_migration_leave_tenants_consistent() {
     let db = set_up();
     small_fleet(&db, 30, &["1"]);
     let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "CREATE TABLE b (i int);");
@@ -117,7 +117,7 @@ fn a_drop_and_a_migration_do_not_mix() {
 }
 
 #[test]
-fn an_interrupt_finishes_what_is_under_way_and_the_next_run_goes_on() {
+fn interrupted_run_is_completed_by_the_next() {
     let db = set_up();
     small_fleet(&db, 30, &["1"]);
     // Each tenant waits for a lock that the test holds, so that the run cannot be over before the signal.
@@ -144,7 +144,7 @@ fn an_interrupt_finishes_what_is_under_way_and_the_next_run_goes_on() {
 }
 
 #[test]
-fn a_second_interrupt_leaves_at_once() {
+fn second_interrupt_exits_at_once() {
     let db = set_up();
     small_fleet(&db, 3, &["1"]);
     db.execute("CREATE TABLE public.gate (i int)");
@@ -162,7 +162,7 @@ fn a_second_interrupt_leaves_at_once() {
 }
 
 #[test]
-fn no_more_connections_are_opened_than_the_role_has() {
+fn connection_limit_of_the_role_is_respected() {
     let db = set_up();
     let (name, role) = (db.name(), format!("limited_{}", db.name()));
     db.execute(&format!(
@@ -183,7 +183,7 @@ fn no_more_connections_are_opened_than_the_role_has() {
 }
 
 #[test]
-fn a_terminal_shows_a_bar_while_it_lasts() {
+fn terminal_shows_a_progress_bar() {
     let db = set_up();
     small_fleet(&db, 12, &["1"]);
     db.execute("CREATE TABLE public.gate (i int)");
@@ -201,7 +201,7 @@ fn a_terminal_shows_a_bar_while_it_lasts() {
 }
 
 #[test]
-fn a_tenant_that_is_being_created_is_no_finding() {
+fn tenant_being_created_is_not_a_finding() {
     let db = set_up();
     let mut holder = db.connect();
     holder.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").unwrap();

@@ -37,7 +37,7 @@ fn deferrable() -> Dir {
 }
 
 #[test]
-fn deferred_constraints_are_checked_where_tenants_commit() {
+fn deferred_constraints_are_checked_at_commit() {
     let db = set_up();
     let migrations = deferrable();
     run_with(&db, &migrations, &["create", "acme", "globex"]).assert_code(0);
@@ -73,7 +73,7 @@ fn deferred_constraints_alone_need_no_commit() {
 }
 
 #[test]
-fn a_constraint_that_no_commit_would_accept_fails_the_replay() {
+fn violated_deferred_constraint_fails_the_replay() {
     let db = set_up();
     let migrations = deferrable().add("6_orphan", "INSERT INTO child VALUES (3, 3);");
     run_with(&db, &migrations, &["create", "acme"]).assert_code(1);
@@ -84,7 +84,7 @@ fn a_constraint_that_no_commit_would_accept_fails_the_replay() {
 }
 
 #[test]
-fn deferral_that_only_the_server_sees_is_committed() {
+fn constraint_deferred_by_dynamic_sql_is_committed() {
     let db = set_up();
     // No word of the text says that a constraint is deferrable, or that rows are written.
     let migrations = Dir::new()
@@ -111,7 +111,7 @@ fn enum_by_code() -> Dir {
 }
 
 #[test]
-fn an_enum_value_that_only_code_adds_is_committed_before_its_use() {
+fn enum_value_added_by_dynamic_sql_is_committed_before_use() {
     let db = set_up();
     run_with(&db, &enum_by_code(), &["create", "acme"]).assert_code(0);
     let migrations = enum_by_code().add("3_use", "ALTER TABLE t ALTER COLUMN role SET DEFAULT 'guest';");
@@ -162,7 +162,7 @@ pub(crate) fn must_commit(migrations: Dir) -> Dir {
 }
 
 #[test]
-fn what_a_migration_leaves_in_its_session_ends_with_the_replay() {
+fn session_state_of_a_migration_ends_with_the_replay() {
     let db = set_up();
     let plain = must_commit(Dir::new());
     // The lock and the prepared statement outlast a rollback, and would stop the replay that commits. Only code can do this:
@@ -186,7 +186,7 @@ fn what_a_migration_leaves_in_its_session_ends_with_the_replay() {
 }
 
 #[test]
-fn a_replay_that_commits_belongs_to_the_tenants_owner() {
+fn committing_replay_runs_as_the_tenant_owner() {
     let db = set_up();
     let (owner, reader) = (format!("owner_of_{}", db.name()), format!("reader_of_{}", db.name()));
     db.execute(&format!(
@@ -258,7 +258,7 @@ const READ_ONLY: [&[&str]; 15] = [
 
 #[test]
 #[ignore = "long: make test-long"]
-fn commands_that_read_leave_the_database_unchanged() {
+fn read_only_commands_leave_the_database_unchanged() {
     let db = fleet(&["acme", "globex"]);
     for migrations in [deferrable_in_copy(), must_commit(deferrable_in_copy())] {
         run_with(&db, &migrations, &["migrate-all"]).assert_code(0);
@@ -277,7 +277,7 @@ fn commands_that_read_leave_the_database_unchanged() {
 }
 
 #[test]
-fn a_replay_changes_nothing_outside_its_schema() {
+fn replay_changes_nothing_outside_its_schema() {
     let db = fleet(&[]);
     db.execute("CREATE TABLE public.plan (tenant text)");
     let outside = |migrations: Dir| {
@@ -365,7 +365,7 @@ fn constants() -> Dir {
 
 #[test]
 #[ignore = "long: make test-long"]
-fn no_setting_of_a_role_or_a_database_changes_what_is_found() {
+fn settings_of_role_and_database_do_not_affect_findings() {
     let db = set_up();
     let migrations = constants();
     // Enough tenants to be read by fingerprint, of which some need quotes.

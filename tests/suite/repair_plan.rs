@@ -175,7 +175,7 @@ fn check(cases: &[(&str, &[&str])]) {
 
 #[test]
 #[ignore = "long: make test-long"]
-fn tables_and_columns_that_are_missing() {
+fn missing_tables_and_columns_are_repaired() {
     check(&[
         ("DROP TABLE comments CASCADE", &[]),
         ("DROP TABLE notes CASCADE", &[]),
@@ -195,7 +195,7 @@ fn tables_and_columns_that_are_missing() {
 
 #[test]
 #[ignore = "long: make test-long"]
-fn columns() {
+fn columns_are_repaired() {
     check(&[
         ("ALTER TABLE users ALTER created_at DROP DEFAULT", &[]),
         ("ALTER TABLE users ALTER full_name SET DEFAULT 'nobody'", &[]),
@@ -242,7 +242,7 @@ fn columns() {
 }
 
 #[test]
-fn tables() {
+fn tables_are_repaired() {
     check(&[
         ("CREATE TABLE backup AS SELECT * FROM users", &["table.extra:backup"]),
         ("ALTER TABLE comments SET UNLOGGED", &[]),
@@ -266,7 +266,7 @@ fn tables() {
 
 #[test]
 #[ignore = "long: make test-long"]
-fn constraints_and_indexes() {
+fn constraints_and_indexes_are_repaired() {
     check(&[
         ("ALTER TABLE users DROP CONSTRAINT users_email_check", &[]),
         ("ALTER TABLE tasks DROP CONSTRAINT tasks_project_id_fkey", &[]),
@@ -312,7 +312,7 @@ fn constraints_and_indexes() {
 
 #[test]
 #[ignore = "long: make test-long"]
-fn types_and_sequences() {
+fn types_and_sequences_are_repaired() {
     check(&[
         (
             "DROP MATERIALIZED VIEW mood_counts; ALTER TABLE notes ALTER mood DROP DEFAULT, ALTER mood TYPE text; \
@@ -340,7 +340,7 @@ fn types_and_sequences() {
 
 #[test]
 #[ignore = "long: make test-long"]
-fn what_is_rare() {
+fn rare_objects_are_repaired() {
     check(&[
         ("DROP COLLATION plain; CREATE COLLATION other (LOCALE = 'C')", &[]),
         ("DROP CONVERSION latin", &[]),
@@ -364,7 +364,7 @@ fn what_is_rare() {
 
 #[test]
 #[ignore = "long: make test-long"]
-fn routines_views_and_what_hangs_on_them() {
+fn routines_views_and_their_dependents_are_repaired() {
     check(&[
         ("CREATE OR REPLACE FUNCTION half(i int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT i / 3'", &[]),
         ("DROP FUNCTION total(bigint)", &[]),
@@ -422,7 +422,7 @@ fn repair(db: &Database, args: &[&str]) -> Output {
 }
 
 #[test]
-fn a_tenant_that_is_as_the_reference() {
+fn matching_tenant_has_an_empty_plan() {
     let db = fleet(&["acme"]);
     let output = repair(&db, &[]);
     assert_eq!(output.stdout, "");
@@ -460,7 +460,7 @@ fn damaged() -> Database {
 }
 
 #[test]
-fn what_can_be_mended_and_what_is_left() {
+fn plan_lists_repairs_and_remaining_differences() {
     let db = damaged();
     let before = db.tenantry(["diff", "acme"]).run().stdout;
     assert_snapshot!(repair(&db, &[]));
@@ -469,12 +469,12 @@ fn what_can_be_mended_and_what_is_left() {
 }
 
 #[test]
-fn without_a_trial() {
+fn no_verify_skips_the_trial() {
     assert_snapshot!(repair(&damaged(), &["--no-verify"]));
 }
 
 #[test]
-fn what_is_accepted_stays() {
+fn accepted_differences_are_not_repaired() {
     let db = damaged();
     db.execute(
         "CREATE VIEW acme.bodies AS \
@@ -494,7 +494,7 @@ fn what_is_accepted_stays() {
 }
 
 #[test]
-fn a_lock_that_another_session_has() {
+fn locked_object_leaves_the_plan_unverified() {
     let db = fleet(&["acme"]);
     db.execute("ALTER TABLE acme.users DROP CONSTRAINT users_email_check; DROP INDEX acme.tasks_project_id_idx");
     let mut other = db.connect();
@@ -512,7 +512,7 @@ fn a_lock_that_another_session_has() {
 }
 
 #[test]
-fn a_statement_that_takes_long() {
+fn slow_statement_leaves_the_plan_unverified() {
     let db = fleet(&["acme"]);
     db.execute(
         "INSERT INTO acme.users (email, full_name) VALUES ('a@example.com', 'A'); \
@@ -537,7 +537,7 @@ fn a_statement_that_takes_long() {
 }
 
 #[test]
-fn owners_and_grants() {
+fn owners_and_grants_are_repaired() {
     let db = fleet(&["acme", "globex"]);
     let (role, more) = (format!("repair_{}", db.name()), format!("Repair {}", db.name()));
     db.execute(&format!(
@@ -563,7 +563,7 @@ fn owners_and_grants() {
 }
 
 #[test]
-fn names_that_need_quotes_and_another_tenant_as_the_reference() {
+fn quoted_names_are_repaired_from_another_tenant() {
     let (db, dir) = (fleet(&[]), Dir::copy_of_tenant().add("20980101000000_odd", ODD));
     let run = |args: &[&str]| db.tenantry(args).arg("--tenant-migrations").arg(dir.path()).run();
     run(&["create", "Order_", "acme"]).assert_code(0);
@@ -584,7 +584,7 @@ const ODD: &str = r#"
 "#;
 
 #[test]
-fn a_tenant_that_cannot_be_compared() {
+fn tenant_that_cannot_be_compared_is_refused() {
     let db = fleet(&["acme"]);
     assert_snapshot!(db.tenantry(["repair-plan", "nobody"]).run(), @r"
         --- stderr

@@ -24,7 +24,7 @@ fn versions(db: &Database, tenant: &str) -> String {
 }
 
 #[test]
-fn one_tenant_goes_back_by_steps() {
+fn revert_one_reverts_the_given_number_of_steps() {
     let (db, migrations) = fleet();
     assert_snapshot!(run_with(&db, &migrations, &["revert-one", "acme", "--steps", "2", "--dry-run"]), @r"
         TENANT  VERSION  REVERTED
@@ -64,7 +64,7 @@ fn one_tenant_goes_back_by_steps() {
 }
 
 #[test]
-fn all_go_back_to_a_version_and_those_that_are_there_are_not_touched() {
+fn revert_all_reverts_to_a_version_and_skips_tenants_at_it() {
     let (db, migrations) = fleet();
     run_with(&db, &migrations, &["revert-one", "acme", "--to", "1", "--yes"]).assert_code(0);
     assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--to", "1", "--dry-run"]));
@@ -87,7 +87,7 @@ fn all_go_back_to_a_version_and_those_that_are_there_are_not_touched() {
 }
 
 #[test]
-fn what_has_no_down_sql_is_refused_before_anything_runs() {
+fn migration_without_down_sql_is_refused_before_the_run_starts() {
     let (db, migrations) = fleet();
     let migrations = migrations.add("4_d", "CREATE TABLE d (i int);");
     run_with(&db, &migrations, &["migrate-one", "globex"]).assert_code(0);
@@ -104,7 +104,7 @@ fn what_has_no_down_sql_is_refused_before_anything_runs() {
 }
 
 #[test]
-fn one_that_fails_is_rolled_back_whole_and_told_exactly() {
+fn failed_revert_is_rolled_back_and_reported() {
     let (db, migrations) = fleet();
     db.execute("CREATE VIEW initech.on_b AS SELECT * FROM initech.b");
     assert_snapshot!(run_with(&db, &migrations, &["revert-all", "--to", "1", "--yes"]));
@@ -113,7 +113,7 @@ fn one_that_fails_is_rolled_back_whole_and_told_exactly() {
 }
 
 #[test]
-fn steps_are_gone_on_with_by_the_version_that_they_lead_to() {
+fn retry_hint_replaces_steps_by_the_target_version() {
     let (db, migrations) = fleet();
     db.execute("CREATE VIEW globex.of_b AS SELECT i FROM globex.b");
     let output = run_with(&db, &migrations, &["revert-all", "--steps", "2", "--yes"]);
@@ -130,7 +130,7 @@ fn steps_are_gone_on_with_by_the_version_that_they_lead_to() {
 }
 
 #[test]
-fn while_somebody_thinks_others_may_work_and_what_they_change_is_not_lost() {
+fn changes_during_confirmation_are_not_reverted() {
     let (db, migrations) = fleet();
     let path = migrations.path().to_str().unwrap();
     let asked = |args: &[&str]| {
@@ -173,7 +173,7 @@ fn while_somebody_thinks_others_may_work_and_what_they_change_is_not_lost() {
 }
 
 #[test]
-fn what_cannot_go_back() {
+fn tenants_that_cannot_be_reverted_are_reported() {
     let (db, migrations) = fleet();
     db.execute(
         "INSERT INTO acme.__diesel_schema_migrations (version) VALUES ('9'); \

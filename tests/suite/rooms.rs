@@ -33,14 +33,14 @@ const LAYERS: [&str; 18] = [
 const SCHEMA: [&str; 3] = ["structure", "reference", "drift"];
 
 #[test]
-fn no_module_imports_from_a_module_above_it() {
+fn no_module_imports_from_a_higher_layer() {
     assert_eq!(climbing("src", "crate", &LAYERS), BTreeSet::new());
     assert_eq!(climbing("src/schema", "crate::schema", &SCHEMA), BTreeSet::new());
 }
 
 /// The check finds an import that climbs.
 #[test]
-fn an_import_that_climbs_is_found() {
+fn import_from_a_higher_layer_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let path = dir.path().join(name);
@@ -58,7 +58,7 @@ fn an_import_that_climbs_is_found() {
 }
 
 #[test]
-fn the_map_lists_the_modules_in_their_order() {
+fn architecture_map_lists_the_layers_in_order() {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let map =
         text.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("ARCHITECTURE.md has a map");

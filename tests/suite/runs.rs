@@ -36,7 +36,7 @@ fn still(db: &Database) {
 }
 
 #[test]
-fn are_listed_and_told_in_full() {
+fn runs_are_listed_and_shown() {
     let (db, _) = runs();
     still(&db);
     assert_snapshot!(db.tenantry(["runs"]).run(), @r"
@@ -65,7 +65,7 @@ fn are_listed_and_told_in_full() {
 }
 
 #[test]
-fn as_json() {
+fn runs_are_printed_as_json() {
     let (db, _) = runs();
     still(&db);
     assert_snapshot!(db.tenantry(["runs", "--format", "json"]).run());
@@ -73,7 +73,7 @@ fn as_json() {
 }
 
 #[test]
-fn those_that_failed_are_tried_again() {
+fn retry_failed_migrates_failed_tenants() {
     let (db, migrations) = runs();
     db.execute("CREATE TABLE globex.kept AS SELECT 1 AS i");
     migrations.write("2_b/up.sql", "CREATE TABLE b (i int);");
@@ -94,7 +94,7 @@ fn those_that_failed_are_tried_again() {
 }
 
 #[test]
-fn every_writing_command_is_recorded_and_no_other() {
+fn only_writing_commands_are_recorded() {
     let (db, migrations) = runs();
     db.execute("CREATE SCHEMA stray");
     for command in [
@@ -124,7 +124,7 @@ fn no_password_is_recorded() {
 }
 
 #[test]
-fn old_ones_are_forgotten() {
+fn old_runs_are_deleted() {
     let (db, migrations) = runs();
     db.execute("UPDATE schema_run SET started_at = now() - interval '10 days' WHERE id = 1");
     run_as_ops(&db, &migrations, &["create", "hooli"]);
@@ -194,7 +194,7 @@ fn duration_of_a_tenant_covers_earlier_attempts() {
 
 /// The end of a run does not wait until all that is too old is gone.
 #[test]
-fn those_that_are_many_are_forgotten_some_at_a_time() {
+fn old_runs_are_deleted_in_batches() {
     let db = set_up();
     db.execute(
         "INSERT INTO schema_run (command, version, started_at, ended_at, outcome) \
@@ -221,7 +221,7 @@ fn hint(db: &Database, run: &str) -> Option<String> {
 }
 
 #[test]
-fn one_is_tried_again_by_the_commands_of_its_kind_only() {
+fn run_is_retried_only_by_commands_of_the_same_kind() {
     let (db, migrations) = runs();
     migrations.write("1_a/down.sql", "DROP TABLE a;");
     migrations.write("2_b/down.sql", "DROP TABLE b;");
@@ -262,7 +262,7 @@ fn one_is_tried_again_by_the_commands_of_its_kind_only() {
 }
 
 #[test]
-fn the_hint_repeats_the_options_of_the_run() {
+fn hint_repeats_the_options_of_the_run() {
     let (db, migrations) = runs();
     let path = migrations.path().to_str().unwrap();
     let given = ["migrate-all", "--to", "2", "--verify", "--shard=1/1", "--canary", "^g", "--lock-wait", "1s"];
@@ -403,7 +403,7 @@ fn a_run_of_a_newer_release_is_retried_with_that_release() {
 }
 
 #[test]
-fn there_is_no_hint_if_nothing_would_be_retried() {
+fn hint_is_omitted_if_nothing_would_be_retried() {
     let (db, migrations) = runs();
     migrations.write("2_b/down.sql", "DROP TABLE b;\nSELECT 1 / 0;");
     run_as_ops(&db, &migrations, &["migrate-one", "globex"]).assert_code(1);
@@ -448,7 +448,7 @@ fn is_aborted_when_killed(db: &Database, run: Running) {
 }
 
 #[test]
-fn a_pausing_run_is_running() {
+fn paused_run_is_shown_as_running() {
     let db = set_up();
     small_fleet(&db, 7, &["1"]);
     let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "CREATE TABLE b (i int);");
@@ -468,7 +468,7 @@ fn a_pausing_run_is_running() {
 }
 
 #[test]
-fn a_run_that_waits_for_locks_is_running() {
+fn run_that_waits_for_locks_is_shown_as_running() {
     let db = set_up();
     let mut holder = db.connect();
     holder.batch_execute("SELECT pg_advisory_lock(hashtextextended('tenantry:' || name, 0)) FROM unnest(array['acme', 'globex']) AS name").unwrap();
@@ -480,7 +480,7 @@ fn a_run_that_waits_for_locks_is_running() {
 }
 
 #[test]
-fn no_name_stays_with_a_poolers_session() {
+fn application_name_does_not_remain_in_pooled_sessions() {
     let db = set_up();
     let pooler = PgBouncer::start(server());
     db.tenantry(["create", "acme"]).run().assert_code(0);

@@ -28,7 +28,7 @@ fn names(command: Tenantry) -> String {
 }
 
 #[test]
-fn a_flag_beats_the_environment_beats_the_file() {
+fn flag_precedes_environment_and_environment_precedes_file() {
     let [by_flag, by_variable, by_file] = ["by_flag", "by_variable", "by_file"].map(|name| fleet(&[name]));
     let folder = folder_with(format!("DATABASE_URL='{}'\n", by_file.url()));
     let here = || Tenantry::new().current_dir(folder.path());
@@ -46,7 +46,7 @@ fn a_flag_beats_the_environment_beats_the_file() {
 }
 
 #[test]
-fn other_settings_come_from_the_file_too() {
+fn all_settings_are_read_from_the_file() {
     let db = fleet(&["acme"]);
     let folder = folder_with("# settings\nTENANTRY_FORMAT=json\nexport TENANTRY_JOBS=2\n");
     let list = |args: &[&str]| db.tenantry(["list"]).args(args).current_dir(folder.path()).run();
@@ -55,7 +55,7 @@ fn other_settings_come_from_the_file_too() {
 }
 
 #[test]
-fn only_settings_are_taken_from_the_file() {
+fn other_variables_in_the_file_are_ignored() {
     let db = fleet(&["acme"]);
     let folder = folder_with(
         "LD_PRELOAD=/nowhere.so\nPATH=/nowhere\nHOME=/nowhere\nSECRET=hunter2\nPATH=again\nTENANTRY_FORMAT=json\n",
@@ -77,7 +77,7 @@ fn only_settings_are_taken_from_the_file() {
 }
 
 #[test]
-fn a_broken_file_is_reported_without_its_secrets() {
+fn invalid_file_is_reported_without_its_secrets() {
     for text in [
         "DATABASE_URL=\"postgres://u:hunter2@h/db\n",
         "DATABASE_URL='postgres://u:hunter2@h/db\n",
@@ -154,7 +154,7 @@ fn variables_work_like_their_flags() {
 }
 
 #[test]
-fn values_that_are_none() {
+fn invalid_values_are_refused() {
     let db = Database::new();
     for (flag, variable, values) in [
         ("--jobs", "TENANTRY_JOBS", &["0", "-1", "many", "", "65536", "1.5"][..]),
@@ -256,7 +256,7 @@ fn values_that_are_none() {
 }
 
 #[test]
-fn timeouts() {
+fn timeouts_are_applied() {
     let db = fleet(&["acme"]);
     let dir = Dir::copy_of_tenant().add("20990101000000_slow", "SELECT pg_sleep(100);");
     let slow =
@@ -274,7 +274,7 @@ fn timeouts() {
 
 /// Without a database that a variable or a file names.
 #[test]
-fn no_database_is_given() {
+fn missing_database_is_an_error() {
     assert_snapshot!(Tenantry::new().args(["list"]).run(), @r"
         --- stderr
         error: no database specified
@@ -286,7 +286,7 @@ fn no_database_is_given() {
 }
 
 #[test]
-fn the_forms_of_the_database() {
+fn database_is_a_uri_a_conninfo_string_or_a_service() {
     let db = fleet(&["acme"]);
     let url: tenantry::DatabaseUrl = db.url().parse().expect("a URL");
     let (host, port) = (url.get("host").expect("a host").to_owned(), url.get("port").expect("a port").to_owned());
@@ -331,7 +331,7 @@ fn assert_secret(output: &Output, secrets: &[&str]) {
 }
 
 #[test]
-fn passwords() {
+fn passwords_are_used_and_never_shown() {
     let db = Database::on(tls().server());
     let (address, port) = (Tls::ADDRESS, tls().port());
     let url = format!("postgresql://{ROLE}@localhost:{port}/{}?{address}&sslmode=require", db.name());
@@ -415,7 +415,7 @@ fn an_unreachable_server_is_named_without_the_password() {
 }
 
 #[test]
-fn strings_that_lead_nowhere() {
+fn invalid_connection_strings_are_refused() {
     let list = |url: &str| {
         let output = Tenantry::new().args(["list", "--database-url", url]).run();
         assert_secret(output.assert_code(2), &["hunter"]);
@@ -471,7 +471,7 @@ fn strings_that_lead_nowhere() {
 }
 
 #[test]
-fn a_database_or_a_role_that_does_not_exist() {
+fn unknown_database_or_role_is_an_error() {
     let db = Database::new();
     let elsewhere = |from: &str, to: &str| db.tenantry(["list"]).env("DATABASE_URL", db.url().replace(from, to));
     assert_snapshot!(elsewhere(db.name(), "nowhere").run(), @r#"
@@ -489,7 +489,7 @@ fn a_database_or_a_role_that_does_not_exist() {
 }
 
 #[test]
-fn quiet_and_verbose() {
+fn quiet_and_verbose_control_the_report() {
     let db = Database::new();
     assert_snapshot!(db.tenantry(["migrate-public", "--quiet"]).run(), @r"
         --- stderr
@@ -530,7 +530,7 @@ fn quiet_and_verbose() {
 }
 
 #[test]
-fn a_flag_beats_the_variable_of_its_opposite() {
+fn flag_precedes_the_variable_of_the_opposite_flag() {
     let db = fleet(&["acme"]);
     let create = |name: &str, variable: &str, value: &str, flag: &str| {
         db.tenantry(["create", name, flag]).env(variable, value).run().assert_code(0).stderr.clone()
@@ -542,7 +542,7 @@ fn a_flag_beats_the_variable_of_its_opposite() {
 }
 
 #[test]
-fn quiet_says_nothing_when_all_went_well() {
+fn quiet_prints_nothing_on_success() {
     let db = fleet(&["acme"]);
     db.execute("CREATE SCHEMA empty; INSERT INTO schema_tracker (name) VALUES ('gone')");
     for args in [
@@ -565,7 +565,7 @@ fn quiet_says_nothing_when_all_went_well() {
 }
 
 #[test]
-fn color() {
+fn color_follows_terminal_and_settings() {
     let db = fleet(&["acme"]);
     let list = |args: &[&str]| db.tenantry(["list"]).args(args);
     let screen = |command: Tenantry| Screen::of(&mut Terminal::spawn(command)).snapshot();
@@ -590,7 +590,7 @@ fn color() {
 }
 
 #[test]
-fn json_of_migrate_public() {
+fn migrate_public_reports_as_json() {
     let db = Database::new();
     assert_snapshot!(db.tenantry(["migrate-public", "--format", "json"]).run());
     assert_snapshot!(db.tenantry(["migrate-public", "--format", "json"]).run());
@@ -607,7 +607,7 @@ fn json_of_migrate_public() {
 }
 
 #[test]
-fn json_of_create() {
+fn create_reports_as_json() {
     let db = fleet(&["there"]);
     db.execute("CREATE SCHEMA untracked");
     assert_snapshot!(db.tenantry(["create", "acme", "there", "untracked", "There", "--format", "json"]).run());
@@ -624,7 +624,7 @@ fn json_of_create() {
 }
 
 #[test]
-fn json_of_migrations() {
+fn migrations_report_as_json() {
     let db = fleet(&["whole"]);
     create_older(&db, &["behind", "broken", "other"]);
     db.execute(
@@ -643,7 +643,7 @@ fn json_of_migrations() {
 }
 
 #[test]
-fn json_is_one_document_and_nothing_else() {
+fn json_output_is_one_document() {
     let db = fleet(&["acme"]);
     for args in [
         &["list"][..],
@@ -666,7 +666,7 @@ fn json_is_one_document_and_nothing_else() {
 }
 
 #[test]
-fn there_is_an_example_of_the_file() {
+fn example_settings_file_is_valid() {
     // What stands in it can be read, commented out or not.
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let Ok(text) = fs::read_to_string(root.join(".env.example")) else { panic!(".env.example is not there") };

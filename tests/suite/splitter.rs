@@ -107,7 +107,7 @@ fn share() -> PathBuf {
 }
 
 #[test]
-fn the_files_at_hand_are_split_as_the_server_splits_them() {
+fn sql_files_are_split_as_the_server_splits_them() {
     let db = Database::new();
     let mut parser = Parser::new(&db);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -148,7 +148,7 @@ fn generated_scripts_are_split_as_the_server_splits_them() {
 }
 
 #[test]
-fn the_data_of_a_copy_is_no_statement() {
+fn copy_data_is_not_a_statement() {
     let config = Config { failure_persistence: None, ..Config::with_cases(500) };
     let row =
         prop::collection::vec(prop::sample::select(&["a", "\\N", ";", "'", "\t", "$$", "\"", "/*", "--"][..]), 0..6);

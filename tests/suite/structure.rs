@@ -43,7 +43,7 @@ fn large_fleet() -> Database {
 }
 
 #[test]
-fn one_tenant_in_full() {
+fn diff_reports_all_differences_of_a_tenant() {
     let db = fleet(&["acme", "globex"]);
     assert_snapshot!(diff(&db, "acme"), @r"
         --- stderr
@@ -77,7 +77,7 @@ fn one_tenant_in_full() {
 }
 
 #[test]
-fn what_cannot_be_compared() {
+fn diff_refuses_tenants_that_cannot_be_compared() {
     let db = fleet(&["acme"]);
     db.execute("INSERT INTO schema_tracker (name) VALUES ('later')");
     assert_snapshot!(diff(&db, "nobody"));
@@ -99,7 +99,7 @@ fn what_cannot_be_compared() {
 }
 
 #[test]
-fn a_level_decides_over_the_exit_code() {
+fn level_determines_the_exit_code() {
     let db = fleet(&["acme"]);
     db.execute("COMMENT ON TABLE acme.users IS 'x'; ALTER TABLE acme.users SET (fillfactor = 70)");
     let code = |args: &[&str], code| {
@@ -124,7 +124,7 @@ fn a_level_decides_over_the_exit_code() {
 }
 
 #[test]
-fn differences_are_accepted_by_patterns() {
+fn ignore_patterns_accept_differences() {
     let db = fleet(&["acme", "globex"]);
     db.execute("CREATE INDEX tmp_a ON acme.users (id); CREATE INDEX tmp_b ON globex.users (id)");
     let folder = tempfile::tempdir().unwrap();
@@ -165,7 +165,7 @@ fn differences_are_accepted_by_patterns() {
 }
 
 #[test]
-fn what_is_accepted_of_one_tenant_of_a_group() {
+fn accepted_differences_of_one_tenant_split_a_group() {
     let db = fleet(&["acme", "globex", "initech"]);
     db.execute("CREATE INDEX tmp ON acme.users (id); CREATE INDEX tmp ON globex.users (id)");
     let run = |args: &[&str]| db.tenantry(["health-check", "--ignore", "acme/index.extra"]).args(args).run();
@@ -183,7 +183,7 @@ fn what_is_accepted_of_one_tenant_of_a_group() {
 }
 
 #[test]
-fn a_repair_is_by_the_reference_that_the_difference_is_from() {
+fn fix_names_the_reference_of_the_comparison() {
     let db = fleet(&["acme", "globex"]);
     db.execute("CREATE INDEX tmp ON acme.users (id)");
     assert_snapshot!(db.tenantry(["health-check", "--reference", "acme"]).run(), @r"
@@ -212,7 +212,7 @@ fn a_repair_is_by_the_reference_that_the_difference_is_from() {
 }
 
 #[test]
-fn a_fleet_by_its_fingerprints() {
+fn large_fleet_is_checked_by_fingerprints() {
     let db = large_fleet();
     assert_eq!(drift_of(&db), [""; 0]);
     db.execute(
@@ -243,7 +243,7 @@ fn a_fleet_by_its_fingerprints() {
 }
 
 #[test]
-fn names_that_stand_in_the_structure_itself() {
+fn tenant_names_that_occur_in_the_structure_are_no_drift() {
     // Of the view, `users` and `tasks` are tables, and `s.` is the end of both before a dot.
     let names = ["users", "tasks", "s", "id", "order_x", "Tasks2", "a", "t", "projects", "public_x", "comments"];
     let db = fleet(&names);
@@ -256,7 +256,7 @@ fn names_that_stand_in_the_structure_itself() {
 }
 
 #[test]
-fn a_tenant_that_is_behind_is_held_against_its_own_version() {
+fn tenant_with_pending_migrations_is_compared_at_its_own_version() {
     let db = fleet(&["acme"]);
     create_older(&db, &["old", "older"]);
     assert!(drift_of(&db).iter().all(|line| line.ends_with(" -")), "what is pending is no drift");
@@ -275,7 +275,7 @@ fn a_tenant_that_is_behind_is_held_against_its_own_version() {
 }
 
 #[test]
-fn a_report_for_ci() {
+fn junit_report_is_written() {
     let db = fleet(&["acme", "globex"]);
     db.execute("CREATE INDEX tmp ON acme.users (id); COMMENT ON TABLE globex.users IS '<&>'");
     let folder = tempfile::tempdir().unwrap();
@@ -292,7 +292,7 @@ fn a_report_for_ci() {
 }
 
 #[test]
-fn a_reference_is_saved_and_read_back() {
+fn saved_reference_is_read_back() {
     let db = fleet(&["acme", "globex"]);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("reference.jsonl");
@@ -350,7 +350,7 @@ fn a_reference_is_saved_and_read_back() {
 }
 
 #[test]
-fn a_tenant_as_the_reference() {
+fn tenant_can_be_the_reference() {
     let db = fleet(&["acme", "globex", "users"]);
     db.execute("CREATE INDEX tmp ON acme.users (id)");
     let against = |tenant: &str, reference: &str| db.tenantry(["diff", tenant, "--reference", reference]).run();
@@ -379,7 +379,7 @@ fn a_tenant_as_the_reference() {
 }
 
 #[test]
-fn what_was_as_the_reference_is_not_read_again_until_it_is_changed() {
+fn stamped_tenant_is_read_again_only_after_a_change() {
     let db = large_fleet();
     let run = |args: &[&str]| db.tenantry(["health-check", "--format", "json"]).args(args).run();
     let stamps = || db.count("SELECT count(*) FROM schema_stamp");
@@ -432,7 +432,7 @@ fn what_was_as_the_reference_is_not_read_again_until_it_is_changed() {
 }
 
 #[test]
-fn a_stamp_spares_the_reading_and_full_does_not_believe_it() {
+fn full_check_ignores_stamps() {
     let db = large_fleet();
     db.tenantry(["health-check", "--remember"]).run().assert_code(0);
     db.execute("CREATE INDEX tmp ON tenant_02.users (id)");
@@ -502,7 +502,7 @@ fn stamped(db: &Database) -> Vec<String> {
 }
 
 #[test]
-fn a_representative_that_is_repaired_while_it_is_read_does_not_hide_the_drift_of_others() {
+fn repair_of_a_representative_during_the_check_does_not_hide_drift() {
     let db = drifted_fleet();
     // Of tenants that are alike the last one is read in full.
     let output = check_while(&db, "tenant_12", "DROP INDEX tenant_12.tmp");
@@ -516,7 +516,7 @@ fn a_representative_that_is_repaired_while_it_is_read_does_not_hide_the_drift_of
 }
 
 #[test]
-fn a_representative_that_drifts_while_it_is_read_does_not_accuse_others() {
+fn drift_of_a_representative_during_the_check_is_not_attributed_to_others() {
     let db = large_fleet();
     let output = check_while(&db, "tenant_12", "CREATE INDEX tmp ON tenant_12.users (id)");
     let of_others = |lines: Vec<String>| lines.into_iter().find(|line| !line.starts_with("tenant_12"));
@@ -528,7 +528,7 @@ fn a_representative_that_drifts_while_it_is_read_does_not_accuse_others() {
 }
 
 #[test]
-fn tenants_that_are_dropped_during_a_check_disappear_from_it() {
+fn tenants_dropped_during_a_check_are_not_reported() {
     let db = drifted_fleet();
     let mut session = hold(
         &db,
@@ -548,7 +548,7 @@ fn tenants_that_are_dropped_during_a_check_disappear_from_it() {
 }
 
 #[test]
-fn checks_and_drops_at_once_never_fail_for_what_is_gone() {
+fn check_during_concurrent_drops_does_not_fail() {
     let names: Vec<String> = (1..=40).map(|n| format!("tenant_{n:02}")).collect();
     let db = fleet(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let dropping = db.tenantry(["drop", "--yes"]).args(&names[10..]).args(["--jobs", "2"]).spawn();
@@ -563,7 +563,7 @@ fn checks_and_drops_at_once_never_fail_for_what_is_gone() {
 }
 
 #[test]
-fn a_tenant_that_cannot_be_read_is_unchecked_and_not_healthy() {
+fn unreadable_tenant_is_unchecked_and_not_healthy() {
     let db = fleet(&["acme", "globex"]);
     let _session = hold(&db, "LOCK TABLE acme.open_tasks");
     let run = |args: &[&str]| db.tenantry(["health-check"]).args(args).run();
@@ -586,7 +586,7 @@ fn a_tenant_that_cannot_be_read_is_unchecked_and_not_healthy() {
 }
 
 #[test]
-fn stamps_of_few_and_of_many_tenants_are_the_same() {
+fn stamps_do_not_depend_on_the_number_of_tenants() {
     // More than are looked up by index: then all catalogs are scanned, and the few that are read in full are not.
     let names: Vec<String> = (1..=101).map(|n| format!("t{n:03}")).collect();
     let db = fleet(&names.iter().map(String::as_str).collect::<Vec<_>>());
@@ -610,7 +610,7 @@ fn stamps_of_few_and_of_many_tenants_are_the_same() {
 }
 
 #[test]
-fn what_no_transaction_takes_is_made_in_a_schema_that_is_dropped() {
+fn committed_reference_schema_is_dropped() {
     let db = fleet(&[]);
     let dir = must_commit(Dir::copy_of_tenant());
     let run = |args: &[&str]| db.tenantry(args).arg("--tenant-migrations").arg(dir.path()).run();
@@ -642,7 +642,7 @@ fn what_no_transaction_takes_is_made_in_a_schema_that_is_dropped() {
 }
 
 #[test]
-fn a_reference_whose_migration_fails_leaves_nothing() {
+fn failed_reference_leaves_no_schema() {
     let db = fleet(&["acme"]);
     let dir = must_commit(Dir::copy_of_tenant()).add("20990104000000_broken", "CREATE TABLE broken (i no_such_type);");
     let output = db.tenantry(["health-check", "--tenant-migrations"]).arg(dir.path()).run();
@@ -652,7 +652,7 @@ fn a_reference_whose_migration_fails_leaves_nothing() {
 }
 
 #[test]
-fn a_reference_that_cannot_be_made() {
+fn reference_that_cannot_be_built_is_an_error() {
     let db = fleet(&["acme"]);
     let url = url_of_a_stranger(&db);
     assert_snapshot!(db.tenantry(["reference"]).env("DATABASE_URL", &url).run(), @r#"
@@ -678,7 +678,7 @@ fn a_reference_that_cannot_be_made() {
 }
 
 #[test]
-fn a_missing_privilege_is_named_with_its_grant() {
+fn missing_privilege_is_reported_with_its_grant() {
     let db = fleet(&["acme"]);
     let stranger = format!("stranger_{}", db.name());
     let url = url_of_a_stranger(&db);
@@ -703,7 +703,7 @@ fn a_missing_privilege_is_named_with_its_grant() {
 }
 
 #[test]
-fn whoever_checks_need_not_be_who_creates() {
+fn role_that_checks_may_differ_from_the_owner() {
     let db = fleet(&[]);
     let (owner, reader) = (format!("owner_of_{}", db.name()), format!("reader_of_{}", db.name()));
     db.execute(&format!(
@@ -795,7 +795,7 @@ fn by_another_path(pieces: &[Piece]) -> Vec<Piece> {
 
 #[test]
 #[ignore = "long: make test-long"]
-fn the_same_end_by_another_path_is_equal_and_any_change_is_not() {
+fn structure_comparison_does_not_depend_on_statement_order() {
     let db = Database::new();
     let connector = crate::support::connector(&db.url());
     let connected = RefCell::new(Connected::connect(connector, 2).unwrap());

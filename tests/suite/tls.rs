@@ -16,7 +16,7 @@ fn at(url: &str, args: &[&str]) -> Tenantry {
 }
 
 #[test]
-fn verified_from_end_to_end() {
+fn commands_run_with_verify_full() {
     let db = Database::on(tls().server());
     let url = tls().url(db.name());
     at(&url, &["migrate-public"]).run().assert_code(0);
@@ -36,7 +36,7 @@ fn verified_from_end_to_end() {
 }
 
 #[test]
-fn encrypted_but_not_verified() {
+fn commands_run_with_sslmode_require() {
     let db = Database::on(tls().server());
     let url = format!("postgresql://postgres@127.0.0.1:{}/{}?sslmode=require", tls().port(), db.name());
     at(&url, &["migrate-public"]).run().assert_code(0);
@@ -50,7 +50,7 @@ fn encrypted_but_not_verified() {
 }
 
 #[test]
-fn not_encrypted() {
+fn unencrypted_connection_is_refused() {
     assert_snapshot!(at(&tls().url_with_mode("disable", "postgres"), &["list"]).run(), @r#"
         --- stderr
         error: cannot connect to PostgreSQL at localhost:PORT at 127.0.0.1: connection to server at "127.0.0.1", port PORT failed: FATAL:  no pg_hba.conf entry for host "127.0.0.1", user "postgres", database "postgres", no encryption
@@ -60,7 +60,7 @@ fn not_encrypted() {
 }
 
 #[test]
-fn a_certificate_of_another_authority() {
+fn certificate_of_an_unknown_authority_is_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let other = folder.path().join("other.crt");
     let key = folder.path().join("other.key");
@@ -91,7 +91,7 @@ fn a_certificate_of_another_authority() {
 }
 
 #[test]
-fn a_certificate_for_another_host() {
+fn certificate_for_another_host_is_refused() {
     let pairs = format!(
         "host=db.example.com hostaddr=127.0.0.1 port={} user=postgres dbname=postgres sslmode=verify-full sslrootcert={}",
         tls().port(),

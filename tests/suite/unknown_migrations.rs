@@ -67,7 +67,7 @@ fn an_accepted_version_is_known() {
 }
 
 #[test]
-fn a_tenant_without_pending_migrations_is_reported_and_left() {
+fn tenant_without_pending_migrations_is_reported_and_skipped() {
     let (db, _) = rolled_back();
     let older = Dir::new().add("1_a", "CREATE TABLE a (i int);");
     for args in [&["migrate-all"][..], &["migrate-one", "acme"]] {
@@ -82,7 +82,7 @@ fn a_tenant_without_pending_migrations_is_reported_and_left() {
 }
 
 #[test]
-fn a_target_version_makes_no_later_migration_unknown() {
+fn target_version_does_not_make_later_migrations_unknown() {
     let db = set_up();
     let migrations = Dir::new()
         .add("1_a", "CREATE TABLE a (i int);")

@@ -12,7 +12,7 @@ fn assert_fails(output: &Output, code: i32, texts: &[&str]) {
 }
 
 #[test]
-fn a_pattern_that_matches_no_tenant_fails_unless_that_is_allowed() {
+fn pattern_without_a_match_fails_unless_allow_empty() {
     let db = fleet(&["acme", "globex"]);
     let commands: [&[&str]; 6] = [
         &["list"],
@@ -39,7 +39,7 @@ fn a_pattern_that_matches_no_tenant_fails_unless_that_is_allowed() {
 }
 
 #[test]
-fn a_file_that_cannot_be_used_is_refused_before_the_database_is_contacted() {
+fn unusable_file_is_refused_before_connecting() {
     let table: [(&[&str], &str); 8] = [
         (&["health-check", "--ignore-file", "none"], "cannot read the ignore file none: No such file or directory"),
         (&["diff", "acme", "--ignore-file", "."], "cannot read the ignore file .: Is a directory"),
@@ -111,7 +111,7 @@ fn a_confirmation_names_the_database_and_the_migrations() {
 }
 
 #[test]
-fn an_unknown_tenant_is_compared_with_the_names_of_the_others() {
+fn unknown_tenant_is_refused_with_closest_name() {
     let db = fleet(&["acme", "globex"]);
     let commands: [&[&str]; 7] = [
         &["migrate-one"],
@@ -133,7 +133,7 @@ fn an_unknown_tenant_is_compared_with_the_names_of_the_others() {
 }
 
 #[test]
-fn an_unknown_version_or_run_is_answered_with_the_valid_ones() {
+fn unknown_version_or_run_is_refused_with_valid_values() {
     let db = fleet(&["acme"]);
     let version = "20260209090001";
     let table: [(&[&str], &[&str]); 4] = [
@@ -154,7 +154,7 @@ fn an_unknown_version_or_run_is_answered_with_the_valid_ones() {
 }
 
 #[test]
-fn an_unknown_code_level_or_number_is_refused_with_the_valid_ones() {
+fn unknown_code_level_or_number_is_refused_with_valid_values() {
     let table: [(&[&str], &str); 14] = [
         (
             &["health-check", "--fail-on", "colum.type"],

@@ -74,7 +74,7 @@ async fn cancelled(router: &Router, tenant: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn requests_see_the_rows_of_their_tenant_alone() {
+async fn requests_see_only_the_rows_of_their_tenant() {
     let application = Application::start(4).await;
     let router = router(&application);
     let mut tasks = Vec::new();

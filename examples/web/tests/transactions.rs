@@ -25,7 +25,7 @@ async fn acme(tenants: &AsyncTenants) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_transaction_commits_or_leaves_nothing() {
+async fn transaction_commits_or_rolls_back() {
     let application = Application::start(2).await;
     let tenants = &application.tenants;
     assert_eq!(tenants.names().await.unwrap(), NAMES.map(name));
@@ -76,7 +76,7 @@ async fn a_transaction_commits_or_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_future_that_is_dropped_closes_its_connection() {
+async fn dropped_future_closes_its_connection() {
     let application = Application::start(1).await;
     let tenants = &application.tenants;
     let name = name("acme");

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_validated_wherever_they_come_from() {
+    fn all_conversions_validate_names() {
         let acme: TenantName = "acme".try_into().unwrap();
         assert_eq!(TenantName::try_from("acme".to_owned()), Ok(acme.clone()));
         assert_eq!(acme.as_ref(), "acme");

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_dropped_before_those_that_it_uses() {
+    fn object_is_dropped_before_the_objects_it_uses() {
         assert_eq!(order(&[(1, &[]), (2, &[1]), (3, &[1, 2]), (4, &[])]), [4, 3, 2, 1]);
         assert_eq!(order(&[(1, &[2]), (2, &[3]), (3, &[])]), [1, 2, 3]);
         assert_eq!(order(&[(1, &[1, 99])]), [1], "an object that uses itself and one that does not exist");
@@ -190,14 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cycle_starts_with_the_object_that_the_fewest_others_use() {
+    fn cycle_starts_with_the_least_used_object() {
         assert_eq!(order(&[(1, &[2]), (2, &[1]), (3, &[1])]), [3, 2, 1]);
         let circle = remaining(&[(1, &[2]), (2, &[1])]);
         assert_eq!(circle.in_order(), [((1, 2), 20), ((1, 1), 10)]);
     }
 
     #[test]
-    fn steps_respect_the_limit_of_locks() {
+    fn steps_stay_within_the_lock_limit() {
         let some = remaining(&[(1, &[]), (2, &[]), (3, &[])]);
         let sizes = |most| some.steps(most).iter().map(|step| (step.objects.len(), step.locks)).collect::<Vec<_>>();
         assert_eq!(sizes(100), [(3, 30)]);

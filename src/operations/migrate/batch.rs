@@ -377,7 +377,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_position_leads_to_its_script() {
+    fn error_position_is_mapped_to_its_script() {
         let mut batch = Batch::default();
         batch.push("BEGIN; -- é");
         batch.script(3, "SELECT 1;\nSELECT é");

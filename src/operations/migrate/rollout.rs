@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_are_a_number_or_a_percentage() {
+    fn max_failures_is_a_number_or_a_percentage() {
         assert_eq!("5".parse(), Ok(MaxFailures::Count(5)));
         assert_eq!("2.5%".parse(), Ok(MaxFailures::Percent(2.5)));
         for text in ["", "%", "-1", "101%", "five", "5 %"] {

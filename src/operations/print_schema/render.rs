@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_become_names_of_rust() {
+    fn names_become_rust_identifiers() {
         assert_eq!(rust_name("orders"), "orders");
         assert_eq!(rust_name("type"), "type_");
         assert_eq!(rust_name("two words"), "two_words");

@@ -367,12 +367,12 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_without_a_connection_waits_as_long_as_others_have_one() {
+    fn worker_without_a_connection_waits_while_others_have_one() {
         assert!(!ends(|_| OutageKind::Unreachable));
     }
 
     #[test]
-    fn a_read_only_server_ends_the_run_though_others_have_a_connection() {
+    fn read_only_server_ends_the_run_despite_other_connections() {
         assert!(ends(|_| OutageKind::ReadOnly));
         // A standby whose connections are exhausted now and then.
         assert!(ends(|n| if n % 2 == 0 { OutageKind::Unreachable } else { OutageKind::ReadOnly }));

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_finding_is_accepted_with_all_of_its_objects() {
+    fn finding_is_accepted_only_with_all_its_objects() {
         let accepted = |patterns: &[&str]| Accepted::new(patterns.iter().map(|pattern| pattern.parse().unwrap()));
         let two = ["1".to_owned(), "2".to_owned()];
         assert!(accepted(&["missing-migrations"]).accepts_finding(Some("acme"), "missing-migrations", &two));
@@ -168,14 +168,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_is_refused() {
+    fn invalid_pattern_is_refused() {
         for text in ["", "/index.extra", "index extra", "acme/", "index.extra:", "Index.extra"] {
             assert!(text.parse::<Pattern>().is_err(), "{text:?}");
         }
     }
 
     #[test]
-    fn a_file_has_comments_and_its_lines_have_numbers() {
+    fn comments_are_skipped_and_errors_have_line_numbers() {
         let mut accepted = Accepted::default();
         accepted.add_lines("# ours\n\nindex.extra:tmp_*  # for a while\n", str::parse).unwrap();
         assert_eq!(accepted.unused().map(ToString::to_string).collect::<Vec<_>>(), ["index.extra:tmp_*"]);

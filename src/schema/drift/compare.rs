@@ -288,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_marker_is_the_tenants_own_name_and_nothing_else_is() {
+    fn only_the_tenants_own_name_is_a_marker() {
         let expected = format!("nextval('{OWN}users_id_seq'::regclass)");
         let same = |actual: &str| texts_equal(&expected, actual, "acme", None);
         assert!(same("nextval('acme.users_id_seq'::regclass)"));

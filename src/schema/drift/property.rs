@@ -127,7 +127,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_property_that_is_read_is_known() {
+    fn every_property_in_the_queries_is_listed() {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/schema/structure/catalog");
         let name = Regex::new(r#"(?m)\bAS\s+"?([a-z_]+)"?\s*(?:,|/\*|\*/|\)|$)|^\s+\w+\.(grants|label|definition),?$"#)
             .unwrap();

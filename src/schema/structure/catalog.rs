@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_template_has_a_reading_for_each_version() {
+    fn template_renders_for_each_server_version() {
         let template = "a /*few b /*>=15 c */ */ /*fleet d */ /*hash g */ /*<15 e */ /*15-16 f */";
         let words = |reading, major| -> Vec<String> {
             expand(template, reading, major).split_whitespace().map(str::to_owned).collect()
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_the_templates_is_left() {
+    fn rendered_queries_contain_no_placeholders() {
         for reading in [Reading::Full, Reading::HashFleet, Reading::HashPart] {
             for major in 14..=18 {
                 for section in SECTIONS.iter().chain(&EXPRESSIONS) {

@@ -111,7 +111,7 @@ fn set_up(db: &Database, pool: PgPool) -> (Tenants, [TenantName; 2]) {
 }
 
 #[test]
-fn an_enum_without_an_oid_and_without_cached_statements_works_in_every_tenant() {
+fn enum_works_in_every_tenant_without_oid_and_statement_caches() {
     let db = Database::new();
     let (tenants, names) = set_up(&db, pool_without_statement_cache(&db.url(), 1));
     for turn in 0..2 {
@@ -130,7 +130,7 @@ fn an_enum_without_an_oid_and_without_cached_statements_works_in_every_tenant() 
 /// Why: neither of the two caches notices that the tenant is another one. The server does, so that nothing is read or written
 /// in the wrong tenant.
 #[test]
-fn caches_of_oids_and_statements_fail_in_the_second_tenant() {
+fn oid_and_statement_caches_fail_in_the_second_tenant() {
     let db = Database::new();
     let (tenants, [acme, globex]) = set_up(&db, pool_without_statement_cache(&db.url(), 1));
     let add = |conn: &mut PgConnection| {

@@ -102,7 +102,7 @@ const COMMANDS: &[&[&str]] = &[
 
 #[test]
 #[ignore = "long: make test-long"]
-fn a_ledger_with_code_in_it_is_refused_and_not_run() {
+fn ledger_that_runs_code_is_refused_without_running_it() {
     let attacked = Attacked::new();
     let migrations = newer();
     attacked.plant(
@@ -159,7 +159,7 @@ fn restore(sql: &str, name: &str) -> String {
 
 /// What Diesel makes, and what people make in its place by hand.
 #[test]
-fn a_plain_ledger_is_read_whatever_its_types() {
+fn plain_ledger_with_other_column_types_is_read() {
     let attacked = Attacked::new();
     for ledger in [
         "(version varchar(50) PRIMARY KEY NOT NULL, run_on timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP)",

@@ -139,7 +139,7 @@ fn attack(attacked: &Attacked, url: &str, commands: &[&[&str]]) {
 
 /// The traps do spring: without this the tests below would show nothing.
 #[test]
-fn a_trap_springs_when_a_superuser_steps_on_it() {
+fn planted_code_is_detected_when_a_superuser_runs_it() {
     let attacked = Attacked::new();
     attacked.plant(&PLANT.replace(":schema", "public"));
     attacked.db.execute("SELECT 1::oid = 'pg_class'::regclass");
@@ -151,7 +151,7 @@ fn a_trap_springs_when_a_superuser_steps_on_it() {
 }
 
 #[test]
-fn nothing_planted_runs_with_the_operators_rights() {
+fn planted_code_never_runs_with_the_operators_privileges() {
     let attacked = Attacked::new();
     attacked.plant(&PLANT.replace(":schema", "public"));
     attacked.plant(&PLANT.replace(":schema", "mallory"));
@@ -161,7 +161,7 @@ fn nothing_planted_runs_with_the_operators_rights() {
 /// Behind a pooler the search path of the session is the server's default, which has `public` on it.
 #[test]
 #[ignore = "long: make test-long"]
-fn nor_does_it_behind_a_pooler() {
+fn planted_code_never_runs_behind_a_pooler() {
     let attacked = Attacked::new();
     attacked.plant(&PLANT.replace(":schema", "public"));
     attacked.plant(&PLANT.replace(":schema", "mallory"));

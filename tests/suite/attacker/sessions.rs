@@ -17,7 +17,7 @@ fn setting(conn: &mut PgConnection, name: &str) -> String {
 }
 
 #[test]
-fn a_session_has_a_path_of_its_own_that_reset_leads_back_to() {
+fn reset_restores_the_search_path_of_the_session() {
     let db = set_up();
     let mut conn = connector(&db.url()).connect().unwrap();
     assert_eq!(setting(&mut conn, "search_path"), "pg_catalog,pg_temp");
@@ -31,7 +31,7 @@ fn a_session_has_a_path_of_its_own_that_reset_leads_back_to() {
 }
 
 #[test]
-fn a_row_with_the_text_of_a_guard_fails_its_migration_and_nothing_else() {
+fn row_with_guard_text_fails_only_its_migration() {
     let db = set_up();
     let migrations = Dir::new().add("1_a", "CREATE TABLE a (value text);");
     let path = migrations.path().to_str().unwrap();
@@ -47,7 +47,7 @@ fn a_row_with_the_text_of_a_guard_fails_its_migration_and_nothing_else() {
 
 #[test]
 #[ignore = "long: make test-long"]
-fn a_row_with_the_text_of_any_guard_keeps_no_other_tenant_from_its_migrations() {
+fn row_with_guard_text_does_not_block_other_tenants() {
     let texts = [
         "tenantry: another session holds the lock of the schema",
         "tenantry: the schema or the tracker has changed since it was read",
@@ -76,7 +76,7 @@ fn a_row_with_the_text_of_any_guard_keeps_no_other_tenant_from_its_migrations() 
 }
 
 #[test]
-fn the_users_own_options_stay() {
+fn options_of_the_user_are_preserved() {
     let db = set_up();
     let separator = if db.url().contains('?') { '&' } else { '?' };
     let url = format!("{}{separator}options=-c%20work_mem%3D7MB%20-c%20search_path%3Dpublic", db.url());
@@ -91,7 +91,7 @@ fn the_users_own_options_stay() {
 }
 
 #[test]
-fn a_pooler_in_session_mode_keeps_sessions_and_one_in_transaction_mode_does_not() {
+fn session_pooler_is_distinguished_from_transaction_pooler() {
     let db = set_up();
     let transaction = PgBouncer::with_settings(server(), &[("default_pool_size", "20")]);
     let round_robin = PgBouncer::with_settings(server(), &[("server_round_robin", "1"), ("min_pool_size", "4")]);
@@ -116,7 +116,7 @@ fn a_pooler_in_session_mode_keeps_sessions_and_one_in_transaction_mode_does_not(
 }
 
 #[test]
-fn a_row_of_the_tracker_with_unknown_values_is_a_problem_of_that_row() {
+fn invalid_tracker_row_affects_only_itself() {
     let db = fleet(&["acme", "globex", "initech", "umbrella"]);
     db.execute(
         "ALTER TABLE schema_tracker DROP CONSTRAINT schema_tracker_state_check; \
@@ -178,7 +178,7 @@ fn a_row_of_the_tracker_with_unknown_values_is_a_problem_of_that_row() {
 
 /// A superuser migrates schemas of others: it is warned, and with `--as-owner` the migrations have the owner's rights only.
 #[test]
-fn migrations_run_as_the_owner_of_the_schema_where_asked() {
+fn as_owner_runs_migrations_as_the_schema_owner() {
     let attacked = Attacked::new();
     let Attacked { db, attacker, .. } = &attacked;
     // A trigger of the tenant's, which the next migration fires.
@@ -211,7 +211,7 @@ fn migrations_run_as_the_owner_of_the_schema_where_asked() {
 }
 
 #[test]
-fn a_tenant_cannot_have_the_name_of_the_connected_role() {
+fn name_of_the_connected_role_is_refused() {
     let db = set_up();
     let role = db.string("SELECT session_user");
     for name in [role.clone(), role.to_ascii_uppercase()] {

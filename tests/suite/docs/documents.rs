@@ -11,7 +11,7 @@ use super::{anchor, root};
 type Tables = BTreeMap<String, BTreeMap<String, String>>;
 
 #[test]
-fn every_document_is_as_described() {
+fn every_document_matches_its_description() {
     let text = std::fs::read_to_string(root().join("docs/json.md")).expect("the page");
     let tables = tables(&text);
     let mut problems = Vec::new();

@@ -90,7 +90,7 @@ fn joined(lines: &[String]) -> String {
 }
 
 #[test]
-fn a_page_has_commands_files_and_hidden_commands() {
+fn page_is_parsed_into_commands_files_and_hidden_commands() {
     let text = "\
 text
 ```console

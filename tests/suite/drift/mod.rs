@@ -43,18 +43,18 @@ const SURROUNDINGS: &str = "
 ";
 
 #[test]
-fn some_differences_are_told_and_nothing_else() {
-    assert_differences_are_told(12);
+fn sampled_differences_are_reported_exactly() {
+    assert_differences_are_reported(12);
 }
 
 #[test]
 #[ignore = "long: make test-long"]
-fn every_difference_is_told_and_nothing_else() {
-    assert_differences_are_told(1);
+fn every_difference_is_reported_exactly() {
+    assert_differences_are_reported(1);
 }
 
 /// Makes each `step`-th change, and compares what is told of it with what is expected.
-fn assert_differences_are_told(step: usize) {
+fn assert_differences_are_reported(step: usize) {
     make_roles_and_tablespace();
     let base = base(&["acme", "globex"]);
     let dump = PgDump::find();

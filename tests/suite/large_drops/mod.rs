@@ -159,7 +159,7 @@ fn assert_says(output: &Output, texts: &[&str]) {
 /// A test of its own has a server of its own: a full lock table is full for everybody.
 #[test]
 #[ignore = "long: make test-long"]
-fn thousands_of_tables_are_dropped_where_one_statement_cannot() {
+fn thousands_of_tables_are_dropped_in_steps() {
     let db = fleet(server_with("50", "64"), &["acme", "globex"]);
     enlarge(&db, "acme", 3_000);
     db.execute(
@@ -190,7 +190,7 @@ fn thousands_of_tables_are_dropped_where_one_statement_cannot() {
 }
 
 #[test]
-fn what_goes_in_steps_is_told_before_and_after() {
+fn drop_in_steps_is_announced_and_reported() {
     let db = large();
     let plan = db.tenantry(["drop", "acme", "globex", "--dry-run"]).run();
     plan.assert_code(0);
@@ -210,7 +210,7 @@ fn what_goes_in_steps_is_told_before_and_after() {
 }
 
 #[test]
-fn each_transaction_has_its_limits_and_a_name() {
+fn each_step_has_timeouts_and_an_application_name() {
     let db = large();
     let proxy = Proxy::start(db.server.0);
     let command = db.tenantry(["drop", "acme", "--yes", "--lock-timeout", "300s", "--statement-timeout", "700s"]);
@@ -226,7 +226,7 @@ fn each_transaction_has_its_limits_and_a_name() {
 }
 
 #[test]
-fn a_drop_that_is_killed_at_any_step_is_completed_by_another() {
+fn drop_killed_at_any_step_is_completed_by_the_next() {
     let db = large();
     let before = contents(&db, "globex");
     let mut left = tables_of(&db, "acme");
@@ -250,7 +250,7 @@ fn a_drop_that_is_killed_at_any_step_is_completed_by_another() {
 }
 
 #[test]
-fn every_command_knows_a_tenant_that_is_dropped_in_part() {
+fn every_command_recognizes_a_partly_dropped_tenant() {
     let db = large();
     let (run, mut holder) = held_up(&db, "acme.t20", &[]);
     // It is under way, and no finding.
@@ -290,7 +290,7 @@ fn every_command_knows_a_tenant_that_is_dropped_in_part() {
 }
 
 #[test]
-fn an_interrupt_ends_it_after_the_step_that_is_under_way() {
+fn interrupt_stops_after_the_current_step() {
     let db = large();
     let (run, mut holder) = held_up(&db, "acme.t20", &["--format", "json"]);
     run.signal(Signal::INT);
@@ -312,7 +312,7 @@ fn an_interrupt_ends_it_after_the_step_that_is_under_way() {
 }
 
 #[test]
-fn a_second_interrupt_cancels_the_step_and_a_third_leaves() {
+fn second_interrupt_cancels_the_step_and_third_exits() {
     let db = large();
     let (run, mut holder) = held_up(&db, "acme.t20", &[]);
     run.signal(Signal::INT);
@@ -341,7 +341,7 @@ fn a_second_interrupt_cancels_the_step_and_a_third_leaves() {
 }
 
 #[test]
-fn others_that_come_to_depend_on_it_stop_it() {
+fn new_dependency_stops_the_drop() {
     let db = large();
     let (run, mut holder) = held_up(&db, "acme.t20", &[]);
     db.execute(
@@ -369,7 +369,7 @@ fn others_that_come_to_depend_on_it_stop_it() {
 }
 
 #[test]
-fn a_tenant_whose_state_is_changed_in_the_middle_is_left_alone() {
+fn tenant_whose_state_changes_during_the_drop_is_not_dropped_further() {
     let db = large();
     let (run, mut holder) = held_up(&db, "acme.t20", &["--format", "json"]);
     db.execute("UPDATE schema_tracker SET state = 'active' WHERE name = 'acme'");
@@ -386,7 +386,7 @@ fn a_tenant_whose_state_is_changed_in_the_middle_is_left_alone() {
 }
 
 #[test]
-fn a_schema_that_is_renamed_in_the_middle_is_not_reported_as_dropped() {
+fn schema_renamed_during_the_drop_is_not_reported_as_dropped() {
     let db = large();
     let (run, mut holder) = held_up(&db, "acme.t20", &["--format", "json"]);
     db.execute("ALTER SCHEMA acme RENAME TO saved; DELETE FROM schema_tracker WHERE name = 'acme'");
@@ -399,7 +399,7 @@ fn a_schema_that_is_renamed_in_the_middle_is_not_reported_as_dropped() {
 }
 
 #[test]
-fn a_lock_that_is_not_had_in_time_is_tried_again_and_told() {
+fn lock_timeout_is_retried_and_reported() {
     let db = large();
     let mut holder = holder(&db, "acme.t20");
     let deferred =
@@ -414,7 +414,7 @@ fn a_lock_that_is_not_had_in_time_is_tried_again_and_told() {
 }
 
 #[test]
-fn a_session_that_is_terminated_is_replaced() {
+fn terminated_session_is_replaced() {
     let db = large();
     let (run, mut holder) = held_up(&db, "acme.t20", &[]);
     db.strings(
@@ -428,7 +428,7 @@ fn a_session_that_is_terminated_is_replaced() {
 
 #[test]
 #[ignore = "long: make test-long"]
-fn the_link_is_cut_at_one_message_after_the_other() {
+fn drop_survives_a_lost_connection_at_any_message() {
     let server = SmallServer::take();
     let proxy = Proxy::start(server.0);
     let mut survived = 0;
@@ -467,7 +467,7 @@ fn the_link_is_cut_at_one_message_after_the_other() {
 
 /// Who owns a schema may drop what others have in it, and may not lock it.
 #[test]
-fn the_owner_of_the_schema_drops_the_tables_of_others_in_steps() {
+fn schema_owner_drops_tables_of_other_roles_in_steps() {
     let db = large();
     let role = format!("owner_{}", db.name());
     db.execute(&format!(
@@ -482,7 +482,7 @@ fn the_owner_of_the_schema_drops_the_tables_of_others_in_steps() {
 }
 
 #[test]
-fn two_drops_of_one_tenant_end() {
+fn concurrent_drops_of_one_tenant_complete() {
     let db = large();
     let before = contents(&db, "globex");
     let runs: Vec<Running> = (0..2).map(|_| db.tenantry(["drop", "--yes", "acme"]).spawn()).collect();
@@ -497,7 +497,7 @@ fn two_drops_of_one_tenant_end() {
 }
 
 #[test]
-fn several_large_ones_at_once() {
+fn several_large_tenants_are_dropped_in_one_run() {
     let server = SmallServer::take();
     let db = fleet(server.0, &["a", "b", "c", "d", "e"]);
     ["a", "b", "c"].into_iter().for_each(|schema| enlarge(&db, schema, 15));
@@ -508,7 +508,7 @@ fn several_large_ones_at_once() {
 }
 
 #[test]
-fn a_schema_without_a_row_is_dropped_in_steps_too() {
+fn untracked_schema_is_dropped_in_steps() {
     let db = large();
     db.execute("DELETE FROM schema_tracker WHERE name = 'acme'");
     let (run, mut holder) = held_up(&db, "acme.t20", &["--untracked"]);
@@ -536,7 +536,7 @@ fn fill_lock_table(conn: &mut PgConnection, but: i64) {
 }
 
 #[test]
-fn where_others_have_filled_the_lock_table_the_steps_are_smaller() {
+fn steps_are_smaller_if_the_lock_table_is_nearly_full() {
     let db = fleet(server_with("20", "64"), &["acme", "globex"]);
     enlarge(&db, "acme", 8);
     let plan = db.tenantry(["drop", "acme", "--dry-run", "--format", "json"]).run().json();
@@ -550,7 +550,7 @@ fn where_others_have_filled_the_lock_table_the_steps_are_smaller() {
 }
 
 #[test]
-fn one_table_that_is_too_large_by_itself_is_told_with_the_setting_to_raise() {
+fn table_that_exceeds_the_lock_table_is_reported_with_the_setting_to_raise() {
     let db = fleet(server_with("20", "64"), &["acme"]);
     db.execute("CREATE TABLE acme.wide (i int)");
     (0..300).for_each(|_| db.execute("CREATE INDEX ON acme.wide (i)"));
@@ -580,7 +580,7 @@ fn one_table_that_is_too_large_by_itself_is_told_with_the_setting_to_raise() {
 }
 
 #[test]
-fn everything_that_a_schema_can_hold_is_counted_and_dropped() {
+fn every_kind_of_object_is_counted_and_dropped() {
     let server = SmallServer::take();
     let db = fleet(server.0, &[]);
     for statement in include_str!("everything.sql").split(";\n") {

@@ -169,7 +169,7 @@ const ROWS: &str = "
 ";
 
 #[test]
-fn locks_scans_and_rewrites_are_as_the_rules_say() {
+fn measured_locks_scans_and_rewrites_match_the_rules() {
     let db = Database::new();
     let mut conn = db.connect();
     let mut wrong = Vec::new();

@@ -42,17 +42,17 @@ fn run(dir: &Dir, args: &[&str]) -> Tenantry {
 }
 
 #[test]
-fn findings_for_people() {
+fn findings_are_printed_as_text() {
     assert_snapshot!(run(&shop(), &[]).run());
 }
 
 #[test]
-fn findings_for_programs() {
+fn findings_are_printed_as_json() {
     assert_snapshot!(run(&shop(), &["--format", "json"]).run());
 }
 
 #[test]
-fn what_is_accepted_is_told_with_verbose() {
+fn verbose_lists_accepted_findings() {
     let dir = Dir::new().add("1_a", "CREATE TABLE a (id int);").add(
         "2_b",
         "-- tenantry: accept truncate: it only caches\nTRUNCATE a;\n\
@@ -75,7 +75,7 @@ fn what_is_accepted_is_told_with_verbose() {
 }
 
 #[test]
-fn nothing_is_found() {
+fn clean_migrations_have_no_findings() {
     let dir = Dir::new().add("1_a", "CREATE TABLE a (id int);").add("2_b", "ALTER TABLE a ADD COLUMN name text;");
     assert_snapshot!(run(&dir, &[]).run(), @r"
         --- stderr
@@ -95,7 +95,7 @@ fn nothing_is_found() {
 }
 
 #[test]
-fn only_migrations_after_one() {
+fn since_checks_only_newer_migrations() {
     assert_snapshot!(run(&shop(), &["--since", "20260102000000"]).run());
     assert_snapshot!(run(&shop(), &["--since", "2026-01-04-000000"]).run(), @r"
         --- stderr
@@ -111,7 +111,7 @@ fn only_migrations_after_one() {
 }
 
 #[test]
-fn the_rules() {
+fn rules_are_listed() {
     assert_snapshot!(run(&shop(), &["--rules"]).run());
     let listed = run(&shop(), &["--rules", "--format", "json"]).run().json();
     let rules = listed["rules"].as_array().expect("a list");
@@ -122,7 +122,7 @@ fn the_rules() {
 }
 
 #[test]
-fn migrations_that_cannot_be_used() {
+fn invalid_migrations_are_refused() {
     assert_snapshot!(run(&Dir::new().add("1_a", "COMMIT;"), &[]).run(), @r"
         --- stderr
         error: invalid migrations in DIR:
@@ -134,7 +134,7 @@ fn migrations_that_cannot_be_used() {
 
 /// The project's own migrations, as they are in the binary, without a database.
 #[test]
-fn the_migrations_of_this_repository() {
+fn migrations_of_this_repository_have_no_findings() {
     assert_snapshot!(Tenantry::new().arg("lint").run(), @r"
         --- stderr
         5 migrations: 0 findings, 2 accepted
@@ -144,14 +144,14 @@ fn the_migrations_of_this_repository() {
 
 /// `--extension-schema` is inside.
 #[test]
-fn extension_schemas_are_not_other_schemas() {
+fn extension_schemas_do_not_count_as_other_schemas() {
     let dir = Dir::new().add("1_a", "CREATE TABLE a (name extensions.citext);");
     run(&dir, &[]).run().assert_code(1);
     run(&dir, &["--extension-schema", "extensions"]).run().assert_code(0);
 }
 
 #[test]
-fn lines_are_those_of_the_file() {
+fn line_numbers_refer_to_the_file() {
     let dir = Dir::new().add("1_a", "CREATE TABLE a (id int);").add(
         "2_b",
         "\n\n/* über */ DO $body$\nBEGIN\n    UPDATE a\n    SET id = 1;\n    EXECUTE 'TRUNCATE a';\nEND\n$body$;\n\n\
@@ -173,7 +173,7 @@ fn lines_are_those_of_the_file() {
 }
 
 #[test]
-fn a_transaction_may_have_several_migrations() {
+fn migrations_in_one_transaction_are_checked_together() {
     let add = "ALTER TABLE a ADD CONSTRAINT c CHECK (id > 0) NOT VALID;";
     let validate = "ALTER TABLE a VALIDATE CONSTRAINT c;";
     let base = || Dir::new().add("1_a", "CREATE TABLE a (id int); CREATE TYPE mood AS ENUM ('sad');").add("2_b", add);
@@ -186,7 +186,7 @@ fn a_transaction_may_have_several_migrations() {
 }
 
 #[test]
-fn what_is_known_goes_on_from_migration_to_migration() {
+fn schema_knowledge_carries_over_between_migrations() {
     let dir = Dir::new()
         .add("1_a", "CREATE TABLE a (id int, name varchar(10));")
         .add("2_b", "ALTER TABLE a RENAME TO b; ALTER TABLE b ADD CONSTRAINT c CHECK (id IS NOT NULL) NOT VALID;")
@@ -200,13 +200,13 @@ fn what_is_known_goes_on_from_migration_to_migration() {
 
 /// No server takes it, and yet it must be told.
 #[test]
-fn an_index_of_its_tables_name() {
+fn index_with_the_name_of_its_table_is_checked() {
     let dir = Dir::new().add("1_a", "CREATE INDEX a ON a (id);").add("2_b", "REINDEX TABLE a; DROP INDEX a;");
     assert_eq!(lint(&tenancy(&dir)).len(), 3);
 }
 
 #[test]
-fn down_sql_only_for_what_is_outside() {
+fn down_sql_is_checked_only_for_effects_outside_the_tenant() {
     let dir = Dir::new()
         .add("1_a", "CREATE TABLE a (id int);")
         .add("2_b", "ALTER TABLE a ADD COLUMN x int;")

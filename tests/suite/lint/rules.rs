@@ -36,7 +36,7 @@ fn findings(sql: &str) -> Vec<Finding> {
 }
 
 #[test]
-fn each_rule_finds_what_it_is_for_and_nothing_else() {
+fn each_rule_matches_its_examples_and_no_others() {
     let mut wrong = Vec::new();
     for case in CASES {
         let expected = case.found.iter().map(|sql| (sql, true)).chain(case.missed.iter().map(|sql| (sql, false)));
@@ -69,7 +69,7 @@ fn every_rule_has_examples() {
 
 /// An example that no server takes says nothing.
 #[test]
-fn the_examples_are_sql_that_the_server_takes() {
+fn examples_are_valid_sql() {
     /// Newer syntax, and the first version that has it.
     const NEWER: [(&str, u32); 6] = [
         ("VIRTUAL", 18),
@@ -145,7 +145,7 @@ fn mutilated() -> impl Strategy<Value = String> {
 }
 
 /// Whatever loads is told something of, and each finding is in its file.
-fn nothing_makes_it_break_off(cases: u32) {
+fn check_generated_scripts(cases: u32) {
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let checked = TestRunner::new(config).run(&mutilated(), |sql| {
         let dir = add(Dir::new(), "1_a", &sql);
@@ -161,12 +161,12 @@ fn nothing_makes_it_break_off(cases: u32) {
 }
 
 #[test]
-fn nothing_makes_it_break_off_in_some_scripts() {
-    nothing_makes_it_break_off(100);
+fn findings_have_valid_lines_in_sampled_scripts() {
+    check_generated_scripts(100);
 }
 
 #[test]
 #[ignore = "long: make test-long"]
-fn nothing_makes_it_break_off_in_many_scripts() {
-    nothing_makes_it_break_off(2_000);
+fn findings_have_valid_lines_in_many_scripts() {
+    check_generated_scripts(2_000);
 }

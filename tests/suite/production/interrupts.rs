@@ -27,7 +27,7 @@ fn wait_for_no_sessions(db: &Database) {
 }
 
 #[test]
-fn once_what_is_under_way_is_finished_and_no_more_begun() {
+fn first_interrupt_completes_running_tenants_and_starts_no_more() {
     for signal in BOTH {
         let (db, mut holder, migrations) = gated(20);
         let run = at_the_gate(&db, &migrations, &["migrate-all"]);
@@ -51,7 +51,7 @@ fn once_what_is_under_way_is_finished_and_no_more_begun() {
 }
 
 #[test]
-fn twice_what_is_under_way_is_cancelled_and_rolled_back() {
+fn second_interrupt_cancels_and_rolls_back_running_tenants() {
     for (signal, command) in [(Signal::INT, "migrate-all"), (Signal::TERM, "migrate-all"), (Signal::INT, "revert-all")]
     {
         let (db, mut holder, migrations) = gated(20);
@@ -82,7 +82,7 @@ fn twice_what_is_under_way_is_cancelled_and_rolled_back() {
 }
 
 #[test]
-fn three_times_it_leaves_at_once_and_tells_how_far_it_came() {
+fn third_interrupt_exits_at_once_and_reports_progress() {
     for signal in BOTH {
         let (db, mut holder, _) = gated(20);
         // Code that no cancellation stops.
@@ -110,7 +110,7 @@ fn three_times_it_leaves_at_once_and_tells_how_far_it_came() {
 }
 
 #[test]
-fn twice_what_is_not_transactional_is_cancelled_and_finished_by_the_next_run() {
+fn cancelled_non_transactional_migration_is_completed_by_the_next_run() {
     let db = set_up();
     small_fleet(&db, 3, &["1"]);
     // An old snapshot holds the concurrent build up.
@@ -149,7 +149,7 @@ fn twice_what_is_not_transactional_is_cancelled_and_finished_by_the_next_run() {
 }
 
 #[test]
-fn a_pause_between_batches_is_left_at_once() {
+fn interrupt_ends_a_pause_between_batches() {
     for signal in BOTH {
         let db = set_up();
         small_fleet(&db, 9, &["1"]);
@@ -168,7 +168,7 @@ fn a_pause_between_batches_is_left_at_once() {
 }
 
 #[test]
-fn the_wait_for_the_lock_of_the_fleet_is_left_at_once() {
+fn interrupt_ends_the_wait_for_the_fleet_lock() {
     let (db, mut holder, migrations) = gated(6);
     let first = at_the_gate(&db, &migrations, &["migrate-all"]);
     let args = ["migrate-all", "--lock-wait", FOREVER];
@@ -184,7 +184,7 @@ fn the_wait_for_the_lock_of_the_fleet_is_left_at_once() {
 }
 
 #[test]
-fn an_outage_is_left_at_once() {
+fn interrupt_ends_the_wait_for_the_server() {
     let server = OwnServer::start();
     let db = server.fleet(30);
     let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "CREATE TABLE b (i int); SELECT pg_sleep(0.05);");
@@ -211,7 +211,7 @@ fn limited(db: &Database, tenants: usize, connections: u32) -> (String, String) 
 }
 
 #[test]
-fn a_connection_is_left_to_cancel_with() {
+fn connection_is_reserved_for_cancellation() {
     let (db, mut holder, migrations) = gated(6);
     // The command's own, the lock's, and so many as are to work.
     let (role, url) = limited(&db, 6, 4);
@@ -229,7 +229,7 @@ fn a_connection_is_left_to_cancel_with() {
 }
 
 #[test]
-fn where_no_connection_is_left_to_cancel_with_it_is_said_and_tried_again() {
+fn failed_cancellation_is_reported_and_retried() {
     let (db, mut holder, migrations) = gated(6);
     let (role, url) = limited(&db, 6, 3);
     let args = ["migrate-all", "--lock-timeout", FOREVER];
@@ -249,7 +249,7 @@ fn where_no_connection_is_left_to_cancel_with_it_is_said_and_tried_again() {
 }
 
 #[test]
-fn public_migrations_are_cancelled_too() {
+fn interrupt_cancels_public_migrations() {
     let (db, mut holder, _) = gated(0);
     let public =
         Dir::new().add("20990101000000_plans", "CREATE TABLE plans (i int); LOCK TABLE public.gate IN ROW SHARE MODE;");

@@ -68,7 +68,7 @@ fn kill(conn: &mut PgConnection, run: Running, last: i64, moment: Moment) -> boo
 
 #[test]
 #[ignore = "long: make test-long"]
-fn fifty_killed_runs_lose_no_tenant_and_no_row() {
+fn fifty_killed_runs_lose_no_tenant_or_row() {
     let mut random = fastrand::Rng::with_seed(seed());
     let db = set_up();
     small_fleet(&db, TENANTS as usize, &["001"]);
@@ -118,7 +118,7 @@ fn fifty_killed_runs_lose_no_tenant_and_no_row() {
 
 #[test]
 #[ignore = "long: make test-long"]
-fn whatever_was_killed_is_completed_by_the_same_command() {
+fn killed_command_is_completed_by_the_same_command() {
     let mut random = fastrand::Rng::with_seed(seed());
     let db = set_up();
     let mut conn = db.connect();

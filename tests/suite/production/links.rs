@@ -81,7 +81,7 @@ fn cut_everywhere(prepare: &[&str], command: &[&str], step: usize, after: impl F
 
 #[test]
 #[ignore = "long: make test-long"]
-fn a_roll_out_is_cut_at_each_message() {
+fn rollout_survives_a_lost_connection_at_any_message() {
     let (cuts, survived) = cut_everywhere(&[], &["migrate-all"], 5, |story| {
         story.run(&["migrate-all"]).assert_code(0);
         assert_eq!((at(story.db, "4").len(), having(story.db, "d").len()), (TENANTS, TENANTS));
@@ -95,7 +95,7 @@ fn a_roll_out_is_cut_at_each_message() {
 
 #[test]
 #[ignore = "long: make test-long"]
-fn a_revert_is_cut_at_each_message() {
+fn revert_survives_a_lost_connection_at_any_message() {
     let revert = ["revert-all", "--to", "1", "--yes"];
     let (cuts, survived) = cut_everywhere(&["migrate-all"], &revert, 3, |story| {
         story.run(&revert).assert_code(0);

@@ -53,7 +53,7 @@ fn state(db: &Database, tenant: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_tenant_that_is_in_use_is_deferred_and_told_with_who_uses_it() {
+fn locked_tenant_is_deferred_and_the_holder_is_named() {
     let db = fleet(8);
     let migrations = migrations();
     let before = state(&db, "t00003");
@@ -84,7 +84,7 @@ fn a_tenant_that_is_in_use_is_deferred_and_told_with_who_uses_it() {
 }
 
 #[test]
-fn a_lock_that_comes_free_while_it_is_tried_again_is_no_failure() {
+fn lock_released_before_a_retry_is_not_a_failure() {
     let db = fleet(6);
     let migrations = migrations();
     let (mut holder, _) = holder(&db, "t00003.a");
@@ -109,7 +109,7 @@ fn a_lock_that_comes_free_while_it_is_tried_again_is_no_failure() {
 }
 
 #[test]
-fn a_tenant_that_cannot_be_made_for_now_leaves_nothing() {
+fn deferred_create_leaves_nothing_behind() {
     let db = set_up();
     db.execute("CREATE TABLE public.plans (i int PRIMARY KEY)");
     let (_plans, pid) = holder(&db, "public.plans");
@@ -130,7 +130,7 @@ fn a_tenant_that_cannot_be_made_for_now_leaves_nothing() {
 }
 
 #[test]
-fn what_reverts_and_drops_gets_out_of_the_way_as_well() {
+fn revert_and_drop_are_deferred_after_lock_timeouts() {
     let db = fleet(3);
     let migrations = migrations();
     with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
@@ -163,7 +163,7 @@ fn what_reverts_and_drops_gets_out_of_the_way_as_well() {
 }
 
 #[test]
-fn nobody_who_only_looks_waits_for_a_lock_without_end() {
+fn reading_commands_do_not_wait_for_locks_indefinitely() {
     let db = fleet(3);
     let migrations = migrations();
     let (_a, _) = holder(&db, "t00001.a");
@@ -192,7 +192,7 @@ fn nobody_who_only_looks_waits_for_a_lock_without_end() {
 }
 
 #[test]
-fn every_statement_in_a_tenant_has_a_limit_for_its_locks() {
+fn every_statement_in_a_tenant_has_a_lock_timeout() {
     let db = set_up();
     // Whatever is done to a schema, the server notes what it was done under.
     db.execute(
@@ -237,7 +237,7 @@ fn every_statement_in_a_tenant_has_a_limit_for_its_locks() {
 }
 
 #[test]
-fn a_deadlock_is_tried_again_and_done() {
+fn deadlock_is_retried() {
     let db = fleet(4);
     db.execute(&format!(
         "CREATE TABLE public.one (i int); CREATE TABLE public.two (i int); \
@@ -268,7 +268,7 @@ fn a_deadlock_is_tried_again_and_done() {
 }
 
 #[test]
-fn a_serialization_failure_and_a_deadlock_in_german_are_tried_again() {
+fn serialization_failure_and_localized_deadlock_are_retried() {
     let db = fleet(2);
     // What a rollback does not take back counts the tries.
     db.execute("CREATE SEQUENCE public.tries");
@@ -294,7 +294,7 @@ fn a_serialization_failure_and_a_deadlock_in_german_are_tried_again() {
 }
 
 #[test]
-fn only_what_others_stopped_is_counted_and_only_who_was_in_the_way_at_last_is_told() {
+fn only_conflict_attempts_are_counted_and_only_the_last_holder_is_named() {
     let db = fleet(1);
     db.execute("CREATE SEQUENCE public.tries; CREATE TABLE public.gate (i int)");
     let (_gate, _) = holder(&db, "public.gate");
@@ -314,7 +314,7 @@ fn only_what_others_stopped_is_counted_and_only_who_was_in_the_way_at_last_is_to
 }
 
 #[test]
-fn what_is_built_concurrently_waits_longer_for_old_transactions_than_others_wait_for_locks() {
+fn concurrent_index_build_outlasts_the_lock_timeout() {
     let db = fleet(1);
     let mut old = db.connect();
     old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").unwrap();

@@ -81,7 +81,7 @@ fn verbose(db: &Database, migrations: &Dir, args: &[&str]) -> Tenantry {
 }
 
 #[test]
-fn a_server_that_crashes_and_comes_back_costs_a_run_nothing() {
+fn run_survives_a_server_crash_and_restart() {
     let server = OwnServer::start();
     let db = server.fleet(200);
     let migrations = slow();
@@ -110,7 +110,7 @@ fn last_lines(stderr: &str) -> String {
 
 #[test]
 #[ignore = "long: make test-long"]
-fn a_server_that_stays_away_ends_the_run_and_all_is_told_as_it_is() {
+fn run_ends_if_the_server_does_not_return() {
     let server = OwnServer::start();
     let db = server.fleet(200);
     let migrations = slow();
@@ -139,7 +139,7 @@ fn a_server_that_stays_away_ends_the_run_and_all_is_told_as_it_is() {
 
 #[test]
 #[ignore = "long: make test-long"]
-fn what_is_not_transactional_is_finished_after_a_crash() {
+fn non_transactional_migration_is_completed_after_a_crash() {
     let server = OwnServer::start();
     let db = server.fleet(60);
     let migrations = Dir::new()
@@ -167,7 +167,7 @@ fn what_is_not_transactional_is_finished_after_a_crash() {
 
 #[test]
 #[ignore = "long: make test-long"]
-fn creating_reverting_and_dropping_go_on_after_a_crash() {
+fn create_revert_and_drop_resume_after_a_crash() {
     let server = OwnServer::start();
     let db = server.fleet(0);
     let migrations = slow();
@@ -213,7 +213,7 @@ fn creating_reverting_and_dropping_go_on_after_a_crash() {
 
 #[test]
 #[ignore = "long: make test-long"]
-fn a_standby_that_is_met_in_the_middle_is_waited_for_until_it_is_promoted() {
+fn run_waits_for_the_promotion_of_a_standby() {
     let server = OwnServer::start();
     let db = server.fleet(300);
     let migrations = slow();
@@ -237,7 +237,7 @@ fn a_standby_that_is_met_in_the_middle_is_waited_for_until_it_is_promoted() {
 
 #[test]
 #[ignore = "long: make test-long"]
-fn a_standby_that_stays_one_ends_the_run() {
+fn run_ends_if_a_standby_is_not_promoted() {
     let server = OwnServer::start();
     let db = server.fleet(300);
     let migrations = slow();

@@ -16,7 +16,7 @@ fn migrations() -> Dir {
 }
 
 #[test]
-fn runners_creators_and_droppers_at_once_leave_every_tenant_whole() {
+fn concurrent_migrations_creates_and_drops_leave_tenants_consistent() {
     let db = set_up();
     small_fleet(&db, 60, &["1"]);
     db.execute(&names(60).iter().map(|name| format!("CREATE TABLE {name}.a (i int);")).collect::<String>());
@@ -62,7 +62,7 @@ fn runners_creators_and_droppers_at_once_leave_every_tenant_whole() {
 }
 
 #[test]
-fn a_second_runner_is_refused_and_told_who_the_first_is() {
+fn concurrent_run_is_refused_and_the_first_is_named() {
     let db = set_up();
     small_fleet(&db, 4, &["1"]);
     db.execute("CREATE TABLE public.gate (i int)");
@@ -111,7 +111,7 @@ fn a_second_runner_is_refused_and_told_who_the_first_is() {
 }
 
 #[test]
-fn a_shard_has_its_own_lock_and_the_whole_fleet_waits_for_all() {
+fn fleet_lock_conflicts_with_every_shard_lock() {
     let db = set_up();
     small_fleet(&db, 8, &["1"]);
     db.execute("CREATE TABLE public.gate (i int)");
@@ -143,7 +143,7 @@ fn a_shard_has_its_own_lock_and_the_whole_fleet_waits_for_all() {
 }
 
 #[test]
-fn a_shard_that_is_refused_is_told_who_has_it_and_not_who_has_another() {
+fn refused_shard_names_the_holder_of_that_shard() {
     let db = set_up();
     small_fleet(&db, 40, &["1"]);
     db.execute("CREATE TABLE public.gate (i int)");
@@ -192,7 +192,7 @@ fn a_shard_that_is_refused_is_told_who_has_it_and_not_who_has_another() {
 }
 
 #[test]
-fn a_lock_that_was_lost_is_taken_again_and_its_run_is_told() {
+fn lost_fleet_lock_is_acquired_again() {
     let db = set_up();
     small_fleet(&db, 4, &["1"]);
     db.execute("CREATE TABLE public.gate (i int)");
@@ -219,7 +219,7 @@ fn a_lock_that_was_lost_is_taken_again_and_its_run_is_told() {
 }
 
 #[test]
-fn a_run_that_is_planned_has_the_lock_already() {
+fn fleet_lock_is_held_during_planning() {
     let db = set_up();
     small_fleet(&db, 2, &["1"]);
     let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", "CREATE TABLE b (i int);").down("DROP TABLE b;");
@@ -258,7 +258,7 @@ fn end_sessions(db: &crate::support::Database, application: &str) {
 }
 
 #[test]
-fn a_tenant_that_another_made_after_the_connection_was_lost_is_the_others() {
+fn tenant_created_by_another_run_after_a_lost_connection_is_refused() {
     let db = set_up();
     db.execute("CREATE TABLE public.gate (i int)");
     let migrations = Dir::new().add("1_a", "LOCK TABLE public.gate IN ROW SHARE MODE; CREATE TABLE a (i int);");
@@ -283,7 +283,7 @@ fn a_tenant_that_another_made_after_the_connection_was_lost_is_the_others() {
 }
 
 #[test]
-fn a_tenant_whose_ledger_is_locked_when_it_is_looked_at_again_is_told_as_it_is() {
+fn ledger_locked_after_the_commit_fails_verification() {
     for verify in [false, true] {
         let db = set_up();
         small_fleet(&db, 2, &["1"]);

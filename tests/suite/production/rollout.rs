@@ -41,7 +41,7 @@ fn ended(output: &Output) -> Option<String> {
 }
 
 #[test]
-fn canaries_that_fail_keep_the_others_from_being_begun() {
+fn failed_canary_stops_the_rollout() {
     let db = fleet(12);
     let migrations = migrations("name <> 't00001'");
     let first = with(&db, &migrations, &["migrate-all", "--canary", "3"]).run();
@@ -73,7 +73,7 @@ fn canaries_that_fail_keep_the_others_from_being_begun() {
 }
 
 #[test]
-fn a_canary_with_drift_keeps_the_others_from_being_begun() {
+fn canary_with_drift_stops_the_rollout() {
     let db = fleet(8);
     db.execute("ALTER TABLE t00000.a ADD COLUMN by_hand text");
     let migrations = migrations("true");
@@ -106,7 +106,7 @@ fn a_canary_with_drift_keeps_the_others_from_being_begun() {
 }
 
 #[test]
-fn drift_counts_as_a_failure_when_it_is_found() {
+fn drift_counts_toward_the_failure_limit() {
     let template = fleet(40);
     let tables = names(40).into_iter().map(|name| format!("ALTER TABLE {name}.a ADD COLUMN by_hand text;"));
     template.execute(&tables.collect::<String>());
@@ -124,7 +124,7 @@ fn drift_counts_as_a_failure_when_it_is_found() {
 }
 
 #[test]
-fn drift_that_was_found_is_found_again_until_it_is_mended() {
+fn drift_is_reported_until_it_is_repaired() {
     let db = fleet(30);
     let tables = names(30).into_iter().map(|name| format!("ALTER TABLE {name}.a ADD COLUMN by_hand text;"));
     db.execute(&tables.collect::<String>());
@@ -150,7 +150,7 @@ fn drift_that_was_found_is_found_again_until_it_is_mended() {
 }
 
 #[test]
-fn what_goes_on_is_told_with_all_that_it_must_have() {
+fn retry_hint_repeats_the_options_of_the_rollout() {
     let db = fleet(14);
     let migrations = migrations("name <> 't00001'");
     // Of those of an earlier run, some are not reached.
@@ -166,7 +166,7 @@ fn what_goes_on_is_told_with_all_that_it_must_have() {
 }
 
 #[test]
-fn drift_of_any_tenant_is_told_where_each_is_verified() {
+fn verify_reports_drift_of_any_tenant() {
     let db = fleet(8);
     db.execute("ALTER TABLE t00005.a ADD COLUMN by_hand text");
     let migrations = migrations("true");
@@ -179,7 +179,7 @@ fn drift_of_any_tenant_is_told_where_each_is_verified() {
 }
 
 #[test]
-fn batches_are_begun_one_after_the_other() {
+fn batches_run_one_after_another() {
     let db = fleet(7);
     let migrations = migrations("true");
     let run = with(&db, &migrations, &["migrate-all", "--batch", "3", "--pause", "300ms", "--jobs", "3"]).run();
@@ -203,7 +203,7 @@ fn batches_are_begun_one_after_the_other() {
 }
 
 #[test]
-fn so_many_failures_and_no_more() {
+fn run_stops_at_the_failure_limit() {
     let migrations = migrations("right(name, 1) NOT IN ('1', '2', '4', '7')");
     // One at a time, so that what is under way is one tenant.
     let cases: [(&[&str], usize, usize, Option<&str>); 5] = [
@@ -226,7 +226,7 @@ fn so_many_failures_and_no_more() {
 }
 
 #[test]
-fn the_breaker_ends_what_fails_in_one_way_and_nothing_else() {
+fn breaker_stops_only_runs_with_one_common_failure() {
     let template = fleet(40);
     let all = migrations("false");
     let db = template.copy();
@@ -274,7 +274,7 @@ fn shards_are_disjoint_and_complete() {
 }
 
 #[test]
-fn the_oldest_or_the_smallest_come_first() {
+fn order_by_age_or_size_is_respected() {
     let template = fleet(6);
     template.execute(
         "UPDATE schema_tracker SET created_at = now() - interval '1 day' * right(name, 1)::int; \
@@ -293,7 +293,7 @@ fn the_oldest_or_the_smallest_come_first() {
 }
 
 #[test]
-fn up_to_a_version_and_no_further() {
+fn migrate_all_stops_at_the_given_version() {
     let db = fleet(5);
     let migrations = Dir::new()
         .add("1_a", "CREATE TABLE a (i int);")
@@ -311,7 +311,7 @@ fn up_to_a_version_and_no_further() {
 }
 
 #[test]
-fn those_that_failed_in_a_run_are_tried_again_and_no_others() {
+fn retry_failed_migrates_only_failed_tenants() {
     let db = fleet(20);
     let failing = "right(name, 1) NOT IN ('1', '2', '3', '4', '5', '6')";
     let migrations = migrations(failing);

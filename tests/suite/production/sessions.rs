@@ -17,7 +17,7 @@ fn of_tenant(what: &str, tenant: &str) -> String {
 }
 
 #[test]
-fn a_session_that_is_ended_by_an_administrator_is_replaced() {
+fn terminated_session_is_replaced() {
     let (db, mut holder, migrations) = gated(6);
     let run =
         with(&db, &migrations, &["migrate-all", "--jobs", "3", "--lock-timeout", "1min", "--format", "json"]).spawn();
@@ -36,7 +36,7 @@ fn a_session_that_is_ended_by_an_administrator_is_replaced() {
 }
 
 #[test]
-fn a_run_outlives_the_end_of_all_its_sessions() {
+fn run_survives_the_termination_of_all_its_sessions() {
     let db = set_up();
     small_fleet(&db, 100, &["1"]);
     let migrations = Dir::new()
@@ -57,7 +57,7 @@ fn a_run_outlives_the_end_of_all_its_sessions() {
 }
 
 #[test]
-fn a_statement_that_somebody_else_cancels_is_told_so_and_rolled_back() {
+fn cancelled_statement_is_reported_and_rolled_back() {
     let (db, mut holder, migrations) = gated(4);
     let run = with(&db, &migrations, &["migrate-all", "--lock-timeout", "1min"]).spawn();
     db.wait_for_waiters(4);
@@ -82,7 +82,7 @@ fn a_statement_that_somebody_else_cancels_is_told_so_and_rolled_back() {
 
 #[test]
 #[ignore = "long: make test-long"]
-fn a_server_whose_session_is_killed_recovers_and_the_run_goes_on() {
+fn run_resumes_after_a_killed_backend_restarts_the_server() {
     let server = OwnServer::start();
     let db = server.fleet(60);
     let up = "CREATE TABLE b (i int); SELECT pg_sleep(0.02); CREATE TABLE c (i int);";
@@ -103,7 +103,7 @@ fn a_server_whose_session_is_killed_recovers_and_the_run_goes_on() {
 }
 
 #[test]
-fn a_migration_that_brings_its_session_down_fails_after_some_tries() {
+fn migration_that_ends_its_session_fails_after_retries() {
     let db = set_up();
     small_fleet(&db, 12, &["1"]);
     let up =
@@ -132,7 +132,7 @@ fn a_migration_that_brings_its_session_down_fails_after_some_tries() {
 }
 
 #[test]
-fn a_migration_that_brings_every_session_down_ends_the_run() {
+fn migration_that_ends_every_session_ends_the_run() {
     let db = set_up();
     small_fleet(&db, 30, &["1"]);
     let up = "CREATE TABLE b (i int);\nSELECT pg_terminate_backend(pg_backend_pid());";

@@ -46,7 +46,7 @@ impl Drop for Tiny {
 }
 
 #[test]
-fn a_full_disk_ends_the_run_and_is_told_once() {
+fn full_disk_ends_the_run_and_is_reported_once() {
     let server = OwnServer::start();
     let db = server.fleet(30);
     let tiny = Tiny::mount(&server);
@@ -103,7 +103,7 @@ fn set_read_only(db: &Database, to: &str) {
 }
 
 #[test]
-fn a_database_that_takes_no_writes_for_a_while_is_waited_for() {
+fn run_waits_while_the_database_is_read_only() {
     let db = set_up();
     small_fleet(&db, 60, &["1"]);
     let migrations = slow();
@@ -121,7 +121,7 @@ fn a_database_that_takes_no_writes_for_a_while_is_waited_for() {
 }
 
 #[test]
-fn a_database_that_takes_no_writes_any_more_ends_the_run() {
+fn run_ends_if_the_database_stays_read_only() {
     let db = set_up();
     small_fleet(&db, 60, &["1"]);
     let migrations = slow();
@@ -161,7 +161,7 @@ pub(super) fn role(db: &Database, name: &str, tenants: usize) -> String {
 }
 
 #[test]
-fn a_run_that_loses_most_of_its_connections_goes_on_with_the_rest() {
+fn run_continues_with_fewer_connections() {
     let db = set_up();
     small_fleet(&db, 60, &["1"]);
     let role = role(&db, "few", 60);
@@ -181,7 +181,7 @@ fn a_run_that_loses_most_of_its_connections_goes_on_with_the_rest() {
 }
 
 #[test]
-fn who_has_no_connection_waits_for_those_that_have_one() {
+fn worker_without_a_connection_waits_for_the_others() {
     let db = set_up();
     small_fleet(&db, 4, &["1"]);
     let role = role(&db, "long", 4);
@@ -205,7 +205,7 @@ fn who_has_no_connection_waits_for_those_that_have_one() {
 }
 
 #[test]
-fn rights_that_are_missing_everywhere_are_told_once() {
+fn privileges_missing_everywhere_are_reported_once() {
     let db = set_up();
     small_fleet(&db, 30, &["1"]);
     let role = role(&db, "weak", 30);

@@ -23,7 +23,7 @@ fn with_tracker(server: &'static Ephemeral) -> Database {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn each_connection_of_a_run_notices_a_vanished_host() {
+fn each_connection_detects_an_unreachable_host() {
     let server = server();
     let (db, mut holder, migrations) = gated_in(with_tracker(server), 6);
     let url = server.tcp_url(db.name()).unwrap();
@@ -98,7 +98,7 @@ fn ip(arguments: &str) -> bool {
 #[test]
 #[ignore = "long: make test-long"]
 #[cfg(target_os = "linux")]
-fn a_run_notices_a_vanished_host_and_goes_on_when_it_is_back() {
+fn run_resumes_when_an_unreachable_host_returns() {
     let Some(network) = Network::create() else { return };
     let server = server();
     let (db, mut holder, migrations) = gated_in(with_tracker(server), 6);

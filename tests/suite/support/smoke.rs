@@ -25,7 +25,7 @@ fn shell(script: &str) -> Tenantry {
 }
 
 #[test]
-fn databases_are_separate_and_go_with_their_value() {
+fn databases_are_separate_and_dropped_with_their_value() {
     let (one, other) = (Database::new(), Database::new());
     one.execute("CREATE TABLE t(i int, t text); INSERT INTO t VALUES (2, 'b'), (1, NULL)");
     assert_eq!(one.strings("SELECT i, t FROM t ORDER BY i;"), ["1", "2"]);
@@ -43,13 +43,13 @@ fn databases_are_separate_and_go_with_their_value() {
 }
 
 #[test]
-fn the_server_is_of_the_version_that_was_chosen() {
+fn server_has_the_chosen_version() {
     let major = Database::new().count("SELECT current_setting('server_version_num')::int / 10000");
     assert_eq!(major, i64::from(binaries().major()));
 }
 
 #[test]
-fn databases_can_be_made_at_once() {
+fn databases_can_be_created_concurrently() {
     let threads: Vec<_> = (0..8).map(|_| thread::spawn(Database::new)).collect();
     let mut names: Vec<_> =
         threads.into_iter().map(|thread| thread.join().expect("a database").name().to_owned()).collect();
@@ -59,7 +59,7 @@ fn databases_can_be_made_at_once() {
 }
 
 #[test]
-fn a_command_sees_only_what_it_is_given() {
+fn command_sees_only_the_given_environment() {
     let database = Database::new();
     let output = shell(r#"env | cut -d= -f1 | sort | tr '\n' ' '; pwd; ls -A; echo "$A $DATABASE_URL"; cat; exit 3"#)
         .env("A", "b")
@@ -84,7 +84,7 @@ fn a_command_sees_only_what_it_is_given() {
 }
 
 #[test]
-fn a_snapshot_hides_what_differs() {
+fn snapshot_masks_variable_values() {
     let script = r#"
         echo '| a   | 9 ms   | 120 kB |  8 min 1.5 s |'
         echo 'a   2026-11-21 02:03 2026-11-21T02:03:04.5Z 2026-11-21T02:03:04+02:00 x'
@@ -116,7 +116,7 @@ HOME
 }
 
 #[test]
-fn a_running_command_can_be_followed_and_ended() {
+fn running_command_can_be_followed_and_stopped() {
     let killed =
         shell("echo ready; echo 'the first' >&2; echo 'the second' >&2; exec cat /dev/zero >/dev/null").spawn();
     assert_eq!(killed.wait_for_stderr_line("second"), "the second");
@@ -135,18 +135,18 @@ fn a_running_command_can_be_followed_and_ended() {
 
 #[test]
 #[should_panic(expected = "no line with `never`")]
-fn a_line_that_does_not_come_is_not_waited_for_in_vain() {
+fn waiting_for_a_line_fails_when_the_command_exits() {
     shell("echo something >&2").spawn().wait_for_stderr_line("never");
 }
 
 #[test]
-fn the_binary_itself_runs() {
+fn binary_runs() {
     let output = Tenantry::new().arg("--version").run();
     assert!(output.code.is_some(), "{}", output.stderr);
 }
 
 #[test]
-fn a_terminal_asks_and_is_answered() {
+fn terminal_prompts_can_be_answered() {
     let script = "test -t 0 && test -t 2 && stty size; printf 'Name? ' >&2; read n; printf 'Sure? ' >&2; read s; \
                   echo \"$n:$s\"; exit 4";
     let mut terminal = Terminal::spawn(shell(script));
@@ -192,7 +192,7 @@ fn the_proxy_counts_round_trips() {
 }
 
 #[test]
-fn a_large_exchange_passes_the_proxy_whole() {
+fn proxy_passes_large_messages_completely() {
     let proxy = Proxy::start(server());
     let mut conn = connect(&proxy.url(DATABASE));
     let text = "x".repeat(3 << 20);
@@ -201,7 +201,7 @@ fn a_large_exchange_passes_the_proxy_whole() {
 }
 
 #[test]
-fn the_proxy_cuts_where_it_is_told() {
+fn proxy_cuts_the_connection_at_the_given_message() {
     let database = Database::new();
     database.execute("CREATE TABLE t(i int)");
     let rows = || database.strings("SELECT i FROM t ORDER BY i");
@@ -253,7 +253,7 @@ fn the_proxy_delays_both_directions() {
 }
 
 #[test]
-fn a_cancel_request_passes_the_proxy() {
+fn proxy_passes_cancel_requests() {
     let database = Database::new();
     let proxy = Proxy::start(server());
     let psql = binaries().psql().expect("psql").to_owned();
@@ -289,7 +289,7 @@ fn clients_of_the_pooler_share_sessions() {
 }
 
 #[test]
-fn the_pooler_treats_options_as_it_is_told() {
+fn pooler_handles_startup_options_as_configured() {
     let database = Database::new();
     let with_options = |pooler: &PgBouncer| {
         PgConnection::establish(&format!("{}&options=-c%20tenantry.mark%3D1", pooler.url(database.name())))
@@ -301,7 +301,7 @@ fn the_pooler_treats_options_as_it_is_told() {
 }
 
 #[test]
-fn the_pooler_goes_with_its_value() {
+fn pooler_is_removed_with_its_value() {
     let pooler = PgBouncer::start(server());
     let url: tenantry::DatabaseUrl = pooler.url("postgres").parse().expect("a URL");
     let folder = Path::new(url.get("host").expect("a folder"));
@@ -312,7 +312,7 @@ fn the_pooler_goes_with_its_value() {
 }
 
 #[test]
-fn the_encrypted_server_is_verified_and_takes_nothing_else() {
+fn tls_server_is_verified_and_refuses_plain_connections() {
     let encrypted = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
     let mut conn = connect(&tls().url(DATABASE));
     assert_eq!(strings(&mut conn, encrypted), ["true"]);
@@ -336,7 +336,7 @@ fn the_encrypted_server_is_verified_and_takes_nothing_else() {
 }
 
 #[test]
-fn directories_of_migrations_load() {
+fn migration_directories_load() {
     let dir = Dir::new()
         .add("20260101000000_a", "CREATE TABLE a(i int);")
         .down("DROP TABLE a;")

@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn grants_lead_from_one_to_the_other() {
+    fn grants_and_revokes_transform_the_privileges() {
         let from = ordered(&[
             "(owner): SELECT",
             "app: INSERT, SELECT WITH GRANT OPTION",

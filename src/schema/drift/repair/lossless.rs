@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_surely_loses_nothing() {
+    fn lossless_type_changes_are_recognized() {
         let structure = Structure::from_iter([]);
         let loses = |from: &str, to: &str| change(&structure, from, to).is_none();
         for (from, to) in [

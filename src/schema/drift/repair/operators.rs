@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_member_of_a_family_becomes_sql() {
+    fn operator_family_member_is_rendered_as_sql() {
         let operator = member("operator 15 <->(point,point) for order by acme.f").expect("a member");
         assert_eq!(operator.sql, "OPERATOR 15 <->(point,point) FOR ORDER BY acme.f");
         assert_eq!((operator.left.as_str(), operator.right.as_str()), ("point", "point"));

@@ -176,14 +176,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_quoted_where_they_must_be() {
+    fn names_are_quoted_if_necessary() {
         for (name, quoted) in [("users", "users"), ("Users", "\"Users\""), ("order", "\"order\""), ("a b", "\"a b\"")] {
             assert_eq!(ident(name), quoted);
         }
     }
 
     #[test]
-    fn a_name_is_mentioned_as_a_whole() {
+    fn only_whole_names_count_as_mentioned() {
         assert!(mentions("FROM acme.users u", "acme.users"));
         assert!(mentions("nextval('acme.users_id_seq'::regclass)", "acme.users_id_seq"));
         assert!(!mentions("nextval('acme.users_id_seq'::regclass)", "acme.users"));
@@ -193,13 +193,13 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_found_in_their_order() {
+    fn fields_are_found_in_order() {
         let found = fields("function acme.f, result numeric, hashes", &["function", "result", "join", "hashes"]);
         assert_eq!(found, [("function", "acme.f"), ("result", "numeric"), ("hashes", "")]);
     }
 
     #[test]
-    fn a_name_has_parts() {
+    fn qualified_name_is_split_into_parts() {
         assert_eq!(parts("users.id"), ["users", "id"]);
         assert_eq!(parts("\"a.b\".\"c\"\"d\""), ["a.b", "c\"d"]);
     }

@@ -20,7 +20,7 @@ fn gated(tenants: usize) -> (Database, PgConnection) {
 }
 
 #[test]
-fn a_schema_renamed_between_statements_stops_what_is_not_transactional() {
+fn schema_renamed_between_statements_stops_a_non_transactional_migration() {
     let (db, mut holder) = gated(1);
     let migrations = Dir::new()
         .add("1_a", "SELECT 1")
@@ -37,7 +37,7 @@ fn a_schema_renamed_between_statements_stops_what_is_not_transactional() {
 }
 
 #[test]
-fn a_statement_that_took_effect_unheard_is_not_run_again() {
+fn committed_statement_is_not_repeated_after_a_lost_confirmation() {
     let (db, mut holder) = gated(1);
     db.execute("CREATE TABLE t00000.account (n int); INSERT INTO t00000.account VALUES (100)");
     let up = "UPDATE account SET n = n + 50 WHERE (SELECT count(*) FROM public.gate) >= 0;\n\
@@ -69,7 +69,7 @@ fn a_statement_that_took_effect_unheard_is_not_run_again() {
 }
 
 #[test]
-fn a_migration_that_was_changed_halfway_is_not_taken_for_done() {
+fn migration_edited_after_a_partial_run_is_refused() {
     let db = set_up();
     small_fleet(&db, 1, &["1"]);
     let migrations = Dir::new()
@@ -89,7 +89,7 @@ fn a_migration_that_was_changed_halfway_is_not_taken_for_done() {
 }
 
 #[test]
-fn an_index_of_the_name_that_is_another_is_not_taken_for_ours() {
+fn existing_index_with_another_definition_is_an_error() {
     let db = set_up();
     small_fleet(&db, 1, &["1"]);
     db.execute("CREATE TABLE t00000.a (i int, j int); CREATE INDEX a_idx ON t00000.a (j)");
@@ -105,7 +105,7 @@ fn an_index_of_the_name_that_is_another_is_not_taken_for_ours() {
 }
 
 #[test]
-fn a_session_is_the_same_for_the_next_tenant() {
+fn session_state_is_reset_between_tenants() {
     let db = set_up();
     small_fleet(&db, 6, &["1"]);
     let role = format!("other_{}", db.name());
@@ -128,7 +128,7 @@ fn a_session_is_the_same_for_the_next_tenant() {
 }
 
 #[test]
-fn a_new_value_of_an_enum_is_used_by_the_next_migration() {
+fn new_enum_value_is_usable_in_the_next_migration() {
     let db = set_up();
     let base = Dir::new().add("1_a", "CREATE TYPE role AS ENUM ('admin'); CREATE TABLE r (role role);");
     with(&db, &base, &["create", "acme"]).run().assert_code(0);
@@ -158,7 +158,7 @@ fn deferred_constraints_are_checked_before_the_next_migration() {
 }
 
 #[test]
-fn one_odd_ledger_is_one_tenants_problem() {
+fn invalid_ledger_fails_only_its_tenant() {
     let db = set_up();
     small_fleet(&db, 3, &["1"]);
     db.execute("ALTER TABLE t00001.__diesel_schema_migrations RENAME COLUMN version TO v");
@@ -177,7 +177,7 @@ fn one_odd_ledger_is_one_tenants_problem() {
 }
 
 #[test]
-fn a_tenant_with_a_type_of_its_own_can_go_and_one_that_holds_others_data_cannot() {
+fn drop_removes_own_types_and_keeps_foreign_data() {
     let db = set_up();
     db.tenantry(["create", "acme", "globex"]).run().assert_code(0);
     db.execute(
@@ -215,7 +215,7 @@ fn held_up_cleanup() -> (Database, PgConnection, Running) {
 }
 
 #[test]
-fn a_cleanup_that_is_interrupted_says_so_and_keeps_the_tracker() {
+fn interrupted_cleanup_keeps_the_tracker() {
     let (db, mut other, run) = held_up_cleanup();
     run.signal(Signal::INT);
     run.wait_for_stderr_line("interrupted");
@@ -226,7 +226,7 @@ fn a_cleanup_that_is_interrupted_says_so_and_keeps_the_tracker() {
 }
 
 #[test]
-fn a_tenant_created_during_a_cleanup_keeps_its_tracker() {
+fn tenant_created_during_a_cleanup_is_kept() {
     let (db, mut other, run) = held_up_cleanup();
     let migrations = Dir::new().add("1_a", "SELECT 1");
     with(&db, &migrations, &["create", "newborn"]).run().assert_code(0);
@@ -240,7 +240,7 @@ fn a_tenant_created_during_a_cleanup_keeps_its_tracker() {
 
 #[test]
 #[ignore = "long: make test-long"]
-fn a_create_whose_answer_is_lost_is_not_taken_for_somebody_elses() {
+fn create_with_a_lost_confirmation_is_recognized_as_its_own() {
     let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int);");
     let proxy = Proxy::start(server());
     let mut created = 0;
@@ -263,7 +263,7 @@ fn a_create_whose_answer_is_lost_is_not_taken_for_somebody_elses() {
 }
 
 #[test]
-fn a_public_schema_that_is_missing_is_told() {
+fn missing_public_schema_is_an_error() {
     let db = Database::new();
     db.execute("DROP SCHEMA public");
     let output = db.tenantry(["migrate-public"]).run();
@@ -272,7 +272,7 @@ fn a_public_schema_that_is_missing_is_told() {
 }
 
 #[test]
-fn a_lock_on_a_table_outside_is_no_finding() {
+fn lock_on_a_table_outside_the_tenant_is_not_a_finding() {
     let db = set_up();
     db.execute("CREATE TABLE public.plans (i int PRIMARY KEY)");
     let migrations = Dir::new()
