@@ -5,7 +5,7 @@
 
 #[path = "../tests/suite/support/address.rs"]
 mod address;
-// The tests' own; they use more of it.
+// Shared with the tests, which use more of it.
 #[allow(dead_code)]
 #[path = "../tests/suite/support/proxy/mod.rs"]
 mod proxy;
@@ -24,7 +24,7 @@ use tenantry::{Connector, MigrationSet, PgPool, Tenancy, TenantName, Tenants, Tr
 use address::{percent_encoded, socket_of};
 use proxy::Proxy;
 
-/// The number of tenants, which are used in turns.
+/// The number of tenants, which are used in rotation.
 const TENANTS: usize = 20;
 
 fn main() -> Result<()> {

@@ -1,4 +1,4 @@
-//! The floor: the least that must be sent to reach the same, over as many raw connections.
+//! The floor: the minimum of SQL that reaches the same result, over the same number of raw connections.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -13,11 +13,11 @@ use tenantry::migration::{Migration, Mode};
 use tenantry::tenants::ledger::TABLE;
 use tenantry::{MigrationSet, TenantName};
 
-/// How many ledgers a statement reads: as many as the library's.
+/// The number of ledgers that one statement reads, the same as the library's.
 const LEDGERS: usize = tenantry::CHUNK;
 
-/// Creates the tenants: a message each, and where the set ends in what is not transactional, a message for each statement
-/// of that and one for its ledger row.
+/// Creates the tenants with one message each. If the set ends with a non-transactional migration, each of its
+/// statements and its ledger row is another message.
 pub fn create(url: &str, jobs: usize, set: &MigrationSet, names: &[TenantName]) -> Result<()> {
     run(url, jobs, names, |name| {
         let at_once = |migration: &&Migration| migration.mode() == Mode::Transactional;
@@ -46,14 +46,15 @@ pub fn create(url: &str, jobs: usize, set: &MigrationSet, names: &[TenantName]) 
     })
 }
 
-/// Sends the library's own messages, one for each tenant, after a look at who is behind: what is left of the difference
-/// is what the library does around them.
+/// Reads which tenants have pending migrations, and sends the library's own messages, one per tenant. The remaining
+/// difference is the library's work on the client.
 pub fn send(url: &str, jobs: usize, messages: &[String]) -> Result<()> {
     read(url)?;
     run(url, jobs, messages, |message| Ok(vec![message.clone()]))
 }
 
-/// Applies the newest migration, a message for each tenant without any guard, after a look at who is behind.
+/// Reads which tenants have pending migrations, and applies the newest migration with one message per tenant, without
+/// guards.
 pub fn roll_out(url: &str, jobs: usize, set: &MigrationSet, names: &[TenantName]) -> Result<()> {
     let newest = set.iter().next_back().ok_or_else(|| anyhow!("there is no migration"))?;
     read(url)?;
@@ -63,7 +64,7 @@ pub fn roll_out(url: &str, jobs: usize, set: &MigrationSet, names: &[TenantName]
     })
 }
 
-/// Drops the tenants, a message each.
+/// Drops the tenants with one message each.
 pub fn drop(url: &str, jobs: usize, names: &[TenantName]) -> Result<()> {
     run(url, jobs, names, |name| {
         let row = format!("DELETE FROM public.schema_tracker WHERE name = '{name}'");
@@ -109,7 +110,7 @@ pub fn read(url: &str) -> Result<()> {
     Ok(())
 }
 
-/// A message that makes tenants with a schema and a full ledger, and nothing else.
+/// A message that creates tenants with a schema and a full ledger.
 pub fn light(set: &MigrationSet, names: &[TenantName]) -> String {
     let all: Vec<&Migration> = set.iter().map(|migration| &**migration).collect();
     let tenants: String = names.iter().map(|name| schema(name) + &rows(name, &all)).collect();
@@ -117,7 +118,7 @@ pub fn light(set: &MigrationSet, names: &[TenantName]) -> String {
     format!("BEGIN; {tenants} INSERT INTO public.schema_tracker (name, state) VALUES {}; COMMIT;", tracked.join(", "))
 }
 
-/// Sends the messages of each item, through as many connections as are allowed, and makes it all durable at the end.
+/// Sends the messages of each item through the given number of connections, and makes all of it durable at the end.
 pub fn run<T: Sync>(
     url: &str,
     jobs: usize,
@@ -149,7 +150,7 @@ fn connect(url: &str) -> Result<PgConnection> {
     Ok(conn)
 }
 
-/// SQL that makes a schema and its ledger. The bench's own names need no quotes.
+/// SQL that creates a schema and its ledger. The names of the bench need no quotes.
 fn schema(name: &TenantName) -> String {
     format!(
         "CREATE SCHEMA {name}; CREATE TABLE {name}.{TABLE} (version VARCHAR(50) PRIMARY KEY NOT NULL, \

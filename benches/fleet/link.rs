@@ -1,4 +1,4 @@
-//! A roll-out over a link on which a round trip takes a while: what is left to see is how many there are.
+//! A rollout over a slow link, which shows the number of round trips.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,15 +11,15 @@ use crate::sets::Sets;
 use crate::world::{self, World};
 use crate::{Args, floor, ours};
 
-/// How long the link holds back what passes, in each direction.
+/// The delay of the link in each direction.
 const DELAY: Duration = Duration::from_millis(10);
 
-/// Rolls out one migration, ours and the floor in turns, and tells what the round trips alone would take.
+/// Rolls out one migration, ours and the floor in turns, and reports the time of the round trips alone.
 pub fn measure(world: &World, sets: &Sets, args: &Args, report: &mut Report) -> Result<String> {
     let (jobs, tenants) = (args.jobs, args.link);
     let all = world::names(tenants);
     let proxy = Proxy::with_delay(world.server(), DELAY);
-    let mut told = String::new();
+    let mut report = String::new();
     for round in 0..args.rounds {
         let mine = world.database("link_ours", &sets.transactional)?;
         let bare = world.database("link_floor", &sets.transactional)?;
@@ -37,7 +37,7 @@ pub fn measure(world: &World, sets: &Sets, args: &Args, report: &mut Report) -> 
                     let (sent, alone) = (proxy.messages(), tenants.div_ceil(jobs));
                     let trips = 2.0 * DELAY.as_secs_f64() * alone as f64;
                     write!(
-                        told,
+                        report,
                         "over a link with {} ms each way: {sent} messages for {tenants} tenants with {jobs} connections; \
                          {alone} round trips after one another are {trips:.3} s",
                         DELAY.as_millis()
@@ -50,5 +50,5 @@ pub fn measure(world: &World, sets: &Sets, args: &Args, report: &mut Report) -> 
         report.add("roll out over a slow link", tenants, Goal::AtMost(1.25), timed);
         ours::expect_up_to_date(bare.url(), next, tenants).context("the floor of the slow link")?;
     }
-    Ok(told)
+    Ok(report)
 }

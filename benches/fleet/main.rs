@@ -1,12 +1,12 @@
-//! What tenantry costs over the bare work, and how much memory it takes.
+//! The cost of tenantry relative to the bare SQL, and its memory use.
 //!
-//! Create, roll-out, migrate with nothing to do, list, health check and drop are timed against a floor: the same SQL, one
-//! message per tenant, over as many raw connections, without guards, locks or reports. Both run in turns, with fresh
-//! databases in each round, and the result is the ratio of a pair. A missed goal is reported and is no failure, because
-//! machines are noisy.
+//! Create, rollout, migrate with nothing pending, list, health check and drop are compared with a floor: the same SQL,
+//! one message per tenant, over the same number of raw connections, without guards, locks or reports. Both sides run
+//! alternately, with new databases in each round, and the result is the ratio of a pair. A missed goal is reported and
+//! is not a failure, because machines are noisy.
 //!
-//! `cargo bench --bench fleet` measures, `cargo bench --bench fleet -- --help` tells the options. Anything that runs the
-//! program without Cargo's `--bench`, such as `cargo test --benches`, gets a round with five tenants.
+//! `cargo bench --bench fleet` measures, `cargo bench --bench fleet -- --help` lists the options. Without Cargo's
+//! `--bench`, as in `cargo test --benches`, the program runs one round with five tenants.
 
 #[path = "../../tests/suite/support/address.rs"]
 mod address;
@@ -14,7 +14,7 @@ mod floor;
 mod link;
 mod memory;
 mod ours;
-// The tests' own; they use more of it.
+// Shared with the tests, which use more of it.
 #[allow(dead_code)]
 #[path = "../../tests/suite/support/proxy/mod.rs"]
 mod proxy;
@@ -35,58 +35,59 @@ use world::World;
 #[derive(Debug, Parser)]
 #[command(name = "cargo bench --bench fleet --")]
 pub struct Args {
-    /// How many tenants are created, migrated and checked; 0 leaves this part out.
+    /// The number of tenants that are created, migrated and checked; 0 omits this part.
     #[arg(long, default_value_t = 500, value_name = "N")]
     tenants: usize,
 
-    /// How many connections work at once, on both sides.
+    /// The number of concurrent connections on both sides.
     #[arg(long, default_value_t = tenantry::DEFAULT_JOBS, value_name = "J")]
     jobs: usize,
 
-    /// How many rounds are run, each in fresh databases.
+    /// The number of rounds, each in new databases.
     #[arg(long, default_value_t = 3, value_name = "R")]
     rounds: usize,
 
-    /// How many schemas with nothing but a ledger are listed; 0 leaves this part out.
+    /// The number of schemas with only a ledger that are listed; 0 omits this part.
     #[arg(long, default_value_t = 5_000, value_name = "N")]
     light: usize,
 
-    /// How many such schemas the peak of memory is measured with; 0 leaves this part out.
+    /// The number of such schemas for the measurement of peak memory; 0 omits this part.
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     memory: usize,
 
-    /// How many tenants are migrated over a link that takes 20 ms for a round trip; 0 leaves this part out.
+    /// The number of tenants that are migrated over a link with a round-trip time of 20 ms; 0 omits this part.
     #[arg(long, default_value_t = 400, value_name = "N")]
     link: usize,
 
-    /// How many tenants with 13 tables each are held against the reference; 0 leaves this part out.
+    /// The number of tenants with 13 tables each that are compared with the reference; 0 omits this part.
     #[arg(long, default_value_t = 1_000, value_name = "N")]
     structure: usize,
 
-    /// Let the server wait for its disk. Both sides wait as often; on a disk that is shared, how long is a matter of luck
-    /// that hides what the two sides differ in.
+    /// Enables fsync. Both sides then wait for the disk equally often; on a shared disk, the variation of that time
+    /// hides the difference between the two sides.
     #[arg(long)]
     fsync: bool,
 
-    /// The folder of the PostgreSQL binaries, where they are not found by themselves.
+    /// The folder of the PostgreSQL binaries, if they are not found automatically.
     #[arg(long, value_name = "DIR")]
     bin_dir: Option<std::path::PathBuf>,
 
-    /// What Cargo passes.
+    /// Passed by Cargo.
     #[arg(long, hide = true)]
     bench: bool,
 
-    /// A run with five tenants, to see that it works.
+    /// A run with five tenants, as a test.
     #[arg(long)]
     test: bool,
 
-    /// The database to measure memory with: this is the process that is measured.
+    /// The database for the measurement of memory, which this process performs.
     #[arg(long, hide = true, value_name = "URL")]
     memory_of: Option<String>,
 }
 
 impl Args {
-    /// From the command line, where Cargo passes `--bench`; otherwise the small run, whatever else a test runner passes.
+    /// Reads the command line if Cargo passes `--bench`; otherwise chooses the small run, regardless of the options of
+    /// a test runner.
     fn read() -> Self {
         let measure = std::env::args_os().any(|arg| arg == "--bench");
         let args = if measure { Self::parse() } else { Self::parse_from(["fleet", "--test"]) };
@@ -107,14 +108,14 @@ impl Args {
     }
 }
 
-/// How often in a round what only reads is timed: it is quick.
+/// How often an operation that only reads is measured in each round.
 const READS: usize = 5;
 
-/// How many tenants are created in a turn. Creating takes long, and a disk or a neighbour that stalls meanwhile would
-/// decide over a round; of several turns the median is hardly moved.
+/// The number of tenants that are created in a turn. Creating takes long, and a stalled disk could dominate a round;
+/// the median of several turns is robust.
 const SLICE: usize = 250;
 
-/// How many are created before, for what a new database has to read and extend at first.
+/// The number of tenants created beforehand, so that the caches and files of a new database do not count.
 const WARM_UP: usize = 20;
 
 fn main() -> Result<()> {
@@ -159,7 +160,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Everything once, ours and the floor in turns, who comes first changing from round to round.
+/// Runs each operation once on both sides; the side that runs first alternates between rounds.
 fn whole_round(world: &World, sets: &Sets, args: &Args, round: usize, report: &mut Report) -> Result<()> {
     let all = world::names(args.tenants);
     let (jobs, tenants) = (args.jobs, args.tenants);
@@ -175,7 +176,7 @@ fn whole_round(world: &World, sets: &Sets, args: &Args, round: usize, report: &m
                 || ours::create(mine.url(), jobs, set, slice),
                 || floor::create(bare.url(), jobs, set.tenant_migrations(), slice),
             )?;
-            // The last one may be short, and the smaller the work, the more connecting counts.
+            // The last slice may be short, and then connecting weighs more.
             if slice.len() == SLICE.min(names.len()) {
                 report.add(operation, slice.len(), Goal::AtMost(1.15), timed);
             }
@@ -207,7 +208,7 @@ fn whole_round(world: &World, sets: &Sets, args: &Args, round: usize, report: &m
             let timed = world::pair(turn, || ours::health(mine.url(), next, tenants), || floor::read(mine.url()))?;
             report.add("health check", tenants, Goal::None, timed);
         }
-        // In slices, the last of which is in a smaller fleet than the first.
+        // In slices; the last one runs in a smaller fleet than the first.
         for (turn, slice) in all.chunks(SLICE).enumerate() {
             let timed = world::pair(
                 round + turn,
@@ -222,7 +223,7 @@ fn whole_round(world: &World, sets: &Sets, args: &Args, round: usize, report: &m
     Ok(())
 }
 
-/// Reads of many schemas with nothing but a ledger.
+/// Reads of many schemas with only a ledger.
 fn light_round(world: &World, sets: &Sets, args: &Args, report: &mut Report) -> Result<()> {
     let database = world.light_database(&sets.full, args.light, args.jobs)?;
     world.settle_statistics(&database)?;
@@ -232,7 +233,7 @@ fn light_round(world: &World, sets: &Sets, args: &Args, report: &mut Report) -> 
     Ok(())
 }
 
-/// What reads the fleet, from the same database on both sides.
+/// The operations that read the fleet, on the same database for both sides.
 fn reads(database: &world::Scratch<'_>, set: &tenantry::Tenancy, tenants: usize, report: &mut Report) -> Result<()> {
     for turn in 0..READS {
         let floor = || floor::read(database.url());

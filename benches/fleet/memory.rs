@@ -1,4 +1,4 @@
-//! The peak of memory, measured in a process that does nothing else.
+//! Peak memory, measured in a process that does nothing else.
 
 use std::process::Command;
 
@@ -13,8 +13,8 @@ use crate::{Args, ours};
 /// The goal, in MB.
 const GOAL: f64 = 64.0;
 
-/// Has a process of its own read, plan and check a fleet, and tells its peak. The tenants have no tables, so that the
-/// check finds something amiss with each: it is never given more to remember.
+/// Runs a separate process that reads, plans and checks a fleet, and reports its peak. The tenants have no tables, so
+/// that the check reports a finding for each: no check keeps more in memory.
 pub fn measure(world: &World, sets: &Sets, args: &Args) -> Result<String> {
     let database = world.light_database(&sets.full, args.memory, args.jobs)?;
     let output = Command::new(std::env::current_exe()?)
@@ -28,7 +28,7 @@ pub fn measure(world: &World, sets: &Sets, args: &Args) -> Result<String> {
         .collect::<Vec<_>>()
         .try_into()
         .ok()
-        .context("the measured process said something else")?;
+        .context("the measured process printed something else")?;
     ensure!(tenants == args.memory.to_string() && findings == tenants, "{tenants} tenants, {findings} findings");
     Ok(match peak.parse::<f64>() {
         Ok(kibibytes) => {
@@ -39,11 +39,11 @@ pub fn measure(world: &World, sets: &Sets, args: &Args) -> Result<String> {
                  {megabytes:.1} MB, goal under {GOAL} MB: {verdict}"
             )
         }
-        Err(_) => "peak memory: this system does not tell it".to_owned(),
+        Err(_) => "peak memory: not available on this system".to_owned(),
     })
 }
 
-/// What that process does.
+/// The work of that process.
 pub fn measure_this_process(url: &str) -> Result<()> {
     let sets = Sets::load()?;
     let set = sets.full.tenant_migrations();
@@ -56,7 +56,7 @@ pub fn measure_this_process(url: &str) -> Result<()> {
     Ok(())
 }
 
-/// The most that this process ever had in memory, in KiB.
+/// The peak memory of this process, in KiB.
 fn peak() -> Option<String> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

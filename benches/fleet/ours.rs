@@ -1,4 +1,4 @@
-//! What is measured: the library, as a command uses it, connecting included.
+//! The measured side: the library, used as a command uses it, including the connection.
 
 use std::time::Duration;
 
@@ -33,24 +33,24 @@ pub fn drop(url: &str, jobs: usize, tenancy: &Tenancy, names: &[TenantName]) -> 
     Ok(())
 }
 
-/// Applies what is pending in every tenant, which is something in each.
+/// Applies the pending migrations of every tenant; each has some.
 pub fn roll_out(url: &str, jobs: usize, tenancy: &Tenancy, tenants: usize) -> Result<()> {
     let done = migrate(&mut connect(url, jobs)?, tenancy)?;
     ensure!(done == tenants, "{done} of {tenants} tenants had something pending");
     Ok(())
 }
 
-/// The messages that a roll-out sends.
+/// The messages that a rollout sends.
 pub fn messages(url: &str, tenancy: &Tenancy) -> Result<Vec<String>> {
     let mut db = connect(url, 1)?;
-    // The messages make sure that what they apply is recorded.
+    // The messages check that the migrations they apply are recorded.
     tenantry::record::integrity::record(&mut db, tenancy)?;
     let fleet = Fleet::read(db.connection(), tenancy.tenant_migrations())?;
     let plan = MigratePlan::of(fleet, tenancy.tenant_migrations(), |_| true);
     plan.migrate.iter().map(|planned| planned.message(tenancy).context("not one transaction")).collect()
 }
 
-/// Finds that nothing is pending.
+/// Runs a migration with nothing pending.
 pub fn migrate_nothing(url: &str, tenancy: &Tenancy, tenants: usize) -> Result<()> {
     let mut db = connect(url, 1)?;
     let done = migrate(&mut db, tenancy)?;
@@ -70,29 +70,29 @@ pub fn list(url: &str, tenancy: &Tenancy, tenants: usize) -> Result<()> {
 /// Checks the fleet, which is well.
 pub fn health(url: &str, tenancy: &Tenancy, tenants: usize) -> Result<()> {
     let health = health::check(&mut connect(url, 2)?, tenancy, &health::Options::default(), |_| true)?;
-    ensure!(health.checked() == tenants && is_well(&health), "the fleet is not well: {health:?}");
+    ensure!(health.checked() == tenants && all_healthy(&health), "the fleet is not healthy: {health:?}");
     Ok(())
 }
 
-/// Whether nothing is amiss, and everything was checked.
-pub fn is_well(health: &Health) -> bool {
+/// Whether every tenant was checked and is healthy.
+pub fn all_healthy(health: &Health) -> bool {
     health.findings.is_empty()
         && health.unchecked.is_empty()
         && health.drift.groups.iter().all(|group| group.differences.is_empty())
 }
 
-/// Makes sure that a side did its work.
+/// Checks that a side did its work.
 pub fn expect_up_to_date(url: &str, tenancy: &Tenancy, tenants: usize) -> Result<()> {
     migrate_nothing(url, tenancy, tenants)?;
     health(url, tenancy, tenants)
 }
 
-/// A connection as a command has it.
+/// A connection as a command opens it.
 pub fn connect(url: &str, jobs: usize) -> Result<Database> {
     Ok(Database::connect(Connector::new(url.parse()?, Duration::from_secs(10), |_| None), jobs)?)
 }
 
-/// Migrates all, and tells how many had something pending.
+/// Migrates all tenants, and returns how many had pending migrations.
 fn migrate(db: &mut Database, tenancy: &Tenancy) -> Result<usize> {
     db.require_writable(tenancy)?;
     let fleet = Fleet::read(db.connection(), tenancy.tenant_migrations())?;

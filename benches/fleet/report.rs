@@ -6,22 +6,22 @@ use std::time::Duration;
 /// The times of the two sides in one turn.
 #[derive(Debug, Clone, Copy)]
 pub struct Pair {
-    /// The library's.
+    /// The time of the library.
     pub ours: Duration,
-    /// The floor's.
+    /// The time of the floor.
     pub floor: Duration,
 }
 
-/// What a ratio is to be.
+/// The goal for a ratio.
 #[derive(Debug, Clone, Copy)]
 pub enum Goal {
-    /// No larger than this.
+    /// At most this ratio.
     AtMost(f64),
-    /// There is none.
+    /// No goal.
     None,
 }
 
-/// What was measured, operation by operation.
+/// The measurements by operation.
 #[derive(Debug, Default)]
 pub struct Report(Vec<Row>);
 
@@ -34,7 +34,7 @@ struct Row {
 }
 
 impl Report {
-    /// Adds a turn to an operation on so many tenants.
+    /// Adds a turn of an operation on a number of tenants.
     pub fn add(&mut self, operation: &'static str, tenants: usize, goal: Goal, pair: Pair) {
         match self.0.iter_mut().find(|row| row.operation == operation && row.tenants == tenants) {
             Some(row) => row.pairs.push(pair),
@@ -89,7 +89,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// The middle one; of an even number the mean of the two in the middle.
+/// The median.
 fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);

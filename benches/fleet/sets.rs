@@ -1,4 +1,4 @@
-//! The migrations that are run: the repository's, those of them that are transactional, and one more.
+//! The migrations of the benchmark: the repository's, its transactional ones, and one more.
 
 use std::fs;
 use std::path::Path;
@@ -11,23 +11,23 @@ static TENANT: tenantry::Embedded = embed_migrations!("$CARGO_MANIFEST_DIR/migra
 
 static THIRTEEN: tenantry::Embedded = embed_migrations!("$CARGO_MANIFEST_DIR/benches/fleet/thirteen");
 
-/// The migrations that are rolled out, one after the other.
+/// The migrations that are rolled out, one after another.
 const NEXT: (&str, &str) = ("20990101000000_add_estimate", "ALTER TABLE tasks ADD COLUMN estimate_hours integer;\n");
 const ONE_MORE: (&str, &str) = ("20990102000000_add_budget", "ALTER TABLE projects ADD COLUMN budget integer;\n");
 
-/// What the tenants are made of.
+/// The migrations that the tenants have.
 pub struct Sets {
     /// The repository's tenant migrations.
     pub full: Tenancy,
-    /// Those of them that are transactional.
+    /// The transactional ones of these.
     pub transactional: Tenancy,
-    /// Those, and the first one that is rolled out.
+    /// The transactional ones, and the first migration that is rolled out.
     pub transactional_next: Tenancy,
-    /// All, and the first one that is rolled out.
+    /// All of these, and the first migration that is rolled out.
     pub next: Tenancy,
-    /// All, and both.
+    /// All of these, and both migrations that are rolled out.
     pub one_more: Tenancy,
-    /// Thirteen tables, as an application has them.
+    /// Thirteen tables, like those of an application.
     pub thirteen: Tenancy,
 }
 

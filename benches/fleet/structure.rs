@@ -1,4 +1,4 @@
-//! The structures of a fleet held against the reference: 13 tables, 27 indexes and some 200 other objects a tenant.
+//! The structures of a fleet, compared with the reference: 13 tables, 27 indexes and some 200 other objects a tenant.
 
 use std::fmt;
 use std::fs;
@@ -11,14 +11,14 @@ use tenantry::schema::drift::{self, Stamps};
 use tenantry::schema::reference::{Reference, Source};
 use tenantry::{Tenancy, TenantName};
 
-use crate::ours::{self, is_well};
+use crate::ours::{self, all_healthy};
 use crate::world::{self, Scratch, World};
 use crate::{Args, floor};
 
-/// How many single tenants are compared one by one, for the loop over all of them.
+/// The number of tenants that are compared one by one.
 const SAMPLE: usize = 50;
 
-/// What was measured.
+/// The measurements.
 #[derive(Debug)]
 pub struct Structure {
     tenants: usize,
@@ -29,7 +29,7 @@ pub struct Structure {
 struct Row {
     what: &'static str,
     wall: Duration,
-    /// What the server's processes took of the processors; none where the system does not tell.
+    /// The processor time of the server's processes, if the system reports it.
     server: Option<Duration>,
     goal: Option<Duration>,
 }
@@ -69,11 +69,11 @@ pub fn measure(world: &World, tenancy: &Tenancy, args: &Args) -> Result<Structur
 fn check(database: &Scratch<'_>, tenancy: &Tenancy, tenants: usize, stamps: Stamps) -> Result<()> {
     let mut db = ours::connect(database.url(), 8)?;
     let health = health::check(&mut db, tenancy, &Options { reference: Source::Migrations, stamps }, |_| true)?;
-    ensure!(health.checked() == tenants && is_well(&health), "the fleet is not well: {health:?}");
+    ensure!(health.checked() == tenants && all_healthy(&health), "the fleet is not healthy: {health:?}");
     Ok(())
 }
 
-/// As a command does it, connecting included.
+/// As a command does it, including the connection.
 fn diff(database: &Scratch<'_>, tenancy: &Tenancy, name: &TenantName, source: &Source) -> Result<()> {
     let mut db = ours::connect(database.url(), 1)?;
     db.require_tracker(tenancy)?;
@@ -129,13 +129,13 @@ impl Structure {
 impl fmt::Display for Structure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "structure of {} tenants, the least of the rounds", self.tenants)?;
-        let mut told: Vec<&str> = Vec::new();
+        let mut printed: Vec<&str> = Vec::new();
         for row in &self.rows {
-            if told.contains(&row.what) {
+            if printed.contains(&row.what) {
                 continue;
             }
-            told.push(row.what);
-            // Whatever else the machine does only adds to a time.
+            printed.push(row.what);
+            // Other load on the machine only adds to a time.
             let same = || self.rows.iter().filter(|other| other.what == row.what);
             let wall = same().map(|row| row.wall).min().unwrap_or_default();
             write!(f, "  {:<42}  {:>8.3} s", row.what, wall.as_secs_f64())?;

@@ -15,11 +15,11 @@ use tenantry::{CHUNK, Tenancy, TenantName};
 use crate::report::Pair;
 use crate::{Args, floor, ours};
 
-/// A server of the bench's own.
+/// The server of the benchmark.
 pub struct World {
     server: Ephemeral,
     version: String,
-    /// Where PostgreSQL's programs are.
+    /// The PostgreSQL programs.
     programs: PathBuf,
 }
 
@@ -31,8 +31,8 @@ pub struct Scratch<'a> {
 }
 
 impl World {
-    /// Starts the server: durable where asked for, and without what would begin by itself in one turn and not in
-    /// the other.
+    /// Starts the server, durable if requested, and without background work that could run in one turn and not in the
+    /// other.
     pub fn start(args: &Args) -> Result<Self> {
         let path: Option<OsString> = std::env::var_os("PATH");
         let binaries = Binaries::find(args.bin_dir.as_deref(), path.as_deref())?;
@@ -55,7 +55,7 @@ impl World {
         &self.server
     }
 
-    /// What was measured on, in a line.
+    /// A description of the server and the machine in one line.
     pub fn describe(&self, args: &Args) -> String {
         let processors = std::thread::available_parallelism().map_or(0, |count| count.get());
         let fsync = if args.fsync { "on" } else { "off" };
@@ -82,30 +82,30 @@ impl World {
         Ok(scratch)
     }
 
-    /// What autovacuum would have done by the time a fleet is read.
+    /// Updates the statistics of a fleet, as autovacuum does in time.
     pub fn settle_statistics(&self, database: &Scratch<'_>) -> Result<()> {
         let mut conn = PgConnection::establish(database.url())?;
         conn.batch_execute("VACUUM ANALYZE pg_class, pg_namespace, pg_attribute, pg_index, public.schema_tracker")?;
         Ok(())
     }
 
-    /// The same of the whole database, also what a fleet's catalogs have grown to.
+    /// The same for the whole database, including the catalogs of the fleet.
     pub fn settle_everything(&self, database: &Scratch<'_>) -> Result<()> {
         Ok(PgConnection::establish(database.url())?.batch_execute("VACUUM ANALYZE")?)
     }
 
-    /// One of PostgreSQL's programs.
+    /// A PostgreSQL program.
     pub fn program(&self, name: &str) -> PathBuf {
         self.programs.join(name)
     }
 
-    /// What the server's processes have taken of the processors since it started; none where the system does not tell.
+    /// The processor time of the server's processes since it started, if the system reports it.
     pub fn server_time(&self) -> Option<Duration> {
         let pid = self.server.pid().ok()??;
         let of = |pid: u32, ended: bool| {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            // Behind the name, which is in parentheses: the state, 10 numbers, and the ticks of the process and of those
-            // children of it that have ended.
+            // After the name, which is in parentheses: the state, 10 numbers, and the ticks of the process and of its
+            // finished children.
             let ticks: Vec<u64> = stat
                 .rsplit_once(')')?
                 .1
@@ -118,7 +118,7 @@ impl World {
         };
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
         let running: u64 = children.split_whitespace().filter_map(|child| of(child.parse().ok()?, false)).sum();
-        // A tick is a hundredth of a second on Linux, wherever it tells.
+        // A tick is a hundredth of a second on Linux.
         Some(Duration::from_millis(10 * (of(pid, true)? + running)))
     }
 
@@ -152,7 +152,7 @@ pub fn names(tenants: usize) -> Vec<TenantName> {
     (0..tenants).map(|number| format!("tenant_{number:06}").parse().expect("a tenant's name")).collect()
 }
 
-/// Times both sides. In even turns ours comes first.
+/// Times both sides. In even turns the library comes first.
 pub fn pair(turn: usize, ours: impl FnOnce() -> Result<()>, floor: impl FnOnce() -> Result<()>) -> Result<Pair> {
     let ours = || time(ours).context("ours");
     let floor = || time(floor).context("the floor");

@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// A sign-up handler. A server would make `tenants` once, when it starts.
+/// A sign-up handler. A server creates `tenants` once, when it starts.
 fn sign_up(customer: &str) -> Result<i64, Box<dyn Error>> {
     let name: TenantName = customer.parse()?;
     let tenancy = Tenancy::new(MigrationSet::from_embedded(&TENANT_MIGRATIONS)?)?

@@ -9,7 +9,7 @@ use crate::assert_snapshot;
 use crate::support::proxy::{CutPoint, Proxy};
 use crate::support::{Database, Output, Signal, Tenantry, create_older, fleet, server, strings, url_of_a_stranger};
 
-/// All that is in a schema, and which transaction made it what it is.
+/// The contents of a schema, with the transactions that last changed them.
 fn contents(db: &Database, schema: &str) -> Vec<String> {
     db.strings(&format!(
         "SELECT concat_ws(' ', oid, xmin, relname, relfilenode) FROM pg_class \
@@ -21,7 +21,7 @@ fn tracked(db: &Database) -> String {
     db.tenantry(["list", "--names"]).run().assert_code(0).stdout.clone()
 }
 
-/// A tenant's schema that nobody tracks any more.
+/// A tenant's schema without a row in the tracker.
 fn untracked(name: &str) -> Database {
     let db = fleet(&[name]);
     db.execute("DELETE FROM schema_tracker");
@@ -66,7 +66,7 @@ fn a_repeated_adopt_changes_nothing() {
 
     let repeated = adopt(&["acme", "--baseline", BASELINE]);
     repeated.assert_code(0);
-    assert_eq!((told(&repeated, "unchanged").len(), told(&repeated, "adopted").len()), (1, 0));
+    assert_eq!((listed(&repeated, "unchanged").len(), listed(&repeated, "adopted").len()), (1, 0));
     assert_eq!(repeated.json()["recorded"], 0);
     assert_eq!(
         db.string("SELECT concat_ws(' ', outcome, done, unchanged) FROM schema_run ORDER BY id DESC LIMIT 1"),
@@ -77,10 +77,10 @@ fn a_repeated_adopt_changes_nothing() {
     assert_eq!(wrong.assert_code(1).json()["failed"][0]["code"], "ledger-exists");
     assert_eq!(everything(), before);
 
-    // Since then it was migrated.
+    // The tenant was migrated since then.
     db.tenantry(["migrate-one", "acme"]).run().assert_code(0);
     let before = everything();
-    assert_eq!(told(adopt(&["acme", "--baseline", BASELINE]).assert_code(0), "unchanged").len(), 1);
+    assert_eq!(listed(adopt(&["acme", "--baseline", BASELINE]).assert_code(0), "unchanged").len(), 1);
     assert_eq!(everything(), before);
 }
 
@@ -198,7 +198,7 @@ fn baseline_that_contradicts_the_ledger_is_refused() {
     assert_eq!((contents(&db, "acme"), tracked(&db)), (before, String::new()));
     assert_eq!(db.count("SELECT count(*) FROM acme.__diesel_schema_migrations"), 3);
 
-    // One that records nothing contradicts nothing.
+    // A baseline that records nothing new does not contradict the ledger.
     db.execute("DELETE FROM acme.__diesel_schema_migrations");
     db.tenantry(["adopt", "acme", "--baseline", "20260119090000"]).run().assert_code(0);
     assert_eq!(db.count("SELECT count(*) FROM acme.__diesel_schema_migrations"), 3);
@@ -209,7 +209,7 @@ fn missing_schema_is_refused_with_the_command_that_helps() {
     let db = fleet(&["gone"]);
     db.execute("DROP SCHEMA gone CASCADE; INSERT INTO schema_tracker (name) VALUES ('registered')");
     let output = db.tenantry(["adopt", "nobody", "gone", "registered"]).run();
-    // Three states, and three ways on.
+    // Three states, and a different command for each.
     for way in ["create nobody", "drop gone", "create registered"] {
         assert!(output.stderr.contains(way), "{way}: {}", output.stderr);
     }
@@ -338,7 +338,7 @@ fn missing_tracker_or_name_is_an_error() {
 
 const STRAY: [&str; 6] = ["s0", "s1", "s2", "s3", "s4", "s5"];
 
-/// A tracker, and schemas with a table that nobody tracks.
+/// A tracker, and untracked schemas with a table each.
 fn strays() -> Database {
     let db = fleet(&[]);
     db.execute(&STRAY.map(|name| format!("CREATE SCHEMA {name}; CREATE TABLE {name}.t (i int);")).concat());
@@ -349,7 +349,7 @@ fn adopt_strays(db: &Database, args: &[&str]) -> Tenantry {
     db.tenantry(["adopt", "--baseline", "20260119090000"]).args(args).args(STRAY)
 }
 
-/// A session in whose way the tracker can only be read.
+/// A session that allows only reads of the tracker.
 fn reader(db: &Database) -> (PgConnection, String) {
     let mut conn = db.connect();
     conn.batch_execute("SET application_name TO 'nightly report'; BEGIN; LOCK TABLE schema_tracker IN SHARE MODE")
@@ -358,7 +358,7 @@ fn reader(db: &Database) -> (PgConnection, String) {
     (conn, pid)
 }
 
-fn told(output: &Output, list: &str) -> BTreeSet<String> {
+fn listed(output: &Output, list: &str) -> BTreeSet<String> {
     let json = output.json();
     let name = |entry: &serde_json::Value| entry.as_str().or(entry["tenant"].as_str()).unwrap().to_owned();
     json[list].as_array().unwrap().iter().map(name).collect()
@@ -382,10 +382,10 @@ fn report_is_correct_if_the_connection_is_lost_at_any_message() {
             let there: BTreeSet<String> = db.strings("SELECT name FROM schema_tracker").into_iter().collect();
             match output.code {
                 Some(0) => {
-                    assert_eq!((told(&output, "adopted"), there.len()), (there.clone(), STRAY.len()), "cut at {n}");
+                    assert_eq!((listed(&output, "adopted"), there.len()), (there.clone(), STRAY.len()), "cut at {n}");
                     survived += 1;
                 }
-                // Before the first of them was begun.
+                // Before the first tenant was started.
                 code => assert_eq!((code, output.stdout.as_str(), there.len()), (Some(3), "", 0), "{}", output.stderr),
             }
             for name in &there {
@@ -405,10 +405,10 @@ fn report_is_correct_if_the_connection_is_lost_at_any_message() {
 fn lock_timeout_is_retried_and_reported() {
     let db = strays();
     let (mut reader, pid) = reader(&db);
-    let impatient = ["--lock-timeout", "200ms", "--retries", "1"];
-    let output = adopt_strays(&db, &impatient).args(["--format", "json"]).run();
+    let options = ["--lock-timeout", "200ms", "--retries", "1"];
+    let output = adopt_strays(&db, &options).args(["--format", "json"]).run();
     output.assert_code(1);
-    assert_eq!((told(&output, "failed").len(), told(&output, "adopted").len()), (6, 0));
+    assert_eq!((listed(&output, "failed").len(), listed(&output, "adopted").len()), (6, 0));
     for failed in output.json()["failed"].as_array().unwrap() {
         assert_eq!(failed["code"], "deferred");
         let message = failed["message"].as_str().unwrap();
@@ -419,7 +419,7 @@ fn lock_timeout_is_retried_and_reported() {
     assert!(output.stderr.contains("to retry: tenantry adopt s0 s1 s2 s3 s4 s5 --baseline"), "{}", output.stderr);
     assert_eq!(db.string("SELECT outcome || ' ' || deferred FROM schema_run"), "failed 6");
 
-    // Who goes away meanwhile has not been in the way.
+    // A session that ends meanwhile is not a holder.
     let run = adopt_strays(&db, &["--lock-timeout", "200ms", "-v"]).spawn();
     db.wait_for_waiters(1);
     db.wait_for(
@@ -442,9 +442,9 @@ fn interrupt_completes_running_tenants_and_reports_the_rest() {
         let (mut reader, _) = reader(&db);
         let run = adopt_strays(&db, &["--jobs", "2", "--lock-timeout", "1min", "--format", "json"]).spawn();
         db.wait_for_waiters(2);
-        for said in ["interrupted:", "interrupted again"].into_iter().take(signals) {
+        for line in ["interrupted:", "interrupted again"].into_iter().take(signals) {
             run.signal(Signal::INT);
-            run.wait_for_stderr_line(said);
+            run.wait_for_stderr_line(line);
         }
         if signals == 1 {
             reader.batch_execute("COMMIT").unwrap();
@@ -455,7 +455,7 @@ fn interrupt_completes_running_tenants_and_reports_the_rest() {
         }
         output.assert_code(130);
         let done = if signals == 1 { 2 } else { 0 };
-        assert_eq!((told(&output, "adopted").len(), told(&output, "not_reached").len()), (done, 6 - done));
+        assert_eq!((listed(&output, "adopted").len(), listed(&output, "not_reached").len()), (done, 6 - done));
         let recorded = format!("interrupted {done} {}", 6 - done);
         assert_eq!(db.string("SELECT concat_ws(' ', outcome, done, not_reached) FROM schema_run"), recorded);
         assert_eq!(db.count("SELECT count(*) FROM schema_tracker"), done as i64);
@@ -472,5 +472,5 @@ fn schema_locked_by_another_run_is_waited_for() {
     holder.batch_execute("SELECT pg_advisory_unlock_all()").unwrap();
     let output = run.wait();
     output.assert_code(0);
-    assert_eq!(told(&output, "adopted").len(), 6);
+    assert_eq!(listed(&output, "adopted").len(), 6);
 }

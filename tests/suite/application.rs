@@ -34,7 +34,7 @@ fn pool(url: &str, size: u32) -> PgPool {
     Pool::builder()
         .max_size(size)
         .min_idle(Some(0))
-        // A check of the connection at each checkout would be a round trip of the pool's.
+        // The pool's check of a connection at checkout would be another round trip.
         .test_on_check_out(false)
         .connection_timeout(Duration::from_secs(60))
         .build(ConnectionManager::new(url))
@@ -47,7 +47,7 @@ fn tenants_of(db: &Database, url: &str, size: u32, migrations: &Dir) -> Tenants 
     Tenants::new(pool(url, size), connector, tenancy).with_jobs(2)
 }
 
-/// Tenants with a table of notes, each tenant's name in its first note.
+/// Tenants with a table of notes; the first note is the tenant's name.
 fn notes(db: &Database, names: &[&str]) -> Tenants {
     let tenants = tenants_of(db, &db.url(), 4, &Dir::new().add("1_notes", NOTES));
     tenants.migrate().unwrap();
@@ -120,16 +120,16 @@ fn unusable_tenant_is_a_typed_error() {
     };
     assert_eq!(refused("globex"), ("unknown-tenant", true, "tenant globex does not exist".to_owned()));
     assert_eq!(refused("Acme"), ("unknown-tenant", true, "tenant Acme does not exist".to_owned()));
-    // Another schema of the database is no tenant.
+    // An untracked schema of the database is not a tenant.
     assert_eq!(refused("untracked"), ("unknown-tenant", true, "tenant untracked does not exist".to_owned()));
     assert_eq!(refused("leaving"), ("not-active", true, "tenant leaving is not active (state: dropping)".to_owned()));
     assert_eq!(refused("gone").0, "schema-missing");
-    // The connections serve the next request.
+    // The connections remain usable for the next request.
     assert_eq!(tenants.pool().state().connections, tenants.pool().state().idle_connections);
     assert_eq!(tenants.with(&name("acme"), bodies).unwrap(), ["acme"]);
 }
 
-/// PostgreSQL skips a missing schema of the path, so that names would resolve to the next one.
+/// PostgreSQL skips a missing schema in the search path, so that names would resolve to the next one.
 #[test]
 fn missing_schema_does_not_fall_back_to_an_extension_schema() {
     let db = Database::new();
@@ -159,7 +159,7 @@ fn closure_error_rolls_back() {
     assert_eq!(tenants.with(&name("acme"), bodies).unwrap(), ["acme"]);
 }
 
-/// An error type that can hold the library's own needs no match.
+/// An error type that the library's error converts to needs no match.
 #[test]
 fn errors_convert_to_the_error_type_of_the_caller() {
     let db = Database::new();
@@ -199,7 +199,7 @@ fn aborted_transaction_is_not_reported_as_committed() {
     assert!(matches!(failed, Err(TransactionError::Access(AccessError::Aborted))), "{failed:?}");
     let failed = tenants.with(&name("acme"), |conn| conn.batch_execute("ROLLBACK"));
     assert!(matches!(failed, Err(TransactionError::Access(AccessError::Aborted))), "{failed:?}");
-    // A savepoint of the closure's own keeps the transaction usable.
+    // A savepoint of the closure keeps the transaction usable.
     tenants
         .with(&name("acme"), |conn| {
             let _ = conn.transaction(|conn| conn.batch_execute("SELECT nonsense"));
@@ -279,7 +279,7 @@ fn concurrent_requests_see_only_their_own_rows() {
     }
 }
 
-/// Clients of the pooler share sessions: a path that outlived its transaction would be another client's.
+/// Clients of the pooler share sessions: a path that outlived its transaction would affect another client.
 #[test]
 fn behind_a_transaction_pooler_each_transaction_has_its_own_path() {
     let db = Database::new();
@@ -303,7 +303,7 @@ fn behind_a_transaction_pooler_each_transaction_has_its_own_path() {
     });
 }
 
-/// The role of the pool is not the one that owns the tenants.
+/// The role of the pool does not own the tenants.
 #[test]
 fn unprivileged_role_suffices_for_transactions() {
     let db = Database::new();
@@ -336,7 +336,7 @@ fn each_visits_every_tenant() {
     let mut seen = Vec::new();
     let count = tenants.each(|tenant, conn| {
         if tenant.as_str() == "acme" {
-            // Another session drops a tenant that is still to come.
+            // Another session drops a tenant that has not been visited yet.
             db.execute("DELETE FROM schema_tracker WHERE name = 'globex'");
         }
         seen.extend(bodies(conn)?);
@@ -365,7 +365,7 @@ fn application_migrates_its_database_at_startup() {
     assert_eq!(tenants.create_if_not_exists(&name("acme")).unwrap(), Creation::Existed);
     assert_eq!(tenants.create_if_not_exists(&name("globex")).unwrap(), Creation::Created);
 
-    // The next release has a migration more, and two instances of it start.
+    // The next release has another migration, and two instances of it start.
     let next = first.add("2_stars", "ALTER TABLE notes ADD COLUMN stars int;");
     let (one, other) = (tenants_of(&db, &db.url(), 2, &next), tenants_of(&db, &db.url(), 2, &next));
     assert_eq!(one.readiness().unwrap().behind, [name("acme"), name("globex")]);
@@ -414,7 +414,7 @@ fn readiness_probe_costs_one_query_after_the_first_success() {
     assert!(!tenants.is_ready().unwrap());
 }
 
-/// The value that migrated `public` knows it: no second connection is needed.
+/// The value that migrated `public` uses the new version without a second connection.
 #[test]
 fn database_value_sees_its_own_public_migrations() {
     let db = Database::new();

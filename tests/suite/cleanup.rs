@@ -7,7 +7,7 @@ use crate::drop::schemas;
 use crate::support::migrations::Dir;
 use crate::support::{Database, Screen, Terminal, fleet};
 
-/// Tables in `public`.
+/// The tables in `public`.
 fn public_tables(db: &Database) -> String {
     db.strings("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY 1")
         .join(" ")
@@ -103,7 +103,7 @@ fn yes_removes_everything_and_can_be_repeated() {
         nothing to clean up in the database DATABASE
         --- exit 0
     ");
-    // And all can begin anew.
+    // The database can be set up again.
     db.tenantry(["migrate-public"]).run().assert_code(0);
     db.tenantry(["create", "acme"]).run().assert_code(0);
 }
@@ -114,7 +114,7 @@ fn report_is_printed_as_json() {
     assert_snapshot!(db.tenantry(["cleanup", "--yes", "--format", "json"]).run());
     let again = db.tenantry(["cleanup", "--yes", "--format", "json"]).run();
     again.assert_code(0);
-    // Whoever reads JSON gets a document, also when there was nothing to do.
+    // The JSON document is printed even if there was nothing to do.
     assert_eq!(again.json()["reverted"].as_array().map(Vec::len), Some(0));
 }
 
@@ -206,7 +206,7 @@ fn public_ledger_with_foreign_versions_is_kept() {
 #[test]
 fn interrupted_cleanup_is_completed_by_the_next() {
     let db = fleet(&["acme", "globex", "initech"]);
-    // A schema is gone and its row is not; another tenant was being dropped; a third is gone whole.
+    // One tenant has a row without a schema, another was being dropped, and a third is dropped completely.
     db.execute(
         "DROP SCHEMA acme CASCADE; UPDATE schema_tracker SET state = 'dropping' WHERE name = 'globex'; \
          DROP SCHEMA initech CASCADE; DELETE FROM schema_tracker WHERE name = 'initech'",
@@ -221,7 +221,7 @@ fn interrupted_cleanup_is_completed_by_the_next() {
     ");
     assert_eq!((schemas(&db), public_tables(&db)), ("public".to_owned(), String::new()));
 
-    // The tracker is reverted and the public ledger is still there.
+    // The tracker was reverted, and the public ledger still exists.
     let db = fleet(&[]);
     db.execute(
         "DROP TABLE schema_acceptance, schema_migration, schema_run, schema_run_tenant, schema_stamp, schema_tracker; \
@@ -240,7 +240,7 @@ fn public_migrations_of_the_project_are_reverted() {
         .add("20990102000000_prices", "CREATE TABLE prices(i int);")
         .down("DROP TABLE prices;");
     db.tenantry(["migrate-public", "--public-migrations"]).arg(dir.path()).run().assert_code(0);
-    // A migration that is pending is none to be reverted.
+    // A pending migration is not reverted.
     let dir = dir.add("20990103000000_later", "CREATE TABLE later(i int);");
     assert_snapshot!(
         db.tenantry(["cleanup", "--yes", "--format", "json", "--public-migrations"]).arg(dir.path()).run()
@@ -336,14 +336,14 @@ fn system_schema_in_the_tracker_is_not_dropped() {
     assert_eq!((schemas(&db), public_tables(&db)), ("public".to_owned(), UNTOUCHED.to_owned()));
 }
 
-/// Each is an obstacle to the other only as long as it is looked at alone.
+/// Each prevents the drop of the other if it is checked alone.
 #[test]
 fn interdependent_tenants_are_dropped_by_repeated_cleanup() {
     let db = fleet(&["acme", "globex"]);
     db.execute("CREATE VIEW globex.of_acme AS SELECT id FROM acme.users");
     let first = db.tenantry(["cleanup", "--yes"]).run();
     assert!(matches!(first.code, Some(0 | 1)), "{}", first.stderr);
-    // Run again, it comes to its end.
+    // A second run completes the cleanup.
     db.tenantry(["cleanup", "--yes"]).run().assert_code(0);
     assert_eq!((schemas(&db), public_tables(&db)), ("public".to_owned(), String::new()));
 }
@@ -357,7 +357,7 @@ fn database_of_an_older_release_is_cleaned_up_without_recording_a_run() {
          DELETE FROM public.__diesel_schema_migrations WHERE version > '20260105080000'; \
          CREATE VIEW public.of_globex AS SELECT id FROM globex.users",
     );
-    // A tenant that cannot go is no more recorded than one that is gone.
+    // Neither a tenant that cannot be dropped nor one that was dropped is recorded.
     let mut holder = db.connect();
     holder.batch_execute("BEGIN; LOCK TABLE acme.users").unwrap();
     let args = ["cleanup", "--yes", "--lock-timeout", "100ms", "--retries", "0", "--format", "json"];

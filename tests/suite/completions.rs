@@ -52,7 +52,7 @@ fn unknown_shell_is_refused() {
     ");
 }
 
-/// Where the script cannot be written, that is an error and not the program's end in a panic.
+/// A script that cannot be written is an error, not a panic.
 #[cfg(target_os = "linux")]
 #[test]
 fn full_output_is_an_error_without_a_panic() {

@@ -1,5 +1,5 @@
-//! Confinement: a migration changes nothing outside its tenant's schema unless it declares so, and leaves nothing to the
-//! migration, the ledger or the tenant after it.
+//! Confinement: a migration changes nothing outside its tenant's schema unless it declares so, and leaves no state to
+//! the next migration, ledger or tenant.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -12,7 +12,7 @@ fn run_once(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
     with(db, migrations, args).env("TENANTRY_RETRIES", "0").run()
 }
 
-/// What is outside of the tenants: its objects with all that the catalogs say of them, and the rows of its tables.
+/// Everything outside the tenants: the objects with their catalog rows, and the rows of the tables.
 fn outside(db: &Database) -> Vec<String> {
     db.strings(
         "SELECT concat_ws(' ', d.class, d.id, d.state) FROM ( \
@@ -37,7 +37,7 @@ fn outside(db: &Database) -> Vec<String> {
     )
 }
 
-/// Two tenants, and a schema of objects that have names which the tenants lack.
+/// Two tenants, and a schema of objects whose names no tenant uses.
 fn shared() -> (Database, Dir) {
     let db = set_up();
     db.execute(
@@ -150,7 +150,7 @@ fn changes_inside_the_tenant_are_allowed() {
         .add("7_rights", "GRANT SELECT ON own TO PUBLIC; GRANT USAGE ON SCHEMA acme TO PUBLIC; ALTER DEFAULT PRIVILEGES IN SCHEMA acme GRANT SELECT ON TABLES TO PUBLIC; COMMENT ON FUNCTION twice(int) IS 'doubles'")
         .add("8_reading", "CREATE TABLE copied AS SELECT name FROM settings; SELECT answer(); CREATE TABLE typed (m mood, p pair, a amount DEFAULT 1)")
         .add("9_dropping", "DROP CAST (span AS text); DROP OPERATOR ### (int, int); DROP FUNCTION twice(int); DROP VIEW latest; DROP TABLE more, copied; DROP TYPE color, span; DROP DOMAIN positive");
-    // One at a time, so that each drops what an earlier transaction created; then all at once.
+    // First one at a time, so that each migration drops objects of an earlier transaction; then all in one transaction.
     for version in 2..=9 {
         run_once(
             &db,
@@ -197,7 +197,7 @@ fn declared_change_runs_in_its_own_transaction() {
     };
     let settings = ["--extension-schema", "shared"];
     let declared = base().metadata("run_in_transaction = true\nchanges_outside = \"counts tenants\"");
-    // The one behind it changes the same table, and declares nothing.
+    // The next migration changes the same table, without a declaration.
     let both = base()
         .metadata("run_in_transaction = true\nchanges_outside = \"counts tenants\"")
         .add("3_sneaks", "UPDATE settings SET name = 'sneaked'");
@@ -207,7 +207,7 @@ fn declared_change_runs_in_its_own_transaction() {
     assert_eq!(db.string("SELECT name FROM shared.settings"), "one!");
     run_once(&db, &declared, &[&["migrate-one", "globex"], &settings[..]].concat()).assert_code(0);
     assert_eq!(db.string("SELECT name FROM shared.settings"), "one!!");
-    // By a comment, which lint accepts, too.
+    // Declared by a comment, which lint accepts as well.
     let accepted = base().add(
         "3_more",
         "-- tenantry: accept names-other-schema: the plans are everybody's\nINSERT INTO shared.settings VALUES (2, 'two')",
@@ -249,14 +249,14 @@ fn non_transactional_change_outside_the_tenant_is_refused() {
         let message = failed["server"]["message"].as_str().unwrap_or_default().to_owned();
         assert!(message.contains(expected), "{up}: {failed:#}");
         assert_eq!(outside(&db), before_this, "{up}");
-        // What was begun is forgotten, for the next case.
+        // Clears the unfinished migration for the next case.
         db.execute(
             "UPDATE public.schema_tracker SET unfinished_version = NULL, unfinished_statements = NULL, \
              unfinished_digest = NULL, unfinished_in_doubt = NULL; DELETE FROM public.schema_migration WHERE version = '2'",
         );
     }
     assert!(outside(&db).len() > before.len());
-    // Code that commits is declared.
+    // A procedure that commits is declared.
     let code = "DO $$ BEGIN UPDATE own SET name = 'a'; COMMIT; UPDATE own SET name = 'b'; END $$";
     let commits = |metadata: &str| {
         Dir::new()
@@ -273,7 +273,7 @@ fn non_transactional_change_outside_the_tenant_is_refused() {
     assert_eq!(db.string("SELECT name FROM acme.own"), "b");
 }
 
-/// A migration whose effect shows in what the next one does, if it is not taken back.
+/// A migration whose effect the next one would show if it were not reset.
 const LEAKS: [(&str, &str); 8] = [
     ("SET LOCAL TimeZone TO 'Asia/Tokyo'", "INSERT INTO seen SELECT 'zone', current_setting('TimeZone')"),
     ("SET LOCAL lock_timeout TO '7s'", "INSERT INTO seen SELECT 'lock', current_setting('lock_timeout')"),
@@ -294,7 +294,7 @@ const LEAKS: [(&str, &str); 8] = [
     ("SELECT setval('numbers', 5)", "INSERT INTO seen SELECT 'numbers', last_value FROM numbers"),
 ];
 
-/// The migrations of a set in which each leak is followed by what shows it, in an order of choice.
+/// Migrations in which each leak is followed by the migration that shows it, in the given order.
 fn leaking(order: &[usize]) -> Dir {
     let mut migrations =
         Dir::new().add("10_base", "CREATE TABLE seen (what text, found text); CREATE SEQUENCE numbers");
@@ -377,7 +377,7 @@ fn ledger_is_written_after_a_migration_sets_a_role() {
 #[test]
 fn session_state_does_not_leak_into_the_next_tenant() {
     let db = set_up();
-    // Each tenant writes down how it finds its session, and then leaves behind what it can.
+    // Each tenant records the state of its session, and then leaves as much state behind as it can.
     let up = "CREATE TABLE found (what text, value text); \
         INSERT INTO found SELECT 'setting ' || name, setting FROM pg_settings WHERE name IN ('DateStyle', 'client_encoding', 'session_replication_role', 'standard_conforming_strings', 'confine.note', 'work_mem'); \
         INSERT INTO found SELECT 'channel', c FROM pg_listening_channels() c; \
@@ -444,16 +444,16 @@ fn enum_value_added_by_dynamic_sql_is_committed_before_use() {
     let db = set_up();
     let migrations = Dir::new()
         .add("1_base", "CREATE TYPE mood AS ENUM ('calm'); CREATE TABLE people (name text, mood mood)")
-        // Nothing in the text of a statement tells that it adds a value.
+        // The text of the statement does not show that it adds a value.
         .add("2_value", "DO $$ BEGIN EXECUTE 'ALTER TYPE mood ADD ' || 'VALUE ''wild'''; END $$")
         .add("3_use", "CREATE TABLE notes (i int); INSERT INTO people VALUES ('a', 'wild')");
     run_once(&db, &migrations, &["create", "acme"]).assert_code(0);
     assert_eq!(db.string("SELECT mood FROM acme.people"), "wild");
     assert_eq!(db.string("SELECT state FROM public.schema_tracker"), "active");
     run_once(&db, &migrations, &["health-check"]).assert_code(0);
-    // Of a tenant that exists, all at once and one by one; and the next ones of the run know it.
+    // In an existing tenant, all at once and one by one; later tenants of the run use the known boundary.
     run_once(&db, &migrations, &["create", "globex", "initech", "umbrella"]).assert_code(0);
-    // A migration behind such a commit that fails leaves what is before it.
+    // A migration that fails after such a commit keeps the migrations before it.
     let fails = migrations.add("4_fails", "SELECT 1/0");
     let output = run_once(&db, &fails, &["create", "hooli", "--format", "json"]);
     output.assert_code(1);

@@ -1,4 +1,4 @@
-//! `create`: whole or not at all.
+//! `create`: a tenant is created completely, or nothing of it remains.
 
 use crate::assert_snapshot;
 use crate::support::migrations::Dir;
@@ -59,7 +59,7 @@ fn existing_tenant_is_refused_or_skipped() {
         1 created, 1 failed (run 2)
         --- exit 1
     ");
-    assert_eq!(schemas(&db), ["acme", "globex"], "the others go on");
+    assert_eq!(schemas(&db), ["acme", "globex"], "the other tenants are created");
     let again = db.tenantry(["create", "--if-not-exists", "acme", "initech"]).run();
     again.assert_code(0);
     assert!(again.stderr.contains("1 created, 1 unchanged"), "{}", again.stderr);
@@ -102,7 +102,7 @@ fn names_that_differ_only_in_case_are_refused() {
 fn failed_migration_leaves_no_tenant_behind() {
     let db = set_up();
     let migrations = Dir::copy_of_tenant().add("20270101000000_bad", "CREATE TABLE fine (i int);\nSELECT 1/0;\n");
-    // The one that is not transactional comes before, so that the tenant is begun: take it away for this test.
+    // The non-transactional migration precedes it and would leave an incomplete tenant, so it is removed for this test.
     migrations.remove("20260209090000_index_tasks_by_assignee");
     let path = migrations.path().to_str().unwrap();
     let command = db.tenantry(["create", "acme", "--tenant-migrations", path]).hide(path, "MIGRATIONS");
@@ -146,7 +146,7 @@ fn incomplete_tenant_is_completed_by_create_or_migrate_all() {
         db.strings("SELECT name || ' ' || state || ' ' || unfinished_version || ' ' || unfinished_statements FROM schema_tracker ORDER BY 1"),
         ["acme creating 20270101000000 1", "globex creating 20270101000000 1"]
     );
-    // The first statement is in effect and is not run again; the second is mended.
+    // The first statement is in effect and is not run again; the second was corrected.
     migrations.write(
         "20270101000000_unique/up.sql",
         "CREATE UNIQUE INDEX CONCURRENTLY tasks_u ON tasks (title);\nSELECT 1;\nCREATE TABLE late (i int);",

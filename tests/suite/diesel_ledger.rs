@@ -1,4 +1,4 @@
-//! The ledger is Diesel's own: its harness and this tool agree on what is applied.
+//! The ledger is Diesel's own: Diesel's harness and tenantry agree on the applied migrations.
 
 use diesel::connection::SimpleConnection;
 use diesel_migrations::{FileBasedMigrations, MigrationHarness};
@@ -38,7 +38,7 @@ fn diesel_and_tenantry_agree_on_applied_and_pending_migrations() {
     conn.batch_execute("SET search_path TO acme").unwrap();
     let migrations = Dir::copy_of_tenant();
     let set = MigrationSet::from_dir(migrations.path()).unwrap();
-    // Diesel's harness takes our set, also the migration that is not transactional.
+    // Diesel's harness accepts our set, including the non-transactional migration.
     conn.run_pending_migrations(set).unwrap();
     db.tenantry(["adopt", "acme"]).run().assert_code(0);
     db.tenantry(["health-check"]).run().assert_code(0);
@@ -50,7 +50,7 @@ fn diesel_and_tenantry_agree_on_applied_and_pending_migrations() {
     let plan = db.tenantry(["migrate-all", "--dry-run", "--format", "json", "--tenant-migrations", path]).run();
     assert_eq!(plan.json()["migrate"][0]["pending"], serde_json::json!(["20270101000000"]));
     db.tenantry(["migrate-all", "--tenant-migrations", path]).run().assert_code(0);
-    // And Diesel reverts what this tool applied.
+    // Diesel reverts migrations that tenantry applied.
     let reverted = conn.revert_last_migration(MigrationSet::from_dir(migrations.path()).unwrap()).unwrap();
     assert_eq!(reverted.to_string(), "20270101000000");
     assert_eq!(db.string("SELECT to_regclass('acme.notes') IS NULL"), "true");
@@ -60,7 +60,7 @@ fn diesel_and_tenantry_agree_on_applied_and_pending_migrations() {
 fn ledger_with_a_customized_definition_is_checked_and_written() {
     let db = set_up();
     db.tenantry(["create", "acme", "globex", "initech"]).run().assert_code(0);
-    // None of them runs code, and none is as the tool creates it.
+    // None of these ledgers runs code, and none has the definition that tenantry creates.
     db.execute("ALTER TABLE acme.__diesel_schema_migrations ADD COLUMN note text, ALTER COLUMN version TYPE text");
     db.execute("CREATE STATISTICS globex.s ON version, run_on FROM globex.__diesel_schema_migrations");
     let migrations = Dir::copy_of_tenant().add("20270101000000_notes", "CREATE TABLE notes (i int);");
@@ -70,7 +70,7 @@ fn ledger_with_a_customized_definition_is_checked_and_written() {
         let newest = format!("SELECT max(version) FROM {tenant}.__diesel_schema_migrations");
         assert_eq!(db.string(&newest), "20270101000000", "{tenant}");
     }
-    // One that runs code is refused, also when it is changed between the plan and the message.
+    // A ledger that runs code is refused, even if it is changed between the plan and the message.
     db.execute("CREATE RULE r AS ON INSERT TO initech.__diesel_schema_migrations DO ALSO NOTHING");
     let migrations = migrations.add("20270201000000_more", "CREATE TABLE more (i int);");
     let path = migrations.path().to_str().unwrap();

@@ -1,12 +1,12 @@
-//! The commands in README.md and `docs/`: each page is run in order, in a shell with a server of its own, and what the
-//! commands print is compared with the page.
+//! The commands in README.md and `docs/`: the commands of each page run in order, in a shell with its own server, and
+//! their output is compared with the page.
 //!
 //! `UPDATE_DOCS=1 cargo test --test suite -- docs::` writes the new output into the pages. A page consists of text and:
 //!
 //! - blocks marked `console`: lines that begin with `$ ` are commands, continued by lines that begin with `> `; what
 //!   follows is what they print on standard output and standard error;
 //! - blocks marked with a language and `file=PATH`: the block is written to that file;
-//! - comments that begin with `<!-- run`: commands that run, but that a reader does not need.
+//! - comments that begin with `<!-- run`: commands that run but are not shown to the reader.
 //!
 //! Other blocks are not run.
 
@@ -50,7 +50,7 @@ pages! {
     upgrading: "docs/upgrading.md";
 }
 
-/// The text with placeholders for what differs from run to run and from machine to machine.
+/// The text with placeholders for values that differ between runs or machines.
 fn masked(text: &str) -> String {
     const MASKS: [(&str, &str); 5] = [
         (r#""pid": \d+"#, r#""pid": PID"#),
@@ -59,7 +59,7 @@ fn masked(text: &str) -> String {
         (r#""host": "[^"]*""#, r#""host": "HOST""#),
         // The version of the server.
         (r#""version": \d+,"#, r#""version": MAJOR,"#),
-        // The version of a new migration is the time.
+        // The version of a new migration is the current time.
         (r"\d{14}_add_invoices", "VERSION_add_invoices"),
     ];
     MASKS.iter().fold(normalized(text), |text, (pattern, shown)| {
@@ -110,7 +110,7 @@ fn every_command_is_in_the_readme() {
     assert_eq!(missing, [""; 0]);
 }
 
-/// Each variable that a command reads is in the table of settings and in `.env.example`.
+/// Every variable that a command reads is in the table of settings and in `.env.example`.
 #[test]
 fn every_setting_is_described() {
     let page = fs::read_to_string(root().join("docs/getting-started.md")).expect("the page");
@@ -136,7 +136,7 @@ fn every_kind_of_finding_and_level_is_described() {
     assert_eq!(missing, [""; 0]);
 }
 
-/// Links to files of the repository lead somewhere, and so do links to headings.
+/// Links to files of the repository and to headings have a target.
 #[test]
 fn every_link_has_a_target() {
     let link = Regex::new(r"\]\(([^)\s]+)\)").expect("a pattern");

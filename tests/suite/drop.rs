@@ -3,7 +3,7 @@
 use crate::assert_snapshot;
 use crate::support::{Database, Screen, Tenantry, Terminal, binaries, fleet};
 
-/// The names of all schemas but PostgreSQL's own.
+/// The names of all schemas except PostgreSQL's own.
 pub(crate) fn schemas(db: &Database) -> String {
     db.strings(
         "SELECT nspname FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema' \
@@ -40,7 +40,7 @@ fn confirmation_is_required_without_a_terminal() {
         hint: check with --dry-run, then add --yes
         --- exit 4
     ");
-    // What is piped in is no answer.
+    // Piped input is not a confirmation.
     db.tenantry(["drop", "acme"]).stdin("y\n").run().assert_code(4);
     assert_snapshot!(db.tenantry(["drop", "acme", "--format", "json"]).run(), @r"
         --- stderr
@@ -94,7 +94,7 @@ fn any_other_answer_cancels_the_drop() {
             assert_snapshot!(screen);
         }
     }
-    // The end of the input.
+    // End of input.
     let mut terminal = Terminal::spawn(db.tenantry(["drop", "acme"]));
     terminal.expect("[y/N]").type_text("\u{4}");
     Screen::of(&mut terminal).assert_code(4);
@@ -253,13 +253,13 @@ fn dependent_objects_outside_the_schema_prevent_the_drop() {
     db.execute("INSERT INTO billing.invoices VALUES (NULL)");
     let keys = "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND connamespace = 'billing'::regnamespace";
     assert_eq!(db.count(keys), 1, "the foreign key is there");
-    // What depends on others is no obstacle itself.
+    // An object that depends on other objects does not prevent the drop.
     db.execute("DROP SCHEMA billing CASCADE");
     db.tenantry(["drop", "globex", "--yes"]).run().assert_code(0);
     db.tenantry(["drop", "acme", "--yes"]).run().assert_code(0);
 }
 
-/// `CASCADE` drops the whole of which an object in the schema is a part.
+/// `CASCADE` drops an object outside the schema if a part of it is in the schema.
 #[test]
 fn schema_with_a_part_of_an_outside_object_is_not_dropped() {
     for (make, of, count) in [
@@ -286,7 +286,7 @@ fn schema_with_a_part_of_an_outside_object_is_not_dropped() {
     }
 }
 
-/// A plan for more tenants than one statement may touch says that its sizes are estimates.
+/// A plan for more tenants than one statement may touch marks its sizes as estimates.
 #[test]
 fn sizes_in_a_large_plan_are_estimates() {
     let db = fleet(&["acme"]);
@@ -307,7 +307,7 @@ fn sizes_in_a_large_plan_are_estimates() {
     args.extend(["--format", "json"]);
     let estimated = db.tenantry(&args).run().json();
     assert_eq!(estimated["sizes_estimated"], true);
-    // ANALYZE has noted the pages of every table and index.
+    // ANALYZE has recorded the pages of every table and index.
     assert_eq!(estimated["drops"][0], exact["drops"][0]);
 }
 
@@ -315,7 +315,7 @@ fn sizes_in_a_large_plan_are_estimates() {
 fn publication_of_its_tables_does_not_prevent_the_drop() {
     let db = fleet(&["acme"]);
     db.execute("CREATE PUBLICATION of_users FOR TABLE acme.users");
-    // PostgreSQL 14 publishes no schema as a whole.
+    // PostgreSQL 14 cannot publish a whole schema.
     if binaries().major() >= 15 {
         db.execute("CREATE PUBLICATION of_acme FOR TABLES IN SCHEMA acme");
     }
@@ -394,7 +394,7 @@ fn system_schemas_are_never_dropped() {
         0 dropped, 4 failed
         --- exit 1
     ");
-    // Not even when the tracker has them.
+    // Not even if they are in the tracker.
     db.execute("INSERT INTO schema_tracker (name) VALUES ('public'), ('information_schema')");
     assert_snapshot!(db.tenantry(["drop", "--yes", "public", "information_schema"]).run(), @r"
         --- stderr
@@ -473,6 +473,6 @@ fn verbose_reports_every_tenant() {
     for name in ["acme", "globex"] {
         assert!(output.stderr.contains(&format!("dropped {name}")), "{}", output.stderr);
     }
-    // Half a dozen relations are not gone in no time.
+    // Dropping several relations takes more than 0 ms.
     assert!(!output.stderr.contains(" in 0 ms"), "the time it took: {}", output.stderr);
 }

@@ -1,4 +1,4 @@
-//! What goes wrong in ways that a simple tool does not think of.
+//! Rare failures and interleavings: renamed schemas, lost confirmations, edits between runs, unusual ledgers.
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -47,13 +47,13 @@ fn committed_statement_is_not_repeated_after_a_lost_confirmation() {
     db.wait_for_waiters(1);
     run.kill();
     assert_eq!(run.wait().code, None);
-    // The server's session goes on, and commits.
+    // The server process continues, and commits.
     holder.batch_execute("ROLLBACK").unwrap();
     db.wait_for_quiet();
     assert_eq!(db.count("SELECT n FROM t00000.account"), 150);
     with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
     assert_eq!(db.count("SELECT n FROM t00000.account"), 150);
-    // A drop that took effect before it was noted.
+    // A drop that took effect before it was recorded.
     db.execute(
         "DELETE FROM t00000.__diesel_schema_migrations WHERE version = '2'; \
          UPDATE schema_tracker SET unfinished_version = '2', unfinished_statements = 2, unfinished_in_doubt = true, \
@@ -114,7 +114,7 @@ fn session_state_is_reset_between_tenants() {
     let refused = with(&db, &set, &["migrate-all"]).run();
     refused.assert_code(2);
     assert!(refused.stderr.contains("use SET LOCAL"), "{}", refused.stderr);
-    // By code, and with temporary tables: put right behind each tenant.
+    // A session-wide role that code sets, and temporary tables, are reset after each tenant.
     let up = format!(
         "CREATE TEMP TABLE scratch (i int);\nDO $$ BEGIN IF current_schema() = 't00000' THEN SET ROLE {role}; END IF; END $$;\nCREATE TABLE b (i int);"
     );
@@ -188,7 +188,7 @@ fn drop_removes_own_types_and_keeps_foreign_data() {
          CREATE MATERIALIZED VIEW acme.mat AS SELECT 1 AS one; CREATE TEXT SEARCH CONFIGURATION acme.ts (PARSER = default)",
     );
     db.tenantry(["drop", "--yes", "acme"]).run().assert_code(0);
-    // An access method of the tenant's function, and a table of another's rows that uses it.
+    // An access method that uses the tenant's function, and a table of another schema that uses the access method.
     db.execute(
         "CREATE FUNCTION globex.h(internal) RETURNS table_am_handler LANGUAGE internal AS 'heap_tableam_handler'; \
          CREATE ACCESS METHOD theirs TYPE TABLE HANDLER globex.h; CREATE SCHEMA y; \
@@ -201,12 +201,12 @@ fn drop_removes_own_types_and_keeps_foreign_data() {
 }
 
 /// A cleanup that waits for a lock on the only tenant's table, which the returned connection holds.
-fn held_up_cleanup() -> (Database, PgConnection, Running) {
+fn blocked_cleanup() -> (Database, PgConnection, Running) {
     let db = set_up();
     small_fleet(&db, 1, &["1"]);
     db.execute("CREATE TABLE t00000.held (i int)");
     let mut other = db.connect();
-    // What measures the table gets its lock, and what drops it waits.
+    // Measuring the table is possible under this lock, and dropping it waits.
     other.batch_execute("BEGIN; LOCK TABLE t00000.held IN ACCESS SHARE MODE").unwrap();
     let migrations = Dir::new().add("1_a", "SELECT 1");
     let run = with(&db, &migrations, &["cleanup", "--yes"]).spawn();
@@ -216,7 +216,7 @@ fn held_up_cleanup() -> (Database, PgConnection, Running) {
 
 #[test]
 fn interrupted_cleanup_keeps_the_tracker() {
-    let (db, mut other, run) = held_up_cleanup();
+    let (db, mut other, run) = blocked_cleanup();
     run.signal(Signal::INT);
     run.wait_for_stderr_line("interrupted");
     other.batch_execute("ROLLBACK").unwrap();
@@ -227,7 +227,7 @@ fn interrupted_cleanup_keeps_the_tracker() {
 
 #[test]
 fn tenant_created_during_a_cleanup_is_kept() {
-    let (db, mut other, run) = held_up_cleanup();
+    let (db, mut other, run) = blocked_cleanup();
     let migrations = Dir::new().add("1_a", "SELECT 1");
     with(&db, &migrations, &["create", "newborn"]).run().assert_code(0);
     other.batch_execute("ROLLBACK").unwrap();
@@ -284,7 +284,7 @@ fn lock_on_a_table_outside_the_tenant_is_not_a_finding() {
     let output = with(&db, &migrations, &["health-check", "--allow-unchecked"]).run();
     output.assert_code(0);
     assert!(output.stderr.contains("another session locks an object outside the tenant"), "{}", output.stderr);
-    // Nothing was found, but nothing was checked either.
+    // Nothing was found, but the tenant was not checked either.
     let output = with(&db, &migrations, &["health-check"]).run();
     output.assert_code(1);
     assert_eq!(output.stdout, "");

@@ -9,7 +9,7 @@ use crate::support::{Database, Tenantry, server, socket_of};
 fn shop(db: &Database, args: &[&str]) -> Tenantry {
     let folder = Path::new(env!("CARGO_BIN_EXE_tenantry")).parent().expect("the folder of the programs");
     let program = folder.join("examples").join("shop");
-    assert!(program.exists(), "{} is not there: run `cargo build --example shop`", program.display());
+    assert!(program.exists(), "{} does not exist: run `cargo build --example shop`", program.display());
     Tenantry::of_program(program)
         .args(args)
         .env("DATABASE_URL", db.url())
@@ -127,7 +127,7 @@ fn example_uses_its_own_migrations() {
         "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'globex'::regnamespace ORDER BY 1";
     assert_eq!(db.strings(tables), ["__diesel_schema_migrations", "orders"]);
     assert_snapshot!(shop(&db, &["tenants", "list", "--format", "json"]).run());
-    // The command line of this repository has other migrations, and says so.
+    // The command line of this repository has other migrations, and refuses the database.
     assert_snapshot!(db.tenantry(["health-check"]).run(), @r#"
         --- stderr
         error: the tenant migrations do not belong to database "DATABASE": MIGRATIONS (5 in all, newest 20260209090000) has no version in common with public.schema_migration (1 in all, newest 20260301090000)
@@ -136,7 +136,7 @@ fn example_uses_its_own_migrations() {
     "#);
 }
 
-/// The file that `print-schema` made is what it prints now.
+/// The file is what `print-schema` prints now.
 #[test]
 fn table_definitions_of_the_example_match_its_tenants() {
     let db = Database::new();

@@ -1,4 +1,4 @@
-//! Lost connections and killed processes: a tenant is before or after its migrations, and the next run goes on.
+//! Lost connections and killed processes: a tenant is before or after its migrations, and the next run completes the rest.
 
 use diesel::connection::SimpleConnection;
 
@@ -32,7 +32,7 @@ fn process_killed_at_any_statement_leaves_tenants_consistent() {
 #[test]
 fn create_killed_during_an_index_build_is_completed() {
     let db = set_up();
-    // An old snapshot holds the concurrent build up.
+    // An old snapshot blocks the concurrent build.
     let mut holder = db.connect();
     holder.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").unwrap();
     let run = db.tenantry(["create", "acme"]).spawn();
@@ -43,7 +43,7 @@ fn create_killed_during_an_index_build_is_completed() {
         db.strings("SELECT state || ' ' || unfinished_version FROM schema_tracker"),
         ["creating 20260209090000"]
     );
-    // The server's session goes too, as it does with a machine: what is left is an index that is not valid.
+    // The server process ends too, as with a failed machine, and leaves an invalid index behind.
     db.strings(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() \
          AND query LIKE '%CONCURRENTLY%' AND pid <> pg_backend_pid()",
@@ -73,7 +73,7 @@ fn connection_lost_at_any_message_loses_no_tenant() {
     cut_the_link(1);
 }
 
-/// Cuts the link at each `step`-th message of a run, which the next run completes.
+/// Cuts the connection at each `step`-th message of a run, which the next run completes.
 fn cut_the_link(step: usize) {
     let migrations = Dir::new()
         .add("1_a", "CREATE TABLE a (i int);")
@@ -102,7 +102,7 @@ fn cut_the_link(step: usize) {
             run(&["health-check"]).assert_code(0);
             assert_eq!(db.count("SELECT count(*) FROM pg_index WHERE NOT indisvalid"), 0);
             assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE relname = 'b_i'"), 2);
-            // The run was over before the message that would have been cut.
+            // The run was over before that message.
             if reached < n {
                 assert!(n > 15, "{n} messages are fewer than such a run has");
                 break;

@@ -1,15 +1,15 @@
-//! What a command costs for one tenant does not depend on how many others there are.
+//! The cost of a command for one tenant does not depend on the number of tenants.
 //!
-//! The server counts the rows that it reads in its catalogs and in the tracker. The same commands run in a small and in a
-//! large fleet, and in the large one also with the planner's statistics up to date.
+//! The server counts the rows that it reads in its catalogs and in the tracker. The same commands run in a small and in
+//! a large fleet, and in the large one also with current statistics.
 
 use crate::support::Database;
 
 const SMALL: usize = 40;
 const LARGE: usize = 1_000;
 
-/// Rows of difference for each tenant that are no growth with the fleet, as the planner may choose another index. One scan
-/// of the tracker in the large fleet, the smallest of the tables, exceeds it.
+/// The difference in rows per tenant that does not count as growth, because the planner may choose another index. One
+/// scan of the tracker in the large fleet, the smallest of the tables, exceeds it.
 const SLACK: i64 = 500;
 
 /// A command for a few tenants, with SQL that runs before it.
@@ -28,7 +28,7 @@ const fn step_after(setup: &'static str, args: &'static [&'static str]) -> Step 
     Step { setup, args, code: 0, tenants: 1 }
 }
 
-/// In this order, in each fleet.
+/// Run in this order in each fleet.
 const STEPS: [Step; 16] = [
     step(&["create", "acme"]),
     step(&["create", "--if-not-exists", "acme"]),
@@ -53,7 +53,7 @@ const STEPS: [Step; 16] = [
         code: 1,
         tenants: 1,
     },
-    // The cost of many at once depends on how many they are.
+    // The cost of several tenants depends on their number.
     Step {
         setup: "",
         args: &["drop", "--dry-run", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "f10"],
@@ -68,12 +68,12 @@ const STEPS: [Step; 16] = [
     },
 ];
 
-/// A fleet of tenants with objects of the kinds that grow the catalogs, and a ledger with all migrations.
+/// A fleet of tenants with the kinds of objects that enlarge the catalogs, and a complete ledger.
 fn fleet(tenants: usize) -> Database {
     let db = Database::new();
     db.tenantry(["migrate-public"]).run().assert_code(0);
     db.tenantry(["create", "model"]).run().assert_code(0);
-    // A transaction each, for the locks.
+    // One transaction per tenant, because of the locks.
     db.execute(&format!(
         "DO $do$ BEGIN \
          SET synchronous_commit TO off; \
@@ -99,19 +99,20 @@ fn fleet(tenants: usize) -> Database {
     db
 }
 
-/// The rows that the database's sessions have read so far in catalogs and in the tracker, by scans and through indexes.
+/// The rows that the sessions of the database have read so far in catalogs and in the tracker, by scans and through
+/// indexes.
 fn rows_read(db: &Database) -> i64 {
     db.wait_for(
         "SELECT CASE count(*) WHEN 0 THEN 1 ELSE 0 END FROM pg_stat_activity \
          WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
         1,
     );
-    // A session's counts are there when it has ended, in version 14 a moment later; those of this one are then the last.
+    // A session reports its counts when it ends, in version 14 a moment later; the counts of this session come last.
     let scans = "SELECT pg_stat_get_numscans('public.marker'::regclass)";
     let before = db.count(scans);
     db.execute("TABLE public.marker");
     db.wait_for(scans, before + 1);
-    // Catalogs have oids below 16384. What all databases share is read by other tests, too. It reads no catalog in full.
+    // Catalogs have oids below 16384. Shared catalogs are excluded, because other tests read them.
     let mut conn = db.connect();
     diesel::connection::SimpleConnection::batch_execute(&mut conn, "SET enable_seqscan TO off").unwrap();
     let read = "SELECT sum(pg_stat_get_tuples_returned(oid) + pg_stat_get_tuples_fetched(oid))::bigint FROM pg_class \
@@ -122,14 +123,14 @@ fn rows_read(db: &Database) -> i64 {
     crate::support::strings(&mut conn, read)[0].parse().unwrap()
 }
 
-/// How many rows a command makes the server read.
+/// The number of rows that a command makes the server read.
 fn cost(db: &Database, args: &[&str], code: i32) -> i64 {
     let before = rows_read(db);
     db.tenantry(args).run().assert_code(code);
     rows_read(db) - before
 }
 
-/// What each step costs.
+/// The cost of each step.
 fn costs(db: &Database) -> Vec<i64> {
     let costs = STEPS.iter().map(|Step { setup, args, code, .. }| {
         if !setup.is_empty() {
@@ -173,7 +174,7 @@ fn cost_for_the_whole_fleet_is_linear() {
     ] {
         let small = cost(&small, args, 0) as f64 / SMALL as f64;
         let large = cost(&large, args, 0) as f64 / LARGE as f64;
-        // Per tenant, the constant part of the small fleet's cost is the larger.
+        // Per tenant, the constant part of the cost is larger in the small fleet.
         assert!(large < small * 1.1 + 10.0, "{args:?}: {large:.0} rows for each of {LARGE}, and {small:.0} of {SMALL}");
     }
 }

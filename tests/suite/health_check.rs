@@ -10,7 +10,7 @@ fn check(db: &Database) -> Output {
     db.tenantry(["health-check"]).run()
 }
 
-/// The kinds of what is found, and to whom; of drift, the code of the difference.
+/// The kinds of the findings with their tenants; for drift, the code of the difference.
 fn kinds(output: &Output) -> Vec<String> {
     let findings = output.json()["findings"].as_array().expect("a list").clone();
     let text = |value: &serde_json::Value| value.as_str().unwrap_or("database").to_owned();
@@ -35,7 +35,7 @@ fn healthy_fleet_has_no_findings() {
     ");
     assert_snapshot!(db.tenantry(["health-check", "--format", "json"]).run());
     assert_eq!(db.tenantry(["health-check", "--quiet"]).run().assert_code(0).stderr, "");
-    // What the application has beside the tenants is its own.
+    // Other objects of the application are ignored.
     db.execute("CREATE SCHEMA reports; CREATE TABLE reports.users(i int); CREATE TABLE public.plans(i int)");
     check(&db).assert_code(0);
 }
@@ -93,7 +93,7 @@ fn tracker_behind_is_found() {
         .run();
     assert!(
         output.stdout.contains("migrate-public --public-migrations"),
-        "the command that mends it: {}",
+        "the command that fixes it: {}",
         output.stdout
     );
     assert_snapshot!(output, @r"
@@ -129,7 +129,7 @@ fn table_in_public_is_found() {
     let db = fleet(&["acme"]);
     db.execute("CREATE TABLE public.users(i int); CREATE TABLE public.comments(i int)");
     check(&db).assert_code(0);
-    // Of Diesel's own command line: an application's migrations and tables of the same names.
+    // Tables and a ledger that Diesel's own command line created in public, with the same names.
     db.execute(
         "CREATE TABLE public.__diesel_schema_migrations (LIKE public.schema_ledger INCLUDING ALL); \
          INSERT INTO public.__diesel_schema_migrations (version) VALUES ('20260105090000'), ('20260112090000')",
@@ -153,7 +153,7 @@ fn table_in_public_is_found() {
     assert_eq!(run(&["--fail-on", "warning", "--ignore", "*-in-public"]).assert_code(0).stdout, "");
 }
 
-/// As if tenant migrations had been given as public ones and applied by `migrate-public`.
+/// Records tenant migrations as if `migrate-public` had applied them.
 fn apply_to_public(db: &Database, versions: &[&str]) {
     for version in versions {
         db.execute(&format!(
@@ -193,13 +193,13 @@ fn ledger_in_public_is_found() {
         1 tenant checked, 1 healthy, 3 findings
         --- exit 1
     ");
-    // A project that has applied them to public with diesel_cli, and no tenant yet, has done nothing wrong.
+    // A project without tenants that has applied them to public with diesel_cli is correct.
     db.execute("DELETE FROM public.schema_migration WHERE kind = 'public' AND version = '20260112090000'");
     let output = db.tenantry(["health-check", "--ignore", "migration-changed", "--format", "json"]).run();
     assert_eq!(output.json()["findings"][0]["items"], serde_json::json!(["20260105090000"]), "{}", output.stdout);
     db.execute("DELETE FROM public.schema_migration WHERE kind = 'public' AND version = '20260105090000'");
     db.tenantry(["health-check"]).run().assert_code(0);
-    // What cannot be read is not reported as healthy.
+    // An unreadable ledger is not reported as healthy.
     db.execute(
         "CREATE TABLE public.elsewhere (version text); \
          CREATE VIEW public.__diesel_schema_migrations AS TABLE public.elsewhere",
@@ -262,7 +262,7 @@ fn orphaned_schema_is_found() {
         --- exit 1
     ");
     db.execute("DROP SCHEMA by_ledger CASCADE; DROP SCHEMA by_tables CASCADE");
-    // What the finding says mends it.
+    // The fix of the finding works.
     db.tenantry(["adopt", "twin"]).run().assert_code(0);
     check(&db).assert_code(0);
 }
@@ -282,8 +282,8 @@ fn bad_name_is_found() {
     "#);
     let json = db.tenantry(["health-check", "--format", "json"]).run();
     assert_snapshot!(json);
-    let mended = json.json()["findings"][0]["fix"].to_string();
-    assert!(!mended.contains("ALTER SCHEMA"), "nobody is told to rename public: {mended}");
+    let fix = json.json()["findings"][0]["fix"].to_string();
+    assert!(!fix.contains("ALTER SCHEMA"), "public must not be renamed: {fix}");
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn schema_missing_is_found() {
         --- exit 1
     ");
     assert_eq!(crate::drop::schemas(&db), "public", "none is made");
-    // What the findings say mends it.
+    // The fixes of the findings work.
     db.tenantry(["create", "registered"]).run().assert_code(0);
     db.tenantry(["create", "halfway"]).run().assert_code(0);
     db.tenantry(["drop", "dropped", "--yes"]).run().assert_code(0);
@@ -361,7 +361,7 @@ fn role_that_cannot_build_the_reference_leaves_tenants_unchecked() {
     "#);
     assert_snapshot!(db.tenantry(["health-check", "--format", "json"]).env("DATABASE_URL", &url).run());
     db.tenantry(["health-check", "--allow-unchecked"]).env("DATABASE_URL", &url).run().assert_code(0);
-    // What can be seen without it is still found.
+    // Findings that need no reference are still reported.
     db.execute("DROP SCHEMA acme CASCADE");
     db.tenantry(["health-check", "--allow-unchecked"]).env("DATABASE_URL", &url).run().assert_code(1);
 }
@@ -401,7 +401,7 @@ fn ledger_missing_is_found() {
         0 tenants checked, 2 unchecked, 0 healthy, 2 findings
         --- exit 1
     ");
-    // What the findings say mends it.
+    // The fixes of the findings work.
     db.tenantry(["migrate-one", "empty"]).run().assert_code(0);
     db.tenantry(["adopt", "without", "--baseline", "20260209090000"]).run().assert_code(0);
     check(&db).assert_code(0);
@@ -436,7 +436,7 @@ fn tenant_locked_by_a_run_is_not_stuck() {
     let mut run = db.connect();
     run.batch_execute("SELECT pg_advisory_lock(hashtextextended('tenantry:begun', 0))").expect("the tenant's lock");
     assert_eq!(kinds_of(&db), [""; 0]);
-    // But it was not checked.
+    // But the tenant was not checked.
     assert_snapshot!(check(&db), @r"
         --- stderr
         warning: not checked: 1 tenant: begun: another run is working on the tenant
@@ -446,7 +446,7 @@ fn tenant_locked_by_a_run_is_not_stuck() {
     ");
     db.tenantry(["health-check", "--allow-unchecked"]).run().assert_code(0);
     std::mem::drop(run);
-    // The lock goes with the session, whose process may need a moment longer than this one.
+    // The lock is released with the session, whose server process may end a moment later.
     db.wait_for(
         "SELECT (count(*) = 0)::int FROM pg_locks WHERE locktype = 'advisory' \
          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
@@ -520,7 +520,7 @@ fn missing_tables_are_found() {
     let db = fleet(&["acme", "globex"]);
     db.execute("DROP TABLE acme.comments CASCADE; DROP TABLE globex.tasks, globex.users CASCADE");
     assert_snapshot!(check(&db));
-    // A view in the table's place is not the table.
+    // A view with the table's name does not replace the table.
     db.execute("CREATE VIEW acme.comments AS SELECT 1 AS i");
     let kinds = kinds_of(&db);
     assert!(
@@ -542,7 +542,7 @@ fn tables_of_pending_migrations_are_not_missing() {
     assert_eq!(kinds_of(&db), ["acme missing-migrations"]);
 }
 
-/// Something of every kind that one role can see at once.
+/// A database with findings of every kind that one role can see together.
 fn broken() -> (Database, Dir) {
     let db = fleet(&["dropping", "creating", "gone", "missing", "no_ledger", "orphan", "tables", "unknown"]);
     db.execute(
@@ -662,14 +662,14 @@ fn fail_on_selects_findings_for_the_exit_code() {
         For more information, try '--help'.
         --- exit 2
     "#);
-    // Every kind of the help is one.
+    // Every kind in the help exists.
     let help = db.tenantry(["health-check", "--help"]).run().stdout;
-    let (_, told) = help.split_once("kinds of findings:").expect("the kinds are told");
-    let (told, _) = told.split_once(".\n").expect("the end of the sentence");
-    let told: Vec<&str> = told.split(',').map(str::trim).map(|word| word.trim_matches('\n')).collect();
-    let told: Vec<String> = told.iter().map(|word| word.split_whitespace().collect()).collect();
+    let (_, kinds) = help.split_once("kinds of findings:").expect("the help lists the kinds");
+    let (kinds, _) = kinds.split_once(".\n").expect("the end of the sentence");
+    let kinds: Vec<&str> = kinds.split(',').map(str::trim).map(|word| word.trim_matches('\n')).collect();
+    let kinds: Vec<String> = kinds.iter().map(|word| word.split_whitespace().collect()).collect();
     let all: Vec<&str> = tenantry::health::Kind::ALL.iter().map(|kind| kind.as_str()).collect();
-    assert_eq!(told, all);
+    assert_eq!(kinds, all);
     db.tenantry(["health-check", "--fail-on", &all.join(",")]).run().assert_code(1);
 }
 

@@ -1,4 +1,4 @@
-//! What the command line says of itself, and of words that it does not know.
+//! The help, and unknown commands and options.
 
 use crate::assert_snapshot;
 use crate::support::{Output, Tenantry};
@@ -152,7 +152,7 @@ fn the_variable_of_an_option_that_does_not_apply_is_ignored() {
 
 #[test]
 fn help_without_a_database_reads_no_settings() {
-    // A setting that is wrong does not keep anyone from reading how it is to be.
+    // An invalid setting does not prevent anyone from reading the help.
     Tenantry::new().args(["list", "--help"]).env("TENANTRY_JOBS", "many").run().assert_code(0);
     assert_eq!(run(&["help", "create"]).stdout, run(&["create", "--help"]).stdout);
 }

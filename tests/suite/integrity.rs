@@ -1,4 +1,4 @@
-//! Migrations stay what they were when they were first applied.
+//! Migrations must remain as they were first applied.
 
 use diesel::connection::SimpleConnection;
 
@@ -46,7 +46,7 @@ fn edited_migration_is_refused_before_the_run_starts() {
     }
     assert_eq!(db.strings("SELECT name FROM schema_tracker"), ["acme"]);
     assert_eq!(db.strings("SELECT version FROM acme.__diesel_schema_migrations ORDER BY 1"), ["1", "2"]);
-    // What only reads goes on.
+    // Commands that only read continue to work.
     run_with(&db, &migrations, &["list"]).assert_code(0);
 }
 
@@ -100,7 +100,7 @@ fn migration_being_applied_is_not_recorded_with_other_contents() {
     let (db, migrations) = applied();
     let migrations =
         migrations.add("3_c", "CREATE INDEX CONCURRENTLY c_idx ON a (i);").metadata("run_in_transaction = false");
-    // The build waits for whoever may still see the table as it was.
+    // The index build waits for snapshots that precede it.
     let mut reader = db.connect();
     reader.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM acme.a").unwrap();
     let path = migrations.path().to_str().unwrap();
@@ -161,7 +161,7 @@ fn acceptance_is_recorded_with_user_and_reason() {
         ),
         [format!("tenant|1|edited|{reason}|t|CREATE TABLE a (i int);\n")]
     );
-    // Back to what it was: that is an edit again.
+    // Restoring the old text is another edit.
     migrations.write("1_a/up.sql", "CREATE TABLE a (i int);\n");
     run_with(&db, &migrations, &["migrate-all"]).assert_code(3);
 }
@@ -227,7 +227,7 @@ fn unapplied_migration_may_be_edited() {
     assert_eq!(db.count("SELECT count(*) FROM schema_migration WHERE version = '3'"), 1);
     migrations.write("3_c/up.sql", "CREATE TABLE c (i int);");
     run_with(&db, &migrations, &["migrate-all"]).assert_code(0);
-    // It was taken out of all tenants again.
+    // The migration was removed from all tenants again.
     db.execute("DROP TABLE acme.c; DELETE FROM acme.__diesel_schema_migrations WHERE version = '3'");
     migrations.write("3_c/up.sql", "CREATE TABLE c (i bigint);");
     run_with(&db, &migrations, &["migrate-all"]).assert_code(0);
@@ -273,7 +273,7 @@ fn edited_public_migration_is_refused_until_accepted() {
 fn run_with_a_conflicting_record_is_refused() {
     let (db, migrations) = applied();
     let migrations = migrations.add("3_c", "CREATE TABLE c (i int);");
-    // As if another release had recorded it meanwhile: after this run looked, and before its message.
+    // As if another release had recorded it after this run read the record and before it sent its message.
     db.execute(
         "CREATE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.checksum := 'other'; RETURN NEW; END $$; \
          CREATE TRIGGER other BEFORE INSERT ON schema_migration FOR EACH ROW WHEN (NEW.version = '3') \
@@ -318,7 +318,7 @@ fn squashed_migrations_are_accepted_as_a_range() {
         [format!("1|removed|{reason}"), format!("2|removed|{reason}"), format!("3|edited|{reason}")]
     );
     assert_eq!(db.count("SELECT count(DISTINCT accepted_at) FROM schema_acceptance"), 1, "one transaction");
-    // Tenants of before and of after are equal.
+    // Tenants created before and after are equal.
     assert_snapshot!(run_with(&db, &squashed, &["migrate-all"]), @r"
         --- stderr
         0 migrated, 1 unchanged
@@ -343,15 +343,15 @@ fn squashed_migrations_are_accepted_as_a_range() {
         output.assert_code(0);
         assert!(!output.stderr.contains("not checked"), "{args:?}: {}", output.stderr);
     }
-    // A reference that was saved of a tenant of before holds for both.
+    // A reference saved from an earlier tenant matches both.
     let file = squashed.path().join(".reference");
     run_with(&db, &squashed, &["reference", "--of", "acme", "--output", file.to_str().unwrap()]).assert_code(0);
     run_with(&db, &squashed, &["health-check", "--reference", file.to_str().unwrap()]).assert_code(0);
-    // The structures are compared indeed.
+    // The comparison does find differences.
     db.execute("ALTER TABLE acme.b ADD COLUMN drifted int");
     let health = run_with(&db, &squashed, &["health-check", "--format", "json"]);
     assert_eq!(health.assert_code(1).json()["findings"][0]["difference"]["name"], "b.drifted");
-    // Other versions that the set does not have are unknown still.
+    // Other versions that the set does not contain are still unknown.
     db.execute("INSERT INTO globex.__diesel_schema_migrations VALUES ('0')");
     assert!(run_with(&db, &squashed, &["health-check"]).stdout.contains("unknown-migrations"));
     db.execute(
@@ -391,7 +391,7 @@ fn changes_are_accepted_atomically() {
         For more information, try '--help'.
         --- exit 2
     ");
-    // Within a range, versions without a change do not matter; what is named twice is accepted once.
+    // Within a range, versions without a change are ignored; a version named twice is accepted once.
     repair(&["0..2", "3", "2..9"]).assert_code(0);
     assert_eq!(db.strings("SELECT version FROM schema_acceptance ORDER BY id"), ["1", "2", "3"]);
     run_with(&db, &squashed, &["health-check"]).assert_code(0);
@@ -426,7 +426,7 @@ fn changed_line_endings_are_not_an_edit() {
     }
     let bodies = "SELECT DISTINCT prosrc FROM pg_proc WHERE proname = 'f'";
     assert_eq!(db.strings(bodies), ["\n    SELECT 'a\nb'\n"]);
-    // What an earlier release recorded of a checkout with CRLF, and sent as it was.
+    // What an earlier release recorded from a checkout with CRLF.
     db.execute(
         "UPDATE schema_migration SET script = replace(script, E'\\n', E'\\r\\n'), checksum = 'x' WHERE version = '1'",
     );

@@ -134,7 +134,7 @@ fn pending_public_migrations_are_an_error() {
         hint: run 'tenantry migrate-public --public-migrations DIR'
         --- exit 3
     "#);
-    // What comes from the environment need not be typed.
+    // The hint omits what the environment provides.
     assert_snapshot!(list().env("TENANTRY_PUBLIC_MIGRATIONS", dir.path()).run(), @r#"
         --- stderr
         error: database "DATABASE" has pending public migrations: 1
@@ -152,7 +152,7 @@ fn closed_pipe_is_not_a_failure() {
     let output = crate::support::Tenantry::of_program("bash").args(["-c", &shell]).env("DATABASE_URL", db.url()).run();
     assert_eq!((output.code, output.stderr.as_str()), (Some(0), ""));
     assert_eq!(output.stdout.lines().count(), 1);
-    // By the hundred in a statement, and none of them is dropped on the way.
+    // Tenants are read in batches, and none is lost.
     let all = db.tenantry(["list", "--format", "json"]).run().json();
     assert_eq!(all["tenants"].as_array().map(Vec::len), Some(3_000));
 }

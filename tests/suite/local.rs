@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::assert_snapshot;
 use crate::support::{Tenantry, binaries};
 
-/// A folder for a server that anyone may enter, as the user that runs the server must; the server ends with the value.
+/// A folder for a server, accessible to the user that runs it. The server stops with the value.
 struct Place(TempDir);
 
 impl Place {
@@ -40,7 +40,7 @@ impl Drop for Place {
     }
 }
 
-/// Process ids and the version differ from machine to machine.
+/// Process ids and the version differ between machines.
 macro_rules! assert_shape {
     ($output:expr) => {
         insta::with_settings!({
@@ -72,7 +72,7 @@ fn server_starts_runs_and_stops() {
     assert_eq!(place.local(&["psql", "-Atc", "select 2"]).run().assert_code(0).stdout, "2\n");
     place.local(&["psql", "--", "-c", "no sql"]).run().assert_code(1);
 
-    // The URL is what the other commands take, and the data is there after the next start.
+    // Other commands accept the URL, and the data exists after the next start.
     let url = place.local(&["url"]).run().stdout.trim_end().to_owned();
     let at = |args: &[&str]| Tenantry::new().args(args).env("DATABASE_URL", &url).run();
     at(&["migrate-public"]).assert_code(0);

@@ -1,4 +1,4 @@
-//! Refusals name who holds a lock: any role of the database can take the tool's advisory locks.
+//! Refusals name the holder of a lock: any role of the database can acquire the tool's advisory locks.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::support::{Database, Output, binaries, set_up, strings, url_of_a_stran
 const FLEET: &str = "hashtextextended('tenantry: the fleet', 0)";
 const RECORD: &str = "hashtextextended('tenantry: the recorded migrations', 0)";
 
-/// A session of another role, which may connect to the database and do nothing else with its tenants.
+/// A session of another role, which may only connect to the database.
 struct Attacker {
     conn: PgConnection,
     role: String,
@@ -35,18 +35,18 @@ impl Attacker {
         self.conn.batch_execute(sql).unwrap_or_else(|error| panic!("{error}, from: {sql}"));
     }
 
-    /// Takes a lock, and nothing else.
+    /// Acquires a lock.
     fn hold(&mut self, key: &str) -> &mut Self {
         self.run(&format!("SELECT pg_advisory_unlock_all(); SELECT pg_advisory_lock({key})"));
         self
     }
 
-    /// How a refusal begins to name it.
+    /// The beginning of the text that names it.
     fn named(&self, application: &str) -> String {
         format!("held by process {} (user {}, application {application}) since ", self.pid, self.role)
     }
 
-    /// Asserts that the text names it, and says that it is no run.
+    /// Asserts that the text names the session, and reports that it is not a run.
     #[track_caller]
     fn assert_named(&self, text: &str) {
         let (_, rest) =
@@ -54,7 +54,7 @@ impl Attacker {
         assert!(rest.contains("UTC, which is not a tenantry run"), "{text}");
     }
 
-    /// The same of a command, which also says how the lock is released.
+    /// The same for a command, which also reports how to release the lock.
     #[track_caller]
     fn assert_refused(&self, output: &Output) {
         output.assert_code(3);
@@ -64,8 +64,8 @@ impl Attacker {
     }
 }
 
-/// A tenancy that does not wait for whoever holds a lock.
-fn impatient(migrations: &Dir) -> Tenancy {
+/// A tenancy with a short lock timeout.
+fn with_short_lock_timeout(migrations: &Dir) -> Tenancy {
     let set = MigrationSet::from_dir(migrations.path()).unwrap();
     Tenancy::new(set).unwrap().with_limits(Limits { busy_for: Duration::ZERO, ..Limits::default() })
 }
@@ -112,7 +112,7 @@ fn holder_of_the_fleet_lock_is_named() {
     attacker.hold("hashtext('tenantry: shards'), 3");
     attacker.assert_refused(&run(all[1]).run());
 
-    // It takes the name of a run that is recorded and has not ended.
+    // The session takes the name of a recorded run that has not ended.
     db.execute("INSERT INTO schema_run (command, version) VALUES ('migrate-all', '1')");
     let run_id = db.string("SELECT max(id) FROM schema_run");
     for name in [&format!("tenantry/{run_id}: fleet"), "tenantry fleet 4711 ada@db1"] {
@@ -132,7 +132,7 @@ fn holder_of_the_fleet_lock_is_named() {
         );
     }
 
-    // While it is waited for, the holder is named too.
+    // The holder is also named during the wait.
     attacker.run("SET application_name TO 'psql'");
     let waiting = run(&["migrate-all", "--lock-wait", "1min"]).spawn();
     let line = waiting.wait_for_stderr_line("waiting for process");
@@ -141,7 +141,7 @@ fn holder_of_the_fleet_lock_is_named() {
     waiting.wait().assert_code(0);
 }
 
-/// The lock of the fleet held by no session at all.
+/// No session holds the fleet lock, but a prepared transaction does.
 #[test]
 fn prepared_transaction_that_holds_the_fleet_lock_is_named() {
     static SERVER: LazyLock<Ephemeral> = LazyLock::new(|| {
@@ -162,7 +162,7 @@ fn prepared_transaction_that_holds_the_fleet_lock_is_named() {
 #[test]
 fn holder_of_a_tenant_lock_is_named() {
     let (db, migrations) = behind();
-    let tenancy = impatient(&migrations);
+    let tenancy = with_short_lock_timeout(&migrations);
     let mut attacker = Attacker::of(&db);
     attacker.hold("hashtextextended('tenantry:acme', 0)");
     let error = migrate(&db, &tenancy);
@@ -183,7 +183,7 @@ fn holder_of_a_tenant_lock_is_named() {
 fn holder_of_the_lock_on_recorded_migrations_is_named() {
     let (db, migrations) = behind();
     let path = migrations.path().to_str().unwrap().to_owned();
-    let tenancy = impatient(&migrations);
+    let tenancy = with_short_lock_timeout(&migrations);
     let mut attacker = Attacker::of(&db);
     attacker.hold(RECORD);
     tenantry::record::integrity::record(&mut connected(&db), &tenancy).unwrap();
@@ -191,7 +191,7 @@ fn holder_of_the_lock_on_recorded_migrations_is_named() {
     assert!(matches!(error, TenantError::RecordLocked { .. }), "{error}");
     attacker.assert_named(&error.to_string());
 
-    // What is recorded is changed by one that finds nobody else.
+    // The recorded migrations can be changed only without another holder.
     migrations.write("1_a/up.sql", "CREATE TABLE a (i bigint);");
     attacker.run(&format!("SELECT pg_advisory_unlock_all(); SELECT pg_advisory_lock_shared({RECORD})"));
     let repair = ["repair", "--accept", "1", "--reason", "a test", "--tenant-migrations", &path];
@@ -206,7 +206,7 @@ fn holder_of_the_public_schema_lock_is_named() {
     let mut attacker = Attacker::of(&db);
     attacker.hold("hashtextextended('tenantry:public', 0)");
     let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int);");
-    let tenancy = impatient(&migrations);
+    let tenancy = with_short_lock_timeout(&migrations);
     let error = migrate::migrate_public(&mut connected(&db), &tenancy, &Stop::default()).unwrap_err();
     assert!(matches!(error, Error::Busy { .. }), "{error}");
     attacker.assert_named(&error.to_string());

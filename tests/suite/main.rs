@@ -1,4 +1,4 @@
-//! The integration tests: the real binary, or the library, against a real PostgreSQL server that the run starts itself.
+//! The integration tests: the real binary or the library, against a real PostgreSQL server that the test run starts.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! Round trips are a fact: counted at the server's door.
+//! The number of round trips, counted in front of the server.
 
 use tenantry::operations::migrate::{self, MigratePlan, Rollout};
 use tenantry::schema::reference::Reference;
@@ -31,9 +31,9 @@ fn run_without_pending_migrations_costs_three_messages_per_500_tenants() {
             db.tenantry(command).args(["--tenant-migrations", path]).env("DATABASE_URL", proxy.url(db.name())).run();
         output.assert_code(0);
         assert!(output.stderr.contains(expected), "{}", output.stderr);
-        // Connecting, what the server is, the public ledger, what is recorded of migrations, the tracker, and for the
-        // first also the lock of the fleet, which has a connection of its own.
-        // Ledgers are read in a transaction of their own, with a limit for their locks.
+        // The connection, the server's properties, the public ledger, the recorded migrations, the tracker, and for the
+        // first command the fleet lock, which has its own connection.
+        // Ledgers are read in their own transaction, with a lock timeout.
         let most = 16 + 3 * 1_200_usize.div_ceil(500);
         assert!(proxy.messages() <= most, "{} messages: {:#?}", proxy.messages(), proxy.queries());
     }
@@ -56,10 +56,10 @@ fn pending_tenant_costs_one_message() {
     let report =
         migrate::migrate(&mut connected, &tenancy, plan, &Rollout::default(), &Stop::default(), &mut ()).unwrap();
     assert_eq!(report.done.len(), 40, "{:?}", report.failed);
-    // A startup and two settings for each connection, now and then a commit that makes the others durable and a look at
-    // their ledgers, and for the run what is recorded: the migrations, its begin and its end. Before the first
-    // record, the ledgers show whether the migrations are those of the database. On a slow machine there are more
-    // commits, and looks at the locks, for which there is another connection.
+    // A startup and two settings per connection, sometimes a commit that makes earlier ones durable and a read of their
+    // ledgers, and the records of the run: its migrations, start and end. Before the first record, the ledgers show
+    // whether the migrations are those of the database. On a slow machine there are more commits, and queries for lock
+    // holders on another connection.
     let queries = proxy.queries();
     let of_tenants = queries.iter().filter(|query| query.contains("CREATE TABLE d")).count();
     let flushes = queries.iter().filter(|query| query.contains("pg_logical_emit_message")).count();
@@ -100,7 +100,7 @@ fn reference_costs_two_messages_per_migration() {
         assert_eq!(Reference::tables(&mut connected, &tenancy(&dir)).unwrap().len(), migrations);
         proxy.messages()
     };
-    // It runs, and what tables there are then is asked.
+    // The migration, and the query for the tables that exist then.
     assert_eq!(messages_for(7), messages_for(2) + 5 * 2, "{:#?}", proxy.queries());
 }
 

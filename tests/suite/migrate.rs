@@ -1,4 +1,4 @@
-//! `migrate-one` and `migrate-all`: only what is behind, whole or not at all, and exact about what failed.
+//! `migrate-one` and `migrate-all`: pending migrations, applied atomically, and reports of failures.
 
 use tenantry::operations::migrate::{MigratePlan, Rollout, migrate};
 
@@ -6,7 +6,7 @@ use crate::assert_snapshot;
 use crate::support::migrations::Dir;
 use crate::support::{Database, run_with, schemas, set_up};
 
-/// A fleet of four that has the repository's migrations.
+/// A fleet of four tenants with the repository's migrations.
 fn fleet() -> Database {
     let db = set_up();
     db.tenantry(["create", "acme", "globex", "initech", "umbrella"]).run().assert_code(0);
@@ -65,7 +65,7 @@ fn failure_is_located_and_other_tenants_continue() {
     let json = run_with(&db, &migrations, &["migrate-all", "--format", "json"]);
     assert_eq!(json.json()["failed"][0]["migration"]["line"], 4);
     assert_eq!(json.json()["failed"][0]["server"]["detail"], "Key (full_name)=(Same) is duplicated.");
-    // It is mended, and run again.
+    // The data is corrected, and the command repeated.
     db.execute("UPDATE initech.users SET full_name = email");
     assert_snapshot!(run_with(&db, &migrations, &["migrate-all"]), @r"
         --- stderr
@@ -80,7 +80,7 @@ fn every_kind_of_failure_is_reported_with_its_line() {
     let db = set_up();
     let base = Dir::new().add("1_base", "CREATE TABLE t (i int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED);");
     run_with(&db, &base, &["create", "acme"]).assert_code(0);
-    // What fails, the line told, and the beginning of the statement told.
+    // The failure, its line, and the beginning of its statement.
     let cases: &[(&str, &str, Option<u64>, Option<&str>)] = &[
         ("syntax", "SELECT 1;\n\nCREATE TABEL x (i int);", Some(3), Some("CREATE TABEL")),
         ("a name", "SELECT 1;\nSELECT 'é', '$1', 2\nFROM nowhere;", Some(3), Some("SELECT 'é'")),
@@ -102,9 +102,9 @@ fn every_kind_of_failure_is_reported_with_its_line() {
         let failed = &output.json()["failed"][0];
         assert_eq!(failed["code"], "migration-failed", "{what}");
         assert_eq!(failed["migration"]["line"].as_u64(), *line, "{what}: {failed:#}");
-        let told = failed["migration"]["statement"].as_str();
-        assert_eq!(told.is_some(), statement.is_some(), "{what}: {failed:#}");
-        assert!(told.unwrap_or_default().starts_with(statement.unwrap_or_default()), "{what}: {failed:#}");
+        let reported = failed["migration"]["statement"].as_str();
+        assert_eq!(reported.is_some(), statement.is_some(), "{what}: {failed:#}");
+        assert!(reported.unwrap_or_default().starts_with(statement.unwrap_or_default()), "{what}: {failed:#}");
         assert_eq!(db.strings("SELECT version FROM acme.__diesel_schema_migrations"), ["1"], "{what}");
     }
     assert_eq!(db.count("SELECT count(*) FROM acme.t"), 0);
@@ -134,9 +134,9 @@ fn fail_fast_stops_before_the_next_tenant() {
     output.assert_code(1);
     let json = output.json();
     assert_eq!(json["ended"], "failure");
-    let told = |key: &str| json[key].as_array().unwrap().len();
-    assert_eq!(told("failed") + told("not_reached"), 4);
-    assert!(told("failed") >= 1);
+    let count = |key: &str| json[key].as_array().unwrap().len();
+    assert_eq!(count("failed") + count("not_reached"), 4);
+    assert!(count("failed") >= 1);
 }
 
 #[test]
@@ -145,12 +145,12 @@ fn missing_schema_fails_its_tenant_and_no_other_schema_is_changed() {
     db.execute("CREATE SCHEMA extensions; CREATE SCHEMA more; CREATE TABLE more.precious AS SELECT 1 AS i");
     let settings = ["--extension-schema", "extensions", "--extension-schema", "more,public"];
     db.tenantry(["create", "acme", "globex", "initech"]).args(settings).run().assert_code(0);
-    // `globex` is tracked, and gone; behind it on the path are schemas that would take what is meant for it.
+    // `globex` is tracked, and its schema does not exist; the path continues with schemas that could receive its objects.
     db.execute("DROP SCHEMA globex CASCADE; DELETE FROM acme.__diesel_schema_migrations WHERE version > '20260201'");
     let tables = "SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                   WHERE n.nspname IN ('public', 'extensions', 'more', 'acme', 'initech') ORDER BY 1";
     let before = db.strings(tables);
-    // In `acme` the migrations that its ledger has forgotten fail first, for what they make is there.
+    // In `acme`, the migrations that were removed from its ledger fail first, because their objects exist.
     let migrations = Dir::copy_of_tenant().add("20270101000000_notes", "CREATE TABLE notes (i int);");
     let path = migrations.path().to_str().unwrap();
     let output =
@@ -293,6 +293,6 @@ fn migration_that_changes_the_search_path_leaves_other_ledgers_unchanged() {
     assert_eq!(
         db.string("SELECT to_regclass('public.next') IS NULL"),
         "true",
-        "the path is set anew for each migration"
+        "the path is set again for each migration"
     );
 }

@@ -1,9 +1,9 @@
-//! Names of tenants: hostile ones from the outside, and unfit ones that are in the database already.
+//! Names of tenants: hostile arguments, and invalid names that already exist in the database.
 
 use crate::assert_snapshot;
 use crate::support::{Database, Tenantry, fleet};
 
-/// Names that no tenant can have, and a part of what is said about them.
+/// Names that no tenant can have, and a part of the reason.
 fn hostile() -> Vec<(String, &'static str)> {
     let mut names: Vec<(String, &str)> = [
         ("", "the name is empty"),
@@ -69,7 +69,7 @@ fn hostile() -> Vec<(String, &'static str)> {
 #[test]
 fn hostile_names_are_refused_without_a_server() {
     for (name, why) in hostile() {
-        // No server is there to be asked.
+        // There is no server to connect to.
         for command in ["create", "adopt", "migrate-one"] {
             let output = Tenantry::new().args([command, &name]).env("DATABASE_URL", "postgresql://127.0.0.1:1/x").run();
             output.assert_code(2);
@@ -197,7 +197,7 @@ fn names_that_differ_only_in_case_are_refused() {
         --- exit 1
     "#);
     assert_eq!(db.tenantry(["list", "--names"]).run().stdout, "Globex\nacme\nother\n");
-    // The same name twice is one wish.
+    // A repeated name counts once.
     db.tenantry(["create", "twice", "twice"]).run().assert_code(0);
 }
 
@@ -219,7 +219,7 @@ fn schema_that_contains_an_extension_cannot_be_a_tenant() {
         0 created, 1 failed
         --- exit 1
     ");
-    // Also when it differs by case.
+    // Also if it differs in case.
     db.tenantry(["create", "Behind", "--extension-schema", "behind"]).run().assert_code(1);
     assert_snapshot!(db.tenantry(["adopt", "crypto"]).run(), @r"
         --- stderr

@@ -13,7 +13,7 @@ fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
-/// A project with empty folders of migrations, in which the command is run.
+/// A project with empty folders of migrations, in which the command runs.
 fn project() -> TempDir {
     let project = folder();
     for set in ["tenant", "public"] {
@@ -31,7 +31,7 @@ fn new(project: &Path, args: &[&str]) -> Tenantry {
         .hide(project.to_string_lossy(), "PROJECT")
 }
 
-/// A version made of the time now differs from run to run.
+/// A version made from the current time differs between runs.
 macro_rules! assert_dated {
     ($output:expr) => {
         insta::with_settings!({ filters => vec![(r"\b20\d{12}_", "VERSION_")] }, { assert_snapshot!($output) })

@@ -1,4 +1,4 @@
-//! What is printed: foreign text is escaped, indented and cut, and output that cannot be written is an error.
+//! Output: foreign text is escaped, indented and truncated, and output that cannot be written is an error.
 
 use diesel::connection::SimpleConnection;
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::support::migrations::Dir;
 use crate::support::{Database, Output, Tenantry, fleet, set_up};
 
-/// Whether a terminal would act on a character, reorder text because of it, or display nothing for it.
+/// Whether a character controls a terminal, reorders text, or is invisible.
 fn is_unprintable(c: char) -> bool {
     c.is_control() && c != '\n' && c != '\t'
         || "\u{200b}\u{200e}\u{2028}\u{202a}\u{202e}\u{2066}\u{2069}\u{feff}".contains(c)
@@ -20,7 +20,7 @@ fn assert_printable(output: &Output) {
     }
 }
 
-/// A character that must not reach a terminal, or one that matters to an escape.
+/// A character that must not reach a terminal, or one that escaping treats specially.
 fn character() -> impl Strategy<Value = char> {
     prop_oneof![
         3 => (1..0x20_u8).prop_map(char::from),
@@ -86,7 +86,7 @@ fn repair_of_names_with_any_character_is_valid_sql() {
     let path = dir.path().to_str().unwrap();
     let db = set_up();
     db.tenantry(["create", "acme", "--tenant-migrations", path]).run().assert_code(0);
-    // What is not in the reference is dropped, by its name.
+    // Unexpected objects are dropped by name.
     let names = ["a\u{1b}[2J\\\"b", "line\nDROP SCHEMA acme CASCADE; --", "\u{202e}c\u{9b}\u{e0001}'$$"];
     for name in names {
         let name = identifier(name);
@@ -130,7 +130,7 @@ fn server_message_cannot_imitate_output_of_the_tool() {
             output.stderr
         );
     }
-    // And none of an argument.
+    // The same for an argument.
     let output = Tenantry::new().args(["list", "--al\nhint: \u{1b}[31mx", "-\u{9b}"]).run();
     assert_printable(output.assert_code(2));
     assert!(!output.stderr.contains("\nhint"), "{}", output.stderr);
@@ -158,7 +158,7 @@ fn long_messages_are_truncated() {
     assert!(db.tenantry(["runs", "show", "1", "--format", "json"]).run().assert_code(0).stdout.len() < 10_000);
 }
 
-/// Runs a command with a stream that takes nothing.
+/// Runs a command with a stream that accepts no output.
 fn full(db: &Database, stream: &str, args: &[&str]) -> Output {
     Tenantry::of_program("sh")
         .args(["-c", &format!("exec \"$@\" {stream}>/dev/full"), "sh", env!("CARGO_BIN_EXE_tenantry")])
@@ -229,7 +229,7 @@ fn closed_pipe_does_not_hide_a_failure() {
     let db = fleet(&["acme"]);
     db.execute("DROP TABLE acme.comments CASCADE");
     for args in ["diff acme", "health-check --format json", "create acme --format json"] {
-        // The pipe has no reader any more when the command starts.
+        // The reader of the pipe has exited before the command starts.
         let script = format!("'{}' {args} > >(exec true)", env!("CARGO_BIN_EXE_tenantry"));
         let script = format!("{{ read -r _; {script}; exit $?; }} < <(echo go)");
         let bash = Tenantry::of_program("bash").args(["-c", &script]);

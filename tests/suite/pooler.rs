@@ -1,11 +1,11 @@
-//! Behind PgBouncer in transaction mode: each transaction may meet another session.
+//! Behind PgBouncer in transaction mode: each transaction may use another session.
 
 use crate::assert_snapshot;
 use crate::support::migrations::Dir;
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::{schemas, server, set_up};
 
-/// The repository's migrations without the one that is not transactional.
+/// The repository's transactional migrations.
 fn transactional() -> Dir {
     let migrations = Dir::copy_of_tenant();
     migrations.remove("20260209090000_index_tasks_by_assignee");
@@ -86,7 +86,7 @@ fn non_transactional_migration_is_refused_behind_a_pooler() {
         --- exit 1
     ");
     assert_eq!(schemas(&db), Vec::<String>::new());
-    // Also where the pooler drops the mark instead of refusing the connection.
+    // Also if the pooler drops the mark instead of refusing the connection.
     let lenient = PgBouncer::with_settings(server(), &[("ignore_startup_parameters", "extra_float_digits,options")]);
     let refused = db.tenantry(["create", "acme"]).env("DATABASE_URL", lenient.url(db.name())).run();
     refused.assert_code(1);

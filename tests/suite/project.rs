@@ -1,4 +1,4 @@
-//! Which tenant migrations a command uses: those that are given, else those of the project; never the sample.
+//! Which tenant migrations a command uses: the given ones, else those of the project; never the sample.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -21,7 +21,7 @@ fn project(files: &[(&str, &str)]) -> TempDir {
     project
 }
 
-/// A command that runs in a folder, without tenant migrations but those of the folder.
+/// A command in a folder, with no tenant migrations other than those of the folder.
 fn at(db: &Database, folder: &Path, args: &[&str]) -> Tenantry {
     db.tenantry(args).without_migrations().current_dir(folder)
 }
@@ -129,11 +129,11 @@ fn directory_comes_from_diesel_toml_or_the_default() {
     assert_eq!(dry_run(&both.path().join("src/deep")), named(resolved.display().to_string()));
     assert_eq!(dry_run(usual.path()), named("migrations/tenant".to_owned()));
     assert_eq!(dry_run(silent.path()), named("migrations/tenant".to_owned()));
-    // A folder above has no migrations unless diesel.toml names them.
+    // Migrations of a parent folder are used only if diesel.toml names them.
     at(&db, &usual.path().join("migrations"), &["migrate-all", "--dry-run"]).run().assert_code(2);
     at(&db, &both.path().join("src"), &["create", "acme"]).run().assert_code(0);
     assert_eq!(tables(&db, "acme"), ["of_diesel"]);
-    // What is given comes first.
+    // An explicit setting takes precedence.
     let given = Dir::new().add("1_a", "CREATE TABLE given (i int);");
     let other = set_up();
     let create = at(&other, both.path(), &["create", "acme", "--tenant-migrations"]).arg(given.path());
@@ -162,7 +162,7 @@ fn unusable_project_is_refused_without_a_fallback() {
     symlink("nowhere", linked.path().join("migrations/tenant")).expect("a link");
     let output = at(&db, linked.path(), &["create", "acme"]).run();
     assert!(output.assert_code(2).stderr.contains("cannot read migrations/tenant: No such file"), "{}", output.stderr);
-    // What has nothing to do with them goes on.
+    // Commands that need no migrations still work.
     at(&db, linked.path(), &["migrate-public"]).run().assert_code(0);
     at(&db, linked.path(), &["runs"]).run().assert_code(0);
     assert_eq!(schemas(&db), [""; 0]);
@@ -183,7 +183,7 @@ fn directory_without_migrations_is_refused() {
     fs::write(empty.path().join("README.md"), "").expect("a file");
     fs::create_dir(empty.path().join(".hidden")).expect("a folder");
     with(&db, &empty, &["create", "acme"]).assert_code(2);
-    // A link to nowhere may be a migration.
+    // A dangling link may be a migration.
     symlink("nowhere", empty.path().join("1_a")).expect("a link");
     assert_snapshot!(with(&db, &empty, &["create", "acme"]), @r"
         --- stderr
@@ -228,7 +228,7 @@ fn new_migration_is_applied_by_the_next_run() {
     assert_eq!(tables(&db, "acme"), ["a", "b"]);
 }
 
-/// A database with a tenant of this repository's migrations, and migrations that are none of them.
+/// A database with a tenant of this repository's migrations, and unrelated migrations.
 fn of_others() -> (Database, Dir) {
     let db = set_up();
     db.tenantry(["create", "acme"]).run().assert_code(0);
@@ -273,7 +273,7 @@ fn migrations_of_another_database_are_refused() {
     "#);
     assert_eq!(schemas(&db), ["acme", "stray"]);
     assert_eq!(db.count("SELECT count(*) FROM schema_migration WHERE version = '1'"), 0);
-    // Also where nothing is recorded but in the ledgers.
+    // Also if the migrations are recorded only in the ledgers.
     db.execute("DELETE FROM schema_migration WHERE kind = 'tenant'");
     for args in [&["migrate-all"][..], &["health-check"]] {
         let output = with(&db, &others, args);
@@ -305,7 +305,7 @@ fn the_migrations_in_use_are_shown_and_recorded() {
         &["health-check", "--verbose"],
         &["lint", "--verbose"],
         &["revert-all", "--steps", "1", "--dry-run"],
-        // There is no terminal to ask on.
+        // There is no terminal for a confirmation.
         &["revert-all", "--steps", "1"],
         &["revert-one", "acme", "--steps", "1"],
         &["drop", "acme", "--dry-run"],

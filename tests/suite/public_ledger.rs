@@ -1,4 +1,4 @@
-//! `public.schema_ledger`: the public migrations are recorded apart from diesel_cli's ledger.
+//! `public.schema_ledger`: public migrations are recorded separately from diesel_cli's ledger.
 
 use diesel::connection::SimpleConnection;
 use diesel_migrations::{FileBasedMigrations, MigrationHarness};
@@ -14,7 +14,7 @@ const TRACKER: [&str; 6] =
 const CREATE_DIESEL: &str = "CREATE TABLE IF NOT EXISTS public.__diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY \
                              NOT NULL, run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP);";
 
-/// What an earlier release leaves: all public migrations in Diesel's ledger.
+/// The state of an earlier release: all public migrations in Diesel's ledger.
 fn downgrade(db: &Database) {
     db.execute(&format!(
         "{CREATE_DIESEL} INSERT INTO {DIESEL} TABLE public.schema_ledger; DROP TABLE public.schema_ledger"
@@ -136,7 +136,7 @@ fn migrations_applied_by_diesel_are_imported() {
     report.assert_code(0);
     assert_eq!(report.json()["imported"], serde_json::json!(["20990104000000"]));
 
-    // A cleanup keeps what is diesel_cli's, with its rows.
+    // A cleanup keeps the table of diesel_cli, with its rows.
     let cleanup = |args: &[&str]| db.tenantry(["cleanup", "--public-migrations"]).arg(dir.path()).args(args).run();
     let plan = cleanup(&["--dry-run", "--format", "json"]).json();
     assert_eq!(plan["kept"], serde_json::json!(["20260301000000", "20990102000000", "20990104000000"]));
@@ -152,7 +152,7 @@ fn migrations_applied_by_diesel_are_imported() {
     assert_eq!(again.json()["imported"].as_array().map(Vec::len), Some(3), "{}", again.stderr);
 }
 
-/// An earlier release recorded as public what diesel_cli had applied before it: that stays diesel_cli's.
+/// An earlier release recorded migrations as public that diesel_cli had applied before it; these remain diesel_cli's.
 #[test]
 fn migrations_applied_before_the_tracker_are_copied() {
     let db = set_up();
@@ -175,9 +175,9 @@ fn a_database_of_an_earlier_release_works_until_it_is_upgraded() {
     let list = db.tenantry(["list"]).run();
     list.assert_code(0);
     assert!(list.stdout.contains("acme"));
-    let told = "warning: the public migrations are recorded in diesel_cli's ledger, as an earlier release did\n\
+    let warning = "warning: the public migrations are recorded in diesel_cli's ledger, as an earlier release did\n\
                 hint: run 'tenantry migrate-public' to move them to public.schema_ledger\n";
-    assert!(list.stderr.starts_with(told), "{}", list.stderr);
+    assert!(list.stderr.starts_with(warning), "{}", list.stderr);
     let health = db.tenantry(["health-check", "--format", "json"]).run();
     health.assert_code(1);
     let findings = &health.json()["findings"];
@@ -208,7 +208,7 @@ fn concurrent_upgrades_move_the_ledger_once() {
     assert_eq!(versions(&db, DIESEL).len(), 0);
 }
 
-/// Code that others attach to the ledgers would run with the rights of the operator.
+/// Code attached to the ledgers by other roles would run with the operator's privileges.
 #[test]
 fn a_ledger_that_runs_code_is_refused() {
     let db = set_up();
@@ -243,7 +243,7 @@ fn a_ledger_that_runs_code_is_refused() {
 fn older_release_fails_without_changes() {
     let db = set_up();
     db.tenantry(["create", "acme"]).run().assert_code(0);
-    // Its message: it finds none of its migrations applied, and creates the tracker.
+    // The message of the old release: it finds none of its migrations applied, and creates the tracker.
     let up = include_str!("../../migrations/public/20260105080000_create_schema_tracker/up.sql");
     let message =
         format!("BEGIN; {CREATE_DIESEL} {up}; INSERT INTO {DIESEL} (version) VALUES ('20260105080000'); COMMIT;");

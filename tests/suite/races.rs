@@ -1,4 +1,4 @@
-//! Several at once, as real processes.
+//! Several commands at the same time, as real processes.
 
 use diesel::connection::SimpleConnection;
 
@@ -20,7 +20,7 @@ fn concurrent_runs_migrate_each_tenant_once() {
     let runs: Vec<_> = shards.iter().chain([&whole]).map(|args| with(&db, &migrations, args).spawn()).collect();
     let outputs: Vec<Output> = runs.into_iter().map(|run| run.wait()).collect();
     for output in &outputs {
-        // The whole fleet's may come first, and then the shards are refused.
+        // The run over the whole fleet may come first, and then the shards are refused.
         assert!([Some(0), Some(3)].contains(&output.code), "{}", output.stderr);
     }
     let outputs: Vec<Output> = outputs.into_iter().filter(|output| output.code == Some(0)).collect();
@@ -37,8 +37,8 @@ fn concurrent_creates_of_one_name_create_one_tenant() {
         let outputs: Vec<Output> = runs.into_iter().map(|run| run.wait()).collect();
         let mut codes: Vec<Option<i32>> = outputs.iter().map(|output| output.code).collect();
         codes.sort();
-        let told: Vec<&str> = outputs.iter().map(|output| output.stderr.as_str()).collect();
-        assert_eq!(codes, [Some(0), Some(1), Some(1), Some(1)], "{told:#?}");
+        let reports: Vec<&str> = outputs.iter().map(|output| output.stderr.as_str()).collect();
+        assert_eq!(codes, [Some(0), Some(1), Some(1), Some(1)], "{reports:#?}");
         for output in outputs.iter().filter(|output| output.code == Some(1)) {
             assert!(output.stderr.contains("tenant already exists"), "{}", output.stderr);
         }
@@ -69,7 +69,7 @@ fn locked_tenant_is_waited_for() {
     holder.batch_execute("SELECT pg_advisory_lock(hashtextextended('tenantry:acme', 0))").unwrap();
     let migrations = Dir::copy_of_tenant().add("20270101000000_notes", "CREATE TABLE notes (i int);");
     let run = with(&db, &migrations, &["migrate-all", "--format", "json"]).spawn();
-    // It has tried, and was refused the lock: only then is it given back.
+    // The run has tried and was refused the lock before it is released.
     let tried = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                  AND query LIKE '%ROLLBACK%' AND pid <> pg_backend_pid()";
     db.wait_for(tried, 1);
@@ -120,7 +120,7 @@ fn concurrent_drop_and_migration_leave_tenants_consistent() {
 fn interrupted_run_is_completed_by_the_next() {
     let db = set_up();
     small_fleet(&db, 30, &["1"]);
-    // Each tenant waits for a lock that the test holds, so that the run cannot be over before the signal.
+    // Each tenant waits for a lock that the test holds, so that the run cannot end before the signal.
     db.execute("CREATE TABLE public.gate (i int)");
     let migrations = Dir::new()
         .add("1_a", "SELECT 1")
@@ -174,7 +174,7 @@ fn connection_limit_of_the_role_is_respected() {
     let create = db.tenantry(["create", "--jobs", "50"]).args(&names).env("DATABASE_URL", &url).run();
     create.assert_code(0);
     db.tenantry(["health-check"]).env("DATABASE_URL", &url).run().assert_code(0);
-    // With the command's own connection the limit is reached.
+    // Together with the command's connection, the limit is reached.
     db.execute(&format!("ALTER ROLE {role} CONNECTION LIMIT 1"));
     let refused = db.tenantry(["create", "one_more"]).env("DATABASE_URL", &url).run();
     refused.assert_code(3);

@@ -1,4 +1,5 @@
-//! The reference: how the migrations are replayed, what that leaves behind, and under which settings structures are read.
+//! The reference: how migrations are replayed, what remains afterwards, and the settings under which structures are
+//! read.
 
 use serde_json::Value;
 
@@ -67,7 +68,7 @@ fn deferred_constraints_alone_need_no_commit() {
         db.tenantry(["reference", "--tenant-migrations"]).arg(migrations.path()).env("DATABASE_URL", &url).run()
     };
     reference(&deferrable()).assert_code(0);
-    // A replay that commits has a connection of its own, which this role cannot open.
+    // A replay that commits needs its own connection, which this role cannot open.
     reference(&must_commit(Dir::new())).assert_code(3);
     db.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }
@@ -86,7 +87,7 @@ fn violated_deferred_constraint_fails_the_replay() {
 #[test]
 fn constraint_deferred_by_dynamic_sql_is_committed() {
     let db = set_up();
-    // No word of the text says that a constraint is deferrable, or that rows are written.
+    // The text does not show that a constraint is deferrable, or that rows are written.
     let migrations = Dir::new()
         .add("1_tables", "CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (id int, parent_id int);")
         .add(
@@ -120,7 +121,7 @@ fn enum_value_added_by_dynamic_sql_is_committed_before_use() {
     assert_eq!(findings(&check), [""; 0]);
     run_with(&db, &migrations, &["diff", "acme"]).assert_code(0);
     assert_eq!(scratch_schemas(&db), 0);
-    // A failure of its own is reported in the server's words for it.
+    // Its own failure is reported with the server's message.
     let broken = migrations.add("4_broken", "CREATE TABLE broken (i no_such_type);");
     let check = run_with(&db, &broken, &["health-check"]);
     check.assert_code(1);
@@ -135,7 +136,7 @@ fn scratch_schemas(db: &Database) -> i64 {
     db.count("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'tenantry\\_reference%'")
 }
 
-/// The tenant migrations of this repository, with those of [`deferrable`] behind them.
+/// The tenant migrations of this repository, followed by those of [`deferrable`].
 fn deferrable_in_copy() -> Dir {
     Dir::copy_of_tenant()
         .add(
@@ -147,8 +148,8 @@ fn deferrable_in_copy() -> Dir {
         .add("20980103000000_column", "ALTER TABLE child ADD COLUMN note text;")
 }
 
-/// Adds migrations whose replay must commit: the deferred constraint cannot be deferred again by its name, which one that
-/// is not deferrable has, too.
+/// Adds migrations whose replay must commit: the deferred constraint cannot be deferred by name, because a constraint
+/// that is not deferrable has the same name.
 pub(crate) fn must_commit(migrations: Dir) -> Dir {
     migrations
         .add(
@@ -165,8 +166,8 @@ pub(crate) fn must_commit(migrations: Dir) -> Dir {
 fn session_state_of_a_migration_ends_with_the_replay() {
     let db = set_up();
     let plain = must_commit(Dir::new());
-    // The lock and the prepared statement outlast a rollback, and would stop the replay that commits. Only code can do this:
-    // the loader refuses it in plain text.
+    // The lock and the prepared statement outlast a rollback, and would block the replay that commits. Only dynamic SQL
+    // can do this: the loader refuses it in plain text.
     let leaving = must_commit(Dir::new()).add(
         "20250101000000_session",
         "DO $$ BEGIN \
@@ -201,7 +202,7 @@ fn committing_replay_runs_as_the_tenant_owner() {
     create.env("DATABASE_URL", &url).run().assert_code(0);
     assert_eq!(findings(&run_with(&db, &migrations, &["health-check", "--format", "json"])), [""; 0]);
     assert_eq!(scratch_schemas(&db), 0);
-    // A member that does not inherit the owner's rights can do it, too, and so it can drop what was left behind.
+    // A member that does not inherit the owner's privileges can do it as well, and can drop what was left behind.
     let member = format!("member_of_{}", db.name());
     let left = "tenantry_reference_0123456789abcdef0123456789abcdef";
     db.execute(&format!(
@@ -223,8 +224,8 @@ fn committing_replay_runs_as_the_tenant_owner() {
     ));
 }
 
-/// Everything that is stored in the database: every row of its catalogs but the statistics, the rows of each table, and
-/// where each sequence is.
+/// Everything that the database stores: the rows of its catalogs except the statistics, the rows of each table, and the
+/// position of each sequence.
 fn contents(db: &Database) -> Vec<String> {
     let queries = db.strings(
         "SELECT format('SELECT %L || md5(coalesce(string_agg(t::text, '' '' ORDER BY t::text COLLATE \"C\"), '''')) FROM %s t', \
@@ -267,7 +268,7 @@ fn read_only_commands_leave_the_database_unchanged() {
             let output = run_with(&db, &migrations, command);
             assert_ne!(output.code, Some(2), "{}", output.stderr);
             let after = contents(&db);
-            // That the tenants were verified is in the record of runs.
+            // The record of runs shows that the tenants were verified.
             let is_recorded = |line: &&String| command[0] == "migrate-all" && line.starts_with("schema_run");
             let changed: Vec<&String> =
                 after.iter().filter(|line| !before.contains(line)).filter(|line| !is_recorded(line)).collect();
@@ -321,7 +322,7 @@ fn replay_changes_nothing_outside_its_schema() {
     assert_eq!(health.json()["unchecked"], unchecked);
 }
 
-/// Settings that change how the server writes or reads constants and names, each with a value that is not the default.
+/// Settings that affect how the server writes or reads constants and names, each with a value other than the default.
 const SETTINGS: [(&str, &str); 16] = [
     ("quote_all_identifiers", "on"),
     ("standard_conforming_strings", "off"),
@@ -341,7 +342,7 @@ const SETTINGS: [(&str, &str); 16] = [
     ("search_path", "information_schema, pg_catalog"),
 ];
 
-/// A migration with a constant for each of the [`SETTINGS`] that constants depend on. How it is parsed depends on none.
+/// A migration with a constant for each of the [`SETTINGS`] that affect constants. Its parsing depends on none of them.
 fn constants() -> Dir {
     Dir::new().add(
         "1_constants",
@@ -368,7 +369,7 @@ fn constants() -> Dir {
 fn settings_of_role_and_database_do_not_affect_findings() {
     let db = set_up();
     let migrations = constants();
-    // Enough tenants to be read by fingerprint, of which some need quotes.
+    // Enough tenants to be read by fingerprint, some with names that need quotes.
     let mut names: Vec<String> = (1..=10).map(|number| format!("tenant_{number:02}")).collect();
     names.extend(["Upper".to_owned(), "order_x".to_owned()]);
     let mut create = vec!["create"];
@@ -379,7 +380,7 @@ fn settings_of_role_and_database_do_not_affect_findings() {
     let saved = saved.to_str().unwrap();
     run_with(&db, &migrations, &["reference", "--output", saved]).assert_code(0);
 
-    // Ten of the tenants are as they should be.
+    // Ten of the tenants match the reference.
     db.execute("DROP TABLE tenant_01.comments; DROP TABLE \"Upper\".comments");
     let missing = ["Upper table.missing", "tenant_01 table.missing"];
     let json = ["health-check", "--format", "json"];
@@ -393,7 +394,7 @@ fn settings_of_role_and_database_do_not_affect_findings() {
         check(setting);
         db.execute(&format!("ALTER DATABASE {} RESET {setting}", db.name()));
     }
-    // All at once, of a role.
+    // All settings together, for a role.
     for (setting, value) in SETTINGS {
         db.execute(&format!("ALTER ROLE postgres IN DATABASE {} SET {setting} TO {value}", db.name()));
     }
@@ -404,7 +405,7 @@ fn settings_of_role_and_database_do_not_affect_findings() {
         run_with(&db, &migrations, &["diff", tenant]).assert_code(code);
         run_with(&db, &migrations, &["diff", tenant, "--reference", saved]).assert_code(code);
     }
-    // What is dropped is planned for, and nothing else.
+    // The plan covers exactly the dropped objects.
     let plan = run_with(&db, &migrations, &["repair-plan", "Upper"]);
     assert_eq!(plan.stdout.matches("CREATE TABLE").count(), 1, "{}", plan.stdout);
     assert!(plan.stdout.contains("No differences remain"), "{}", plan.stdout);

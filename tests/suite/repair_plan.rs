@@ -8,7 +8,7 @@ use crate::assert_snapshot;
 use crate::support::migrations::Dir;
 use crate::support::{Database, Output, Tenantry, binaries, fleet};
 
-/// What the tenants of this repository do not have: a few of every kind of object.
+/// Objects of many kinds that the tenants of this repository do not have.
 const RICH: &str = "
     CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
     CREATE DOMAIN email AS text CONSTRAINT email_check CHECK (VALUE ~ '@');
@@ -63,7 +63,7 @@ const RICH: &str = "
     CREATE TABLE child (j int) INHERITS (base);
 ";
 
-/// Something in every table.
+/// Rows in every table.
 const ROWS: &str = "
     INSERT INTO users (email, full_name, role) VALUES ('a@example.com', 'A', 'admin'), ('b@example.com', 'B', 'member');
     INSERT INTO projects (owner_id, name) VALUES (1, 'one');
@@ -73,7 +73,7 @@ const ROWS: &str = "
     INSERT INTO events VALUES ('2026-03-01', 'begun');
 ";
 
-/// A database whose tenants have the rich migration, too, and rows.
+/// A database whose tenants also have the rich migration, and rows.
 struct Rich {
     db: Database,
     dir: Dir,
@@ -97,7 +97,7 @@ impl Rich {
         self.db.execute(&format!("SET search_path TO {tenant}; {sql}"));
     }
 
-    /// How many rows each of the tenant's tables has, but for those that have none.
+    /// The number of rows of each table of the tenant, except empty ones.
     fn rows(&self, tenant: &str) -> Vec<String> {
         self.db.strings(&format!(
             "SELECT * FROM (SELECT format('%s %s', table_name, (xpath('/row/n/text()', \
@@ -107,7 +107,7 @@ impl Rich {
         ))
     }
 
-    /// In what each tenant differs, by its name.
+    /// The differences of each tenant, by its name.
     fn drift(&self) -> BTreeMap<String, Vec<String>> {
         let mut drift: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for finding in self.run(&["health-check", "--format", "json"]).json()["findings"].as_array().expect("a list") {
@@ -118,7 +118,7 @@ impl Rich {
         drift
     }
 
-    /// Runs what a plan printed as psql does, each statement alone.
+    /// Runs a printed plan as psql does, one statement at a time.
     fn apply(&self, script: &str) -> Result<(), String> {
         let mut conn = self.db.connect();
         let (ahead, rest) = script.split_at(script.find("BEGIN;\n").unwrap_or(script.len()));
@@ -131,14 +131,14 @@ impl Rich {
     }
 }
 
-/// The code of a difference in JSON, and what differs.
+/// The code of a difference in JSON, and its object.
 fn code(difference: &serde_json::Value) -> String {
     let text = |key: &str| difference[key].as_str().expect("a text");
     format!("{}:{}", text("code"), text("name"))
 }
 
-/// Each case in a tenant of its own: what is done to it, and what a repair leaves of it. What the plan says runs, leaves
-/// what it says that it leaves, and loses no row.
+/// Checks each case in its own tenant: a change, and the differences that a repair leaves. The plan must run, leave exactly
+/// the differences that it reports as left, and lose no row.
 #[track_caller]
 fn check(cases: &[(&str, &[&str])]) {
     let tenants: Vec<String> = (0..cases.len()).map(|case| format!("case{case:02}")).collect();
@@ -149,9 +149,9 @@ fn check(cases: &[(&str, &[&str])]) {
         let rows = rich.rows(tenant);
         let plan = rich.run(&["repair-plan", tenant]);
         let mut problems: Vec<String> = rich.apply(&plan.stdout).err().into_iter().collect();
-        let told = plan.stderr.matches("warning: ").count();
-        if plan.stdout.is_empty() || told != left.len() {
-            problems.push(format!("{told} are told to be left"));
+        let reported = plan.stderr.matches("warning: ").count();
+        if plan.stdout.is_empty() || reported != left.len() {
+            problems.push(format!("{reported} are reported as left"));
         }
         let rows_after = rich.rows(tenant);
         if rows_after != rows {
@@ -183,7 +183,7 @@ fn missing_tables_and_columns_are_repaired() {
         ("DROP TABLE events_2026", &[]),
         ("ALTER TABLE tasks DROP COLUMN due_on CASCADE", &[]),
         ("ALTER TABLE notes DROP COLUMN seen", &[]),
-        // It comes back at the end.
+        // The column is added at the end.
         ("ALTER TABLE notes DROP COLUMN amount CASCADE", &["table.column-order:notes"]),
         ("ALTER TABLE notes DROP COLUMN words", &["table.column-order:notes"]),
         (
@@ -356,7 +356,7 @@ fn rare_objects_are_repaired() {
         ("CREATE PUBLICATION theirs FOR TABLE users", &[]),
         ("DROP TABLE child", &[]),
         ("DROP TABLE base CASCADE", &[]),
-        // The server has no statement that takes back that they are its own, too.
+        // No statement of the server reverts the ownership by the extension.
         ("ALTER TABLE child NO INHERIT base", &["column.local:child.i", "constraint.local:child.base_i_check"]),
         ("COMMENT ON SCHEMA case11 IS 'x'; GRANT USAGE ON SCHEMA case11 TO PUBLIC", &[]),
     ]);
@@ -389,7 +389,7 @@ fn routines_views_and_their_dependents_are_repaired() {
             &[],
         ),
         ("CREATE VIEW tmp AS SELECT id FROM note_list", &[]),
-        // It cannot be made again, so it is not dropped.
+        // It cannot be recreated, so it is not dropped.
         (
             "DROP VIEW open_tasks; ALTER TABLE users RENAME COLUMN full_name TO name; CREATE VIEW open_tasks AS SELECT 1 AS i",
             &["column.extra:users.name", "column.missing:users.full_name", "view.definition:open_tasks"],
@@ -434,7 +434,7 @@ fn matching_tenant_has_an_empty_plan() {
     assert_snapshot!(repair(&db, &["--format", "json"]));
 }
 
-/// What a plan can and cannot do, in one tenant.
+/// A tenant with differences that a plan can and cannot repair.
 const DAMAGE: &str = "
     DROP INDEX acme.tasks_project_id_idx;
     ALTER TABLE acme.tasks DROP CONSTRAINT tasks_title_check;
@@ -481,7 +481,7 @@ fn accepted_differences_are_not_repaired() {
          SELECT tasks.id, comments.body FROM acme.comments JOIN acme.tasks ON tasks.id = comments.task_id; \
          COMMENT ON VIEW acme.bodies IS 'ours'",
     );
-    // It is in the way of the column's type, and comes back.
+    // The view prevents the change of the column's type, so it is dropped and created again.
     let accepted = ["column.extra:users.phone", "enum.labels", "constraint.missing", "view.extra:bodies", "*.comment"];
     let args: Vec<&str> = accepted.iter().flat_map(|pattern| ["--ignore", pattern]).collect();
     let plan = repair(&db, &args);
@@ -521,7 +521,7 @@ fn slow_statement_leaves_the_plan_unverified() {
     let slow = "CREATE FUNCTION wait(text) RETURNS bool LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN true; END'; \
                 ALTER TABLE users ADD CONSTRAINT users_wait_check CHECK (wait(email)) NOT VALID;";
     let dir = Dir::copy_of_tenant().add("20980101000000_wait", slow);
-    // As if the migration had run, but for what takes long.
+    // As if the migration had run, except for its slow constraint.
     db.execute(
         "INSERT INTO acme.__diesel_schema_migrations (version) VALUES ('20980101000000'); \
          CREATE FUNCTION acme.wait(text) RETURNS bool LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN true; END'; \
@@ -556,7 +556,7 @@ fn owners_and_grants_are_repaired() {
         db.execute(&plan.stdout);
         let diff = db.tenantry(["diff", tenant]).run();
         assert_eq!(diff.stdout, "", "{}", plan.stdout);
-        // What is there already has its owner, and what is new has the one that is expected.
+        // Existing objects keep their owner, and new ones have the expected one.
         assert_eq!(db.count(&format!("SELECT count(*) FROM pg_class WHERE relowner = '{role}'::regrole")), 0);
     }
     db.execute(&format!("DROP OWNED BY {role}, \"{more}\" CASCADE; DROP ROLE {role}, \"{more}\""));

@@ -98,7 +98,7 @@ fn migration_without_down_sql_is_refused_before_the_run_starts() {
         --- exit 3
     ");
     assert_eq!(["acme", "globex", "initech"].map(|tenant| versions(&db, tenant)), ["1 2 3", "1 2 3 4", "1 2 3"]);
-    // Those that need it not may go back.
+    // Tenants that do not need it can be reverted.
     run_with(&db, &migrations, &["revert-all", "--steps", "1", "--yes", "--except", "globex"]).assert_code(0);
     assert_eq!(versions(&db, "acme"), "1 2");
 }
@@ -121,7 +121,7 @@ fn retry_hint_replaces_steps_by_the_target_version() {
     assert_eq!(["acme", "globex", "initech"].map(|tenant| versions(&db, tenant)), ["1", "1 2 3", "1"]);
     db.execute("DROP VIEW globex.of_b");
     run_with(&db, &migrations, &["revert-all", "--match", "^globex$", "--to", "1", "--yes"]).assert_code(0);
-    // Where they lead to several versions, those that are left are named.
+    // If the steps lead to different versions, the remaining tenants are named.
     run_with(&db, &migrations, &["migrate-one", "acme"]).assert_code(0);
     db.execute("DROP INDEX acme.a_i_idx");
     let output = run_with(&db, &migrations, &["revert-all", "--steps", "1", "--yes"]);

@@ -1,4 +1,4 @@
-//! The layers of `src/`: a module imports only from the modules below its own, so that no circle of imports exists.
+//! The layers of `src/`: a module imports only from modules of lower layers, so that there is no cycle of imports.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-/// The top-level modules from the bottom to the top. A module may import from those before it. ARCHITECTURE.md has the same
-/// list, with what each is for.
+/// The top-level modules from the bottom to the top. A module may import from those before it. ARCHITECTURE.md has the
+/// same list, with the purpose of each.
 const LAYERS: [&str; 18] = [
     "text",
     "model",
@@ -38,7 +38,7 @@ fn no_module_imports_from_a_higher_layer() {
     assert_eq!(climbing("src/schema", "crate::schema", &SCHEMA), BTreeSet::new());
 }
 
-/// The check finds an import that climbs.
+/// The check finds an import from a higher layer.
 #[test]
 fn import_from_a_higher_layer_is_found() {
     let dir = tempfile::tempdir().unwrap();
@@ -71,7 +71,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The imports in `dir`, relative to the repository, that lead from one of its modules to one that comes later in `layers`.
+/// The imports in `dir`, relative to the repository, from modules that come later in `layers`.
 fn climbing(dir: impl AsRef<Path>, prefix: &str, layers: &[&str]) -> BTreeSet<String> {
     let dir = root().join(dir);
     let rank: BTreeMap<&str, usize> = layers.iter().enumerate().map(|(rank, name)| (*name, rank)).collect();
@@ -95,7 +95,7 @@ fn climbing(dir: impl AsRef<Path>, prefix: &str, layers: &[&str]) -> BTreeSet<St
     found
 }
 
-/// What follows `prefix::` in the code, outside comments; of a group each member.
+/// The modules after `prefix::` in the code, outside comments; for a group, each member.
 fn imported(code: &str, prefix: &str) -> BTreeSet<String> {
     let comment = Regex::new("(?m)//.*$").unwrap();
     let code = comment.replace_all(code, "");

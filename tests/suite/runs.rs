@@ -12,7 +12,7 @@ fn run_as_ops(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
     with(db, migrations, args).env("USER", "ops").run()
 }
 
-/// A run that created three, and one that failed for one of them.
+/// A run that created three tenants, and one that failed for one of them.
 fn runs() -> (Database, Dir) {
     let db = set_up();
     let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int);");
@@ -23,7 +23,7 @@ fn runs() -> (Database, Dir) {
     (db, migrations)
 }
 
-/// Replaces what differs from run to run.
+/// Sets the values that differ between runs.
 fn still(db: &Database) {
     db.execute(
         "UPDATE schema_run SET started_at = '2026-01-01 12:00', ended_at = '2026-01-01 12:00:01.5', host = 'db1', \
@@ -192,7 +192,7 @@ fn duration_of_a_tenant_covers_earlier_attempts() {
     assert_eq!(db.strings(&is_true), ["true"]);
 }
 
-/// The end of a run does not wait until all that is too old is gone.
+/// The end of a run does not wait for the deletion of all old runs.
 #[test]
 fn old_runs_are_deleted_in_batches() {
     let db = set_up();
@@ -207,7 +207,7 @@ fn old_runs_are_deleted_in_batches() {
     for (name, left) in [("acme", 150), ("globex", 50), ("initech", 0)] {
         db.tenantry(["create", name]).run().assert_code(0);
         assert_eq!((db.count(old), db.count(tenants)), (left, left), "after {name}");
-        // The oldest go first.
+        // The oldest runs are deleted first.
         assert_eq!(db.count(&format!("{old} AND started_at < now() - interval '1 day' * ({left} + 101)")), 0);
     }
     assert_eq!(db.count("SELECT count(*) FROM schema_run"), 3);
@@ -227,7 +227,7 @@ fn run_is_retried_only_by_commands_of_the_same_kind() {
     migrations.write("2_b/down.sql", "DROP TABLE b;");
     run_as_ops(&db, &migrations, &["migrate-one", "globex"]).assert_code(1);
     run_as_ops(&db, &migrations, &["adopt", "nowhere"]).assert_code(1);
-    // What the migration never reached is not to be reverted.
+    // A migration that was never applied is not reverted.
     assert_snapshot!(run_as_ops(&db, &migrations, &["revert-all", "--steps", "1", "--yes", "--retry-failed", "2"]), @r"
         --- stderr
         error: run 2 is a run of 'migrate-all', and revert-all retries only runs of revert-one and revert-all
@@ -248,10 +248,10 @@ fn run_is_retried_only_by_commands_of_the_same_kind() {
         output.assert_code(2);
         assert!(output.stderr.contains(&format!("run {run} is a run of '")), "{}", output.stderr);
     }
-    // One tenant's run is tried again by that over the fleet.
+    // A run of one tenant is retried by the command for the fleet.
     let again = run_as_ops(&db, &migrations, &["migrate-all", "--retry-failed", "3", "--dry-run"]);
     assert!(again.assert_code(0).stderr.contains("1 would be migrated"), "{}", again.stderr);
-    // A run that reverts is taken up by another that does.
+    // A reverting run is retried by another reverting command.
     migrations.write("2_b/down.sql", "DROP TABLE b;\nSELECT 1 / (current_schema() <> 'acme')::int;");
     let revert = ["revert-all", "--to", "1", "--yes"];
     run_as_ops(&db, &migrations, &revert).assert_code(1);
@@ -270,7 +270,7 @@ fn hint_repeats_the_options_of_the_run() {
     let rest = format!("--tenant-migrations {path} --retry-failed 3");
     let flags = "--to 2 --verify --canary '^g' --shard 1/1";
     assert_eq!(hint(&db, "3"), Some(format!("tenantry migrate-all {flags} {rest}")));
-    // The command runs, and a retry of a retry repeats no flag.
+    // The command in the hint works, and a retry of a retry repeats no flag.
     run_as_ops(&db, &migrations, &["migrate-all", "--to", "2", "--retry-failed", "3", "--canary=^x|globex"])
         .assert_code(1);
     let rest = format!("--tenant-migrations {path} --retry-failed 4");
@@ -285,7 +285,7 @@ fn hint_repeats_the_options_of_the_run() {
     assert_eq!(hint(&db, "4").as_deref(), Some("tenantry migrate-all --jobs 2 --retry-failed 4"));
 }
 
-/// The options of a rollout and the settings, all of them, and the retry command's form of them.
+/// All options of a rollout and all settings, and their form in the retry command.
 const OPTIONS: &[&str] = &[
     "--except",
     "^x",
@@ -423,7 +423,7 @@ fn hint_is_omitted_if_nothing_would_be_retried() {
     assert_eq!((hint(&db, "2"), db.count("SELECT failed FROM schema_run WHERE id = 2")), (None, 1));
 }
 
-/// Whether `runs` lists the newest run as running, and whether its JSON says that it is running.
+/// Whether `runs` lists the newest run as running, in its table and in its JSON.
 fn state(db: &Database) -> (bool, bool) {
     let table = db.tenantry(["runs", "--last", "1"]).run();
     let json = db.tenantry(["runs", "--last", "1", "--format", "json"]).run();
@@ -440,7 +440,7 @@ fn is_aborted_when_killed(db: &Database, run: Running) {
     assert_eq!(state(db), (false, false));
     let table = db.tenantry(["runs", "--last", "1"]).run();
     assert!(table.stdout.contains("aborted"), "{}", table.stdout);
-    // What is recorded of its tenants is counted, though it has no end.
+    // The recorded tenants are counted, although the run has no end.
     let done =
         "SELECT count(*) FROM schema_run_tenant WHERE outcome = 'done' AND run = (SELECT max(id) FROM schema_run)";
     let json = db.tenantry(["runs", "--format", "json"]).run().json();
@@ -459,7 +459,7 @@ fn paused_run_is_shown_as_running() {
     (0..5).for_each(|_| assert_eq!(state(&db), (true, true)));
     let show = db.tenantry(["runs", "show", "1"]).run();
     assert!(show.stderr.contains("running") && !show.stderr.contains("aborted"), "{}", show.stderr);
-    // The lock of the fleet is kept in the pause, too, and with it who runs it.
+    // The fleet lock is held during the pause, and identifies its run.
     let lost = db.string("SELECT backend FROM schema_run");
     db.execute(&format!("SELECT pg_terminate_backend({lost})"));
     db.wait_for(&format!("SELECT count(*) FROM schema_run WHERE backend <> {lost}"), 1);
@@ -472,7 +472,7 @@ fn run_that_waits_for_locks_is_shown_as_running() {
     let db = set_up();
     let mut holder = db.connect();
     holder.batch_execute("SELECT pg_advisory_lock(hashtextextended('tenantry:' || name, 0)) FROM unnest(array['acme', 'globex']) AS name").unwrap();
-    // It has not the lock of the fleet, and no session of it is in a tenant.
+    // The run does not hold the fleet lock, and none of its sessions is in a tenant.
     let run = db.tenantry(["create", "acme", "globex"]).spawn();
     db.wait_for("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tenantry/1: watch'", 1);
     (0..5).for_each(|_| assert_eq!(state(&db), (true, true)));
@@ -490,7 +490,7 @@ fn application_name_does_not_remain_in_pooled_sessions() {
     let path = migrations.path().to_str().unwrap();
     let args = ["migrate-one", "acme", "--tenant-migrations", path];
     let run = db.tenantry(args).env("DATABASE_URL", pooler.url(db.name())).spawn();
-    // Its own watch, and not that of the one before, whose session may be there yet.
+    // The lock monitor of this run, not of the previous one, whose session may still exist.
     let watched = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                    AND query LIKE '%pg_blocking_pids%' AND pid <> pg_backend_pid() \
                    AND query_start > (SELECT started_at FROM schema_run WHERE command = 'migrate-one')";

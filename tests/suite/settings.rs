@@ -1,5 +1,5 @@
-//! Settings: a flag, or else its variable, or else `.env`; where the database is; how the command talks. And the shapes
-//! of the JSON documents that have no file of their own.
+//! Settings: a flag, else its variable, else `.env`; the forms of the database setting; the output options; and the
+//! JSON documents that have no test file of their own.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -36,11 +36,11 @@ fn flag_precedes_environment_and_environment_precedes_file() {
     assert_eq!(names(here().env("DATABASE_URL", by_variable.url())), "by_variable\n");
     let both = here().env("DATABASE_URL", by_variable.url());
     assert_eq!(names(both.args(["--database-url", &by_flag.url()])), "by_flag\n");
-    // Also in a folder above.
+    // Also in a parent folder.
     let below = folder.path().join("a/b");
     fs::create_dir_all(&below).expect("folders");
     assert_eq!(names(Tenantry::new().current_dir(&below)), "by_file\n");
-    // A flag may stand before or behind the command.
+    // A flag may precede or follow the command.
     let behind = Tenantry::new().args(["list", "--names", "--database-url", &by_flag.url()]).run();
     assert_eq!(behind.assert_code(0).stdout, "by_flag\n");
 }
@@ -86,7 +86,7 @@ fn invalid_file_is_reported_without_its_secrets() {
         "A=b\nDATABASE_URL = 'a' 'hunter2'\n",
     ] {
         let folder = folder_with(text);
-        // The setting is given otherwise, and the file is broken all the same.
+        // The setting is also given elsewhere, but the file is invalid nevertheless.
         let output =
             Tenantry::new().args(["list"]).env("DATABASE_URL", "host=/nonexistent").current_dir(folder.path()).run();
         output.assert_code(2);
@@ -168,7 +168,7 @@ fn invalid_values_are_refused() {
             let output = db.tenantry(["migrate-all", &format!("{flag}={value}")]).run();
             output.assert_code(2);
             assert!(output.stderr.contains(flag), "{flag} is named: {}", output.stderr);
-            // An empty variable may also count as none.
+            // An empty variable may also count as unset.
             let output = db.tenantry(["migrate-all"]).env(variable, value).run();
             assert!(
                 output.code == Some(2) || value.is_empty(),
@@ -272,7 +272,7 @@ fn timeouts_are_applied() {
     ");
 }
 
-/// Without a database that a variable or a file names.
+/// Neither a variable nor a file names a database.
 #[test]
 fn missing_database_is_an_error() {
     assert_snapshot!(Tenantry::new().args(["list"]).run(), @r"
@@ -294,7 +294,7 @@ fn database_is_a_uri_a_conninfo_string_or_a_service() {
     assert_eq!(names(Tenantry::new().env("DATABASE_URL", &pairs)), "acme\n");
     assert_eq!(names(Tenantry::new().env("DATABASE_URL", format!("  {}\n", db.url()))), "acme\n");
 
-    // A service, named by a variable, in the string, and in a URL.
+    // A service, named by a variable, in the string, and in a URI.
     let folder = folder();
     let file = folder.path().join("services.conf");
     fs::write(&file, format!("[fleet]\nhost={host}\nport={port}\nuser=postgres\ndbname={}\n", db.name()))
@@ -311,22 +311,22 @@ fn database_is_a_uri_a_conninfo_string_or_a_service() {
         --- exit 3
     "#);
 
-    // libpq's own variables, PGHOST the only one of them that says where it is.
+    // libpq's variables, of which only PGHOST gives the location.
     let by_host = || Tenantry::new().env("PGHOST", &host).env("PGPORT", &port).env("PGUSER", "postgres");
     assert_eq!(names(by_host().env("PGDATABASE", db.name())), "acme\n");
     let elsewhere = by_host().args(["list"]).hide(host.as_str(), "SOCKET").run();
     elsewhere.assert_code(3);
     assert!(elsewhere.stderr.contains("\"postgres\" has no tracker"), "the user's own database: {}", elsewhere.stderr);
-    // Work in parallel goes the same way.
+    // Parallel workers use the same settings.
     by_host().env("PGDATABASE", db.name()).args(["create", "b", "c", "d"]).run().assert_code(0);
 }
 
-/// That a password shows in no form of it.
+/// Asserts that no form of a password is shown.
 #[track_caller]
 fn assert_secret(output: &Output, secrets: &[&str]) {
     for secret in secrets {
         let said = format!("{}{}", output.stdout, output.stderr);
-        assert!(!said.contains(secret), "the password is told: {said}");
+        assert!(!said.contains(secret), "the password is printed: {said}");
     }
 }
 
@@ -353,7 +353,7 @@ fn passwords_are_used_and_never_shown() {
     works(list(&format!("{pairs} password='{PASSWORD}'")).run());
     works(list(&format!("{pairs} password={PASSWORD}")).run());
 
-    // Wrong ones, and none.
+    // A wrong password, and none.
     let wrong = list(&url).env("PGPASSWORD", "wrong/poppy%9").hide(db.name(), "DATABASE").run();
     assert_secret(&wrong, &["poppy", "wrong/", "%9"]);
     assert_snapshot!(wrong, @r#"
@@ -396,7 +396,7 @@ fn an_unreachable_server_is_named_without_the_password() {
     assert_snapshot!(list("postgresql://fleet:hunter2@%2Fnonexistent%2Fsockets/db").run());
     let hidden = list("host=127.0.0.1 port=1 user=fleet dbname=db sslmode=require sslpassword=hunter2").run();
     assert_secret(hidden.assert_code(3), &["hunter"]);
-    // Every command that needs a database says the same.
+    // Every command that needs a database reports the same.
     for args in [
         &["migrate-public"][..],
         &["create", "acme"],
@@ -508,7 +508,7 @@ fn quiet_and_verbose_control_the_report() {
         2 created
         --- exit 0
     ");
-    // Failures are told all the same.
+    // Failures are still reported.
     assert_snapshot!(db.tenantry(["create", "acme", "hooli", "-q"]).run(), @r"
         --- stderr
         error: tenant acme: tenant already exists (state: active)
@@ -667,9 +667,9 @@ fn json_output_is_one_document() {
 
 #[test]
 fn example_settings_file_is_valid() {
-    // What stands in it can be read, commented out or not.
+    // Its lines are valid, commented out or not.
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let Ok(text) = fs::read_to_string(root.join(".env.example")) else { panic!(".env.example is not there") };
+    let Ok(text) = fs::read_to_string(root.join(".env.example")) else { panic!(".env.example does not exist") };
     assert!(text.contains("DATABASE_URL"));
     let folder = folder_with(&text);
     Tenantry::new().arg("--version").current_dir(folder.path()).run().assert_code(0);

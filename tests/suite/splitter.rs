@@ -1,10 +1,10 @@
 //! Scripts are split into the statements that PostgreSQL's own parser finds.
 //!
-//! The server is the judge. In a transaction that has failed it parses what a client asks to prepare, counts the
-//! statements, and then refuses to go on: nothing is looked up and nothing runs.
+//! The server decides. In a failed transaction, it parses a statement that a client asks to prepare, counts the
+//! statements, and then refuses to continue: nothing is looked up or run.
 //!
-//! Where the server parses a script, the script must split, and each part must be exactly one statement. The parts are
-//! then all of the server's statements, because a semicolon stands between them and the grammar is not ambiguous.
+//! If the server parses a script, the script must be split, and each part must be exactly one statement. The parts are
+//! then all of the server's statements, because a semicolon separates them and the grammar is unambiguous.
 
 use std::cell::RefCell;
 use std::fs;
@@ -19,11 +19,11 @@ use tenantry::__private::split;
 
 use crate::support::{Database, binaries};
 
-/// What the server's parser makes of a text.
+/// The result of the server's parser for a text.
 #[derive(Debug, PartialEq, Eq)]
 enum Parsed {
     SyntaxError(String),
-    /// One statement, or none.
+    /// One statement or none.
     AtMostOne,
     Several,
 }
@@ -40,14 +40,14 @@ impl Parser {
         parser
     }
 
-    /// Makes sure that the transaction has failed, and returns the error that failed it, or the one that it gives then.
+    /// Puts the transaction into the failed state, and returns the error that failed it or that it reports then.
     fn fail_transaction(&mut self) -> String {
         self.0.batch_execute("BEGIN; SELECT 1/0").expect_err("a failed transaction").to_string()
     }
 
     fn parse(&mut self, text: &str) -> Parsed {
         let Err(error) = sql_query(text).execute(&mut self.0) else {
-            // Only the end of a transaction is accepted in one that failed.
+            // Only the end of a transaction is accepted in the failed state.
             assert_eq!(self.fail_transaction(), "division by zero", "{text}");
             return Parsed::AtMostOne;
         };
@@ -58,7 +58,7 @@ impl Parser {
         }
     }
 
-    /// Compares the parts of a script with the server's statements. Whether the server could parse the script.
+    /// Compares the parts of a script with the server's statements. Returns whether the server could parse the script.
     fn check(&mut self, script: &str) -> Result<bool, String> {
         let whole = self.parse(script);
         if let Parsed::SyntaxError(_) = whole {
@@ -94,10 +94,10 @@ fn sql_files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The folder with the files of the server, among them the scripts that make its catalogs and extensions.
+/// The folder with the server's files, including the scripts of its catalogs and extensions.
 fn share() -> PathBuf {
     let bin = binaries().folder();
-    // As the server finds it: relative to its programs, or where the distribution puts it.
+    // As the server finds it: relative to its programs, or in the distribution's place.
     let relative = bin.parent().expect("a folder above").join("share");
     let debian = PathBuf::from("/usr/share/postgresql").join(binaries().major().to_string());
     [relative.join("postgresql"), relative, debian]
@@ -119,7 +119,7 @@ fn sql_files_are_split_as_the_server_splits_them() {
     let mut parsed = 0;
     for file in &files {
         let Ok(script) = fs::read_to_string(file) else { continue };
-        // A script of an extension begins with a command of psql and has placeholders that begin with @.
+        // A script of an extension begins with a psql command and contains placeholders that begin with @.
         let script = script.lines().filter(|line| !line.starts_with('\\')).collect::<Vec<_>>().join("\n");
         match parser.check(&script) {
             Ok(accepted) => parsed += usize::from(accepted),
@@ -169,10 +169,10 @@ fn copy_data_is_not_a_statement() {
     }
 }
 
-/// The tokens of a statement or of a part of one, each with what follows it: white space, comments.
+/// The tokens of a statement or of a part of one, each with the following white space and comments.
 type Tokens = Vec<String>;
 
-/// White space and comments that look like something else.
+/// White space and comments that resemble other syntax.
 fn gap() -> impl Strategy<Value = &'static str> {
     prop::sample::select(
         &[
@@ -196,14 +196,14 @@ fn gap() -> impl Strategy<Value = &'static str> {
     )
 }
 
-/// Puts a gap behind each of these tokens.
+/// Adds a gap after each of these tokens.
 fn tokens(texts: Vec<String>) -> impl Strategy<Value = Tokens> {
     let count = texts.len();
     prop::collection::vec(gap(), count)
         .prop_map(move |gaps| texts.iter().zip(gaps).map(|(text, gap)| format!("{text}{gap}")).collect())
 }
 
-/// The words of a text, which are separated by blanks, as tokens. A `~` is a blank inside a token.
+/// The words of a text, separated by blanks, as tokens. A `~` is a blank inside a token.
 fn words(text: &str) -> impl Strategy<Value = Tokens> + use<> {
     tokens(text.split(' ').map(|word| word.replace('~', " ")).collect())
 }
@@ -238,7 +238,7 @@ fn string() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A name, some of which look like something else.
+/// A name; some resemble other syntax.
 fn name() -> impl Strategy<Value = String> {
     let names = [
         "a",
@@ -264,7 +264,7 @@ fn name() -> impl Strategy<Value = String> {
     prop::sample::select(names.to_vec()).prop_map(str::to_owned)
 }
 
-/// The name of a result column: after AS any keyword may be one, and most may without it.
+/// The name of a result column: after AS any keyword is allowed, and most are without it.
 fn label() -> impl Strategy<Value = Tokens> {
     prop_oneof![
         4 => Just("AS a"),
@@ -303,7 +303,7 @@ fn expression() -> impl Strategy<Value = Tokens> + Clone {
     .boxed()
 }
 
-/// A statement that may stand in a body as well.
+/// A statement that may also occur in a body.
 fn simple() -> impl Strategy<Value = Tokens> + Clone {
     let expression = expression();
     let of = |before: &'static str, after: &'static str| {
@@ -319,7 +319,7 @@ fn simple() -> impl Strategy<Value = Tokens> + Clone {
     .boxed()
 }
 
-/// Simple statements, with a semicolon behind each.
+/// Simple statements, each followed by a semicolon.
 fn body() -> impl Strategy<Value = Tokens> + Clone {
     prop::collection::vec((simple(), words(";")).prop_map(|(statement, end)| joined(vec![statement, end])), 0..4)
         .prop_map(joined)
@@ -369,7 +369,7 @@ fn statement() -> impl Strategy<Value = Tokens> + Clone {
     .boxed()
 }
 
-/// A script of statements, one in four of them with a piece too many, too few or in another place.
+/// A script of statements; in one of four, a token is added, removed or moved.
 fn scripts() -> impl Strategy<Value = String> {
     let separator = prop::sample::select(vec![";", ";", ";", ";;", "; ;", ";\n"]);
     let statements = prop::collection::vec((statement(), separator.prop_flat_map(words)), 0..5);

@@ -1,4 +1,4 @@
-//! Structures held against the reference: `diff`, `reference`, and what `health-check` makes of drift in a fleet.
+//! Structures compared with the reference: `diff`, `reference`, and what `health-check` makes of drift in a fleet.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -68,9 +68,9 @@ fn diff_reports_all_differences_of_a_tenant() {
          DROP VIEW acme.open_tasks; CREATE VIEW acme.open_tasks AS \
          SELECT tasks.id, tasks.title FROM acme.tasks JOIN acme.users ON users.id = tasks.assignee_id",
     );
-    let told = diff(&db, "acme");
-    told.assert_code(1);
-    assert_snapshot!(told);
+    let output = diff(&db, "acme");
+    output.assert_code(1);
+    assert_snapshot!(output);
     assert_snapshot!(db.tenantry(["diff", "acme", "--format", "json"]).run());
     assert_snapshot!(db.tenantry(["diff", "acme", "globex"]).run());
     diff(&db, "globex").assert_code(0);
@@ -90,7 +90,7 @@ fn diff_refuses_tenants_that_cannot_be_compared() {
     for tenant in ["empty", "bare", "stray"] {
         assert_snapshot!(diff(&db, tenant));
     }
-    // Two tenants can be held against each other where the first has no ledger.
+    // Two tenants can be compared although the first has no ledger.
     db.tenantry(["diff", "bare", "acme"]).run().assert_code(1);
     assert_snapshot!(db.tenantry(["diff", "acme", "--reference", "./no-such-file"]).run());
     assert_snapshot!(db.tenantry(["diff", "acme", "--reference", "no such tenant"]).run());
@@ -207,8 +207,8 @@ fn fix_names_the_reference_of_the_comparison() {
     run(&["reference", "--of", "acme", "--output", "of acme.jsonl"]).assert_code(0);
     let json = run(&["health-check", "--reference", "of acme.jsonl", "--format", "json"]).json();
     assert_eq!(json["findings"][0]["fix"], "tenantry repair-plan globex --reference 'of acme.jsonl'");
-    let told = run(&["diff", "globex", "--reference", "of acme.jsonl"]);
-    assert!(told.stderr.contains("'tenantry repair-plan globex --reference 'of acme.jsonl''"), "{}", told.stderr);
+    let output = run(&["diff", "globex", "--reference", "of acme.jsonl"]);
+    assert!(output.stderr.contains("'tenantry repair-plan globex --reference 'of acme.jsonl''"), "{}", output.stderr);
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn large_fleet_is_checked_by_fingerprints() {
 
 #[test]
 fn tenant_names_that_occur_in_the_structure_are_no_drift() {
-    // Of the view, `users` and `tasks` are tables, and `s.` is the end of both before a dot.
+    // In the view, `users` and `tasks` are tables, and `s.` is the end of both before a dot.
     let names = ["users", "tasks", "s", "id", "order_x", "Tasks2", "a", "t", "projects", "public_x", "comments"];
     let db = fleet(&names);
     assert_eq!(drift_of(&db), [""; 0]);
@@ -310,7 +310,7 @@ fn saved_reference_is_read_back() {
     let with_file = |tenant: &str| db.tenantry(["diff", tenant, "--reference"]).arg(&file).run();
     with_file("acme").assert_code(1);
     with_file("globex").assert_code(0);
-    // A role that can make nothing, in a session that writes nothing.
+    // A role that can create nothing, in a read-only session.
     let url = url_of_a_stranger(&db);
     let role = format!("stranger_{}", db.name());
     db.execute(&format!("ALTER ROLE {role} SET default_transaction_read_only TO on"));
@@ -365,11 +365,11 @@ fn tenant_can_be_the_reference() {
         hint: 'tenantry repair-plan globex --reference acme' prints SQL that repairs it
         --- exit 1
     ");
-    // What leads to the reference is not the tenant's own.
+    // A reference to the reference tenant is not one to the tenant itself.
     db.execute("ALTER TABLE globex.comments ALTER COLUMN task_id SET DEFAULT nextval('users.users_id_seq')");
-    let told = db.tenantry(["diff", "globex", "--reference", "users", "--format", "json"]).run().json();
-    assert_eq!(told["differences"][0]["code"], "column.default");
-    assert_eq!(told["differences"][0]["references_tenant"], "users");
+    let report = db.tenantry(["diff", "globex", "--reference", "users", "--format", "json"]).run().json();
+    assert_eq!(report["differences"][0]["code"], "column.default");
+    assert_eq!(report["differences"][0]["references_tenant"], "users");
     assert_snapshot!(against("globex", "nobody"), @r"
         --- stderr
         error: tenant nobody: not tracked in public.schema_tracker
@@ -384,10 +384,10 @@ fn stamped_tenant_is_read_again_only_after_a_change() {
     let run = |args: &[&str]| db.tenantry(["health-check", "--format", "json"]).args(args).run();
     let stamps = || db.count("SELECT count(*) FROM schema_stamp");
     run(&[]).assert_code(0);
-    assert_eq!(stamps(), 0, "a check writes nothing unless it is told to");
+    assert_eq!(stamps(), 0, "a check writes nothing without --remember");
     run(&["--remember"]).assert_code(0);
     assert_eq!(stamps(), 12);
-    // Every kind of row that can change by itself.
+    // Every kind of catalog row that can change alone.
     let changes = [
         ("CREATE INDEX tmp ON tenant_01.users (id)", "tenant_01 index.extra"),
         ("ALTER TABLE tenant_02.users ALTER COLUMN full_name SET STATISTICS 7", "tenant_02 column.statistics"),
@@ -402,18 +402,18 @@ fn stamped_tenant_is_read_again_only_after_a_change() {
         db.execute(change);
     }
     let found = drift(&run(&[]));
-    for (change, told) in changes {
-        assert!(found.contains(&told.to_owned()), "{change}: {found:?}");
+    for (change, expected) in changes {
+        assert!(found.contains(&expected.to_owned()), "{change}: {found:?}");
     }
-    // A stamp is believed where nothing was touched: this one is not the tenant's, and hides what is there.
+    // A stamp is trusted if no row changed: this stamp is another tenant's, and hides the difference.
     db.execute("CREATE INDEX tmp ON tenant_12.users (id)");
     db.execute("VACUUM");
     assert!(drift(&run(&[])).contains(&"tenant_12 index.extra".to_owned()));
     run(&["--remember"]).assert_code(1);
     assert_eq!(db.count("SELECT count(*) FROM schema_stamp WHERE checked_at < now()"), 12);
 
-    // Another reference, other roles, another database: no stamp is believed, and nothing is amiss for that.
-    // Roles are the whole server's, and other tests make some: only that the context is another is certain.
+    // With another reference, other roles or another database, no stamp is valid, and that is not a finding.
+    // Roles are shared by the server, and other tests create some: only the change of the context is certain.
     let before = db.string(
         "SELECT context FROM schema_stamp s JOIN schema_tracker t ON t.id = s.tenant WHERE t.name = 'tenant_10'",
     );
@@ -426,7 +426,7 @@ fn stamped_tenant_is_read_again_only_after_a_change() {
         before
     );
     db.execute(&format!("DROP ROLE role_of_{}", db.name()));
-    // A tenant that is dropped takes its stamp along.
+    // The stamp of a dropped tenant is deleted.
     db.tenantry(["drop", "tenant_10", "--yes"]).run().assert_code(0);
     assert_eq!(stamps(), 11);
 }
@@ -436,7 +436,7 @@ fn full_check_ignores_stamps() {
     let db = large_fleet();
     db.tenantry(["health-check", "--remember"]).run().assert_code(0);
     db.execute("CREATE INDEX tmp ON tenant_02.users (id)");
-    // Forged: as if the tenant had been like this when it was found to be as the reference.
+    // Forged: as if the tenant had had this structure when it matched the reference.
     let stamp = "SELECT stamp FROM schema_stamp s JOIN schema_tracker t ON t.id = s.tenant WHERE t.name = 'tenant_02'";
     let old = db.string(&format!("SELECT ({stamp})::text"));
     assert!(drift_of(&db).contains(&"tenant_02 index.extra".to_owned()));
@@ -456,10 +456,10 @@ fn hold(db: &Database, sql: &str) -> diesel::pg::PgConnection {
     session
 }
 
-/// Runs a check that remembers, and changes a tenant of it after its fingerprint was read and while it is read in full.
+/// Runs a check with --remember, and changes a tenant after its fingerprint was read and while it is read in full.
 ///
-/// Both readings of a view wait for a lock on it. The first lock lets the check read the fingerprint, and the second one,
-/// which is requested while the check waits for the first, makes it wait once more.
+/// Both reads of a view wait for a lock on it. The first lock lets the check read the fingerprint, and the second one,
+/// requested while the check waits for the first, makes it wait again.
 fn check_while(db: &Database, tenant: &str, change: &str) -> Output {
     let lock = format!("LOCK TABLE {tenant}.open_tasks");
     let mut first = hold(db, &lock);
@@ -504,12 +504,12 @@ fn stamped(db: &Database) -> Vec<String> {
 #[test]
 fn repair_of_a_representative_during_the_check_does_not_hide_drift() {
     let db = drifted_fleet();
-    // Of tenants that are alike the last one is read in full.
+    // Of equal tenants, the last one is read in full.
     let output = check_while(&db, "tenant_12", "DROP INDEX tenant_12.tmp");
     output.assert_code(1);
     let expected: Vec<String> = (1..=11).map(|n| format!("tenant_{n:02} index.extra")).collect();
     assert_eq!(drift(&output), expected, "{}", output.stdout);
-    // Where the wait for the lock took too long, the tenant is unchecked.
+    // If the wait for the lock took too long, the tenant is unchecked.
     assert!(unchecked(&output).iter().all(|line| line.starts_with("tenant_12: ")), "{}", output.stdout);
     assert!(stamped(&db).iter().all(|tenant| tenant == "tenant_12"), "no drifted tenant is remembered as healthy");
     assert_eq!(drift_of(&db), expected);
@@ -587,7 +587,7 @@ fn unreadable_tenant_is_unchecked_and_not_healthy() {
 
 #[test]
 fn stamps_do_not_depend_on_the_number_of_tenants() {
-    // More than are looked up by index: then all catalogs are scanned, and the few that are read in full are not.
+    // Above this number of tenants, the catalogs are scanned instead of read by index.
     let names: Vec<String> = (1..=101).map(|n| format!("t{n:03}")).collect();
     let db = fleet(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let extra = "CREATE TYPE t101.pair AS (a int, b int); CREATE TYPE t101.mood AS ENUM ('ok'); \
@@ -622,7 +622,7 @@ fn committed_reference_schema_is_dropped() {
     run(&["diff", "acme"]).assert_code(0);
     assert_eq!(schemas(), 0);
 
-    // What a run that was killed left is dropped by the next, and what only looks like it stays.
+    // The next run drops the schema that a killed run left, and keeps one that only resembles it.
     let comment = "'tenantry: a reference that is being made; it is dropped again'";
     let left = "tenantry_reference_0123456789abcdef0123456789abcdef";
     db.execute(&format!(
@@ -632,7 +632,7 @@ fn committed_reference_schema_is_dropped() {
     ));
     run(&["diff", "acme"]).assert_code(0);
     assert_eq!(schemas(), 2);
-    // One that a session is using is left to it.
+    // A schema that a session still uses is kept.
     db.execute(&format!("CREATE SCHEMA {left}; COMMENT ON SCHEMA {left} IS {comment}"));
     let mut user = db.connect();
     let key = format!("hashtextextended('tenantry reference:{left}', 0)");
@@ -714,9 +714,10 @@ fn role_that_checks_may_differ_from_the_owner() {
     ));
     let url = db.url().replace("postgresql://postgres@", &format!("postgresql://{owner}@"));
     db.tenantry(["create", "acme", "globex", "initech", "umbrella"]).env("DATABASE_URL", &url).run().assert_code(0);
-    // The superuser checks, and becomes the owner for it: else every owner and every grant would differ.
+    // The superuser runs the check as the owner; otherwise every owner and grant would differ.
     assert_eq!(drift_of(&db), [""; 0]);
-    // A stranger cannot become the owner, and the reference that it saves is the owner's all the same.
+    // An unprivileged role cannot become the owner, but the reference that it saves has the owner's privileges
+    // nevertheless.
     let url_of_stranger = url_of_a_stranger(&db);
     let stranger = format!("stranger_{}", db.name());
     db.execute(&format!("GRANT CREATE ON DATABASE {} TO {stranger}", db.name()));
@@ -734,7 +735,7 @@ fn role_that_checks_may_differ_from_the_owner() {
     db.execute(&format!("DROP OWNED BY {owner} CASCADE; DROP OWNED BY {reader}; DROP ROLE {owner}, {reader}"));
 }
 
-/// One thing that can be in a schema; the first number tells it from others of its kind.
+/// One thing that can be in a schema; the first number distinguishes it from others of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Piece {
     Column(u8, u8),
@@ -746,7 +747,7 @@ enum Piece {
 }
 
 impl Piece {
-    /// What may be there once.
+    /// Objects that exist at most once.
     fn place(&self) -> (u8, u8) {
         match self {
             Self::Column(n, _) => (0, *n),
@@ -785,7 +786,7 @@ fn pieces() -> impl Strategy<Value = Vec<Piece>> {
     })
 }
 
-/// Columns keep their order; all else may come in any.
+/// Columns keep their order; all other objects come in any order.
 fn by_another_path(pieces: &[Piece]) -> Vec<Piece> {
     let (columns, mut others): (Vec<Piece>, Vec<Piece>) =
         pieces.iter().cloned().partition(|piece| matches!(piece, Piece::Column(..)));

@@ -1,4 +1,4 @@
-//! TLS, against a server that takes nothing else.
+//! TLS, with a server that refuses unencrypted connections.
 
 use std::path::Path;
 use std::process::Command;

@@ -8,7 +8,7 @@ fn with(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
     db.tenantry(args).args(["--tenant-migrations", path]).run()
 }
 
-/// A tenant that a newer release has migrated to 9, and the migrations of an older release with a pending one.
+/// A tenant that a newer release has migrated to version 9, and the migrations of an older release with a pending one.
 fn rolled_back() -> (Database, Dir) {
     let db = set_up();
     let newer = Dir::new().add("1_a", "CREATE TABLE a (i int);").add("9_z", "CREATE TABLE z (i int);");
@@ -57,7 +57,7 @@ fn an_accepted_version_is_known() {
     );
     with(&db, &older, &["migrate-all"]).assert_code(0);
     assert_eq!(ledger(&db), "1,2,9");
-    // It is accepted once.
+    // It can be accepted only once.
     with(&db, &older, &repair).assert_code(3);
     // It has no down.sql.
     let revert = with(&db, &older, &["revert-all", "--to", "1", "--yes"]);

@@ -200,7 +200,7 @@ fn unknown_code_level_or_number_is_refused_with_valid_values() {
         2,
         &["error: .tenantry-ignore, line 3: unknown code \"index.mising\"; a similar one is index.missing"],
     );
-    // Patterns that match some code are accepted, so that only the database is missing.
+    // Patterns that match a code are accepted, so that only the database is missing.
     for pattern in
         ["*", "*.comment", "acme/*", "index.*:tmp_*", "*-migrations", "index-column.statistics", "table.column-order"]
     {

@@ -11,7 +11,7 @@ use diesel_async::AsyncPgConnection;
 use tenantry::application::AsyncTenants;
 use tenantry::{AccessError, CreateError, TenantName, TransactionError};
 
-/// The header that names the tenant. Whoever can reach the application can send it: let the gateway that authenticates
+/// The header that names the tenant. Every client that reaches the application can send it: let the gateway that authenticates
 /// requests set it.
 const HEADER: &str = "x-tenant";
 
@@ -60,7 +60,7 @@ where
     }
 }
 
-/// Why a request failed. The response does not say more than the client may know.
+/// Why a request failed. The response reveals no details of the server.
 #[derive(Debug)]
 pub enum Failure {
     /// The request names no tenant.

@@ -1,4 +1,4 @@
-//! No request sees another tenant's rows: at once, after panics, and after requests that were cancelled.
+//! No request sees another tenant's rows: concurrently, after panics, and after cancelled requests.
 
 mod support;
 
@@ -104,7 +104,7 @@ async fn requests_see_only_the_rows_of_their_tenant() {
         }
     }
     assert_eq!(panicked, 40);
-    // Nothing of what was interrupted stays, and the pool still serves.
+    // Nothing of the cancelled requests remains, and the pool still works.
     for tenant in NAMES {
         assert_eq!(notes(&router, tenant).await, format!("[\"{tenant}\"]"));
     }

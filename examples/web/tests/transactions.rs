@@ -1,4 +1,4 @@
-//! `AsyncTenants`: what a transaction in a tenant's schema promises.
+//! `AsyncTenants`: the guarantees of a transaction in a tenant's schema.
 
 mod support;
 
@@ -56,7 +56,7 @@ async fn transaction_commits_or_rolls_back() {
     let ended = tenants.with(&name("acme"), async |conn| conn.batch_execute("ROLLBACK").await).await;
     assert!(matches!(ended, Err(TransactionError::Access(_))), "{ended:?}");
 
-    // A savepoint of the closure's own.
+    // A savepoint of the closure.
     tenants
         .with(&name("acme"), async |conn| {
             let failed = conn.transaction(async |conn| conn.batch_execute("SELECT nonsense").await).await;
@@ -86,6 +86,6 @@ async fn dropped_future_closes_its_connection() {
         Ok::<_, DieselError>(())
     });
     assert!(tokio::time::timeout(std::time::Duration::from_millis(200), work).await.is_err());
-    // The pool has one connection, and makes another.
+    // The pool has one connection, and opens another.
     assert_eq!(acme(tenants).await, ["acme"]);
 }

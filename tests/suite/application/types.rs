@@ -1,5 +1,5 @@
-//! Types in the tenants' schemas: each tenant has its own, with its own oid, and Diesel caches oids and statements by name
-//! for each connection.
+//! Types in the tenants' schemas: each tenant has its own type with its own oid, and Diesel caches oids and statements
+//! by name for each connection.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -79,7 +79,7 @@ macro_rules! mood {
 mood!(NamedMood);
 mood!(InferredMood);
 
-/// As the documentation recommends for types in the tenants' schemas and for transaction poolers.
+/// The setup that the documentation recommends for types in the tenants' schemas and for transaction poolers.
 #[derive(Debug)]
 struct WithoutStatementCache;
 
@@ -127,8 +127,8 @@ fn enum_works_in_every_tenant_without_oid_and_statement_caches() {
     }
 }
 
-/// Why: neither of the two caches notices that the tenant is another one. The server does, so that nothing is read or written
-/// in the wrong tenant.
+/// Neither cache notices that the tenant is another one. The server does, so that nothing is read or written in the
+/// wrong tenant.
 #[test]
 fn oid_and_statement_caches_fail_in_the_second_tenant() {
     let db = Database::new();

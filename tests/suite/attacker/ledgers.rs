@@ -2,7 +2,8 @@
 
 use super::{Attacked, newer};
 
-/// What replaces the ledger of `mallory`, and why it is refused. `L` stands for its name, `S` for its schema.
+/// Replacements of the ledger of `mallory`, and the reason that each is refused. `L` stands for its name, `S` for its
+/// schema.
 const REPLACEMENTS: &[(&str, &str)] = &[
     ("CREATE VIEW L AS SELECT S.reveal('1') AS version, now() AS run_on", "it is a view"),
     ("CREATE MATERIALIZED VIEW L AS SELECT S.reveal('1') AS version", "it is a materialized view"),
@@ -85,7 +86,7 @@ const REPLACEMENTS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Commands that read or write every ledger, or that of one tenant.
+/// Commands that read or write every ledger, or the ledger of one tenant.
 const COMMANDS: &[&[&str]] = &[
     &["list"],
     &["health-check"],
@@ -111,13 +112,13 @@ fn ledger_that_runs_code_is_refused_without_running_it() {
     );
     for (replacement, why) in REPLACEMENTS {
         let sql = replacement.replace('L', "\u{1}").replace("S.", "mallory.");
-        // Only the word L, and not the letter.
+        // Only the word L, not the letter within words.
         let sql = restore(&sql, "mallory.__diesel_schema_migrations");
         attacked.plant("DROP TABLE IF EXISTS mallory.__diesel_schema_migrations CASCADE");
         attacked.plant(&sql);
         for args in COMMANDS {
             let output = attacked.db.tenantry(*args).arg("--tenant-migrations").arg(migrations.path()).run();
-            attacked.assert_nothing_sprang(&format!("{args:?} with {sql}: {}", output.stderr));
+            attacked.assert_nothing_executed(&format!("{args:?} with {sql}: {}", output.stderr));
             let expected = match args {
                 ["list"] => "invalid-ledger",
                 ["health-check"] | ["migrate-all"] | ["migrate-one", _] => why,
@@ -136,11 +137,11 @@ fn ledger_that_runs_code_is_refused_without_running_it() {
              DROP FUNCTION IF EXISTS mallory.trigger(), mallory.now()"
         ));
     }
-    // The other tenant was migrated all the while.
+    // The other tenant was migrated.
     assert_eq!(attacked.db.string("SELECT to_regclass('acme.b') IS NOT NULL"), "true");
 }
 
-/// Puts `name` where the word L stood.
+/// Replaces the word L by `name`.
 fn restore(sql: &str, name: &str) -> String {
     let is_word = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_' || c == '\u{1}');
     let mut out = String::new();
@@ -157,7 +158,7 @@ fn restore(sql: &str, name: &str) -> String {
     out
 }
 
-/// What Diesel makes, and what people make in its place by hand.
+/// The definitions that Diesel creates, and others that were created manually.
 #[test]
 fn plain_ledger_with_other_column_types_is_read() {
     let attacked = Attacked::new();

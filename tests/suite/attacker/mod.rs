@@ -1,7 +1,8 @@
-//! A tenant's role that plants objects for the operator to run: in its own schema, in `public`, and in place of its ledger.
+//! A tenant's role that plants code for the operator to run: in its own schema, in `public`, and in place of its
+//! ledger.
 //!
-//! Each planted object springs a trap when it runs with the rights of a superuser: it writes a file, which no transaction
-//! takes back. No command may spring one.
+//! Each planted object is a trap: when it runs with the privileges of a superuser, it writes a file, which no rollback
+//! removes. No command may trigger one.
 
 mod ledgers;
 mod sessions;
@@ -23,7 +24,7 @@ struct Attacked {
 }
 
 impl Attacked {
-    /// With the tenants `acme` and `mallory`. The attacker owns the schema of the latter.
+    /// Creates the tenants `acme` and `mallory`. The attacker owns the schema of the latter.
     fn new() -> Self {
         let db = fleet(&[]);
         let migrations = older();
@@ -33,7 +34,7 @@ impl Attacked {
             .run()
             .assert_code(0);
         let attacker = format!("attacker_{}", db.name());
-        let file = server().data_folder().join(format!("sprung_{}", db.name()));
+        let file = server().data_folder().join(format!("executed_{}", db.name()));
         db.execute(&format!(
             "CREATE ROLE {attacker}; GRANT CREATE, USAGE ON SCHEMA public TO {attacker}; \
              GRANT CREATE ON DATABASE {} TO {attacker}; ALTER SCHEMA mallory OWNER TO {attacker}; \
@@ -53,16 +54,16 @@ impl Attacked {
         self.db.execute(&format!("SET ROLE {}; {sql}", self.attacker));
     }
 
-    /// What has sprung since the last time.
-    fn sprung(&self) -> Option<String> {
+    /// The planted code that ran since the last call.
+    fn executed(&self) -> Option<String> {
         let what = fs::read_to_string(&self.file).ok()?;
         fs::remove_file(&self.file).unwrap();
         Some(what.trim().to_owned())
     }
 
     #[track_caller]
-    fn assert_nothing_sprang(&self, during: &str) {
-        if let Some(what) = self.sprung() {
+    fn assert_nothing_executed(&self, during: &str) {
+        if let Some(what) = self.executed() {
             panic!("{what} ran with the rights of a superuser during: {during}");
         }
     }
@@ -77,7 +78,7 @@ impl Drop for Attacked {
     }
 }
 
-/// Migrations whose statements use no operator and no function, which would be the tenant's own to run.
+/// Migrations whose statements use no operators or functions, which would be the tenant's own code.
 fn older() -> Dir {
     Dir::new().add("1_a", "CREATE TABLE a (i int);").down("DROP TABLE a;")
 }
@@ -86,7 +87,7 @@ fn newer() -> Dir {
     older().add("2_b", "CREATE TABLE b (i int);").down("DROP TABLE b;")
 }
 
-/// Every command that connects, in an order in which each has something to do.
+/// Every command that connects, in an order in which each has work to do.
 const COMMANDS: &[&[&str]] = &[
     &["list"],
     &["list", "--names"],
@@ -96,7 +97,7 @@ const COMMANDS: &[&[&str]] = &[
     &["health-check", "--remember"],
     &["diff", "acme"],
     &["diff", "mallory"],
-    // Not for mallory: a plan to drop thousands of operators one by one takes minutes. The test of ledgers has that one.
+    // Not for mallory: a plan to drop thousands of operators one by one takes minutes. The test of ledgers covers it.
     &["repair-plan", "acme"],
     &["reference"],
     &["migrate-public"],
@@ -131,23 +132,23 @@ fn attack(attacked: &Attacked, url: &str, commands: &[&[&str]]) {
     };
     for args in commands {
         let output = run(args).run();
-        attacked.assert_nothing_sprang(&format!("{args:?}: {}", output.stderr));
+        attacked.assert_nothing_executed(&format!("{args:?}: {}", output.stderr));
         assert!(matches!(output.code, Some(0 | 1)), "{args:?}: {:?} {}", output.code, output.stderr);
         assert!(!output.stderr.contains("server-error"), "{args:?}: {}", output.stderr);
     }
 }
 
-/// The traps do spring: without this the tests below would show nothing.
+/// Shows that the traps work, without which the tests below would prove nothing.
 #[test]
 fn planted_code_is_detected_when_a_superuser_runs_it() {
     let attacked = Attacked::new();
     attacked.plant(&PLANT.replace(":schema", "public"));
     attacked.db.execute("SELECT 1::oid = 'pg_class'::regclass");
-    assert_eq!(attacked.sprung().as_deref(), Some("operator on oid, regclass"));
+    assert_eq!(attacked.executed().as_deref(), Some("operator on oid, regclass"));
     attacked.db.execute("SELECT count('a'::name)");
-    assert_eq!(attacked.sprung().as_deref(), Some("function count(name)"));
+    assert_eq!(attacked.executed().as_deref(), Some("function count(name)"));
     attacked.plant("SELECT 1::oid = 'pg_class'::regclass");
-    assert_eq!(attacked.sprung(), None, "the attacker's own rights are of no interest");
+    assert_eq!(attacked.executed(), None, "code that runs as the attacker does not count");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Sessions of the tool's own, rows of the tracker, and names of roles.
+//! Settings of the tool's sessions, rows of the tracker, and names of roles.
 
 use diesel::prelude::*;
 use diesel::sql_types::Text;
@@ -83,7 +83,7 @@ fn options_of_the_user_are_preserved() {
     let mut conn = connector(&url).connect().unwrap();
     assert_eq!(setting(&mut conn, "work_mem"), "7MB");
     assert_eq!(setting(&mut conn, "search_path"), "pg_catalog,pg_temp");
-    // Those of the environment count where the URL has none.
+    // The options of the environment apply if the URL has none.
     let url = db.url().parse::<DatabaseUrl>().unwrap();
     let env = |name: &str| (name == "PGOPTIONS").then(|| "-c work_mem=8MB".to_owned());
     let mut conn = Connector::new(url, PATIENCE, env).connect().unwrap();
@@ -104,13 +104,13 @@ fn session_pooler_is_distinguished_from_transaction_pooler() {
     ] {
         let connector = connector(&url);
         for _ in 0..3 {
-            // Sessions that are idle in the pooler from here on.
+            // From here on, the pooler has idle sessions.
             let used: Vec<_> = (0..3).map(|_| connector.connect().unwrap()).collect();
             drop(used);
         }
         assert_eq!(connector.has_dedicated_session().unwrap(), expected, "{what}");
     }
-    // A migration that is not transactional runs through it.
+    // A non-transactional migration runs through it.
     db.tenantry(["create", "acme"]).env("DATABASE_URL", session.url(db.name())).run().assert_code(0);
     assert_eq!(schemas(&db), ["acme"]);
 }
@@ -157,7 +157,7 @@ fn invalid_tracker_row_affects_only_itself() {
     for why in ["archived", "state is NULL", "its name is NULL", "its id is NULL", "its created_at is NULL"] {
         assert!(health.stdout.contains(why), "{why}: {}", health.stdout);
     }
-    // It is not migrated.
+    // The tenant is not migrated.
     let migrate = db.tenantry(["migrate-all"]).run();
     migrate.assert_code(1);
     assert!(migrate.stderr.contains("globex"), "{}", migrate.stderr);
@@ -176,12 +176,13 @@ fn invalid_tracker_row_affects_only_itself() {
     assert_eq!(db.count("SELECT count(*) FROM pg_namespace WHERE nspname IN ('globex', 'initech')"), 2);
 }
 
-/// A superuser migrates schemas of others: it is warned, and with `--as-owner` the migrations have the owner's rights only.
+/// A superuser who migrates schemas of other owners gets a warning; with `--as-owner`, the migrations have the owner's
+/// privileges only.
 #[test]
 fn as_owner_runs_migrations_as_the_schema_owner() {
     let attacked = Attacked::new();
     let Attacked { db, attacker, .. } = &attacked;
-    // A trigger of the tenant's, which the next migration fires.
+    // A trigger of the tenant, which the next migration fires.
     attacked.plant(
         "CREATE FUNCTION mallory.spring() RETURNS trigger LANGUAGE plpgsql AS \
          $$ BEGIN PERFORM trap.spring('trigger'); RETURN NEW; END $$; \
@@ -203,7 +204,7 @@ fn as_owner_runs_migrations_as_the_schema_owner() {
     let output = run(&["migrate-all", "--as-owner"]);
     output.assert_code(0);
     assert!(!output.stderr.contains("warning"), "{}", output.stderr);
-    attacked.assert_nothing_sprang("migrate-all --as-owner");
+    attacked.assert_nothing_executed("migrate-all --as-owner");
     assert_eq!(db.count("SELECT count(*) FROM mallory.log"), 1);
     let owner = "SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = 'mallory.b'::regclass";
     assert_eq!(&db.string(owner), attacker);

@@ -40,7 +40,7 @@ fn a_document_that_differs_from_its_description_is_reported() {
     assert_eq!(problems(r#"{"one": 1}"#), ["a.many: described, but not in the document"]);
 }
 
-/// A section may have the fields of another one, and more.
+/// A section may extend the fields of another section.
 fn tables(text: &str) -> Tables {
     let row = Regex::new(r"^\| `(\w+)` \| ([^|]+) \|").expect("a pattern");
     let also = Regex::new(r"^The fields of a \[[^\]]+\]\(#([\w-]+)\), and:").expect("a pattern");
@@ -63,7 +63,7 @@ fn tables(text: &str) -> Tables {
     tables
 }
 
-/// The documents that commands print, each with the heading that it is shown below.
+/// The documents that commands print, each with its heading.
 fn documents(text: &str) -> Vec<(String, Value)> {
     let mut found = Vec::new();
     let mut heading = String::new();

@@ -2,20 +2,20 @@
 
 use std::ops::Range;
 
-/// A page, and what is to be done with it in order.
+/// A page and its steps in order.
 pub struct Page {
     lines: Vec<String>,
     pub steps: Vec<Step>,
 }
 
-/// Something that the page has done.
+/// A step of a page.
 #[derive(Debug, PartialEq)]
 pub enum Step {
     /// A command, and the lines of the page that show its output.
     Command { script: String, output: Range<usize> },
-    /// Commands that are not shown.
+    /// Commands that the page does not show.
     Hidden(String),
-    /// A file that is shown.
+    /// A file that the page shows.
     File { path: String, content: String },
 }
 
@@ -50,7 +50,7 @@ impl Page {
         Ok(Self { lines, steps })
     }
 
-    /// The page with other outputs, one for each command. An output stays that is `same` as the new one.
+    /// The page with other outputs, one per command. An output that is `same` as the new one is kept.
     pub fn with_outputs(&self, printed: &[String], same: impl Fn(&str, &str) -> bool) -> String {
         let outputs = self.steps.iter().filter_map(|step| match step {
             Step::Command { output, .. } => Some(output.clone()),

@@ -1,4 +1,4 @@
-//! The shell that runs a page, with a server and a folder of its own.
+//! The shell that runs a page, with its own server and folder.
 
 use std::fmt::Write;
 use std::fs;
@@ -11,13 +11,13 @@ use tenantry::local::Ephemeral;
 use super::page::{Page, Step};
 use crate::support::{Tenantry, binaries, percent_encoded, socket_of};
 
-/// Precedes the output of each step. No program prints it.
+/// A separator before the output of each step, which no program prints.
 const MARK: char = '\u{1e}';
 
 /// The folder that the pages show in place of the temporary one.
 const HOME: &str = "/home/me";
 
-/// A new folder, and a new server that `psql` and a URL without a host lead to.
+/// A new folder, and a new server that `psql` and a URL without a host connect to.
 pub struct Session {
     places: TempDir,
     server: Ephemeral,
@@ -26,7 +26,7 @@ pub struct Session {
 impl Session {
     pub fn start() -> Self {
         let places = tempfile::tempdir().expect("a temporary folder");
-        // A server that is started as another user must be able to enter it.
+        // A server that runs as another user needs access to the folder.
         fs::set_permissions(places.path(), fs::Permissions::from_mode(0o755)).expect("its mode can be set");
         for folder in ["bin", "shop"] {
             fs::create_dir(places.path().join(folder)).expect("a folder");
@@ -73,7 +73,7 @@ impl Session {
     }
 }
 
-/// One script for all steps, so that variables and the working folder stay. `$?` is that of the command before.
+/// One script for all steps, so that variables and the working folder are kept. `$?` is that of the previous command.
 fn script_of(steps: &[Step]) -> String {
     let mut script = "exec </dev/null 2>&1\n".to_owned();
     for step in steps {

@@ -1,7 +1,7 @@
-//! How much `diff` tells of what can become different: a base with objects of every kind, hundreds of single changes to
-//! a tenant of it, each in a database of its own, and changes that make no difference.
+//! Whether `diff` reports every difference: a base with objects of every kind, hundreds of single changes to one of its
+//! tenants, each in its own database, and changes that make no difference.
 //!
-//! Where there is a `pg_dump` beside the server, it gives a second opinion on whether a change is one.
+//! If `pg_dump` is installed with the server, its output is compared as well.
 
 mod mutations;
 mod repairs;
@@ -21,18 +21,18 @@ use serde_json::Value;
 use tenantry::local::Ephemeral;
 
 use crate::support::{Database, Output, binaries};
-use mutations::{Change, Told};
+use mutations::{Change, ExpectedDifference};
 
-/// The setting by which a command finds the base.
+/// The variable that names the migrations of the base.
 const MIGRATIONS: &str = "TENANTRY_TENANT_MIGRATIONS";
 
-/// How many databases are worked on at once.
+/// The number of databases that are tested concurrently.
 const AT_ONCE: usize = 4;
 
-/// Levels of differences for which the command fails.
+/// Levels of differences that make the command fail.
 const FAILING: [&str; 3] = ["structural", "security", "privilege"];
 
-/// What a database has beside its schemas.
+/// Objects of a database outside its schemas.
 const SURROUNDINGS: &str = "
     CREATE FOREIGN DATA WRAPPER drift_wrapper;
     CREATE SERVER drift_server FOREIGN DATA WRAPPER drift_wrapper;
@@ -53,7 +53,7 @@ fn every_difference_is_reported_exactly() {
     assert_differences_are_reported(1);
 }
 
-/// Makes each `step`-th change, and compares what is told of it with what is expected.
+/// Makes every `step`-th change, and compares the reported differences with the expected ones.
 fn assert_differences_are_reported(step: usize) {
     make_roles_and_tablespace();
     let base = base(&["acme", "globex"]);
@@ -73,8 +73,8 @@ fn assert_differences_are_reported(step: usize) {
 
     let dump_before = dump.as_ref().zip(before.as_deref());
     let of_mutations = in_parallel(&mutations, |change| {
-        // To make the reference takes longer than all else, but where names of schemas matter, a file will not do.
-        judge(change, &base, Some(saved.as_path()).filter(|_| !change.leads_elsewhere()), dump_before)
+        // Building the reference takes most of the time. A saved one does not suffice if names of schemas matter.
+        judge(change, &base, Some(saved.as_path()).filter(|_| !change.references_another_tenant()), dump_before)
     });
     let of_silent = in_parallel(&silent, |change| judge(change, &base, None, dump_before));
     drop(base);
@@ -90,29 +90,29 @@ fn assert_differences_are_reported(step: usize) {
         of_silent.len() + of_names.len(),
         match dump {
             Some(_) => format!("pg_dump saw {seen}"),
-            None => "no pg_dump beside the server to ask".to_owned(),
+            None => "no pg_dump is installed with the server".to_owned(),
         }
     );
-    // Not by println!, which shows it for failed tests only.
-    writeln!(std::io::stderr(), "{score}").expect("the score can be told");
+    // println! shows it for failed tests only.
+    writeln!(std::io::stderr(), "{score}").expect("the score can be printed");
     let wrong: String =
         [of_mutations, of_silent, of_names].into_iter().flatten().map(|verdict| verdict.wrong).collect();
     assert!(wrong.is_empty(), "{score}\n{wrong}");
 }
 
-/// What came of a change.
+/// The result of a change.
 struct Verdict {
-    /// What is not as expected, and what was said instead; empty where all is.
+    /// What differs from the expectation, and the output of the command; empty if nothing differs.
     wrong: String,
-    /// Whether `pg_dump` shows the change, where it was asked.
+    /// Whether `pg_dump` shows the change, if it is installed.
     dump_differs: Option<bool>,
 }
 
-/// Makes the change in a copy of the database, and compares what is told of it with what is expected.
+/// Makes the change in a copy of the database, and compares the reported differences with the expected ones.
 fn judge(change: &Change, base: &Database, reference: Option<&Path>, dump: Option<(&PgDump, &str)>) -> Verdict {
     let db = base.copy();
     let mut wrong = String::new();
-    // Until the end, for what another session has.
+    // Kept open to the end, for locks and temporary objects of the session.
     let mut session = db.connect();
     for message in &change.messages {
         match (session.batch_execute(message.sql), message.refused) {
@@ -123,7 +123,7 @@ fn judge(change: &Change, base: &Database, reference: Option<&Path>, dump: Optio
     }
     let output = diff(&db, "acme", reference);
     match differences(&output) {
-        Ok(differences) => compare(&differences, &change.told, &mut wrong),
+        Ok(differences) => compare(&differences, &change.expected, &mut wrong),
         Err(why) => wrong += &format!("  {why}\n"),
     }
     let dump_differs = dump.map(|(dump, before)| dump.of(&db) != before);
@@ -134,14 +134,14 @@ fn judge(change: &Change, base: &Database, reference: Option<&Path>, dump: Optio
     }
     if !wrong.is_empty() {
         let sql: Vec<&str> = change.messages.iter().map(|message| message.sql).collect();
-        wrong = format!("{}: {}\n{wrong}{}", change.what, sql.join("; "), said(&output));
+        wrong = format!("{}: {}\n{wrong}{}", change.what, sql.join("; "), printed(&output));
     }
     Verdict { wrong, dump_differs }
 }
 
-/// A tenant of any name is as its migrations make it.
+/// Checks that tenants with unusual names match the reference.
 fn names_of_tenants() -> Vec<Verdict> {
-    // Whoever makes a collation holds the lock on them all until the end, so each database has one reference at a time.
+    // Creating a collation locks them all until the end of the transaction, so each database builds one reference at a time.
     let some_names: Vec<&[&str]> = silent::NAMES.chunks(silent::NAMES.len().div_ceil(AT_ONCE)).collect();
     let verdicts = in_parallel(&some_names, |names| {
         let db = base(names);
@@ -158,12 +158,12 @@ fn judge_name(name: &str, db: &Database) -> Verdict {
         Err(why) => wrong += &format!("  {why}\n"),
     }
     if !wrong.is_empty() {
-        wrong = format!("a tenant called {name}\n{wrong}{}", said(&output));
+        wrong = format!("a tenant called {name}\n{wrong}{}", printed(&output));
     }
     Verdict { wrong, dump_differs: None }
 }
 
-/// Runs the command, for what the migrations make, or for a reference that was saved.
+/// Runs `diff`, with the reference of the migrations or with a saved one.
 fn diff(db: &Database, tenant: &str, reference: Option<&Path>) -> Output {
     let command = db.tenantry(["diff", tenant, "--format", "json"]).env(MIGRATIONS, migrations());
     match reference {
@@ -172,14 +172,14 @@ fn diff(db: &Database, tenant: &str, reference: Option<&Path>) -> Output {
     }
 }
 
-/// The differences in what the command said, which must make sense as a whole.
+/// The differences in the output of the command, which must be consistent.
 fn differences(output: &Output) -> Result<Vec<Value>, String> {
     let json: Value = serde_json::from_str(&output.stdout).map_err(|error| format!("no JSON: {error}"))?;
     let Some(differences) = json["differences"].as_array() else {
         return Err("there is no list of differences".to_owned());
     };
     if json["same"] != Value::Bool(differences.is_empty()) {
-        return Err(format!("it says \"same\": {}", json["same"]));
+        return Err(format!("\"same\" is {}", json["same"]));
     }
     let fails = differences.iter().any(|difference| FAILING.iter().any(|level| difference["level"] == *level));
     match output.code {
@@ -188,31 +188,31 @@ fn differences(output: &Output) -> Result<Vec<Value>, String> {
     }
 }
 
-/// Adds what was expected and not told; or what was told, where nothing was expected.
-fn compare(differences: &[Value], expected: &[Told], wrong: &mut String) {
-    for told in expected {
+/// Adds the expected differences that were not reported, and reported ones if none is expected.
+fn compare(differences: &[Value], expected: &[ExpectedDifference], wrong: &mut String) {
+    for one in expected {
         let fits = |difference: &&Value| {
             let code = difference["code"].as_str().unwrap_or_default();
-            (code == told.code || told.code.ends_with('.') && code.starts_with(told.code))
-                && difference["name"] == told.name
+            (code == one.code || one.code.ends_with('.') && code.starts_with(one.code))
+                && difference["name"] == one.name
         };
         let found: Vec<&Value> = differences.iter().filter(fits).collect();
         let right_level = |level: &str| found.iter().any(|difference| difference["level"] == level);
         if found.is_empty() {
-            let _ = writeln!(wrong, "  not told: {} of {}", told.code, told.name);
-        } else if let Some(level) = told.level.filter(|level| !right_level(level)) {
-            let _ = writeln!(wrong, "  not told as {level}: {} of {}", told.code, told.name);
+            let _ = writeln!(wrong, "  not reported: {} of {}", one.code, one.name);
+        } else if let Some(level) = one.level.filter(|level| !right_level(level)) {
+            let _ = writeln!(wrong, "  not reported as {level}: {} of {}", one.code, one.name);
         }
     }
     if expected.is_empty() && !differences.is_empty() {
-        *wrong += "  told, though nothing is different\n";
+        *wrong += "  reported, though nothing is different\n";
     }
 }
 
-/// What the command said, a difference a line.
-fn said(output: &Output) -> String {
+/// The output of the command, one difference per line.
+fn printed(output: &Output) -> String {
     let mut text = match differences(output) {
-        Ok(differences) if differences.is_empty() => "    nothing was told\n".to_owned(),
+        Ok(differences) if differences.is_empty() => "    nothing was reported\n".to_owned(),
         Ok(differences) => differences.iter().map(|difference| format!("    {difference}\n")).collect(),
         Err(_) => format!("    {}\n", output.stdout.trim()),
     };
@@ -231,7 +231,7 @@ fn base(tenants: &[&str]) -> Database {
     db
 }
 
-/// Makes the roles and the tablespace that the databases of the server refer to, once.
+/// Creates the roles and the tablespace that the databases of the server use, once.
 fn make_roles_and_tablespace() {
     static MADE: Once = Once::new();
     MADE.call_once(create_roles_and_tablespace);
@@ -241,7 +241,7 @@ fn create_roles_and_tablespace() {
     let db = Database::on(server());
     db.execute("CREATE ROLE drift_owner; CREATE ROLE drift_reader; CREATE ROLE drift_writer");
     if binaries().major() >= 15 {
-        // A folder outside the server's own would have to be made for the user that it runs as.
+        // A folder outside the server's data directory would need the owner of the server.
         let mut session = db.connect();
         session.batch_execute("SET allow_in_place_tablespaces = on").expect("a setting of the server");
         session.batch_execute("CREATE TABLESPACE drift_space LOCATION ''").expect("a tablespace");
@@ -253,7 +253,7 @@ fn migrations() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/drift/base")
 }
 
-/// Does the work on all items, some at once, and returns what came of each, in their order.
+/// Runs the work on all items, several at a time, and returns the results in order.
 fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
@@ -275,10 +275,10 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> 
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// A server for the many copies, with what is the server's own: roles, and a tablespace. It goes with the run.
+/// A server for the many copies, with its own roles and tablespace. It stops with the test run.
 ///
-/// Copies without a trace in the log are made faster, and each makes the server write out all it has in memory, which
-/// would be others' time on the server of the run.
+/// With minimal WAL, databases are copied faster, but each copy forces a checkpoint, which would slow down other tests
+/// on the shared server.
 fn server() -> &'static Ephemeral {
     static SERVER: LazyLock<Ephemeral> = LazyLock::new(|| {
         let settings = [("autovacuum", "off"), ("jit", "off"), ("wal_level", "minimal"), ("max_wal_senders", "0")];
@@ -287,11 +287,11 @@ fn server() -> &'static Ephemeral {
     &SERVER
 }
 
-/// The server's own `pg_dump`.
+/// The server's `pg_dump`.
 struct PgDump(PathBuf);
 
 impl PgDump {
-    /// The program beside the server's others. One of another version may not read this server.
+    /// The program in the server's folder. Another version may not support this server.
     fn find() -> Option<Self> {
         let program = binaries().folder().join("pg_dump");
         program.is_file().then_some(Self(program))
@@ -307,10 +307,10 @@ impl PgDump {
             .expect("pg_dump runs");
         assert!(output.status.success(), "pg_dump: {}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).expect("the database is UTF-8");
-        // Newer minor releases put a password of the moment around what they write.
+        // Newer minor releases enclose the dump in a random key.
         let of_the_moment = |line: &str| line.starts_with("\\restrict") || line.starts_with("\\unrestrict");
-        // What an object needs comes before it, be it shown or not; otherwise the order says nothing. Settings stand
-        // before the first object that they are for.
+        // An object's dependencies precede it, whether they are shown or not; otherwise the order has no meaning.
+        // Settings precede the first object that they apply to.
         let is_setting = |line: &str| line.starts_with("SET default_");
         let settings: BTreeSet<&str> = text.lines().filter(|line| is_setting(line)).collect();
         let lines: Vec<&str> = text.lines().filter(|line| !of_the_moment(line) && !is_setting(line)).collect();

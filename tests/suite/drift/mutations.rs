@@ -1,7 +1,7 @@
-//! Single changes to a tenant of the base, and what must be told of each.
+//! Single changes to a tenant of the base, and the differences that `diff` must report.
 //!
-//! The changes are made to the tenant `acme`; there is another one, `globex`, of the same base. What is expected
-//! follows from what the statement does, not from what any tool says of it.
+//! The changes are made to the tenant `acme`; another tenant of the same base is `globex`. The expected differences
+//! follow from what the statement does, not from what any tool reports.
 
 mod columns;
 mod constraints;
@@ -15,34 +15,34 @@ mod triggers;
 mod types;
 mod views;
 
-/// A change to a database, and what is to be told of it.
+/// A change to a database, and the differences that are expected.
 pub struct Change {
-    /// What is done, in a few words; no two are the same.
+    /// A short, unique description.
     pub what: &'static str,
-    /// What is sent, one message after the other, on one connection.
+    /// The messages, sent one after another on one connection.
     pub messages: Vec<Message>,
-    /// Differences that must be among those told. None at all may be told where there are none.
-    pub told: Vec<Told>,
+    /// Differences that must be reported, among others. If empty, no difference may be reported.
+    pub expected: Vec<ExpectedDifference>,
     /// Whether `pg_dump --schema-only` of the tenant's schema shows the change.
     pub in_dump: bool,
-    /// The first major version of PostgreSQL that takes the statements.
+    /// The first major version of PostgreSQL that accepts the statements.
     pub since: u32,
 }
 
 /// Statements that are sent together.
 pub struct Message {
     pub sql: &'static str,
-    /// Whether the server is to refuse it, and leave something behind.
+    /// Whether the server must refuse it, with effects that remain.
     pub refused: bool,
 }
 
-/// A difference that is to be told.
-pub struct Told {
-    /// Its code; or the beginning of one, up to the dot, where more than one fact tells of the change.
+/// A difference that must be reported.
+pub struct ExpectedDifference {
+    /// Its code, or the beginning of one up to the dot if several properties show the change.
     pub code: &'static str,
-    /// What it is told of.
+    /// The name of the object.
     pub name: &'static str,
-    /// Its level, where it matters.
+    /// Its level, if the level matters.
     pub level: Option<&'static str>,
 }
 
@@ -66,62 +66,62 @@ pub fn all() -> Vec<Change> {
     .collect()
 }
 
-/// A change that is told.
+/// A change that must be reported.
 fn change(what: &'static str, sql: &'static str) -> Change {
-    Change { what, messages: vec![Message { sql, refused: false }], told: Vec::new(), in_dump: true, since: 0 }
+    Change { what, messages: vec![Message { sql, refused: false }], expected: Vec::new(), in_dump: true, since: 0 }
 }
 
-/// A change of nothing that counts.
+/// A change that must not be reported.
 pub fn silent(what: &'static str, sql: &'static str) -> Change {
     Change { in_dump: false, ..change(what, sql) }
 }
 
 impl Change {
-    /// Adds a difference that must be told.
-    fn told(mut self, code: &'static str, name: &'static str) -> Self {
-        self.told.push(Told { code, name, level: None });
+    /// Adds a difference that must be reported.
+    fn expects(mut self, code: &'static str, name: &'static str) -> Self {
+        self.expected.push(ExpectedDifference { code, name, level: None });
         self
     }
 
-    /// Has the difference that was added last be of a level.
+    /// Sets the level of the last expected difference.
     fn level(mut self, level: &'static str) -> Self {
-        self.told.last_mut().expect("a difference was added before").level = Some(level);
+        self.expected.last_mut().expect("a difference was added before").level = Some(level);
         self
     }
 
-    /// Has the difference that was added last be one that leads to another tenant, which is a matter of security.
+    /// Marks the last expected difference as a reference to another tenant, which has the level security.
     fn references_globex(self) -> Self {
         self.level("security")
     }
 
-    /// Whether a difference may lead to another tenant.
-    pub fn leads_elsewhere(&self) -> bool {
-        self.told.iter().any(|told| told.level == Some("security"))
+    /// Whether an expected difference is a reference to another tenant.
+    pub fn references_another_tenant(&self) -> bool {
+        self.expected.iter().any(|difference| difference.level == Some("security"))
     }
 
-    /// Adds a message, for what cannot be in one with the statements before.
+    /// Adds a message, for statements that cannot share one with those before.
     pub fn then(mut self, sql: &'static str) -> Self {
         self.messages.push(Message { sql, refused: false });
         self
     }
 
-    /// Adds a message that the server refuses half way.
+    /// Adds a message that the server refuses after a part of it took effect.
     pub fn then_refused(mut self, sql: &'static str) -> Self {
         self.messages.push(Message { sql, refused: true });
         self
     }
 
-    /// Says that `pg_dump` does not show it.
+    /// Marks a change that `pg_dump` does not show.
     fn not_in_dump(self) -> Self {
         Self { in_dump: false, ..self }
     }
 
-    /// Says that `pg_dump` shows it, although it makes no difference.
+    /// Marks a change that `pg_dump` shows although `diff` must not report it.
     pub fn in_dump(self) -> Self {
         Self { in_dump: true, ..self }
     }
 
-    /// Says which version came with it.
+    /// Sets the first major version of PostgreSQL that accepts the statements.
     pub fn since(self, major: u32) -> Self {
         Self { since: major, ..self }
     }

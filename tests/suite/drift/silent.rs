@@ -1,9 +1,9 @@
-//! Changes that make no difference, and names of tenants that might be taken for something else.
+//! Changes that make no difference, and names of tenants that could be confused with other names.
 
 use super::mutations::{Change, silent};
 
-/// Names that are also those of tables, columns, types, functions and aliases of the base, or stand in its literals, or
-/// begin as another schema's, or want quotes.
+/// Names that are also names of tables, columns, types, functions and aliases of the base, occur in its literals, are a
+/// prefix of another schema's name, or need quotes.
 pub const NAMES: [&str; 20] = [
     "users",
     "Teams",
@@ -27,7 +27,7 @@ pub const NAMES: [&str; 20] = [
     "value",
 ];
 
-/// Every change that makes none.
+/// Every change that makes no difference.
 pub fn all() -> Vec<Change> {
     [data(), maintenance(), there_and_back(), made_again(), rights(), beside_the_tenant()]
         .into_iter()
@@ -50,7 +50,7 @@ fn data() -> Vec<Change> {
              9, false)",
         ),
         silent("a sequence starts again", "ALTER SEQUENCE acme.order_numbers RESTART"),
-        silent("an identity goes on elsewhere", "ALTER TABLE acme.users ALTER COLUMN id RESTART WITH 5000"),
+        silent("an identity continues at another value", "ALTER TABLE acme.users ALTER COLUMN id RESTART WITH 5000"),
         silent("a materialized view is refreshed", "REFRESH MATERIALIZED VIEW acme.score_board"),
         silent("a materialized view is refreshed beside work", "REFRESH MATERIALIZED VIEW acme.score_board")
             .then("REFRESH MATERIALIZED VIEW CONCURRENTLY acme.score_board"),
@@ -80,7 +80,7 @@ fn maintenance() -> Vec<Change> {
 
 fn there_and_back() -> Vec<Change> {
     vec![
-        // The numbers of the columns behind it are those of no other tenant.
+        // The numbers of the columns after it differ from those of every other tenant.
         silent(
             "a column came and went",
             "ALTER TABLE acme.teams ADD COLUMN passing text; ALTER TABLE acme.teams DROP COLUMN passing",
@@ -224,7 +224,7 @@ fn made_again() -> Vec<Change> {
              CREATE VIEW big_teams AS SELECT s.name, s.members FROM team_sizes s WHERE s.members > 5; \
              ALTER VIEW big_teams OWNER TO drift_owner",
         ),
-        // The names are looked up when it is made, whatever the path was.
+        // The names are resolved at creation, independent of the search path.
         silent(
             "a view is made again, with the schema's name",
             "DROP VIEW acme.low_scores; \
@@ -309,7 +309,7 @@ fn made_again() -> Vec<Change> {
              ALTER INDEX acme.events_kind_idx ATTACH PARTITION acme.events_2026_kind_idx; \
              ALTER INDEX acme.events_kind_idx ATTACH PARTITION acme.events_rest_kind_idx",
         ),
-        // Its labels are the same, and the numbers by which they are ordered are not.
+        // Its labels are the same, but their sort numbers differ.
         silent(
             "an enum is made again, label by label",
             "DROP TYPE acme.spare_label; CREATE TYPE acme.spare_label AS ENUM ('three'); \

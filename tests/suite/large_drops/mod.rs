@@ -1,4 +1,4 @@
-//! Schemas that are too large for the server's lock table, and are dropped in steps.
+//! Schemas that are too large for the server's lock table and are dropped in steps.
 
 use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +13,7 @@ use crate::support::{Database, Output, Running, Signal, binaries};
 
 /// A server with a small lock table, of which a run takes 150 locks.
 ///
-/// A test has it to itself: a lock table that is full is full for everybody. The next test gets it afterwards.
+/// A test uses it exclusively, because a full lock table affects all sessions. The next test reuses it.
 struct SmallServer(&'static Ephemeral);
 
 impl SmallServer {
@@ -25,17 +25,17 @@ impl SmallServer {
 
 impl Drop for SmallServer {
     fn drop(&mut self) {
-        // A test that fails may leave sessions.
+        // A failed test may leave sessions behind.
         if !thread::panicking() {
             FREE.lock().unwrap_or_else(PoisonError::into_inner).push(self.0);
         }
     }
 }
 
-/// The small servers that no test has.
+/// The small servers that no test uses at present.
 static FREE: Mutex<Vec<&Ephemeral>> = Mutex::new(Vec::new());
 
-/// A server with a lock table of a size.
+/// A server with a lock table of the given size.
 fn server_with(connections: &str, locks: &str) -> &'static Ephemeral {
     let settings = [
         ("max_connections", connections),
@@ -57,8 +57,9 @@ fn fleet(server: &'static Ephemeral, tenants: &[&str]) -> Database {
     db
 }
 
-/// Adds tables `t1`, `t2` and so on to a schema, each with an index, a sequence and foreign keys to the one before and to
-/// the first; and, for each ten of them, a view of a view, a function and a type. A transaction for each, for its locks.
+/// Adds tables `t1`, `t2` and so on to a schema, each with an index, a sequence and foreign keys to the previous table
+/// and to the first; and for every ten of them a view of a view, a function and a type. Each is created in its own
+/// transaction, because of the locks.
 fn enlarge(db: &Database, schema: &str, tables: usize) {
     db.execute(&format!(
         "DO $do$ BEGIN \
@@ -80,10 +81,10 @@ fn enlarge(db: &Database, schema: &str, tables: usize) {
     ));
 }
 
-/// A database with a tenant `acme` that is too large, beside `globex`, on a server of its own.
+/// A database on its own server with `globex` and a tenant `acme` that is too large for one transaction.
 struct Large {
     db: Database,
-    // The database is dropped before it.
+    // The database is dropped before the server is returned.
     server: SmallServer,
 }
 
@@ -103,7 +104,7 @@ fn large() -> Large {
     Large { db, server }
 }
 
-/// All that a schema has, and its rows.
+/// The objects of a schema, and its rows.
 fn contents(db: &Database, schema: &str) -> Vec<String> {
     let mut contents = db.strings(&format!(
         "SELECT format('%s %s %s', relname, relkind, pg_relation_filenode(oid)) FROM pg_class \
@@ -128,15 +129,15 @@ fn exists(db: &Database, schema: &str) -> bool {
     db.count(&format!("SELECT count(*) FROM pg_namespace WHERE nspname = '{schema}'")) == 1
 }
 
-/// A session that has a table locked, so that whatever drops it waits.
+/// A session that holds a lock on a table, so that a drop of it waits.
 fn holder(db: &Database, table: &str) -> PgConnection {
     let mut conn = db.connect();
     conn.batch_execute(&format!("BEGIN; LOCK TABLE {table} IN ACCESS SHARE MODE")).unwrap();
     conn
 }
 
-/// A drop of `acme` that waits for a lock, which the returned session holds.
-fn held_up(db: &Database, table: &str, args: &[&str]) -> (Running, PgConnection) {
+/// A drop of `acme` that waits for a lock of the returned session.
+fn blocked_drop(db: &Database, table: &str, args: &[&str]) -> (Running, PgConnection) {
     let holder = holder(db, table);
     let run = db.tenantry(["drop", "--yes", "--lock-timeout", "1000s", "acme"]).args(args).spawn();
     db.wait_for_waiters(1);
@@ -150,13 +151,13 @@ fn assert_gone(db: &Database, schema: &str) {
 }
 
 #[track_caller]
-fn assert_says(output: &Output, texts: &[&str]) {
+fn assert_output_contains(output: &Output, texts: &[&str]) {
     for text in texts {
         assert!(output.stderr.contains(text), "no `{text}` in:\n{}", output.stderr);
     }
 }
 
-/// A test of its own has a server of its own: a full lock table is full for everybody.
+/// This test has its own server, because a full lock table affects all sessions.
 #[test]
 #[ignore = "long: make test-long"]
 fn thousands_of_tables_are_dropped_in_steps() {
@@ -194,16 +195,16 @@ fn drop_in_steps_is_announced_and_reported() {
     let db = large();
     let plan = db.tenantry(["drop", "acme", "globex", "--dry-run"]).run();
     plan.assert_code(0);
-    assert_says(
+    assert_output_contains(
         &plan,
         &["warning: too large for one transaction", "dropped in several: acme; ", "2 tenants would be dropped"],
     );
     let plan = db.tenantry(["cleanup", "--dry-run"]).run();
-    assert_says(&plan, &["warning: too large for one transaction"]);
+    assert_output_contains(&plan, &["warning: too large for one transaction"]);
     assert_eq!(state(&db, "acme"), "active", "a dry run changes nothing");
     let done = db.tenantry(["drop", "acme", "globex", "--yes"]).run();
     done.assert_code(0);
-    assert_says(&done, &["acme dropped in ", " transactions\n", "\n2 dropped"]);
+    assert_output_contains(&done, &["acme dropped in ", " transactions\n", "\n2 dropped"]);
     assert!(!done.stderr.contains("globex was dropped in"), "{}", done.stderr);
     assert_gone(&db, "acme");
     assert_gone(&db, "globex");
@@ -217,7 +218,7 @@ fn each_step_has_timeouts_and_an_application_name() {
     command.env("DATABASE_URL", proxy.url(db.name())).run().assert_code(0);
     let queries = proxy.queries();
     let mut transactions = queries.iter().filter(|sql| sql.contains("pg_try_advisory_xact_lock"));
-    // One that looks at what is left, and those that drop it.
+    // One transaction reads the remaining objects, and the others drop them.
     assert!(transactions.clone().any(|sql| !sql.contains("COMMIT;")), "{queries:#?}");
     assert!(transactions.clone().any(|sql| sql.contains("DROP SCHEMA")), "{queries:#?}");
     let limits = "SET LOCAL lock_timeout TO 300000; SET LOCAL statement_timeout TO 700000; \
@@ -231,7 +232,7 @@ fn drop_killed_at_any_step_is_completed_by_the_next() {
     let before = contents(&db, "globex");
     let mut left = tables_of(&db, "acme");
     for table in ["acme.t35", "acme.t20", "acme.t8"] {
-        let (run, mut holder) = held_up(&db, table, &[]);
+        let (run, mut holder) = blocked_drop(&db, table, &[]);
         assert_eq!(state(&db, "acme"), "dropping");
         run.kill();
         assert_eq!(run.wait().code, None);
@@ -252,8 +253,8 @@ fn drop_killed_at_any_step_is_completed_by_the_next() {
 #[test]
 fn every_command_recognizes_a_partly_dropped_tenant() {
     let db = large();
-    let (run, mut holder) = held_up(&db, "acme.t20", &[]);
-    // It is under way, and no finding.
+    let (run, mut holder) = blocked_drop(&db, "acme.t20", &[]);
+    // The drop is running, so it is not a finding.
     let health = db.tenantry(["health-check"]).run();
     assert!(!health.stdout.contains("stuck-dropping"), "{}", health.stdout);
     run.kill();
@@ -273,7 +274,10 @@ fn every_command_recognizes_a_partly_dropped_tenant() {
     ] {
         let output = db.tenantry(args).run();
         assert_ne!(output.code, Some(0), "{args:?}: {}", output.stderr);
-        assert_says(&output, &["tenant acme: a drop is in progress", "'tenantry drop acme' completes the drop"]);
+        assert_output_contains(
+            &output,
+            &["tenant acme: a drop is in progress", "'tenantry drop acme' completes the drop"],
+        );
     }
     assert_eq!(db.tenantry(["list", "--format", "json"]).run().json()["tenants"][0]["state"], "dropping");
     let health = db.tenantry(["health-check"]).run();
@@ -292,13 +296,13 @@ fn every_command_recognizes_a_partly_dropped_tenant() {
 #[test]
 fn interrupt_stops_after_the_current_step() {
     let db = large();
-    let (run, mut holder) = held_up(&db, "acme.t20", &["--format", "json"]);
+    let (run, mut holder) = blocked_drop(&db, "acme.t20", &["--format", "json"]);
     run.signal(Signal::INT);
     run.wait_for_stderr_line("interrupted");
     holder.batch_execute("ROLLBACK").unwrap();
     let output = run.wait();
     output.assert_code(130);
-    assert_says(
+    assert_output_contains(
         &output,
         &["warning: acme is partly dropped; repeat the drop to complete it", "0 dropped, 1 partly dropped"],
     );
@@ -314,21 +318,21 @@ fn interrupt_stops_after_the_current_step() {
 #[test]
 fn second_interrupt_cancels_the_step_and_third_exits() {
     let db = large();
-    let (run, mut holder) = held_up(&db, "acme.t20", &[]);
+    let (run, mut holder) = blocked_drop(&db, "acme.t20", &[]);
     run.signal(Signal::INT);
     run.wait_for_stderr_line("interrupted");
     run.signal(Signal::INT);
     let output = run.wait();
     output.assert_code(130);
-    assert_says(&output, &["interrupted again", "acme is partly dropped"]);
+    assert_output_contains(&output, &["interrupted again", "acme is partly dropped"]);
     assert_eq!(db.count("SELECT count(*) FROM pg_class WHERE oid = 'acme.t20'::regclass"), 1, "it was rolled back");
     holder.batch_execute("ROLLBACK").unwrap();
 
-    // While nobody can cancel anything: the server's process waits for a lock that it does not get.
-    let (run, mut holder) = held_up(&db, "acme.t8", &[]);
-    for said in ["interrupted: ", "interrupted again"] {
+    // If cancellation has no effect: the server process waits for a lock that it does not get.
+    let (run, mut holder) = blocked_drop(&db, "acme.t8", &[]);
+    for line in ["interrupted: ", "interrupted again"] {
         run.signal(Signal::INT);
-        run.wait_for_stderr_line(said);
+        run.wait_for_stderr_line(line);
     }
     run.signal(Signal::INT);
     let output = run.wait();
@@ -343,14 +347,14 @@ fn second_interrupt_cancels_the_step_and_third_exits() {
 #[test]
 fn new_dependency_stops_the_drop() {
     let db = large();
-    let (run, mut holder) = held_up(&db, "acme.t20", &[]);
+    let (run, mut holder) = blocked_drop(&db, "acme.t20", &[]);
     db.execute(
         "CREATE VIEW public.of_acme AS SELECT id FROM acme.t1; CREATE TABLE public.keys (t int REFERENCES acme.t2)",
     );
     holder.batch_execute("ROLLBACK").unwrap();
     let output = run.wait();
     output.assert_code(1);
-    assert_says(
+    assert_output_contains(
         &output,
         &[
             "tenant acme: drop is incomplete; some objects may be dropped already: objects outside the schema depend on it: \
@@ -371,12 +375,12 @@ fn new_dependency_stops_the_drop() {
 #[test]
 fn tenant_whose_state_changes_during_the_drop_is_not_dropped_further() {
     let db = large();
-    let (run, mut holder) = held_up(&db, "acme.t20", &["--format", "json"]);
+    let (run, mut holder) = blocked_drop(&db, "acme.t20", &["--format", "json"]);
     db.execute("UPDATE schema_tracker SET state = 'active' WHERE name = 'acme'");
     holder.batch_execute("ROLLBACK").unwrap();
     let output = run.wait();
     output.assert_code(1);
-    assert_says(
+    assert_output_contains(
         &output,
         &["drop is incomplete; some objects may be dropped already: changed by another session during the drop"],
     );
@@ -388,7 +392,7 @@ fn tenant_whose_state_changes_during_the_drop_is_not_dropped_further() {
 #[test]
 fn schema_renamed_during_the_drop_is_not_reported_as_dropped() {
     let db = large();
-    let (run, mut holder) = held_up(&db, "acme.t20", &["--format", "json"]);
+    let (run, mut holder) = blocked_drop(&db, "acme.t20", &["--format", "json"]);
     db.execute("ALTER SCHEMA acme RENAME TO saved; DELETE FROM schema_tracker WHERE name = 'acme'");
     holder.batch_execute("ROLLBACK").unwrap();
     let output = run.wait();
@@ -406,7 +410,7 @@ fn lock_timeout_is_retried_and_reported() {
         db.tenantry(["drop", "--yes", "acme", "--lock-timeout", "200ms", "--retries", "1", "--format", "json"]).run();
     deferred.assert_code(1);
     assert_eq!(deferred.json()["failed"][0]["code"], "deferred");
-    assert_says(&deferred, &["drop is incomplete; some objects may be dropped already: lock timeout"]);
+    assert_output_contains(&deferred, &["drop is incomplete; some objects may be dropped already: lock timeout"]);
     assert_eq!(db.strings("SELECT outcome FROM schema_run_tenant WHERE run = 3"), ["deferred"]);
     holder.batch_execute("ROLLBACK").unwrap();
     db.tenantry(["drop", "--yes", "acme"]).run().assert_code(0);
@@ -416,7 +420,7 @@ fn lock_timeout_is_retried_and_reported() {
 #[test]
 fn terminated_session_is_replaced() {
     let db = large();
-    let (run, mut holder) = held_up(&db, "acme.t20", &[]);
+    let (run, mut holder) = blocked_drop(&db, "acme.t20", &[]);
     db.strings(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() \
          AND wait_event_type = 'Lock'",
@@ -456,7 +460,7 @@ fn drop_survives_a_lost_connection_at_any_message() {
         proxy.reset();
         drop().assert_code(0);
         assert_gone(&db, "acme");
-        // The run was over before the message that would have been cut.
+        // The run was over before that message.
         if reached < n {
             assert!(n > 15, "{n} messages are fewer than such a run has");
             break;
@@ -465,7 +469,7 @@ fn drop_survives_a_lost_connection_at_any_message() {
     assert!(survived > 5, "a lost link is come back from: {survived}");
 }
 
-/// Who owns a schema may drop what others have in it, and may not lock it.
+/// The owner of a schema may drop the tables of other roles in it, but may not lock them.
 #[test]
 fn schema_owner_drops_tables_of_other_roles_in_steps() {
     let db = large();
@@ -477,7 +481,7 @@ fn schema_owner_drops_tables_of_other_roles_in_steps() {
     let output = db.tenantry(["drop", "--yes", "acme"]).env("DATABASE_URL", format!("{}&user={role}", db.url())).run();
     db.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
     output.assert_code(0);
-    assert_says(&output, &["acme dropped in "]);
+    assert_output_contains(&output, &["acme dropped in "]);
     assert_gone(&db, "acme");
 }
 
@@ -503,7 +507,7 @@ fn several_large_tenants_are_dropped_in_one_run() {
     ["a", "b", "c"].into_iter().for_each(|schema| enlarge(&db, schema, 15));
     let output = db.tenantry(["drop", "--yes", "a", "b", "c", "d", "e"]).run();
     output.assert_code(0);
-    assert_says(&output, &["5 dropped"]);
+    assert_output_contains(&output, &["5 dropped"]);
     assert_eq!(db.count("SELECT count(*) FROM schema_tracker"), 0);
 }
 
@@ -511,18 +515,18 @@ fn several_large_tenants_are_dropped_in_one_run() {
 fn untracked_schema_is_dropped_in_steps() {
     let db = large();
     db.execute("DELETE FROM schema_tracker WHERE name = 'acme'");
-    let (run, mut holder) = held_up(&db, "acme.t20", &["--untracked"]);
+    let (run, mut holder) = blocked_drop(&db, "acme.t20", &["--untracked"]);
     run.signal(Signal::INT);
     run.wait_for_stderr_line("interrupted");
     holder.batch_execute("ROLLBACK").unwrap();
     run.wait().assert_code(130);
     assert!(exists(&db, "acme"));
-    // By its ledger it is known as a tenant's.
+    // Its ledger identifies it as a tenant's schema.
     db.tenantry(["cleanup", "--include-orphans", "--yes"]).run().assert_code(0);
     assert!(!exists(&db, "acme"));
 }
 
-/// Fills the server's lock table, but for so many locks. They are the session's.
+/// Fills the server's lock table except for the given number of locks, which the session holds.
 fn fill_lock_table(conn: &mut PgConnection, but: i64) {
     conn.batch_execute(&format!(
         "DO $$ DECLARE i int := 0; BEGIN \
@@ -545,7 +549,7 @@ fn steps_are_smaller_if_the_lock_table_is_nearly_full() {
     fill_lock_table(&mut others, 150);
     let output = db.tenantry(["drop", "acme", "--yes"]).run();
     output.assert_code(0);
-    assert_says(&output, &["acme dropped in "]);
+    assert_output_contains(&output, &["acme dropped in "]);
     assert_gone(&db, "acme");
 }
 
@@ -558,7 +562,7 @@ fn table_that_exceeds_the_lock_table_is_reported_with_the_setting_to_raise() {
     fill_lock_table(&mut others, 200);
     let output = db.tenantry(["drop", "acme", "--yes", "--retries", "1"]).run();
     output.assert_code(1);
-    assert_says(
+    assert_output_contains(
         &output,
         &[
             "lock table full while dropping table acme.wide (about 303 locks): out of shared memory",
@@ -600,10 +604,10 @@ fn every_kind_of_object_is_counted_and_dropped() {
     let taken = "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND mode = 'AccessExclusiveLock'";
     let taken: i64 = crate::support::strings(&mut conn, taken)[0].parse().unwrap();
     conn.batch_execute("ROLLBACK").unwrap();
-    // The schema itself, and a catalog or two.
+    // The schema itself, and one or two catalogs.
     assert!((0..=6).contains(&(taken - counted)), "{counted} were counted, and {taken} taken");
     let output = db.tenantry(["drop", "--untracked", "--yes", "rich"]).run();
     output.assert_code(0);
-    assert_says(&output, &["rich dropped in "]);
+    assert_output_contains(&output, &["rich dropped in "]);
     assert!(!exists(&db, "rich"));
 }

@@ -1,4 +1,4 @@
-//! For each rule, SQL in which it must be found and SQL in which it must not.
+//! For each rule, SQL in which it must be found and SQL in which it must not be found.
 
 use tenantry::lint::Rule;
 
@@ -8,7 +8,7 @@ pub struct Case {
     pub missed: &'static [&'static str],
 }
 
-/// What is there before: an earlier migration, so that all of it is live.
+/// The earlier migration, whose objects exist and have rows.
 pub const BASE: &str = "
     CREATE TABLE users (id bigint PRIMARY KEY, email varchar(50), name text, age int NOT NULL, born timestamp,
                         rate numeric(6, 2), note text COLLATE \"C\");
@@ -32,7 +32,7 @@ pub const BASE: &str = "
     ALTER TABLE users ADD CONSTRAINT users_name_check CHECK (name IS NOT NULL AND length(name) > 0);
 ";
 
-/// What is outside of the tenant.
+/// The objects outside the tenant.
 pub const OUTSIDE: &str = "
     CREATE SCHEMA other;
     CREATE TABLE other.plans (id int PRIMARY KEY, code text);
@@ -104,7 +104,7 @@ pub const CASES: &[Case] = &[
             "ALTER TABLE users ALTER COLUMN name SET NOT NULL",
             "ALTER TABLE orders DROP CONSTRAINT orders_pkey; ALTER TABLE orders ADD CHECK (total IS NOT NULL);
              ALTER TABLE orders ADD PRIMARY KEY USING INDEX orders_total_idx",
-            // It is already.
+            // The column has the constraint already.
             "ALTER TABLE users ALTER COLUMN age SET NOT NULL",
             "ALTER TABLE orders ALTER COLUMN id SET NOT NULL",
             "CREATE TABLE fresh (id int); ALTER TABLE fresh ALTER COLUMN id SET NOT NULL",
@@ -195,7 +195,7 @@ pub const CASES: &[Case] = &[
             "ALTER TABLE users ADD CONSTRAINT c CHECK (age > 0) NOT VALID; ALTER TABLE users VALIDATE CONSTRAINT c",
             "ALTER TABLE orders ADD FOREIGN KEY (user_id) REFERENCES users NOT VALID;
              ALTER TABLE orders VALIDATE CONSTRAINT orders_user_id_fkey",
-            // A tenant that is behind by both has them in one transaction.
+            // A tenant without both has them in one transaction.
             "ALTER TABLE users VALIDATE CONSTRAINT users_email_check",
         ],
         missed: &[
@@ -212,7 +212,7 @@ pub const CASES: &[Case] = &[
             "ALTER TABLE users ADD COLUMN x uuid DEFAULT gen_random_uuid()",
             "ALTER TABLE users ADD COLUMN x text NOT NULL DEFAULT upper(random()::text)",
             "ALTER TABLE users ADD COLUMN x bigint DEFAULT nextval('numbers')",
-            // Nothing is known of it.
+            // The object is unknown.
             "ALTER TABLE users ADD COLUMN x text DEFAULT made()",
         ],
         missed: &[
@@ -254,7 +254,7 @@ pub const CASES: &[Case] = &[
             "ALTER TABLE users ALTER COLUMN born TYPE timestamptz",
             "ALTER TABLE users ALTER COLUMN name TYPE varchar(20)",
             "ALTER TABLE users ALTER COLUMN name TYPE char(90)",
-            // Its constraint is made anew.
+            // Its constraint is created again.
             "ALTER TABLE users ALTER COLUMN name TYPE varchar",
             "ALTER TABLE users RENAME name TO full_name; ALTER TABLE users ALTER full_name TYPE varchar",
             "CREATE INDEX ON users (lower(email)); ALTER TABLE users ALTER email TYPE text",
@@ -529,14 +529,14 @@ pub const CASES: &[Case] = &[
             "DO $$ BEGIN IF false THEN ALTER TYPE nothing ADD VALUE 'x'; END IF; END $$",
             "DO $$ BEGIN IF false THEN CREATE TRIGGER t BEFORE UPDATE ON nothing FOR EACH ROW EXECUTE FUNCTION \
              suppress_redundant_updates_trigger(); END IF; END $$",
-            // It exists no longer, or under another name.
+            // The object no longer exists, or has another name.
             "DROP TABLE archive; DROP TABLE IF EXISTS archive",
             "DROP TABLE users; DROP INDEX IF EXISTS users_email_idx, users_pkey",
             "ALTER TABLE archive RENAME TO attic; ALTER TABLE IF EXISTS archive ADD COLUMN x int",
             "DROP FUNCTION made(); DROP FUNCTION IF EXISTS made()",
-            // What is made in another schema is not the tenant's.
+            // An object in another schema is not the tenant's.
             "CREATE TABLE other.nothing (id int); DROP TABLE IF EXISTS nothing",
-            // A statement that creates nothing, whatever the name.
+            // A statement that creates nothing, whatever name it contains.
             "DO $$ BEGIN EXECUTE format('COMMENT ON TABLE %I IS NULL', 'users'); END $$; DROP TABLE IF EXISTS nothing",
         ],
         missed: &[

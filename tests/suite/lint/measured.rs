@@ -1,4 +1,4 @@
-//! What the rules say of locks, scans and rewrites, measured on the server.
+//! What the rules state about locks, scans and rewrites, measured on the server.
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
@@ -6,14 +6,14 @@ use diesel::pg::PgConnection;
 use super::cases::BASE;
 use crate::support::{Database, strings};
 
-/// What a statement does to the rows of a table that has some.
+/// The effect of a statement on the rows of a table that is not empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rows {
     /// Nothing.
     Left,
-    /// They are read.
+    /// The rows are read.
     Read,
-    /// They are written anew.
+    /// The rows are rewritten.
     Rewritten,
 }
 
@@ -24,8 +24,8 @@ const SHARE_ROW: &str = "ShareRowExclusiveLock";
 const SHARE_UPDATE: &str = "ShareUpdateExclusiveLock";
 const SHARE: &str = "ShareLock";
 
-/// Statements, the table that is looked at, the strongest lock on it, and what becomes of its rows. What comes before `;;`
-/// is done and committed before.
+/// Statements, the observed table, the strongest lock on it, and the effect on its rows. SQL before `;;` runs and is
+/// committed first.
 const MEASURED: &[(&str, &str, &str, Rows)] = &[
     ("CREATE INDEX ON users (name)", "users", SHARE, Read),
     ("DROP INDEX users_email_idx", "users", EXCLUSIVE, Left),
@@ -76,7 +76,7 @@ const MEASURED: &[(&str, &str, &str, Rows)] = &[
     ("ALTER TABLE users ALTER email TYPE varchar(80)", "users", EXCLUSIVE, Left),
     ("ALTER TABLE users ALTER email TYPE varchar", "users", EXCLUSIVE, Left),
     ("ALTER TABLE users ALTER email TYPE text USING email::text", "users", EXCLUSIVE, Left),
-    // A constraint and an index that have to do with the column's values are made anew.
+    // A constraint and an index that depend on the column's values are rebuilt.
     ("ALTER TABLE users ALTER name TYPE varchar", "users", EXCLUSIVE, Read),
     (
         "ALTER TABLE users DROP CONSTRAINT users_name_check;; ALTER TABLE users ALTER name TYPE varchar",
@@ -186,12 +186,12 @@ fn measured_locks_scans_and_rewrites_match_the_rules() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The strongest lock on a table after a statement, and what became of its rows.
+/// The strongest lock on a table after a statement, and the effect on its rows.
 fn measure(conn: &mut PgConnection, sql: &str, table: &str) -> (String, Rows) {
     let oid = |conn: &mut PgConnection| strings(conn, &format!("SELECT to_regclass('{table}')::oid")).remove(0);
-    // In a transaction nothing of what was counted is handed over and forgotten.
+    // Within the transaction, the counts have not been flushed to the shared statistics.
     conn.batch_execute("BEGIN").expect("a transaction");
-    // Where the statement gives it its name, there is nothing before.
+    // If the statement renames the table, the old name exists before it.
     let before = Some(oid(conn)).filter(|oid| oid != "NULL").map(|oid| (file(conn, &oid), scans(conn, &oid)));
     if let Err(error) = conn.batch_execute(sql) {
         conn.batch_execute("ROLLBACK").expect("rolled back");
@@ -216,12 +216,12 @@ fn measure(conn: &mut PgConnection, sql: &str, table: &str) -> (String, Rows) {
     (strongest.to_owned(), rows)
 }
 
-/// The file that a table is in.
+/// The file of a table.
 fn file(conn: &mut PgConnection, oid: &str) -> String {
     strings(conn, &format!("SELECT pg_relation_filenode({oid})")).remove(0)
 }
 
-/// How often the session has read a table or one of its indexes, so far and without having told others.
+/// How often the session has scanned a table or one of its indexes, including scans not yet reported to the statistics.
 fn scans(conn: &mut PgConnection, oid: &str) -> i64 {
     let sql = format!(
         "SELECT coalesce(pg_stat_get_xact_numscans({oid}), 0)

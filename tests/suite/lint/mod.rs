@@ -11,7 +11,7 @@ use crate::support::Tenantry;
 use crate::support::migrations::Dir;
 use rules::tenancy;
 
-/// Migrations with something of everything: findings in both files, accepted ones, and acceptances that are amiss.
+/// Migrations with findings in both files, accepted findings, and invalid acceptances.
 fn shop() -> Dir {
     Dir::new()
         .add("20260101000000_create", "CREATE TABLE users (id bigint PRIMARY KEY, email text, age int);\n")
@@ -132,7 +132,7 @@ fn invalid_migrations_are_refused() {
     ");
 }
 
-/// The project's own migrations, as they are in the binary, without a database.
+/// The migrations of this project, without a database.
 #[test]
 fn migrations_of_this_repository_have_no_findings() {
     assert_snapshot!(Tenantry::new().arg("lint").run(), @r"
@@ -142,7 +142,7 @@ fn migrations_of_this_repository_have_no_findings() {
     ");
 }
 
-/// `--extension-schema` is inside.
+/// An `--extension-schema` does not count as another schema.
 #[test]
 fn extension_schemas_do_not_count_as_other_schemas() {
     let dir = Dir::new().add("1_a", "CREATE TABLE a (name extensions.citext);");
@@ -180,7 +180,7 @@ fn migrations_in_one_transaction_are_checked_together() {
     let found = |dir: Dir| lint(&tenancy(&dir)).len();
     assert_eq!(found(base().add("3_c", validate)), 1);
     assert_eq!(found(base().add("3_c", validate).metadata("run_in_transaction = false")), 0);
-    // Where something between them must be committed, they are two.
+    // If a migration between them must be committed, they run in two transactions.
     assert_eq!(found(base().add("3_c", "ALTER TYPE mood ADD VALUE 'new';").add("4_d", validate)), 0);
     assert_eq!(found(base().add("3_c", "CREATE TABLE b ();").add("4_d", validate)), 1);
 }
@@ -198,7 +198,7 @@ fn schema_knowledge_carries_over_between_migrations() {
     assert_eq!(found, ["1 rename-table"]);
 }
 
-/// No server takes it, and yet it must be told.
+/// No server accepts it, but the findings must be correct.
 #[test]
 fn index_with_the_name_of_its_table_is_checked() {
     let dir = Dir::new().add("1_a", "CREATE INDEX a ON a (id);").add("2_b", "REINDEX TABLE a; DROP INDEX a;");
@@ -224,7 +224,7 @@ fn unknown_names_in_down_sql_are_checked_after_up_sql() {
         .down("DROP TABLE a; DROP TABLE IF EXISTS nothing;")
         .add("2_b", "ALTER TABLE a RENAME TO b;\nCREATE TEMP TABLE passing (id int);")
         .down("ALTER TABLE b RENAME TO a; COMMENT ON TABLE a IS 'x'; COMMENT ON TABLE b IS 'x';")
-        // The down.sql before changed nothing, and the temporary table is gone.
+        // The down.sql before changed nothing, and the temporary table no longer exists.
         .add("3_c", "COMMENT ON TABLE b IS 'x';\nCOMMENT ON TABLE passing IS 'x';");
     let found = lint(&tenancy(&dir));
     let found: Vec<_> = found.iter().filter(|it| it.rule == Rule::UnknownName).collect();
@@ -239,7 +239,7 @@ fn unknown_names_in_down_sql_are_checked_after_up_sql() {
     );
 }
 
-/// Without an extension schema, an unknown name resolves to nothing, and an acceptance of one is not unused.
+/// Without an extension schema, unknown names are not reported, and an acceptance of one is not unused.
 #[test]
 fn a_declared_change_outside_is_accepted_with_its_reason() {
     let sql = "INSERT INTO public.plans VALUES (1); DROP TABLE IF EXISTS nothing;";

@@ -11,7 +11,7 @@ use super::cases::{BASE, CASES, OUTSIDE};
 use crate::support::migrations::Dir;
 use crate::support::{Database, binaries};
 
-/// What no transaction takes.
+/// Statements that cannot run in a transaction.
 const ALONE: [&str; 6] = ["CONCURRENTLY", "VACUUM", "ALTER SYSTEM", "DATABASE IF", "CLUSTER;", "REINDEX SCHEMA"];
 
 fn is_alone(sql: &str) -> bool {
@@ -29,7 +29,7 @@ pub fn tenancy(dir: &Dir) -> Tenancy {
     Tenancy::new(set).expect("migrations").with_extension_schemas(extensions)
 }
 
-/// What is found in SQL after the base.
+/// The findings in SQL after the base.
 fn findings(sql: &str) -> Vec<Finding> {
     let dir = add(Dir::new().add("1_base", BASE), "2_change", sql);
     lint(&tenancy(&dir)).into_iter().filter(|finding| finding.migration == 1).collect()
@@ -50,7 +50,7 @@ fn each_rule_matches_its_examples_and_no_others() {
                 }
                 _ => {}
             }
-            // What is not understood is on purpose only there.
+            // Unsupported syntax is intentional only in its own examples.
             if let Some(found) = of_rule(Rule::NotUnderstood).filter(|_| case.rule != Rule::NotUnderstood) {
                 wrong.push(format!("{}, in: {sql}", found.message));
             }
@@ -67,10 +67,10 @@ fn every_rule_has_examples() {
     }
 }
 
-/// An example that no server takes says nothing.
+/// An example that the server rejects proves nothing.
 #[test]
 fn examples_are_valid_sql() {
-    /// Newer syntax, and the first version that has it.
+    /// Newer syntax, and the first version that supports it.
     const NEWER: [(&str, u32); 6] = [
         ("VIRTUAL", 18),
         (" NOT NULL note", 18),
@@ -100,10 +100,10 @@ fn examples_are_valid_sql() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What the server refuses its own superuser.
+/// Statements that the server refuses even for a superuser.
 const REFUSED: &[&str] = &["DROP OWNED BY CURRENT_USER"];
 
-/// Every function of the server's own that may give another value with each call is taken for one.
+/// Every volatile function of the server is recognized as volatile.
 #[test]
 fn volatile_functions_are_known() {
     let volatile = Database::new().strings(
@@ -114,7 +114,7 @@ fn volatile_functions_are_known() {
     // A migration that calls one of these cannot be loaded: its lock outlasts the transaction.
     let refused = |name: &str| name.contains("advisory_lock") && !name.contains("xact");
     let volatile: Vec<&String> = volatile.iter().filter(|name| !refused(name)).collect();
-    // A line for each of them.
+    // One line per function.
     let add = |(line, function): (usize, &&String)| {
         format!("ALTER TABLE users ADD COLUMN x{line} text DEFAULT \"{function}\"();\n")
     };
@@ -125,7 +125,7 @@ fn volatile_functions_are_known() {
     }
 }
 
-/// The examples, each with some of its words left out, said twice or in place of others.
+/// The examples, with some of their words omitted, repeated or replaced by others.
 fn mutilated() -> impl Strategy<Value = String> {
     let all: Vec<&str> = CASES.iter().flat_map(|case| case.found.iter().chain(case.missed)).copied().collect();
     let words: Vec<&str> = all.iter().flat_map(|sql| sql.split_inclusive(' ')).collect();
@@ -144,7 +144,7 @@ fn mutilated() -> impl Strategy<Value = String> {
     })
 }
 
-/// Whatever loads is told something of, and each finding is in its file.
+/// Checks that linting scripts that load returns, and that each finding has a line of its file.
 fn check_generated_scripts(cases: u32) {
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let checked = TestRunner::new(config).run(&mutilated(), |sql| {

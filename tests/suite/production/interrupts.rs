@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: once, twice and three times, and wherever a run may be waiting.
+//! Ctrl-C and SIGTERM: once, twice and three times, and during each kind of wait.
 
 use diesel::connection::SimpleConnection;
 
@@ -66,7 +66,7 @@ fn second_interrupt_cancels_and_rolls_back_running_tenants() {
         run.signal(signal);
         run.wait_for_stderr_line("interrupted");
         run.signal(signal);
-        // The gate stays closed all the while: only a cancellation ends what waits for it.
+        // The gate stays closed: only a cancellation ends the wait.
         let output = run.wait();
         if (signal, command) == (Signal::INT, "migrate-all") {
             assert_snapshot!(output);
@@ -85,7 +85,7 @@ fn second_interrupt_cancels_and_rolls_back_running_tenants() {
 fn third_interrupt_exits_at_once_and_reports_progress() {
     for signal in BOTH {
         let (db, mut holder, _) = gated(20);
-        // Code that no cancellation stops.
+        // Code that catches cancellations.
         let stubborn = "CREATE TABLE b (i int);\nDO $$ BEGIN LOOP BEGIN LOCK TABLE public.gate IN ROW SHARE MODE; EXIT; \
                         EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$;\nCREATE TABLE c (i int);";
         let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", stubborn);
@@ -100,7 +100,7 @@ fn third_interrupt_exits_at_once_and_reports_progress() {
             assert_snapshot!(output);
         }
         output.assert_code(130);
-        // The server notices that nobody is there any more, and takes back what its sessions had done.
+        // The server detects that the client has disconnected, and rolls back.
         wait_for_no_sessions(&db);
         assert_eq!((having(&db, "b").len(), at(&db, "2").len()), (0, 0));
         holder.batch_execute("COMMIT").unwrap();
@@ -113,7 +113,7 @@ fn third_interrupt_exits_at_once_and_reports_progress() {
 fn cancelled_non_transactional_migration_is_completed_by_the_next_run() {
     let db = set_up();
     small_fleet(&db, 3, &["1"]);
-    // An old snapshot holds the concurrent build up.
+    // An old snapshot blocks the concurrent build.
     let mut holder = db.connect();
     holder.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").unwrap();
     let migrations = Dir::new()
@@ -173,8 +173,8 @@ fn interrupt_ends_the_wait_for_the_fleet_lock() {
     let first = at_the_gate(&db, &migrations, &["migrate-all"]);
     let args = ["migrate-all", "--lock-wait", FOREVER];
     let second = with(&db, &migrations, &args).spawn();
-    let told = second.wait_for_stderr_line("waiting for run 1 (migrate-all)");
-    assert!(told.contains(&format!("process {}", first.pid())), "{told}");
+    let line = second.wait_for_stderr_line("waiting for run 1 (migrate-all)");
+    assert!(line.contains(&format!("process {}", first.pid())), "{line}");
     second.signal(Signal::INT);
     let output = second.wait();
     output.assert_code(130);
@@ -202,7 +202,7 @@ fn interrupt_ends_the_wait_for_the_server() {
     assert_eq!(at(&db, "2").len(), 30);
 }
 
-/// A role that may do anything in the tenants and have so many connections, and the URL for it.
+/// A role with all privileges on the tenants and a connection limit, and the URL for it.
 fn limited(db: &Database, tenants: usize, connections: u32) -> (String, String) {
     let role = super::shortages::role(db, "watched", tenants);
     db.execute(&format!("GRANT ALL ON public.gate TO {role}; ALTER ROLE {role} CONNECTION LIMIT {connections}"));
@@ -213,7 +213,7 @@ fn limited(db: &Database, tenants: usize, connections: u32) -> (String, String) 
 #[test]
 fn connection_is_reserved_for_cancellation() {
     let (db, mut holder, migrations) = gated(6);
-    // The command's own, the lock's, and so many as are to work.
+    // One for the command, one for the lock, and one for each worker.
     let (role, url) = limited(&db, 6, 4);
     let args = ["migrate-all", "--jobs", "2", "--lock-timeout", FOREVER];
     let run = with(&db, &migrations, &args).env("DATABASE_URL", &url).spawn();

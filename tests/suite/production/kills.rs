@@ -1,4 +1,4 @@
-//! The tool is killed at any moment, by SIGKILL.
+//! Runs are killed at random moments by SIGKILL.
 
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
@@ -10,18 +10,18 @@ use crate::support::{Database, Running, eventually, set_up, small_fleet, strings
 const TENANTS: i64 = 40;
 const KILLS: i64 = 50;
 
-/// All rows of all tenants as one checksum, but for what the migrations are to change.
+/// All rows of all tenants as one checksum, except for the column that the migrations change.
 fn rows(db: &Database) -> String {
     let tenants = (0..TENANTS).map(|n| format!("SELECT {n} AS tenant, id, payload FROM t{n:05}.data"));
     let all = tenants.collect::<Vec<_>>().join(" UNION ALL ");
     db.string(&format!("SELECT count(*) || ' ' || md5(string_agg(tenant || ' ' || id || ' ' || payload, ',' ORDER BY tenant, id)) FROM ({all}) AS all_rows"))
 }
 
-/// Adds the migration of a round. Each counts up every row, so that one that was run twice, or never, shows.
+/// Adds the migration of a round. Each increments every row, so that a migration applied twice or never is detected.
 fn add(migrations: Dir, round: i64) -> Dir {
     let count = "UPDATE data SET n = n + 1;";
     match round % 3 {
-        // What no transaction takes, before and behind what one does.
+        // Non-transactional migrations before and after a transactional one.
         0 => migrations
             .add(
                 &format!("{:03}_alone", round + 1),
@@ -39,7 +39,7 @@ fn add(migrations: Dir, round: i64) -> Dir {
     }
 }
 
-/// When a run is killed: after so many tenants are done, and so many more queries of the one who looks on.
+/// When a run is killed: after a number of completed tenants, and a number of further queries.
 struct Moment {
     done: i64,
     queries: u32,
@@ -51,12 +51,12 @@ impl Moment {
     }
 }
 
-/// Kills the run after the `last` one at a moment, or when it has ended. Returns whether it still ran.
+/// Kills a run newer than `last` at a moment, or after it has ended. Returns whether it still ran.
 fn kill(conn: &mut PgConnection, run: Running, last: i64, moment: Moment) -> bool {
     let mut number = |sql: String| strings(conn, &sql)[0].parse::<i64>().unwrap();
     eventually("the run has reached the moment, or has ended", || {
         let done = number(format!("SELECT count(*) FROM public.schema_run_tenant WHERE run > {last}"));
-        // A run that does nothing is not recorded.
+        // A run without pending migrations is not recorded.
         done >= moment.done || !run.is_running()
     });
     for _ in 0..moment.queries {

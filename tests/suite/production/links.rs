@@ -1,5 +1,5 @@
-//! The link is cut at each message in turn, with several workers: each tenant is before or after, and the next run
-//! completes.
+//! The connection is lost at each message in turn, with several workers: each tenant is before or after its migrations,
+//! and the next run completes the rest.
 
 use super::{at, having};
 use crate::support::migrations::Dir;
@@ -8,7 +8,7 @@ use crate::support::{Database, Output, assert_whole, server, set_up, small_fleet
 
 const TENANTS: usize = 5;
 
-/// Migrations, some in one transaction and one in none, that can be reverted.
+/// Migrations that can be reverted, some transactional and one not.
 fn migrations() -> Dir {
     Dir::new()
         .add("1_a", "CREATE TABLE a (i int);")
@@ -21,7 +21,7 @@ fn migrations() -> Dir {
         .down("DROP TABLE d;")
 }
 
-/// How a story that is cut at one message ends.
+/// One database in which the connection is lost at one message.
 struct Story<'a> {
     migrations: &'a Dir,
     db: &'a Database,
@@ -34,15 +34,15 @@ impl Story<'_> {
         with(self.db, self.migrations, args).args(["--jobs", "3"]).env("DATABASE_URL", url).run()
     }
 
-    /// The sum of the one row that each tenant has: what is not transactional was done so often.
+    /// The counter of each tenant's only row: how often the non-transactional update ran.
     fn counted(&self) -> Vec<String> {
         self.db
             .strings(&(0..TENANTS).map(|n| format!("SELECT i FROM t{n:05}.a")).collect::<Vec<_>>().join(" UNION ALL "))
     }
 }
 
-/// Cuts the link at each `step`-th message of a command until it is over before the cut, and returns how many cuts there
-/// were and how many of them the run survived.
+/// Cuts the connection at each `step`-th message of a command until the command ends before the cut. Returns the number
+/// of cuts, and how many of them the run survived.
 fn cut_everywhere(prepare: &[&str], command: &[&str], step: usize, after: impl Fn(&Story<'_>)) -> (usize, usize) {
     let migrations = migrations();
     let template = set_up();
@@ -66,7 +66,7 @@ fn cut_everywhere(prepare: &[&str], command: &[&str], step: usize, after: impl F
             proxy.reset();
             assert_whole(&db, &["b", "c"], "2");
             assert_whole(&db, &["d"], "4");
-            // What is told as a failure of a tenant is told with the tenant.
+            // Each failure of a tenant names the tenant.
             assert!(first.code != Some(1) || first.stderr.contains("tenant t0000"), "cut at {n}: {}", first.stderr);
             after(&story);
             if reached < n {
@@ -104,6 +104,6 @@ fn revert_survives_a_lost_connection_at_any_message() {
         story.run(&["health-check"]).assert_code(1);
     });
     eprintln!("{cuts} cuts, {survived} survived");
-    // A link that is cut before the first tenant is begun ends the run, and that is a good part of so short a one.
+    // A connection lost before the first tenant is started ends the run, and this is a large part of so short a run.
     assert!(cuts > 12 && survived > cuts / 3, "{cuts} cuts, {survived} survived");
 }

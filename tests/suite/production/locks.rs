@@ -1,4 +1,4 @@
-//! Other sessions hold what a run needs: it waits for a while, gets out of the way, and comes back.
+//! Other sessions hold locks that a run needs: it waits for a limited time, defers the tenant, and retries.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -11,11 +11,11 @@ use crate::assert_snapshot;
 use crate::support::migrations::Dir;
 use crate::support::{Database, schemas, set_up, small_fleet, strings, with};
 
-/// For migrations that count or note something in `public`, which no rollback takes back or which all tenants share.
+/// For migrations that write to `public`: sequences, which no rollback resets, or tables that all tenants share.
 const SHARED: &str = "run_in_transaction = true\nchanges_outside = \"all tenants write to it\"";
 
-/// Limits that do not make a test wait.
-const IMPATIENT: [&str; 4] = ["--lock-timeout", "200ms", "--retries", "2"];
+/// Limits that keep the tests short.
+const SHORT_LOCK_TIMEOUT: [&str; 4] = ["--lock-timeout", "200ms", "--retries", "2"];
 
 /// Tenants with a table of one row.
 fn fleet(tenants: usize) -> Database {
@@ -35,7 +35,7 @@ fn migrations() -> Dir {
         .down("ALTER TABLE a DROP COLUMN j;\nDROP TABLE b;")
 }
 
-/// A session that holds a table, known by its name, and its process id.
+/// A session with a known application name that holds a lock on a table, and its process id.
 fn holder(db: &Database, table: &str) -> (PgConnection, i64) {
     let mut conn = db.connect();
     conn.batch_execute(&format!("SET application_name TO 'nightly report'; BEGIN; LOCK TABLE {table}")).unwrap();
@@ -43,7 +43,7 @@ fn holder(db: &Database, table: &str) -> (PgConnection, i64) {
     (conn, pid)
 }
 
-/// What there is of a tenant: its columns and its ledger.
+/// The state of a tenant: its columns and its ledger.
 fn state(db: &Database, tenant: &str) -> Vec<String> {
     db.strings(&format!(
         "SELECT relname || ' ' || attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid \
@@ -58,7 +58,7 @@ fn locked_tenant_is_deferred_and_the_holder_is_named() {
     let migrations = migrations();
     let before = state(&db, "t00003");
     let (_holder, pid) = holder(&db, "t00003.a");
-    let run = with(&db, &migrations, &["migrate-all", "--format", "json"]).args(IMPATIENT).run();
+    let run = with(&db, &migrations, &["migrate-all", "--format", "json"]).args(SHORT_LOCK_TIMEOUT).run();
     run.assert_code(1);
     let json = run.json();
     assert_eq!((listed(&run, "done").len(), listed(&run, "failed")), (7, BTreeSet::from(["t00003".to_owned()])));
@@ -75,9 +75,9 @@ fn locked_tenant_is_deferred_and_the_holder_is_named() {
     assert_eq!(state(&db, "t00003"), before);
     assert!(run.stderr.contains("7 migrated, 1 deferred (run 1)"), "{}", run.stderr);
 
-    // To a person the same.
-    let told = with(&db, &migrations, &["migrate-all"]).args(IMPATIENT).run();
-    assert_snapshot!(told);
+    // The same as text.
+    let output = with(&db, &migrations, &["migrate-all"]).args(SHORT_LOCK_TIMEOUT).run();
+    assert_snapshot!(output);
     let run = db.tenantry(["runs", "show", "2"]).run();
     run.assert_code(0);
     assert!(run.stdout.contains("deferred"), "{}", run.stdout);
@@ -90,7 +90,7 @@ fn lock_released_before_a_retry_is_not_a_failure() {
     let (mut holder, _) = holder(&db, "t00003.a");
     let run = with(&db, &migrations, &["migrate-all", "--format", "json", "--lock-timeout", "200ms"]).spawn();
     db.wait_for_waiters(1);
-    // The first try is over.
+    // The first attempt is over.
     db.wait_for(
         "SELECT (count(*) = 0)::int FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
         1,
@@ -114,7 +114,7 @@ fn deferred_create_leaves_nothing_behind() {
     db.execute("CREATE TABLE public.plans (i int PRIMARY KEY)");
     let (_plans, pid) = holder(&db, "public.plans");
     let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int REFERENCES public.plans);");
-    let create = with(&db, &migrations, &["create", "acme"]).args(IMPATIENT);
+    let create = with(&db, &migrations, &["create", "acme"]).args(SHORT_LOCK_TIMEOUT);
     let create = create.run();
     assert!(
         create.stderr.contains(&format!(
@@ -135,7 +135,7 @@ fn revert_and_drop_are_deferred_after_lock_timeouts() {
     let migrations = migrations();
     with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
     let (_a, pid) = holder(&db, "t00001.a");
-    let run = |args: &[&str]| with(&db, &migrations, args).args(IMPATIENT).run();
+    let run = |args: &[&str]| with(&db, &migrations, args).args(SHORT_LOCK_TIMEOUT).run();
     let before = state(&db, "t00001");
     let revert = run(&["revert-one", "t00001", "--to", "1", "--yes"]);
     assert!(
@@ -158,7 +158,7 @@ fn revert_and_drop_are_deferred_after_lock_timeouts() {
     assert_snapshot!(drop);
     assert_eq!(state(&db, "t00001"), before);
     assert_eq!(schemas(&db), ["t00001", "t00002"]);
-    // Nothing is dropped and forgotten, or forgotten and not dropped.
+    // The schemas and the tracker agree.
     assert_eq!(db.strings("SELECT name FROM schema_tracker ORDER BY 1"), ["t00001", "t00002"]);
 }
 
@@ -179,14 +179,14 @@ fn reading_commands_do_not_wait_for_locks_indefinitely() {
         &["cleanup", "--dry-run"],
         &["revert-all", "--to", "1", "--dry-run"],
     ];
-    // All at once, for each may take its time.
+    // Concurrently, because each may take its time.
     let runs: Vec<_> =
         looks.iter().map(|args| with(&db, &migrations, args).env("TENANTRY_LOCK_TIMEOUT", "200ms").spawn()).collect();
     for (args, run) in looks.iter().zip(runs) {
         let output = run.wait();
         assert!(output.code.is_some_and(|code| code <= 3), "{args:?}: {}", output.stderr);
     }
-    let run = with(&db, &migrations, &["migrate-all"]).args(IMPATIENT).run();
+    let run = with(&db, &migrations, &["migrate-all"]).args(SHORT_LOCK_TIMEOUT).run();
     run.assert_code(1);
     assert!(run.stderr.contains("2 migrated"), "{}", run.stderr);
 }
@@ -194,7 +194,7 @@ fn reading_commands_do_not_wait_for_locks_indefinitely() {
 #[test]
 fn every_statement_in_a_tenant_has_a_lock_timeout() {
     let db = set_up();
-    // Whatever is done to a schema, the server notes what it was done under.
+    // An event trigger records the settings of every statement.
     db.execute(
         "CREATE TABLE public.seen (tag text, lock_timeout text, application text); \
          CREATE FUNCTION public.see() RETURNS event_trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$ BEGIN \
@@ -229,7 +229,7 @@ fn every_statement_in_a_tenant_has_a_lock_timeout() {
         let seen = db.strings("SELECT DISTINCT lock_timeout || ' ' || tag FROM public.seen WHERE tag <> 'DROP TABLE' OR application LIKE 'tenantry/%' ORDER BY 1");
         assert!(!seen.is_empty(), "{command:?}");
         for entry in &seen {
-            // What nobody waits behind has more time.
+            // Statements that block nobody have more time.
             let expected = if entry.ends_with("CREATE INDEX") { "12s " } else { "200ms " };
             assert!(entry.starts_with(expected), "{command:?}: {entry}");
         }
@@ -249,7 +249,7 @@ fn deadlock_is_retried() {
         "LOCK TABLE public.one IN ROW SHARE MODE;\nLOCK TABLE public.two IN ROW SHARE MODE;\nCREATE TABLE b (i int);",
     );
     let mut other = db.connect();
-    // It is the run that finds the deadlock and gives way.
+    // The run detects the deadlock and gives way.
     other.batch_execute("SET deadlock_timeout TO '1min'; BEGIN; LOCK TABLE public.two").unwrap();
     let run = with(&db, &migrations, &["migrate-all", "--jobs", "1", "--format", "json"]).spawn();
     db.wait_for_waiters(1);
@@ -260,7 +260,7 @@ fn deadlock_is_retried() {
     other.join().unwrap();
     output.assert_code(0);
     assert_eq!(at(&db, "2").len(), 4);
-    // Its own count of deadlocks reaches the server's statistics a little later.
+    // Its count of deadlocks reaches the server's statistics a little later.
     db.wait_for("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()", 1);
     let attempts: u64 =
         output.json()["done"].as_array().unwrap().iter().map(|done| done["attempts"].as_u64().unwrap()).sum();
@@ -270,7 +270,7 @@ fn deadlock_is_retried() {
 #[test]
 fn serialization_failure_and_localized_deadlock_are_retried() {
     let db = fleet(2);
-    // What a rollback does not take back counts the tries.
+    // A sequence, which no rollback resets, counts the attempts.
     db.execute("CREATE SEQUENCE public.tries");
     let up = "DO $$ BEGIN CASE nextval('public.tries') \
               WHEN 1 THEN RAISE serialization_failure; \
@@ -284,7 +284,7 @@ fn serialization_failure_and_localized_deadlock_are_retried() {
     let attempts: u64 =
         output.json()["done"].as_array().unwrap().iter().map(|done| done["attempts"].as_u64().unwrap()).sum();
     assert_eq!(attempts, 5);
-    // Each time: told as what it is, and by whom it is put off.
+    // Each attempt: the failure, and the reason that the retry is deferred.
     let never = Dir::new()
         .add("1_a", "CREATE TABLE a (i int);")
         .add("2_b", up)
@@ -324,7 +324,7 @@ fn concurrent_index_build_outlasts_the_lock_timeout() {
         .metadata("run_in_transaction = false");
     let args = ["migrate-all", "--lock-timeout", "500ms", "--retries", "0", "--format", "json"];
     let run = with(&db, &migrations, &args).spawn();
-    // It waits longer than the lock timeout. The build has 60 times as long.
+    // The wait exceeds the lock timeout; the limit of the build is 60 times as long.
     db.wait_for(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%CONCURRENTLY%' \
          AND wait_event_type = 'Lock' AND clock_timestamp() - query_start > '1 s' AND pid <> pg_backend_pid()",

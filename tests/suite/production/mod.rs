@@ -1,5 +1,5 @@
-//! Runs over fleets that are at work, with what production has in store: locks that others hold, servers that go away,
-//! processes that are killed. Real processes against real servers; whatever happens, no tenant and no row is lost.
+//! Runs over fleets in use, with the failures of production: locks of other sessions, lost servers, killed processes.
+//! Real processes run against real servers, and no tenant or row may be lost.
 
 mod interrupts;
 mod kills;
@@ -37,7 +37,7 @@ fn gated_in(db: Database, tenants: usize) -> (Database, PgConnection, Dir) {
     (db, holder, Dir::new().add("1_a", "SELECT 1").add("2_b", up).down(down))
 }
 
-/// The names of `t00000` and so on.
+/// The tenant names `t00000` and so on.
 fn names(many: usize) -> Vec<String> {
     (0..many).map(|n| format!("t{n:05}")).collect()
 }
@@ -49,8 +49,8 @@ fn listed(output: &Output, list: &str) -> BTreeSet<String> {
     json[list].as_array().unwrap_or_else(|| panic!("no list {list}: {json}")).iter().map(name).collect()
 }
 
-/// The tenants that `--verbose` has told to be done.
-fn told(stderr: &str, verb: &str) -> BTreeSet<String> {
+/// The tenants that `--verbose` has reported as done.
+fn reported(stderr: &str, verb: &str) -> BTreeSet<String> {
     let name = |line: &str| line.strip_prefix(verb)?.trim_start().split_once(" in ").map(|(name, _)| name.to_owned());
     stderr.lines().filter_map(name).collect()
 }
@@ -78,7 +78,7 @@ fn having(db: &Database, table: &str) -> BTreeSet<String> {
     db.strings(&sql).into_iter().collect()
 }
 
-/// A number that is another in each run of the tests unless `TENANTRY_SEED` gives it; it is shown when a test fails.
+/// A seed that is random unless `TENANTRY_SEED` is set; it is shown when a test fails.
 fn seed() -> u64 {
     let seed =
         std::env::var("TENANTRY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));

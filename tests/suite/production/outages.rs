@@ -1,16 +1,16 @@
-//! The server goes away in the middle of a run, and comes back, or does not.
+//! The server is lost during a run, and returns or does not.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, chown};
 
 use tenantry::local::Ephemeral;
 
-use super::{at, having, listed, names, told};
+use super::{at, having, listed, names, reported};
 use crate::support::migrations::Dir;
 use crate::support::{Database, Running, Signal, Tenantry, assert_whole, binaries, eventually, small_fleet, with};
 
-/// A server of a test's own, whose commits are as durable as in production. What is not made durable is lost with it: the
-/// server itself writes such commits every 10 seconds only.
+/// A server of one test, whose commits are as durable as in production. Commits that are not durable are lost in the
+/// crash: the server flushes them only every 10 seconds.
 pub(super) struct OwnServer(pub(super) &'static Ephemeral);
 
 impl OwnServer {
@@ -31,7 +31,7 @@ impl OwnServer {
         db
     }
 
-    /// Takes it away as a crash does.
+    /// Stops the server as a crash does.
     pub(super) fn crash(&self) {
         self.0.stop_immediate().unwrap();
     }
@@ -40,12 +40,12 @@ impl OwnServer {
         self.0.restart().unwrap();
     }
 
-    /// Starts it again as a standby, which takes no writes until it is promoted.
+    /// Starts it again as a standby, which is read-only until it is promoted.
     fn start_as_standby(&self) {
         let (folder, signal) = (self.0.data_folder(), self.0.data_folder().join("standby.signal"));
         std::fs::write(&signal, "").unwrap();
         let owner = std::fs::metadata(folder).unwrap();
-        // As root, else it is the owner's already.
+        // As root; otherwise the file already has this owner.
         let _ = chown(&signal, Some(owner.uid()), Some(owner.gid()));
         self.start_again();
     }
@@ -57,7 +57,7 @@ impl Drop for OwnServer {
     }
 }
 
-/// Migrations that take a while for each tenant.
+/// Migrations that take a while in each tenant.
 fn slow() -> Dir {
     Dir::new()
         .add("1_a", "SELECT 1")
@@ -65,11 +65,11 @@ fn slow() -> Dir {
         .down("SELECT pg_sleep(0.02); DROP TABLE b; DROP TABLE c;")
 }
 
-/// Waits until some tenants are told to be done, and so many more are than that, and takes the server away.
+/// Waits until some tenants are reported as done and more have been committed, and stops the server.
 fn crash_after_some(db: &Database, server: &OwnServer, run: &Running, verb: &str, done: &str) {
     run.wait_for_stderr_line(verb);
-    // A run may have done all of them by the time that it tells of the first.
-    let more = (told(&run.stderr(), verb).len() + 15).min(100);
+    // A run may have done all of them by the time that it reports the first.
+    let more = (reported(&run.stderr(), verb).len() + 15).min(100);
     db.wait_for(done, more as i64);
     server.crash();
 }
@@ -87,23 +87,28 @@ fn run_survives_a_server_crash_and_restart() {
     let migrations = slow();
     let run = verbose(&db, &migrations, &["migrate-all"]).spawn();
     crash_after_some(&db, &server, &run, "migrated", DONE);
-    // What the server has now is what outlived it: the run is held while that is looked at.
+    // The state of the server now is what survived the crash; the run is stopped while it is read.
     run.signal(Signal::STOP);
-    let told = told(&run.stderr(), "migrated");
+    let confirmed = reported(&run.stderr(), "migrated");
     server.start_again();
     let durable = at(&db, "2");
-    assert!(told.is_subset(&durable), "told and lost: {:?}", told.difference(&durable));
+    assert!(confirmed.is_subset(&durable), "reported but lost: {:?}", confirmed.difference(&durable));
     run.signal(Signal::CONT);
     let output = run.wait();
     output.assert_code(0);
-    eprintln!("{} told before the crash, {} durable\n{}", told.len(), durable.len(), last_lines(&output.stderr));
+    eprintln!(
+        "{} reported before the crash, {} durable\n{}",
+        confirmed.len(),
+        durable.len(),
+        last_lines(&output.stderr)
+    );
     assert!(output.stderr.contains("200 migrated"), "{}", output.stderr);
     assert_eq!(at(&db, "2"), names(200).into_iter().collect());
     assert_whole(&db, &["b", "c"], "2");
     with(&db, &migrations, &["health-check"]).run().assert_code(0);
 }
 
-/// What is no line for each tenant.
+/// The lines that do not report a single tenant.
 fn last_lines(stderr: &str) -> String {
     stderr.lines().filter(|line| !line.ends_with("ms")).collect::<Vec<_>>().join("\n")
 }
@@ -127,11 +132,11 @@ fn run_ends_if_the_server_does_not_return() {
     assert!(output.stderr.contains("to retry: tenantry migrate-all"), "{}", output.stderr);
     server.start_again();
     let durable = at(&db, "2");
-    assert!(done.is_subset(&durable), "told and lost: {:?}", done.difference(&durable));
+    assert!(done.is_subset(&durable), "reported but lost: {:?}", done.difference(&durable));
     assert_whole(&db, &["b", "c"], "2");
     let second = with(&db, &migrations, &["migrate-all", "--format", "json"]).run();
     second.assert_code(0);
-    // Those that were done unheard are not touched again.
+    // Tenants that were committed without confirmation are not migrated again.
     assert_eq!(listed(&second, "unchanged"), durable);
     assert_eq!(at(&db, "2").len(), 200);
     with(&db, &migrations, &["health-check"]).run().assert_code(0);
@@ -157,7 +162,7 @@ fn non_transactional_migration_is_completed_after_a_crash() {
     let output = run.wait();
     output.assert_code(0);
     assert_eq!(at(&db, "4").len(), 60);
-    // 1 to 1,000, and each counted up twice and no more than that.
+    // 1 to 1,000, each incremented exactly twice.
     let sums: BTreeSet<String> =
         names(60).iter().map(|name| db.string(&format!("SELECT sum(i) FROM {name}.b"))).collect();
     assert_eq!(sums, BTreeSet::from([(500_500 + 2_000).to_string()]));
@@ -178,21 +183,25 @@ fn create_revert_and_drop_resume_after_a_crash() {
         let run = verbose(&db, &migrations, args).spawn();
         crash_after_some(&db, &server, &run, verb, &format!("{DONE} WHERE run > {last}"));
         run.signal(Signal::STOP);
-        let told = told(&run.stderr(), verb);
+        let confirmed = reported(&run.stderr(), verb);
         server.start_again();
-        (run, told)
+        (run, confirmed)
     };
     let create = [&["create"][..], &all].concat();
-    let (created, told) = run(&create, "created");
-    assert!(told.is_subset(&having(&db, "c")), "told and lost: {:?}", told.difference(&having(&db, "c")));
+    let (created, confirmed) = run(&create, "created");
+    assert!(confirmed.is_subset(&having(&db, "c")), "reported but lost: {:?}", confirmed.difference(&having(&db, "c")));
     created.signal(Signal::CONT);
     let output = created.wait();
     output.assert_code(0);
     assert!(output.stderr.contains("120 created"), "{}", last_lines(&output.stderr));
     with(&db, &migrations, &["health-check"]).run().assert_code(0);
 
-    let (run_, told) = run(&["revert-all", "--to", "1", "--yes"], "reverted");
-    assert!(told.is_disjoint(&having(&db, "c")), "told and lost: {:?}", told.intersection(&having(&db, "c")));
+    let (run_, confirmed) = run(&["revert-all", "--to", "1", "--yes"], "reverted");
+    assert!(
+        confirmed.is_disjoint(&having(&db, "c")),
+        "reported but lost: {:?}",
+        confirmed.intersection(&having(&db, "c"))
+    );
     run_.signal(Signal::CONT);
     let output = run_.wait();
     output.assert_code(0);
@@ -201,8 +210,12 @@ fn create_revert_and_drop_resume_after_a_crash() {
 
     with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
     let drop = [&["drop", "--yes"][..], &all].concat();
-    let (run_, told) = run(&drop, "dropped");
-    assert!(told.is_disjoint(&having(&db, "c")), "told and lost: {:?}", told.intersection(&having(&db, "c")));
+    let (run_, confirmed) = run(&drop, "dropped");
+    assert!(
+        confirmed.is_disjoint(&having(&db, "c")),
+        "reported but lost: {:?}",
+        confirmed.intersection(&having(&db, "c"))
+    );
     run_.signal(Signal::CONT);
     let output = run_.wait();
     output.assert_code(0);
@@ -220,7 +233,7 @@ fn run_waits_for_the_promotion_of_a_standby() {
     let run = verbose(&db, &migrations, &["migrate-all"]).spawn();
     crash_after_some(&db, &server, &run, "migrated", DONE);
     server.start_as_standby();
-    // The run connects to the standby again and again.
+    // The run connects to the standby repeatedly.
     let sessions = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
     let mut seen = BTreeSet::new();
     eventually("the run has tried the standby several times", || {

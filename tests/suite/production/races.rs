@@ -1,4 +1,4 @@
-//! Several operators at one fleet.
+//! Several operators on one fleet.
 
 use diesel::connection::SimpleConnection;
 
@@ -46,7 +46,7 @@ fn concurrent_migrations_creates_and_drops_leave_tenants_consistent() {
     created.assert_code(0);
     dropped.assert_code(0);
     for runner in [one, two, third, fourth] {
-        // A tenant that was dropped meanwhile is told, and is no other's failure.
+        // A tenant that was dropped meanwhile is reported, and does not fail others.
         assert!(matches!(runner.code, Some(0 | 1)), "{}", runner.stderr);
         let failed = listed(runner, "failed");
         assert!(failed.iter().all(|name| old.contains(name)), "{failed:?}: {}", runner.stderr);
@@ -86,13 +86,13 @@ fn concurrent_run_is_refused_and_the_first_is_named() {
         output.assert_code(3);
         assert!(output.stderr.contains(&who), "{}", output.stderr);
     }
-    // Who only looks, and who works on one tenant, is not in its way.
+    // Commands that read or work on one tenant do not conflict with it.
     with(&db, &migrations, &["migrate-all", "--dry-run"]).run().assert_code(0);
     with(&db, &migrations, &["list"]).run().assert_code(0);
     let runs = db.tenantry(["runs"]).run();
     assert!(runs.stdout.contains("running"), "{}", runs.stdout);
 
-    // The lock of one that was killed is free, though the server's sessions may be at work yet.
+    // The fleet lock of a killed run is released, though its server processes may still be running.
     first.kill();
     assert_eq!(first.wait().code, None);
     holder.batch_execute("COMMIT").unwrap();
@@ -102,7 +102,7 @@ fn concurrent_run_is_refused_and_the_first_is_named() {
         "SELECT (count(*) = 0)::int FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tenantry/1 %'",
         1,
     );
-    // A run of the same number in another database is no concern of this one's.
+    // A run with the same number in another database does not matter.
     let other = set_up();
     let mut elsewhere = other.connect();
     elsewhere.batch_execute("SET application_name TO 'tenantry/1 t00000'").unwrap();
@@ -156,7 +156,7 @@ fn refused_shard_names_the_holder_of_that_shard() {
         let args = ["migrate-all", "--jobs", "1", "--lock-timeout", "1min", "--shard", shard];
         with(&db, &migrations, &args)
     };
-    // The one that began first has another shard.
+    // The run that started first has another shard.
     let first = run("1/8").spawn();
     db.wait_for_waiters(1);
     let second = run("2/8").spawn();
@@ -167,7 +167,7 @@ fn refused_shard_names_the_holder_of_that_shard() {
         assert!(refused.stderr.contains(&format!("run {id} (migrate-all)")), "{shard}: {}", refused.stderr);
         assert!(refused.stderr.contains(&format!("process {pid},")), "{shard}: {}", refused.stderr);
     }
-    // Another number of shards would have some tenants in two hands.
+    // With another number of shards, two runs would work on the same tenants.
     let refused = run("2/3").env("USER", "ada");
     let host = format!("on {}", rustix::system::uname().nodename().to_string_lossy());
     let backend = db.string("SELECT backend FROM schema_run WHERE id = 1");
@@ -205,7 +205,7 @@ fn lost_fleet_lock_is_acquired_again() {
     db.wait_for_waiters(4);
     let lost = db.string("SELECT backend FROM schema_run");
     db.execute(&format!("SELECT pg_terminate_backend({lost})"));
-    // The record follows.
+    // The record is updated.
     db.wait_for(&format!("SELECT count(*) FROM schema_run WHERE backend <> {lost}"), 1);
     let backend = db.string("SELECT backend FROM schema_run");
     let name = format!("SELECT application_name FROM pg_stat_activity WHERE pid = {backend}");
@@ -240,7 +240,7 @@ fn fleet_lock_is_held_during_planning() {
         hint: wait for the run with --lock-wait 10m; if its host is down, release the lock with SELECT pg_terminate_backend(BACKEND)
         --- exit 3
     ");
-    // Its server looks after it, should its machine go away without a word; or an operator does as the hint says.
+    // The server detects a lost client by keepalives; an operator can follow the hint.
     let query = format!("SELECT query FROM pg_stat_activity WHERE pid = {backend}");
     assert!(db.string(&query).contains("SET LOCAL tcp_keepalives_idle TO 60"), "{}", db.string(&query));
     db.execute(&format!("SELECT pg_terminate_backend({backend})"));
@@ -249,7 +249,7 @@ fn fleet_lock_is_held_during_planning() {
     with(&db, &migrations, &["migrate-all", "--lock-wait", "10s"]).run().assert_code(0);
 }
 
-/// Ends the sessions that work on tenants for a run, as an administrator does.
+/// Terminates the sessions of a run that work on tenants, as an administrator would.
 fn end_sessions(db: &crate::support::Database, application: &str) {
     db.strings(&format!(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
@@ -298,7 +298,7 @@ fn ledger_locked_after_the_commit_fails_verification() {
         args.extend(verify.then_some("--verify"));
         let run = with(&db, &migrations, &args).spawn();
         db.wait_for_waiters(2);
-        // It has the lock as soon as the migrations are committed, and before they are looked at again.
+        // It acquires the lock after the migrations are committed and before the ledger is read again.
         let mut vacuum = db.connect();
         let locked = std::thread::spawn(move || {
             vacuum.batch_execute("BEGIN; LOCK TABLE t00000.__diesel_schema_migrations").unwrap();

@@ -1,4 +1,4 @@
-//! A fleet in steps: who comes first, what ends a run early, and how the rest is gone on with.
+//! Rollouts in stages: their order, what stops a run early, and how the remaining tenants are migrated.
 
 use std::collections::BTreeSet;
 
@@ -14,9 +14,9 @@ fn fleet(tenants: usize) -> Database {
     db
 }
 
-/// Migrations whose last fails where the condition does not hold.
+/// Migrations of which the last fails in tenants that do not meet the condition.
 fn migrations(holds: &str) -> Dir {
-    // The tenant's name is the one thing in which they differ.
+    // The tenants differ only in their names.
     let check = format!("SELECT 1 / ({holds})::int FROM current_schema() AS name;");
     Dir::new().add("1_a", "CREATE TABLE a (i int);").add("2_b", &format!("CREATE TABLE b (i int);\n{check}"))
 }
@@ -25,7 +25,7 @@ fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// The order in which tenants were done in the newest run.
+/// The order in which tenants were completed in the newest run.
 fn order(db: &Database) -> Vec<String> {
     db.strings(
         "SELECT tenant FROM schema_run_tenant WHERE run = (SELECT max(id) FROM schema_run) ORDER BY started_at, tenant",
@@ -57,7 +57,7 @@ fn failed_canary_stops_the_rollout() {
     ");
     first.assert_code(1);
     assert_eq!(having(&db, "b"), set(&["t00000", "t00002"]));
-    // By name: those come first wherever they stand.
+    // Canaries chosen by a pattern are migrated first.
     let second = json(&db, &migrations, &["--canary", "^t0000[17]$"]);
     second.assert_code(1);
     assert_eq!(ended(&second).as_deref(), Some("canary"));
@@ -88,9 +88,9 @@ fn canary_with_drift_stops_the_rollout() {
         --- exit 1
     ");
     run.assert_code(1);
-    // It is migrated all the same, and its drift is not hidden.
+    // The tenant is migrated nevertheless, and its drift is reported.
     assert_eq!(at(&db, "2"), set(&["t00000", "t00001"]));
-    // What it says goes on looks at that tenant again, though there is nothing to do for it.
+    // The command in the hint checks that tenant again, although none of its migrations is pending.
     assert!(run.stderr.contains("migrate-all --canary '^t00000$'"), "{}", run.stderr);
     for _ in 0..2 {
         let again = json(&db, &migrations, &["--canary", "^t00000$"]);
@@ -119,7 +119,7 @@ fn drift_counts_toward_the_failure_limit() {
         let run = json(&db, &migrations, &[flags, &["--verify", "--batch", batch]].concat());
         run.assert_code(1);
         assert_eq!((ended(&run).as_deref(), listed(&run, "failed").len()), (Some(why), many), "{}", run.stderr);
-        assert_eq!(at(&db, "2").len(), many, "no other was begun");
+        assert_eq!(at(&db, "2").len(), many, "no other tenant was started");
     }
 }
 
@@ -129,7 +129,7 @@ fn drift_is_reported_until_it_is_repaired() {
     let tables = names(30).into_iter().map(|name| format!("ALTER TABLE {name}.a ADD COLUMN by_hand text;"));
     db.execute(&tables.collect::<String>());
     let migrations = migrations("true");
-    // Not all at once, and then told: no more than so many are begun before it is known what became of the others.
+    // The failure limit bounds how many tenants start before the results of others are known.
     let first = json(&db, &migrations, &["--verify", "--max-failures", "3", "--jobs", "2"]);
     first.assert_code(1);
     let failed = listed(&first, "failed");
@@ -138,7 +138,7 @@ fn drift_is_reported_until_it_is_repaired() {
     let again = json(&db, &migrations, &["--verify", "--max-failures", "0"]);
     again.assert_code(1);
     assert_eq!((listed(&again, "failed"), listed(&again, "done").len()), (failed.clone(), 0));
-    // A canary that is not well ends it as such, whatever else would.
+    // A failed canary ends the run before any other rule.
     let canary = json(&db, &migrations, &["--canary", "1", "--fail-fast"]);
     assert_eq!(ended(&canary).as_deref(), Some("canary"));
     assert!(canary.stderr.contains("migrate-all --canary '^t000"), "{}", canary.stderr);
@@ -153,7 +153,7 @@ fn drift_is_reported_until_it_is_repaired() {
 fn retry_hint_repeats_the_options_of_the_rollout() {
     let db = fleet(14);
     let migrations = migrations("name <> 't00001'");
-    // Of those of an earlier run, some are not reached.
+    // Some tenants of the earlier run were not reached.
     json(&db, &self::migrations("false"), &["--max-failures", "100%"]).assert_code(1);
     let run = json(&db, &migrations, &["--retry-failed", "1", "--batch", "2", "--fail-fast", "--to", "2", "--verify"]);
     run.assert_code(1);
@@ -205,7 +205,7 @@ fn batches_run_one_after_another() {
 #[test]
 fn run_stops_at_the_failure_limit() {
     let migrations = migrations("right(name, 1) NOT IN ('1', '2', '4', '7')");
-    // One at a time, so that what is under way is one tenant.
+    // One job, so that only one tenant is running when the limit is reached.
     let cases: [(&[&str], usize, usize, Option<&str>); 5] = [
         (&["--max-failures", "2"], 3, 2, Some("failure")),
         (&["--max-failures", "25%"], 4, 4, Some("failure")),
@@ -235,10 +235,10 @@ fn breaker_stops_only_runs_with_one_common_failure() {
     run.assert_code(1);
     let failed = db.count("SELECT count(*) FROM schema_run_tenant WHERE outcome = 'failed'");
     assert_eq!(failed, 10);
-    // Who says how many may fail is believed.
+    // An explicit limit disables the breaker.
     let db = template.copy();
     assert_eq!(listed(&json(&db, &all, &["--max-failures", "100%"]), "failed").len(), 40);
-    // In two ways.
+    // Two different failures.
     let two_ways = Dir::new().add("1_a", "CREATE TABLE a (i int);").add(
         "2_b",
         "DO $$ BEGIN IF right(current_schema(), 1) < '5' THEN RAISE 'one way'; ELSE RAISE 'another'; END IF; END $$;",
@@ -247,7 +247,7 @@ fn breaker_stops_only_runs_with_one_common_failure() {
     let run = json(&db, &two_ways, &[]);
     run.assert_code(1);
     assert_eq!((ended(&run), listed(&run, "failed").len()), (None, 40));
-    // One that is done shows that it is not the migration.
+    // One success shows that the migration is not the cause.
     let most = migrations("name = 't00000'");
     let db = template.copy();
     let run = json(&db, &most, &["--jobs", "1"]);
@@ -302,7 +302,7 @@ fn migrate_all_stops_at_the_given_version() {
     let run = json(&db, &migrations, &["--to", "2"]);
     run.assert_code(0);
     assert_eq!((having(&db, "b").len(), having(&db, "c").len(), at(&db, "3").len()), (5, 0, 0));
-    // Those that are further are left there.
+    // Tenants at a later version are not changed.
     json(&db, &migrations, &["--match", "t00000"]).assert_code(0);
     assert_eq!(listed(json(&db, &migrations, &["--to", "2"]).assert_code(0), "unchanged").len(), 5);
     with(&db, &migrations, &["migrate-all", "--to", "9"]).run().assert_code(2);
@@ -318,9 +318,9 @@ fn retry_failed_migrates_only_failed_tenants() {
     let first = with(&db, &migrations, &["migrate-all"]).run();
     first.assert_code(1);
     assert!(first.stderr.contains("to retry: tenantry migrate-all --retry-failed 1"), "{}", first.stderr);
-    // What was wrong with them is mended, and a tenant that was not in the run is new.
+    // The migration is corrected, and a tenant that was not in the run is added.
     migrations.write("2_b/up.sql", "CREATE TABLE b (i int);");
-    with(&db, &migrations, &["repair", "--accept", "2", "--reason", "mended"]).run().assert_code(0);
+    with(&db, &migrations, &["repair", "--accept", "2", "--reason", "corrected"]).run().assert_code(0);
     small_fleet_of_one(&db);
     let again = json(&db, &migrations, &["--retry-failed", "1"]);
     again.assert_code(0);

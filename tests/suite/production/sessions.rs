@@ -1,4 +1,4 @@
-//! Somebody ends or cancels a session of a run, or a migration brings its own down.
+//! A session of a run is terminated or cancelled, or a migration ends its own session.
 
 use diesel::connection::SimpleConnection;
 use rustix::process::{Pid, Signal, kill_process};
@@ -9,7 +9,7 @@ use crate::assert_snapshot;
 use crate::support::migrations::Dir;
 use crate::support::{assert_whole, set_up, small_fleet, with};
 
-/// A session of the run that works on a tenant.
+/// The session of the run that works on a tenant.
 fn of_tenant(what: &str, tenant: &str) -> String {
     format!(
         "SELECT {what}(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tenantry/% {tenant}'"
@@ -23,7 +23,7 @@ fn terminated_session_is_replaced() {
         with(&db, &migrations, &["migrate-all", "--jobs", "3", "--lock-timeout", "1min", "--format", "json"]).spawn();
     db.wait_for_waiters(3);
     assert_eq!(db.strings(&of_tenant("pg_terminate_backend", "t00001")), ["true"]);
-    // It is there again, for it has been looked at and tried anew.
+    // The tenant waits again: its ledger was read, and its migration retried.
     db.wait_for_waiters(3);
     holder.batch_execute("COMMIT").unwrap();
     let output = run.wait();
@@ -45,7 +45,7 @@ fn run_survives_the_termination_of_all_its_sessions() {
     let run = with(&db, &migrations, &["migrate-all", "--jobs", "4"]).spawn();
     for done in [5, 30, 60] {
         db.wait_for("SELECT count(*) FROM public.schema_run_tenant", done);
-        // Those at work, the one that has the lock of the fleet, and the command's own.
+        // The sessions of the workers, of the fleet lock, and of the command.
         db.strings("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()");
     }
     let output = run.wait();
@@ -91,7 +91,7 @@ fn run_resumes_after_a_killed_backend_restarts_the_server() {
     let working = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'tenantry/% t%' LIMIT 1";
     db.wait_for("SELECT count(*) FROM public.schema_run_tenant", 10);
     db.wait_for(&format!("SELECT count(*) FROM ({working}) AS working"), 1);
-    // As the kernel does when memory is short: the server ends all sessions and recovers.
+    // As the kernel does when memory is short: the server restarts all sessions and recovers.
     if let [pid] = db.strings(working).as_slice() {
         let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
         kill_process(pid, Signal::KILL).unwrap();
@@ -150,7 +150,7 @@ fn migration_that_ends_every_session_ends_the_run() {
     ");
     output.assert_code(1);
     assert_eq!((having(&db, "b").len(), at(&db, "2").len()), (0, 0));
-    // And one that is not transactional, at whatever it takes down with it.
+    // A non-transactional migration ends the run as well, whatever else of it was applied.
     let up = "CREATE TABLE b (i int);\nDO $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); END $$;";
     let db = set_up();
     small_fleet(&db, 2, &["1"]);

@@ -1,4 +1,4 @@
-//! The server has no room, no connections or no rights left, or takes no writes.
+//! The server has no disk space, connections or privileges left, or is read-only.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -17,7 +17,7 @@ use crate::support::{Database, assert_whole, set_up, small_fleet, with};
 struct Tiny(PathBuf);
 
 impl Tiny {
-    /// None where this user may not mount one.
+    /// `None` if this user may not mount one.
     fn mount(server: &OwnServer) -> Option<Self> {
         let data = server.0.data_folder();
         let folder = data.parent().unwrap().join("tiny");
@@ -40,7 +40,7 @@ impl Tiny {
 
 impl Drop for Tiny {
     fn drop(&mut self) {
-        // The server may have files open in it.
+        // The server may have open files in it.
         let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
     }
 }
@@ -57,7 +57,7 @@ fn full_disk_ends_the_run_and_is_reported_once() {
             db.execute(&format!("ALTER DATABASE {} SET default_tablespace TO tiny", db.name()));
             "CREATE TABLE b AS SELECT repeat('x', 1000) AS x FROM generate_series(1, 1000);".to_owned()
         }
-        // Where nothing can be mounted: only how it is told.
+        // Without permission to mount, only the report is tested.
         None => "CREATE TABLE b (i int); DO $$ BEGIN IF current_schema() > 't00006' THEN RAISE EXCEPTION \
                  'could not extend file \"base/1/2\": No space left on device' USING ERRCODE = 'disk_full', \
                  HINT = 'Check free disk space.'; END IF; END $$;"
@@ -85,14 +85,14 @@ fn full_disk_ends_the_run_and_is_reported_once() {
     assert_eq!(at(&db, "2").len(), 30);
 }
 
-/// Migrations that take a while for each tenant.
+/// Migrations that take a while in each tenant.
 fn slow() -> Dir {
     let up = "CREATE TABLE b (i int); SELECT pg_sleep(0.02); CREATE TABLE c (i int);";
     Dir::new().add("1_a", "SELECT 1").add("2_b", up)
 }
 
 fn set_read_only(db: &Database, to: &str) {
-    // What is set for the database does not hold for who changes it.
+    // The setting of the database does not apply to the session that changes it.
     let mut conn = db.connect();
     conn.batch_execute("SET default_transaction_read_only TO off").unwrap();
     conn.batch_execute(&format!("ALTER DATABASE {} SET default_transaction_read_only TO {to}", db.name())).unwrap();
@@ -134,7 +134,7 @@ fn run_ends_if_the_database_stays_read_only() {
     assert!(output.stderr.contains("error: the server is read-only"), "{}", output.stderr);
     assert_eq!(output.json()["ended"], "lost");
     assert!(listed(&output, "done").is_subset(&at(&db, "2")));
-    // Before anything is begun it is told as well.
+    // It is also reported before any tenant is started.
     let refused = with(&db, &migrations, &["migrate-all"]).run();
     refused.assert_code(3);
     assert!(refused.stderr.contains("the server is read-only"), "{}", refused.stderr);
@@ -143,7 +143,7 @@ fn run_ends_if_the_database_stays_read_only() {
     assert_eq!(at(&db, "2").len(), 60);
 }
 
-/// A role that may do anything in the tenants, but is no superuser.
+/// A role with all privileges on the tenants that is not a superuser.
 pub(super) fn role(db: &Database, name: &str, tenants: usize) -> String {
     let role = format!("{name}_{}", db.name());
     let schemas: String = names(tenants)
@@ -170,7 +170,7 @@ fn run_continues_with_fewer_connections() {
     let args = ["migrate-all", "--jobs", "6", "--reconnect-for", "1s"];
     let run = with(&db, &migrations, &args).env("DATABASE_URL", &url).spawn();
     db.wait_for("SELECT count(*) FROM public.schema_run_tenant", 10);
-    // The command's own, the lock's, the watching one's, and one to work with.
+    // One for the command, one for the lock, one for the lock monitor, and one worker.
     db.execute(&format!("ALTER ROLE {role} CONNECTION LIMIT 4"));
     db.strings(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"));
     let output = run.wait();
@@ -186,7 +186,7 @@ fn worker_without_a_connection_waits_for_the_others() {
     small_fleet(&db, 4, &["1"]);
     let role = role(&db, "long", 4);
     let url = db.url().replace("postgres@", &format!("{role}@"));
-    // It takes longer than a server that is gone is waited for.
+    // It takes longer than the limit for reconnecting.
     let up = "CREATE TABLE b (i int); SELECT pg_sleep(3); CREATE TABLE c (i int);";
     let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", up);
     let args = ["migrate-all", "--jobs", "4", "--reconnect-for", "1s"];

@@ -1,4 +1,4 @@
-//! The server's host vanishes: the network drops all packets, and nobody closes a connection.
+//! The server's host becomes unreachable: the network drops all packets, and no connection is closed.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use super::{at, gated_in, names};
 use crate::support::sockets::{Sockets, TcpOptions};
 use crate::support::{Database, FOREVER, Tenantry, assert_whole, binaries, with};
 
-/// A server that is reached over TCP, from any address.
+/// A server that accepts TCP connections from any address.
 fn server() -> &'static Ephemeral {
     let options = Ephemeral::options().tcp().setting("listen_addresses", "*").access("host all all all trust");
     Box::leak(Box::new(options.start(binaries()).unwrap()))
@@ -31,7 +31,7 @@ fn each_connection_detects_an_unreachable_host() {
     let run = with(&db, &migrations, &args).env("DATABASE_URL", url).spawn();
     db.wait_for_waiters(3);
     let sockets = Sockets::of(run.pid()).connected_to(server.tcp_port().unwrap());
-    // The command's own, that of the lock of the fleet, and the workers'. libpq gives up after 30 seconds in all.
+    // The connections of the command, of the fleet lock and of the workers. libpq gives up after 30 seconds in total.
     assert!(sockets.len() >= 5, "{} connections", sockets.len());
     for socket in sockets {
         let expected = TcpOptions { keepalive: true, idle: 15, interval: 5, count: 3, user_timeout: 30_000 };
@@ -49,7 +49,7 @@ struct Network {
 }
 
 impl Network {
-    /// None where this user may not make one.
+    /// `None` if this user may not create one.
     fn create() -> Option<Self> {
         let pid = std::process::id();
         let network = Self { name: format!("tenantry-{pid}"), link: format!("tn{pid}"), subnet: pid % 250 };
@@ -85,7 +85,7 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        // The link goes with it.
+        // This removes the link as well.
         ip(&format!("netns del {}", self.name));
     }
 }
@@ -94,7 +94,7 @@ fn ip(arguments: &str) -> bool {
     Command::new("ip").args(arguments.split(' ')).output().is_ok_and(|output| output.status.success())
 }
 
-/// Where no network can be made, the test above shows that the connections would notice.
+/// Without the permission to create a network, only the test above covers this.
 #[test]
 #[ignore = "long: make test-long"]
 #[cfg(target_os = "linux")]

@@ -1,8 +1,8 @@
-//! Where a server is, in the parts that URLs are made of.
+//! The address of a server, in the parts of a URL.
 
 use tenantry::local::Ephemeral;
 
-/// The folder and the port of a server's socket, as libpq is told them.
+/// The folder and the port of a server's socket, as libpq expects them.
 pub fn socket_of(server: &Ephemeral) -> (String, String) {
     let url: tenantry::DatabaseUrl = server.url("postgres").parse().expect("the URL of our own server");
     let part = |key| url.get(key).expect("a socket's URL has a folder and a port").to_owned();

@@ -1,4 +1,4 @@
-//! What a program says, while it says it.
+//! The output of a program while it runs.
 
 use std::io::Read;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::wait::PATIENCE;
 
-/// A stream that is read by a thread, so that it can be waited for without a sleep and never fills up.
+/// A stream that a thread reads, so that a test can wait for output and the stream never fills up.
 #[derive(Clone)]
 pub(super) struct Capture(Arc<(Mutex<State>, Condvar)>);
 
@@ -17,12 +17,12 @@ struct State {
     ended: bool,
 }
 
-/// Why waiting was in vain.
+/// Why the wait failed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum InVain {
+pub(super) enum WaitError {
     /// The stream ended.
     Ended,
-    /// It takes too long.
+    /// The time limit was reached.
     TimedOut,
 }
 
@@ -34,7 +34,7 @@ impl Capture {
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             loop {
-                // A terminal whose program has ended gives an error instead of an end.
+                // A terminal whose program has ended returns an error instead of the end of the stream.
                 match stream.read(&mut buffer) {
                     Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                     Ok(0) | Err(_) => return writer.change(|state| state.ended = true),
@@ -45,7 +45,7 @@ impl Capture {
         capture
     }
 
-    /// All that was said until now.
+    /// The output so far.
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.state().bytes).into_owned()
     }
@@ -56,15 +56,15 @@ impl Capture {
     }
 
     /// Waits for the end.
-    pub(super) fn wait_for_end(&self) -> Result<(), InVain> {
+    pub(super) fn wait_for_end(&self) -> Result<(), WaitError> {
         match self.wait(|_| None::<()>) {
-            Err(InVain::Ended) => Ok(()),
+            Err(WaitError::Ended) => Ok(()),
             outcome => outcome,
         }
     }
 
-    /// Waits for something in the bytes.
-    pub(super) fn wait<T>(&self, found: impl Fn(&[u8]) -> Option<T>) -> Result<T, InVain> {
+    /// Waits for a text in the output.
+    pub(super) fn wait<T>(&self, found: impl Fn(&[u8]) -> Option<T>) -> Result<T, WaitError> {
         let begun = Instant::now();
         let mut state = self.state();
         loop {
@@ -72,9 +72,9 @@ impl Capture {
                 return Ok(found);
             }
             if state.ended {
-                return Err(InVain::Ended);
+                return Err(WaitError::Ended);
             }
-            let left = PATIENCE.checked_sub(begun.elapsed()).ok_or(InVain::TimedOut)?;
+            let left = PATIENCE.checked_sub(begun.elapsed()).ok_or(WaitError::TimedOut)?;
             state = self.0.1.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }

@@ -1,4 +1,4 @@
-//! The real binary, run in an environment that holds nothing but what a test puts there.
+//! The real binary, in an environment that contains only what a test sets.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -20,10 +20,10 @@ use super::output::Hidden;
 /// The variable that names the tenant migrations.
 const MIGRATIONS: &str = "TENANTRY_TENANT_MIGRATIONS";
 
-/// A command line, to be run.
+/// A command line.
 ///
-/// Of the test's own environment it sees only where programs and temporary files are. `HOME` and the working folder are
-/// new and empty ones, so that it finds no `.env` and no settings of the user's.
+/// Of the test's environment, it sees only the locations of programs and temporary files. `HOME` and the working folder
+/// are new and empty, so that it finds no `.env` and no settings of the user.
 pub struct Tenantry {
     program: OsString,
     args: Vec<OsString>,
@@ -34,7 +34,7 @@ pub struct Tenantry {
     places: TempDir,
 }
 
-/// A command that runs.
+/// A running command.
 pub struct Running {
     child: Child,
     command: String,
@@ -56,12 +56,12 @@ impl Tenantry {
         self.env(MIGRATIONS, migrations).hide(migrations, "MIGRATIONS")
     }
 
-    /// Without tenant migrations but for those of the folder that it runs in.
+    /// Without tenant migrations other than those of its working folder.
     pub fn without_migrations(self) -> Self {
         self.env_remove(MIGRATIONS)
     }
 
-    /// Another program in the same surroundings.
+    /// Another program in the same environment.
     pub fn of_program(program: impl Into<OsString>) -> Self {
         let places = tempfile::tempdir().expect("a temporary folder");
         for name in ["home", "work"] {
@@ -103,31 +103,31 @@ impl Tenantry {
         self
     }
 
-    /// Takes a variable away again, such as the `DATABASE_URL` that a database's command has.
+    /// Removes a variable, such as the `DATABASE_URL` of a command of a database.
     pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
         self.env.retain(|(known, _)| known != name.as_ref());
         self
     }
 
-    /// Gives it an input, which is otherwise empty.
+    /// Sets its standard input, which is otherwise empty.
     pub fn stdin(mut self, text: impl Into<String>) -> Self {
         self.stdin = Some(text.into());
         self
     }
 
-    /// Runs it in a folder.
+    /// Sets its working folder.
     pub fn current_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.work = Some(folder.into());
         self
     }
 
-    /// Has snapshots show a placeholder for a text that differs from run to run.
+    /// Makes snapshots show a placeholder for a text that differs between runs.
     pub fn hide(mut self, text: impl Into<String>, placeholder: &'static str) -> Self {
         self.hidden.add(text, placeholder);
         self
     }
 
-    /// Runs it to its end.
+    /// Runs it and waits for its end.
     #[track_caller]
     pub fn run(self) -> Output {
         self.spawn().wait()
@@ -142,7 +142,7 @@ impl Tenantry {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot run {}: {error}", self.line()));
         if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
-            // In a thread, for it need not read; and it may end without having read all.
+            // In a thread, because the program may end without reading all of it.
             thread::spawn(move || stdin.write_all(input.as_bytes()));
         }
         Running {
@@ -155,9 +155,9 @@ impl Tenantry {
         }
     }
 
-    /// The command, without its streams; through `wrapper` where there is one, a program that runs its arguments.
+    /// The command, without its streams; through `wrapper` if set, a program that runs its arguments.
     pub(super) fn command(&self, wrapper: Option<&[&str]>) -> Command {
-        // Where programs, libraries and temporary files are, and where a measurement of coverage goes.
+        // The locations of programs, libraries and temporary files, and of coverage data.
         const KEPT: [&str; 5] = ["PATH", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LLVM_PROFILE_FILE"];
         let mut words = wrapper.unwrap_or_default().iter().map(OsStr::new).chain([self.program.as_os_str()]);
         let mut command = Command::new(words.next().expect("a program"));
@@ -165,14 +165,14 @@ impl Tenantry {
         command.envs(KEPT.iter().filter_map(|name| Some((name, env::var_os(name)?))));
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.work.clone().unwrap_or_else(|| self.places.path().join("work")));
-        // Its own process group: what the person at the keyboard interrupts are the tests.
+        // Its own process group: an interrupt at the keyboard is for the tests.
         if wrapper.is_none() {
             command.process_group(0);
         }
         command
     }
 
-    /// What is to be hidden in its output.
+    /// The texts that snapshots hide.
     pub(super) fn take_hidden(&mut self) -> Hidden {
         std::mem::take(&mut self.hidden)
     }
@@ -190,7 +190,7 @@ impl Running {
         self.child.id()
     }
 
-    /// Kills it with SIGKILL, which it cannot do anything about.
+    /// Kills it with SIGKILL.
     #[track_caller]
     pub fn kill(&self) {
         self.signal(Signal::KILL);
@@ -199,16 +199,16 @@ impl Running {
     /// Sends it a signal.
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
-        // It has not been waited for, so that the id is still its own.
+        // It has not been waited for, so the id is still valid.
         kill_process(Pid::from_child(&self.child), signal).expect("the process can be signalled");
     }
 
-    /// Whether it has not ended yet: its output is still open.
+    /// Whether it is still running: its output is open.
     pub fn is_running(&self) -> bool {
         !self.stdout.has_ended()
     }
 
-    /// What it said on stderr until now.
+    /// Its standard error so far.
     pub fn stderr(&self) -> String {
         self.stderr.text()
     }
@@ -225,7 +225,7 @@ impl Running {
         self.wait_for_line(&self.stdout, "stdout", text)
     }
 
-    /// Waits until it ends and its output is closed by everyone it gave it to.
+    /// Waits until it ends and all holders of its output have closed it.
     #[track_caller]
     pub fn wait(mut self) -> Output {
         for stream in [&self.stdout, &self.stderr] {
@@ -266,7 +266,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // A test that fails half way leaves nothing behind. After `wait` this does nothing.
+        // A failed test leaves no process behind. After `wait`, this has no effect.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -12,34 +12,34 @@ use tenantry::local::Ephemeral;
 use super::wait::PATIENCE;
 use super::{Tenantry, binaries, eventually, percent_encoded, server, socket_of};
 
-/// An empty database, which is dropped with the value, whoever is still connected to it.
+/// An empty database, which is dropped with the value; open connections are closed.
 pub struct Database {
     server: &'static Ephemeral,
     name: String,
 }
 
 impl Database {
-    /// A database of the server of the run.
+    /// A database on the shared server.
     pub fn new() -> Self {
         Self::on(server())
     }
 
-    /// A database of another server.
+    /// A database on another server.
     pub fn on(server: &'static Ephemeral) -> Self {
-        // No one can be connected to template0, which would make the copy fail.
+        // No session can be connected to template0, which would make the copy fail.
         Self::made_of("template0", server)
     }
 
-    /// A copy. Nobody may be connected to the original for the moment.
+    /// A copy. No session may be connected to the original.
     pub fn copy(&self) -> Self {
-        // By its files, and not by its pages through the log, of which there would be as much for each copy.
+        // Copied by files, because a copy by pages would be written to the WAL in full.
         let strategy = if binaries().major() >= 15 { " STRATEGY file_copy" } else { "" };
         Self::made_of(&format!("{}{strategy}", self.name), self.server)
     }
 
     fn made_of(template: &str, server: &'static Ephemeral) -> Self {
         static MADE: AtomicUsize = AtomicUsize::new(0);
-        // As long as the word DATABASE that stands for it in snapshots, so that tables keep their shape.
+        // As long as the placeholder DATABASE in snapshots, so that tables keep their layout.
         let name = format!("db_{:05}", MADE.fetch_add(1, Ordering::Relaxed));
         let database = Self { server, name };
         database.maintain(&format!("CREATE DATABASE {} TEMPLATE {template}", database.name));
@@ -88,7 +88,7 @@ impl Database {
         text.parse().unwrap_or_else(|_| panic!("`{text}` is no number, from: {sql}"))
     }
 
-    /// Waits until so many sessions of this database wait for a lock.
+    /// Waits until the given number of sessions of this database wait for a lock.
     #[track_caller]
     pub fn wait_for_waiters(&self, many: i64) {
         self.wait_for(
@@ -97,7 +97,7 @@ impl Database {
         );
     }
 
-    /// Waits until an index is being built concurrently and waits for a session with an older snapshot.
+    /// Waits until a concurrent index build waits for a session with an older snapshot.
     #[track_caller]
     pub fn wait_for_concurrent_build(&self) {
         self.wait_for(
@@ -107,7 +107,7 @@ impl Database {
         );
     }
 
-    /// Waits until no other session of this database runs a statement or has a transaction.
+    /// Waits until no other session of this database runs a statement or has an open transaction.
     #[track_caller]
     pub fn wait_for_quiet(&self) {
         self.wait_for(
@@ -123,7 +123,7 @@ impl Database {
         eventually(format_args!("{many} from: {sql}"), || self.count(sql) >= many);
     }
 
-    /// The command line with `DATABASE_URL` leading here.
+    /// The command line with `DATABASE_URL` set to this database.
     pub fn tenantry<A: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Tenantry {
         let (folder, _) = socket_of(self.server);
         Tenantry::new()
@@ -143,7 +143,7 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // The failure of the test is what counts; and it goes with the server anyway.
+            // The failure of the test matters more, and the server is removed anyway.
             let Ok(mut conn) = PgConnection::establish(&self.server.url("postgres")) else { return };
             let _ = conn.batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
         } else {
@@ -152,12 +152,12 @@ impl Drop for Database {
     }
 }
 
-/// A connector of the library, which waits for a connection as long as a test does.
+/// A connector of the library, whose connect timeout is the limit of a test.
 pub fn connector(url: &str) -> Connector {
     Connector::new(url.parse().expect("a URL"), PATIENCE, |_| None)
 }
 
-/// A connection, or the end of the test.
+/// A connection. Panics on failure.
 #[track_caller]
 pub(super) fn connect(url: &str) -> PgConnection {
     PgConnection::establish(url).unwrap_or_else(|error| panic!("cannot connect to {url}: {error}"))
@@ -171,7 +171,7 @@ pub fn strings(conn: &mut PgConnection, sql: &str) -> Vec<String> {
         #[diesel(sql_type = Nullable<Text>)]
         value: Option<String>,
     }
-    // A list of aliases may be shorter than the columns, so this names the first one, whatever it was called.
+    // A list of aliases may be shorter than the columns, so this names the first column regardless of its name.
     let first = format!("SELECT t.value::text AS value FROM ({}) AS t(value)", sql.trim().trim_end_matches(';'));
     let rows: Vec<Row> = sql_query(first).load(conn).unwrap_or_else(|error| panic!("{error}, from: {sql}"));
     rows.into_iter().map(|row| row.value.unwrap_or_else(|| "NULL".to_owned())).collect()

@@ -1,4 +1,4 @@
-//! Fleets that tests begin with, and what they ask of one.
+//! Fleets for tests, and assertions about them.
 
 use std::sync::OnceLock;
 
@@ -18,7 +18,7 @@ pub fn set_up() -> Database {
 
 /// A database with a tracker and these tenants, all up to date with the migrations of this repository.
 ///
-/// The fleets that most tests begin with are made once and copied.
+/// The fleets that most tests use are created once and copied.
 pub fn fleet(tenants: &[&str]) -> Database {
     static ACME: OnceLock<Database> = OnceLock::new();
     static ACME_AND_GLOBEX: OnceLock<Database> = OnceLock::new();
@@ -36,7 +36,7 @@ pub fn fleet(tenants: &[&str]) -> Database {
     }
 }
 
-/// Adds tenants `t00000`, `t00001` and so on, made in SQL: a schema and a ledger with these versions.
+/// Adds tenants `t00000`, `t00001` and so on in SQL: a schema and a ledger with these versions.
 pub fn small_fleet(db: &Database, tenants: usize, versions: &[&str]) {
     let ledger = versions.iter().map(|version| format!("(''{version}'')")).collect::<Vec<_>>().join(", ");
     for chunk in (0..tenants).collect::<Vec<_>>().chunks(200) {
@@ -52,7 +52,7 @@ pub fn small_fleet(db: &Database, tenants: usize, versions: &[&str]) {
     }
 }
 
-/// The tenant migrations of an older release: the last two do not exist yet.
+/// The tenant migrations of an older release, without the last two.
 pub fn older() -> Dir {
     let dir = Dir::copy_of_tenant();
     for name in dir.names().iter().rev().take(2) {
@@ -61,7 +61,7 @@ pub fn older() -> Dir {
     dir
 }
 
-/// Adds tenants as an older release makes them.
+/// Adds tenants as an older release creates them.
 pub fn create_older(db: &Database, tenants: &[&str]) {
     with(db, &older(), &["create"]).args(tenants).run().assert_code(0);
 }
@@ -78,7 +78,7 @@ pub fn run_with(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
     with(db, migrations, args).run()
 }
 
-/// The schemas that are neither PostgreSQL's own nor `public`, in order.
+/// The schemas that are neither PostgreSQL's own nor `public`, sorted.
 pub fn schemas(db: &Database) -> Vec<String> {
     db.strings("SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema|public$)' ORDER BY 1")
 }
@@ -86,8 +86,8 @@ pub fn schemas(db: &Database) -> Vec<String> {
 /// Asserts that each tenant has all of these tables and the ledger row, or none of them.
 pub fn assert_whole(db: &Database, tables: &[&str], version: &str) {
     for tenant in db.strings("SELECT name FROM schema_tracker WHERE to_regnamespace(quote_ident(name)) IS NOT NULL") {
-        // In one statement, because the session of a process that was killed may commit at any moment; and from the
-        // catalog's rows, which are of the statement's moment as the ledger's are: `to_regclass` tells of its own.
+        // In one statement, because the session of a killed process may commit at any moment; and from catalog rows,
+        // which have the same snapshot as the ledger: `to_regclass` uses a newer one.
         let found = db.strings(&format!(
             "SELECT EXISTS (SELECT FROM pg_class WHERE relnamespace = '{tenant}'::regnamespace AND relname = wanted) \
              FROM unnest('{{{}}}'::text[]) AS wanted \
@@ -99,7 +99,7 @@ pub fn assert_whole(db: &Database, tables: &[&str], version: &str) {
     }
 }
 
-/// The URL of a database for a new role that may use the tracker and nothing of the tenants.
+/// The URL of a database for a new role that may use the tracker, but not the tenants.
 pub fn url_of_a_stranger(db: &Database) -> String {
     let role = format!("stranger_{}", db.name());
     db.execute(&format!(

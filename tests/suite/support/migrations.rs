@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-/// A directory of migrations, gone with the value.
+/// A directory of migrations, removed with the value.
 pub struct Dir {
     folder: TempDir,
     /// The folder that was added last.
@@ -62,7 +62,7 @@ impl Dir {
         fs::write(self.path().join(file), content).expect("the file can be written");
     }
 
-    /// Takes a migration away.
+    /// Removes a migration.
     pub fn remove(&self, name: &str) {
         fs::remove_dir_all(self.path().join(name)).expect("the folder can be removed");
     }

@@ -1,7 +1,7 @@
-//! What the tests stand on: one server for the run, a database for each test, the real binary, and the things that stand
-//! between the two in production (a terminal, a pooler, a slow or broken line, TLS).
+//! Support for the tests: one server for the test run, a database for each test, the real binary, and what is between
+//! them in production (a terminal, a pooler, a slow or broken connection, TLS).
 //!
-//! What is missing on the machine fails the test with a hint. Nothing is skipped.
+//! A missing program fails the test with a hint. Nothing is skipped.
 
 mod address;
 mod capture;
@@ -52,12 +52,12 @@ macro_rules! assert_snapshot {
     };
 }
 
-/// The server of the run. Its watchdog takes it away when the process ends, for statics are not dropped.
+/// The shared server. Its watchdog removes it when the process ends, because statics are not dropped.
 pub fn server() -> &'static Ephemeral {
     static SERVER: LazyLock<Ephemeral> = LazyLock::new(|| {
         Ephemeral::options()
             .setting("max_connections", "200")
-            // What a test measures or waits for is not to depend on when the server finds something to tidy up.
+            // Background work of the server must not affect what a test measures or waits for.
             .setting("autovacuum", "off")
             .setting("jit", "off")
             .setting("timezone", "UTC")
@@ -67,7 +67,7 @@ pub fn server() -> &'static Ephemeral {
     &SERVER
 }
 
-/// PostgreSQL's programs: of the folder in `TENANTRY_PG_BIN`, else the first that are found.
+/// The PostgreSQL programs: of the folder in `TENANTRY_PG_BIN`, else the first that are found.
 pub fn binaries() -> &'static Binaries {
     static BINARIES: LazyLock<Binaries> = LazyLock::new(|| {
         let chosen = env::var_os("TENANTRY_PG_BIN");

@@ -1,4 +1,4 @@
-//! What a command said and how it ended.
+//! The output of a command and its exit status.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -17,12 +17,12 @@ pub struct Output {
     pub(super) hidden: Hidden,
 }
 
-/// Texts that differ from run to run, and what snapshots show instead.
+/// Texts that differ between runs, and their placeholders in snapshots.
 #[derive(Default)]
 pub(super) struct Hidden(Vec<(String, &'static str)>);
 
 impl Output {
-    /// Everything as one text, in which what differs from run to run is replaced.
+    /// All output as one text, with placeholders for values that differ between runs.
     pub fn snapshot(&self) -> String {
         let code = self.code.map_or("by a signal".to_owned(), |code| code.to_string());
         let mut text = String::new();
@@ -36,7 +36,7 @@ impl Output {
         self.hidden.apply(&text)
     }
 
-    /// Makes sure of the exit status, and shows everything where it is another.
+    /// Asserts the exit status, and shows all output if it differs.
     #[track_caller]
     pub fn assert_code(&self, code: i32) -> &Self {
         assert_eq!(self.code, Some(code), "`{}` said:\n{}", self.command, self.whole());
@@ -61,7 +61,7 @@ pub fn normalized(text: &str) -> String {
 }
 
 impl Hidden {
-    /// Hides a text. Of two that overlap the longer one is looked for first.
+    /// Hides a text. Longer texts are replaced first.
     pub(super) fn add(&mut self, text: impl Into<String>, placeholder: &'static str) {
         self.0.push((text.into(), placeholder));
         self.0.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
@@ -72,7 +72,7 @@ impl Hidden {
         let text = self.0.iter().fold(text.to_owned(), |text, (hidden, shown)| text.replace(hidden, shown));
         VOLATILE.iter().fold(text, |text, (pattern, placeholder)| {
             let replace = |found: &Captures<'_>| {
-                // A value that is shorter this time has more padding in a table: all padding counts as one space.
+                // A value of another length changes the padding in a table: all padding counts as one space.
                 let space = |name| if found.name(name).is_some_and(|part| !part.is_empty()) { " " } else { "" };
                 let key = found.name("key").map_or("", |part| part.as_str());
                 format!("{}{key}{placeholder}{}", space("before"), space("after"))
@@ -85,27 +85,28 @@ impl Hidden {
     }
 }
 
-/// Whether a line is one of those that report the progress of a long run, which only a slow machine shows.
+/// Whether a line reports the progress of a long run, which only slow machines show.
 fn is_progress(line: &str) -> bool {
     static PATTERN: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new(r"^\w+ [\d,]+ of [\d,]+ tenants?, [\d,]+ failed\n?$").expect("a pattern"));
+        LazyLock::new(|| Regex::new(r"^[\d,]+ of [\d,]+ tenants? \w+, [\d,]+ failed\n?$").expect("a pattern"));
     PATTERN.is_match(line)
 }
 
-/// Patterns of values that no two runs share. A space stands between a number and its unit, so that settings (`5s`) stay.
+/// Patterns of values that differ between runs. A space separates a number and its unit, so that settings (`5s`) are
+/// kept.
 static VOLATILE: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
     let plain = [
         // A folder of `tempfile`.
         (r"/[\w/.-]*/\.tmp[A-Za-z0-9]{6}\b", "TEMPORARY"),
         (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UUID"),
         (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z\b|[+-]\d\d(:?\d\d)?\b| UTC\b)?", "DATE"),
-        // Values without a unit are known by the words before them: those in JSON, and process ids.
+        // Values without a unit are recognized by the words before them: those in JSON, and process ids.
         (r#"(?<key>"\w*(seconds|_ms)": ?)\d+(\.\d+)?"#, "TIME"),
         (r#"(?<key>"\w*bytes": ?)\d+"#, "SIZE"),
         (r"(?<key>\b(pid|process) )\d+\b", "PID"),
         (r"(?<key>\bpg_terminate_backend\()\d+\b", "PID"),
     ];
-    // These are of no fixed length.
+    // These have no fixed length.
     let padded = [
         (r"\b(\d+ (h|min) )*\d+(\.\d+)? (µs|ms|s|min|h)\b", "TIME"),
         (r"\b\d+(\.\d+)? (bytes|[kMGT]B|[KMGT]iB)\b", "SIZE"),

@@ -1,4 +1,4 @@
-//! A transaction pooler between the client and the server, as many fleets have one.
+//! A transaction pooler between the client and the server.
 
 use std::env;
 use std::fs::{self, File, Permissions};
@@ -14,19 +14,19 @@ use tenantry::local::{Ephemeral, SUPERUSER};
 
 use super::{eventually, percent_encoded, socket_of};
 
-/// How many sessions all clients of one database share.
+/// The number of sessions that all clients of one database share.
 pub const POOL_SIZE: usize = 4;
 
-/// Runs the pooler until the end of its own input, the other end of which only the test process holds: the kernel closes
-/// that however the process ends.
+/// Runs the pooler until the end of its own input, whose other end only the test process holds: the kernel closes it
+/// however the process ends.
 const WATCHDOG: &str = r#"
 "$@" >"$0" 2>&1 &
 while read -r line; do :; done
 kill -s KILL "$!"
 "#;
 
-/// PgBouncer in `pool_mode = transaction`, on a socket and on a port of 127.0.0.1. It lets in everyone, as the server's
-/// superuser, to every database.
+/// PgBouncer in `pool_mode = transaction`, on a socket and on a port of 127.0.0.1. It accepts everyone as the server's
+/// superuser, for every database.
 pub struct PgBouncer {
     folder: TempDir,
     port: u16,
@@ -34,16 +34,16 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Starts one in front of a server. It refuses startup packets with `options`, as it does unless told otherwise.
+    /// Starts a pooler in front of a server. By default, it refuses startup packets with `options`.
     pub fn start(server: &Ephemeral) -> Self {
         Self::with_settings(server, &[])
     }
 
-    /// Starts one with more settings, such as `("ignore_startup_parameters", "options")`.
+    /// Starts a pooler with more settings, such as `("ignore_startup_parameters", "options")`.
     pub fn with_settings(server: &Ephemeral, settings: &[(&str, &str)]) -> Self {
         let program = program();
-        // Like the server it refuses to be root, and it has to reach the server's socket: it runs as the server does,
-        // in the server's folder, which the server's watchdog takes away.
+        // Like the server, it refuses to run as root, and it needs access to the server's socket: it runs as the
+        // server's user, in the server's folder, which the server's watchdog removes.
         let home = server.data_folder().parent().expect("a data folder is in a folder").to_owned();
         let owner = fs::metadata(&home).expect("the server's folder");
         let folder = tempfile::Builder::new()
@@ -84,7 +84,7 @@ impl PgBouncer {
     fn wait_until_ready(&self) {
         let socket = self.folder.path().join(format!(".s.PGSQL.{}", self.port));
         let log = self.folder.path().join("log");
-        // It has no way to say that it is ready but to answer.
+        // Only an answer shows that it is ready.
         eventually(format_args!("PgBouncer answers on {} (log: {})", socket.display(), log.display()), || {
             UnixStream::connect(&socket).is_ok()
         });
@@ -93,7 +93,7 @@ impl PgBouncer {
 
 impl Drop for PgBouncer {
     fn drop(&mut self) {
-        // Waiting closes the input first, upon which the watchdog ends the pooler.
+        // Waiting closes the input first, and then the watchdog stops the pooler.
         let _ = self.watchdog.wait();
     }
 }
@@ -118,7 +118,7 @@ fn configuration(server: &Ephemeral, folder: &Path, port: u16, settings: &[(&str
 
 fn program() -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_default();
-    // Debian puts it where only root's search path leads.
+    // Debian installs it in a folder that only root's search path contains.
     env::split_paths(&path)
         .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")])
         .map(|folder| folder.join("pgbouncer"))

@@ -1,4 +1,4 @@
-//! Whether the support does what the tests rely on.
+//! Tests of the test support.
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -37,7 +37,7 @@ fn databases_are_separate_and_dropped_with_their_value() {
     let name = one.name().to_owned();
     let mut open = one.connect();
     drop(one);
-    assert!(open.batch_execute("SELECT").is_err(), "whoever is connected is thrown out");
+    assert!(open.batch_execute("SELECT").is_err(), "open connections are closed");
     assert_eq!(other.count(&format!("SELECT count(*) FROM pg_database WHERE datname = '{name}'")), 0);
     assert!(binaries().folder().join("postgres").exists());
 }
@@ -127,10 +127,10 @@ fn running_command_can_be_followed_and_stopped() {
     assert_eq!(output.code, None);
     assert!(output.snapshot().ends_with("--- exit by a signal"));
 
-    let told: Running = shell("trap 'echo bye; exit 7' INT; echo on >&2; while :; do :; done").spawn();
-    told.wait_for_stderr_line("on");
-    told.signal(Signal::INT);
-    told.wait().assert_code(7);
+    let interrupted: Running = shell("trap 'echo bye; exit 7' INT; echo on >&2; while :; do :; done").spawn();
+    interrupted.wait_for_stderr_line("on");
+    interrupted.signal(Signal::INT);
+    interrupted.wait().assert_code(7);
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn the_proxy_delays_both_directions() {
     let begun = Instant::now();
     strings(&mut conn, "SELECT i FROM generate_series(1, 200000) AS i");
     let took = begun.elapsed();
-    // The answer comes in some 300 pieces. They are not delayed one after the other.
+    // The answer arrives in about 300 pieces, whose delays overlap.
     assert!(took >= delay * 2 && took < delay * 150, "{took:?}");
 }
 

@@ -1,4 +1,4 @@
-//! The TCP connections of a process, as the kernel has them.
+//! The TCP connections of a process, as the kernel reports them.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -7,10 +7,10 @@ use std::os::fd::OwnedFd;
 use rustix::net::sockopt;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
-/// The descriptors of another process, copied.
+/// Copied descriptors of another process.
 pub struct Sockets(Vec<OwnedFd>);
 
-/// How a connection notices that the other host is gone.
+/// How a connection detects that the other host is unreachable.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TcpOptions {
     pub keepalive: bool,
@@ -25,7 +25,7 @@ pub struct TcpOptions {
 }
 
 impl Sockets {
-    /// Those of a process of the same user.
+    /// The sockets of a process of the same user.
     pub fn of(pid: u32) -> Self {
         let id = Pid::from_raw(pid.cast_signed()).expect("a process id");
         let process = pidfd_open(id, PidfdFlags::empty()).expect("the process runs");

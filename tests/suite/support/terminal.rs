@@ -1,4 +1,4 @@
-//! The binary at a terminal, and someone who types.
+//! The binary at a terminal with typed input.
 
 use std::fs::File;
 use std::io::Write;
@@ -18,26 +18,26 @@ use super::output::Hidden;
 
 /// A program whose three streams are a terminal of 100 columns.
 ///
-/// On Linux it is also the controlling terminal, so that a typed Ctrl-C interrupts. `TERM` is not set, so that there are
-/// no colours and no drawing unless a test sets it.
+/// On Linux it is also the controlling terminal, so that a typed Ctrl-C interrupts. `TERM` is not set, so that there
+/// are no colors and no progress bar unless a test sets it.
 pub struct Terminal {
     child: Child,
     command: String,
     keyboard: File,
     screen: Capture,
     hidden: Hidden,
-    /// Up to where the output was expected already.
+    /// The end of the last expected output.
     seen: usize,
     _command: Tenantry,
 }
 
 impl Terminal {
-    /// Starts a command at a new terminal.
+    /// Starts a command in a new terminal.
     #[track_caller]
     pub fn spawn(mut command: Tenantry) -> Self {
         let (ours, theirs) = open().expect("a pseudo-terminal");
         let stream = || Stdio::from(theirs.try_clone().expect("a copy of the descriptor"));
-        // Making a terminal the controlling one takes a call in the child before it becomes the program.
+        // The child must make the terminal its controlling one before it executes the program.
         let wrapper: &[&str] = if cfg!(target_os = "linux") { &["setsid", "--ctty"] } else { &["env"] };
         let line = command.line();
         let child = command
@@ -58,7 +58,7 @@ impl Terminal {
         }
     }
 
-    /// Waits until a text shows, after what was expected before.
+    /// Waits until a text appears after the last expected one.
     #[track_caller]
     pub fn expect(&mut self, text: &str) -> &mut Self {
         let seen = self.seen;
@@ -78,15 +78,15 @@ impl Terminal {
         self.type_text(&format!("{text}\r"))
     }
 
-    /// Types a text as it is: `\u{3}` is Ctrl-C, `\u{4}` is Ctrl-D.
+    /// Types a text without Enter: `\u{3}` is Ctrl-C, `\u{4}` is Ctrl-D.
     #[track_caller]
     pub fn type_text(&mut self, text: &str) -> &mut Self {
         self.keyboard.write_all(text.as_bytes()).expect("the terminal takes what is typed");
         self
     }
 
-    /// Waits for the end. Returns what the screen showed, what was typed included and with what differs from run to run
-    /// replaced, and the exit status, `None` after a signal.
+    /// Waits for the end. Returns the contents of the screen, including typed text and with placeholders, and the exit
+    /// status, which is `None` after a signal.
     #[track_caller]
     pub fn wait(&mut self) -> (String, Option<i32>) {
         if self.screen.wait_for_end().is_err() {
@@ -104,7 +104,7 @@ impl Terminal {
     }
 }
 
-/// What a terminal showed, and how its program ended.
+/// The contents of a terminal, and the exit status of its program.
 pub struct Screen {
     shown: String,
     code: Option<i32>,
@@ -124,7 +124,7 @@ impl Screen {
         format!("{}--- exit {code}", self.shown)
     }
 
-    /// Asserts the exit status, and shows the screen where it is another.
+    /// Asserts the exit status, and shows the screen if it differs.
     #[track_caller]
     pub fn assert_code(&self, code: i32) {
         assert_eq!(self.code, Some(code), "{}", self.shown);
@@ -138,15 +138,15 @@ impl Drop for Terminal {
     }
 }
 
-/// A new terminal: our end, and the program's.
+/// A new terminal: the end of the test, and the end of the program.
 fn open() -> std::io::Result<(File, OwnedFd)> {
     let options = || {
         let mut options = File::options();
-        // Neither end is to become the controlling terminal of the tests.
+        // Neither end may become the controlling terminal of the tests.
         options.read(true).write(true).custom_flags(OFlags::NOCTTY.bits().cast_signed());
         options
     };
-    // By std and not by `openpt`, because std keeps the descriptor from the children of other tests.
+    // Opened by std and not by `openpt`, because std does not pass the descriptor to children of other tests.
     let ours = options().open("/dev/ptmx")?;
     grantpt(&ours)?;
     unlockpt(&ours)?;

@@ -1,4 +1,4 @@
-//! A server that is reached over TCP and takes no connection that is not encrypted.
+//! A server that is reached over TCP and refuses unencrypted connections.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use tenantry::local::{Ephemeral, SUPERUSER};
 
 use super::{binaries, database, explained, percent_encoded};
 
-/// A role, and superuser, of whom a password is asked.
+/// A superuser role that needs a password.
 pub const ROLE: &str = "keeper";
 
-/// The role's password, which is another text in a URL: `open%2Fsesame%257`.
+/// The role's password, which is encoded in a URL: `open%2Fsesame%257`.
 pub const PASSWORD: &str = "open/sesame%7";
 
-/// For `openssl`: all that the certificates are to say. The machine's own configuration has no part in it.
+/// The configuration of `openssl` for the certificates, independent of the machine's own.
 const EXTENSIONS: &str = "\
 [req]
 distinguished_name = name
@@ -29,20 +29,20 @@ basicConstraints = critical, CA:FALSE
 subjectAltName = DNS:localhost, IP:127.0.0.1
 ";
 
-/// The server with its certificate, which a CA of its own signed for `localhost` and 127.0.0.1.
+/// The server with its certificate for `localhost` and 127.0.0.1, signed by its own CA.
 pub struct Tls {
     server: Ephemeral,
     ca_file: PathBuf,
 }
 
-/// The one server with TLS of the run.
+/// The shared server with TLS.
 pub fn tls() -> &'static Tls {
     static TLS: LazyLock<Tls> = LazyLock::new(Tls::start);
     &TLS
 }
 
 impl Tls {
-    /// The server, for [`Database::on`](super::Database::on); its own URLs lead over the socket and are not encrypted.
+    /// The server, for [`Database::on`](super::Database::on); its own URLs use the unencrypted socket.
     pub fn server(&self) -> &Ephemeral {
         &self.server
     }
@@ -57,10 +57,10 @@ impl Tls {
         self.server.tcp_port().expect("it was asked for")
     }
 
-    /// Parameters of a URL that lead to the server as `localhost`, whatever addresses the machine has under that name.
+    /// Parameters of a URL that connect to the server as `localhost`, independent of the addresses of that name.
     pub const ADDRESS: &str = "hostaddr=127.0.0.1";
 
-    /// The URL of a database at `localhost`, where the client checks who the server is; no password is asked.
+    /// The URL of a database at `localhost`, with verification of the server and without a password.
     pub fn url(&self, database: &str) -> String {
         self.url_as(SUPERUSER, "verify-full", database)
     }
@@ -70,7 +70,7 @@ impl Tls {
         self.url_as(SUPERUSER, sslmode, database)
     }
 
-    /// The URL of a database for [`ROLE`], with [`PASSWORD`] in it.
+    /// The URL of a database for [`ROLE`], including [`PASSWORD`].
     pub fn password_url(&self, database: &str) -> String {
         self.url_as(&format!("{ROLE}:{}", percent_encoded(PASSWORD)), "verify-full", database)
     }

@@ -1,18 +1,17 @@
-//! Waiting for what a test expects to happen. A test waits for a condition and never for a length of time.
+//! Waiting for conditions. A test never waits for a fixed time.
 
 use std::fmt::Display;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The longest time that a test waits for anything. It is longer than anything takes on a slow machine: only a test that
-/// hangs reaches it.
+/// The longest time that a test waits for anything. It exceeds every duration on a slow machine: only a test that hangs
+/// reaches it.
 pub const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
-/// A duration longer than [`PATIENCE`], in the form of an option: a command that must not wait that long would fail its
-/// test if it did.
+/// A duration longer than [`PATIENCE`], in the form of an option: a command that waits that long fails its test.
 pub const FOREVER: &str = "2h";
 
-/// The pause between two looks. Looking costs a session of the server, which would take its processor from the command
+/// The pause between two checks. A check uses a session of the server, which would take processor time from the command
 /// that the test waits for.
 const INTERVAL: Duration = Duration::from_millis(5);
 

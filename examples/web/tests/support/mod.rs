@@ -1,4 +1,4 @@
-//! The application with a PostgreSQL server of its own.
+//! The application with its own PostgreSQL server.
 
 use diesel_async::AsyncPgConnection;
 use diesel_async::SimpleAsyncConnection;
@@ -17,7 +17,7 @@ pub const NAMES: [&str; 3] = ["acme", "globex", "hooli"];
 /// The application, migrated and with its tenants.
 pub struct Application {
     pub tenants: AsyncTenants,
-    /// Stops with the value.
+    /// The server, which stops when the value is dropped.
     _server: Ephemeral,
 }
 

@@ -1,4 +1,4 @@
-//! Owners and grants of everything, the schema's own, and default privileges.
+//! Owners and grants of all kinds of objects and of the schema, and default privileges.
 
 use super::{Change, change};
 
@@ -9,22 +9,22 @@ pub fn all() -> Vec<Change> {
 fn schema() -> Vec<Change> {
     vec![
         change("the schema's owner", "ALTER SCHEMA acme OWNER TO drift_owner")
-            .told("schema.owner", "acme")
+            .expects("schema.owner", "acme")
             .level("privilege"),
-        change("a right on the schema is gone", "REVOKE USAGE ON SCHEMA acme FROM drift_writer")
-            .told("schema.grants", "acme")
+        change("a right on the schema is missing", "REVOKE USAGE ON SCHEMA acme FROM drift_writer")
+            .expects("schema.grants", "acme")
             .level("privilege"),
-        change("a right on the schema", "GRANT CREATE ON SCHEMA acme TO drift_reader").told("schema.grants", "acme"),
+        change("a right on the schema", "GRANT CREATE ON SCHEMA acme TO drift_reader").expects("schema.grants", "acme"),
         change(
             "a right on the schema that can be passed on",
             "GRANT USAGE ON SCHEMA acme TO drift_reader WITH GRANT OPTION",
         )
-        .told("schema.grants", "acme"),
-        change("everybody may use the schema", "GRANT USAGE ON SCHEMA acme TO PUBLIC").told("schema.grants", "acme"),
-        change("a right of the schema's owner is gone", "REVOKE CREATE ON SCHEMA acme FROM postgres")
-            .told("schema.grants", "acme"),
+        .expects("schema.grants", "acme"),
+        change("everybody may use the schema", "GRANT USAGE ON SCHEMA acme TO PUBLIC").expects("schema.grants", "acme"),
+        change("a right of the schema's owner is missing", "REVOKE CREATE ON SCHEMA acme FROM postgres")
+            .expects("schema.grants", "acme"),
         change("the schema's comment", "COMMENT ON SCHEMA acme IS 'the tenant'")
-            .told("schema.comment", "acme")
+            .expects("schema.comment", "acme")
             .level("cosmetic"),
     ]
 }
@@ -32,169 +32,170 @@ fn schema() -> Vec<Change> {
 fn owners() -> Vec<Change> {
     vec![
         change("a table's owner", "ALTER TABLE acme.users OWNER TO drift_owner")
-            .told("table.owner", "users")
+            .expects("table.owner", "users")
             .level("privilege"),
-        change("a table is the schema owner's", "ALTER TABLE acme.logs OWNER TO postgres").told("table.owner", "logs"),
+        change("a table is the schema owner's", "ALTER TABLE acme.logs OWNER TO postgres")
+            .expects("table.owner", "logs"),
         change("a foreign table's owner", "ALTER FOREIGN TABLE acme.remote_items OWNER TO drift_owner")
-            .told("foreign-table.owner", "remote_items"),
+            .expects("foreign-table.owner", "remote_items"),
         change("a view's owner", "ALTER VIEW acme.active_users OWNER TO drift_owner")
-            .told("view.owner", "active_users")
+            .expects("view.owner", "active_users")
             .level("privilege"),
         change("a view is the schema owner's", "ALTER VIEW acme.big_teams OWNER TO postgres")
-            .told("view.owner", "big_teams"),
+            .expects("view.owner", "big_teams"),
         change("a materialized view's owner", "ALTER MATERIALIZED VIEW acme.score_board OWNER TO drift_owner")
-            .told("materialized-view.owner", "score_board"),
+            .expects("materialized-view.owner", "score_board"),
         change("a sequence's owner", "ALTER SEQUENCE acme.order_numbers OWNER TO drift_owner")
-            .told("sequence.owner", "order_numbers"),
+            .expects("sequence.owner", "order_numbers"),
         change("a sequence is the schema owner's", "ALTER SEQUENCE acme.ticket_numbers OWNER TO postgres")
-            .told("sequence.owner", "ticket_numbers"),
+            .expects("sequence.owner", "ticket_numbers"),
         change("a function's owner", "ALTER FUNCTION acme.guarded() OWNER TO drift_owner")
-            .told("function.owner", "guarded()")
+            .expects("function.owner", "guarded()")
             .level("privilege"),
         change("a procedure's owner", "ALTER PROCEDURE acme.tidy(integer) OWNER TO drift_owner")
-            .told("procedure.owner", "tidy(integer)"),
+            .expects("procedure.owner", "tidy(integer)"),
         change("an aggregate's owner", "ALTER AGGREGATE acme.longest(text) OWNER TO drift_owner")
-            .told("aggregate.owner", "longest(text)"),
-        change("an enum's owner", "ALTER TYPE acme.mood OWNER TO drift_owner").told("enum.owner", "mood"),
+            .expects("aggregate.owner", "longest(text)"),
+        change("an enum's owner", "ALTER TYPE acme.mood OWNER TO drift_owner").expects("enum.owner", "mood"),
         change("an enum is the schema owner's", "ALTER TYPE acme.spare_label OWNER TO postgres")
-            .told("enum.owner", "spare_label"),
+            .expects("enum.owner", "spare_label"),
         change("a domain's owner", "ALTER DOMAIN acme.percentage OWNER TO drift_owner")
-            .told("domain.owner", "percentage"),
+            .expects("domain.owner", "percentage"),
         change("a composite type's owner", "ALTER TYPE acme.address OWNER TO drift_owner")
-            .told("composite-type.owner", "address"),
+            .expects("composite-type.owner", "address"),
         change("a range's owner", "ALTER TYPE acme.price_range OWNER TO drift_owner")
-            .told("range-type.owner", "price_range"),
-        change("a base type's owner", "ALTER TYPE acme.token OWNER TO drift_owner").told("type.owner", "token"),
+            .expects("range-type.owner", "price_range"),
+        change("a base type's owner", "ALTER TYPE acme.token OWNER TO drift_owner").expects("type.owner", "token"),
         change("an operator's owner", "ALTER OPERATOR acme.|<| (integer, integer) OWNER TO drift_owner")
-            .told("operator.owner", "|<| (integer, integer)"),
+            .expects("operator.owner", "|<| (integer, integer)"),
         change("an operator class's owner", "ALTER OPERATOR CLASS acme.size_ops USING btree OWNER TO drift_owner")
-            .told("operator-class.owner", "size_ops USING btree"),
+            .expects("operator-class.owner", "size_ops USING btree"),
         change("an operator family's owner", "ALTER OPERATOR FAMILY acme.size_family USING btree OWNER TO drift_owner")
-            .told("operator-family.owner", "size_family USING btree"),
+            .expects("operator-family.owner", "size_family USING btree"),
         change("a collation's owner", "ALTER COLLATION acme.plain OWNER TO drift_owner")
-            .told("collation.owner", "plain"),
+            .expects("collation.owner", "plain"),
         change("a conversion's owner", "ALTER CONVERSION acme.latin_to_utf OWNER TO drift_owner")
-            .told("conversion.owner", "latin_to_utf"),
+            .expects("conversion.owner", "latin_to_utf"),
         change(
             "the owner of a text search configuration",
             "ALTER TEXT SEARCH CONFIGURATION acme.search OWNER TO drift_owner",
         )
-        .told("text-search-configuration.owner", "search"),
+        .expects("text-search-configuration.owner", "search"),
         change("a dictionary's owner", "ALTER TEXT SEARCH DICTIONARY acme.words OWNER TO drift_owner")
-            .told("text-search-dictionary.owner", "words"),
+            .expects("text-search-dictionary.owner", "words"),
         change("the owner of statistics", "ALTER STATISTICS acme.users_stats OWNER TO drift_owner")
-            .told("statistics.owner", "users.users_stats"),
+            .expects("statistics.owner", "users.users_stats"),
     ]
 }
 
 fn grants() -> Vec<Change> {
     vec![
         change("a right on a table", "GRANT DELETE ON acme.users TO drift_reader")
-            .told("table.grants", "users")
+            .expects("table.grants", "users")
             .level("privilege"),
-        change("a right on a table is gone", "REVOKE INSERT ON acme.users FROM drift_reader")
-            .told("table.grants", "users"),
+        change("a right on a table is missing", "REVOKE INSERT ON acme.users FROM drift_reader")
+            .expects("table.grants", "users"),
         change("a right on a table that had none", "GRANT SELECT ON acme.readings TO drift_reader")
-            .told("table.grants", "readings"),
-        change("all rights on a table are gone", "REVOKE ALL ON acme.users FROM drift_reader")
-            .told("table.grants", "users"),
+            .expects("table.grants", "readings"),
+        change("all privileges on a table are missing", "REVOKE ALL ON acme.users FROM drift_reader")
+            .expects("table.grants", "users"),
         change("everybody may read a table", "GRANT SELECT ON acme.readings TO PUBLIC")
-            .told("table.grants", "readings"),
+            .expects("table.grants", "readings"),
         change(
             "a right is another role's",
             "REVOKE ALL ON acme.users FROM drift_reader; GRANT SELECT, INSERT ON acme.users TO drift_writer",
         )
-        .told("table.grants", "users"),
+        .expects("table.grants", "users"),
         change("a right that can be passed on", "GRANT SELECT ON acme.users TO drift_reader WITH GRANT OPTION")
-            .told("table.grants", "users"),
+            .expects("table.grants", "users"),
         change(
             "a right that can be passed on no more",
             "REVOKE GRANT OPTION FOR SELECT ON acme.teams FROM drift_reader",
         )
-        .told("table.grants", "teams"),
+        .expects("table.grants", "teams"),
         change(
             "a right that was passed on",
             "SET ROLE drift_reader; GRANT SELECT ON acme.teams TO drift_owner; RESET ROLE",
         )
-        .told("table.grants", "teams"),
-        // It goes when that role loses its own.
+        .expects("table.grants", "teams"),
+        // The grant is revoked when the grantor loses its own.
         change(
             "a right that another role passed on",
             "REVOKE SELECT ON acme.teams FROM drift_writer; SET ROLE drift_reader; \
              GRANT SELECT ON acme.teams TO drift_writer; RESET ROLE",
         )
-        .told("table.grants", "teams"),
-        change("a right of a table's owner is gone", "REVOKE DELETE ON acme.readings FROM postgres")
-            .told("table.grants", "readings"),
+        .expects("table.grants", "teams"),
+        change("a right of a table's owner is missing", "REVOKE DELETE ON acme.readings FROM postgres")
+            .expects("table.grants", "readings"),
         change("a table's owner has no rights", "REVOKE ALL ON acme.readings FROM postgres")
-            .told("table.grants", "readings"),
+            .expects("table.grants", "readings"),
         change("a right to maintain a table", "GRANT MAINTAIN ON acme.users TO drift_reader")
-            .told("table.grants", "users")
+            .expects("table.grants", "users")
             .since(17),
-        change("a right on a foreign table is gone", "REVOKE SELECT ON acme.remote_items FROM drift_reader")
-            .told("foreign-table.grants", "remote_items"),
+        change("a right on a foreign table is missing", "REVOKE SELECT ON acme.remote_items FROM drift_reader")
+            .expects("foreign-table.grants", "remote_items"),
         change("a right on a view", "GRANT SELECT ON acme.low_scores TO drift_reader")
-            .told("view.grants", "low_scores"),
-        change("a right on a view is gone", "REVOKE SELECT ON acme.active_users FROM PUBLIC")
-            .told("view.grants", "active_users"),
-        change("a right on a materialized view is gone", "REVOKE SELECT ON acme.score_board FROM drift_reader")
-            .told("materialized-view.grants", "score_board"),
+            .expects("view.grants", "low_scores"),
+        change("a right on a view is missing", "REVOKE SELECT ON acme.active_users FROM PUBLIC")
+            .expects("view.grants", "active_users"),
+        change("a right on a materialized view is missing", "REVOKE SELECT ON acme.score_board FROM drift_reader")
+            .expects("materialized-view.grants", "score_board"),
         change("a right on a sequence", "GRANT UPDATE ON SEQUENCE acme.order_numbers TO drift_writer")
-            .told("sequence.grants", "order_numbers")
+            .expects("sequence.grants", "order_numbers")
             .level("privilege"),
-        change("a right on a sequence is gone", "REVOKE USAGE ON SEQUENCE acme.order_numbers FROM drift_writer")
-            .told("sequence.grants", "order_numbers"),
+        change("a right on a sequence is missing", "REVOKE USAGE ON SEQUENCE acme.order_numbers FROM drift_writer")
+            .expects("sequence.grants", "order_numbers"),
         change("everybody may call a function", "GRANT EXECUTE ON FUNCTION acme.guarded() TO PUBLIC")
-            .told("function.grants", "guarded()")
+            .expects("function.grants", "guarded()")
             .level("privilege"),
         change("nobody may call a function", "REVOKE EXECUTE ON FUNCTION acme.add_up(integer, integer) FROM PUBLIC")
-            .told("function.grants", "add_up(integer, integer)"),
-        change("a right on a function is gone", "REVOKE EXECUTE ON FUNCTION acme.guarded() FROM drift_reader")
-            .told("function.grants", "guarded()"),
-        change("a right on a procedure is gone", "REVOKE EXECUTE ON PROCEDURE acme.tidy(integer) FROM drift_writer")
-            .told("procedure.grants", "tidy(integer)"),
-        change("a right on an aggregate is gone", "REVOKE EXECUTE ON FUNCTION acme.longest(text) FROM PUBLIC")
-            .told("aggregate.grants", "longest(text)"),
-        change("everybody may use an enum", "GRANT USAGE ON TYPE acme.mood TO PUBLIC").told("enum.grants", "mood"),
-        change("a right on an enum is gone", "REVOKE USAGE ON TYPE acme.mood FROM drift_writer")
-            .told("enum.grants", "mood"),
-        change("a right on a domain is gone", "REVOKE USAGE ON DOMAIN acme.percentage FROM drift_writer")
-            .told("domain.grants", "percentage"),
+            .expects("function.grants", "add_up(integer, integer)"),
+        change("a right on a function is missing", "REVOKE EXECUTE ON FUNCTION acme.guarded() FROM drift_reader")
+            .expects("function.grants", "guarded()"),
+        change("a right on a procedure is missing", "REVOKE EXECUTE ON PROCEDURE acme.tidy(integer) FROM drift_writer")
+            .expects("procedure.grants", "tidy(integer)"),
+        change("a right on an aggregate is missing", "REVOKE EXECUTE ON FUNCTION acme.longest(text) FROM PUBLIC")
+            .expects("aggregate.grants", "longest(text)"),
+        change("everybody may use an enum", "GRANT USAGE ON TYPE acme.mood TO PUBLIC").expects("enum.grants", "mood"),
+        change("a right on an enum is missing", "REVOKE USAGE ON TYPE acme.mood FROM drift_writer")
+            .expects("enum.grants", "mood"),
+        change("a right on a domain is missing", "REVOKE USAGE ON DOMAIN acme.percentage FROM drift_writer")
+            .expects("domain.grants", "percentage"),
         change("nobody may use a composite type", "REVOKE USAGE ON TYPE acme.address FROM PUBLIC")
-            .told("composite-type.grants", "address"),
+            .expects("composite-type.grants", "address"),
         change("nobody may use a range", "REVOKE USAGE ON TYPE acme.price_range FROM PUBLIC")
-            .told("range-type.grants", "price_range"),
+            .expects("range-type.grants", "price_range"),
     ]
 }
 
 fn column_grants() -> Vec<Change> {
     vec![
         change("a right on a column", "GRANT UPDATE (name) ON acme.users TO drift_reader")
-            .told("column.grants", "users.name")
+            .expects("column.grants", "users.name")
             .level("privilege"),
-        change("a right on a column is gone", "REVOKE UPDATE (title) ON acme.documents FROM drift_reader")
-            .told("column.grants", "documents.title"),
+        change("a right on a column is missing", "REVOKE UPDATE (title) ON acme.documents FROM drift_reader")
+            .expects("column.grants", "documents.title"),
         change(
             "a right on another column",
             "REVOKE SELECT (id) ON acme.documents FROM drift_reader; \
              GRANT SELECT (secret) ON acme.documents TO drift_reader",
         )
-        .told("column.grants", "documents.id")
-        .told("column.grants", "documents.secret"),
+        .expects("column.grants", "documents.id")
+        .expects("column.grants", "documents.secret"),
         change(
             "a right on a column that can be passed on",
             "GRANT SELECT (id) ON acme.documents TO drift_reader WITH GRANT OPTION",
         )
-        .told("column.grants", "documents.id"),
+        .expects("column.grants", "documents.id"),
         change("a right on a view's column", "GRANT SELECT (id) ON acme.low_scores TO drift_reader")
-            .told("column.grants", "low_scores.id"),
+            .expects("column.grants", "low_scores.id"),
         change(
             "a right on a table instead of its columns",
             "REVOKE ALL (id, title) ON acme.documents FROM drift_reader; \
              GRANT SELECT, UPDATE ON acme.documents TO drift_reader",
         )
-        .told("column.grants", "documents.title")
-        .told("table.grants", "documents"),
+        .expects("column.grants", "documents.title")
+        .expects("table.grants", "documents"),
     ]
 }
 
@@ -204,42 +205,42 @@ fn default_privileges() -> Vec<Change> {
             "a default right more",
             "ALTER DEFAULT PRIVILEGES FOR ROLE drift_owner IN SCHEMA acme GRANT INSERT ON TABLES TO drift_reader",
         )
-        .told("default-privileges.grants", "drift_owner on tables")
+        .expects("default-privileges.grants", "drift_owner on tables")
         .level("privilege"),
         change(
-            "default rights are gone",
+            "default privileges are missing",
             "ALTER DEFAULT PRIVILEGES FOR ROLE drift_owner IN SCHEMA acme REVOKE USAGE ON SEQUENCES FROM \
              drift_writer",
         )
-        .told("default-privileges.missing", "drift_owner on sequences"),
+        .expects("default-privileges.missing", "drift_owner on sequences"),
         change(
             "default rights too many",
             "ALTER DEFAULT PRIVILEGES FOR ROLE drift_owner IN SCHEMA acme GRANT EXECUTE ON FUNCTIONS TO \
              drift_reader",
         )
-        .told("default-privileges.extra", "drift_owner on functions"),
+        .expects("default-privileges.extra", "drift_owner on functions"),
         change(
             "default rights of the owner",
             "ALTER DEFAULT PRIVILEGES IN SCHEMA acme GRANT SELECT ON TABLES TO PUBLIC",
         )
-        .told("default-privileges.extra", "(owner) on tables"),
+        .expects("default-privileges.extra", "(owner) on tables"),
         change(
             "default rights on types",
             "ALTER DEFAULT PRIVILEGES IN SCHEMA acme GRANT USAGE ON TYPES TO drift_reader",
         )
-        .told("default-privileges.extra", "(owner) on types"),
+        .expects("default-privileges.extra", "(owner) on types"),
         change(
             "a default right of another role",
             "ALTER DEFAULT PRIVILEGES FOR ROLE drift_owner IN SCHEMA acme REVOKE SELECT ON TABLES FROM \
              drift_reader; \
              ALTER DEFAULT PRIVILEGES FOR ROLE drift_owner IN SCHEMA acme GRANT SELECT ON TABLES TO drift_writer",
         )
-        .told("default-privileges.grants", "drift_owner on tables"),
+        .expects("default-privileges.grants", "drift_owner on tables"),
         change(
             "a default right that can be passed on",
             "ALTER DEFAULT PRIVILEGES FOR ROLE drift_owner IN SCHEMA acme GRANT SELECT ON TABLES TO drift_reader \
              WITH GRANT OPTION",
         )
-        .told("default-privileges.grants", "drift_owner on tables"),
+        .expects("default-privileges.grants", "drift_owner on tables"),
     ]
 }

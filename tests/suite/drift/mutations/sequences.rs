@@ -1,73 +1,73 @@
-//! Sequences: free ones, those that a column owns, and those of identity columns.
+//! Sequences: independent ones, those that a column owns, and those of identity columns.
 
 use super::{Change, change};
 
 pub fn all() -> Vec<Change> {
     vec![
         change(
-            "a sequence is gone",
+            "a sequence is missing",
             "ALTER TABLE acme.orders ALTER COLUMN ticket DROP DEFAULT; DROP SEQUENCE acme.ticket_numbers",
         )
-        .told("sequence.missing", "ticket_numbers")
+        .expects("sequence.missing", "ticket_numbers")
         .level("structural"),
-        change("a sequence too many", "CREATE SEQUENCE acme.numbers").told("sequence.extra", "numbers"),
+        change("a sequence too many", "CREATE SEQUENCE acme.numbers").expects("sequence.extra", "numbers"),
         change("a sequence is renamed", "ALTER SEQUENCE acme.ticket_numbers RENAME TO tickets")
-            .told("sequence.missing", "ticket_numbers")
-            .told("sequence.extra", "tickets"),
+            .expects("sequence.missing", "ticket_numbers")
+            .expects("sequence.extra", "tickets"),
         change("a sequence's type", "ALTER SEQUENCE acme.ticket_numbers AS bigint")
-            .told("sequence.type", "ticket_numbers"),
+            .expects("sequence.type", "ticket_numbers"),
         change("where a sequence starts", "ALTER SEQUENCE acme.order_numbers START 2000")
-            .told("sequence.start", "order_numbers"),
+            .expects("sequence.start", "order_numbers"),
         change("by how much a sequence grows", "ALTER SEQUENCE acme.order_numbers INCREMENT 1")
-            .told("sequence.increment", "order_numbers")
+            .expects("sequence.increment", "order_numbers")
             .level("structural"),
         change("a sequence's minimum", "ALTER SEQUENCE acme.order_numbers MINVALUE 1")
-            .told("sequence.minimum", "order_numbers"),
+            .expects("sequence.minimum", "order_numbers"),
         change("a sequence's maximum", "ALTER SEQUENCE acme.order_numbers NO MAXVALUE")
-            .told("sequence.maximum", "order_numbers"),
+            .expects("sequence.maximum", "order_numbers"),
         change("how many numbers a session takes", "ALTER SEQUENCE acme.order_numbers CACHE 1")
-            .told("sequence.cache", "order_numbers"),
+            .expects("sequence.cache", "order_numbers"),
         change("a sequence begins again", "ALTER SEQUENCE acme.order_numbers CYCLE")
-            .told("sequence.cycle", "order_numbers"),
+            .expects("sequence.cycle", "order_numbers"),
         change("a sequence ends", "ALTER SEQUENCE acme.ticket_numbers NO CYCLE")
-            .told("sequence.cycle", "ticket_numbers"),
+            .expects("sequence.cycle", "ticket_numbers"),
         change("a sequence that a column owns", "ALTER SEQUENCE acme.order_numbers OWNED BY acme.orders.number")
-            .told("sequence.owned-by", "order_numbers")
+            .expects("sequence.owned-by", "order_numbers")
             .level("structural"),
         change("a sequence that no column owns", "ALTER SEQUENCE acme.orders_line_seq OWNED BY NONE")
-            .told("sequence.owned-by", "orders_line_seq"),
+            .expects("sequence.owned-by", "orders_line_seq"),
         change(
             "a sequence that another column owns",
             "ALTER SEQUENCE acme.orders_line_seq OWNED BY acme.orders.ticket",
         )
-        .told("sequence.owned-by", "orders_line_seq"),
+        .expects("sequence.owned-by", "orders_line_seq"),
         change(
             "a sequence that a column of another table owns",
             "ALTER SEQUENCE acme.orders_line_seq OWNED BY acme.readings.sensor",
         )
-        .told("sequence.owned-by", "orders_line_seq"),
-        // The server sees to it that both are in one schema, so this is done behind its back.
+        .expects("sequence.owned-by", "orders_line_seq"),
+        // The server requires both in one schema, so the catalog is changed directly.
         change(
             "a sequence that another tenant's column owns",
             "UPDATE pg_depend SET refobjid = 'globex.orders'::regclass WHERE classid = 'pg_class'::regclass AND \
              objid = 'acme.orders_line_seq'::regclass AND refobjid = 'acme.orders'::regclass",
         )
-        .told("sequence.owned-by", "orders_line_seq")
+        .expects("sequence.owned-by", "orders_line_seq")
         .references_globex(),
         change("a sequence that is not logged", "ALTER SEQUENCE acme.order_numbers SET UNLOGGED")
-            .told("sequence.unlogged", "order_numbers")
+            .expects("sequence.unlogged", "order_numbers")
             .since(15),
         change("by how much an identity grows", "ALTER TABLE acme.teams ALTER COLUMN id SET INCREMENT BY 1")
-            .told("sequence.increment", "teams_id_seq"),
+            .expects("sequence.increment", "teams_id_seq"),
         change("where an identity starts", "ALTER TABLE acme.teams ALTER COLUMN id SET START WITH 1")
-            .told("sequence.start", "teams_id_seq"),
+            .expects("sequence.start", "teams_id_seq"),
         change("an identity begins again", "ALTER TABLE acme.users ALTER COLUMN id SET CYCLE")
-            .told("sequence.cycle", "users_id_seq"),
+            .expects("sequence.cycle", "users_id_seq"),
         change("an identity's sequence is renamed", "ALTER SEQUENCE acme.teams_id_seq RENAME TO team_numbers")
-            .told("sequence.missing", "teams_id_seq")
-            .told("sequence.extra", "team_numbers"),
+            .expects("sequence.missing", "teams_id_seq")
+            .expects("sequence.extra", "team_numbers"),
         change("a sequence's comment", "COMMENT ON SEQUENCE acme.order_numbers IS 'without gaps'")
-            .told("sequence.comment", "order_numbers")
+            .expects("sequence.comment", "order_numbers")
             .level("cosmetic"),
     ]
 }

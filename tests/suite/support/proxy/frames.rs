@@ -1,4 +1,4 @@
-//! As much of PostgreSQL's protocol as is needed to tell its messages apart.
+//! The part of PostgreSQL's protocol that distinguishes its messages.
 
 use std::io::{self, Read};
 
@@ -7,14 +7,14 @@ const SSL_REQUEST: u32 = 80_877_103;
 const GSS_REQUEST: u32 = 80_877_104;
 const CANCEL_REQUEST: u32 = 80_877_102;
 
-/// No message of a test is longer; what claims to be is not this protocol.
+/// The maximum length of a message in the tests; a longer one is not this protocol.
 const LONGEST: u32 = 64 << 20;
 
-/// What a client begins with.
+/// The first packet of a client.
 pub(super) enum Opening {
-    /// The wish to be encrypted, to be answered by one letter.
+    /// A request for encryption, answered by one letter.
     Encryption,
-    /// The wish that another connection's statement be cancelled.
+    /// A request to cancel the statement of another connection.
     Cancel(Vec<u8>),
     /// The startup packet.
     Startup(Vec<u8>),
@@ -23,7 +23,7 @@ pub(super) enum Opening {
 /// A message after the startup, of either side.
 pub(super) struct Message {
     pub(super) kind: u8,
-    /// All of it, the type and the length included.
+    /// All bytes, including the type and the length.
     pub(super) bytes: Vec<u8>,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn read_message(from: &mut impl Read) -> io::Result<Message> {
     Ok(Message { kind: kind[0], bytes })
 }
 
-/// Reads a length, which counts itself, and as much as it says.
+/// Reads a length, which includes itself, and that number of bytes.
 fn read_body(from: &mut impl Read, bytes: &mut Vec<u8>) -> io::Result<()> {
     let mut length = [0; 4];
     from.read_exact(&mut length)?;
@@ -61,12 +61,12 @@ fn read_body(from: &mut impl Read, bytes: &mut Vec<u8>) -> io::Result<()> {
 }
 
 impl Message {
-    /// Whether the client waits for an answer to this: `Query`, `Sync` and `FunctionCall`.
+    /// Whether the client waits for an answer to this message: `Query`, `Sync` and `FunctionCall`.
     pub(super) fn is_round_trip(&self) -> bool {
         matches!(self.kind, b'Q' | b'S' | b'F')
     }
 
-    /// Whether the server says by this that it is ready for the next one.
+    /// Whether the server reports with this message that it is ready for the next query.
     pub(super) fn is_ready(&self) -> bool {
         self.kind == b'Z'
     }

@@ -1,4 +1,4 @@
-//! A line to the server that counts, delays and breaks.
+//! A proxy in front of the server that counts, delays and cuts messages.
 
 mod frames;
 
@@ -22,21 +22,21 @@ use frames::{Opening, read_message, read_opening};
 /// The port in the name of the proxy's socket.
 const PORT: u16 = 5432;
 
-/// A proxy in front of a server, on a socket of its own.
+/// A proxy in front of a server, on its own socket.
 ///
-/// It counts what costs a round trip: the startup of each connection, and each `Query` and `Sync` (which ends the messages
-/// of the extended protocol). A cancel request is passed on and not counted.
+/// It counts round trips: the startup of each connection, and each `Query` and `Sync` (which ends the messages of the
+/// extended protocol). A cancel request is passed on and not counted.
 pub struct Proxy {
     folder: TempDir,
     shared: Arc<Shared>,
 }
 
-/// When a connection breaks, seen from the message that breaks it.
+/// When a connection is cut, relative to the message at which it is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CutPoint {
-    /// The server never gets the message.
+    /// The server does not receive the message.
     Before,
-    /// The server gets it and answers it in full; the client does not get the answer.
+    /// The server receives the message and answers it; the client does not receive the answer.
     After,
 }
 
@@ -49,10 +49,10 @@ struct Shared {
 
 #[derive(Default)]
 struct Traffic {
-    /// How many messages each connection sent.
+    /// The number of messages of each connection.
     messages: BTreeMap<usize, usize>,
     queries: Vec<String>,
-    /// How many more messages pass until the one that breaks its connection.
+    /// The number of messages that still pass before the one at which its connection is cut.
     fault: Option<(usize, CutPoint)>,
     /// Both ends of each connection.
     lines: BTreeMap<usize, [UnixStream; 2]>,
@@ -65,7 +65,7 @@ impl Proxy {
         Self::with_delay(server, Duration::ZERO)
     }
 
-    /// A proxy that holds back everything for a time, in each direction: a round trip takes twice as long.
+    /// A proxy that delays everything in each direction: a round trip takes twice the delay.
     pub fn with_delay(server: &Ephemeral, delay: Duration) -> Self {
         let (host, port) = socket_of(server);
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -87,22 +87,22 @@ impl Proxy {
         format!("postgresql://{SUPERUSER}@/{}?host={folder}&port={PORT}", percent_encoded(database))
     }
 
-    /// How many messages were counted, of all connections.
+    /// The number of counted messages of all connections.
     pub fn messages(&self) -> usize {
         self.shared.traffic().messages.values().sum()
     }
 
-    /// How many messages were counted of each connection, in the order in which they were opened.
+    /// The number of counted messages of each connection, in the order in which they were opened.
     pub fn messages_by_connection(&self) -> Vec<usize> {
         self.shared.traffic().messages.values().copied().collect()
     }
 
-    /// The SQL that was sent, whether by itself or to be prepared.
+    /// The SQL that was sent, in simple queries or to be prepared.
     pub fn queries(&self) -> Vec<String> {
         self.shared.traffic().queries.clone()
     }
 
-    /// Begins to count anew and forgets a [`cut_at`](Self::cut_at) that is due. Connections stay.
+    /// Resets the counts and cancels a pending [`cut_at`](Self::cut_at). Connections are kept.
     pub fn reset(&self) {
         let mut traffic = self.shared.traffic();
         traffic.messages.clear();
@@ -110,14 +110,14 @@ impl Proxy {
         traffic.fault = None;
     }
 
-    /// Breaks the connection that sends the `n`-th counted message from now on (the next one is the first). The others
-    /// live on, and new ones can be made.
+    /// Cuts the connection that sends the `n`-th counted message from now on (the next one is the first). Other
+    /// connections are kept, and new ones can be opened.
     pub fn cut_at(&self, n: usize, point: CutPoint) {
         assert!(n > 0, "the next message is the first");
         self.shared.traffic().fault = Some((n, point));
     }
 
-    /// Breaks all connections that there are now.
+    /// Cuts all open connections.
     pub fn cut_now(&self) {
         let lines = std::mem::take(&mut self.shared.traffic().lines);
         lines.values().for_each(cut);
@@ -127,7 +127,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::SeqCst);
-        // Wakes the one that waits for connections.
+        // Wakes the thread that accepts connections.
         let _ = UnixStream::connect(self.folder.path().join(format!(".s.PGSQL.{PORT}")));
         self.cut_now();
     }
@@ -138,7 +138,7 @@ impl Shared {
         self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a message, and tells whether it is the one that breaks the connection.
+    /// Counts a message, and returns whether the connection is cut at it.
     fn count(&self, connection: usize) -> Option<CutPoint> {
         let mut traffic = self.traffic();
         *traffic.messages.entry(connection).or_default() += 1;
@@ -155,7 +155,7 @@ fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
             return;
         }
         let shared = Arc::clone(shared);
-        // That a connection breaks is what the two ends get to know; there is no one else to tell.
+        // Both ends notice that the connection is closed; nothing else needs to be reported.
         thread::spawn(move || serve(client, &shared));
     }
 }
@@ -169,7 +169,7 @@ fn serve(client: UnixStream, shared: &Arc<Shared>) -> io::Result<()> {
         traffic.lines.insert(connection, [client.try_clone()?, server.try_clone()?]);
         connection
     };
-    // Set when the answer is to be kept from the client.
+    // Set if the answer must not reach the client.
     let swallow = Arc::new(AtomicBool::new(false));
     let answers = {
         let (from, to) = (server.try_clone()?, Outlet::new(client.try_clone()?, shared.delay)?);
@@ -182,7 +182,7 @@ fn serve(client: UnixStream, shared: &Arc<Shared>) -> io::Result<()> {
     ended
 }
 
-/// Passes on what the client says. When it returns, the server's end is closed, and with that the client's.
+/// Passes on the client's messages. Afterwards, the server's end is closed, and then the client's.
 fn pass_messages(
     mut client: UnixStream,
     mut to: Outlet,
@@ -226,7 +226,7 @@ fn pass_messages(
     }
 }
 
-/// Passes on what the server says. When it returns, the client's end is closed, and with that the server's.
+/// Passes on the server's messages. Afterwards, the client's end is closed, and then the server's.
 fn pass_answers(from: UnixStream, mut to: Outlet, swallow: &AtomicBool) -> io::Result<()> {
     let mut from = BufReader::new(from);
     let mut batch = Vec::new();
@@ -245,22 +245,22 @@ fn pass_answers(from: UnixStream, mut to: Outlet, swallow: &AtomicBool) -> io::R
     }
 }
 
-/// Waits until the other direction has closed this end, or its owner has.
+/// Waits until the other direction or the owner has closed this end.
 fn wait_for_end(from: &mut impl Read) -> io::Result<()> {
     io::copy(from, &mut io::sink()).map(|_| ())
 }
 
 fn cut(ends: &[UnixStream; 2]) {
-    // It may be closed already, which is as well.
+    // It may be closed already.
     ends.iter().for_each(|end| {
         let _ = end.shutdown(Shutdown::Both);
     });
 }
 
-/// Where one direction leads. The stream is closed when this is dropped, after the last of what was sent.
+/// The target of one direction. The stream is closed when this is dropped, after all sent data.
 enum Outlet {
     Direct(UnixStream),
-    /// A thread holds the stream and waits until what was sent is due.
+    /// A thread owns the stream and sends data when it is due.
     Delayed(Sender<(Instant, Vec<u8>)>, Duration),
 }
 
