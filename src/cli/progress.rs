@@ -80,8 +80,8 @@ impl Progress {
         if self.failed > 0 {
             self.bar.set_message(format!(", {} failed", thousands(self.failed)));
         }
-        let wants_lines = self.bar.is_hidden() && self.output.verbosity() == Verbosity::Normal;
-        if wants_lines && Instant::now() >= self.next_line {
+        let shows_lines = self.bar.is_hidden() && self.output.verbosity() == Verbosity::Normal;
+        if shows_lines && Instant::now() >= self.next_line {
             self.next_line = Instant::now() + LINE_EVERY;
             self.output.status(format_args!(
                 "{} of {} {}, {} failed",
@@ -98,8 +98,8 @@ impl Observer for Progress {
     fn begin(&mut self, tenants: usize) {
         self.total = tenants;
         interrupt::set_exit_message(Some(self.abort_message()));
-        let wants_bar = self.output.verbosity() > Verbosity::Quiet && tenants >= SMALL && io::stderr().is_terminal();
-        if wants_bar {
+        let shows_bar = self.output.verbosity() > Verbosity::Quiet && tenants >= SMALL && io::stderr().is_terminal();
+        if shows_bar {
             let style = "{bar:30} {pos}/{len} tenants, {per_sec}, {eta} left{msg}";
             self.bar = ProgressBar::with_draw_target(Some(tenants as u64), ProgressDrawTarget::stderr());
             self.bar.set_style(ProgressStyle::with_template(style).expect("the template is well formed"));

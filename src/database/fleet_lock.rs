@@ -109,7 +109,7 @@ impl FleetLock {
                 of = shard.of
             ),
         };
-        // The name comes before the lock, so that whoever is refused never sees a holder without it.
+        // The name is set before the lock is acquired, so that a refused run never sees a holder without a name.
         let begin =
             format!("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL application_name TO {}", Literal(&self.name));
         self.conn.batch_execute(&begin).map_err(&doing)?;

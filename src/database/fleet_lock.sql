@@ -6,14 +6,14 @@ WITH key AS (
         pg_catalog.hashtextextended('tenantry: shard ' || $1::pg_catalog.text, 0) AS shard,
         pg_catalog.hashtext('tenantry: shards')::bigint & 4294967295 AS split
 ),
--- The locks in the way; first the one that must be released in any case.
+-- The conflicting locks; first the one that must be released in any case.
 holding AS (
     SELECT
         lock.pid,
         lock.virtualtransaction,
         CASE
             WHEN halves.one AND (lock.classid::bigint << 32 | lock.objid::bigint) = key.shard THEN 1
-            -- The runs over shards share it.
+            -- Runs over shards hold it in shared mode.
             WHEN halves.one AND (lock.classid::bigint << 32 | lock.objid::bigint) = key.fleet
                 AND ($1 IS NULL OR lock.mode = 'ExclusiveLock') THEN 2
             WHEN NOT halves.one AND lock.classid::bigint = key.split AND lock.objid::bigint <> $2 THEN 3

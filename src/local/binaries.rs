@@ -37,7 +37,7 @@ impl Binaries {
         let mut found = match chosen {
             Some(folder) => Self::at(folder)?,
             None => on_search_path(&search_path)
-                .chain(told_by_pg_config(&search_path))
+                .chain(from_pg_config(&search_path))
                 .chain(packaged())
                 .find_map(|folder| Self::at(&folder).ok())
                 .ok_or(LocalError::BinariesNotFound)?,
@@ -120,7 +120,7 @@ fn on_search_path(search_path: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
     })
 }
 
-fn told_by_pg_config(search_path: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
+fn from_pg_config(search_path: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
     // Lazy: the program is run only when the search path has no server.
     search_path
         .iter()

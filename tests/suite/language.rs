@@ -1,13 +1,11 @@
 //! Words that no text of the project uses, because there is a plainer or a standard one.
 //!
-//! The check reads the help of every command, all of `src/` and `migrations/`, and the documentation. Files that still use
-//! such words are listed in `language-todo.txt`; the list may only shrink. `UPDATE_DOCS=1 cargo test --test suite --
-//! language::` removes the files that no longer use any.
+//! The check reads the help of every command, the source code with its tests, examples and benchmarks, the migrations, and
+//! the documentation. It splits identifiers into words, so that names are checked as well.
 
-use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
-use std::{env, fs};
 
 use regex::{Regex, RegexSet};
 
@@ -50,29 +48,13 @@ static FORBIDDEN: LazyLock<RegexSet> = LazyLock::new(|| {
     RegexSet::new(WORDS.iter().map(|(words, _)| format!(r"(?i)\b({words})(\b|$)"))).expect("the patterns are valid")
 });
 
+/// The boundaries between words in the name of a type.
+static CAMEL_CASE: LazyLock<Regex> = LazyLock::new(|| Regex::new("([a-z])([A-Z])").expect("a valid pattern"));
+
 #[test]
 fn no_text_contains_a_listed_word() {
-    let list = root().join("tests/suite/language-todo.txt");
-    let allowed: BTreeSet<String> = fs::read_to_string(&list).unwrap_or_default().lines().map(str::to_owned).collect();
-    let mut used = BTreeSet::new();
-    let mut found = Vec::new();
-    for (name, text) in texts() {
-        let problems = problems(&name, &text);
-        if !problems.is_empty() {
-            if !allowed.contains(&name) {
-                found.extend(problems);
-            }
-            used.insert(name);
-        }
-    }
+    let found: Vec<String> = texts().iter().flat_map(|(name, text)| problems(name, text)).collect();
     assert!(found.is_empty(), "replace these words:\n{}", found.join("\n"));
-    let unneeded: Vec<&String> = allowed.difference(&used).collect();
-    if !unneeded.is_empty() && env::var_os("UPDATE_DOCS").is_some() {
-        let kept = allowed.intersection(&used).flat_map(|name| [name.as_str(), "\n"]).collect::<String>();
-        fs::write(&list, kept).expect("the list can be written");
-    } else {
-        assert_eq!(unneeded, [""; 0], "these entries of language-todo.txt are no longer needed");
-    }
 }
 
 #[test]
@@ -82,13 +64,22 @@ fn listed_word_is_found_with_its_replacement() {
     assert_eq!(problems("a", "recommended, intelligible, the lock is held"), [""; 0]);
 }
 
-/// The words of the list in a text, with their lines and what to write instead.
+#[test]
+fn listed_word_is_found_in_a_name() {
+    assert_eq!(problems("a", "fn a_tenant_is_gone()"), ["a:1: `is gone`: does not exist, is lost, was dropped"]);
+    assert_eq!(problems("a", "struct ToldAnew;").len(), 2);
+    assert_eq!(problems("a", "fn unmended_telling() {}").len(), 2);
+    assert_eq!(problems("a", "fn retold_intelligibly(recommended: Lackey)"), [""; 0]);
+}
+
+/// The words of the list in a text and in its identifiers, with their lines and what to write instead.
 fn problems(name: &str, text: &str) -> Vec<String> {
     let mut problems = Vec::new();
     for (number, line) in text.lines().enumerate() {
-        for index in FORBIDDEN.matches(line) {
+        let words = CAMEL_CASE.replace_all(line, "$1 $2").replace('_', " ");
+        for index in FORBIDDEN.matches(&words) {
             let pattern = Regex::new(&FORBIDDEN.patterns()[index]).expect("a valid pattern");
-            let word = pattern.find(line).expect("the set found it").as_str();
+            let word = pattern.find(&words).expect("the set found it").as_str();
             problems.push(format!("{name}:{}: `{word}`: {}", number + 1, WORDS[index].1));
         }
     }
@@ -98,11 +89,14 @@ fn problems(name: &str, text: &str) -> Vec<String> {
 /// Everything that is checked, with its name.
 fn texts() -> Vec<(String, String)> {
     let mut files = Vec::new();
-    for place in ["src", "migrations", "docs", ".env.example", "Makefile", "scripts", ".ci/run"] {
+    for place in ["src", "tests", "examples", "benches", "migrations", "docs", "scripts"] {
         collect(&root().join(place), &mut files);
     }
+    files.extend([".env.example", "Makefile", ".ci/run"].map(|file| root().join(file)));
     let top = fs::read_dir(root()).expect("the repository").map(|entry| entry.expect("an entry").path());
     files.extend(top.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    // This file has the list itself.
+    files.retain(|path| !path.ends_with(file!()));
     let named = |path: PathBuf| {
         let name = path.strip_prefix(root()).expect("a file of the repository").to_string_lossy().into_owned();
         let mut text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -119,8 +113,12 @@ fn texts() -> Vec<(String, String)> {
     files.into_iter().map(named).chain(helps()).collect()
 }
 
+/// The files in a folder and in those below it, except for the results of builds.
 fn collect(path: &Path, files: &mut Vec<PathBuf>) {
     if path.is_dir() {
+        if path.ends_with("target") {
+            return;
+        }
         for entry in fs::read_dir(path).expect("a folder") {
             collect(&entry.expect("an entry").path(), files);
         }

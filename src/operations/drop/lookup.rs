@@ -156,7 +156,7 @@ pub(super) fn dependents(conn: &mut PgConnection, schemas: &[u32]) -> Result<Has
 }
 
 /// Whether neither the schema of the plan nor the tenant's row exists. A renamed schema still exists.
-pub(super) fn is_gone(conn: &mut PgConnection, dropping: &Dropping) -> bool {
+pub(super) fn is_dropped(conn: &mut PgConnection, dropping: &Dropping) -> bool {
     let oid = dropping.schema.map(|schema| schema.oid);
     diesel::select(
         sql::<Bool>("NOT EXISTS (SELECT FROM public.schema_tracker AS t WHERE t.name = ")

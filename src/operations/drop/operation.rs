@@ -9,7 +9,7 @@ use diesel::sql_types::{Nullable, Oid, Text};
 use diesel::{QueryableByName, RunQueryDsl, sql_query};
 
 use super::lock_budget::{LockBudget, LockShare};
-use super::lookup::{dependents, is_gone, look_up};
+use super::lookup::{dependents, is_dropped, look_up};
 use super::message::{self, ExpectedRow};
 use super::order::{Address, Remaining, Step};
 use super::{Contents, Dropping, InSteps};
@@ -160,7 +160,7 @@ fn after_error(
 ) -> Attempt<InSteps> {
     match error {
         // The connection was lost after the commit, or another run has dropped the rest.
-        AttemptError::Changed if (job.in_doubt || job.has_begun()) && is_gone(session, &job.dropping) => {
+        AttemptError::Changed if (job.in_doubt || job.has_begun()) && is_dropped(session, &job.dropping) => {
             Attempt::done(job.done())
         }
         AttemptError::Changed => Attempt::failed(changed(session, job)),

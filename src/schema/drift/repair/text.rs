@@ -27,8 +27,8 @@ pub(super) fn mentions(text: &str, name: &str) -> bool {
     text.match_indices(name).any(|(at, _)| {
         let before = text[..at].chars().next_back();
         let after = text[at + name.len()..].chars().next();
-        let goes_on = name.ends_with(part) && after.is_some_and(part);
-        before.is_none_or(|c| c != '.' && !part(c)) && !goes_on
+        let continues = name.ends_with(part) && after.is_some_and(part);
+        before.is_none_or(|c| c != '.' && !part(c)) && !continues
     })
 }
 
