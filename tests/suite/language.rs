@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use regex::{Regex, RegexSet};
 
-use crate::support::Tenantry;
+use crate::support::{Tenantry, set_up};
 
 /// Patterns of words, and what to write instead.
 const WORDS: &[(&str, &str)] = &[
@@ -55,6 +55,16 @@ static CAMEL_CASE: LazyLock<Regex> = LazyLock::new(|| Regex::new("([a-z])([A-Z])
 fn no_text_contains_a_listed_word() {
     let found: Vec<String> = texts().iter().flat_map(|(name, text)| problems(name, text)).collect();
     assert!(found.is_empty(), "replace these words:\n{}", found.join("\n"));
+}
+
+/// `\d+` shows the comments of the tables in `public`.
+#[test]
+fn no_comment_of_a_table_contains_a_listed_word() {
+    let comments = "SELECT description FROM pg_description JOIN pg_class ON pg_class.oid = objoid \
+                    WHERE classoid = 'pg_class'::regclass AND relnamespace = 'public'::regnamespace";
+    let comments = set_up().strings(comments);
+    assert!(comments.len() > 5, "{comments:#?}");
+    assert_eq!(problems("comment", &comments.join("\n")), [""; 0]);
 }
 
 #[test]
