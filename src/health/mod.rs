@@ -51,7 +51,7 @@ pub struct Options {
 }
 
 impl Health {
-    /// Whether nothing failed and nothing is unchecked: no finding but warnings, and no difference of a level that fails by
+    /// Whether nothing failed and nothing is unchecked: no finding except warnings, and no difference of a level that fails by
     /// default.
     pub fn is_healthy(&self) -> bool {
         let has_failed = self.findings.iter().any(|finding| !finding.kind.is_warning());

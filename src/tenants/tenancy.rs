@@ -33,7 +33,7 @@ pub enum RunAs {
     /// The owner of the tenant's schema, with `SET LOCAL ROLE`. Objects that the migrations create belong to that role.
     ///
     /// This prevents mistakes, and does not contain hostile code: a trigger in the tenant's schema can `RESET ROLE`. Against
-    /// hostile code, connect as a role with few rights.
+    /// hostile code, connect as a role with few privileges.
     SchemaOwner,
 }
 

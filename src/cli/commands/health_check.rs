@@ -47,12 +47,12 @@ pub(crate) struct Args {
     #[command(flatten)]
     comparing: CompareOptions,
 
-    /// Fail only on these kinds of findings, codes or levels; CODE is a pattern as for --ignore [default: all kinds but
-    /// warnings, and the levels structural, security and privilege]
+    /// Fail only on these kinds of findings, codes or levels; CODE is a pattern as for --ignore [default: all kinds
+    /// except warnings, and the levels structural, security and privilege]
     #[arg(long, value_name = "KIND|CODE|LEVEL", value_delimiter = ',')]
     fail_on: Vec<FailOn>,
 
-    /// Do not fail because tenants are unchecked
+    /// Do not fail if tenants are unchecked
     #[arg(long)]
     allow_unchecked: bool,
 

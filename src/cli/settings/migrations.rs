@@ -74,7 +74,7 @@ pub(crate) struct Role {
     /// Run tenant migrations as the owner of the tenant's schema
     ///
     /// New objects belong to that role. A trigger of a hostile tenant can reset the role: to contain such code, connect as
-    /// a role with few rights.
+    /// a role with few privileges.
     #[arg(long, env = "TENANTRY_AS_OWNER", hide_env_values = true, action = ArgAction::SetTrue, value_parser = boolean)]
     pub(crate) as_owner: bool,
 }
