@@ -1,4 +1,4 @@
-//! Under which user id a server runs.
+//! The user that a server runs as.
 
 use std::fs::{self, Metadata};
 use std::io::Write as _;
@@ -11,13 +11,13 @@ use tempfile::NamedTempFile;
 
 use super::LocalError;
 
-/// The user that a server runs as and that owns its data: the caller, or a plain user in root's stead.
+/// The user that runs a server and owns its data: the caller, or an unprivileged user if the caller is root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     uid: u32,
     gid: u32,
     name: Option<String>,
-    /// Whether it is another user than the caller, so that files have to be handed over and programs run under its id.
+    /// Whether it is not the caller. Files are then handed over to it, and programs run under its id.
     stands_in: bool,
 }
 
@@ -26,8 +26,8 @@ impl Account {
     ///
     /// # Errors
     ///
-    /// [`LocalError::NoAccount`] for root on a machine with neither user; [`LocalError::Io`] when `/etc/passwd` cannot
-    /// be read (it is for root only).
+    /// [`LocalError::NoAccount`] for root on a machine with neither user; [`LocalError::Io`] if `/etc/passwd`, which
+    /// only root needs, cannot be read.
     pub fn for_servers() -> Result<Self, LocalError> {
         if !is_root() {
             return Ok(Self::caller());
@@ -37,7 +37,7 @@ impl Account {
         ["postgres", "nobody"].iter().find_map(|name| entry(&entries, name)).ok_or(LocalError::NoAccount)
     }
 
-    /// The user's name, or its number where the name is not known.
+    /// The user's name, or its id if the name is unknown.
     #[must_use]
     pub fn label(&self) -> String {
         match &self.name {
@@ -46,7 +46,7 @@ impl Account {
         }
     }
 
-    /// The account that made a data folder: it may have been chosen when there was another choice.
+    /// The account that owns an existing data directory, which an earlier start chose.
     pub(super) fn of_owner(folder: &Metadata) -> Self {
         if is_root() && folder.uid() != 0 {
             Self { uid: folder.uid(), gid: folder.gid(), name: None, stands_in: true }
@@ -55,7 +55,7 @@ impl Account {
         }
     }
 
-    /// Whether this is another user than the caller.
+    /// Whether this is not the caller.
     pub(super) fn stands_in(&self) -> bool {
         self.stands_in
     }
@@ -65,9 +65,9 @@ impl Account {
         file.uid() == self.uid
     }
 
-    /// A command that runs as this account, in the root folder and with English messages.
+    /// A command that runs as this account, in the root directory and with English messages.
     pub(super) fn command(&self, program: &Path) -> Command {
-        // Of the environment only what would reach into the server's settings is taken out.
+        // Only the variables that affect the server's settings are removed from the environment.
         const MEDDLING: [&str; 6] = ["PGDATA", "PGPORT", "PGCLIENTENCODING", "PGDATESTYLE", "PGTZ", "PG_COLOR"];
         let mut command = Command::new(program);
         command.current_dir("/").env("LC_ALL", "C");
@@ -81,14 +81,15 @@ impl Account {
         command
     }
 
-    /// Makes a folder of mode 0700 that belongs to this account. The folder must not exist.
+    /// Creates a directory of mode 0700 that belongs to this account. The directory must not exist.
     pub(super) fn make_folder(&self, folder: &Path) -> Result<(), LocalError> {
         use std::os::unix::fs::DirBuilderExt;
         fs::DirBuilder::new().mode(0o700).create(folder).map_err(LocalError::io("make", folder))?;
         self.adopt(folder)
     }
 
-    /// Hands a folder over to this account. The caller must have made it in a place where no one else can replace it.
+    /// Changes the owner of a directory to this account. The caller must have created it in a place where no other user
+    /// can replace it.
     pub(super) fn adopt(&self, folder: &Path) -> Result<(), LocalError> {
         if self.stands_in {
             chown(folder, Some(self.uid), Some(self.gid)).map_err(LocalError::io("hand over", folder))?;
@@ -98,8 +99,8 @@ impl Account {
 
     /// Writes a file of mode 0600 that belongs to this account, atomically.
     ///
-    /// Whatever had the name is replaced and never followed, so that a link left in the account's folder cannot make
-    /// root write elsewhere.
+    /// An existing entry of that name is replaced and not followed, so that a link in the account's directory cannot
+    /// make root write elsewhere.
     pub(super) fn write(&self, file: &Path, content: &[u8]) -> Result<(), LocalError> {
         let failed = || LocalError::io("write", file);
         let folder = file.parent().unwrap_or(Path::new("/"));
@@ -112,11 +113,11 @@ impl Account {
         Ok(())
     }
 
-    /// Sees to it that this account can enter `path`, of which the last parts need not exist yet.
+    /// Checks that this account can enter `path`, whose last parts need not exist.
     ///
     /// # Errors
     ///
-    /// [`LocalError::Unreachable`] with the outermost folder that keeps it out.
+    /// [`LocalError::Unreachable`] with the outermost directory that the account cannot enter.
     pub(super) fn check_reach(&self, path: &Path) -> Result<(), LocalError> {
         match self.barrier(path) {
             None => Ok(()),
@@ -124,9 +125,9 @@ impl Account {
         }
     }
 
-    /// The outermost existing folder on the way to `path`, itself included, that this account cannot enter.
+    /// The outermost existing directory of `path`, including itself, that this account cannot enter.
     ///
-    /// For the caller's own account there is none: it finds out by trying, with a fitting error.
+    /// `None` for the caller's own account, for which the system reports an error.
     fn barrier(&self, path: &Path) -> Option<PathBuf> {
         if !self.stands_in {
             return None;

@@ -1,4 +1,4 @@
-//! Where PostgreSQL's binaries are.
+//! The location of PostgreSQL's binaries.
 
 use std::cmp::Reverse;
 use std::ffi::OsStr;
@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use super::LocalError;
 
-/// The folder of one PostgreSQL's server binaries, known to hold `initdb`, `pg_ctl` and `postgres`.
+/// A directory with server binaries, which contains `initdb`, `pg_ctl` and `postgres`.
 #[derive(Debug, Clone)]
 pub struct Binaries {
     folder: PathBuf,
@@ -21,17 +21,17 @@ pub struct Binaries {
 impl Binaries {
     /// Finds the server binaries.
     ///
-    /// With `chosen` only that folder is looked at. Without, the first complete folder of these is taken:
+    /// With `chosen`, only that directory is used. Otherwise, the first complete one of these is used:
     ///
-    /// 1. the folders of `path`, a search path as in `PATH` (symbolic links are followed to the real folder),
-    /// 2. what `pg_config --bindir` says, for a `pg_config` on `path`,
-    /// 3. where packages put them, the newest version first: Debian's and Ubuntu's `/usr/lib/postgresql`, the PGDG's
-    ///    `/usr/pgsql-…`, openSUSE's, Homebrew's and Postgres.app's folders.
+    /// 1. the directories of `path`, a search path like `PATH` (symbolic links are resolved),
+    /// 2. the output of `pg_config --bindir`, for a `pg_config` on `path`,
+    /// 3. the directories of packages, the newest version first: Debian's and Ubuntu's `/usr/lib/postgresql`, the PGDG's
+    ///    `/usr/pgsql-…`, openSUSE's, Homebrew's and Postgres.app's.
     ///
     /// # Errors
     ///
-    /// [`LocalError::BinariesIncomplete`] when a program is missing in `chosen`, or its `postgres` does not run;
-    /// [`LocalError::BinariesNotFound`] when no place has them all.
+    /// [`LocalError::BinariesIncomplete`] if a program is missing in `chosen` or its `postgres` does not run;
+    /// [`LocalError::BinariesNotFound`] if no directory contains all programs.
     pub fn find(chosen: Option<&Path>, path: Option<&OsStr>) -> Result<Self, LocalError> {
         let search_path: Vec<PathBuf> = path.map(split_path).unwrap_or_default();
         let mut found = match chosen {
@@ -49,7 +49,7 @@ impl Binaries {
         Ok(found)
     }
 
-    /// The folder, absolute and without symbolic links.
+    /// The directory, absolute and without symbolic links.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -61,7 +61,7 @@ impl Binaries {
         &self.version
     }
 
-    /// The major version, such as `15`. Data folders of another one cannot be served.
+    /// The major version, such as `15`. A data directory of another major version cannot be used.
     #[must_use]
     pub fn major(&self) -> u32 {
         self.major
@@ -76,7 +76,7 @@ impl Binaries {
         self.psql.as_deref().ok_or_else(|| LocalError::PsqlNotFound { folder: self.folder.clone() })
     }
 
-    /// `psql` for a URI, with the variables taken out that would override where it connects to.
+    /// `psql` for a URI, without the variables that would override its connection parameters.
     pub(super) fn psql_command(&self, uri: &str) -> Result<Command, LocalError> {
         let mut command = Command::new(self.psql()?);
         command.env_remove("PGHOSTADDR").env_remove("PGSERVICE").arg(uri);
@@ -90,8 +90,8 @@ impl Binaries {
 
     fn at(folder: &Path) -> Result<Self, LocalError> {
         let incomplete = |missing| LocalError::BinariesIncomplete { folder: folder.to_owned(), missing };
-        // All three must be together: initdb and pg_ctl look for `postgres` beside themselves, and Debian has wrappers
-        // of some programs in /usr/bin.
+        // All three must be in one directory: initdb and pg_ctl look for `postgres` beside themselves, and Debian has
+        // wrappers of some programs in /usr/bin.
         for name in ["initdb", "pg_ctl", "postgres"] {
             if !is_program(&folder.join(name)) {
                 return Err(incomplete(name));
@@ -106,12 +106,12 @@ impl Binaries {
 }
 
 fn split_path(path: &OsStr) -> Vec<PathBuf> {
-    // An empty or relative entry would make the outcome depend on the working folder.
+    // An empty or relative entry would make the result depend on the working directory.
     std::env::split_paths(path).filter(|folder| folder.is_absolute()).collect()
 }
 
-/// Folders of the search path with a `postgres`, each followed to where the program really is: links into a folder that
-/// is not on the search path are common, and what else is beside the link may be another version's.
+/// Directories of the search path with a `postgres`, with the link to the program resolved: links to programs outside
+/// the search path are common, and other programs beside the link may have another version.
 fn on_search_path(search_path: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
     search_path.iter().flat_map(|folder| {
         let real = fs::canonicalize(folder.join("postgres")).ok();
@@ -121,7 +121,7 @@ fn on_search_path(search_path: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
 }
 
 fn from_pg_config(search_path: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
-    // Lazy: the program is run only when the search path has no server.
+    // Lazy: the program runs only if the search path has no server.
     search_path
         .iter()
         .map(|folder| folder.join("pg_config"))
@@ -130,7 +130,7 @@ fn from_pg_config(search_path: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
         .map(PathBuf::from)
 }
 
-/// The folders that packages use, in the order of this table and the newest version first.
+/// The directories of packages, in the order of this table and the newest version first.
 fn packaged() -> impl Iterator<Item = PathBuf> {
     const PLACES: [(&str, &str); 8] = [
         ("/usr/lib/postgresql", ""),
@@ -148,7 +148,7 @@ fn packaged() -> impl Iterator<Item = PathBuf> {
         .flat_map(|folder| [folder.join("bin"), folder])
 }
 
-/// Folders in `parent` named by `prefix` and a version, the newest first. A name without a version comes last.
+/// Directories in `parent` whose names are `prefix` and a version, the newest first. Names without a version come last.
 fn versions_in(parent: &Path, prefix: &str) -> Vec<PathBuf> {
     let version_of = |folder: &Path| -> Option<Vec<u32>> {
         let name = folder.file_name()?.to_str()?.strip_prefix(prefix)?;

@@ -1,7 +1,7 @@
-//! Making and starting a server: what a persistent and a temporary one have in common.
+//! Creating and starting a server: the common part of persistent and temporary servers.
 //!
-//! The programs run with the data folder as working folder and are given `.` for it, because `pg_ctl` puts the paths
-//! it is given into a shell command and quotes them badly.
+//! The programs run with the data directory as working directory and get `.` as its path, because `pg_ctl` inserts
+//! paths into a shell command without correct quoting.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -15,35 +15,34 @@ use super::error::LastLines;
 use super::postmaster::{self, Postmaster};
 use super::{Account, Binaries, DATABASE, LocalError, SUPERUSER, folders, text};
 
-/// How long a server may take to accept connections before the start counts as failed; recovery after a crash is part
-/// of it.
+/// How long a server may take to accept connections, including recovery after a crash, before the start fails.
 pub(super) const START_PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long the processes that a crashed server left may take to end before a start fails because of them.
+/// How long the remaining processes of a crashed server may take to end before a start fails because of them.
 const REMAINS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The next start truncates a log that is larger than this, in bytes.
 const LONGEST_LOG: u64 = 16 << 20;
 
-/// Whether what is made has to outlive a crash of the machine.
+/// Whether the data must survive a crash of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Durability {
-    /// Written to disk before it counts as made.
+    /// Written to disk.
     Kept,
-    /// Left to the operating system: it will be thrown away.
+    /// Not flushed, because the data is temporary.
     Fleeting,
 }
 
-/// A server's place and means.
+/// The directories and the programs of a server.
 #[derive(Debug)]
 pub(super) struct Cluster {
     pub(super) binaries: Binaries,
     pub(super) account: Account,
-    /// Holds the folder `data` and the file `server.log`.
+    /// Contains the directory `data` and the file `server.log`.
     pub(super) folder: PathBuf,
     /// The folder of the socket, which must exist when the server starts.
     pub(super) socket_folder: PathBuf,
-    /// The process group that programs are put into, so that they can be ended together.
+    /// The process group of the programs, so that they can be ended together.
     pub(super) group: Option<i32>,
 }
 
@@ -58,9 +57,9 @@ impl Cluster {
         self.folder.join("server.log")
     }
 
-    /// Fills `data`, an empty folder of the account, with a new cluster that holds [`DATABASE`].
+    /// Initializes `data`, an empty directory of the account, as a new cluster with the database [`DATABASE`].
     ///
-    /// It accepts anyone who reaches its socket, and no one over TCP.
+    /// It accepts every connection on its socket, and none over TCP.
     pub(super) fn create(&self, data: &Path, durability: Durability) -> Result<(), LocalError> {
         let mut initdb = self.tool("initdb", data);
         initdb.args(["-U", SUPERUSER, "-E", "UTF8", "--locale=C"]);
@@ -82,7 +81,7 @@ impl Cluster {
         self.account.write(&conf, with_ours.as_bytes())
     }
 
-    /// Writes the settings for the next start: those of this module, then `settings`, which win.
+    /// Writes the settings for the next start: those of this module, then `settings`, which take precedence.
     pub(super) fn configure(&self, port: u16, settings: &[(String, String)]) -> Result<(), LocalError> {
         let port = port.to_string();
         let socket_folder = text::list_element(&self.socket_folder);
@@ -97,12 +96,12 @@ impl Cluster {
         self.account.write(&self.data().join("tenantry.conf"), conf.as_bytes())
     }
 
-    /// The server, when it runs.
+    /// The server, if it is running.
     pub(super) fn postmaster(&self, port: u16) -> Result<Option<Postmaster>, LocalError> {
         Postmaster::of(&self.data(), &folders::socket_file(&self.socket_folder, port))
     }
 
-    /// Starts the server, which must not run, and waits until it accepts connections.
+    /// Starts the server, which must not be running, and waits until it accepts connections.
     pub(super) fn start(&self, port: u16) -> Result<(), LocalError> {
         let begun = Instant::now();
         let mut disarmed = false;
@@ -112,7 +111,8 @@ impl Cluster {
                 Err(error) => error,
             };
             if error.says("already exists") && !disarmed {
-                // Of a server that another start had only just begun, or of a dead one whose id is now another's.
+                // The socket of a server that another start has just begun, or of a dead one whose process id was
+                // reused.
                 if let Some(postmaster) = self.postmaster(port)? {
                     return postmaster.wait_until_ready(START_PATIENCE);
                 }
@@ -120,7 +120,7 @@ impl Cluster {
                 postmaster::disarm_remains(&self.data(), &socket, &self.account)?;
                 disarmed = true;
             } else if error.says("is still in use") && begun.elapsed() < REMAINS_PATIENCE {
-                // Backends of a crashed server need a moment to notice, and the data is theirs until then.
+                // Backends of a crashed server need a moment to end, and use the data until then.
                 sleep(Duration::from_millis(100));
             } else {
                 return Err(error);
@@ -132,7 +132,7 @@ impl Cluster {
         let log = self.log();
         let said_before = match fs::metadata(&log) {
             Ok(metadata) if metadata.len() <= LONGEST_LOG => metadata.len(),
-            // Made here, because the account itself may not make files in a persistent server's folder.
+            // Created here, because the account may not create files in the directory of a persistent server.
             _ => {
                 self.account.write(&log, b"")?;
                 0
@@ -184,7 +184,7 @@ fn output_of(command: &mut Command, input: &str) -> std::io::Result<Output> {
     child.wait_with_output()
 }
 
-/// The command as one could type it, for messages.
+/// The command as it can be typed, for messages.
 fn command_line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
@@ -194,7 +194,7 @@ fn command_line(command: &Command) -> String {
     }
 }
 
-/// The text of a file from a position on; empty when it cannot be read.
+/// The text of a file from a position on; empty if it cannot be read.
 fn read_from(file: &Path, position: u64) -> String {
     let mut bytes = Vec::new();
     let _ = File::open(file).and_then(|mut file| {

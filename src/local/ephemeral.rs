@@ -10,27 +10,27 @@ use super::postmaster::Ending;
 use super::watchdog::WatchedFolder;
 use super::{Account, Binaries, LocalError, text};
 
-/// The port in the name of the socket where no TCP port is opened.
+/// The port in the name of the socket if no TCP port is opened.
 const SOCKET_PORT: u16 = 5432;
 
-/// How many free ports are tried: another program may take one before the server does.
+/// The number of free ports that are tried: another program may use one before the server does.
 const PORT_TRIES: usize = 5;
 
-/// A server in a temporary folder, for demonstrations, tests and benches.
+/// A server in a temporary directory, for demonstrations, tests and benchmarks.
 ///
-/// It is stopped and its folder removed when the value is dropped, and also when the process ends in any other way,
-/// killed with SIGKILL included. Its data need not survive anything, so `fsync`, `synchronous_commit` and
-/// `full_page_writes` are off unless set otherwise.
+/// It is stopped and its directory removed when the value is dropped, and also when the process ends in any other way,
+/// including SIGKILL. Its data is temporary, so `fsync`, `synchronous_commit` and `full_page_writes` are off by
+/// default.
 #[derive(Debug)]
 pub struct Ephemeral {
     cluster: Cluster,
     port: u16,
     tcp: Tcp,
-    /// Ends the server when dropped.
+    /// Stops the server when dropped.
     _folder: WatchedFolder,
 }
 
-/// How an [`Ephemeral`] is to be made. Begin with [`Ephemeral::options`].
+/// The options of an [`Ephemeral`]. Start with [`Ephemeral::options`].
 #[derive(Debug, Clone)]
 pub struct EphemeralOptions {
     settings: Vec<(String, String)>,
@@ -73,19 +73,19 @@ impl Ephemeral {
         text::socket_uri(&self.cluster.socket_folder, self.port, database)
     }
 
-    /// The libpq URI of a database over TCP, where [`EphemeralOptions::tcp`] was asked for.
+    /// The libpq URI of a database over TCP, if [`EphemeralOptions::tcp`] was requested.
     #[must_use]
     pub fn tcp_url(&self, database: &str) -> Option<String> {
         self.tcp_port().map(|port| text::tcp_uri(port, database))
     }
 
-    /// The TCP port on 127.0.0.1, where [`EphemeralOptions::tcp`] was asked for. It does not change.
+    /// The TCP port on 127.0.0.1, if [`EphemeralOptions::tcp`] was requested. It does not change.
     #[must_use]
     pub fn tcp_port(&self) -> Option<u16> {
         (self.tcp == Tcp::Loopback).then_some(self.port)
     }
 
-    /// A `psql` connected to a database, ready to be given arguments and run.
+    /// A `psql` command connected to a database, without further arguments.
     ///
     /// # Errors
     ///
@@ -94,31 +94,31 @@ impl Ephemeral {
         self.cluster.binaries.psql_command(&self.url(database))
     }
 
-    /// Process id of the postmaster, or `None` when the server was stopped or killed.
+    /// The process id of the postmaster, or `None` if the server was stopped or killed.
     ///
     /// # Errors
     ///
-    /// [`LocalError::Io`] when the server's files cannot be read.
+    /// [`LocalError::Io`] if the server's files cannot be read.
     pub fn pid(&self) -> Result<Option<u32>, LocalError> {
         let running = self.cluster.postmaster(self.port)?;
         Ok(running.map(|postmaster| postmaster.pid()))
     }
 
-    /// Stops the server as a crash would: sessions break off, and the next start recovers. Nothing happens when it does
-    /// not run.
+    /// Stops the server as a crash does: sessions are aborted, and the next start recovers. Does nothing if the server
+    /// is not running.
     ///
     /// # Errors
     ///
-    /// [`LocalError::StopTimeout`] when it does not end within 60 s.
+    /// [`LocalError::StopTimeout`] if it does not end within 60 s.
     pub fn stop_immediate(&self) -> Result<(), LocalError> {
         self.stop(Ending::Immediate)
     }
 
-    /// Starts the server again, after stopping it in an orderly way where it still runs.
+    /// Starts the server again. A running server is stopped in an orderly way first.
     ///
     /// # Errors
     ///
-    /// [`LocalError::StopTimeout`] when it does not end, [`LocalError::Failed`] when it does not start.
+    /// [`LocalError::StopTimeout`] if it does not end, [`LocalError::Failed`] if it does not start.
     pub fn restart(&self) -> Result<(), LocalError> {
         self.stop(Ending::Fast)?;
         self.cluster.start(self.port)
@@ -145,42 +145,42 @@ impl Ephemeral {
 }
 
 impl EphemeralOptions {
-    /// Sets a value of postgresql.conf; the last one for a name wins. The port and the socket's folder are not to
-    /// be set: the URIs would not know.
+    /// Sets a value of postgresql.conf; the last value for a name applies. The port and the socket directory must not
+    /// be set, because the URIs would be wrong.
     #[must_use]
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Opens a free TCP port on 127.0.0.1 as well. No one is let in that way but by [`access`](Self::access).
+    /// Also opens a free TCP port on 127.0.0.1, on which only [`access`](Self::access) allows connections.
     #[must_use]
     pub fn tcp(mut self) -> Self {
         self.tcp = Tcp::Loopback;
         self
     }
 
-    /// Adds a line to pg_hba.conf, such as `hostssl all all 127.0.0.1/32 trust`. The first line that fits a connection
-    /// decides; after those given here comes one that lets in everyone over the socket.
+    /// Adds a line to pg_hba.conf, such as `hostssl all all 127.0.0.1/32 trust`. The first matching line applies; the
+    /// last line allows every connection on the socket.
     #[must_use]
     pub fn access(mut self, line: &str) -> Self {
         self.access.push(line.to_owned());
         self
     }
 
-    /// Puts a file into the data folder, such as `server.key`, with mode 0600 and the server's user as its owner.
+    /// Adds a file to the data directory, such as `server.key`, with mode 0600 and the server's user as its owner.
     #[must_use]
     pub fn file(mut self, name: &str, content: impl Into<Vec<u8>>) -> Self {
         self.files.push((name.to_owned(), content.into()));
         self
     }
 
-    /// Makes the server, starts it and waits until it accepts connections (60 s at most).
+    /// Creates the server, starts it and waits until it accepts connections (at most 60 s).
     ///
     /// # Errors
     ///
-    /// [`LocalError::Failed`] with what PostgreSQL says; [`LocalError::NoAccount`], [`LocalError::Unreachable`] for
-    /// root; [`LocalError::Io`] when a file or folder cannot be made. Whatever was begun is taken away.
+    /// [`LocalError::Failed`] with PostgreSQL's message; [`LocalError::NoAccount`], [`LocalError::Unreachable`] for
+    /// root; [`LocalError::Io`] if a file or directory cannot be created. An incomplete server is removed.
     pub fn start(self, binaries: &Binaries) -> Result<Ephemeral, LocalError> {
         let account = Account::for_servers()?;
         account.check_reach(binaries.folder())?;

@@ -1,4 +1,4 @@
-//! Which folders a server uses: for itself, and for its socket.
+//! The directories of a server and of its socket.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,20 +9,20 @@ use std::path::{Path, PathBuf};
 use super::account::{Account, caller_uid};
 use super::{LocalError, text};
 
-/// The longest path a Unix socket can have, in bytes, on Linux; PostgreSQL refuses a longer one.
+/// The maximum length of a Unix socket's path in bytes, on Linux; PostgreSQL refuses longer ones.
 const LONGEST_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
-/// Room that a socket's file name takes at most, its slash included.
+/// The maximum length of a socket's file name, including the slash.
 const SOCKET_NAME_ROOM: usize = "/.s.PGSQL.65535".len();
 
-/// In a server's folder, the file that says where its socket folder is when that is elsewhere.
+/// A file in a server's directory that contains the path of its socket directory, if that is elsewhere.
 const SOCKET_RECORD: &str = "socket-folder";
 
-/// The folder for a project's server: `<project>/.tenantry/server`.
+/// The directory of a project's server: `<project>/.tenantry/server`.
 ///
-/// For root that may be out of reach of the user that runs the server, as all below `/root` usually is. Then it is a
-/// folder below the one for temporary files, with a name that is always the same for the same project; the system may
-/// clear that one away some day, with the data.
+/// If root runs the command, the user that runs the server may be unable to enter that directory, for example below
+/// `/root`. Then it is a directory below the temporary one, with a name that is stable for the project; the system may
+/// delete it, with the data.
 #[must_use]
 pub fn default_folder(project: &Path) -> PathBuf {
     let project = std::path::absolute(project).unwrap_or_else(|_| project.to_owned());
@@ -31,13 +31,13 @@ pub fn default_folder(project: &Path) -> PathBuf {
         Ok(account) if account.check_reach(&inside).is_err() => {
             temporary_folder(&account).join(format!("tenantry-{}", text::stable_name(&project)))
         }
-        // Without an account the start itself fails, with a better message than a folder could give.
+        // Without an account, the start fails with a better message.
         _ => inside,
     }
 }
 
-/// The folder for temporary files: the system's, or `/tmp` where that is out of the account's reach or no place for a
-/// socket.
+/// The directory for temporary files: the system's, or `/tmp` if the account cannot enter that one or a socket cannot
+/// be in it.
 pub(super) fn temporary_folder(account: &Account) -> PathBuf {
     let system = std::env::temp_dir();
     let serves = |folder: &Path| {
@@ -46,10 +46,10 @@ pub(super) fn temporary_folder(account: &Account) -> PathBuf {
     if serves(&system) { system } else { PathBuf::from("/tmp") }
 }
 
-/// Makes the folder of a persistent server, or sees to it that the one that is there may be used.
+/// Creates the directory of a persistent server, or checks that the existing one may be used.
 ///
-/// The folder belongs to the caller, not to the server's account: what root does in it cannot be led astray by a user
-/// that the server's account is shared with, `nobody` for one.
+/// The directory belongs to the caller, not to the server's account: other users of that account, such as `nobody`,
+/// cannot redirect what root does in it.
 pub(super) fn prepare_server_folder(folder: &Path, account: &Account) -> Result<(), LocalError> {
     if let Some(parent) = folder.parent() {
         make_way(parent, account)?;
@@ -76,15 +76,15 @@ pub(super) fn prepare_server_folder(folder: &Path, account: &Account) -> Result<
     Err(LocalError::ForeignFolder { folder: folder.to_owned(), reason })
 }
 
-/// The folder of the socket of the server in `folder`, whether it exists or not: `socket` in it, or where that does not
-/// serve a short one in the folder for temporary files.
+/// The socket directory of the server in `folder`, existing or not: `socket` in it, or a short path in the directory
+/// for temporary files if that is unsuitable.
 pub(super) fn socket_folder(folder: &Path, account: &Account) -> PathBuf {
     let inside = folder.join("socket");
     if fits(&inside) {
         return inside;
     }
-    // The place was recorded by the first start, because TMPDIR may differ from shell to shell. A record that came here
-    // with a copy of another server's folder bears another name and does not count.
+    // The first start recorded the path, because TMPDIR may differ between shells. A record copied from another
+    // server's directory contains another name and is ignored.
     let name = socket_folder_name(folder);
     fs::read_to_string(folder.join(SOCKET_RECORD))
         .map(PathBuf::from)
@@ -93,7 +93,7 @@ pub(super) fn socket_folder(folder: &Path, account: &Account) -> PathBuf {
         .unwrap_or_else(|| temporary_folder(account).join(name))
 }
 
-/// Makes the socket folder, or sees to it that the one that is there is the account's alone.
+/// Creates the socket directory, or checks that the existing one belongs to the account alone.
 pub(super) fn prepare_socket_folder(folder: &Path, account: &Account) -> Result<(), LocalError> {
     let socket_folder = socket_folder(folder, account);
     match account.make_folder(&socket_folder) {
@@ -125,7 +125,7 @@ fn check_private(folder: &Path, account: &Account) -> Result<(), LocalError> {
     })
 }
 
-/// Makes the folders that are missing on the way. Another account that is to pass is let through whatever the umask.
+/// Creates the missing parent directories. Another account that needs to pass gets access, regardless of the umask.
 fn make_way(folder: &Path, account: &Account) -> Result<(), LocalError> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|part| !part.exists()).collect();
     for part in missing.into_iter().rev() {
@@ -148,8 +148,8 @@ fn socket_folder_name(folder: &Path) -> String {
     format!("tenantry-socket-{}", text::stable_name(folder))
 }
 
-/// Whether a socket in the folder can be reached: its path has to be short enough, and free of commas, at which libpq
-/// parts a list of hosts.
+/// Whether a socket in the directory can be used: its path is short enough, and contains no comma, at which libpq
+/// splits a list of hosts.
 fn fits(folder: &Path) -> bool {
     let path = folder.as_os_str().as_bytes();
     path.len() + SOCKET_NAME_ROOM <= LONGEST_SOCKET_PATH && !path.contains(&b',')

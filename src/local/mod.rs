@@ -1,14 +1,14 @@
-//! A private PostgreSQL server, made from the PostgreSQL binaries that are on the machine.
+//! A private PostgreSQL server, run with the PostgreSQL binaries of the machine.
 //!
-//! Two kinds are offered. A [`Server`] lives in a folder and outlasts the process that started it; an [`Ephemeral`]
-//! lives in a temporary folder and is removed when its owner ends, even by SIGKILL.
+//! There are two kinds. A [`Server`] lives in a directory and outlives the process that started it; an [`Ephemeral`]
+//! lives in a temporary directory and is removed when its owner ends, even by SIGKILL.
 //!
-//! Both listen on a Unix socket in a folder of mode 0700, so that `trust` authentication lets in only the user the
-//! server runs as, and root. Both work for root as well, for whom PostgreSQL refuses to run: the server then runs as
-//! the user `postgres`, or `nobody` where there is none.
+//! Both listen on a Unix socket in a directory of mode 0700, so that `trust` authentication admits only the server's
+//! user and root. Both work for root as well, although PostgreSQL refuses to run as root: the server then runs as the
+//! user `postgres`, or `nobody` if there is none.
 //!
-//! Nothing here prints, exits or asks the terminal. The environment is read in one place only: the folder for temporary
-//! files is [`std::env::temp_dir`], which follows `TMPDIR`.
+//! This module does not print, exit or use the terminal. It reads the environment in one place: the directory for
+//! temporary files is [`std::env::temp_dir`], which follows `TMPDIR`.
 
 mod account;
 mod binaries;
@@ -29,8 +29,8 @@ pub use server::{Running, Server, Started, Status, Stopped};
 
 use account::Account;
 
-/// The database that every server of this module holds from the beginning.
+/// The database that every server of this module contains.
 pub const DATABASE: &str = "tenantry";
 
-/// The superuser of every server of this module. No password is asked of it.
+/// The superuser of every server of this module. It has no password.
 pub const SUPERUSER: &str = "postgres";

@@ -12,22 +12,22 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use super::{Account, LocalError};
 
-/// How long a server may take to stop before that counts as a failure: its last checkpoint may be long.
+/// How long a server may take to stop, including its last checkpoint, before that is a failure.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often a starting or stopping server is looked at.
+/// The interval of checks on a starting or stopping server.
 const POLL: Duration = Duration::from_millis(10);
 
-/// How a server ends.
+/// How a server is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// Sessions are cut off, then everything is written: the next start finds a clean data folder.
+    /// Sessions are terminated, and all data is written: the next start needs no recovery.
     Fast,
-    /// Everything is dropped as in a crash, and the next start recovers.
+    /// The server stops as in a crash, and the next start recovers.
     Immediate,
 }
 
-/// A server process that was seen listening on its socket.
+/// A server process that listens on its socket.
 #[derive(Debug)]
 pub(super) struct Postmaster {
     pid: Pid,
@@ -35,10 +35,10 @@ pub(super) struct Postmaster {
 }
 
 impl Postmaster {
-    /// The server that serves the data folder, when one runs and listens on `socket`.
+    /// The server of the data directory, if one is running and listens on `socket`.
     ///
-    /// The process id in `postmaster.pid` alone proves nothing: after a crash, or in a restarted container, it
-    /// may be another program's. A socket that answers does: no one else can have made it in its private folder.
+    /// The process id in `postmaster.pid` is not sufficient: after a crash, or in a restarted container, it may belong
+    /// to another program. An answering socket is, because no other user can create one in its private directory.
     pub(super) fn of(data: &Path, socket: &Path) -> Result<Option<Self>, LocalError> {
         let pid_file = data.join("postmaster.pid");
         let Some(pid) = read(&pid_file)?.as_deref().and_then(parse_pid) else {
@@ -56,7 +56,8 @@ impl Postmaster {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// Waits until the server accepts connections: one that someone else just started may still be recovering.
+    /// Waits until the server accepts connections: a server that another process has just started may still be
+    /// recovering.
     pub(super) fn wait_until_ready(&self, patience: Duration) -> Result<(), LocalError> {
         let begun = Instant::now();
         while !read(&self.pid_file)?.is_some_and(|text| is_ready(&text)) {
@@ -81,7 +82,7 @@ impl Postmaster {
             }
         }
         let begun = Instant::now();
-        // The file is the last thing the server takes away; the process is asked for in case it was killed meanwhile.
+        // The server removes the file last; the process is checked as well, in case it was killed.
         while self.pid_file.exists() && test_kill_process(self.pid) != Err(Errno::SRCH) {
             if begun.elapsed() > STOP_PATIENCE {
                 return Err(LocalError::StopTimeout { pid: self.pid(), waited: STOP_PATIENCE });
@@ -92,18 +93,18 @@ impl Postmaster {
     }
 }
 
-/// Makes what a dead server left harmless for the next start. Only to be called when none listens on `socket`.
+/// Makes the files of a dead server harmless for the next start. Must be called only if nothing listens on `socket`.
 ///
-/// PostgreSQL refuses to start when the process id in `postmaster.pid` is alive, even if it has become some other
-/// program's. The file is not removed, for it also names the shared memory by which PostgreSQL notices surviving
-/// backends: only the id is replaced, by one that no process has.
+/// PostgreSQL refuses to start if the process id in `postmaster.pid` is in use, even by another program. The file is
+/// kept, because it also names the shared memory by which PostgreSQL detects remaining backends: only the id is
+/// replaced, by one that no process has.
 pub(super) fn disarm_remains(data: &Path, socket: &Path, account: &Account) -> Result<(), LocalError> {
     const NO_PROCESS: i32 = i32::MAX;
     let pid_file = data.join("postmaster.pid");
     if let Some((_, rest)) = read(&pid_file)?.as_deref().and_then(|text| text.split_once('\n')) {
         account.write(&pid_file, format!("{NO_PROCESS}\n{rest}").as_bytes())?;
     }
-    // The socket's lock file is judged by a process id as well.
+    // PostgreSQL checks the process id in the socket's lock file as well.
     let mut lock = socket.as_os_str().to_owned();
     lock.push(".lock");
     match fs::remove_file(&lock) {
@@ -112,7 +113,7 @@ pub(super) fn disarm_remains(data: &Path, socket: &Path, account: &Account) -> R
     }
 }
 
-/// The file's text, or `None` when there is no such file.
+/// The text of the file, or `None` if it does not exist.
 fn read(file: &Path) -> Result<Option<String>, LocalError> {
     match fs::read_to_string(file) {
         Ok(text) => Ok(Some(text)),
@@ -121,18 +122,18 @@ fn read(file: &Path) -> Result<Option<String>, LocalError> {
     }
 }
 
-/// Whether the server says in its last line that it accepts connections.
+/// Whether the last line of the file reports that the server accepts connections.
 fn is_ready(pid_file: &str) -> bool {
     pid_file.lines().nth(7).is_some_and(|state| state.trim() == "ready")
 }
 
 fn parse_pid(pid_file: &str) -> Option<Pid> {
     let number: i32 = pid_file.lines().next()?.trim().parse().ok()?;
-    // A negative one is a single-user session's.
+    // A negative id is that of a single-user session.
     (number > 0).then(|| Pid::from_raw(number)).flatten()
 }
 
-/// Whether the error means that no process is listening.
+/// Whether the error shows that no process is listening.
 fn is_silence(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound)
 }

@@ -1,4 +1,4 @@
-//! A server that lives in a folder.
+//! A server in a directory.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -13,44 +13,44 @@ use super::{Account, Binaries, LocalError, folders, text};
 /// The port in the name of the socket. No TCP port is opened.
 const PORT: u16 = 5432;
 
-/// Temporary names of data folders that are being made.
+/// The prefix of temporary names of incomplete data directories.
 const DRAFT_PREFIX: &str = "initdb-";
 
-/// A PostgreSQL server in a folder, for one project on one machine.
+/// A PostgreSQL server in a directory, for one project on one machine.
 ///
-/// The folder holds `data`, the log `server.log`, the folder `socket` and a lock. Values of this type hold nothing:
-/// they may be made and dropped at will, and several may stand for the same server, in several processes as well.
+/// The directory contains `data`, the log `server.log`, the directory `socket` and a lock. Values of this type hold no
+/// resources: several values, also in several processes, may refer to the same server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     folder: PathBuf,
 }
 
-/// What [`Server::start`] found.
+/// The result of [`Server::start`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Started {
-    /// The server was started, and made if need be.
+    /// The server was started, and created if necessary.
     Now,
-    /// It was running already.
+    /// The server was already running.
     Already,
 }
 
-/// What [`Server::stop`] found.
+/// The result of [`Server::stop`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
     /// The server was stopped.
     Now,
-    /// None was running.
+    /// The server was not running.
     NotRunning,
 }
 
 /// The state of a [`Server`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
-    /// The folder holds no server.
+    /// The directory contains no server.
     Absent,
-    /// There is a server that does not run.
+    /// The server exists and is not running.
     Stopped,
-    /// The server runs and accepts connections, or is about to.
+    /// The server is running and accepts connections, or will soon.
     Running(Running),
 }
 
@@ -68,14 +68,14 @@ pub struct Running {
 }
 
 impl Server {
-    /// The server in `folder`, which need not exist. See [`default_folder`](super::default_folder) for a good one.
+    /// The server in `folder`, which need not exist. See [`default_folder`](super::default_folder) for the default.
     #[must_use]
     pub fn at(folder: impl Into<PathBuf>) -> Self {
         let folder = folder.into();
         Self { folder: std::path::absolute(&folder).unwrap_or(folder) }
     }
 
-    /// The folder, absolute.
+    /// The directory, absolute.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -87,18 +87,18 @@ impl Server {
         self.folder.join("server.log")
     }
 
-    /// Starts the server, if it does not run, and waits until it accepts connections (60 s at most).
+    /// Starts the server if it is not running, and waits until it accepts connections (at most 60 s).
     ///
-    /// The first start makes it, with the database [`DATABASE`](super::DATABASE). Two starts at once are safe: the
-    /// second waits for the first, by a lock that ends with its process. A start that was interrupted leaves
-    /// nothing that a later one could take for complete. What a crash left does not stop a start.
+    /// The first start creates it, with the database [`DATABASE`](super::DATABASE). Concurrent starts are safe: the
+    /// second waits for the first, by a lock that ends with its process. An interrupted start leaves nothing that a
+    /// later one considers complete. The files of a crashed server do not prevent a start.
     ///
     /// # Errors
     ///
-    /// [`LocalError::Unreachable`] when the server runs as another user, who cannot enter the folder;
-    /// [`LocalError::ForeignFolder`] when the folder is another user's; [`LocalError::OtherMajorVersion`] when another
-    /// version made it; [`LocalError::StartTimeout`] when it runs and stays unready;
-    /// [`LocalError::Failed`] with what PostgreSQL says otherwise.
+    /// [`LocalError::Unreachable`] if the server runs as another user, who cannot enter the directory;
+    /// [`LocalError::ForeignFolder`] if the directory belongs to another user; [`LocalError::OtherMajorVersion`] if
+    /// another version created it; [`LocalError::StartTimeout`] if it is running and does not become ready;
+    /// [`LocalError::Failed`] with PostgreSQL's message otherwise.
     pub fn start(&self, binaries: &Binaries) -> Result<Started, LocalError> {
         let account = match self.account() {
             Some(account) => account,
@@ -138,12 +138,12 @@ impl Server {
         Ok(Started::Now)
     }
 
-    /// Stops the server, cutting off open sessions, and waits until it has stopped (60 s at most).
+    /// Stops the server, terminating open sessions, and waits until it has stopped (at most 60 s).
     ///
     /// # Errors
     ///
-    /// [`LocalError::StopTimeout`] when it does not end; [`LocalError::Io`] when its files cannot be read or it may not
-    /// be signalled, for it is another user's.
+    /// [`LocalError::StopTimeout`] if it does not end; [`LocalError::Io`] if its files cannot be read or it cannot be
+    /// signalled, because it belongs to another user.
     pub fn stop(&self) -> Result<Stopped, LocalError> {
         if self.version()?.is_none() {
             return Ok(Stopped::NotRunning);
@@ -155,11 +155,11 @@ impl Server {
         }
     }
 
-    /// Whether there is a server, and whether it runs.
+    /// The state of the server.
     ///
     /// # Errors
     ///
-    /// [`LocalError::Io`] when its files cannot be read, for it is another user's.
+    /// [`LocalError::Io`] if its files cannot be read, because they belong to another user.
     pub fn status(&self) -> Result<Status, LocalError> {
         let Some(version) = self.version()? else {
             return Ok(Status::Absent);
@@ -175,13 +175,13 @@ impl Server {
         })
     }
 
-    /// The libpq URI of a database, whether the server runs or not.
+    /// The libpq URI of a database, even if the server is not running.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         text::socket_uri(&self.socket_folder(), PORT, database)
     }
 
-    /// A `psql` connected to a database, ready to be given arguments and run.
+    /// A `psql` command connected to a database, without further arguments.
     ///
     /// # Errors
     ///
@@ -206,13 +206,13 @@ impl Server {
         Postmaster::of(&self.data(), &folders::socket_file(&self.socket_folder(), PORT))
     }
 
-    /// The account of the data folder, when there is one.
+    /// The account of the data directory, if it exists.
     fn account(&self) -> Option<Account> {
         let metadata = fs::symlink_metadata(self.data()).ok()?;
         Some(Account::of_owner(&metadata))
     }
 
-    /// The major version that made the data folder, or `None` when there is no data folder.
+    /// The major version that created the data directory, or `None` if it does not exist.
     fn version(&self) -> Result<Option<u32>, LocalError> {
         let file = self.data().join("PG_VERSION");
         let failed = LocalError::io("read the version in", &file);
@@ -226,7 +226,7 @@ impl Server {
         }
     }
 
-    /// Waits for the lock on this server, which ends with the returned file or its process.
+    /// Waits for the lock on this server, which is released with the returned file or its process.
     fn lock(&self) -> Result<File, LocalError> {
         let path = self.folder.join("lock");
         File::options()
@@ -237,13 +237,13 @@ impl Server {
             .map_err(LocalError::io("lock", &path))
     }
 
-    /// Makes the data folder under a temporary name and renames it when it is complete.
+    /// Creates the data directory under a temporary name and renames it when it is complete.
     ///
-    /// The name is a new one each time: the initdb of a start that was killed may still be writing.
+    /// The name is new each time: the initdb of a killed start may still be writing.
     fn create(&self, cluster: &Cluster) -> Result<(), LocalError> {
         self.clear_drafts()?;
         let failed = |action| LocalError::io(action, &self.folder);
-        // git is not to look into a folder that may be another user's.
+        // git must not look into a directory that may belong to another user.
         fs::write(self.folder.join(".gitignore"), "*\n").map_err(failed("write to"))?;
         let draft = tempfile::Builder::new()
             .prefix(DRAFT_PREFIX)
@@ -261,7 +261,7 @@ impl Server {
         let entries = fs::read_dir(&self.folder).map_err(LocalError::io("read", &self.folder))?;
         for entry in entries.flatten() {
             if entry.file_name().to_string_lossy().starts_with(DRAFT_PREFIX) {
-                // Best effort: what stays is in no one's way.
+                // Best effort: remaining files do no harm.
                 let _ = fs::remove_dir_all(entry.path());
             }
         }

@@ -1,4 +1,4 @@
-//! The small notations that a local server needs: connection URIs, configuration values, names made of paths.
+//! Text formats of a local server: connection URIs, configuration values, names derived from paths.
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
@@ -6,9 +6,9 @@ use std::path::Path;
 
 use super::SUPERUSER;
 
-/// The libpq URI for a database behind the socket in `folder`.
+/// The libpq URI for a database on the socket in `folder`.
 ///
-/// The port is always written: it is part of the socket's name, and `PGPORT` would decide it otherwise.
+/// The port is always included: it is part of the socket's name, and `PGPORT` would override it.
 pub(super) fn socket_uri(folder: &Path, port: u16, database: &str) -> String {
     format!(
         "postgresql://{SUPERUSER}@/{}?host={}&port={port}",
@@ -22,18 +22,18 @@ pub(super) fn tcp_uri(port: u16, database: &str) -> String {
     format!("postgresql://{SUPERUSER}@127.0.0.1:{port}/{}", percent_encoded(database.as_bytes()))
 }
 
-/// A line of postgresql.conf. The value may hold anything; the name is not quoted.
+/// A line of postgresql.conf. The value may contain any text; the name is not quoted.
 pub(super) fn setting_line(name: &str, value: &str) -> String {
     let value = value.replace('\\', r"\\").replace('\'', "''").replace('\n', r"\n");
     format!("{name} = '{value}'\n")
 }
 
-/// A folder as a value of `unix_socket_directories`, which is a list: unquoted, a comma would part it.
+/// A directory as a value of `unix_socket_directories`, which is a list: unquoted, a comma would split it.
 pub(super) fn list_element(folder: &Path) -> String {
     format!("\"{}\"", folder.to_string_lossy().replace('"', "\"\""))
 }
 
-/// A short name for a path, the same in every run and every release (std's hashers promise neither): FNV-1a, 64 bits.
+/// A short name for a path, stable across runs and releases, unlike std's hashers: FNV-1a, 64 bits.
 pub(super) fn stable_name(path: &Path) -> String {
     let hash = path
         .as_os_str()

@@ -1,4 +1,4 @@
-//! A temporary folder that is removed with the server in it when its owner ends.
+//! A temporary directory that is removed together with its server when its owner ends.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -8,13 +8,13 @@ use std::process::{Child, Stdio};
 
 use super::{Account, LocalError, folders};
 
-/// What the watchdog does, given the folder as its argument.
+/// The script of the watchdog, with the directory as its argument.
 ///
-/// It waits for the end of its input, the other end of which only the owner holds: the kernel closes that however the
-/// owner ends. Then it ends the programs of its own process group (a running initdb), the server as in a crash (by
-/// force after 3 s), and removes the folder, again if something was still writing to it.
+/// It waits for the end of its input, whose other end only the owner holds: the kernel closes it however the owner
+/// ends. Then it ends the programs of its own process group (a running initdb) and the server as in a crash (by force
+/// after 3 s), and removes the directory, repeatedly if a program is still writing to it.
 ///
-/// A server that was killed may remain as a zombie in a container whose first process reaps none: it counts as ended.
+/// A killed server may remain as a zombie in a container whose first process reaps none: it counts as ended.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 while read -r line; do :; done
@@ -33,7 +33,7 @@ until rm -rf "$1" || [ "$tries" -ge 20 ]; do
 done
 "#;
 
-/// A folder of mode 0700 of an account, and the watchdog that removes it on drop or when this process ends.
+/// A directory of mode 0700 of an account, with the watchdog that removes it on drop or when this process ends.
 #[derive(Debug)]
 pub(super) struct WatchedFolder {
     path: PathBuf,
@@ -41,7 +41,7 @@ pub(super) struct WatchedFolder {
 }
 
 impl WatchedFolder {
-    /// Makes the folder in the one for temporary files.
+    /// Creates the directory in the one for temporary files.
     pub(super) fn new(account: &Account) -> Result<Self, LocalError> {
         let parent = folders::temporary_folder(account);
         let folder = tempfile::Builder::new()
@@ -57,7 +57,7 @@ impl WatchedFolder {
             .env("PATH", "/usr/bin:/bin:/run/current-system/sw/bin")
             // Its own process group: Ctrl-C in the owner's terminal does not reach it.
             .process_group(0)
-            // Not the owner's output: its reader would wait for the watchdog.
+            // Not the owner's output, whose reader would wait for the watchdog.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -70,7 +70,7 @@ impl WatchedFolder {
         &self.path
     }
 
-    /// The process group that the watchdog ends before it removes the folder.
+    /// The process group that the watchdog ends before it removes the directory.
     pub(super) fn group(&self) -> i32 {
         self.watchdog.id().cast_signed()
     }
@@ -78,7 +78,8 @@ impl WatchedFolder {
 
 impl Drop for WatchedFolder {
     fn drop(&mut self) {
-        // Waiting closes the watchdog's input first, which sets it to work. What fails in it cannot be helped here.
+        // Waiting closes the watchdog's input first, which triggers it. A failure of the watchdog cannot be handled
+        // here.
         let _ = self.watchdog.wait();
     }
 }
