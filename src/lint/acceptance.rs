@@ -6,18 +6,18 @@ use super::rule::Rule;
 use crate::migration::acceptance;
 use crate::sql::statement::{Statement, line_at};
 
-/// A comment that is meant as an acceptance.
+/// A comment that is intended as an acceptance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Acceptance {
     pub(super) line: usize,
-    /// As it is written, without the marks of the comment.
+    /// Its text, without the comment markers.
     pub(super) text: String,
-    /// The statement that it stands before or in, by its place in the script.
+    /// The index in the script of the statement that it precedes or is in.
     pub(super) statement: Option<usize>,
     pub(super) meaning: Result<Meaning, String>,
 }
 
-/// What an acceptance says.
+/// The content of a valid acceptance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Meaning {
     pub(super) rule: Rule,
@@ -25,15 +25,15 @@ pub(super) struct Meaning {
 }
 
 impl Acceptance {
-    /// Whether it is for what a rule finds in a statement.
+    /// Whether it applies to a finding of a rule in a statement.
     pub(super) fn accepts(&self, statement: usize, rule: Rule) -> bool {
         self.statement == Some(statement) && self.meaning.as_ref().is_ok_and(|meaning| meaning.rule == rule)
     }
 }
 
-/// Finds the acceptances of a script. What only looks like a comment, in a string, is none.
+/// Finds the acceptances of a script. Text in a string that resembles a comment is ignored.
 pub(super) fn acceptances(script: &str, statements: &[Statement<'_>]) -> Vec<Acceptance> {
-    // The tokens are right even where the tree is not.
+    // The tokens are correct even if the syntax tree is not.
     let tree = SourceFile::parse(script).syntax_node();
     let tokens = tree.descendants_with_tokens().filter_map(|element| element.into_token());
     tokens

@@ -1,5 +1,5 @@
-//! A statement as a tree, with the trees of the code inside it: the bodies of `DO` blocks and routines, and the constants
-//! that PL/pgSQL executes.
+//! A statement as a syntax tree, with the trees of the code inside it: the bodies of `DO` blocks and routines, and the
+//! constants that PL/pgSQL executes.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -11,26 +11,26 @@ use squawk_syntax::{SourceFile, SyntaxKind, SyntaxNode};
 use super::into::without_into;
 use crate::sql::statement::{Statement, line_at};
 
-/// A tree, and the way from its nodes to the lines of the file.
+/// A tree, and the mapping from its nodes to the lines of the file.
 #[derive(Clone)]
 pub(super) struct Code {
     root: SyntaxNode,
     line: Line,
-    /// Whether it is run when the migration is, and not only kept for later.
+    /// Whether it runs with the migration, instead of being stored for later.
     runs: bool,
 }
 
 /// The line of the file on which a node begins.
 type Line = Rc<dyn Fn(&SyntaxNode) -> usize>;
 
-/// A statement with all the code that is in it.
+/// A statement with all code in it.
 pub(super) struct Parsed {
     pub(super) codes: Vec<Code>,
-    /// What the parser said first, with the line, where it did not understand something.
+    /// The first error of the parser, with its line.
     pub(super) error: Option<(usize, String)>,
 }
 
-/// What holds statements that it does not run.
+/// Statements that contain code without running it.
 const ONLY_KEEPS: [SyntaxKind; 7] = [
     SyntaxKind::CREATE_FUNCTION,
     SyntaxKind::CREATE_PROCEDURE,
@@ -55,7 +55,7 @@ impl Parsed {
         parsed
     }
 
-    /// Adds a tree and what is inside it.
+    /// Adds a tree and the code inside it.
     fn add(&mut self, code: Code) {
         // A list instead of recursion: blocks may be nested deeper than the stack.
         let mut rest = VecDeque::from([code]);
@@ -65,7 +65,7 @@ impl Parsed {
         }
     }
 
-    /// The code in a node that holds some as text.
+    /// The code that a node contains as text.
     fn inside(&mut self, code: &Code, node: SyntaxNode) -> Option<Code> {
         let outer = Rc::clone(&code.line);
         if let Some(execute) = ast::PlpgsqlDynExecuteStmt::cast(node.clone()) {
@@ -91,14 +91,14 @@ impl Parsed {
             self.understand_rest(&body, &line, runs);
             return Some(Code { root: body.syntax(), line, runs });
         }
-        // The errors of the statement cover its errors.
+        // The errors of the statement include its errors.
         let body = function.and_then(|it| it.sql_body()).or_else(|| procedure?.sql_body())?;
         let root = body.syntax();
         let line = within(outer, &node, move |inner| body.source_range(inner.text_range()).start().into());
         Some(Code { root, line, runs })
     }
 
-    /// Parses what the parser left over in PL/pgSQL, without what keeps it from being SQL.
+    /// Parses the rest of PL/pgSQL code that the parser skipped, without the parts that are not SQL.
     fn understand_rest(&mut self, body: &Plpgsql, line: &Line, runs: bool) {
         let mut understood = Vec::new();
         for rest in body.syntax().descendants().filter(|node| node.kind() == SyntaxKind::ERROR) {
@@ -128,12 +128,12 @@ impl Code {
         (self.line)(node)
     }
 
-    /// Whether it is run when the migration is.
+    /// Whether it runs with the migration.
     pub(super) fn is_run(&self) -> bool {
         self.runs
     }
 
-    /// Whether the statement that a node belongs to is run when the migration is.
+    /// Whether the statement of a node runs with the migration.
     pub(super) fn runs(&self, node: &SyntaxNode) -> bool {
         let statement = node.ancestors().find(|outer| Stmt::can_cast(outer.kind()));
         self.runs && statement.is_none_or(|statement| !is_kept(&statement))
@@ -143,20 +143,20 @@ impl Code {
         &self.root
     }
 
-    /// The statements that are run when the migration is, those inside others included.
+    /// The statements that run with the migration, including nested ones.
     pub(super) fn statements(&self) -> impl Iterator<Item = Stmt> {
         let nodes = self.runs.then(|| self.root.descendants()).into_iter().flatten();
         nodes.filter(|node| !is_kept(node)).filter_map(Stmt::cast)
     }
 }
 
-/// The lines of a body's nodes: those of the text of its holder are counted up to the place in it.
+/// Maps lines of a body to lines of the file, by counting the lines of the enclosing text up to it.
 fn within(outer: Line, holder: &SyntaxNode, place: impl Fn(&SyntaxNode) -> usize + 'static) -> Line {
     let (first, start, text) = (outer(holder), start(holder), holder.text().to_string());
     Rc::new(move |node| first + line_at(&text, place(node).saturating_sub(start)) - 1)
 }
 
-/// The one constant that `EXECUTE` runs.
+/// The constant that `EXECUTE` runs, if it is one constant.
 fn constant(execute: &ast::PlpgsqlDynExecuteStmt) -> Option<ast::Literal> {
     let query = execute.query()?;
     let literal = query.syntax().descendants().find_map(ast::Literal::cast)?;
@@ -171,7 +171,7 @@ fn start(node: &SyntaxNode) -> usize {
     node.text_range().start().into()
 }
 
-/// The identifiers of a name, without quotes and folded, from the outermost on.
+/// The identifiers of a name, without quotes and folded, outermost first.
 pub(super) fn parts(node: &SyntaxNode) -> Vec<String> {
     node.descendants()
         .filter(|node| matches!(node.kind(), SyntaxKind::PATH_SEGMENT | SyntaxKind::PATH_SEGMENT_REF))
@@ -179,13 +179,13 @@ pub(super) fn parts(node: &SyntaxNode) -> Vec<String> {
         .collect()
 }
 
-/// A name as it is written: with its schema where it has one.
+/// A name as written, with its schema if it has one.
 pub(super) fn name(node: &SyntaxNode) -> String {
     let parts = parts(node);
     if parts.is_empty() { ast::normalize_name_node(node) } else { parts.join(".") }
 }
 
-/// The name of a node that may be missing where the parser did not understand it.
+/// The name of a node, which may be missing if the parser did not understand it.
 pub(super) fn name_of<N: AstNode>(node: Option<N>) -> Option<String> {
     node.map(|node| name(node.syntax())).filter(|name| !name.is_empty())
 }

@@ -1,5 +1,5 @@
-//! What is known of a tenant's structure after the statements so far: which tables are live, and enough of their columns
-//! and constraints to distinguish a change that reads a table from one that does not.
+//! The known structure of a tenant after the statements so far: which tables are live, and enough of their columns and
+//! constraints to distinguish a change that reads a table from one that does not.
 
 use std::collections::HashMap;
 
@@ -15,18 +15,18 @@ pub(super) struct History {
     relations: HashMap<String, Relation>,
     /// The domains, and whether they have constraints.
     domains: HashMap<String, bool>,
-    /// The place in the set of the migration that is read.
+    /// The index in the set of the current migration.
     now: usize,
 }
 
 /// A table, a view or an index.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Relation {
-    /// The migration that made it; nothing where none did that was read.
+    /// The migration that created it; `None` if no migration in the set did.
     made: Option<usize>,
-    /// The table that an index is of.
+    /// The table of an index.
     indexed: Option<String>,
-    /// The columns that are an index's keys.
+    /// The key columns of an index.
     keys: Vec<String>,
     /// The columns of an index that has expressions or a condition.
     computed_from: Vec<String>,
@@ -47,7 +47,7 @@ pub(super) struct Known {
     name: String,
     /// The columns that it proves to be not null.
     not_null: Vec<String>,
-    /// The columns that it names, where it is a `CHECK`.
+    /// The columns in the expression of a `CHECK`.
     checked: Vec<String>,
     /// The migration that added it NOT VALID, until it is validated.
     pub(super) unvalidated: Option<usize>,
@@ -59,7 +59,7 @@ impl History {
         self.now = migration;
     }
 
-    /// Whether others may be using it: not when this migration made it, or the table that it is an index of.
+    /// Whether other sessions may use it: not if this migration created it, or its table if it is an index.
     pub(super) fn is_live(&self, relation: &str) -> bool {
         if relation.starts_with("pg_temp.") {
             return false;
@@ -69,7 +69,7 @@ impl History {
         !is_new(relation) && !table.is_some_and(is_new)
     }
 
-    /// Whether others may be using a column: not when this migration made it.
+    /// Whether other sessions may use a column: not if this migration created it.
     pub(super) fn is_live_column(&self, table: &str, column: &str) -> bool {
         let known = self.relations.get(table).and_then(|table| table.columns.get(column));
         self.is_live(table) && known.is_none_or(|column| column.made != Some(self.now))
@@ -79,8 +79,8 @@ impl History {
         self.relations.get(name)
     }
 
-    /// A constraint or an index that is rebuilt, by reading the table, when a column's type is changed, even if the rows
-    /// stay unchanged.
+    /// A constraint or an index that is rebuilt, which reads the table, when a column's type is changed, even if the
+    /// rows are not.
     pub(super) fn rebuilt_with(&self, table: &str, column: &str) -> Option<&str> {
         let has = |columns: &[String]| columns.iter().any(|it| it == column);
         let indexes = self.relations.iter().filter(|(_, it)| it.indexed() == Some(table));
@@ -94,7 +94,7 @@ impl History {
         self.domains.get(name) == Some(&true)
     }
 
-    /// Takes in what a statement does.
+    /// Applies a statement to the structure.
     pub(super) fn apply(&mut self, stmt: &Stmt) {
         match stmt {
             Stmt::CreateTable(it) => self.create_table(it),
@@ -302,7 +302,7 @@ impl History {
             Constraint::ForeignKeyConstraint(_) | Constraint::ReferencesConstraint(_) => (Vec::new(), "fkey"),
             _ => return,
         };
-        // The server names one that has no name after its table and its column, where it is of one.
+        // The server derives the name of an unnamed constraint from its table and, if it has one, its column.
         let given = name_of(tree::constraint_name(constraint));
         let name = given.unwrap_or_else(|| {
             let columns = match column {
@@ -325,17 +325,17 @@ impl History {
 }
 
 impl Relation {
-    /// The table that an index is of.
+    /// The table of an index.
     pub(super) fn indexed(&self) -> Option<&str> {
         self.indexed.as_deref()
     }
 
-    /// The columns that are an index's keys.
+    /// The key columns of an index.
     pub(super) fn keys(&self) -> &[String] {
         &self.keys
     }
 
-    /// A column's type, where a migration that was read gave it.
+    /// The type of a column, if a migration in the set set it.
     pub(super) fn column_type(&self, column: &str) -> Option<&SqlType> {
         self.columns.get(column)?.ty.as_ref()
     }
@@ -346,12 +346,12 @@ impl Relation {
         self.constraints.iter().any(proves)
     }
 
-    /// Whether it has a validated `CHECK`, which may prove that its rows fit a partition.
+    /// Whether it has a validated `CHECK`, which may prove that its rows match a partition.
     pub(super) fn has_check(&self) -> bool {
         self.constraints.iter().any(|known| !known.checked.is_empty() && known.unvalidated.is_none())
     }
 
-    /// The constraint of a name.
+    /// The constraint with a name.
     pub(super) fn constraint(&self, name: &str) -> Option<&Known> {
         self.constraints.iter().find(|known| known.name == name)
     }

@@ -1,8 +1,8 @@
-//! `SELECT … INTO variable` and the like: SQL that PL/pgSQL adds a clause to, which the parser does not know.
+//! `SELECT … INTO variable` and the like: a clause of PL/pgSQL that the SQL parser does not support.
 
 use squawk_syntax::{SyntaxKind, SyntaxNode, SyntaxToken};
 
-/// The text of a statement with blanks for its `INTO` clause, so that every place in it stays; nothing where it has none.
+/// The text of a statement with its `INTO` clause replaced by blanks, which keeps all offsets; `None` if it has none.
 pub(super) fn without_into(statement: &SyntaxNode) -> Option<String> {
     let tokens: Vec<SyntaxToken> = statement
         .descendants_with_tokens()
@@ -18,7 +18,7 @@ pub(super) fn without_into(statement: &SyntaxNode) -> Option<String> {
     Some(format!("{}{blanks}{}", &text[..clause.start], &text[clause.end..]))
 }
 
-/// The `INTO` that is not in brackets, and not that of `INSERT INTO` or `MERGE INTO`.
+/// The `INTO` outside parentheses that is not part of `INSERT INTO` or `MERGE INTO`.
 fn find(tokens: &[SyntaxToken]) -> Option<usize> {
     let mut depth = 0_usize;
     tokens.iter().enumerate().position(|(at, token)| {
@@ -33,7 +33,7 @@ fn find(tokens: &[SyntaxToken]) -> Option<usize> {
     })
 }
 
-/// The place after the variables: names with dots and subscripts, between commas.
+/// The offset after the variables: names with dots and subscripts, separated by commas.
 fn end(tokens: &[SyntaxToken], into: usize) -> usize {
     let kind = |at: usize| tokens.get(at).map(SyntaxToken::kind);
     let mut at = into + 1;

@@ -1,20 +1,20 @@
-//! Which statements of the tenant migrations are known to hurt a live table, or reach outside the tenant.
+//! Finds statements of the tenant migrations that harm a live table or have effects outside the tenant.
 //!
-//! Nothing is run and no database is asked: a parser ([squawk]'s) reads the migrations in order, and what is known of the
-//! structure before a statement comes from those before it. A table is *live* unless the same migration made it: what a
-//! migration makes is new and empty, and nobody waits for it.
+//! Nothing is run, and no database is needed: a parser ([squawk]'s) reads the migrations in order, and the known
+//! structure before a statement comes from earlier statements. A table is *live* unless the same migration created it:
+//! a new table is empty, and no other session uses it.
 //!
-//! The code of `DO` blocks is looked at as if all of it were run, whatever its conditions say, and constants that it
-//! executes are looked at, too. The bodies of functions and procedures in SQL and PL/pgSQL are searched for names that
-//! reach outside the tenant. Not seen is what is put together at run time (`EXECUTE format(…)`), what a function does that
-//! a migration calls, and code in other languages.
+//! The code of `DO` blocks is checked as if all of it ran, regardless of conditions, including constants that it
+//! executes. The bodies of functions and procedures in SQL and PL/pgSQL are searched for names outside the tenant.
+//! Statements that are built at run time (`EXECUTE format(…)`), functions that a migration calls, and code in other
+//! languages are not checked.
 //!
-//! Short locks that no order of statements avoids are not reported: the one that each `ALTER TABLE` takes for a moment, or
-//! that of `CREATE TABLE … REFERENCES` on the referenced table.
+//! Short locks that cannot be avoided are not reported: the brief lock of each `ALTER TABLE`, or that of `CREATE TABLE
+//! … REFERENCES` on the referenced table.
 //!
-//! A comment before a statement, or in it, accepts what a rule finds there: `-- tenantry: accept RULE: reason`.
+//! A comment before a statement, or in it, accepts a finding there: `-- tenantry: accept RULE: reason`.
 //!
-//! Of `down.sql`, only what reaches outside the tenant is reported. Its names are checked against the state after `up.sql`.
+//! In `down.sql`, only effects outside the tenant are reported. Its names are checked against the state after `up.sql`.
 //!
 //! [squawk]: https://squawkhq.com
 
@@ -42,28 +42,28 @@ use rules::{Borders, Found, Held, Look};
 
 pub use rule::{Rule, UnknownRule};
 
-/// A statement that a rule warns of.
+/// A statement that a rule reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// The rule.
     pub rule: Rule,
-    /// The migration's place in the set, counted from 0.
+    /// The index of the migration in the set, from 0.
     pub migration: usize,
     /// The migration's version.
     pub version: Version,
-    /// The migration's folder.
+    /// The migration's directory.
     pub folder: String,
-    /// Which of its files.
+    /// The file of the migration.
     pub file: File,
-    /// The line of the file, counted from 1.
+    /// The line of the file, from 1.
     pub line: usize,
-    /// The statement; of an acceptance, the comment.
+    /// The statement, or the comment for an acceptance.
     pub statement: String,
-    /// What it is about: a table, a column as `table.column`, an index, a name.
+    /// The object: a table, a column as `table.column`, an index, or a name.
     pub object: Option<String>,
-    /// What happens, and to whom.
+    /// The effect of the statement.
     pub message: String,
-    /// Why it is accepted, where it is.
+    /// The reason of its acceptance, if it is accepted.
     pub accepted: Option<String>,
 }
 
@@ -77,7 +77,7 @@ pub enum File {
 }
 
 impl File {
-    /// Its name.
+    /// The name of the file.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Up => "up.sql",
@@ -87,13 +87,13 @@ impl File {
 }
 
 impl Finding {
-    /// The folder, file and line: `20260105090000_create_users/up.sql:3`.
+    /// The directory, file and line: `20260105090000_create_users/up.sql:3`.
     pub fn place(&self) -> String {
         format!("{}/{}:{}", self.folder, self.file.as_str(), self.line)
     }
 }
 
-/// What is found in the tenant migrations, in their order, accepted findings among the others.
+/// The findings in the tenant migrations in order, including accepted ones.
 ///
 /// All migrations are read, because the effect of a migration depends on earlier ones. To get the findings of some, such as
 /// the pending ones, filter by [`Finding::migration`].
@@ -115,7 +115,7 @@ pub fn lint(tenancy: &Tenancy) -> Vec<Finding> {
     findings
 }
 
-/// A migration that is read.
+/// The migration that is checked.
 struct Reading<'a> {
     set: &'a MigrationSet,
     migration: usize,
@@ -148,7 +148,7 @@ impl Reading<'_> {
                 findings.push(Finding { accepted, ..self.finding(found, file, statement.sql()) });
             }
         }
-        // Where names are not checked, nothing is known of what is accepted.
+        // If names are not checked, acceptances of them cannot be verified.
         let names_checked = !self.borders.extension_schemas.is_empty() && !names.any_may_exist();
         let is_of_names = |it: &Acceptance| it.meaning.as_ref().is_ok_and(|it| it.rule == Rule::UnknownName);
         let is_unused = |(it, used): &&(Acceptance, bool)| {
@@ -162,7 +162,7 @@ impl Reading<'_> {
         findings
     }
 
-    /// What is found in a statement, each rule once for each object.
+    /// The findings in a statement, one per rule and object.
     fn statement(&mut self, script: &Rc<str>, statement: &Statement<'_>, file: File, names: &mut Names) -> Vec<Found> {
         let parsed = Parsed::of(script, statement);
         let mut found: Vec<Found> = Vec::new();
@@ -220,7 +220,7 @@ impl Reading<'_> {
     }
 }
 
-/// The problem of an acceptance that was not used.
+/// The finding for an acceptance that was not used.
 fn about(acceptance: &Acceptance) -> Found {
     let (rule, message) = match &acceptance.meaning {
         Err(why) => (Rule::MalformedAcceptance, format!("{:?} accepts nothing: {why}", acceptance.text)),

@@ -1,7 +1,8 @@
 //! The names that exist in the tenant's schema after the statements so far, as far as the migrations show.
 //!
-//! A name that may exist counts as existing: a missed finding is better than a false one. What is dropped in a `DO` block
-//! stays, since a condition may decide about it; and after code that may create objects of any name, every name may exist.
+//! A name that may exist counts as existing: a missed finding is better than a false one. An object dropped in a `DO`
+//! block is kept, because the drop may be conditional; and after code that may create objects of any name, every name
+//! may exist.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +12,7 @@ use squawk_syntax::{SyntaxKind, SyntaxNode};
 use super::code::{Code, Parsed, name, parts};
 use super::rules::volatility;
 
-/// The kind of object that a name is of. Each has its own namespace in a schema.
+/// The kind of object of a name. Each has its own namespace in a schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     /// A table, view, index or sequence.
@@ -41,24 +42,24 @@ pub(super) struct Names {
     types: HashSet<String>,
     /// Routines with the number of their definitions, since overloaded functions share a name.
     routines: HashMap<String, usize>,
-    /// Names that may exist: those in statements that the parser does not understand or that only a routine may run.
+    /// Names that may exist: those in statements that the parser does not understand, or that only a routine may run.
     possible: HashSet<String>,
     /// Routines that may create objects of any name.
     opaque: HashSet<String>,
-    /// Whether such code ran.
+    /// Whether such code has run.
     any_may_exist: bool,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Relation {
-    /// Earlier names. The server named indexes and sequences after them.
+    /// Earlier names, after which the server has named indexes and sequences.
     earlier: Vec<String>,
-    /// The table that an index is of.
+    /// The table of an index.
     table: Option<String>,
 }
 
 impl Names {
-    /// Starts a migration. Temporary tables do not outlive the one before.
+    /// Starts a migration. Temporary tables of the previous migration no longer exist.
     pub(super) fn enter(&mut self) {
         self.temporary.clear();
     }
@@ -82,7 +83,7 @@ impl Names {
     /// Whether the server may have chosen a name for an index or a sequence: the table's name, a suffix and a number.
     fn is_chosen_by_server(&self, name: &str) -> bool {
         const SUFFIXES: [&str; 5] = ["_pkey", "_key", "_idx", "_excl", "_seq"];
-        /// The longest name, to which the server shortens longer ones.
+        /// The maximum length of a name, to which the server truncates longer ones.
         const LONGEST: usize = 63;
         let base = name.trim_end_matches(|c: char| c.is_ascii_digit());
         let begins = |table: &str| base.strip_prefix(table).is_some_and(|rest| rest.starts_with('_'));
@@ -90,7 +91,7 @@ impl Names {
         SUFFIXES.iter().any(|suffix| base.ends_with(suffix)) && (name.len() >= LONGEST || self.relations.iter().any(of))
     }
 
-    /// Adds the names that a statement creates, before it is checked: it may refer to them itself.
+    /// Adds the names that a statement creates, before the statement is checked, because it may refer to them.
     pub(super) fn create(&mut self, parsed: &Parsed) {
         let is_opaque = parsed.codes.iter().any(|code| !code.is_run() && self.may_create_any(code));
         for code in &parsed.codes {
@@ -137,9 +138,9 @@ impl Names {
         }
     }
 
-    /// Removes the names that a statement drops or replaces, after it is checked.
+    /// Removes the names that a statement drops or replaces, after the statement is checked.
     pub(super) fn remove(&mut self, parsed: &Parsed) {
-        // In a block, a condition may decide whether it is dropped.
+        // In a block, the drop may be conditional.
         let is_block = parsed.codes.len() > 1;
         if is_block {
             return;
@@ -192,7 +193,7 @@ impl Names {
         }
     }
 
-    /// Follows a new name or another schema.
+    /// Applies a rename or a change of the schema.
     fn alter(&mut self, alter: &SyntaxNode) {
         let Some((kind, from)) = alter.descendants().find_map(|node| used(&node)) else { return };
         let renames = |node: &SyntaxNode| {
@@ -225,12 +226,12 @@ impl Names {
             relation.earlier.push(from);
             self.relations.insert(to, relation);
         } else if alter.kind() == SyntaxKind::ALTER_SEQUENCE && self.may_exist(kind, &from) {
-            // It may outlive the table that it was named after.
+            // It may outlive the table after which it was named.
             self.relations.entry(from).or_default();
         }
     }
 
-    /// Whether code may create objects whose names do not stand in it.
+    /// Whether code may create objects whose names do not occur in it.
     fn may_create_any(&self, code: &Code) -> bool {
         code.root().descendants().any(|node| {
             if code.is_run() && !code.runs(&node) {
@@ -256,7 +257,7 @@ impl Names {
         })
     }
 
-    /// Whether a routine that a statement calls for its effects is known to create nothing.
+    /// Whether a routine called for its effects is known to create nothing.
     fn is_harmless(&self, called: &SyntaxNode) -> bool {
         const OF_SERVER: [&str; 11] = [
             "count",
@@ -271,7 +272,7 @@ impl Names {
             "to_regclass",
             "to_regtype",
         ];
-        // What has a grammar of its own, such as EXTRACT, is of the server.
+        // Functions with their own syntax, such as EXTRACT, belong to the server.
         if !matches!(called.kind(), SyntaxKind::NAME_REF | SyntaxKind::FIELD_EXPR | SyntaxKind::PROCEDURE_NAME_REF) {
             return true;
         }
@@ -291,8 +292,8 @@ impl Names {
     }
 }
 
-/// The name that a node uses for an object which the statement changes or depends on. Names that are only read from are
-/// none, nor are qualified names.
+/// The name that a node uses for an object that the statement changes or depends on. Names that are only read, and
+/// qualified names, do not count.
 pub(super) fn used(node: &SyntaxNode) -> Option<(Kind, String)> {
     let parent = node.parent()?;
     let is_in_table_command = || parent.parent().is_some_and(|it| it.kind() == SyntaxKind::TABLE);
@@ -324,7 +325,7 @@ pub(super) fn used(node: &SyntaxNode) -> Option<(Kind, String)> {
     }
 }
 
-/// The name that a node gives an object.
+/// The name that a node gives to an object.
 fn defined(node: &SyntaxNode) -> Option<(Kind, String)> {
     let kind = match node.kind() {
         SyntaxKind::TABLE_NAME | SyntaxKind::VIEW | SyntaxKind::INDEX | SyntaxKind::SEQUENCE => Kind::Relation,
@@ -340,7 +341,7 @@ fn defined(node: &SyntaxNode) -> Option<(Kind, String)> {
     Some((kind, unqualified(node)?))
 }
 
-/// Whether the name of a constraint is that of its index, too.
+/// Whether a constraint also names its index.
 fn names_index(constraint_name: &SyntaxNode) -> bool {
     let Some(holder) = constraint_name.parent() else { return false };
     let constraint = || holder.parent().and_then(Constraint::cast);
@@ -364,7 +365,7 @@ fn routine(node: &SyntaxNode) -> Option<String> {
     }
 }
 
-/// A name without a schema, or with that of temporary tables.
+/// A name without a schema, or with the schema of temporary tables.
 fn unqualified(node: &SyntaxNode) -> Option<String> {
     let mut parts = parts(node);
     match parts.len() {
@@ -380,7 +381,7 @@ fn is_temporary(node: &SyntaxNode) -> bool {
     is_marked || parts(node).len() == 2
 }
 
-/// Whether a call is what a `SELECT` or `PERFORM` is written for, and no part of a query in another statement.
+/// Whether a call is the purpose of a `SELECT` or `PERFORM`, and not part of a query in another statement.
 fn is_selected(call: &SyntaxNode) -> bool {
     let statement = call.ancestors().skip(1).find(|it| Stmt::can_cast(it.kind()));
     let Some(statement) = statement.filter(|it| it.kind() == SyntaxKind::SELECT) else { return false };
@@ -388,7 +389,7 @@ fn is_selected(call: &SyntaxNode) -> bool {
     matches!(holder, Some(SyntaxKind::SOURCE_FILE | SyntaxKind::PLPGSQL_PERFORM_STMT))
 }
 
-/// Whether `EXECUTE` runs SQL that may create an object of a name put together at run time.
+/// Whether `EXECUTE` runs SQL that may create an object whose name is built at run time.
 fn executes_unknown(execute: &SyntaxNode) -> bool {
     const CHANGES: [&str; 13] = [
         "ALTER", "ANALYZE", "COMMENT", "DELETE", "DROP", "GRANT", "INSERT", "LOCK", "REFRESH", "REINDEX", "REVOKE",
@@ -399,7 +400,7 @@ fn executes_unknown(execute: &SyntaxNode) -> bool {
     let texts: Vec<String> = literals.map(|text| text.trim_start().to_ascii_uppercase()).collect();
     let Some(first) = texts.first() else { return true };
     let changes = CHANGES.iter().any(|word| first.starts_with(word));
-    // One constant is parsed like any other code.
+    // A single constant is parsed like other code.
     let is_constant = execute.descendants().find_map(ast::PlpgsqlExpr::cast).is_some_and(|query| {
         query
             .syntax()

@@ -1,4 +1,4 @@
-//! The rules: their names, what each finds, and what to write instead.
+//! The rules: their names, what they find, and the safe alternatives.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,8 +7,7 @@ use crate::migration::RULES_ABOUT_OUTSIDE;
 
 /// The kind of problem of a statement.
 ///
-/// A table is live when an earlier migration made it, or when no migration that was read did: what a migration has made
-/// itself is new, and nobody waits for it.
+/// A table is live unless the migration itself created it: a new table is not used by other sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rule {
@@ -20,27 +19,27 @@ pub enum Rule {
     ReindexNotConcurrently,
     /// `SET NOT NULL` that reads the table.
     SetNotNull,
-    /// A new column that the rows there are have no value for.
+    /// A new column without a value for existing rows.
     AddColumnNotNull,
     /// `PRIMARY KEY` or `UNIQUE` that builds its index.
     ConstraintBuildsIndex,
-    /// `EXCLUDE`, whose index cannot be built before.
+    /// `EXCLUDE`, whose index cannot be built in advance.
     ExclusionConstraint,
     /// `CHECK` without `NOT VALID`.
     CheckValidatedAtOnce,
     /// `FOREIGN KEY` without `NOT VALID`.
     ForeignKeyValidatedAtOnce,
-    /// A constraint of a domain that reads every table with the domain.
+    /// A constraint of a domain, which reads every table with the domain.
     DomainValidatedAtOnce,
     /// `VALIDATE CONSTRAINT` under the lock of its `NOT VALID`.
     ValidatedInSameTransaction,
-    /// A new column whose default differs from row to row.
+    /// A new column with a volatile default.
     VolatileDefault,
-    /// A new column that is computed and stored.
+    /// A new stored generated column.
     GeneratedColumn,
     /// A new column with numbers of a sequence.
     SerialColumn,
-    /// Another type for a column.
+    /// A change of a column's type.
     ColumnType,
     /// A command that rewrites a table.
     TableRewritten,
@@ -70,31 +69,31 @@ pub enum Rule {
     Truncate,
     /// `CASCADE`.
     DropCascade,
-    /// Another name for a table or a view.
+    /// A rename of a table or a view.
     RenameTable,
-    /// Another name for a column.
+    /// A rename of a column.
     RenameColumn,
-    /// A name that leads to another schema than the tenant's.
+    /// A name in a schema other than the tenant's.
     NamesOtherSchema,
     /// An unqualified name that no earlier migration created, which may resolve to an extension schema.
     UnknownName,
-    /// An object that is of the database or the server, and of no schema.
+    /// An object of the database or the server that belongs to no schema.
     ObjectOutsideTenant,
     /// A statement that the parser does not understand.
     NotUnderstood,
-    /// An acceptance that accepts nothing.
+    /// An acceptance without a finding.
     UnusedAcceptance,
     /// An acceptance without a rule or a reason.
     MalformedAcceptance,
 }
 
-/// A text that is no rule's name.
+/// A text that is not the name of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown rule: {0:?}")]
 pub struct UnknownRule(String);
 
 impl Rule {
-    /// Whether it finds what reaches outside the tenant's schema, which a migration may declare.
+    /// Whether it finds effects outside the tenant's schema, which a migration may declare.
     pub(super) fn is_about_outside(self) -> bool {
         RULES_ABOUT_OUTSIDE.contains(&self.name())
     }
@@ -150,7 +149,7 @@ impl Rule {
         self.described().1
     }
 
-    /// What to write instead.
+    /// The safe alternative.
     pub fn remedy(self) -> &'static str {
         self.described().2
     }

@@ -5,13 +5,13 @@ use squawk_syntax::{SyntaxKind, SyntaxNode};
 
 use super::code::name;
 
-/// The name that a constraint is given.
+/// The name given to a constraint.
 pub(super) fn constraint_name(constraint: &Constraint) -> Option<ast::ConstraintName> {
     let clause = constraint.syntax().children().find_map(ast::ConstraintNameClause::cast)?;
     clause.constraint_name()
 }
 
-/// Whether a constraint is left unchecked for the rows that are there: `NOT VALID`, or `NOT ENFORCED`.
+/// Whether a constraint is not checked for existing rows: `NOT VALID`, or `NOT ENFORCED`.
 pub(super) fn is_not_valid(constraint: &SyntaxNode) -> bool {
     constraint.children().any(|option| matches!(option.kind(), SyntaxKind::NOT_VALID | SyntaxKind::NOT_ENFORCED))
 }
@@ -40,12 +40,12 @@ pub(super) fn proven_not_null(condition: Expr) -> Vec<String> {
     columns
 }
 
-/// Whether `CASCADE` is written in a statement or an action of one.
+/// Whether a statement or an action contains `CASCADE`.
 pub(super) fn cascades(node: &SyntaxNode) -> bool {
     node.children().any(|child| child.kind() == SyntaxKind::CASCADE)
 }
 
-/// The column that an expression is, and nothing else.
+/// The column, if an expression is only a column.
 pub(super) fn column(expr: &Expr) -> Option<String> {
     match expr {
         Expr::NameRef(it) => Some(name(it.syntax())),
@@ -59,8 +59,8 @@ pub(super) fn is_null(expr: &Expr) -> bool {
     matches!(expr, Expr::Literal(it) if matches!(it.kind(), Some(ast::LitKind::Null(_))))
 }
 
-/// The columns that the server names a constraint after where it has no name of its own: those of a foreign key, and the
-/// one of a check that has only one.
+/// The columns from which the server derives the name of an unnamed constraint: those of a foreign key, and the one of
+/// a check with a single column.
 pub(super) fn naming_columns(constraint: &Constraint) -> Vec<String> {
     match constraint {
         Constraint::ForeignKeyConstraint(it) => {
@@ -76,7 +76,7 @@ pub(super) fn naming_columns(constraint: &Constraint) -> Vec<String> {
     }
 }
 
-/// The columns that stand in expressions, each once: all names but those of functions.
+/// The columns in expressions, each once: all names except those of functions.
 pub(super) fn columns_in(node: &SyntaxNode) -> Vec<String> {
     let of_function = |name: &ast::NameRef| name.syntax().parent().is_some_and(|it| it.kind() == SyntaxKind::CALL_EXPR);
     let names = node.descendants().filter_map(ast::NameRef::cast).filter(|name| !of_function(name));
@@ -86,7 +86,7 @@ pub(super) fn columns_in(node: &SyntaxNode) -> Vec<String> {
     columns
 }
 
-/// The columns of an index that has an expression or a condition, all of them.
+/// All columns of an index that has an expression or a condition.
 pub(super) fn computed_from(index: &ast::CreateIndex) -> Vec<String> {
     if index.where_clause().is_none() && items(index).all(|item| column_of(&item).is_some()) {
         Vec::new()
@@ -95,12 +95,12 @@ pub(super) fn computed_from(index: &ast::CreateIndex) -> Vec<String> {
     }
 }
 
-/// The columns that are an index's keys, without its expressions.
+/// The key columns of an index, without its expressions.
 pub(super) fn key_columns(index: &ast::CreateIndex) -> Vec<String> {
     items(index).filter_map(|item| column_of(&item)).collect()
 }
 
-/// The name that the server chooses for an index without one, unless it is taken.
+/// The name that the server chooses for an unnamed index, unless it exists already.
 pub(super) fn chosen_index_name(table: &str, index: &ast::CreateIndex) -> String {
     let called = |item: &SyntaxNode| {
         let call = item.children().find_map(ast::CallExpr::cast)?;
@@ -110,7 +110,7 @@ pub(super) fn chosen_index_name(table: &str, index: &ast::CreateIndex) -> String
     items(index).map(part).fold(table.to_owned(), |all, part| format!("{all}_{part}")) + "_idx"
 }
 
-/// The column that a key of an index is, where it is no expression.
+/// The column of an index key, unless it is an expression.
 fn column_of(item: &SyntaxNode) -> Option<String> {
     let key = item.first_child()?;
     let key = if key.kind() == SyntaxKind::COLLATE { key.first_child()? } else { key };

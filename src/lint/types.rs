@@ -1,26 +1,26 @@
-//! Types of columns, as far as it matters whether one can take another's place without a rewrite.
+//! Types of columns, for the question whether a change of the type rewrites the table.
 
 use squawk_syntax::ast::{self, AstNode};
 
-/// A type by the name that PostgreSQL gives it, with its modifiers.
+/// A type with its PostgreSQL name and its modifiers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SqlType {
     name: String,
     modifiers: Vec<u32>,
 }
 
-/// What changing a column's type does to the rows that are there.
+/// The effect of a change of a column's type on existing rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
-    /// They stay unchanged.
+    /// The rows are unchanged.
     InPlace,
-    /// They are rewritten.
+    /// The rows are rewritten.
     Rewrite,
-    /// They are rewritten, unless the session's time zone is UTC.
+    /// The rows are rewritten, unless the session's time zone is UTC.
     RewriteUnlessUtc,
 }
 
-/// Other names of the same types.
+/// Aliases of types.
 const ALIASES: [(&str, &str); 20] = [
     ("int", "int4"),
     ("integer", "int4"),
@@ -64,13 +64,13 @@ impl SqlType {
         Self { name: name.to_owned(), modifiers }
     }
 
-    /// Whether it is one of the types that make a sequence of their own.
+    /// Whether it is one of the types that create a sequence.
     pub(super) fn is_serial(ty: &ast::Type) -> bool {
         let text = ty.syntax().text().to_string().to_ascii_lowercase();
         ["serial", "serial2", "serial4", "serial8", "smallserial", "bigserial"].contains(&text.trim())
     }
 
-    /// What becomes of a column of this type that is given another.
+    /// The effect of a change from this type to another one.
     pub(super) fn change_to(&self, new: &Self) -> Change {
         let (old_name, new_name) = (self.name.as_str(), new.name.as_str());
         let may_be_longer = match (self.modifiers.first(), new.modifiers.first()) {

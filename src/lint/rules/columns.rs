@@ -9,7 +9,7 @@ use crate::lint::rule::Rule;
 use crate::lint::tree;
 use crate::lint::types::{Change, SqlType};
 
-/// Looks at an action on a live table.
+/// Checks an action on a live table.
 pub(super) fn alter(look: &mut Look<'_>, table: &str, action: &AlterTableAction) {
     match action {
         AlterTableAction::AddColumn(it) => add(look, table, it),
@@ -105,7 +105,7 @@ fn is_stored(generated: Option<&GeneratedAs>) -> bool {
     matches!(it.generated_kind(), Some(ast::GeneratedKind::Stored(_)))
 }
 
-/// Reports a command that makes a column `NOT NULL`, unless it is known to have no nulls.
+/// Reports a command that makes a column `NOT NULL`, unless the column is known to contain no nulls.
 pub(super) fn set_not_null(look: &mut Look<'_>, table: &str, column: &str, command: &str, at: &SyntaxNode) {
     if look.history.relation(table).is_some_and(|known| known.is_proven_not_null(column)) {
         return;
@@ -142,7 +142,7 @@ fn set_type(look: &mut Look<'_>, table: &str, column: &str, set: &ast::SetType) 
     look.find(Rule::ColumnType, set.syntax(), format!("{table}.{column}"), message);
 }
 
-/// Whether an expression is the column, as it is or as a value of the type.
+/// Whether an expression is the column itself or a cast of it to the type.
 fn is_cast_of(expr: &Expr, column: &str, ty: &SqlType) -> bool {
     match expr {
         Expr::CastExpr(it) => {

@@ -7,7 +7,7 @@ use crate::lint::code::name_of;
 use crate::lint::rule::Rule;
 use crate::lint::tree;
 
-/// Looks at an action on a live table.
+/// Checks an action on a live table.
 pub(super) fn alter(look: &mut Look<'_>, table: &str, action: &AlterTableAction) {
     match action {
         AlterTableAction::AddConstraint(it) => {
@@ -20,7 +20,7 @@ pub(super) fn alter(look: &mut Look<'_>, table: &str, action: &AlterTableAction)
             let constraints: Vec<Constraint> = it.constraints().collect();
             let has_default = constraints.iter().any(|it| matches!(it, Constraint::DefaultConstraint(_)));
             let read = |it: &&Constraint| has_default || !matches!(it, Constraint::ReferencesConstraint(_));
-            // The nulls of a new column refer to nothing, and the server knows.
+            // A new column contains only nulls, which reference nothing, so the server skips the check.
             constraints.iter().filter(read).for_each(|it| add(look, table, it, Some(&column)));
         }
         AlterTableAction::ValidateConstraint(it) => validate(look, table, it),

@@ -39,7 +39,7 @@ pub(super) fn reindex(look: &mut Look<'_>, reindex: &ast::Reindex) {
     let target = match reindex.reindex_target() {
         Some(ast::ReindexTarget::ReindexTargetTable(it)) => name(it.syntax()),
         Some(ast::ReindexTarget::ReindexTargetIndex(it)) => name(it.syntax()),
-        // A whole schema or database is outside of the tenant.
+        // A whole schema or database is outside the tenant.
         _ => return,
     };
     if !reindex.is_concurrently() && look.is_live(&target) {

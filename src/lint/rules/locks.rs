@@ -1,4 +1,4 @@
-//! Tables that one transaction locks one after the other.
+//! Tables that one transaction locks one after another.
 
 use squawk_syntax::ast::{self, AlterColumnOption, AlterTableAction, AstNode, Constraint, LockMode, Stmt};
 
@@ -15,7 +15,7 @@ pub(in crate::lint) struct Held {
 }
 
 impl Held {
-    /// Adds what a statement locks, and reports the second table once.
+    /// Adds the locks of a statement, and reports the second table once.
     pub(in crate::lint) fn check(&mut self, look: &mut Look<'_>, stmt: &Stmt) {
         if look.looked_at().mode() == Mode::NonTransactional {
             return;
@@ -34,12 +34,12 @@ impl Held {
             }
             self.tables.push(table);
         }
-        // Under its new name it is the same table.
+        // A renamed table is the same table.
         self.tables.extend(new_name(stmt));
     }
 }
 
-/// The name that a statement gives a table.
+/// The new name that a statement gives to a table.
 fn new_name(stmt: &Stmt) -> Option<String> {
     let Stmt::AlterTable(alter) = stmt else { return None };
     alter.actions().find_map(|action| match action {
@@ -83,7 +83,7 @@ fn locked(look: &Look<'_>, stmt: &Stmt) -> Vec<String> {
     }
 }
 
-/// Whether an action takes `ACCESS EXCLUSIVE`, and not a lock that admits readers.
+/// Whether an action takes `ACCESS EXCLUSIVE` instead of a lock that admits readers.
 fn is_exclusive(action: &AlterTableAction) -> bool {
     match action {
         AlterTableAction::AddConstraint(it) => !matches!(it.constraint(), Some(Constraint::ForeignKeyConstraint(_))),

@@ -1,4 +1,4 @@
-//! What each rule checks. A statement is compared with the structure before it.
+//! The checks of the rules. A statement is compared with the structure before it.
 
 mod columns;
 mod constraints;
@@ -26,14 +26,14 @@ pub(super) use unknown::check as check_names;
 /// The statement that the rules check, its context, and the findings.
 pub(super) struct Look<'a> {
     pub(super) set: &'a MigrationSet,
-    /// The place of the migration in the set.
+    /// The index of the migration in the set.
     pub(super) migration: usize,
     pub(super) history: &'a History,
     pub(super) code: &'a Code,
     pub(super) found: &'a mut Vec<Found>,
 }
 
-/// Something that a rule found.
+/// A finding of a rule.
 pub(super) struct Found {
     pub(super) rule: Rule,
     pub(super) line: usize,
@@ -47,7 +47,7 @@ impl Look<'_> {
         self.found.push(Found { rule, line, object: Some(object.into()), message: message.into() });
     }
 
-    /// How long a lock is held, to be put behind what is done under it.
+    /// How long a lock is held, as the end of a message.
     fn until(&self) -> &'static str {
         match self.looked_at().mode() {
             Mode::Transactional => ", and until the tenant's transaction commits",
@@ -64,7 +64,7 @@ impl Look<'_> {
     }
 }
 
-/// Looks for what hurts a live table.
+/// Checks for harm to a live table.
 pub(super) fn hurts(look: &mut Look<'_>, stmt: &Stmt) {
     match stmt {
         Stmt::CreateIndex(it) => indexes::create(look, it),

@@ -1,4 +1,4 @@
-//! What reaches outside the tenant: names with another schema, and objects that are of no schema.
+//! Effects outside the tenant: names in another schema, and objects that belong to no schema.
 
 use squawk_syntax::ast::{self, AstNode, Expr, ReindexTarget, Stmt};
 use squawk_syntax::{SyntaxKind, SyntaxNode};
@@ -9,12 +9,12 @@ use crate::lint::rule::Rule;
 use crate::model::SchemaName;
 use crate::sql::statement::identifiers;
 
-/// The schemas that a migration may name.
+/// The schemas that a migration may use.
 pub(in crate::lint) struct Borders<'a> {
     pub(in crate::lint) extension_schemas: &'a [SchemaName],
 }
 
-/// Schemas of the server's own, and of the session's temporary tables.
+/// The server's own schemas, and that of temporary tables.
 const EVERYBODYS: [&str; 3] = ["pg_catalog", "information_schema", "pg_temp"];
 
 /// Functions whose first argument names an object.
@@ -30,7 +30,7 @@ const NAMED_BY_TEXT: [&str; 8] = [
 ];
 
 impl Borders<'_> {
-    /// Looks at all of a code, at what is only kept for later, too.
+    /// Checks all code, including code that is stored for later.
     pub(in crate::lint) fn check(&self, look: &mut Look<'_>) {
         for node in look.code.root().descendants() {
             if let Some((schema, object)) = named(&node).filter(|(schema, _)| !self.allow(schema)) {
@@ -51,7 +51,7 @@ impl Borders<'_> {
     }
 }
 
-/// The schema that a node names, and the name that it stands in.
+/// The schema in a node's name, and the whole name.
 fn named(node: &SyntaxNode) -> Option<(String, String)> {
     match node.kind() {
         SyntaxKind::PATH | SyntaxKind::PATH_REF => path(node),
@@ -73,11 +73,11 @@ fn path(node: &SyntaxNode) -> Option<(String, String)> {
     let behind = match holder.kind() {
         // Part of a longer name.
         SyntaxKind::PATH | SyntaxKind::PATH_REF => return None,
-        // No name of an object.
+        // Not the name of an object.
         SyntaxKind::CONFIG_PARAMETER_REF | SyntaxKind::CONSTRAINT_NAME_REF | SyntaxKind::PLPGSQL_ALIAS_TARGET => {
             return None;
         }
-        // A column, behind its table.
+        // A column after its table.
         SyntaxKind::PERCENT_TYPE | SyntaxKind::QUALIFIED_COLUMN_NAME_REF => 3,
         _ => 2,
     };
@@ -108,7 +108,7 @@ fn call(call: &ast::CallExpr) -> Option<(String, String)> {
     }
 }
 
-/// A schema on the search path that a function is given.
+/// A schema on the search path that is set for a function.
 fn on_path(value: &SyntaxNode) -> Option<(String, String)> {
     let setting = value.parent().filter(|list| list.kind() == SyntaxKind::TO_CONFIG_VALUE)?.parent()?;
     let parameter = setting.children().find_map(ast::ConfigParameterRef::cast)?;
@@ -134,7 +134,7 @@ fn cast(cast: &ast::CastExpr) -> Option<(String, String)> {
     }
 }
 
-/// The schema of an object that a constant names.
+/// The schema in a constant that names an object.
 fn in_text(literal: &ast::Literal) -> Option<(String, String)> {
     let text = literal.string_value()?;
     let head = text.split('(').next()?;
@@ -161,7 +161,7 @@ fn of_no_schema(look: &mut Look<'_>, stmt: &Stmt) {
     look.find(Rule::ObjectOutsideTenant, stmt.syntax(), what, message);
 }
 
-/// The kind of object that a command changes, where it is of the database or of the server.
+/// The kind of object that a command changes, if it belongs to the database or the server.
 fn what_of_no_schema(stmt: &Stmt) -> Option<&'static str> {
     Some(match stmt {
         Stmt::CreateExtension(_) | Stmt::AlterExtension(_) | Stmt::DropExtension(_) => "an extension",
@@ -207,7 +207,7 @@ fn what_of_no_schema(stmt: &Stmt) -> Option<&'static str> {
     })
 }
 
-/// What rights are granted on or revoked from, where it is of no schema.
+/// The object of granted or revoked privileges, if it belongs to no schema.
 fn granted(statement: &SyntaxNode) -> Option<&'static str> {
     let Some(on) = statement.children().find_map(ast::OnPrivilegeObjectsClause::cast) else {
         return Some("membership in a role");

@@ -1,4 +1,4 @@
-//! Rows that are changed.
+//! Changes of rows.
 
 use squawk_syntax::ast::{self, AstNode};
 

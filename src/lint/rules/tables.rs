@@ -1,4 +1,4 @@
-//! Tables and views as a whole.
+//! Tables and views.
 
 use squawk_syntax::ast::{self, AlterTableAction, AstNode, LockMode, Stmt};
 use squawk_syntax::{SyntaxKind, SyntaxNode};
@@ -8,7 +8,7 @@ use crate::lint::code::{name, name_of};
 use crate::lint::rule::Rule;
 use crate::lint::tree;
 
-/// Looks at an action on a live table.
+/// Checks an action on a live table.
 pub(super) fn alter(look: &mut Look<'_>, table: &str, action: &AlterTableAction) {
     match action {
         AlterTableAction::SetLogged(it) => rewritten(look, table, "SET LOGGED", it.syntax()),
@@ -138,7 +138,7 @@ pub(super) fn truncate(look: &mut Look<'_>, truncate: &ast::Truncate) {
     }
 }
 
-/// Looks at commands that drop tables.
+/// Checks commands that drop tables.
 pub(super) fn drop(look: &mut Look<'_>, stmt: &Stmt) {
     let gone: Vec<String> = match stmt {
         Stmt::DropTable(it) => it.table_name_refs().map(|it| name(it.syntax())).collect(),
@@ -154,7 +154,7 @@ pub(super) fn drop(look: &mut Look<'_>, stmt: &Stmt) {
     }
 }
 
-/// Looks for `CASCADE` where something is dropped or emptied that others may depend on.
+/// Checks for `CASCADE` in commands that drop or empty objects on which others may depend.
 pub(super) fn cascade(look: &mut Look<'_>, stmt: &Stmt) {
     let actions = stmt.syntax().descendants().filter(|node| {
         matches!(node.kind(), SyntaxKind::DROP_COLUMN | SyntaxKind::DROP_CONSTRAINT | SyntaxKind::DROP_ATTRIBUTE)
@@ -163,7 +163,7 @@ pub(super) fn cascade(look: &mut Look<'_>, stmt: &Stmt) {
     let Some(at) = at else { return };
     let dropped: Vec<String> = match stmt {
         Stmt::AlterTable(it) => name_of(it.table_relation_name()).into_iter().collect(),
-        // What is created may say CASCADE, too, for what an extension needs; and rights are no objects.
+        // CREATE may use CASCADE for the dependencies of an extension, and privileges are not objects.
         Stmt::CreateExtension(_) | Stmt::Revoke(_) => return,
         Stmt::DropTable(_) | Stmt::DropView(_) | Stmt::DropMaterializedView(_) | Stmt::Truncate(_) => {
             named(stmt.syntax()).map(|node| name(&node)).collect()
@@ -178,7 +178,7 @@ pub(super) fn cascade(look: &mut Look<'_>, stmt: &Stmt) {
     }
 }
 
-/// The parts of a command that name what it drops or empties.
+/// The parts of a command that name the dropped or emptied objects.
 fn named(command: &SyntaxNode) -> impl Iterator<Item = SyntaxNode> {
     const WORDS: [SyntaxKind; 3] = [SyntaxKind::CASCADE, SyntaxKind::IF_EXISTS, SyntaxKind::RESTART_IDENTITY];
     let parts = command.children().filter(|part| !WORDS.contains(&part.kind()));
@@ -189,7 +189,7 @@ fn named(command: &SyntaxNode) -> impl Iterator<Item = SyntaxNode> {
     })
 }
 
-/// What a command names, as it is written: `f(int)`, `t ON users`.
+/// The name in a command as written: `f(int)`, `t ON users`.
 fn span(command: &SyntaxNode) -> Option<String> {
     let first = named(command).next()?.text_range();
     let last = named(command).last()?.text_range();

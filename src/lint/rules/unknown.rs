@@ -1,11 +1,11 @@
-//! Unqualified names that no earlier migration created: they may resolve to a schema behind the tenant's.
+//! Unqualified names that no earlier migration created: they may resolve to a schema after the tenant's.
 
 use super::Look;
 use crate::lint::names::{Names, used};
 use crate::lint::rule::Rule;
 use crate::model::SchemaName;
 
-/// Checks the names that the statements of a code use.
+/// Checks the names in the statements of some code.
 pub(in crate::lint) fn check(look: &mut Look<'_>, names: &Names, extension_schemas: &[SchemaName]) {
     let code = look.code;
     for node in code.root().descendants() {

@@ -1,11 +1,11 @@
-//! Whether a default gives each row a value of its own.
+//! Whether a default may differ between rows.
 
 use squawk_syntax::ast::{self, AstNode, Expr};
 
 use crate::lint::code::name;
 
-/// Functions of PostgreSQL that are likely in a default, and `STABLE` or `IMMUTABLE` in all their forms; and what its
-/// grammar has that looks like one.
+/// Functions of PostgreSQL that are likely in a default and are `STABLE` or `IMMUTABLE` in all their forms, and syntax
+/// that resembles functions.
 const NOT_VOLATILE: [&str; 77] = [
     "abs",
     "age",
@@ -86,7 +86,7 @@ const NOT_VOLATILE: [&str; 77] = [
     "upper",
 ];
 
-/// Functions that give another value with each call.
+/// Functions that return another value at each call.
 const VOLATILE: [&str; 9] = [
     "clock_timestamp",
     "gen_random_uuid",
@@ -99,16 +99,15 @@ const VOLATILE: [&str; 9] = [
     "uuidv7",
 ];
 
-/// The first function in a default that is volatile, or that nothing is known of: one that is made without a word about it
-/// is volatile.
+/// The first function in a default that is volatile or unknown: a function is volatile by default.
 pub(super) fn volatile_function(default: &Expr) -> Option<String> {
     let calls = default.syntax().descendants().filter_map(ast::CallExpr::cast);
-    // What has a grammar of its own, such as EXTRACT, has no name there.
+    // Functions with their own syntax, such as EXTRACT, have no name there.
     let names = calls.filter_map(|call| call.expr()).map(|called| last_name(&called));
     names.into_iter().find(|name| !NOT_VOLATILE.contains(&name.as_str()))
 }
 
-/// Whether a function is one of the server's that are listed here.
+/// Whether a function is one of the server's functions listed here.
 pub(in crate::lint) fn is_known(function: &str) -> bool {
     NOT_VOLATILE.contains(&function) || VOLATILE.contains(&function)
 }
