@@ -1,10 +1,14 @@
-//! Checks of files that are named on the command line, before the database is contacted.
+//! Files that are named on the command line: they are checked, and lists of names are read, before the database is contacted.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::path::Path;
+use std::str::FromStr;
+
+use anyhow::{Context as _, Result};
 
 use super::context::Usage;
+use crate::model::NameError;
 
 /// Checks that a file exists and can be read. Pipes are not opened.
 pub(crate) fn require_readable(file: &Path) -> io::Result<()> {
@@ -33,4 +37,25 @@ pub(crate) fn require_writable(file: &Path) -> Result<(), Usage> {
         Ok(_) => Err(cannot_write(&format_args!("{} is not a directory", directory.display()))),
         Err(error) => Err(cannot_write(&format_args!("directory {}: {error}", directory.display()))),
     }
+}
+
+/// The names in a file, one per line, or in standard input for `-`. Blank lines and lines that begin with # are ignored, and
+/// so is white space around a name.
+pub(crate) fn read_names<N: FromStr<Err = NameError>>(path: &Path) -> Result<Vec<N>> {
+    let shown = || if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
+    let reader: Box<dyn BufRead> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        let file = File::open(path).map_err(|error| Usage::new(format!("cannot read {}: {error}", shown())))?;
+        Box::new(BufReader::new(file))
+    };
+    let mut names = Vec::new();
+    for (number, line) in reader.lines().enumerate() {
+        let line = line.map_err(|error| Usage::new(format!("cannot read {}: {error}", shown())))?;
+        let name = line.trim();
+        if !name.is_empty() && !name.starts_with('#') {
+            names.push(name.parse().with_context(|| format!("line {} of {}", number + 1, shown()))?);
+        }
+    }
+    Ok(names)
 }

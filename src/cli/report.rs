@@ -77,6 +77,8 @@ fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
             cause.downcast_ref(),
             Some(
                 Error::UnknownVersion { .. }
+                    | Error::UnknownMigration { .. }
+                    | Error::AmbiguousMigration { .. }
                     | Error::NoExtensionSchema { .. }
                     | Error::ForeignMigrations { .. }
                     | Error::Migrations(_)

@@ -65,8 +65,8 @@ pub(crate) struct CleanupRequest {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SelectionRequest {
     #[serde(rename = "match")]
-    pub(crate) matching: Option<String>,
-    pub(crate) except: Option<String>,
+    pub(crate) matching: Vec<String>,
+    pub(crate) except: Vec<String>,
 }
 
 /// The options of a rollout, as they are written on the command line.
@@ -190,8 +190,8 @@ impl Line {
     }
 
     fn selection(&mut self, selection: &SelectionRequest) {
-        self.value("match", selection.matching.as_deref());
-        self.value("except", selection.except.as_deref());
+        selection.matching.iter().for_each(|regex| self.value("match", Some(regex)));
+        selection.except.iter().for_each(|regex| self.value("except", Some(regex)));
     }
 
     fn rollout(&mut self, rollout: &RolloutRequest, failed: &[&str]) {
@@ -270,8 +270,9 @@ mod tests {
 
     #[test]
     fn every_option_is_recorded_and_repeated() {
-        let selection = SelectionRequest { matching: Some("^a|g".to_owned()), except: Some("x".to_owned()) };
-        let rollout = "--match '^a|g' --except x --canary '^g' --batch 2 --pause 1s --max-failures 5% --shard 1/2 \
+        let texts = |texts: [&str; 2]| texts.map(str::to_owned).into();
+        let selection = SelectionRequest { matching: texts(["^a|g", "i$"]), except: texts(["x", "y"]) };
+        let rollout = "--match '^a|g' --match 'i$' --except x --except y --canary '^g' --batch 2 --pause 1s --max-failures 5% --shard 1/2 \
                        --order size";
         check(
             &Request::MigrateAll(MigrateAllRequest {

@@ -1,5 +1,6 @@
 //! The command that resumes a run over the fleet.
 
+use super::context::shell_word;
 use super::rollout::RolloutOptions;
 use super::selection::Selection;
 use crate::operations::migrate::{Report, StopReason};
@@ -32,10 +33,11 @@ impl Resume<'_> {
 /// The maximum number of names in a suggested command.
 pub(crate) const SHORT: usize = 10;
 
-/// A regular expression for exactly these tenants, if it is short enough to read.
+/// A regular expression for exactly these tenants, as a word of a shell, if it is short enough to read.
 pub(crate) fn only(names: &[&str]) -> Option<String> {
-    (!names.is_empty() && names.len() <= SHORT).then(|| match names {
-        [one] => format!("'^{one}$'"),
-        many => format!("'^({})$'", many.join("|")),
+    let escaped: Vec<String> = names.iter().map(|name| regex::escape(name)).collect();
+    (!names.is_empty() && names.len() <= SHORT).then(|| match escaped.as_slice() {
+        [one] => shell_word(&format!("^{one}$")),
+        many => shell_word(&format!("^({})$", many.join("|"))),
     })
 }

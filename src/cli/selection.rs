@@ -13,16 +13,16 @@ use crate::tenants::tracker;
 /// Selects tenants by name.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Matching {
-    /// Only tenants whose names match this regular expression
+    /// Only tenants whose names match this regular expression; may be repeated to match several
     #[arg(long = "match", value_name = "REGEX")]
-    pub(crate) matching: Option<Regex>,
+    matching: Vec<Regex>,
 
-    /// Do not fail if --match selects no tenant
+    /// Do not fail if a --match selects no tenant
     #[arg(long)]
     allow_empty: bool,
 }
 
-/// `--match` selects none of the tenants.
+/// A `--match` selects none of the tenants.
 #[derive(Debug, thiserror::Error)]
 #[error("--match {} matches none of {}", shell_word(.pattern), count(*.tenants, "tenant"))]
 pub(crate) struct NothingMatches {
@@ -37,33 +37,33 @@ pub(crate) struct Selection {
     #[command(flatten)]
     matching: Matching,
 
-    /// Exclude tenants whose names match this regular expression
+    /// Exclude tenants whose names match this regular expression; may be repeated
     #[arg(long, value_name = "REGEX")]
-    except: Option<Regex>,
+    except: Vec<Regex>,
 }
 
 impl Selection {
-    /// Checks that `--match`, if it is given, matches the name of a tenant, as [`Matching::require_any`] does.
+    /// Checks that each `--match` matches the name of a tenant, as [`Matching::require_any`] does.
     pub(crate) fn require_any(&self, context: &Context, db: &mut Database) -> Result<()> {
-        self.matching.require_any(context, db)
+        self.matching.require_any(context, db, &[])
     }
 
     /// The selection, for the record of the run.
     pub(crate) fn request(&self) -> SelectionRequest {
-        let text = |regex: &Option<Regex>| regex.as_ref().map(|regex| regex.as_str().to_owned());
-        SelectionRequest { matching: text(&self.matching.matching), except: text(&self.except) }
+        let texts = |list: &[Regex]| list.iter().map(|regex| regex.as_str().to_owned()).collect();
+        SelectionRequest { matching: texts(&self.matching.matching), except: texts(&self.except) }
     }
 
     pub(crate) fn picks(&self, name: &str) -> bool {
-        self.matching.picks(name) && !self.except.as_ref().is_some_and(|except| except.is_match(name))
+        self.matching.picks(name) && !self.except.iter().any(|except| except.is_match(name))
     }
 
     /// The options as given, for a suggested command.
     pub(crate) fn flags(&self) -> String {
-        [("match", &self.matching.matching), ("except", &self.except)]
-            .into_iter()
-            .filter_map(|(flag, regex)| Some(format!(" --{flag} {}", shell_word(regex.as_ref()?.as_str()))))
-            .collect()
+        let flags = |flag: &str, list: &[Regex]| -> String {
+            list.iter().map(|regex| format!(" --{flag} {}", shell_word(regex.as_str()))).collect()
+        };
+        flags("match", &self.matching.matching) + &flags("except", &self.except)
     }
 }
 
@@ -74,25 +74,26 @@ impl NothingMatches {
 }
 
 impl Matching {
-    /// Checks that `--match`, if it is given, matches the name of a tenant. Also succeeds if the database has no tracker.
+    /// Checks that each `--match` matches the name of a tenant or one of `others`. Also succeeds if the database has no
+    /// tracker.
     ///
     /// # Errors
     /// [`NothingMatches`], unless `--allow-empty` is given; or the tracker cannot be read.
-    pub(crate) fn require_any(&self, context: &Context, db: &mut Database) -> Result<()> {
-        let Some(regex) = &self.matching else { return Ok(()) };
-        if self.allow_empty || !db.server().has_tracker {
+    pub(crate) fn require_any(&self, context: &Context, db: &mut Database, others: &[&str]) -> Result<()> {
+        if self.matching.is_empty() || self.allow_empty || !db.server().has_tracker {
             return Ok(());
         }
         let names = tracker::names(db.connection())?;
-        if names.iter().any(|name| regex.is_match(name)) {
+        let all = || names.iter().map(String::as_str).chain(others.iter().copied());
+        let Some(regex) = self.matching.iter().find(|regex| !all().any(|name| regex.is_match(name))) else {
             return Ok(());
-        }
+        };
         let hint =
             format!("'{}' lists the tenants; to accept this, add --allow-empty", context.command("list --names"));
         Err(NothingMatches { pattern: regex.as_str().to_owned(), tenants: names.len(), hint }.into())
     }
 
     pub(crate) fn picks(&self, name: &str) -> bool {
-        self.matching.as_ref().is_none_or(|regex| regex.is_match(name))
+        self.matching.is_empty() || self.matching.iter().any(|regex| regex.is_match(name))
     }
 }

@@ -1,7 +1,6 @@
 //! Hints for errors that end a command.
 
 use super::Error;
-use crate::migration::Version;
 use crate::postgres::lock_holder;
 use crate::sql::quote::Identifier;
 
@@ -40,7 +39,9 @@ impl Error {
                 "run '{}' for details, or set another reference with --reference",
                 command(&format!("health-check --match '^{name}$'"))
             )),
-            Self::UnknownVersion { known, .. } => Some(known_versions(known)),
+            Self::UnknownVersion { known, .. } => Some(listed("valid versions", known)),
+            Self::UnknownMigration { known, .. } => Some(listed("tenant migrations", known)),
+            Self::AmbiguousMigration { candidates, .. } => Some(listed("give one of", candidates)),
             // FILE instead of the path: the existing file may serve another purpose.
             Self::ReferenceFile { .. } => Some(format!("create one with '{}'", command("reference --output FILE"))),
             other => other.fixed_hint().map(str::to_owned),
@@ -70,15 +71,15 @@ impl Error {
     }
 }
 
-/// The first versions of the list, and how many more there are.
-fn known_versions(known: &[Version]) -> String {
+/// The first migrations of a list, and how many more there are.
+fn listed(label: &str, known: &[impl ToString]) -> String {
     const SHOWN: usize = 10;
-    let mut shown: Vec<String> = known.iter().take(SHOWN).map(Version::to_string).collect();
+    let mut shown: Vec<String> = known.iter().take(SHOWN).map(ToString::to_string).collect();
     if shown.is_empty() {
         return "there are no tenant migrations".to_owned();
     }
     if known.len() > SHOWN {
         shown.push(format!("and {} more", known.len() - SHOWN));
     }
-    format!("valid versions: {}", shown.join(", "))
+    format!("{label}: {}", shown.join(", "))
 }

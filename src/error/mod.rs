@@ -133,6 +133,22 @@ pub enum Error {
         /// The versions of the tenant migrations, the most similar first.
         known: Vec<Version>,
     },
+    /// No tenant migration has the given name.
+    #[error("no tenant migration has the name {given:?}")]
+    UnknownMigration {
+        /// The given text.
+        given: String,
+        /// The folder names of the tenant migrations, the most similar first.
+        known: Vec<String>,
+    },
+    /// Several tenant migrations have names that begin or end with the given text.
+    #[error("several tenant migrations match {given:?}")]
+    AmbiguousMigration {
+        /// The given text.
+        given: String,
+        /// Their folder names, oldest first.
+        candidates: Vec<String>,
+    },
     /// Tenants were created during a cleanup.
     #[error("tenants were created during the cleanup; public.schema_tracker was kept")]
     TenantsCreatedDuringCleanup,
@@ -219,6 +235,18 @@ impl Error {
         let mut known: Vec<&Version> = set.iter().rev().map(|migration| migration.version()).collect();
         known.sort_by_cached_key(|one| text::distance(version.as_str(), one.as_str()));
         Self::UnknownVersion { version: version.clone(), known: known.into_iter().cloned().collect() }
+    }
+
+    /// [`Error::UnknownMigration`] for a name that no migration of the set has.
+    pub(crate) fn unknown_migration(given: &str, set: &MigrationSet) -> Self {
+        // The similarity of what follows the version, if the text has none.
+        let name = |folder: &str| match folder.split_once('_') {
+            Some((_, name)) if !given.starts_with(|c: char| c.is_ascii_digit()) => name.to_owned(),
+            _ => folder.to_owned(),
+        };
+        let mut known: Vec<String> = set.iter().rev().map(|migration| migration.folder().to_owned()).collect();
+        known.sort_by_cached_key(|folder| text::distance(given, &name(folder)));
+        Self::UnknownMigration { given: given.to_owned(), known }
     }
 
     pub(crate) fn cannot_compare(name: &TenantName, why: &str) -> Self {

@@ -252,6 +252,23 @@ impl MigrationSet {
         self.migrations.binary_search_by(|migration| migration.version().as_str().cmp(version)).ok()
     }
 
+    /// The migrations that a text names: the one with this version or this folder name; else those whose folder name or
+    /// version begins with the text, or whose folder name ends with it.
+    pub fn named(&self, text: &str) -> Vec<&Arc<Migration>> {
+        let version = text.parse::<Version>().ok();
+        let version = version.as_ref().map(Version::as_str);
+        let exact = self.iter().find(|it| Some(it.version().as_str()) == version || it.folder() == text);
+        if let Some(migration) = exact {
+            return vec![migration];
+        }
+        let is_part = |it: &&Arc<Migration>| {
+            it.folder().starts_with(text)
+                || it.folder().ends_with(text)
+                || version.is_some_and(|version| it.version().as_str().starts_with(version))
+        };
+        if text.is_empty() { Vec::new() } else { self.iter().filter(is_part).collect() }
+    }
+
     /// The first `n` migrations. The versions of the others stay [known](Self::is_known).
     #[must_use]
     pub fn first(&self, n: usize) -> Self {

@@ -6,7 +6,7 @@ mod lock;
 mod tenancy;
 pub mod tracker;
 
-pub(crate) use fleet::schema_exists;
+pub(crate) use fleet::not_tracked;
 #[cfg(feature = "cli")]
 pub(crate) use fleet::sizes as schema_sizes;
 pub use fleet::{Fleet, InvalidRow, Misnamed, Schema, Tenant};

@@ -123,6 +123,22 @@ impl Tenancy {
         self.run_as
     }
 
+    /// The version of the tenant migration that a text names: a version, a folder name, or a unique beginning or end of one.
+    ///
+    /// # Errors
+    /// [`Error::UnknownVersion`], [`Error::UnknownMigration`] or [`Error::AmbiguousMigration`].
+    pub fn version_of(&self, text: &str) -> Result<Version, Error> {
+        match (self.all.named(text).as_slice(), text.parse::<Version>()) {
+            ([one], _) => Ok(one.version().clone()),
+            ([], Ok(version)) => Err(Error::unknown_version(&version, &self.all)),
+            ([], Err(_)) => Err(Error::unknown_migration(text, &self.all)),
+            (many, _) => Err(Error::AmbiguousMigration {
+                given: text.to_owned(),
+                candidates: many.iter().map(|migration| migration.folder().to_owned()).collect(),
+            }),
+        }
+    }
+
     /// Limits the tenant migrations to those up to `version`.
     ///
     /// # Errors

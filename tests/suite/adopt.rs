@@ -164,18 +164,16 @@ fn unknown_baseline_version_is_refused() {
         --- exit 2
     ");
     assert_snapshot!(db.tenantry(["adopt", "acme", "--baseline", "the newest"]).run(), @r#"
-        --- stderr
-        error: invalid value 'the newest' for '--baseline <VERSION>': "the newest" is not a migration version; a version has 1 to 50 digits, optionally separated by dashes
-
-        For more information, try '--help'.
-        --- exit 2
+    --- stderr
+    error: no tenant migration has the name "the newest"
+    hint: tenant migrations: 20260105090000_create_users, 20260119090000_create_comments, 20260112090000_create_projects_and_tasks, 20260209090000_index_tasks_by_assignee, 20260202090000_add_priority_and_due_date
+    --- exit 2
     "#);
     assert_snapshot!(db.tenantry(["adopt", "acme", "--baseline", ""]).run(), @r#"
-        --- stderr
-        error: invalid value '' for '--baseline <VERSION>': "" is not a migration version; a version has 1 to 50 digits, optionally separated by dashes
-
-        For more information, try '--help'.
-        --- exit 2
+    --- stderr
+    error: no tenant migration has the name ""
+    hint: tenant migrations: 20260105090000_create_users, 20260119090000_create_comments, 20260209090000_index_tasks_by_assignee, 20260202090000_add_priority_and_due_date, 20260112090000_create_projects_and_tasks
+    --- exit 2
     "#);
     assert_eq!((contents(&db, "acme"), tracked(&db)), (vec![], String::new()));
 }

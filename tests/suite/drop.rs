@@ -456,12 +456,12 @@ fn missing_tracker_or_name_is_an_error() {
         For more information, try '--help'.
         --- exit 2
     ");
-    assert_snapshot!(Tenantry::new().without_migrations().args(["drop", ""]).run(), @r"
-        --- stderr
-        error: invalid value '' for '<NAME>...': the name is empty
+    assert_snapshot!(Tenantry::new().without_migrations().args(["drop", ""]).run(), @"
+    --- stderr
+    error: invalid value '' for '[NAME]...': the name is empty
 
-        For more information, try '--help'.
-        --- exit 2
+    For more information, try '--help'.
+    --- exit 2
     ");
 }
 

@@ -45,6 +45,7 @@ mod repair_plan;
 mod revert;
 mod rooms;
 mod runs;
+mod selection;
 mod settings;
 mod splitter;
 mod structure;

@@ -89,7 +89,7 @@ fn a_confirmation_names_the_database_and_the_migrations() {
     db.execute("CREATE SCHEMA stray");
     let table: [(&[&str], &str); 6] = [
         (&["drop", "acme"], "Drop tenant acme and all its data from database DATABASE on "),
-        (&["drop", "acme", "globex"], "Drop 2 tenants and all their data from database DATABASE on "),
+        (&["drop", "acme", "globex"], "Drop 2 tenants (acme, globex) and all their data from database DATABASE on "),
         (&["drop", "stray", "--untracked"], "Drop untracked schema stray and all its data from database DATABASE on "),
         (&["cleanup"], "Drop all tenants and the tracker from database DATABASE on "),
         (&["revert-one", "acme", "--steps", "1"], "Revert these migrations of tenant acme in database DATABASE on "),

@@ -24,9 +24,9 @@ pub(crate) struct Args {
     #[arg(value_name = "NAME", required = true)]
     names: Vec<TenantName>,
 
-    /// Version of the newest migration that the schemas already contain
+    /// The newest migration that the schemas already contain: a version, or a unique beginning or end of a folder name
     #[arg(long, value_name = "VERSION")]
-    baseline: Option<Version>,
+    baseline: Option<String>,
 
     #[command(flatten)]
     jobs: Jobs,
@@ -40,7 +40,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut db = context.database_for_run(&args.options, Some(&args.jobs))?;
     let output = context.output();
     let mut progress = Progress::new(output, "adopted");
-    let baseline = args.baseline.as_ref();
+    let baseline = args.baseline.as_deref().map(|baseline| tenancy.version_of(baseline)).transpose()?;
+    let baseline = baseline.as_ref();
     let report = operations::adopt(&mut db, &tenancy, &args.names, baseline, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
     if output.is_json() {

@@ -1,13 +1,12 @@
 //! `create`
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use crate::cli::context::{Context, Usage, shell_word};
+use crate::cli::context::{Context, shell_word};
 use crate::cli::exit::Exit;
+use crate::cli::files::read_names;
 use crate::cli::progress::Progress;
 use crate::cli::report;
 use crate::cli::resume::SHORT;
@@ -47,7 +46,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut names = args.names;
     if let Some(path) = &args.from {
-        names.extend(read(path)?);
+        names.extend(read_names(path)?);
     }
     let if_exists = if args.if_not_exists { IfExists::Leave } else { IfExists::Fail };
     let tenancy = context.tenancy(&args.options.migrations)?;
@@ -69,25 +68,4 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         _ => String::new(),
     };
     report::run(context, &report, "created", &again)
-}
-
-/// The names in a file. Blank lines and lines that begin with # are ignored.
-fn read(path: &Path) -> Result<Vec<TenantName>> {
-    let shown = || if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
-    let reader: Box<dyn BufRead> = if path == Path::new("-") {
-        Box::new(io::stdin().lock())
-    } else {
-        let file = File::open(path).map_err(|error| Usage::new(format!("cannot read {}: {error}", shown())))?;
-        Box::new(BufReader::new(file))
-    };
-    let mut names = Vec::new();
-    for (number, line) in reader.lines().enumerate() {
-        let line = line.map_err(|error| Usage::new(format!("cannot read {}: {error}", shown())))?;
-        let name = line.trim();
-        if !name.is_empty() && !name.starts_with('#') {
-            let name: TenantName = name.parse().with_context(|| format!("line {} of {}", number + 1, shown()))?;
-            names.push(name);
-        }
-    }
-    Ok(names)
 }

@@ -1,11 +1,14 @@
 //! `drop`
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use serde::Serialize;
 
 use crate::cli::confirm::{Answer, confirm};
 use crate::cli::context::{Context, exit_of, location};
 use crate::cli::exit::Exit;
+use crate::cli::files::read_names;
 use crate::cli::output::{Output, count, size, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, Summary, ended};
@@ -22,8 +25,12 @@ use crate::operations::{self, DropPlan, DropReport, Dropping, IfMissing, InSteps
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Names of the tenants
-    #[arg(value_name = "NAME", required = true)]
+    #[arg(value_name = "NAME", required_unless_present = "from")]
     names: Vec<SchemaName>,
+
+    /// Read names from this file, one per line; - reads standard input
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
 
     /// Do not ask for confirmation
     #[arg(long)]
@@ -49,11 +56,15 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
+    let mut names = args.names;
+    if let Some(path) = &args.from {
+        names.extend(read_names(path)?);
+    }
     let tenancy = context.tenancy_if_chosen(&args.options.migrations)?.with_limits(args.options.limits.limits());
     let mut db = context.database_for_run(&args.options, Some(&args.jobs))?;
     let if_missing = if args.if_exists { IfMissing::Accept } else { IfMissing::Fail };
     let untracked = if args.untracked { Untracked::Drop } else { Untracked::Refuse };
-    let plan = operations::plan_drop(&mut db, &tenancy, &args.names, untracked, if_missing)?;
+    let plan = operations::plan_drop(&mut db, &tenancy, &names, untracked, if_missing)?;
     let output = context.output();
     if args.dry_run {
         context.show_migrations(&tenancy);
@@ -103,14 +114,27 @@ fn what(drops: &[Dropping]) -> String {
     match drops {
         [one] if one.tracked => format!("tenant {} and all its data", one.name),
         [one] => format!("untracked schema {} and all its data", one.name),
-        many => format!("{} and all their data", count(many.len(), "tenant")),
+        many => format!("{} and all their data", counted(many)),
     }
+}
+
+/// The number of tenants and the first names.
+fn counted(drops: &[Dropping]) -> String {
+    const NAMED: usize = 3;
+    let first: Vec<&str> = drops.iter().take(NAMED).map(|dropping| dropping.name.as_str()).collect();
+    let rest = if drops.len() > NAMED { ", …" } else { "" };
+    format!("{} ({}{rest})", count(drops.len(), "tenant"), first.join(", "))
 }
 
 /// Shows on standard error what would be dropped, before the confirmation.
 pub(super) fn show(output: &Output, plan: &DropPlan) {
+    /// The other rows are counted; a dry run shows them.
+    const SHOWN: usize = 20;
     if !plan.drops.is_empty() {
-        output.table_aside(&head(plan), plan.drops.iter().map(cells));
+        output.table_aside(&head(plan), plan.drops.iter().take(SHOWN).map(cells));
+    }
+    if plan.drops.len() > SHOWN {
+        output.summary(format_args!("… and {} more; --dry-run shows all", thousands(plan.drops.len() - SHOWN)));
     }
     warn_of_steps(output, plan);
     if !plan.failed.is_empty() {

@@ -18,11 +18,15 @@ use crate::cli::files::require_writable;
 use crate::cli::output::count;
 use crate::cli::selection::Matching;
 use crate::cli::settings::{Jobs, ReadOptions};
+use crate::database::Database;
+use crate::error::Error;
 use crate::health::{self, Kind, Unchecked};
+use crate::model::TenantName;
 use crate::schema::drift::{Level, Pattern, Stamps};
+use crate::tenants::{not_tracked, tracker};
 use check_report::{CheckReport, Group, Item, Shown, WARNING};
 
-/// Check all tenants for problems and drift
+/// Check tenants for problems and drift
 ///
 /// The exit code is 1 if a finding fails the check (see --fail-on), or if a tenant is unchecked.
 ///
@@ -41,6 +45,10 @@ use check_report::{CheckReport, Group, Item, Shown, WARNING};
 /// privilege, tuning or cosmetic. The level of table-in-public and ledger-in-public is warning, of other findings structural.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Check only these tenants; findings of the database are reported too
+    #[arg(value_name = "NAME", conflicts_with = "matching")]
+    names: Vec<TenantName>,
+
     #[command(flatten)]
     matching: Matching,
 
@@ -125,12 +133,12 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         (false, true) => Stamps::Remember,
         (true, true) => Stamps::Renew,
     };
-    let health =
-        health::check(&mut db, &tenancy, &health::Options { reference, stamps }, |name| args.matching.picks(name))?;
+    args.require_tracked(&mut db)?;
+    let health = health::check(&mut db, &tenancy, &health::Options { reference, stamps }, |name| args.picks(name))?;
     // --match also selects orphaned schemas.
-    if !health.findings.iter().any(|finding| finding.kind == Kind::OrphanedSchema) {
-        args.matching.require_any(context, &mut db)?;
-    }
+    let orphans = health.findings.iter().filter(|finding| finding.kind == Kind::OrphanedSchema);
+    let orphans: Vec<&str> = orphans.flat_map(|finding| &finding.items).map(String::as_str).collect();
+    args.matching.require_any(context, &mut db, &orphans)?;
     let report = CheckReport::new(&health, &accepted, &args.comparing, &args.fail_on, args.allow_unchecked);
     let exit = exit_of(report.passes(), false);
     let output = context.output();
@@ -161,6 +169,31 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         output.next(format_args!("to accept this, add --allow-unchecked"));
     }
     Ok(exit)
+}
+
+impl Args {
+    /// Checks that the tracker has each of the names.
+    ///
+    /// # Errors
+    /// [`Error::Tenant`] with the first name that it does not have.
+    fn require_tracked(&self, db: &mut Database) -> Result<()> {
+        if self.names.is_empty() || !db.server().has_tracker {
+            return Ok(());
+        }
+        let tracked = tracker::names(db.connection())?;
+        let is_tracked = |name: &TenantName| tracked.iter().any(|tracked| tracked == name.as_str());
+        match self.names.iter().find(|name| !is_tracked(name)) {
+            Some(name) => {
+                let error = Box::new(not_tracked(db.connection(), name)?);
+                Err(Error::Tenant { name: name.clone(), error }.into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn picks(&self, name: &str) -> bool {
+        self.matching.picks(name) && (self.names.is_empty() || self.names.iter().any(|one| one.as_str() == name))
+    }
 }
 
 /// The first tenants, how many more, and the reason.

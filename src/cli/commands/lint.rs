@@ -3,12 +3,10 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::Version;
 use crate::cli::context::{Context, exit_of};
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, count};
 use crate::cli::settings::Migrations;
-use crate::error::Error;
 use crate::lint::{self, Finding, Rule};
 
 /// Check tenant migrations for unsafe statements
@@ -21,9 +19,9 @@ use crate::lint::{self, Finding, Rule};
 /// To suppress a finding, put the comment `-- tenantry: accept RULE: reason` before the statement or in it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Check only migrations newer than this version
+    /// Check only migrations newer than this one: a version, or a unique beginning or end of a folder name
     #[arg(long, value_name = "VERSION")]
-    since: Option<Version>,
+    since: Option<String>,
 
     /// List the rules: what each one finds, and the safe alternative
     #[arg(long, conflicts_with = "since")]
@@ -39,13 +37,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         return rules(output);
     }
     let tenancy = context.tenancy(&args.migrations)?;
-    let first = match args.since {
-        None => 0,
-        Some(version) => match tenancy.tenant_migrations().position(version.as_str()) {
-            Some(position) => position + 1,
-            None => return Err(Error::unknown_version(&version, tenancy.tenant_migrations()).into()),
-        },
-    };
+    let since = args.since.as_deref().map(|since| tenancy.version_of(since)).transpose()?;
+    let position = since.and_then(|version| tenancy.tenant_migrations().position(version.as_str()));
+    let first = position.map_or(0, |position| position + 1);
     let read = tenancy.tenant_migrations().len() - first;
     let reported = lint::lint(&tenancy).into_iter().filter(|finding| finding.migration >= first);
     let (accepted, findings): (Vec<Finding>, Vec<Finding>) = reported.partition(|finding| finding.accepted.is_some());

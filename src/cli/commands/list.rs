@@ -33,7 +33,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut db = context.database(&args.options.connection)?;
     db.require_tracker(&tenancy)?;
     context.warn_of_ledger_upgrade(&db);
-    args.matching.require_any(context, &mut db)?;
+    args.matching.require_any(context, &mut db, &[])?;
     let output = context.output();
     if args.names {
         let names = tracker::names(db.connection())?;

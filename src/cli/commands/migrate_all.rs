@@ -34,9 +34,9 @@ pub(crate) struct Args {
     #[arg(long)]
     dry_run: bool,
 
-    /// Apply only migrations up to and including this version
+    /// Apply only migrations up to and including this one: a version, or a unique beginning or end of a folder name
     #[arg(long, value_name = "VERSION")]
-    to: Option<Version>,
+    to: Option<String>,
 
     /// Verify each tenant's schema after migrating
     #[arg(long)]
@@ -58,7 +58,8 @@ pub(crate) struct Args {
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let (mut tenancy, mut db) = context.fleet(&args.options, &args.role, Some(&args.jobs), args.dry_run)?;
     args.selection.require_any(context, &mut db)?;
-    if let Some(to) = &args.to {
+    let to = args.to.as_deref().map(|to| tenancy.version_of(to)).transpose()?;
+    if let Some(to) = &to {
         tenancy = tenancy.up_to(to)?;
     }
     let set = tenancy.tenant_migrations();
@@ -76,19 +77,19 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if args.dry_run {
         return show(context, &plan, &tenancy);
     }
-    db.set_request(args.request(context).to_json()?);
+    db.set_request(args.request(context, to.as_ref()).to_json()?);
     let rollout = Rollout { verify: args.verify, ..args.steps.rollout()? };
     let mut progress = Progress::new(context.output(), "migrated");
     let report = migrate::migrate(&mut db, &tenancy, plan, &rollout, &stop, &mut progress)?;
     std::mem::drop(progress);
-    report::run(context, &report, "migrated", &args.again(&report))
+    report::run(context, &report, "migrated", &args.again(&report, to.as_ref()))
 }
 
 impl Args {
     /// The request, for the record of the run.
-    fn request(&self, context: &Context) -> Request {
+    fn request(&self, context: &Context, to: Option<&Version>) -> Request {
         Request::MigrateAll(MigrateAllRequest {
-            to: self.to.as_ref().map(Version::to_string),
+            to: to.map(Version::to_string),
             verify: self.verify,
             selection: self.selection.request(),
             rollout: self.steps.request(),
@@ -97,8 +98,8 @@ impl Args {
     }
 
     /// The command that retries the remaining tenants.
-    fn again(&self, report: &Report) -> String {
-        let what = what(self.to.as_ref(), self.verify);
+    fn again(&self, report: &Report, to: Option<&Version>) -> String {
+        let what = what(to, self.verify);
         Resume { command: "migrate-all", selection: &self.selection, steps: &self.steps, what }.after(report)
     }
 }

@@ -7,11 +7,10 @@ use crate::cli::exit::Exit;
 use crate::cli::progress::Progress;
 use crate::cli::report;
 use crate::cli::settings::{Role, WriteOptions};
-use crate::error::{FailedTenant, TenantError};
-use crate::migration::Version;
+use crate::error::FailedTenant;
 use crate::model::TenantName;
 use crate::operations::migrate::{self, MigratePlan, Rollout};
-use crate::tenants::{Fleet, schema_exists, similar_name};
+use crate::tenants::{Fleet, not_tracked};
 
 use super::migrate_all::{show, warn_of_unknown, what};
 
@@ -25,9 +24,9 @@ pub(crate) struct Args {
     #[arg(long)]
     dry_run: bool,
 
-    /// Apply only migrations up to and including this version
+    /// Apply only migrations up to and including this one: a version, or a unique beginning or end of a folder name
     #[arg(long, value_name = "VERSION")]
-    to: Option<Version>,
+    to: Option<String>,
 
     /// Verify the tenant's schema after migrating
     #[arg(long)]
@@ -42,7 +41,8 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let (mut tenancy, mut db) = context.fleet(&args.options, &args.role, None, args.dry_run)?;
-    if let Some(to) = &args.to {
+    let to = args.to.as_deref().map(|to| tenancy.version_of(to)).transpose()?;
+    if let Some(to) = &to {
         tenancy = tenancy.up_to(to)?;
     }
     let set = tenancy.tenant_migrations();
@@ -51,10 +51,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let tracked = !fleet.tenants.is_empty();
     let mut plan = MigratePlan::of(fleet, set, |_| true);
     if !tracked {
-        let schema_exists = schema_exists(db.connection(), name)?;
-        let similar = similar_name(db.connection(), name.as_str())?;
-        let error = TenantError::NotTracked { schema_exists, similar };
-        plan.blocked.push(FailedTenant { tenant: name.to_string(), error });
+        plan.blocked.push(FailedTenant { tenant: name.to_string(), error: not_tracked(db.connection(), name)? });
     }
     context.warn_of_other_owners(&tenancy, plan.migrate.iter().map(|planned| &planned.tenant));
     warn_of_unknown(context, &plan);
@@ -65,7 +62,6 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let rollout = Rollout { verify: args.verify, ..Rollout::default() };
     let report = migrate::migrate(&mut db, &tenancy, plan, &rollout, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
-    let again =
-        if tracked { format!("migrate-one {name}{}", what(args.to.as_ref(), args.verify)) } else { String::new() };
+    let again = if tracked { format!("migrate-one {name}{}", what(to.as_ref(), args.verify)) } else { String::new() };
     report::run(context, &report, "migrated", &again)
 }

@@ -17,7 +17,7 @@ use crate::cli::rollout::RolloutOptions;
 use crate::cli::selection::Selection;
 use crate::cli::settings::{Jobs, Role, WriteOptions, positive};
 use crate::database::Database;
-use crate::migration::{MigrationSet, Version};
+use crate::migration::MigrationSet;
 use crate::model::TenantName;
 use crate::operations::migrate::{self, Back, RevertPlan, Reverting};
 use crate::record::runs::RetryCommand;
@@ -60,9 +60,9 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, clap::Args)]
 #[group(required = true, multiple = false)]
 pub(super) struct BackArgs {
-    /// Revert the migrations newer than this version
+    /// Revert the migrations newer than this one: a version, or a unique beginning or end of a folder name
     #[arg(long, value_name = "VERSION")]
-    to: Option<Version>,
+    to: Option<String>,
 
     /// Revert this many migrations
     #[arg(long, value_name = "N", value_parser = positive)]
@@ -70,26 +70,30 @@ pub(super) struct BackArgs {
 }
 
 impl BackArgs {
-    pub(super) fn back(&self) -> Back {
-        match (&self.to, self.steps) {
-            (Some(version), _) => Back::To(version.clone()),
+    /// How far to revert, with the version that the name of a migration stands for.
+    ///
+    /// # Errors
+    /// Those of [`Tenancy::version_of`].
+    pub(super) fn back(&self, tenancy: &Tenancy) -> Result<Back> {
+        Ok(match (&self.to, self.steps) {
+            (Some(to), _) => Back::To(tenancy.version_of(to)?),
             // One of the two is required.
             (None, steps) => Back::Steps(steps.unwrap_or(NonZeroUsize::MIN)),
-        }
+        })
     }
+}
 
-    /// The options that resume a plan. --steps counts from a tenant's current version and would revert finished tenants
-    /// further, so it becomes --to if the plan brings all tenants to one version.
-    pub(super) fn resumed(&self, plan: &RevertPlan) -> Option<String> {
-        self.target(plan).map(|version| format!(" --to {version}"))
-    }
+/// The options that resume a plan. --steps counts from a tenant's current version and would revert finished tenants
+/// further, so it becomes --to if the plan brings all tenants to one version.
+pub(super) fn resumed(back: &Back, plan: &RevertPlan) -> Option<String> {
+    target(back, plan).map(|version| format!(" --to {version}"))
+}
 
-    /// The version that all tenants of a plan are reverted to; `None` if they are reverted to different versions.
-    fn target<'a>(&'a self, plan: &'a RevertPlan) -> Option<&'a str> {
-        match &self.to {
-            Some(version) => Some(version.as_str()),
-            None => plan.common_version(),
-        }
+/// The version that all tenants of a plan are reverted to; `None` if they are reverted to different versions.
+fn target<'a>(back: &'a Back, plan: &'a RevertPlan) -> Option<&'a str> {
+    match back {
+        Back::To(version) => Some(version.as_str()),
+        Back::Steps(_) => plan.common_version(),
     }
 }
 
@@ -97,8 +101,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let (tenancy, mut db) = context.fleet(&args.options, &args.role, Some(&args.jobs), args.dry_run)?;
     args.selection.require_any(context, &mut db)?;
     let set = tenancy.tenant_migrations();
+    let back = args.back.back(&tenancy)?;
     if args.dry_run {
-        let plan = args.plan(context, &mut db, set)?;
+        let plan = args.plan(context, &mut db, set, &back)?;
         context.warn_of_other_owners(&tenancy, plan.revert.iter().map(|reverting| &reverting.tenant));
         return show(context, &plan, &tenancy);
     }
@@ -106,20 +111,20 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let shown = if args.yes {
         None
     } else {
-        let plan = args.plan(context, &mut db, set)?;
+        let plan = args.plan(context, &mut db, set, &back)?;
         ask(context, &location(&db), &plan, &tenancy, args.yes)?;
         Some(plan)
     };
     let stop = context.stop();
     args.steps.lock_fleet(context, &mut db)?;
-    let plan = args.plan(context, &mut db, set)?;
+    let plan = args.plan(context, &mut db, set, &back)?;
     if shown.is_some_and(|shown| !shown.is_same(&plan)) {
         return Err(Unconfirmed::Changed.into());
     }
     context.warn_of_other_owners(&tenancy, plan.revert.iter().map(|reverting| &reverting.tenant));
     let rollout = args.steps.rollout()?;
-    let resumed = args.back.resumed(&plan);
-    db.set_request(args.request(context, &plan).to_json()?);
+    let resumed = resumed(&back, &plan);
+    db.set_request(args.request(context, target(&back, &plan)).to_json()?);
     let mut progress = Progress::new(context.output(), "reverted").resumed_by(match &resumed {
         Some(to) => format!("repeat the command with{to} to resume"),
         None => "do not repeat the command with the same --steps: it would revert finished tenants further".to_owned(),
@@ -144,19 +149,19 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 
 impl Args {
     /// The request, for the record of the run.
-    fn request(&self, context: &Context, plan: &RevertPlan) -> Request {
+    fn request(&self, context: &Context, to: Option<&str>) -> Request {
         Request::RevertAll(RevertAllRequest {
-            to: self.back.target(plan).map(str::to_owned),
+            to: to.map(str::to_owned),
             selection: self.selection.request(),
             rollout: self.steps.request(),
             settings: context.settings_request(),
         })
     }
 
-    fn plan(&self, context: &Context, db: &mut Database, set: &MigrationSet) -> Result<RevertPlan> {
+    fn plan(&self, context: &Context, db: &mut Database, set: &MigrationSet, back: &Back) -> Result<RevertPlan> {
         let steps = self.steps.picks(context, db, RetryCommand::RevertAll)?;
         let picks = |name: &str| steps(name) && self.selection.picks(name);
-        let mut plan = RevertPlan::of(Fleet::read(db.connection(), set)?, set, &self.back.back(), picks)?;
+        let mut plan = RevertPlan::of(Fleet::read(db.connection(), set)?, set, back, picks)?;
         self.steps.sort(db, &mut plan.revert, |reverting| &reverting.tenant)?;
         self.steps.require_canary(plan.revert.iter().map(|reverting| &reverting.tenant.name).chain(&plan.unchanged))?;
         Ok(plan)

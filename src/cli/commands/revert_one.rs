@@ -2,16 +2,16 @@
 
 use anyhow::Result;
 
-use super::revert_all::{BackArgs, ask, show};
+use super::revert_all::{BackArgs, ask, resumed, show};
 use crate::cli::context::{Context, location};
 use crate::cli::exit::Exit;
 use crate::cli::progress::Progress;
 use crate::cli::report;
 use crate::cli::settings::{Role, WriteOptions};
-use crate::error::{FailedTenant, TenantError};
+use crate::error::FailedTenant;
 use crate::model::TenantName;
 use crate::operations::migrate::{self, RevertPlan, Rollout};
-use crate::tenants::{Fleet, schema_exists, similar_name};
+use crate::tenants::{Fleet, not_tracked};
 
 /// Revert the newest migrations of one tenant
 ///
@@ -46,19 +46,17 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let name = &args.name;
     let fleet = Fleet::read_some(db.connection(), set, std::slice::from_ref(name))?;
     let tracked = !fleet.tenants.is_empty();
-    let mut plan = RevertPlan::of(fleet, set, &args.back.back(), |_| true)?;
+    let back = args.back.back(&tenancy)?;
+    let mut plan = RevertPlan::of(fleet, set, &back, |_| true)?;
     if !tracked {
-        let schema_exists = schema_exists(db.connection(), name)?;
-        let similar = similar_name(db.connection(), name.as_str())?;
-        plan.blocked
-            .push(FailedTenant { tenant: name.to_string(), error: TenantError::NotTracked { schema_exists, similar } });
+        plan.blocked.push(FailedTenant { tenant: name.to_string(), error: not_tracked(db.connection(), name)? });
     }
     context.warn_of_other_owners(&tenancy, plan.revert.iter().map(|reverting| &reverting.tenant));
     if args.dry_run {
         return show(context, &plan, &tenancy);
     }
     ask(context, &location(&db), &plan, &tenancy, args.yes)?;
-    let resumed = args.back.resumed(&plan);
+    let resumed = resumed(&back, &plan);
     let mut progress = Progress::new(context.output(), "reverted");
     let report = migrate::revert(&mut db, &tenancy, plan, &Rollout::default(), &context.stop(), &mut progress)?;
     std::mem::drop(progress);

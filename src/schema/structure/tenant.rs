@@ -7,7 +7,7 @@ use crate::database::Database;
 use crate::error::{Error, TenantError};
 use crate::model::{State, TenantName};
 use crate::tenants::ledger::Ledger;
-use crate::tenants::{Fleet, Schema, Tenancy, schema_exists, similar_name};
+use crate::tenants::{Fleet, Schema, Tenancy, not_tracked};
 
 /// A tenant's structure, and its ledger, which determines the expected structure.
 pub(crate) fn read_with_ledger(
@@ -33,9 +33,7 @@ pub(crate) fn read_tenant(
         return Err(tenant_error(name, TenantError::InvalidRow { why: invalid.why.clone() }));
     }
     let Some(tenant) = fleet.get(name) else {
-        let schema_exists = schema_exists(db.connection(), name)?;
-        let similar = similar_name(db.connection(), name.as_str())?;
-        return Err(tenant_error(name, TenantError::NotTracked { schema_exists, similar }));
+        return Err(tenant_error(name, not_tracked(db.connection(), name)?));
     };
     if tenant.state == State::Dropping {
         return Err(tenant_error(name, TenantError::Dropping));

@@ -14,10 +14,11 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
 use uuid::Uuid;
 
-use crate::error::{Error, UnreadableLedger};
+use crate::error::{Error, TenantError, UnreadableLedger};
 use crate::migration::MigrationSet;
 use crate::model::{NameError, State, TenantName, Unfinished};
 use crate::tenants::ledger::Ledger;
+use crate::tenants::tracker::similar_name;
 
 #[cfg(feature = "cli")]
 pub(crate) use sizes::sizes;
@@ -158,13 +159,11 @@ impl Tenant {
     }
 }
 
-/// Whether a schema with this name exists, tracked or not.
-pub(crate) fn schema_exists(conn: &mut PgConnection, name: &TenantName) -> Result<bool, Error> {
-    diesel::select(
-        sql::<Bool>("EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = ")
-            .bind::<Text, _>(name.as_str())
-            .sql(")"),
-    )
-    .get_result(conn)
-    .map_err(Error::doing("look for the schema"))
+/// The error for a name that the tracker does not have.
+pub(crate) fn not_tracked(conn: &mut PgConnection, name: &TenantName) -> Result<TenantError, Error> {
+    let exists = sql::<Bool>("EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = ")
+        .bind::<Text, _>(name.as_str())
+        .sql(")");
+    let schema_exists = diesel::select(exists).get_result(conn).map_err(Error::doing("look for the schema"))?;
+    Ok(TenantError::NotTracked { schema_exists, similar: similar_name(conn, name.as_str())? })
 }
