@@ -126,6 +126,11 @@ impl Builder<'_> {
                 _,
             ) => self.drop_actual(identity),
             (Kind::SecurityLabel, _) => self.security_label(identity, None),
+            (Kind::Type, _) => self.drop_type(Phase::DropLate, object),
+            (Kind::Function, Some(drop)) => match self.base_type_of(identity).filter(|base| self.is_extra(base)) {
+                Some(base) => self.credit(&base),
+                None => self.add(Phase::DropLate, drop),
+            },
             (_, Some(drop)) => self.add(Phase::DropLate, drop),
             (_, None) => {}
         }
@@ -165,6 +170,7 @@ impl Builder<'_> {
                 self.add(Phase::DropIndex, format!("ALTER PUBLICATION {name} DROP {what}"));
             }
             Kind::Index | Kind::Statistics => self.add(Phase::DropIndex, drop),
+            Kind::Type => self.drop_type(Phase::DropRoutine, object),
             _ => self.add(Phase::DropRoutine, drop),
         }
     }

@@ -86,6 +86,11 @@ impl Execution<'_> {
             .into_iter()
             .filter_map(on)
             .find(|holder| self.structure.objects.contains_key(holder));
+            if identity.kind == Kind::SecurityLabel {
+                // The label's provider is not loaded.
+                targets.extend(self.builder().labelled(&identity).map(|object| (3, Target::Dropped(object))));
+                continue;
+            }
             let exists = self.structure.objects.contains_key(&identity);
             if needs_rebuild(difference) && !self.not_rebuilt.contains(&identity.name) {
                 targets.push((0, Target::Dropped(identity)));
@@ -197,7 +202,7 @@ impl Execution<'_> {
         Ok(Some(planned))
     }
 
-    fn builder(&self) -> Builder<'_> {
+    pub(super) fn builder(&self) -> Builder<'_> {
         let expected = self.trial.compared.expected().expect("a plan exists only if the reference does");
         Builder::new(expected, &self.structure, &self.remaining, self.options)
     }

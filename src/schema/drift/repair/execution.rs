@@ -6,6 +6,7 @@ use diesel::QueryResult;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 
+use super::identified::Member;
 use super::rebuild::SavedRows;
 use super::verify::Trial;
 use super::{Options, Plan, Statement, Verification, plan_with};
@@ -109,6 +110,13 @@ impl<'a> Execution<'a> {
 
     /// Runs the statements of the plan, and those that are planned for what remains.
     pub(super) fn run_plan(&mut self) -> Result<(), Stop> {
+        let members = Member::read(self.conn, self.trial.name.as_str()).map_err(Error::doing("read extensions"))?;
+        if !members.is_empty() {
+            self.remaining = self.trial.compared.diff().differences;
+            self.remaining.retain(|difference| !(self.trial.accepted)(difference));
+            let released = self.builder().release(&members);
+            self.statements.splice(0..0, released);
+        }
         let pending = (0..self.statements.len()).filter(|index| self.statements[*index].runs()).collect();
         self.run_rounds(pending)
     }

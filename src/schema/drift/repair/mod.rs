@@ -4,6 +4,7 @@
 //! that would lose data are in the plan, but do not run unless that is allowed. [`verify`] runs a plan in a transaction that
 //! is rolled back, and keeps the statements that work.
 
+mod base_types;
 mod builder;
 mod column_types;
 mod columns;
@@ -13,6 +14,7 @@ mod dependents;
 mod escalate;
 mod execution;
 mod grants;
+mod identified;
 mod identity;
 mod lossless;
 mod operators;

@@ -262,6 +262,7 @@ impl Builder<'_> {
             let goes = identity.on.as_deref().is_some_and(|on| holders.iter().any(|kind| is_lost(*kind, on)));
             match identity.kind {
                 _ if goes && identity.kind != Kind::Constraint => {}
+                _ if self.goes_with_type(identity, lost) => {}
                 Kind::Constraint if goes && actual.text("type") != Some("f") => {}
                 Kind::Column => self.recast(actual),
                 Kind::Sequence => self.detach_sequence(actual, lost),
@@ -281,10 +282,16 @@ impl Builder<'_> {
                         self.drop_column(actual);
                     }
                 }
+                _ if self.goes_with_type(target, lost) => {}
                 _ => self.drop_actual(target),
             }
         }
         (self.finish(), saved)
+    }
+
+    /// Whether an object is a function that is dropped with its base type.
+    fn goes_with_type(&self, identity: &Identity, lost: &BTreeSet<Identity>) -> bool {
+        self.base_type_of(identity).is_some_and(|base| lost.contains(&base))
     }
 
     fn is_partition_of_lost(&self, table: &Identity, lost: &BTreeSet<Identity>) -> bool {

@@ -97,7 +97,7 @@ impl Builder<'_> {
         self.update_statement(&statements[0], |statement| statement.assumption = Some(note));
     }
 
-    fn with(&self, aspect: &Aspect) -> Vec<Identity> {
+    pub(super) fn with(&self, aspect: &Aspect) -> Vec<Identity> {
         let all = self.differences.iter().filter(|difference| difference.aspect == *aspect);
         all.map(|difference| self.identity(difference)).collect()
     }

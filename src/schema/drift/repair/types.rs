@@ -1,31 +1,9 @@
-//! Types: enums, domains, composite types and ranges.
+//! Enums, domains, composite types and ranges.
 
 use super::Phase;
 use super::builder::Builder;
 use super::text::{field, fields, ident, list, literal, number};
 use crate::schema::structure::{Object, ObjectKind as Kind};
-
-/// The properties of a base type, in the order in which its definition lists them.
-const BASE_KEYS: [&str; 18] = [
-    "shell",
-    "input",
-    "output",
-    "receive",
-    "send",
-    "typmod_in",
-    "typmod_out",
-    "analyze",
-    "internallength",
-    "passedbyvalue",
-    "alignment",
-    "storage",
-    "category",
-    "preferred",
-    "delimiter",
-    "subscript",
-    "collatable",
-    "element",
-];
 
 impl Builder<'_> {
     pub(super) fn create_type(&mut self, object: &Object) {
@@ -139,46 +117,6 @@ impl Builder<'_> {
         self.update_statement(&sql, |statement| statement.assumption = Some(assumption));
     }
 
-    /// Creates a base type. Its functions need the shell type, and the complete type needs its functions.
-    fn create_base_type(&mut self, object: &Object) {
-        let name = self.qualified(&object.identity.name);
-        self.add(Phase::Schema, format!("CREATE TYPE {name}"));
-        self.complete_base_type(object);
-        self.add_owner_grants_comment(object);
-    }
-
-    /// Completes a shell type.
-    fn complete_base_type(&mut self, object: &Object) {
-        let name = self.qualified(&object.identity.name);
-        let definition = fields(object.text("base").unwrap_or_default(), &BASE_KEYS);
-        if field(&definition, "shell").is_none() {
-            let options: Vec<String> = definition.iter().map(|(key, value)| base_option(key, value)).collect();
-            self.add_creating(Phase::Operator, &name, format!("CREATE TYPE {name} ({})", options.join(", ")));
-        }
-    }
-
-    /// Changes the optional functions and the storage of a base type; PostgreSQL can change nothing else.
-    pub(super) fn alter_base_type(&mut self, object: &Object) {
-        const CHANGED: [&str; 7] = ["receive", "send", "typmod_in", "typmod_out", "analyze", "subscript", "storage"];
-        let Some(actual) = self.actual_object(&object.identity).and_then(|actual| actual.text("base")) else { return };
-        let (expected, actual) =
-            (fields(object.text("base").unwrap_or_default(), &BASE_KEYS), fields(actual, &BASE_KEYS));
-        if field(&actual, "shell").is_some() {
-            return self.complete_base_type(object);
-        }
-        let changed = CHANGED.iter().filter(|key| field(&expected, key) != field(&actual, key));
-        let options: Vec<String> = changed
-            .map(|key| match field(&expected, key) {
-                Some(value) => base_option(key, value),
-                None => format!("{} = NONE", key.to_uppercase()),
-            })
-            .collect();
-        if !options.is_empty() {
-            let name = self.qualified(&object.identity.name);
-            self.add(Phase::Operator, format!("ALTER TYPE {name} SET ({})", options.join(", ")));
-        }
-    }
-
     pub(super) fn alter_domain(&mut self, domain: &Object, fact: &str) {
         let alter = format!("ALTER DOMAIN {}", self.qualified(&domain.identity.name));
         let change = match (fact, domain.text(fact)) {
@@ -225,40 +163,6 @@ impl Builder<'_> {
         let (label, kind) = attribute.split_at(ident(&object.identity.name).len());
         self.add(Phase::Type, format!("ALTER TYPE {name} ALTER ATTRIBUTE {label} TYPE{kind}"));
     }
-}
-
-/// A property of a base type, as in `CREATE TYPE` and `ALTER TYPE`.
-fn base_option(key: &str, value: &str) -> String {
-    let category;
-    let value = match (key, value) {
-        ("internallength", "-1") => "VARIABLE",
-        ("alignment", "c") => "char",
-        ("alignment", "s") => "int2",
-        ("alignment", "i") => "int4",
-        ("alignment", _) => "double",
-        ("storage", "p") => "plain",
-        ("storage", "e") => "external",
-        ("storage", "m") => "main",
-        ("storage", _) => "extended",
-        ("category", value) => {
-            category = literal(value);
-            &category
-        }
-        ("collatable", _) => "true",
-        ("internallength" | "passedbyvalue" | "preferred" | "delimiter" | "element", value) => value,
-        (_, function) => function_name(function),
-    };
-    format!("{} = {value}", key.to_uppercase())
-}
-
-/// The name in a function's signature.
-fn function_name(signature: &str) -> &str {
-    let mut quoted = false;
-    let arguments = signature.find(|c| {
-        quoted ^= c == '"';
-        c == '(' && !quoted
-    });
-    arguments.map_or(signature, |at| &signature[..at])
 }
 
 fn attribute(object: &Object) -> String {

@@ -3,7 +3,7 @@
 use super::Phase;
 use super::builder::Builder;
 use super::text::{change_of_options, ident, list};
-use crate::schema::structure::{Identity, Object, ObjectKind as Kind};
+use crate::schema::structure::{Object, ObjectKind as Kind};
 
 impl Builder<'_> {
     /// Creates or replaces a view, with its parts.
@@ -129,18 +129,5 @@ impl Builder<'_> {
         if policy.facts.contains_key("comment") {
             self.comment(policy);
         }
-    }
-
-    /// Sets or removes the label of a security provider.
-    pub(super) fn security_label(&mut self, identity: &Identity, label: Option<&str>) {
-        let Some((object, provider)) = identity.name.rsplit_once(" for ") else { return };
-        let label = label.map_or("NULL".to_owned(), super::text::literal);
-        // The server's names for kinds match those in statements, with these exceptions.
-        let object = match object.split_once(' ') {
-            Some(("table", rest)) if rest.matches('.').count() == 0 => format!("TABLE {rest}"),
-            None if object == "schema" => format!("SCHEMA {}", self.actual.own_name),
-            _ => object.to_owned(),
-        };
-        self.add(Phase::Comment, format!("SECURITY LABEL FOR {} ON {object} IS {label}", ident(provider)));
     }
 }
