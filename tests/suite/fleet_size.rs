@@ -3,7 +3,13 @@
 //! The server counts the rows that it reads in its catalogs and in the tracker. The same commands run in a small and in
 //! a large fleet, and in the large one also with current statistics.
 
-use crate::support::Database;
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::Text;
+
+use crate::support::proxy::Proxy;
+use crate::support::{Database, server};
 
 const SMALL: usize = 40;
 const LARGE: usize = 1_000;
@@ -114,7 +120,7 @@ fn rows_read(db: &Database) -> i64 {
     db.wait_for(scans, before + 1);
     // Catalogs have oids below 16384. Shared catalogs are excluded, because other tests read them.
     let mut conn = db.connect();
-    diesel::connection::SimpleConnection::batch_execute(&mut conn, "SET enable_seqscan TO off").unwrap();
+    conn.batch_execute("SET enable_seqscan TO off").unwrap();
     let read = "SELECT sum(pg_stat_get_tuples_returned(oid) + pg_stat_get_tuples_fetched(oid))::bigint FROM pg_class \
                 WHERE NOT relisshared AND oid = ANY (ARRAY( \
                   SELECT oid FROM pg_class WHERE oid < 16384 \
@@ -123,11 +129,31 @@ fn rows_read(db: &Database) -> i64 {
     crate::support::strings(&mut conn, read)[0].parse().unwrap()
 }
 
-/// The number of rows that a command makes the server read.
+/// The number of rows that a command makes the server read, without those that its lock monitor reads: the number of its
+/// polls depends on how long the command takes.
 fn cost(db: &Database, args: &[&str], code: i32) -> i64 {
+    let proxy = Proxy::start(server());
     let before = rows_read(db);
-    db.tenantry(args).run().assert_code(code);
-    rows_read(db) - before
+    db.tenantry(args).env("DATABASE_URL", proxy.url(&db.name())).run().assert_code(code);
+    let read = rows_read(db) - before;
+    let polls: Vec<String> = proxy.queries().into_iter().filter(|sql| sql.contains("pg_blocking_pids")).collect();
+    read - cost_of_polls(db, &polls)
+}
+
+/// The number of rows that a session with these polls reads.
+fn cost_of_polls(db: &Database, polls: &[String]) -> i64 {
+    if polls.is_empty() {
+        return 0;
+    }
+    let start = rows_read(db);
+    let before = rows_read(db);
+    let mut conn = db.connect();
+    for poll in polls {
+        sql_query(poll).bind::<Text, _>("no run").execute(&mut conn).expect("the query of the lock monitor");
+    }
+    drop(conn);
+    // Counting reads rows, too.
+    (rows_read(db) - before) - (before - start)
 }
 
 /// The cost of each step.
