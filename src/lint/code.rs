@@ -88,8 +88,9 @@ impl Parsed {
                 move |inner: &SyntaxNode| body.source_range(inner.text_range()).start().into()
             };
             let line = within(outer, &node, place);
-            self.understand_rest(&body, &line, runs);
-            return Some(Code { root: body.syntax(), line, runs });
+            let code = Code { root: body.syntax(), line, runs };
+            self.understand_rest(&body, &code);
+            return Some(code);
         }
         // The errors of the statement include its errors.
         let body = function.and_then(|it| it.sql_body()).or_else(|| procedure?.sql_body())?;
@@ -99,20 +100,20 @@ impl Parsed {
     }
 
     /// Parses the rest of PL/pgSQL code that the parser skipped, without the parts that are not SQL.
-    fn understand_rest(&mut self, body: &Plpgsql, line: &Line, runs: bool) {
+    fn understand_rest(&mut self, body: &Plpgsql, code: &Code) {
         let mut understood = Vec::new();
         for rest in body.syntax().descendants().filter(|node| node.kind() == SyntaxKind::ERROR) {
             let parse =
                 without_into(&rest).map(|sql| SourceFile::parse(&sql)).filter(|parse| parse.errors().is_empty());
             let Some(parse) = parse else { continue };
             understood.push(body.source_range(rest.text_range()));
-            let (line, text) = (line(&rest), rest.text().to_string());
+            let (line, text) = ((code.line)(&rest), rest.text().to_string());
             let line: Line = Rc::new(move |node| line + line_at(&text, start(node)) - 1);
-            self.codes.push(Code { root: parse.syntax_node(), line, runs });
+            self.codes.push(Code { root: parse.syntax_node(), line, runs: code.runs });
         }
         let errors = body.errors();
         let error = errors.iter().find(|error| !understood.iter().any(|range| range.contains_range(error.range())));
-        self.note(error.map(|error| (line(&body.syntax()), error.to_string())));
+        self.note(error.map(|error| ((code.line)(&body.syntax()), error.to_string())));
     }
 
     fn note(&mut self, error: Option<(usize, String)>) {

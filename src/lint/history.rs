@@ -98,11 +98,11 @@ impl History {
     pub(super) fn apply(&mut self, stmt: &Stmt) {
         match stmt {
             Stmt::CreateTable(it) => self.create_table(it),
-            Stmt::CreateTableAs(it) => self.make(name_of(it.table_name()), it.if_not_exists().is_some()),
-            Stmt::SelectInto(it) => self.make(name_of(it.into_clause().and_then(|into| into.table_name())), false),
-            Stmt::CreateForeignTable(it) => self.make(name_of(it.table_name()), it.if_not_exists().is_some()),
-            Stmt::CreateMaterializedView(it) => self.make(name_of(it.view()), it.if_not_exists().is_some()),
-            Stmt::CreateView(it) if it.or_replace().is_none() => self.make(name_of(it.view()), false),
+            Stmt::CreateTableAs(it) => self.make_unless(it.if_not_exists(), name_of(it.table_name())),
+            Stmt::SelectInto(it) => self.make(name_of(it.into_clause().and_then(|into| into.table_name()))),
+            Stmt::CreateForeignTable(it) => self.make_unless(it.if_not_exists(), name_of(it.table_name())),
+            Stmt::CreateMaterializedView(it) => self.make_unless(it.if_not_exists(), name_of(it.view())),
+            Stmt::CreateView(it) if it.or_replace().is_none() => self.make(name_of(it.view())),
             Stmt::CreateIndex(it) => self.create_index(it),
             Stmt::CreateDomain(it) => {
                 let constrained = it.domain_qualifiers().any(|it| {
@@ -147,10 +147,16 @@ impl History {
         }
     }
 
-    fn make(&mut self, name: Option<String>, unless_there: bool) {
-        let Some(name) = name else { return };
-        if !(unless_there && self.relations.contains_key(&name)) {
-            self.relations.insert(name, Relation { made: Some(self.now), ..Relation::default() });
+    fn make(&mut self, name: Option<String>) {
+        let made = Relation { made: Some(self.now), ..Relation::default() };
+        self.relations.extend(name.map(|name| (name, made)));
+    }
+
+    /// Makes a relation, unless the statement has `IF NOT EXISTS` and the relation exists.
+    fn make_unless(&mut self, if_not_exists: Option<ast::IfNotExists>, name: Option<String>) {
+        let exists = name.as_ref().is_some_and(|name| self.relations.contains_key(name));
+        if if_not_exists.is_none() || !exists {
+            self.make(name);
         }
     }
 
@@ -174,7 +180,7 @@ impl History {
         if create.if_not_exists().is_some() && self.relations.contains_key(&table) {
             return;
         }
-        self.make(Some(table.clone()), false);
+        self.make(Some(table.clone()));
         self.of(&table).is_partitioned = create.partition_by().is_some();
         for arg in create.table_arg_list().into_iter().flat_map(|list| list.args()) {
             match arg {

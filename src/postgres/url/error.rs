@@ -66,6 +66,11 @@ pub enum ParseUrlError {
 }
 
 impl ParseUrlError {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        "invalid-database-url"
+    }
+
     /// How to fix the connection string.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
