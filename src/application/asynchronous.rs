@@ -1,19 +1,21 @@
 //! The tenants of an application that uses diesel-async.
 
+mod transaction;
+
 use std::fmt;
 use std::panic;
 
 use diesel::dsl::sql;
-use diesel::result::Error as DieselError;
 use diesel::sql_types::Bool;
 use diesel::{ExpressionMethods, QueryDsl};
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection, TransactionManager};
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
 
 use super::maintenance::Maintenance;
 use super::tenants::sorted;
-use super::transaction::{COMMIT, Entry};
-use super::{AccessError, Creation, MigrateError, Migrated, TransactionError};
+use super::transaction::Entry;
+use super::{AccessError, Creation, EachError, MigrateError, Migrated, Readiness, TransactionError};
+use crate::error::Error;
 use crate::model::{State, TenantName};
 use crate::operations::CreateError;
 use crate::postgres::Connector;
@@ -69,27 +71,56 @@ impl AsyncTenants {
     where
         F: AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, E>,
     {
-        let entry = Entry::new(self.tenancy(), tenant);
         let mut lease = self.lease().await?;
-        if let Err(error) = AnsiTransactionManager::begin_transaction_sql(lease.conn(), &entry.begin()).await {
-            if lease.conn().batch_execute("ROLLBACK").await.is_ok() {
-                lease.release();
-            }
-            return Err(entry.refusal(error).into());
-        }
-        match work(lease.conn()).await {
-            Ok(value) => {
-                commit(lease.conn()).await?;
-                lease.release();
-                Ok(value)
-            }
-            Err(error) => {
-                if AnsiTransactionManager::rollback_transaction(lease.conn()).await.is_ok() {
+        let result = self.with_connection(lease.conn(), tenant, work).await;
+        lease.release();
+        result
+    }
+
+    /// Like [`with`](Self::with), on a connection that the caller has. If the connection is in a transaction, such as
+    /// Diesel's test transaction, `work` runs in a savepoint, and the search path is as before afterwards.
+    ///
+    /// If the future is dropped before it is complete, the connection is in a transaction and must be closed, which the pools
+    /// of diesel-async do.
+    ///
+    /// # Errors
+    /// As [`with`](Self::with), except for the pool's.
+    pub async fn with_connection<T, E, F>(
+        &self,
+        conn: &mut AsyncPgConnection,
+        tenant: &TenantName,
+        work: F,
+    ) -> Result<T, TransactionError<E>>
+    where
+        F: AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, E>,
+    {
+        Entry::new(self.tenancy(), tenant).run_async(conn, work).await
+    }
+
+    /// Runs `work` for each active tenant, in the order of their names and each in a transaction of its own as
+    /// [`with`](Self::with) does, and returns how many there were. All of them use one connection. Skips tenants that are
+    /// dropped in the meantime.
+    ///
+    /// # Errors
+    /// [`EachError`] at the first tenant that fails. The transactions of earlier tenants are committed.
+    pub async fn each<E, F>(&self, mut work: F) -> Result<usize, EachError<E>>
+    where
+        F: AsyncFnMut(&TenantName, &mut AsyncPgConnection) -> Result<(), E>,
+    {
+        let mut lease = self.lease().await.map_err(EachError::Names)?;
+        let mut done = 0;
+        for tenant in names(lease.conn()).await.map_err(EachError::Names)? {
+            match self.with_connection(lease.conn(), &tenant, async |conn| work(&tenant, conn).await).await {
+                Ok(()) => done += 1,
+                Err(TransactionError::Access(AccessError::UnknownTenant(_))) => {}
+                Err(error) => {
                     lease.release();
+                    return Err(EachError::Tenant { tenant, error });
                 }
-                Err(TransactionError::Closure(error))
             }
         }
+        lease.release();
+        Ok(done)
     }
 
     /// The names of the active tenants, sorted. Omits names that are not valid, which `health-check` reports.
@@ -97,14 +128,7 @@ impl AsyncTenants {
     /// # Errors
     /// [`AccessError::AsyncPool`] or [`AccessError::Database`].
     pub async fn names(&self) -> Result<Vec<TenantName>, AccessError> {
-        let mut conn = self.pool.get().await.map_err(AccessError::AsyncPool)?;
-        let names: Vec<String> = schema_tracker::table
-            .select(schema_tracker::name)
-            .filter(schema_tracker::state.eq(State::Active.as_str()))
-            .load(&mut conn)
-            .await
-            .map_err(AccessError::Database)?;
-        Ok(sorted(&names))
+        names(&mut *self.pool.get().await.map_err(AccessError::AsyncPool)?).await
     }
 
     /// Creates a tenant, like [`Tenants::create`](super::Tenants::create). It is completed even if the future is dropped.
@@ -134,6 +158,15 @@ impl AsyncTenants {
     pub async fn migrate(&self) -> Result<Migrated, MigrateError> {
         let maintenance = self.maintenance.clone();
         off_thread(move || maintenance.migrate()).await
+    }
+
+    /// Reads which migrations are pending, like [`Tenants::readiness`](super::Tenants::readiness).
+    ///
+    /// # Errors
+    /// Errors of the server.
+    pub async fn readiness(&self) -> Result<Readiness, Error> {
+        let maintenance = self.maintenance.clone();
+        off_thread(move || maintenance.readiness()).await
     }
 
     /// Whether the database can be reached and no migration is pending, like
@@ -171,9 +204,11 @@ impl Lease {
         self.0.as_mut().expect("a lease has its connection until it is released")
     }
 
-    /// Returns the connection to the pool.
+    /// Returns the connection to the pool, unless its transaction could not be ended.
     fn release(mut self) {
-        drop(self.0.take());
+        if !AnsiTransactionManager::is_broken_transaction_manager(self.conn()) {
+            drop(self.0.take());
+        }
     }
 }
 
@@ -185,36 +220,15 @@ impl Drop for Lease {
     }
 }
 
-async fn commit(conn: &mut AsyncPgConnection) -> Result<(), AccessError> {
-    let status = AnsiTransactionManager::transaction_manager_status_mut(conn);
-    let depth = status.transaction_depth().map_err(AccessError::Commit)?;
-    if depth.is_none_or(|depth| depth.get() != 1) {
-        // The closure ended the transaction, or left a savepoint of its own open.
-        return Err(AccessError::Aborted);
-    }
-    match conn.batch_execute(COMMIT).await {
-        Ok(()) => {
-            // Diesel does not know that this was a COMMIT.
-            *AnsiTransactionManager::transaction_manager_status_mut(conn) = Default::default();
-            Ok(())
-        }
-        // A failed COMMIT has ended the transaction. What failed before it has not.
-        Err(_) if is_aborted(conn).await => Err(AccessError::Aborted),
-        Err(error) => Err(AccessError::Commit(error)),
-    }
-}
-
-/// Whether the server rejects every statement until the end of the transaction.
-async fn is_aborted(conn: &mut AsyncPgConnection) -> bool {
-    let rejected = conn.batch_execute("SELECT 1").await;
-    rejected.is_err_and(|error| matches!(error, DieselError::DatabaseError(kind, _) if !is_connection_lost(&kind)))
-}
-
-fn is_connection_lost(kind: &diesel::result::DatabaseErrorKind) -> bool {
-    matches!(
-        kind,
-        diesel::result::DatabaseErrorKind::ClosedConnection | diesel::result::DatabaseErrorKind::UnableToSendCommand
-    )
+/// The names of the active tenants, sorted.
+async fn names(conn: &mut AsyncPgConnection) -> Result<Vec<TenantName>, AccessError> {
+    let names: Vec<String> = schema_tracker::table
+        .select(schema_tracker::name)
+        .filter(schema_tracker::state.eq(State::Active.as_str()))
+        .load(conn)
+        .await
+        .map_err(AccessError::Database)?;
+    Ok(sorted(&names))
 }
 
 /// Runs blocking work on a thread for it. The work is completed even if the future is dropped.

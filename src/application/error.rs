@@ -103,7 +103,7 @@ impl<E: From<AccessError>> TransactionError<E> {
     }
 }
 
-/// Why [`Tenants::each`](super::Tenants::each) stopped.
+/// Why [`Tenants::each`](super::Tenants::each) or its asynchronous form stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum EachError<E> {
     /// The names of the tenants cannot be read. No transaction was started.

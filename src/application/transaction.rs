@@ -4,14 +4,17 @@
 //! schema, so that it costs no round trip more than `BEGIN`. The path ends with the transaction, also behind a transaction
 //! pooler.
 
+use diesel::RunQueryDsl;
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+use diesel::dsl::sql;
 use diesel::pg::PgConnection;
 use diesel::result::Error as DieselError;
+use diesel::sql_types::Text;
 
 use super::{AccessError, TransactionError};
 use crate::model::{State, TenantName};
 use crate::postgres::path::WRONG_SCHEMA;
-use crate::postgres::{SchemaPath, ServerMessage};
+use crate::postgres::{SchemaPath, ServerMessage, fail_with};
 use crate::sql::quote::Literal;
 use crate::tenants::Tenancy;
 
@@ -33,21 +36,23 @@ impl<'a> Entry<'a> {
         Self { tenancy, tenant }
     }
 
-    /// Sets the search path for the rest of the transaction, and fails unless the tenant is active and its schema exists: then
-    /// the reason is cast to an integer. A PL/pgSQL block would take the server twice the time.
+    /// Sets the search path for the rest of the transaction, and fails unless the tenant is active and its schema exists.
     pub(super) fn enter(&self) -> String {
         let path = self.tenancy.path(self.tenant.schema());
-        format!(
-            "{path} SELECT (CASE \
+        let (active, tenant) = (Literal(State::Active.as_str()), Literal(self.tenant.as_str()));
+        let reason = format!(
+            "CASE \
              WHEN found.state IS DISTINCT FROM {active}::pg_catalog.text THEN \
                 pg_catalog.concat('{NOT_ACTIVE}'::pg_catalog.text, found.state, ']'::pg_catalog.text) \
              WHEN pg_catalog.current_schema() IS DISTINCT FROM {tenant}::pg_catalog.name THEN '{WRONG_SCHEMA}' \
-             END)::pg_catalog.text::pg_catalog.int4 \
+             END"
+        );
+        format!(
+            "{path} SELECT {failure} \
              FROM (SELECT (SELECT t.state FROM public.schema_tracker AS t \
                 WHERE t.name OPERATOR(pg_catalog.=) {tenant}::pg_catalog.text) AS state) AS found",
             path = path.set_for_transaction(),
-            active = Literal(State::Active.as_str()),
-            tenant = Literal(self.tenant.as_str()),
+            failure = fail_with(&reason),
         )
     }
 
@@ -107,16 +112,7 @@ impl<'a> Entry<'a> {
         work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
     ) -> Result<T, TransactionError<E>> {
         AnsiTransactionManager::begin_transaction(conn).map_err(AccessError::Database)?;
-        let result = SchemaPath::current(conn)
-            .map_err(AccessError::Database)
-            .and_then(|before| conn.batch_execute(&self.enter()).map(|()| before).map_err(|error| self.refusal(error)))
-            .map_err(TransactionError::Access)
-            .and_then(|before| {
-                let value = work(conn).map_err(TransactionError::Closure)?;
-                SchemaPath::restore(conn, &before).map_err(AccessError::Database)?;
-                Ok(value)
-            });
-        match result {
+        match self.run_in_savepoint(conn, work) {
             Ok(value) => {
                 AnsiTransactionManager::commit_transaction(conn).map_err(AccessError::Commit)?;
                 Ok(value)
@@ -127,6 +123,19 @@ impl<'a> Entry<'a> {
                 Err(error)
             }
         }
+    }
+
+    fn run_in_savepoint<T, E>(
+        &self,
+        conn: &mut PgConnection,
+        work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, TransactionError<E>> {
+        let before: String =
+            diesel::select(sql::<Text>(SchemaPath::CURRENT)).get_result(conn).map_err(AccessError::Database)?;
+        conn.batch_execute(&self.enter()).map_err(|error| self.refusal(error))?;
+        let value = work(conn).map_err(TransactionError::Closure)?;
+        conn.batch_execute(&SchemaPath::restore(&before)).map_err(AccessError::Database)?;
+        Ok(value)
     }
 }
 

@@ -80,13 +80,19 @@ impl Refusal {
 }
 
 /// A statement that fails with the first violation whose condition is true. The search path may be a tenant's.
-///
-/// The error is that of a text that is no integer. A block of PL/pgSQL with the same conditions takes the server more than
-/// twice the time: it is compiled, and each of its expressions is planned by itself.
 pub(crate) fn refuse(refusals: &[Refusal]) -> String {
     let arm = |one: &Refusal| format!(" WHEN {} THEN '{}'", one.condition, one.violation.message());
     let arms: String = refusals.iter().map(arm).collect();
-    format!("SELECT (CASE{arms} END)::pg_catalog.text::pg_catalog.int4;")
+    format!("SELECT {};", fail_with(&format!("CASE{arms} END")))
+}
+
+/// An expression that fails unless the text of `reason` is NULL, and has the server quote the text in its error: that of a
+/// text that is no integer. The search path may be a tenant's.
+///
+/// A block of PL/pgSQL with the same conditions takes the server more than twice the time: it is compiled, and each of its
+/// expressions is planned by itself.
+pub(crate) fn fail_with(reason: &str) -> String {
+    format!("({reason})::pg_catalog.text::pg_catalog.int4")
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub use error::Error;
 pub use from_env::FromEnvError;
 #[cfg(feature = "cli")]
 pub(crate) use from_env::LIBPQ_VARIABLES;
-pub(crate) use guard_violation::{CHANGED, GuardViolation, Refusal, refuse};
+pub(crate) use guard_violation::{CHANGED, GuardViolation, Refusal, fail_with, refuse};
 pub use lock_holder::LockHolder;
 pub use message::ServerMessage;
 pub use path::SchemaPath;

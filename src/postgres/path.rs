@@ -4,11 +4,6 @@
 //! schema. Therefore each message that sets the path continues with a guard, which raises an error unless `current_schema()`
 //! is the expected schema.
 
-use diesel::dsl::sql;
-use diesel::pg::PgConnection;
-use diesel::sql_types::Text;
-use diesel::{QueryResult, RunQueryDsl};
-
 use super::{GuardViolation, Refusal, refuse};
 use crate::model::SchemaName;
 use crate::sql::quote::{Identifier, Literal};
@@ -38,6 +33,9 @@ pub(crate) const CATALOG_IN_BLOCK: &str = "PERFORM pg_catalog.set_config('search
 pub(crate) const SESSION_OPTIONS: &str = "-c search_path=pg_catalog,pg_temp -c quote_all_identifiers=off";
 
 impl<'a> SchemaPath<'a> {
+    /// The current path, as an SQL expression of the type `text`.
+    pub(crate) const CURRENT: &'static str = "pg_catalog.current_setting('search_path')";
+
     /// A path of `schema` and the extension schemas.
     pub fn new(schema: &'a SchemaName, extensions: &'a [SchemaName]) -> Self {
         Self { schema, extensions }
@@ -79,15 +77,9 @@ impl<'a> SchemaPath<'a> {
         Refusal::new(GuardViolation::WrongSchema, condition)
     }
 
-    /// The current path, for [`restore`](Self::restore).
-    pub(crate) fn current(conn: &mut PgConnection) -> QueryResult<String> {
-        diesel::select(sql::<Text>("pg_catalog.current_setting('search_path')")).get_result(conn)
-    }
-
-    /// Restores a path returned by [`current`](Self::current), until the end of the transaction.
-    pub(crate) fn restore(conn: &mut PgConnection, path: &str) -> QueryResult<()> {
-        let set = sql::<Text>("pg_catalog.set_config('search_path', ").bind::<Text, _>(path).sql(", true)");
-        diesel::select(set).get_result::<String>(conn).map(|_| ())
+    /// SQL that restores a path read with [`CURRENT`](Self::CURRENT), until the end of the transaction.
+    pub(crate) fn restore(path: &str) -> String {
+        format!("SELECT pg_catalog.set_config('search_path', {}, true)", Literal(path))
     }
 
     /// `pg_temp` is last: if it is not listed, temporary objects are found first.
