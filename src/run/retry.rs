@@ -83,6 +83,18 @@ impl AttemptError {
     }
 }
 
+impl AttemptError {
+    /// The pause before the next attempt, after this number of attempts with the same error. `None` if another attempt would
+    /// fail, too, or needs a new connection.
+    pub(crate) fn pause(&self, attempts: u32) -> Option<Duration> {
+        match self {
+            Self::Contention(..) => Some(contention_pause(attempts)),
+            Self::TenantLocked | Self::RecordLocked | Self::Changed | Self::NotRecorded => Some(locked_pause(attempts)),
+            Self::Canceled(_) | Self::ConnectionLost(_) | Self::ReadOnly | Self::Fatal(_) | Self::Failed(_) => None,
+        }
+    }
+}
+
 /// The error of a statement of tenantry's own, whose cause needs no search.
 impl From<&DieselError> for AttemptError {
     fn from(error: &DieselError) -> Self {
@@ -173,8 +185,7 @@ impl RetryState {
     /// is left.
     pub(crate) fn contention(&mut self, tenancy: &Tenancy) -> Option<Duration> {
         self.contentions += 1;
-        let (first, longest) = CONTENTION_PAUSE;
-        (self.contentions <= tenancy.limits().retries).then(|| backoff(first, self.contentions, longest))
+        (self.contentions <= tenancy.limits().retries).then(|| contention_pause(self.contentions))
     }
 
     /// Decides how an attempt that did not finish ends: with a retry, or with the error that the tenant fails with.
@@ -231,8 +242,7 @@ impl RetryState {
         if since.elapsed() >= tenancy.limits().busy_for {
             return Attempt::failed(error());
         }
-        let (first, longest) = LOCKED_PAUSE;
-        Attempt::Retry(backoff(first, attempts, longest))
+        Attempt::Retry(locked_pause(attempts))
     }
 
     /// Retries with a tenant that is read again. Fails with `error` if it has been read too often.
@@ -241,13 +251,52 @@ impl RetryState {
         if self.rereads > MAX_REREADS {
             return Attempt::failed(error);
         }
-        let (first, longest) = LOCKED_PAUSE;
-        Attempt::Retry(backoff(first, self.rereads, longest))
+        Attempt::Retry(locked_pause(self.rereads))
     }
+}
+
+/// The pause after a lock timeout, a deadlock or a serialization failure.
+fn contention_pause(attempts: u32) -> Duration {
+    let (first, longest) = CONTENTION_PAUSE;
+    backoff(first, attempts, longest)
+}
+
+/// The pause while another session holds a lock or changes what was read.
+fn locked_pause(attempts: u32) -> Duration {
+    let (first, longest) = LOCKED_PAUSE;
+    backoff(first, attempts, longest)
 }
 
 /// A pause that doubles with each attempt up to `longest`, with a jitter of 25 percent.
 pub(crate) fn backoff(first: Duration, attempt: u32, longest: Duration) -> Duration {
     let pause = first.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(longest);
     pause.mul_f64(0.75 + 0.5 * fastrand::f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_errors_that_other_sessions_cause_have_a_pause() {
+        let server = || ServerMessage::from(&DieselError::NotFound);
+        for waits in [
+            AttemptError::Contention(Contention::LockTimeout, server()),
+            AttemptError::TenantLocked,
+            AttemptError::RecordLocked,
+            AttemptError::Changed,
+            AttemptError::NotRecorded,
+        ] {
+            let (first, tenth) = (waits.pause(1).unwrap(), waits.pause(10).unwrap());
+            assert!(first < tenth && tenth <= CONTENTION_PAUSE.1.mul_f64(1.25), "{first:?} {tenth:?}");
+        }
+        for ends in [
+            AttemptError::Canceled(server()),
+            AttemptError::ConnectionLost(server()),
+            AttemptError::ReadOnly,
+            AttemptError::Failed(TenantError::ConcurrentlyChanged),
+        ] {
+            assert_eq!(ends.pause(1), None);
+        }
+    }
 }

@@ -1,6 +1,5 @@
 //! The migrations of the schema `public`: the tracker's own and the project's.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
@@ -34,12 +33,6 @@ pub struct PublicReport {
     /// The versions of public migrations that diesel_cli had applied: they are recorded as applied and were not run.
     pub imported: Vec<String>,
 }
-
-/// The pause before a retry after a lock timeout.
-const CONTENTION_PAUSE: Duration = Duration::from_millis(500);
-
-/// The pause before a retry while another session holds the schema's lock.
-const LOCKED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Applies the pending public migrations. If [cancelled](Stop::cancel), rolls back the transaction in progress.
 ///
@@ -77,7 +70,7 @@ fn apply_pending(db: &mut Database, tenancy: &Tenancy, run: Run, stop: &Stop) ->
     let public = SchemaName::public();
     let set = tenancy.public_migrations();
     let pool = db.pool(1)?;
-    let retry = StepRetry::new("apply the public migrations", tenancy, stop);
+    let mut retry = StepRetry::new("apply the public migrations", tenancy, stop);
     let learned = Learned::default();
     loop {
         let ledger = Ledger::new(public::read(db.connection(), tenancy)?.applied, set);
@@ -117,7 +110,7 @@ fn apply_pending(db: &mut Database, tenancy: &Tenancy, run: Run, stop: &Stop) ->
 /// Has the public ledger take over its rows from Diesel's, atomically. Does nothing if there are none. If interrupted, it
 /// is repeated by the next run.
 fn upgrade(db: &mut Database, tenancy: &Tenancy, run: Run, stop: &Stop) -> Result<Import, Error> {
-    let retry = StepRetry::new("upgrade the public ledger", tenancy, stop);
+    let mut retry = StepRetry::new("upgrade the public ledger", tenancy, stop);
     loop {
         if public::read(db.connection(), tenancy)?.import.is_empty() {
             return Ok(Import::default());
@@ -160,10 +153,12 @@ fn fault(error: Error) -> AttemptError {
     }
 }
 
-/// The retries of one step while other sessions are in its way.
+/// The retries of one step while other sessions block it. [`RetryState`](crate::run::RetryState) limits the number of
+/// contentions of a tenant, and defers the tenant. A step cannot be deferred: it retries for as long as a run waits for locks.
 struct StepRetry<'a> {
     doing: &'static str,
     began: Instant,
+    attempts: u32,
     /// How long to retry.
     patience: Duration,
     stop: &'a Stop,
@@ -171,36 +166,34 @@ struct StepRetry<'a> {
 
 impl<'a> StepRetry<'a> {
     fn new(doing: &'static str, tenancy: &Tenancy, stop: &'a Stop) -> Self {
-        Self { doing, began: Instant::now(), patience: tenancy.limits().busy_for, stop }
+        Self { doing, began: Instant::now(), attempts: 0, patience: tenancy.limits().busy_for, stop }
     }
 
     /// Pauses before the next attempt, or returns the error that ends the step.
-    fn after(&self, db: &mut Database, error: AttemptError) -> Result<(), Error> {
-        let is_over = self.began.elapsed() >= self.patience || self.stop.is_requested();
+    fn after(&mut self, db: &mut Database, error: AttemptError) -> Result<(), Error> {
+        self.attempts += 1;
+        let left = self.patience.saturating_sub(self.began.elapsed());
+        match error.pause(self.attempts) {
+            Some(pause) if !left.is_zero() && self.stop.pause(pause.min(left)) => Ok(()),
+            _ => Err(self.failure(db, error)),
+        }
+    }
+
+    fn failure(&self, db: &mut Database, error: AttemptError) -> Error {
         let query = |message, lost| Error::Postgres(postgres::Error::Query { doing: self.doing, message, lost });
-        let pause = match error {
-            AttemptError::Failed(TenantError::Migration(failure)) => return Err(Error::PublicMigration(failure)),
-            AttemptError::Failed(TenantError::Server(message)) | AttemptError::Canceled(message) => {
-                return Err(query(message, false));
-            }
-            AttemptError::Failed(other) => return Err(Error::Public(Box::new(other))),
-            AttemptError::ReadOnly => return Err(Error::Postgres(postgres::Error::ReadOnly)),
-            AttemptError::Fatal(error) => return Err(error),
-            AttemptError::ConnectionLost(message) => return Err(query(message, true)),
-            AttemptError::Contention(_, message) if is_over => return Err(query(message, false)),
-            AttemptError::Contention(..) => CONTENTION_PAUSE,
-            AttemptError::TenantLocked if is_over => return Err(busy(db)),
+        match error {
+            AttemptError::Failed(TenantError::Migration(failure)) => Error::PublicMigration(failure),
+            AttemptError::Failed(TenantError::Server(message))
+            | AttemptError::Canceled(message)
+            | AttemptError::Contention(_, message) => query(message, false),
+            AttemptError::Failed(other) => Error::Public(Box::new(other)),
+            AttemptError::ReadOnly => Error::Postgres(postgres::Error::ReadOnly),
+            AttemptError::Fatal(error) => error,
+            AttemptError::ConnectionLost(message) => query(message, true),
+            AttemptError::TenantLocked => busy(db),
             // The last two are for tenant migrations only.
-            AttemptError::Changed | AttemptError::NotRecorded | AttemptError::RecordLocked if is_over => {
-                return Err(unsettled());
-            }
-            AttemptError::TenantLocked
-            | AttemptError::Changed
-            | AttemptError::NotRecorded
-            | AttemptError::RecordLocked => LOCKED_PAUSE,
-        };
-        thread::sleep(pause);
-        Ok(())
+            AttemptError::Changed | AttemptError::NotRecorded | AttemptError::RecordLocked => unsettled(),
+        }
     }
 }
 
