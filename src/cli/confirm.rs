@@ -1,4 +1,4 @@
-//! Confirmation prompts.
+//! ConfirmOption prompts.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -39,11 +39,27 @@ pub(crate) enum Answer<'a> {
     Text(&'a str),
 }
 
-/// Asks for confirmation unless `yes` is set.
-pub(crate) fn confirm(yes: bool, question: &str, answer: Answer<'_>) -> Result<()> {
-    if yes {
-        return Ok(());
+/// The option of a command that asks for confirmation.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct ConfirmOption {
+    /// Do not ask for confirmation
+    #[arg(long)]
+    yes: bool,
+}
+
+impl ConfirmOption {
+    /// Whether a person confirms, who must see the plan before.
+    pub(crate) fn is_asked(self) -> bool {
+        !self.yes
     }
+
+    /// Asks for confirmation unless the option is given.
+    pub(crate) fn ask(self, question: &str, answer: Answer<'_>) -> Result<()> {
+        if self.yes { Ok(()) } else { ask(question, answer) }
+    }
+}
+
+fn ask(question: &str, answer: Answer<'_>) -> Result<()> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(Unconfirmed::NoTerminal.into());
     }

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use anyhow::{Context as _, Result};
 
 use super::App;
-use super::exit::Exit;
 use super::interrupt;
 use super::output::{Output, Verbosity, count};
 use super::project;
@@ -203,18 +202,21 @@ impl Context {
         options: &WriteOptions,
         role: &Role,
         jobs: Option<&Jobs>,
-        dry_run: bool,
+        purpose: Purpose,
     ) -> Result<(Tenancy, Database)> {
         let tenancy =
             self.tenancy(&options.migrations)?.with_limits(options.limits.limits()).with_run_as(role.run_as());
         let mut db = self.database_for_run(options, jobs)?;
         self.warn_of_ledger_upgrade(&db);
-        if dry_run {
-            db.require_tracker(&tenancy)?;
-            integrity::check(&mut db, &tenancy)?;
-        } else {
-            db.require_writable(&tenancy)?;
-            integrity::record(&mut db, &tenancy)?;
+        match purpose {
+            Purpose::Show => {
+                db.require_tracker(&tenancy)?;
+                integrity::check(&mut db, &tenancy)?;
+            }
+            Purpose::Change => {
+                db.require_writable(&tenancy)?;
+                integrity::record(&mut db, &tenancy)?;
+            }
         }
         let retired = integrity::accepted_removals(&mut db)?;
         Ok((tenancy.with_retired(retired), db))
@@ -288,6 +290,15 @@ impl Context {
     }
 }
 
+/// Why a command connects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To change tenants.
+    Change,
+    /// To show what would change.
+    Show,
+}
+
 /// The name of the database and the address of its server, for messages.
 pub(crate) fn location(db: &Database) -> String {
     format!("{} on {}", db.server().database, db.connector().address())
@@ -305,13 +316,4 @@ pub(crate) fn shell_word(text: &str) -> String {
     }
     // Only a NUL cannot be quoted, and no argument contains one.
     shlex::try_quote(text).map_or_else(|_| text.to_owned(), Cow::into_owned)
-}
-
-/// The exit status of a command that can fail or be interrupted.
-pub(crate) fn exit_of(success: bool, interrupted: bool) -> Exit {
-    match (interrupted, success) {
-        (true, _) => Exit::Interrupted,
-        (false, true) => Exit::Done,
-        (false, false) => Exit::Found,
-    }
 }

@@ -21,6 +21,7 @@ mod confirm;
 mod context;
 mod dotenv;
 mod files;
+mod fleet_options;
 mod help;
 mod interrupt;
 mod output;

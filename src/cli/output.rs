@@ -83,7 +83,7 @@ impl Output {
 
     /// Prints a table. On a terminal its cells wrap; elsewhere a row is a line.
     pub(crate) fn table(&self, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<()> {
-        let drawn = draw(head, rows, io::stdout().is_terminal());
+        let drawn = draw(head, rows, Width::of(&io::stdout()));
         let (first, rest) = drawn.split_once('\n').unwrap_or((&drawn, ""));
         let head = match anstream::AutoStream::choice(&io::stdout()) {
             anstream::ColorChoice::Never => Style::new(),
@@ -105,7 +105,7 @@ impl Output {
 
     /// Prints a table to standard error, for a question that follows.
     pub(crate) fn table_aside(&self, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
-        to_stderr(&draw(head, rows, io::stderr().is_terminal()));
+        to_stderr(&draw(head, rows, Width::of(&io::stderr())));
     }
 
     /// Prints what was done.
@@ -262,10 +262,27 @@ pub(crate) fn size(bytes: i64) -> String {
     if unit == "bytes" { format!("{bytes} bytes") } else { format!("{value:.1} {unit}") }
 }
 
-fn draw(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>, wrap: bool) -> String {
+/// The width of a table.
+enum Width {
+    /// That of the terminal: cells are wrapped.
+    Terminal,
+    /// As wide as its longest cells.
+    Unlimited,
+}
+
+impl Width {
+    fn of(stream: &impl IsTerminal) -> Self {
+        if stream.is_terminal() { Self::Terminal } else { Self::Unlimited }
+    }
+}
+
+fn draw(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>, width: Width) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_content_arrangement(if wrap { ContentArrangement::Dynamic } else { ContentArrangement::Disabled });
+    table.set_content_arrangement(match width {
+        Width::Terminal => ContentArrangement::Dynamic,
+        Width::Unlimited => ContentArrangement::Disabled,
+    });
     table.set_header(head.iter().map(|cell| cell.to_uppercase()));
     table.add_rows(rows.into_iter().map(|row| row.into_iter().map(|cell| text::one_line(&cell).into_owned())));
     for column in table.column_iter_mut() {

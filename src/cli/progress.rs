@@ -20,8 +20,8 @@ pub(crate) struct Progress {
     done: usize,
     failed: usize,
     next_line: Instant,
-    /// Whether some tenants are too large for one transaction.
-    in_steps: bool,
+    /// A remark on what an aborted run may leave of a tenant.
+    left_by_abort: &'static str,
     /// How to resume the run.
     resumed_by: String,
 }
@@ -43,7 +43,7 @@ impl Progress {
             done: 0,
             failed: 0,
             next_line,
-            in_steps: false,
+            left_by_abort: "",
             resumed_by: "repeat the command to resume".to_owned(),
         }
     }
@@ -54,16 +54,16 @@ impl Progress {
         self
     }
 
-    /// Sets whether some tenants take several transactions, and may be left incomplete.
-    pub(crate) fn in_steps(mut self, in_steps: bool) -> Self {
-        self.in_steps = in_steps;
+    /// Sets what an aborted run may leave of a tenant.
+    pub(crate) fn leaving(mut self, left_by_abort: &'static str) -> Self {
+        self.left_by_abort = left_by_abort;
         self
     }
 
     /// The message for a process that exits before the run has ended.
     fn abort_message(&self) -> String {
         let left = self.total.saturating_sub(self.done + self.failed);
-        let how = if self.in_steps { " (a large one may be partly dropped)" } else { "" };
+        let how = self.left_by_abort;
         format!(
             "aborted: {} {}, {} failed, {} not confirmed; each running tenant is committed or rolled back atomically{how}; {}",
             count(self.done, "tenant"),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::confirm::Unconfirmed;
-use super::context::{Context, Usage, exit_of};
+use super::context::{Context, Usage};
 use super::exit::Exit;
 use super::interrupt;
 use super::output::{Output, Verbosity, count, thousands};
@@ -203,22 +203,25 @@ pub(crate) fn run(context: &Context, report: &Report, verb: &str, again: &str) -
         .with_failed(&report.failed)
         .with(report.unchanged.len(), "unchanged")
         .with(report.not_reached.len(), "not reached");
-    if !report.is_success() {
+    let exit = exit(report.ended.as_ref(), &report.failed, &report.not_reached);
+    if exit != Exit::Done {
         summary = summary.of_run(report.run);
     }
-    summary.print(output, report.is_success());
+    summary.print(output, exit);
     let is_incomplete = !report.to_try_again().is_empty() || report.ended.is_some();
     if is_incomplete && !again.is_empty() {
         output.hint(format_args!("to retry: {}", context.command(again)));
     }
-    Ok(exit(report.ended.as_ref(), report.is_success()))
+    Ok(exit)
 }
 
 /// The exit status for a run over a fleet.
-pub(crate) fn exit(ended: Option<&StopReason>, is_success: bool) -> Exit {
+pub(crate) fn exit<T>(ended: Option<&StopReason>, failed: &[FailedTenant], not_reached: &[T]) -> Exit {
     match ended {
         Some(StopReason::Lost(_)) => Exit::Refused,
-        ended => exit_of(is_success, matches!(ended, Some(StopReason::Interrupted))),
+        Some(StopReason::Interrupted) => Exit::Interrupted,
+        None if failed.is_empty() && not_reached.is_empty() => Exit::Done,
+        _ => Exit::Found,
     }
 }
 

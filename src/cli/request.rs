@@ -2,11 +2,11 @@
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
-use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use super::context::shell_word;
 use super::settings::{given, source};
+use crate::operations::migrate::Canary;
 
 /// What a command was asked to do. It has no connection settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,7 +135,9 @@ impl Request {
             Self::MigrateAll(request) => {
                 line.word("migrate-all");
                 line.value("to", request.to.as_deref());
-                line.switch("verify", request.verify);
+                if request.verify {
+                    line.flag("verify");
+                }
                 line.selection(&request.selection);
                 line.rollout(&request.rollout, failed);
                 line.settings(&request.settings);
@@ -152,12 +154,16 @@ impl Request {
             Self::Drop(request) => {
                 line.word("drop");
                 failed.iter().for_each(|name| line.word(&shell_word(name)));
-                line.switch("untracked", request.untracked);
+                if request.untracked {
+                    line.flag("untracked");
+                }
                 line.settings(&request.settings);
             }
             Self::Cleanup(request) => {
                 line.word("cleanup");
-                line.switch("include-orphans", request.include_orphans);
+                if request.include_orphans {
+                    line.flag("include-orphans");
+                }
                 line.settings(&request.settings);
             }
         }
@@ -183,10 +189,8 @@ impl Line {
         }
     }
 
-    fn switch(&mut self, flag: &str, is_set: bool) {
-        if is_set {
-            self.word(&format!("--{flag}"));
-        }
+    fn flag(&mut self, flag: &str) {
+        self.word(&format!("--{flag}"));
     }
 
     fn selection(&mut self, selection: &SelectionRequest) {
@@ -199,7 +203,9 @@ impl Line {
         self.value("batch", rollout.batch.map(|batch| batch.to_string()).as_deref());
         self.value("pause", rollout.pause.as_deref());
         self.value("max-failures", rollout.max_failures.as_deref());
-        self.switch("fail-fast", rollout.fail_fast);
+        if rollout.fail_fast {
+            self.flag("fail-fast");
+        }
         self.value("shard", rollout.shard.as_deref());
         self.value("order", rollout.order.as_deref());
     }
@@ -214,14 +220,19 @@ impl Line {
         self.value("retries", settings.retries.as_deref());
         self.value("reconnect-for", settings.reconnect_for.as_deref());
         self.value("keep", settings.keep.as_deref());
-        self.switch("as-owner", settings.as_owner);
+        if settings.as_owner {
+            self.flag("as-owner");
+        }
     }
 }
 
 /// Whether a value of `--canary` selects a canary among these tenants. A pattern that matches none is refused.
 fn finds_canary(canary: &str, tenants: &[&str]) -> bool {
-    canary.parse::<usize>().is_ok()
-        || Regex::new(canary).is_ok_and(|regex| tenants.iter().any(|name| regex.is_match(name)))
+    match canary.parse() {
+        Ok(Canary::First(_) | Canary::Percent(_)) => true,
+        Ok(Canary::Matching(regex)) => tenants.iter().any(|name| regex.is_match(name)),
+        Err(_) => false,
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use regex::Regex;
 
 use super::compare::accepted_by_file;
 use super::context::{Context, Usage, shell_word};
@@ -15,7 +14,7 @@ use super::retry;
 use super::settings::{duration, positive, run_id};
 use crate::database::{Database, Shard};
 use crate::model::TenantName;
-use crate::operations::migrate::{Canary, MaxFailures, Report, Rollout, StopReason};
+use crate::operations::migrate::{Breaker, Canary, MaxFailures, Report, Rollout, StopReason};
 use crate::record::runs::RetryCommand;
 use crate::tenants::Tenant;
 
@@ -23,8 +22,9 @@ use crate::tenants::Tenant;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Rollout")]
 pub(crate) struct RolloutOptions {
-    /// Process the first N tenants, or those whose names match, before the others; stop if one fails or has drift
-    #[arg(long, value_name = "N|REGEX", value_parser = canary)]
+    /// Process the first N tenants, or N percent, or those whose names match, before the others; stop if one fails or has
+    /// drift
+    #[arg(long, value_name = "N|N%|REGEX")]
     canary: Option<Canary>,
 
     /// Process the tenants in batches of this size
@@ -66,13 +66,6 @@ enum Order {
     Name,
     Created,
     Size,
-}
-
-fn canary(text: &str) -> Result<Canary, String> {
-    match text.parse::<usize>() {
-        Ok(n) => NonZeroUsize::new(n).map(Canary::First).ok_or_else(|| "the minimum is 1".to_owned()),
-        Err(_) => Regex::new(text).map(Canary::Matching).map_err(|error| error.to_string()),
-    }
 }
 
 impl RolloutOptions {
@@ -137,13 +130,13 @@ impl RolloutOptions {
     pub(crate) fn flags(&self, report: &Report) -> String {
         let canary = match (&self.canary, &report.ended) {
             (None, _) => None,
-            // FailedTenant canaries are verified again, even if they are migrated now.
-            (Some(Canary::First(n)), Some(StopReason::Canary)) => {
+            // Canaries that failed are verified again, even if they are migrated now.
+            (Some(canary @ (Canary::First(_) | Canary::Percent(_))), Some(StopReason::Canary)) => {
                 let failed: Vec<&str> = report.failed.iter().map(|failed| failed.tenant.as_str()).collect();
-                only(&failed).or_else(|| Some(n.to_string()))
+                only(&failed).or_else(|| Some(canary.to_string()))
             }
             (Some(Canary::Matching(regex)), Some(StopReason::Canary)) => Some(shell_word(regex.as_str())),
-            (Some(Canary::First(n)), _) => Some(n.to_string()),
+            (Some(canary @ (Canary::First(_) | Canary::Percent(_))), _) => Some(canary.to_string()),
             // If the canaries are done, the pattern matches none of the remaining tenants.
             (Some(Canary::Matching(regex)), _) => {
                 let left = report.to_try_again();
@@ -170,10 +163,7 @@ impl RolloutOptions {
     /// The rollout, for the record of the run.
     pub(crate) fn request(&self) -> RolloutRequest {
         RolloutRequest {
-            canary: self.canary.as_ref().map(|canary| match canary {
-                Canary::First(n) => n.to_string(),
-                Canary::Matching(regex) => regex.as_str().to_owned(),
-            }),
+            canary: self.canary.as_ref().map(Canary::to_string),
             batch: self.batch.map(NonZeroUsize::get),
             pause: self.pause.map(|pause| pause.to_string()),
             max_failures: self.max_failures.map(|max| match max {
@@ -196,7 +186,7 @@ impl RolloutOptions {
             batch: self.batch,
             pause: self.pause.map_or(Duration::ZERO, Duration::from),
             max_failures: self.max_failures,
-            breaker: true,
+            breaker: Breaker::On,
             accepted: accepted_by_file()?,
             ..Rollout::default()
         };

@@ -16,6 +16,13 @@ pub struct Shard {
 #[error("expected I/N with I from 1 to N, such as 2/8")]
 pub struct ParseShardError;
 
+impl ParseShardError {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        "invalid-shard"
+    }
+}
+
 impl Shard {
     /// Whether a tenant is in this shard. Every release uses the same hash: the first 8 bytes of the name's SHA-256.
     pub fn has(self, tenant: &str) -> bool {

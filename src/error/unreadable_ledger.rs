@@ -33,6 +33,11 @@ pub enum LedgerPrivilege {
 }
 
 impl UnreadableLedger {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        "unreadable"
+    }
+
     /// The fix for the ledger of a tenant.
     pub(crate) fn hint(&self, tenant: &str) -> String {
         match self {

@@ -31,7 +31,8 @@ pub(super) fn tenant(tenant: &Tenant, set: &MigrationSet, findings: &mut Vec<Fin
         Schema::Missing => findings.push(Finding::schema_missing(name, tenant.state)),
         Schema::Unreadable(reason) => findings.push(Finding::unreadable(name, reason)),
         Schema::InvalidLedger { why } => findings.push(Finding::invalid_ledger(name, why)),
-        Schema::NoLedger { empty, .. } => findings.push(Finding::ledger_missing(name, *empty)),
+        Schema::NoLedger { empty: true, .. } => findings.push(Finding::schema_empty(name)),
+        Schema::NoLedger { empty: false, .. } => findings.push(Finding::ledger_missing(name)),
         Schema::Ledger { ledger, .. } => of_ledger(name, ledger, set, findings),
     }
     // One of the set is pending by the ledger, which is a finding already.

@@ -54,6 +54,13 @@ pub enum Kind {
 #[error("unknown kind of finding: {0:?}")]
 pub struct UnknownKind(String);
 
+impl UnknownKind {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        "unknown-finding"
+    }
+}
+
 /// A problem of the database or of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -245,15 +252,16 @@ impl Finding {
         Self::of_tenant(&row.name, Kind::InvalidRow, error.to_string(), Vec::new(), fix)
     }
 
-    pub(super) fn ledger_missing(tenant: &TenantName, empty: bool) -> Self {
-        let (message, fix) = if empty {
-            ("the schema is empty", Fix::Command(format!("migrate-one {tenant}"), ""))
-        } else {
-            let adopt = format!("adopt {tenant} --baseline VERSION");
-            let note = "VERSION is the newest migration it contains";
-            ("the schema has no migration ledger", Fix::Command(adopt, note))
-        };
-        Self::of_tenant(tenant.as_str(), Kind::LedgerMissing, message.to_owned(), Vec::new(), fix)
+    pub(super) fn schema_empty(tenant: &TenantName) -> Self {
+        let fix = Fix::Command(format!("migrate-one {tenant}"), "");
+        Self::of_tenant(tenant.as_str(), Kind::LedgerMissing, "the schema is empty".to_owned(), Vec::new(), fix)
+    }
+
+    pub(super) fn ledger_missing(tenant: &TenantName) -> Self {
+        let message = "the schema has no migration ledger".to_owned();
+        let note = "VERSION is the newest migration it contains";
+        let fix = Fix::Command(format!("adopt {tenant} --baseline VERSION"), note);
+        Self::of_tenant(tenant.as_str(), Kind::LedgerMissing, message, Vec::new(), fix)
     }
 
     pub(super) fn stuck(tenant: &TenantName, kind: Kind) -> Self {

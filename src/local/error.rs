@@ -127,6 +127,24 @@ pub enum LocalError {
 }
 
 impl LocalError {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BinariesNotFound => "binaries-not-found",
+            Self::BinariesIncomplete { .. } => "binaries-incomplete",
+            Self::PsqlNotFound { .. } => "psql-not-found",
+            Self::NoAccount => "no-server-account",
+            Self::Unreachable { .. } => "folder-inaccessible",
+            Self::ForeignFolder { .. } => "foreign-folder",
+            Self::OtherMajorVersion { .. } => "other-major-version",
+            Self::Spawn { .. } => "program-not-started",
+            Self::Failed { .. } => "program-failed",
+            Self::StartTimeout { .. } => "start-timeout",
+            Self::StopTimeout { .. } => "stop-timeout",
+            Self::Io { .. } => "file-error",
+        }
+    }
+
     /// What a person can do about it, where there is something to say.
     ///
     /// May be several lines long.

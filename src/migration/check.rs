@@ -21,6 +21,13 @@ pub struct InvalidMigrations {
     pub problems: Vec<Problem>,
 }
 
+impl InvalidMigrations {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        "invalid-migrations"
+    }
+}
+
 /// A violation of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -131,12 +138,13 @@ struct Metadata {
     changes_outside: Option<String>,
 }
 
-/// The file `metadata.toml`. Anything else is rejected: Diesel takes an empty file or a misspelled key for
+/// The file `metadata.toml`. Anything else, and an empty file, is rejected: Diesel takes an empty file or a misspelled key for
 /// `run_in_transaction = false`, and invalid TOML for `true`. Diesel ignores `changes_outside`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MetadataFile {
-    run_in_transaction: bool,
+    /// `true` if only `changes_outside` is given. Diesel takes such a file for `false`.
+    run_in_transaction: Option<bool>,
     /// The reason why the migration may change objects outside the tenant's schema.
     changes_outside: Option<String>,
 }
@@ -150,14 +158,18 @@ impl Default for Metadata {
 impl Metadata {
     fn parse(contents: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(contents).map_err(|_| NOT_UTF8.to_owned())?;
-        let file: MetadataFile = toml::from_str(text).map_err(|error| {
+        let invalid = |why: &str| {
             format!(
-                "set run_in_transaction = true or run_in_transaction = false, and optionally changes_outside = \
-                 \"REASON\": {}",
-                error.message().trim_end()
+                "set run_in_transaction = true or run_in_transaction = false, or changes_outside = \"REASON\", or both: \
+                 {why}"
             )
-        })?;
-        let mode = if file.run_in_transaction { Mode::Transactional } else { Mode::NonTransactional };
+        };
+        let file: MetadataFile = toml::from_str(text).map_err(|error| invalid(error.message().trim_end()))?;
+        let mode = match (file.run_in_transaction, &file.changes_outside) {
+            (Some(false), _) => Mode::NonTransactional,
+            (Some(true), _) | (None, Some(_)) => Mode::Transactional,
+            (None, None) => return Err(invalid("the file sets nothing")),
+        };
         if file.changes_outside.as_ref().is_some_and(|reason| reason.trim().is_empty()) {
             return Err("changes_outside must not be empty".to_owned());
         }

@@ -42,7 +42,7 @@ impl LoadError {
         match self {
             Self::Read { .. } => "migrations-unreadable",
             Self::Empty { .. } => "no-migrations",
-            Self::Invalid(_) => "invalid-migrations",
+            Self::Invalid(error) => error.code(),
         }
     }
 }

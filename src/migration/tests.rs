@@ -97,6 +97,7 @@ fn every_violation_is_reported_with_its_location() {
             &[("1_a/up.sql", b"SELECT 1"), ("1_a/metadata.toml", b"run_in_transaktion = false")],
             "1_a/metadata.toml: set run_in_transaction",
         ),
+        (&[("1_a/up.sql", b"SELECT 1"), ("1_a/metadata.toml", b"changes_outside = ''")], "1_a/metadata.toml: changes"),
         (&[("1_a/up.sql", b"SELECT 1"), ("1_a/metadata.toml", b"run_in")], "1_a/metadata.toml: set run_in_transaction"),
         (
             &[("1_a/up.sql", b"SELECT 1"), ("01_b/up.sql", b"SELECT 1"), ("1_c/up.sql", b"SELECT 1")],

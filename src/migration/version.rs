@@ -15,6 +15,13 @@ pub struct Version(String);
 #[error("{0:?} is not a migration version; a version has 1 to 50 digits, optionally separated by dashes")]
 pub struct VersionError(String);
 
+impl VersionError {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        "invalid-version"
+    }
+}
+
 /// The length of the column in the migration ledger (`VARCHAR(50)`).
 const MAX_DIGITS: usize = 50;
 
@@ -70,6 +77,16 @@ pub enum VersionRangeError {
         /// The given end.
         last: Version,
     },
+}
+
+impl VersionRangeError {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Version(error) => error.code(),
+            Self::Reversed { .. } => "reversed-range",
+        }
+    }
 }
 
 impl VersionRange {

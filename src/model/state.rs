@@ -21,6 +21,13 @@ pub enum State {
 #[error("unknown tenant state")]
 pub struct UnknownState;
 
+impl UnknownState {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        "unknown-state"
+    }
+}
+
 /// The progress of an interrupted non-transactional migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfinished {

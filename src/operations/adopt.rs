@@ -92,7 +92,7 @@ pub fn adopt(
     integrity::record(db, tenancy)?;
     let baseline = baseline.map(|baseline| versions_up_to(tenancy, baseline)).transpose()?;
     let names = distinct(names);
-    let Judged { jobs, unchanged, failed } = judge_all(db, tenancy, &names, baseline.is_some())?;
+    let Judged { jobs, unchanged, failed } = judge_all(db, tenancy, &names, baseline.as_deref())?;
     if jobs.is_empty() && failed.is_empty() {
         return Ok(Adopted { unchanged, ..Adopted::default() });
     }
@@ -133,15 +133,24 @@ enum Verdict {
     /// It is an active tenant.
     Unchanged,
     /// It is added to the tracker, or completed.
-    Adopt {
-        row: TrackerRow,
-        /// Whether it is an active tenant.
-        active: bool,
-    },
+    Adopt(Adoption),
+}
+
+/// What the tracker has of a schema that is adopted.
+#[derive(Clone, Copy)]
+struct Adoption {
+    row: TrackerRow,
+    /// Whether it is an active tenant.
+    active: bool,
 }
 
 /// Decides which of the names can be adopted.
-fn judge_all(db: &mut Database, tenancy: &Tenancy, names: &[&TenantName], has_baseline: bool) -> Result<Judged, Error> {
+fn judge_all(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    names: &[&TenantName],
+    baseline: Option<&[&str]>,
+) -> Result<Judged, Error> {
     let found = look_up(db.connection(), names)?;
     let mut earlier: HashMap<String, &TenantName> = HashMap::new();
     let (mut jobs, mut unchanged, mut failed) = (Vec::new(), Vec::new(), Vec::new());
@@ -152,11 +161,11 @@ fn judge_all(db: &mut Database, tenancy: &Tenancy, names: &[&TenantName], has_ba
             Some(first) => Some((first.as_str().to_owned(), State::Active)),
             None => tracked.clone(),
         };
-        match judge(tenancy, name, before, schema.as_ref(), has_baseline) {
+        match judge(tenancy, name, before, schema.as_ref(), baseline) {
             Ok(Verdict::Unchanged) => unchanged.push((*name).clone()),
-            Ok(Verdict::Adopt { row, active }) => {
+            Ok(Verdict::Adopt(adoption)) => {
                 earlier.insert(name.folded(), name);
-                jobs.push(AdoptionJob::new((*name).clone(), row, active));
+                jobs.push(AdoptionJob::new((*name).clone(), adoption));
             }
             Err(error) => failed.push(FailedTenant::new(name, error)),
         }
@@ -170,7 +179,7 @@ fn judge(
     name: &TenantName,
     tracked: Option<(String, State)>,
     schema: Option<&SchemaStatus>,
-    has_baseline: bool,
+    baseline: Option<&[&str]>,
 ) -> Result<Verdict, TenantError> {
     match (tracked, schema) {
         (Some((other, _)), _) if other != name.as_str() => Err(TenantError::CaseClash { tracked: other }),
@@ -178,19 +187,21 @@ fn judge(
         (state, None) => Err(TenantError::SchemaMissing { state: state.map(|(_, state)| state) }),
         (_, schema) if holds_extensions(tenancy, name, schema) => Err(TenantError::ContainsExtensions { new: false }),
         (_, Some(SchemaStatus { unreadable: Some(reason), .. })) => Err(TenantError::LedgerUnreadable(reason.clone())),
-        (_, Some(schema)) if !schema.has_ledger && !schema.empty && !has_baseline => Err(TenantError::LedgerMissing),
-        (Some((_, State::Active)), Some(_)) if !has_baseline => Ok(Verdict::Unchanged),
-        (Some((_, state)), Some(_)) => Ok(Verdict::Adopt { row: TrackerRow::Known, active: state == State::Active }),
-        (None, Some(_)) => Ok(Verdict::Adopt { row: TrackerRow::Missing, active: false }),
+        (_, Some(schema)) if !schema.has_ledger && !schema.empty && baseline.is_none() => {
+            Err(TenantError::LedgerMissing)
+        }
+        (Some((_, State::Active)), Some(_)) if baseline.is_none() => Ok(Verdict::Unchanged),
+        (Some((_, state)), Some(_)) => {
+            Ok(Verdict::Adopt(Adoption { row: TrackerRow::Known, active: state == State::Active }))
+        }
+        (None, Some(_)) => Ok(Verdict::Adopt(Adoption { row: TrackerRow::Missing, active: false })),
     }
 }
 
 /// A schema in the queue of a run.
 struct AdoptionJob {
     name: TenantName,
-    row: TrackerRow,
-    /// Whether the tracker has it as an active tenant.
-    active: bool,
+    adoption: Adoption,
     retry: RetryState,
     /// Whether it must be looked up again before the next attempt: another session may have changed it, or the commit may
     /// have succeeded.
@@ -198,8 +209,8 @@ struct AdoptionJob {
 }
 
 impl AdoptionJob {
-    fn new(name: TenantName, row: TrackerRow, active: bool) -> Self {
-        Self { name, row, active, retry: RetryState::default(), is_stale: false }
+    fn new(name: TenantName, adoption: Adoption) -> Self {
+        Self { name, adoption, retry: RetryState::default(), is_stale: false }
     }
 }
 
@@ -281,10 +292,10 @@ impl AdoptSchemas<'_> {
         }
         let NameStatus { tracked, schema } = look_up(conn, &[&job.name])?.remove(name).unwrap_or(NameStatus::UNUSED);
         job.is_stale = false;
-        match judge(context.tenancy, &job.name, tracked, schema.as_ref(), self.baseline.is_some())? {
+        match judge(context.tenancy, &job.name, tracked, schema.as_ref(), self.baseline.as_deref())? {
             Verdict::Unchanged => Ok(Some(Outcome::Unchanged)),
-            Verdict::Adopt { row, active } => {
-                (job.row, job.active) = (row, active);
+            Verdict::Adopt(adoption) => {
+                job.adoption = adoption;
                 Ok(None)
             }
         }
@@ -326,9 +337,9 @@ impl AdoptSchemas<'_> {
             path::CATALOG_IN_BLOCK.to_owned(),
             target.lock_for_transaction(),
             still_there,
-            tracker_guard(schema, job.row),
+            tracker_guard(schema, job.adoption.row),
         ]);
-        batch.track(schema, job.row, State::Active);
+        batch.track(schema, job.adoption.row, State::Active);
         if !versions.is_empty() {
             batch.push(&ledger::create(schema));
             batch.guard(&[ledger::definition_guard(schema), self.ledger_guard(job)]);
@@ -343,7 +354,7 @@ impl AdoptSchemas<'_> {
     fn ledger_guard(&self, job: &AdoptionJob) -> String {
         let ledger = format!("{}.{}", Identifier::from(job.name.schema()), ledger::TABLE);
         let versions: Vec<String> = self.versions().iter().map(|version| Literal(version).to_string()).collect();
-        let adopted = if job.active {
+        let adopted = if job.adoption.active {
             format!(
                 "IF (SELECT pg_catalog.count(*) FROM {ledger} WHERE version::text IN ({})) = {} \
                  THEN RAISE EXCEPTION '{RECORDS_BASELINE}'; END IF;",

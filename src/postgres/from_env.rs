@@ -28,7 +28,7 @@ impl FromEnvError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotSet => "no-database-url",
-            Self::InvalidUrl(_) => "invalid-database-url",
+            Self::InvalidUrl(error) => error.code(),
         }
     }
 }

@@ -153,7 +153,11 @@ pub(crate) fn hint(holder: Option<&LockHolder>) -> String {
 mod tests {
     use super::*;
 
-    fn holder(application: &str, has_own_role: bool) -> LockHolder {
+    fn of_own_role(application: &str) -> LockHolder {
+        LockHolder { has_own_role: true, ..of_another_role(application) }
+    }
+
+    fn of_another_role(application: &str) -> LockHolder {
         LockHolder {
             pid: Some(123),
             user: Some("evil".to_owned()),
@@ -161,30 +165,30 @@ mod tests {
             client: None,
             since: None,
             prepared: None,
-            has_own_role,
+            has_own_role: false,
         }
     }
 
     #[test]
     fn a_run_is_identified_by_its_name_and_role() {
         for name in ["tenantry", "tenantry/12 acme", "tenantry/12: fleet", "tenantry fleet 4711 ops@db1"] {
-            assert!(holder(name, true).is_run(), "{name}");
-            let other = holder(name, false);
+            assert!(of_own_role(name).is_run(), "{name}");
+            let other = of_another_role(name);
             assert!(!other.is_run() && other.to_string().ends_with("but another role"), "{other}");
         }
         for name in ["psql", "", "tenantryx", "my tenantry/12"] {
-            let other = holder(name, true);
+            let other = of_own_role(name);
             assert!(!other.is_run() && other.to_string().ends_with("which is not a tenantry run"), "{other}");
         }
         assert_eq!(
-            holder("psql", false).to_string(),
+            of_another_role("psql").to_string(),
             "process 123 (user evil, application psql), which is not a tenantry run"
         );
     }
 
     #[test]
     fn a_prepared_transaction_is_released_by_a_rollback() {
-        let prepared = LockHolder { pid: None, prepared: Some("it's".to_owned()), ..holder("", false) };
+        let prepared = LockHolder { pid: None, prepared: Some("it's".to_owned()), ..of_another_role("") };
         assert_eq!(prepared.release(), "ROLLBACK PREPARED 'it''s'");
         assert!(prepared.to_string().starts_with("prepared transaction \"it's\""));
     }

@@ -14,13 +14,23 @@ const BREAKER: usize = 10;
 /// of the whole fleet.
 const MAX_UNCONFIRMED: usize = 100;
 
-/// FailureCounts failed tenants and stops the run when there are too many.
+/// Counts failed tenants and stops the run when there are too many.
 #[derive(Default)]
 pub(crate) struct FailureBudget {
     /// The number of tenants that may fail.
     allowed: Option<usize>,
-    breaker: bool,
+    breaker: Breaker,
     counts: Mutex<FailureCounts>,
+}
+
+/// Whether a run stops if its first tenants all fail with the same error.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Breaker {
+    /// It stops.
+    On,
+    /// It continues.
+    #[default]
+    Off,
 }
 
 #[derive(Default)]
@@ -37,13 +47,13 @@ struct FailureCounts {
 impl FailureBudget {
     /// A budget for a run in which `blocked` tenants failed before it began. `allowed` is the number of tenants that may fail;
     /// with such a number, the circuit breaker is off.
-    pub(crate) fn new(allowed: Option<usize>, breaker: bool, blocked: usize) -> Self {
+    pub(crate) fn new(allowed: Option<usize>, breaker: Breaker, blocked: usize) -> Self {
         let stopped = allowed.filter(|allowed| blocked > *allowed).map(|_| StopReason::Failure);
         let counts = FailureCounts { failed: blocked, failed_before: blocked, stopped, ..FailureCounts::default() };
-        Self { allowed, breaker: breaker && allowed.is_none(), counts: Mutex::new(counts) }
+        Self { allowed, breaker: if allowed.is_none() { breaker } else { Breaker::Off }, counts: Mutex::new(counts) }
     }
 
-    /// FailureCounts an outcome.
+    /// Counts an outcome.
     pub(crate) fn count<T>(&self, tenant: &str, outcome: &Outcome<T>) {
         match outcome {
             Outcome::Unchanged => {}
@@ -52,7 +62,7 @@ impl FailureBudget {
         }
     }
 
-    /// FailureCounts a tenant that failed.
+    /// Counts a tenant that failed.
     pub(crate) fn count_failure(&self, tenant: &str, error: &TenantError) {
         let mut counts = self.counts();
         counts.failed += 1;
@@ -64,7 +74,7 @@ impl FailureBudget {
         }
         if self.allowed.is_some_and(|allowed| counts.failed > allowed) {
             counts.stopped = Some(StopReason::Failure);
-        } else if self.breaker
+        } else if self.breaker == Breaker::On
             && counts.done == 0
             && counts.failed - counts.failed_before >= BREAKER
             && counts.errors.len() == 1
@@ -77,10 +87,10 @@ impl FailureBudget {
     pub(crate) fn max_unconfirmed(&self) -> usize {
         let none_done = self.counts().done == 0;
         match (self.allowed, self.breaker) {
-            (None, false) => usize::MAX,
+            (None, Breaker::Off) => usize::MAX,
             _ if none_done => BREAKER,
             (Some(_), _) => MAX_UNCONFIRMED,
-            (None, true) => usize::MAX,
+            (None, Breaker::On) => usize::MAX,
         }
     }
 
@@ -123,27 +133,27 @@ mod tests {
 
     #[test]
     fn breaker_stops_a_run_whose_first_tenants_fail_with_the_same_error() {
-        let budget = FailureBudget::new(None, true, 0);
+        let budget = FailureBudget::new(None, Breaker::On, 0);
         assert_eq!(failures_until_spent(&budget, 50), Some(BREAKER));
         assert!(matches!(budget.take_stop_reason(), Some(StopReason::Breaker)));
 
-        let some_blocked = FailureBudget::new(None, true, BREAKER - 1);
+        let some_blocked = FailureBudget::new(None, Breaker::On, BREAKER - 1);
         assert_eq!(failures_until_spent(&some_blocked, 50), Some(BREAKER));
 
-        let two_errors = FailureBudget::new(None, true, 0);
+        let two_errors = FailureBudget::new(None, Breaker::On, 0);
         two_errors.count_failure("a", &TenantError::ConcurrentlyChanged);
         assert_eq!(failures_until_spent(&two_errors, 50), None);
 
-        let one_done = FailureBudget::new(None, true, 0);
+        let one_done = FailureBudget::new(None, Breaker::On, 0);
         one_done.count("a", &Outcome::Done(()));
         assert_eq!(failures_until_spent(&one_done, 50), None);
     }
 
     #[test]
     fn explicit_failure_limit_replaces_the_breaker() {
-        let budget = FailureBudget::new(Some(20), true, 1);
+        let budget = FailureBudget::new(Some(20), Breaker::On, 1);
         assert_eq!(failures_until_spent(&budget, 50), Some(20));
         assert!(matches!(budget.take_stop_reason(), Some(StopReason::Failure)));
-        assert!(FailureBudget::new(Some(0), false, 1).is_spent());
+        assert!(FailureBudget::new(Some(0), Breaker::Off, 1).is_spent());
     }
 }

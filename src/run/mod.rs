@@ -12,6 +12,7 @@ mod retry;
 mod runner;
 mod workers;
 
+pub use failure_budget::Breaker;
 pub(crate) use failure_budget::FailureBudget;
 pub(crate) use lock_monitor::LockMonitor;
 pub use lock_monitor::LockWait;

@@ -51,10 +51,10 @@ impl<'a> Lexer<'a> {
 
     fn scan(&mut self) -> Result<Option<Token<'a>>, OpenConstruct> {
         let start = skip_blanks(self.source, self.position)?;
-        let Some(&first) = self.source.as_bytes().get(start) else {
+        if start == self.source.len() {
             return Ok(None);
-        };
-        let (kind, end) = scan_token(self.source, start, first)?;
+        }
+        let (kind, end) = scan_token(self.source, start)?;
         self.position = end;
         Ok(Some(Token { kind, text: &self.source[start..end], start }))
     }
@@ -72,8 +72,8 @@ impl<'a> Iterator for Lexer<'a> {
     }
 }
 
-/// The kind and the end of the token that starts at `start` with the byte `first`.
-fn scan_token(source: &str, start: usize, first: u8) -> Result<(TokenKind, usize), OpenConstruct> {
+/// The kind and the end of the token that starts at `start`.
+fn scan_token(source: &str, start: usize) -> Result<(TokenKind, usize), OpenConstruct> {
     let open = |construct| OpenConstruct { construct, start };
     // A prefix belongs to a string only if it is a word of its own: in `name'…'` the `e` is part of the name.
     let prefix = match &source.as_bytes()[start..] {
@@ -82,7 +82,7 @@ fn scan_token(source: &str, start: usize, first: u8) -> Result<(TokenKind, usize
         _ => 0,
     };
     match source.as_bytes()[start + prefix] {
-        b'\'' => scan_string(source, start + prefix, matches!(first, b'e' | b'E'), |_| ())
+        b'\'' => scan_string(source, start + prefix, Escapes::of(&source[start..]), |_| ())
             .map(|end| (TokenKind::Text, end))
             .ok_or(open(Construct::Text)),
         b'"' => scan_quoted_identifier(source, start + prefix)
@@ -164,16 +164,31 @@ fn skip_block_comment(source: &str, start: usize) -> Option<usize> {
     }
 }
 
+/// The escapes in a string (4.1.2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Escapes {
+    /// `E'…'`
+    Backslash,
+    None,
+}
+
+impl Escapes {
+    /// Those of the string that a text starts with.
+    pub(super) fn of(text: &str) -> Self {
+        if text.starts_with(['e', 'E']) { Self::Backslash } else { Self::None }
+    }
+}
+
 /// The end of the string with the opening quote at `open`. Passes the parts of its value to `emit`.
 pub(super) fn scan_string<'a>(
     source: &'a str,
     open: usize,
-    escapes: bool,
+    escapes: Escapes,
     mut emit: impl FnMut(&'a str),
 ) -> Option<usize> {
     let mut at = open + 1;
     loop {
-        let plain = source[at..].find(|char| char == '\'' || (escapes && char == '\\'))?;
+        let plain = source[at..].find(|char| char == '\'' || (escapes == Escapes::Backslash && char == '\\'))?;
         emit(&source[at..at + plain]);
         at += plain;
         let rest = &source[at..];

@@ -1,6 +1,6 @@
 //! Tokens of SQL, and the names and values that they stand for.
 
-use super::lexer::scan_string;
+use super::lexer::{Escapes, scan_string};
 use crate::model::MAX_BYTES;
 
 /// The kind of a token. Numbers in parentheses are sections of PostgreSQL's manual.
@@ -79,7 +79,7 @@ impl Token<'_> {
         }
         let mut value = String::new();
         let open = self.text.find('\'')?;
-        scan_string(self.text, open, self.text.starts_with(['e', 'E']), |part| value.push_str(part))?;
+        scan_string(self.text, open, Escapes::of(self.text), |part| value.push_str(part))?;
         Some(if self.text.starts_with(['u', 'U']) { decode_unicode(&value) } else { value })
     }
 }

@@ -213,7 +213,8 @@ fn declared_change_runs_in_its_own_transaction() {
         "-- tenantry: accept names-other-schema: the plans are everybody's\nINSERT INTO shared.settings VALUES (2, 'two')",
     );
     let accepted_all = [&["migrate-one", "acme"], &settings[..]].concat();
-    accepted.write("2_shared/metadata.toml", "run_in_transaction = true\nchanges_outside = \"counts tenants\"");
+    // Without run_in_transaction, the migration is transactional.
+    accepted.write("2_shared/metadata.toml", "changes_outside = \"counts tenants\"");
     run_once(&db, &accepted, &accepted_all).assert_code(0);
     assert_eq!(db.count("SELECT count(*) FROM shared.settings"), 2);
     let without_reason = base().metadata("run_in_transaction = true\nchanges_outside = \" \"");

@@ -15,7 +15,7 @@ mod page;
 mod session;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::{env, fs};
 
 use page::Page;
@@ -24,6 +24,7 @@ use session::Session;
 
 use crate::language::helps;
 use crate::support::normalized;
+use crate::support::source::root;
 
 macro_rules! pages {
     ($($test:ident: $path:literal;)*) => {
@@ -177,8 +178,4 @@ fn markdown() -> Vec<PathBuf> {
     let files = folders.iter().flat_map(|folder| fs::read_dir(folder).expect("a folder"));
     let paths = files.map(|entry| entry.expect("a file").path());
     paths.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -589,6 +589,17 @@ fn all_findings_are_reported_together() {
         ]
     );
     assert_snapshot!(run(&["--match", "^(gone|tables)$"]));
+    // A pattern that matches no tenant does not hide the findings of the database.
+    let unmatched = run(&["--match", "^nobody$", "--quiet"]);
+    unmatched.assert_code(1);
+    for (text, shown) in [
+        (&unmatched.stdout, "tracker-behind"),
+        (&unmatched.stdout, "migration-changed"),
+        (&unmatched.stderr, "error: --match '^nobody$' matches none of"),
+        (&unmatched.stderr, "hint: 'tenantry list --names' lists the tenants"),
+    ] {
+        assert!(text.contains(shown), "{shown}: {text}");
+    }
     assert_snapshot!(run(&["--match", "^whole$", "--allow-empty", "--quiet"]), @r"
         TENANT      KIND               LEVEL       FINDING                                                                                                            FIX
         (database)  tracker-behind     structural  1 public migration is pending                                                                                      tenantry migrate-public

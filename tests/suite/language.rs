@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use regex::{Regex, RegexSet};
 
+use crate::support::source::root;
 use crate::support::{Tenantry, set_up};
 
 /// Patterns of words, and what to write instead.
@@ -157,8 +158,4 @@ fn commands_in(help: &str) -> Vec<String> {
     let line = Regex::new(r"(?m)^  ([a-z][a-z-]*)(  .*)?$").expect("a valid pattern");
     let names = line.captures_iter(help).map(|found| found[1].to_owned());
     names.filter(|name| name != "help").collect()
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }

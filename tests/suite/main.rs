@@ -15,6 +15,7 @@ mod docs;
 mod drift;
 mod drop;
 mod edge_cases;
+mod error_codes;
 mod example;
 mod faults;
 mod fleet_size;

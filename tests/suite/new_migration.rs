@@ -162,14 +162,19 @@ fn invalid_usage_is_refused() {
 }
 
 #[test]
-fn missing_directory_is_an_error() {
+fn default_directory_is_created() {
     let project = folder();
-    assert_snapshot!(new(project.path(), &["tenant", "add_invoices"]).run(), @r"
-        --- stderr
-        error: migrations/tenant is not a directory
-        hint: create it, or specify another with --tenant-migrations
-        --- exit 2
-    ");
+    for set in ["tenant", "public"] {
+        let output = new(project.path(), &[set, "add_invoices"]).run();
+        output.assert_code(0);
+        assert!(output.stdout.starts_with(&format!("migrations/{set}/")), "{}", output.stdout);
+        assert!(project.path().join(output.stdout.trim_end()).join("up.sql").exists());
+    }
+}
+
+#[test]
+fn missing_given_directory_is_an_error() {
+    let project = folder();
     assert_snapshot!(new(project.path(), &["public", "x", "--public-migrations", "nowhere"]).run(), @r"
         --- stderr
         error: nowhere is not a directory

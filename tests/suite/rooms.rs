@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use regex::Regex;
+
+use crate::support::source::{root, sources};
 
 /// The top-level modules from the bottom to the top. A module may import from those before it. ARCHITECTURE.md has the
 /// same list, with the purpose of each.
@@ -67,8 +69,51 @@ fn architecture_map_lists_the_layers_in_order() {
     assert_eq!(listed, LAYERS);
 }
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+#[test]
+fn no_file_has_more_than_400_lines() {
+    let lines = |path: &Path| fs::read_to_string(path).unwrap().lines().count();
+    let long: Vec<_> = sources("src").into_iter().filter(|path| lines(path) > 400).collect();
+    assert_eq!(long, [""; 0].map(Into::<std::path::PathBuf>::into));
+}
+
+/// A call with `true` or `false` does not show what it does: parameters are enums.
+#[test]
+fn no_function_has_a_boolean_parameter() {
+    let function = Regex::new(r"\bfn (\w+)(?:<[^(]*>)?\(").unwrap();
+    let boolean = Regex::new(r":\s*bool\b").unwrap();
+    let mut found = BTreeSet::new();
+    for path in sources("src") {
+        let text = fs::read_to_string(&path).unwrap();
+        for start in function.captures_iter(&text) {
+            let rest = &text[start.get(0).unwrap().end()..];
+            let mut depth = 1;
+            let end = rest.find(|character| {
+                depth += match character {
+                    '(' => 1,
+                    ')' => -1,
+                    _ => 0,
+                };
+                depth == 0
+            });
+            if boolean.is_match(&rest[..end.unwrap()]) {
+                found.insert(format!("{}: {}", path.display(), &start[1]));
+            }
+        }
+    }
+    assert_eq!(found, BTreeSet::new());
+}
+
+/// `AsyncTenants` offers what `Tenants` offers.
+#[test]
+fn async_tenants_has_the_functions_of_tenants() {
+    let functions = |path: &str| -> BTreeSet<String> {
+        let function = Regex::new(r"\n    pub (?:async )?fn (\w+)").unwrap();
+        let text = fs::read_to_string(root().join(path)).unwrap();
+        function.captures_iter(&text).map(|found| found[1].to_owned()).collect()
+    };
+    let tenants = functions("src/application/tenants.rs");
+    assert!(tenants.contains("each"));
+    assert_eq!(tenants, functions("src/application/asynchronous.rs"));
 }
 
 /// The imports in `dir`, relative to the repository, from modules that come later in `layers`.
@@ -127,17 +172,4 @@ fn imported(code: &str, prefix: &str) -> BTreeSet<String> {
         }
     }
     names
-}
-
-fn sources(dir: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    files
 }

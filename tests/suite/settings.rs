@@ -3,12 +3,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use tempfile::TempDir;
 
 use crate::assert_snapshot;
 use crate::support::migrations::Dir;
+use crate::support::source::root;
 use crate::support::tls::{PASSWORD, ROLE, Tls};
 use crate::support::{Database, Output, Screen, Tenantry, Terminal, create_older, fleet, older, tls};
 
@@ -668,8 +668,7 @@ fn json_output_is_one_document() {
 #[test]
 fn example_settings_file_is_valid() {
     // Its lines are valid, commented out or not.
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let Ok(text) = fs::read_to_string(root.join(".env.example")) else { panic!(".env.example does not exist") };
+    let Ok(text) = fs::read_to_string(root().join(".env.example")) else { panic!(".env.example does not exist") };
     assert!(text.contains("DATABASE_URL"));
     let folder = folder_with(&text);
     Tenantry::new().arg("--version").current_dir(folder.path()).run().assert_code(0);

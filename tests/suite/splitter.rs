@@ -17,6 +17,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tenantry::__private::split;
 
+use crate::support::source::root;
 use crate::support::{Database, binaries};
 
 /// The result of the server's parser for a text.
@@ -110,10 +111,9 @@ fn share() -> PathBuf {
 fn sql_files_are_split_as_the_server_splits_them() {
     let db = Database::new();
     let mut parser = Parser::new(&db);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
     for folder in ["migrations", "examples", "benches", "tests", "src"] {
-        sql_files(&root.join(folder), &mut files);
+        sql_files(&root().join(folder), &mut files);
     }
     sql_files(&share(), &mut files);
     let mut parsed = 0;

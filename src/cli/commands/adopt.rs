@@ -58,17 +58,18 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         .with_failed(&report.failed)
         .with(report.unchanged.len(), "unchanged")
         .with(report.not_reached.len(), "not reached");
-    if !report.is_success() {
+    let exit = report::exit(report.ended.as_ref(), &report.failed, &report.not_reached);
+    if exit != Exit::Done {
         summary = summary.of_run(report.run);
     }
-    summary.print(output, report.is_success());
+    summary.print(output, exit);
     if !report.adopted.is_empty() {
         output.next(format_args!("'{}' shows pending migrations and drift", context.command("health-check")));
     }
     if let Some(again) = again(&report, baseline) {
         output.hint(format_args!("to retry: {}", context.command(&again)));
     }
-    Ok(report::exit(report.ended.as_ref(), report.is_success()))
+    Ok(exit)
 }
 
 /// The command that adopts the remaining schemas, if repeating it may help.

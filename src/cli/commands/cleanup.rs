@@ -3,9 +3,9 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::drop::{PlanDocument, ReportDocument, cells, goes_in_steps, head, print_report, warn_of_steps};
-use crate::cli::confirm::{Answer, confirm};
-use crate::cli::context::{Context, exit_of, location};
+use super::drop::{PlanDocument, ReportDocument, cells, head, left_by_abort, print_report, warn_of_steps};
+use crate::cli::confirm::{Answer, ConfirmOption};
+use crate::cli::context::{Context, location};
 use crate::cli::exit::Exit;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::Progress;
@@ -20,9 +20,8 @@ use crate::operations::{self, CleanupPlan, CleanupReport, Orphans};
 /// unless --include-orphans is given. An interrupted cleanup resumes when the command is repeated.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    confirmation: ConfirmOption,
 
     /// Show what would be dropped, and change nothing
     #[arg(long)]
@@ -60,7 +59,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         warn_of_steps(output, &plan.tenants);
         report::failures(context, &plan.tenants.failed);
         output.status(would(&plan));
-        return Ok(exit_of(!blocked, false));
+        return Ok(if blocked { Exit::Found } else { Exit::Done });
     }
     if plan.is_empty() {
         if output.is_json() {
@@ -69,7 +68,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         output.status(format_args!("nothing to clean up in the database {}", plan.database));
         return Ok(Exit::Done);
     }
-    if !args.yes {
+    if args.confirmation.is_asked() {
         context.show_migrations_before_prompt(&tenancy);
         super::drop::show(output, &plan.tenants);
         output.summary(would(&plan));
@@ -79,12 +78,12 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         "Drop all tenants and the tracker from database {}? Type the name of the database to confirm:",
         location(&db)
     );
-    confirm(args.yes, &question, Answer::Text(&database))?;
+    args.confirmation.ask(&question, Answer::Text(&database))?;
     let settings = context.settings_request();
     let request = Request::Cleanup(CleanupRequest { include_orphans: args.include_orphans, settings });
     db.set_request(request.to_json()?);
     let (foreign_versions, kept) = (plan.foreign_versions, plan.kept.clone());
-    let mut progress = Progress::new(output, "dropped").in_steps(goes_in_steps(&plan.tenants));
+    let mut progress = Progress::new(output, "dropped").leaving(left_by_abort(&plan.tenants));
     let report = operations::cleanup(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
     if output.is_json() {

@@ -45,6 +45,7 @@ pub(crate) struct Args {
 const TENANTS: [&str; 4] = ["acme", "globex", "initech", "umbrella"];
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
+    let timing = if args.timing { Timing::Shown } else { Timing::Hidden };
     if args.in_database {
         let mut db = context.database(&args.options.connection)?;
         let names = TENANTS.iter().map(|tenant| tenant.parse()).collect::<Result<Vec<SchemaName>, _>>()?;
@@ -57,30 +58,37 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
             )
             .into());
         }
-        return Demonstration::new(context, args.options, args.timing)?.run();
+        return Demonstration::new(context, args.options, timing)?.run();
     }
     context.output().status("# Start a private PostgreSQL server, which is removed at the end.");
     let begun = Instant::now();
     let server = Ephemeral::start(&args.binaries.find()?, &[])?;
-    if args.timing {
+    if timing == Timing::Shown {
         context.output().status(format_args!("  ({})", milliseconds(begun.elapsed())));
     }
     let mut options = args.options;
     options.connection.database_url = Some(server.url(DATABASE));
-    Demonstration::new(context, options, args.timing)?.run()
+    Demonstration::new(context, options, timing)?.run()
+}
+
+/// Whether the duration of each step is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Timing {
+    Shown,
+    Hidden,
 }
 
 struct Demonstration<'a> {
     context: &'a Context,
     options: ReadOptions,
-    timing: bool,
+    timing: Timing,
     begun: Instant,
     /// The number of migrations of the older release.
     older: usize,
 }
 
 impl<'a> Demonstration<'a> {
-    fn new(context: &'a Context, options: ReadOptions, timing: bool) -> Result<Self> {
+    fn new(context: &'a Context, options: ReadOptions, timing: Timing) -> Result<Self> {
         let migrations = context.for_demo(None).tenancy(&options.migrations)?.tenant_migrations().len();
         Ok(Self { context, options, timing, begun: Instant::now(), older: migrations.saturating_sub(2).max(1) })
     }
@@ -94,7 +102,7 @@ impl<'a> Demonstration<'a> {
             let _ = self.clean_up();
             return Err(error);
         }
-        if self.timing {
+        if self.timing == Timing::Shown {
             self.paragraph(format_args!("Total: {}.", milliseconds(self.begun.elapsed())));
         }
         Ok(Exit::Done)
@@ -206,7 +214,7 @@ impl<'a> Demonstration<'a> {
     }
 
     fn took(&self, time: Duration) {
-        if self.timing {
+        if self.timing == Timing::Shown {
             self.context.output().status(format_args!("  ({})", milliseconds(time)));
         }
     }

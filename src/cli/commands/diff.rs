@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::cli::codes;
 use crate::cli::compare::{CompareOptions, fails, line_by_line, report_unused};
-use crate::cli::context::{Context, exit_of};
+use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::cli::settings::ReadOptions;
@@ -58,7 +58,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
             same: differences.is_empty(),
             differences: differences.iter().map(|difference| DifferenceDocument::new(difference, &own_name)).collect(),
         })?;
-        return Ok(exit_of(!failed, false));
+        return Ok(if failed { Exit::Found } else { Exit::Done });
     }
     output.lines(differences.iter().flat_map(|difference| lines(difference, &own_name)))?;
     let against = args.other.as_ref().map_or("the reference", TenantName::as_str);
@@ -70,7 +70,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         let command = args.comparing.repair_plan(&args.name, context);
         output.next(format_args!("'{command}' prints SQL that repairs it"));
     }
-    Ok(exit_of(!failed, false))
+    Ok(if failed { Exit::Found } else { Exit::Done })
 }
 
 fn lines(difference: &Difference, own_name: &str) -> Vec<String> {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::cli::confirm::{Answer, confirm};
-use crate::cli::context::{Context, exit_of, location};
+use crate::cli::confirm::{Answer, ConfirmOption};
+use crate::cli::context::{Context, location};
 use crate::cli::exit::Exit;
 use crate::cli::files::read_names;
 use crate::cli::output::{Output, count, size, thousands};
@@ -32,9 +32,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
 
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    confirmation: ConfirmOption,
 
     /// Show what would be dropped, and change nothing
     #[arg(long)]
@@ -76,20 +75,20 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         warn_of_steps(output, &plan);
         report::failures(context, &plan.failed);
         output.status(format_args!("{} would be dropped", count(plan.drops.len(), "tenant")));
-        return Ok(exit_of(plan.failed.is_empty(), false));
+        return Ok(if plan.failed.is_empty() { Exit::Done } else { Exit::Found });
     }
     if !plan.drops.is_empty() {
-        if !args.yes {
+        if args.confirmation.is_asked() {
             context.show_migrations_before_prompt(&tenancy);
             show(output, &plan);
         }
         let question = format!("Drop {} from database {}? [y/N]", what(&plan.drops), location(&db));
-        confirm(args.yes, &question, Answer::Yes)?;
+        args.confirmation.ask(&question, Answer::Yes)?;
     }
     let settings = context.settings_request();
     db.set_request(Request::Drop(DropRequest { untracked: args.untracked, settings }).to_json()?);
     let mut progress = Progress::new(output, "dropped")
-        .in_steps(goes_in_steps(&plan))
+        .leaving(left_by_abort(&plan))
         .resumed_by("repeat the command with --if-exists to resume");
     let report = operations::drop_tenants(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
@@ -159,9 +158,10 @@ pub(super) fn warn_of_steps(output: &Output, plan: &DropPlan) {
     }
 }
 
-/// Whether a tenant is too large to be dropped in one transaction.
-pub(super) fn goes_in_steps(plan: &DropPlan) -> bool {
-    plan.drops.iter().any(|dropping| plan.goes_in_steps(dropping))
+/// A remark on what an aborted run may leave of a tenant.
+pub(super) fn left_by_abort(plan: &DropPlan) -> &'static str {
+    let is_any_large = plan.drops.iter().any(|dropping| plan.goes_in_steps(dropping));
+    if is_any_large { " (a large one may be partly dropped)" } else { "" }
 }
 
 pub(super) fn head(plan: &DropPlan) -> [&'static str; 5] {
@@ -197,16 +197,16 @@ pub(super) fn print_report(context: &Context, report: &DropReport) -> Result<Exi
     for name in &report.unfinished {
         output.warning(format_args!("{name} is partly dropped; repeat the drop to complete it"));
     }
-    let success = report.failed.is_empty() && report.ended.is_none();
+    let exit = report::exit(report.ended.as_ref(), &report.failed, &report.not_reached);
     let mut summary = Summary::of(report.dropped.len(), "dropped")
         .with_failed(&report.failed)
         .with(report.unfinished.len(), "partly dropped")
         .with(report.not_reached.len(), "not reached");
-    if !success {
+    if exit != Exit::Done {
         summary = summary.of_run(report.run);
     }
-    summary.print(output, success);
-    Ok(report::exit(report.ended.as_ref(), success))
+    summary.print(output, exit);
+    Ok(exit)
 }
 
 /// The JSON of a plan.

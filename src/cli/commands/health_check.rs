@@ -12,19 +12,19 @@ use serde::Serialize;
 use super::diff::DifferenceDocument;
 use crate::cli::codes;
 use crate::cli::compare::{CompareOptions, report_unused};
-use crate::cli::context::{Context, exit_of};
+use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::files::require_writable;
 use crate::cli::output::count;
-use crate::cli::selection::Matching;
+use crate::cli::selection::{Matching, NothingMatches};
 use crate::cli::settings::{Jobs, ReadOptions};
 use crate::database::Database;
 use crate::error::Error;
-use crate::health::{self, Kind, Unchecked};
+use crate::health::{self, Health, Kind, Unchecked};
 use crate::model::TenantName;
 use crate::schema::drift::{Level, Pattern, Stamps};
 use crate::tenants::{not_tracked, tracker};
-use check_report::{CheckReport, Group, Item, Shown, WARNING};
+use check_report::{CheckReport, Group, Item, OnUnchecked, Shown, WARNING};
 
 /// Check tenants for problems and drift
 ///
@@ -135,13 +135,15 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     };
     args.require_tracked(&mut db)?;
     let health = health::check(&mut db, &tenancy, &health::Options { reference, stamps }, |name| args.picks(name))?;
-    // --match also selects orphaned schemas.
-    let orphans = health.findings.iter().filter(|finding| finding.kind == Kind::OrphanedSchema);
-    let orphans: Vec<&str> = orphans.flat_map(|finding| &finding.items).map(String::as_str).collect();
-    args.matching.require_any(context, &mut db, &orphans)?;
-    let report = CheckReport::new(&health, &accepted, &args.comparing, &args.fail_on, args.allow_unchecked);
-    let exit = exit_of(report.passes(), false);
+    let unmatched = args.unmatched(context, &mut db, &health)?;
+    let on_unchecked = if args.allow_unchecked { OnUnchecked::Allow } else { OnUnchecked::Fail };
+    let report = CheckReport::new(&health, &accepted, &args.comparing, &args.fail_on, on_unchecked);
+    let exit = if report.passes() && unmatched.is_none() { Exit::Done } else { Exit::Found };
     let output = context.output();
+    if let Some(nothing) = &unmatched {
+        output.error(nothing);
+        output.hint(nothing.hint());
+    }
     if let Some(path) = &args.junit {
         junit::write(path, &report)?;
     }
@@ -155,7 +157,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         let first = if args.group { "tenants" } else { "tenant" };
         output.table(&[first, "kind", "level", "finding", "fix"], rows)?;
     }
-    if shown == Shown::All || !args.allow_unchecked {
+    if shown == Shown::All || report.fails_on_unchecked() {
         for unchecked in &health.unchecked {
             output.warning(format_args!("not checked: {}", in_a_line(unchecked)));
         }
@@ -193,6 +195,21 @@ impl Args {
 
     fn picks(&self, name: &str) -> bool {
         self.matching.picks(name) && (self.names.is_empty() || self.names.iter().any(|one| one.as_str() == name))
+    }
+
+    /// The error of a `--match` that selects nothing, if the check has findings to report besides. `--match` also selects
+    /// orphaned schemas.
+    ///
+    /// # Errors
+    /// The same error if there is nothing to report.
+    fn unmatched(&self, context: &Context, db: &mut Database, health: &Health) -> Result<Option<NothingMatches>> {
+        let orphans = health.findings.iter().filter(|finding| finding.kind == Kind::OrphanedSchema);
+        let orphans: Vec<&str> = orphans.flat_map(|finding| &finding.items).map(String::as_str).collect();
+        let Err(error) = self.matching.require_any(context, db, &orphans) else { return Ok(None) };
+        if health.findings.is_empty() {
+            return Err(error);
+        }
+        error.downcast().map(Some)
     }
 }
 

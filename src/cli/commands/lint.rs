@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::cli::context::{Context, exit_of};
+use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, count};
 use crate::cli::settings::Migrations;
@@ -49,7 +49,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
             findings: findings.iter().map(FindingDocument::new).collect(),
             accepted: accepted.iter().map(AcceptedDocument::new).collect(),
         })?;
-        return Ok(exit_of(findings.is_empty(), false));
+        return Ok(if findings.is_empty() { Exit::Done } else { Exit::Found });
     }
     print_findings(output, &findings)?;
     for finding in &accepted {
@@ -64,7 +64,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if findings.iter().any(|finding| !finding.rule.is_about_acceptances()) {
         output.next("to suppress a finding, add a comment before the statement: -- tenantry: accept RULE: reason");
     }
-    Ok(exit_of(findings.is_empty(), false))
+    Ok(if findings.is_empty() { Exit::Done } else { Exit::Found })
 }
 
 /// Prints findings like a compiler, and after the last of a row with the same rule the alternative.

@@ -4,20 +4,17 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::lint::FindingDocument;
-use crate::cli::context::{Context, exit_of};
+use crate::cli::context::{Context, Purpose};
 use crate::cli::exit::Exit;
+use crate::cli::fleet_options::FleetOptions;
 use crate::cli::output::{Verbosity, count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, failures};
 use crate::cli::request::{MigrateAllRequest, Request};
-use crate::cli::resume::Resume;
-use crate::cli::rollout::RolloutOptions;
-use crate::cli::selection::Selection;
-use crate::cli::settings::{Jobs, Role, WriteOptions};
 use crate::lint::{File, Finding, lint};
 use crate::migration::{MigrationSet, Version};
 use crate::model::TenantName;
-use crate::operations::migrate::{self, MigratePlan, Report, Rollout};
+use crate::operations::migrate::{self, MigratePlan, Rollout};
 use crate::record::runs::RetryCommand;
 use crate::tenants::{Fleet, Tenancy};
 
@@ -27,80 +24,98 @@ use crate::tenants::{Fleet, Tenancy};
 /// the same error. Only one such run at a time can change the tenants of a database, or one for each shard.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    selection: Selection,
-
     /// Show the pending migrations of each tenant, and change nothing
     #[arg(long)]
     dry_run: bool,
 
+    #[command(flatten)]
+    target: TargetArgs,
+
+    #[command(flatten)]
+    fleet: FleetOptions,
+}
+
+/// What is done to each tenant.
+#[derive(Debug, clap::Args)]
+pub(super) struct TargetArgs {
     /// Apply only migrations up to and including this one: a version, or a unique beginning or end of a folder name
     #[arg(long, value_name = "VERSION")]
     to: Option<String>,
 
-    /// Verify each tenant's schema after migrating
+    /// Verify the schema of each tenant after migrating
     #[arg(long)]
     verify: bool,
+}
 
-    #[command(flatten)]
-    steps: RolloutOptions,
+impl TargetArgs {
+    /// Finds the migration of `--to`.
+    pub(super) fn of(&self, tenancy: &Tenancy) -> Result<Target> {
+        let to = self.to.as_deref().map(|to| tenancy.version_of(to)).transpose()?;
+        Ok(Target { to, verify: self.verify })
+    }
+}
 
-    #[command(flatten)]
-    jobs: Jobs,
+/// What is done to each tenant.
+pub(super) struct Target {
+    to: Option<Version>,
+    pub(super) verify: bool,
+}
 
-    #[command(flatten)]
-    role: Role,
+impl Target {
+    /// Limits the migrations.
+    pub(super) fn limit(&self, tenancy: Tenancy) -> Result<Tenancy> {
+        match &self.to {
+            Some(to) => Ok(tenancy.up_to(to)?),
+            None => Ok(tenancy),
+        }
+    }
 
-    #[command(flatten)]
-    options: WriteOptions,
+    /// The options for a suggested command.
+    pub(super) fn flags(&self) -> String {
+        let to = self.to.as_ref().map_or_else(String::new, |to| format!(" --to {to}"));
+        to + if self.verify { " --verify" } else { "" }
+    }
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let (mut tenancy, mut db) = context.fleet(&args.options, &args.role, Some(&args.jobs), args.dry_run)?;
-    args.selection.require_any(context, &mut db)?;
-    let to = args.to.as_deref().map(|to| tenancy.version_of(to)).transpose()?;
-    if let Some(to) = &to {
-        tenancy = tenancy.up_to(to)?;
-    }
+    let purpose = if args.dry_run { Purpose::Show } else { Purpose::Change };
+    let (tenancy, mut db) = args.fleet.connect(context, purpose)?;
+    let target = args.target.of(&tenancy)?;
+    let tenancy = target.limit(tenancy)?;
     let set = tenancy.tenant_migrations();
     let stop = context.stop();
+    let rollout = &args.fleet.rollout;
     if !args.dry_run {
-        args.steps.lock_fleet(context, &mut db)?;
+        rollout.lock_fleet(context, &mut db)?;
     }
-    let steps = args.steps.picks(context, &mut db, RetryCommand::MigrateAll)?;
-    let picks = |name: &str| steps(name) && args.selection.picks(name);
+    let picks = args.fleet.picks(context, &mut db, RetryCommand::MigrateAll)?;
     let mut plan = MigratePlan::of(Fleet::read(db.connection(), set)?, set, picks);
-    args.steps.sort(&mut db, &mut plan.migrate, |planned| &planned.tenant)?;
-    args.steps.require_canary(plan.migrate.iter().map(|planned| &planned.tenant.name).chain(&plan.up_to_date))?;
+    rollout.sort(&mut db, &mut plan.migrate, |planned| &planned.tenant)?;
+    rollout.require_canary(plan.migrate.iter().map(|planned| &planned.tenant.name).chain(&plan.up_to_date))?;
     context.warn_of_other_owners(&tenancy, plan.migrate.iter().map(|planned| &planned.tenant));
     warn_of_unknown(context, &plan);
     if args.dry_run {
         return show(context, &plan, &tenancy);
     }
-    db.set_request(args.request(context, to.as_ref()).to_json()?);
-    let rollout = Rollout { verify: args.verify, ..args.steps.rollout()? };
+    db.set_request(args.request(context, &target).to_json()?);
+    let rollout = Rollout { verify: target.verify, ..rollout.rollout()? };
     let mut progress = Progress::new(context.output(), "migrated");
     let report = migrate::migrate(&mut db, &tenancy, plan, &rollout, &stop, &mut progress)?;
     std::mem::drop(progress);
-    report::run(context, &report, "migrated", &args.again(&report, to.as_ref()))
+    let again = args.fleet.resume("migrate-all", &target.flags(), &report);
+    report::run(context, &report, "migrated", &again)
 }
 
 impl Args {
     /// The request, for the record of the run.
-    fn request(&self, context: &Context, to: Option<&Version>) -> Request {
+    fn request(&self, context: &Context, target: &Target) -> Request {
         Request::MigrateAll(MigrateAllRequest {
-            to: to.map(Version::to_string),
-            verify: self.verify,
-            selection: self.selection.request(),
-            rollout: self.steps.request(),
+            to: target.to.as_ref().map(Version::to_string),
+            verify: target.verify,
+            selection: self.fleet.selection.request(),
+            rollout: self.fleet.rollout.request(),
             settings: context.settings_request(),
         })
-    }
-
-    /// The command that retries the remaining tenants.
-    fn again(&self, report: &Report, to: Option<&Version>) -> String {
-        let what = what(to, self.verify);
-        Resume { command: "migrate-all", selection: &self.selection, steps: &self.steps, what }.after(report)
     }
 }
 
@@ -111,12 +126,6 @@ pub(super) fn warn_of_unknown(context: &Context, plan: &MigratePlan) {
         context.output().warning(format_args!("the ledgers of {tenants} record unknown migrations"));
         context.output().hint(format_args!("'{}' lists them", context.command("health-check")));
     }
-}
-
-/// The options that determine what is done to each tenant.
-pub(super) fn what(to: Option<&Version>, verify: bool) -> String {
-    let to = to.map_or_else(String::new, |to| format!(" --to {to}"));
-    to + if verify { " --verify" } else { "" }
 }
 
 /// Shows a plan.
@@ -152,7 +161,7 @@ pub(super) fn show(context: &Context, plan: &MigratePlan, tenancy: &Tenancy) -> 
         summary.push_str(&format!(", {} blocked", thousands(plan.blocked.len())));
     }
     output.status(summary);
-    Ok(exit_of(plan.blocked.is_empty(), false))
+    Ok(if plan.blocked.is_empty() { Exit::Done } else { Exit::Found })
 }
 
 fn from(planned: &migrate::Planned) -> Option<&str> {

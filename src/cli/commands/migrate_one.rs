@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::cli::context::Context;
+use crate::cli::context::{Context, Purpose};
 use crate::cli::exit::Exit;
 use crate::cli::progress::Progress;
 use crate::cli::report;
@@ -12,7 +12,7 @@ use crate::model::TenantName;
 use crate::operations::migrate::{self, MigratePlan, Rollout};
 use crate::tenants::{Fleet, not_tracked};
 
-use super::migrate_all::{show, warn_of_unknown, what};
+use super::migrate_all::{TargetArgs, show, warn_of_unknown};
 
 /// Apply pending migrations to one tenant
 #[derive(Debug, clap::Args)]
@@ -24,13 +24,8 @@ pub(crate) struct Args {
     #[arg(long)]
     dry_run: bool,
 
-    /// Apply only migrations up to and including this one: a version, or a unique beginning or end of a folder name
-    #[arg(long, value_name = "VERSION")]
-    to: Option<String>,
-
-    /// Verify the tenant's schema after migrating
-    #[arg(long)]
-    verify: bool,
+    #[command(flatten)]
+    target: TargetArgs,
 
     #[command(flatten)]
     role: Role,
@@ -40,11 +35,10 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let (mut tenancy, mut db) = context.fleet(&args.options, &args.role, None, args.dry_run)?;
-    let to = args.to.as_deref().map(|to| tenancy.version_of(to)).transpose()?;
-    if let Some(to) = &to {
-        tenancy = tenancy.up_to(to)?;
-    }
+    let purpose = if args.dry_run { Purpose::Show } else { Purpose::Change };
+    let (tenancy, mut db) = context.fleet(&args.options, &args.role, None, purpose)?;
+    let target = args.target.of(&tenancy)?;
+    let tenancy = target.limit(tenancy)?;
     let set = tenancy.tenant_migrations();
     let name = &args.name;
     let fleet = Fleet::read_some(db.connection(), set, std::slice::from_ref(name))?;
@@ -59,9 +53,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         return show(context, &plan, &tenancy);
     }
     let mut progress = Progress::new(context.output(), "migrated");
-    let rollout = Rollout { verify: args.verify, ..Rollout::default() };
+    let rollout = Rollout { verify: target.verify, ..Rollout::default() };
     let report = migrate::migrate(&mut db, &tenancy, plan, &rollout, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
-    let again = if tracked { format!("migrate-one {name}{}", what(to.as_ref(), args.verify)) } else { String::new() };
+    let again = if tracked { format!("migrate-one {name}{}", target.flags()) } else { String::new() };
     report::run(context, &report, "migrated", &again)
 }

@@ -60,6 +60,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         }
         (None, Set::Public) => PathBuf::from("migrations/public"),
     };
+    if given.is_none() && !root.exists() {
+        fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
+    }
     if !root.is_dir() {
         return Err(Usage::with_hint(
             format!("{} is not a directory", root.display()),

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::diff::DifferenceDocument;
 use crate::cli::compare::{CompareOptions, report_unused};
-use crate::cli::context::{Context, exit_of};
+use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::cli::settings::{ReadOptions, StatementTimeout};
@@ -88,7 +88,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     report(&planned, &args, &own_name, context);
     let fails = planned.remaining.iter().any(|difference| difference.level.fails_by_default());
-    Ok(exit_of(!fails && !matches!(planned.verification, Verification::Blocked(_)), false))
+    Ok(if fails || matches!(planned.verification, Verification::Blocked(_)) { Exit::Found } else { Exit::Done })
 }
 
 fn reference_description(source: &Source, migrations: usize) -> String {

@@ -5,17 +5,16 @@ use std::num::NonZeroUsize;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::cli::confirm::{Answer, Unconfirmed, confirm};
-use crate::cli::context::{Context, exit_of, location};
+use crate::cli::confirm::{Answer, ConfirmOption, Unconfirmed};
+use crate::cli::context::{Context, Purpose, location};
 use crate::cli::exit::Exit;
+use crate::cli::fleet_options::FleetOptions;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, failures};
 use crate::cli::request::{Request, RevertAllRequest};
-use crate::cli::resume::{Resume, only};
-use crate::cli::rollout::RolloutOptions;
-use crate::cli::selection::Selection;
-use crate::cli::settings::{Jobs, Role, WriteOptions, positive};
+use crate::cli::resume::only;
+use crate::cli::settings::positive;
 use crate::database::Database;
 use crate::migration::MigrationSet;
 use crate::model::TenantName;
@@ -30,30 +29,17 @@ use crate::tenants::{Fleet, Tenancy};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    selection: Selection,
-
-    #[command(flatten)]
     back: BackArgs,
 
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    confirmation: ConfirmOption,
 
     /// Show what would be reverted for each tenant, and change nothing
     #[arg(long)]
     dry_run: bool,
 
     #[command(flatten)]
-    steps: RolloutOptions,
-
-    #[command(flatten)]
-    jobs: Jobs,
-
-    #[command(flatten)]
-    role: Role,
-
-    #[command(flatten)]
-    options: WriteOptions,
+    fleet: FleetOptions,
 }
 
 /// How far to revert.
@@ -98,8 +84,8 @@ fn target<'a>(back: &'a Back, plan: &'a RevertPlan) -> Option<&'a str> {
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let (tenancy, mut db) = context.fleet(&args.options, &args.role, Some(&args.jobs), args.dry_run)?;
-    args.selection.require_any(context, &mut db)?;
+    let purpose = if args.dry_run { Purpose::Show } else { Purpose::Change };
+    let (tenancy, mut db) = args.fleet.connect(context, purpose)?;
     let set = tenancy.tenant_migrations();
     let back = args.back.back(&tenancy)?;
     if args.dry_run {
@@ -108,21 +94,21 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         return show(context, &plan, &tenancy);
     }
     // The lock is not held during the confirmation.
-    let shown = if args.yes {
-        None
-    } else {
+    let shown = if args.confirmation.is_asked() {
         let plan = args.plan(context, &mut db, set, &back)?;
-        ask(context, &location(&db), &plan, &tenancy, args.yes)?;
+        ask(context, &location(&db), &plan, &tenancy, args.confirmation)?;
         Some(plan)
+    } else {
+        None
     };
     let stop = context.stop();
-    args.steps.lock_fleet(context, &mut db)?;
+    args.fleet.rollout.lock_fleet(context, &mut db)?;
     let plan = args.plan(context, &mut db, set, &back)?;
     if shown.is_some_and(|shown| !shown.is_same(&plan)) {
         return Err(Unconfirmed::Changed.into());
     }
     context.warn_of_other_owners(&tenancy, plan.revert.iter().map(|reverting| &reverting.tenant));
-    let rollout = args.steps.rollout()?;
+    let rollout = args.fleet.rollout.rollout()?;
     let resumed = resumed(&back, &plan);
     db.set_request(args.request(context, target(&back, &plan)).to_json()?);
     let mut progress = Progress::new(context.output(), "reverted").resumed_by(match &resumed {
@@ -132,13 +118,11 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let report = migrate::revert(&mut db, &tenancy, plan, &rollout, &stop, &mut progress)?;
     std::mem::drop(progress);
     let again = match (resumed, args.back.steps) {
-        (Some(what), _) => {
-            Resume { command: "revert-all", selection: &args.selection, steps: &args.steps, what }.after(&report)
-        }
+        (Some(what), _) => args.fleet.resume("revert-all", &what, &report),
         // The remaining tenants are unchanged, unless the outcome of one is unknown.
         (None, Some(steps)) => match only(&report.to_try_again()) {
             Some(regex) if !report.leaves_doubt() => {
-                format!("revert-all --match {regex} --steps {steps}{}", args.steps.flags(&report))
+                format!("revert-all --match {regex} --steps {steps}{}", args.fleet.rollout.flags(&report))
             }
             _ => String::new(),
         },
@@ -152,28 +136,34 @@ impl Args {
     fn request(&self, context: &Context, to: Option<&str>) -> Request {
         Request::RevertAll(RevertAllRequest {
             to: to.map(str::to_owned),
-            selection: self.selection.request(),
-            rollout: self.steps.request(),
+            selection: self.fleet.selection.request(),
+            rollout: self.fleet.rollout.request(),
             settings: context.settings_request(),
         })
     }
 
     fn plan(&self, context: &Context, db: &mut Database, set: &MigrationSet, back: &Back) -> Result<RevertPlan> {
-        let steps = self.steps.picks(context, db, RetryCommand::RevertAll)?;
-        let picks = |name: &str| steps(name) && self.selection.picks(name);
+        let picks = self.fleet.picks(context, db, RetryCommand::RevertAll)?;
+        let rollout = &self.fleet.rollout;
         let mut plan = RevertPlan::of(Fleet::read(db.connection(), set)?, set, back, picks)?;
-        self.steps.sort(db, &mut plan.revert, |reverting| &reverting.tenant)?;
-        self.steps.require_canary(plan.revert.iter().map(|reverting| &reverting.tenant.name).chain(&plan.unchanged))?;
+        rollout.sort(db, &mut plan.revert, |reverting| &reverting.tenant)?;
+        rollout.require_canary(plan.revert.iter().map(|reverting| &reverting.tenant.name).chain(&plan.unchanged))?;
         Ok(plan)
     }
 }
 
 /// Asks for confirmation. `location` is the name of the database and the address of its server.
-pub(super) fn ask(context: &Context, location: &str, plan: &RevertPlan, tenancy: &Tenancy, yes: bool) -> Result<()> {
+pub(super) fn ask(
+    context: &Context,
+    location: &str,
+    plan: &RevertPlan,
+    tenancy: &Tenancy,
+    confirmation: ConfirmOption,
+) -> Result<()> {
     if plan.revert.is_empty() {
         return Ok(());
     }
-    if !yes {
+    if confirmation.is_asked() {
         context.show_migrations_before_prompt(tenancy);
         for reverted in Reverted::of(plan, tenancy.tenant_migrations()) {
             context.output().summary(format_args!("{}: {}", reverted.folder, count(reverted.tenants, "tenant")));
@@ -185,7 +175,7 @@ pub(super) fn ask(context: &Context, location: &str, plan: &RevertPlan, tenancy:
     };
     let question =
         format!("Revert {what} in database {location}? Data in the tables and columns they created is lost. [y/N]");
-    confirm(yes, &question, Answer::Yes)
+    confirmation.ask(&question, Answer::Yes)
 }
 
 /// Shows a plan.
@@ -212,7 +202,7 @@ pub(super) fn show(context: &Context, plan: &RevertPlan, tenancy: &Tenancy) -> R
         summary.push_str(&format!(", {} blocked", thousands(plan.blocked.len())));
     }
     output.status(summary);
-    Ok(exit_of(plan.blocked.is_empty(), false))
+    Ok(if plan.blocked.is_empty() { Exit::Done } else { Exit::Found })
 }
 
 fn from(reverting: &Reverting) -> Option<&str> {

@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use super::revert_all::{BackArgs, ask, resumed, show};
-use crate::cli::context::{Context, location};
+use crate::cli::confirm::ConfirmOption;
+use crate::cli::context::{Context, Purpose, location};
 use crate::cli::exit::Exit;
 use crate::cli::progress::Progress;
 use crate::cli::report;
@@ -25,9 +26,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     back: BackArgs,
 
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    confirmation: ConfirmOption,
 
     /// Show what would be reverted, and change nothing
     #[arg(long)]
@@ -41,7 +41,8 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let (tenancy, mut db) = context.fleet(&args.options, &args.role, None, args.dry_run)?;
+    let purpose = if args.dry_run { Purpose::Show } else { Purpose::Change };
+    let (tenancy, mut db) = context.fleet(&args.options, &args.role, None, purpose)?;
     let set = tenancy.tenant_migrations();
     let name = &args.name;
     let fleet = Fleet::read_some(db.connection(), set, std::slice::from_ref(name))?;
@@ -55,7 +56,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if args.dry_run {
         return show(context, &plan, &tenancy);
     }
-    ask(context, &location(&db), &plan, &tenancy, args.yes)?;
+    ask(context, &location(&db), &plan, &tenancy, args.confirmation)?;
     let resumed = resumed(&back, &plan);
     let mut progress = Progress::new(context.output(), "reverted");
     let report = migrate::revert(&mut db, &tenancy, plan, &Rollout::default(), &context.stop(), &mut progress)?;

@@ -1,5 +1,6 @@
 //! The last line of a run over a fleet: the number of tenants by outcome.
 
+use crate::cli::exit::Exit;
 use crate::cli::output::{Output, thousands};
 use crate::error::FailedTenant;
 
@@ -39,8 +40,8 @@ impl Summary {
     }
 
     /// Prints it. With `--quiet` only what did not succeed is printed.
-    pub(crate) fn print(self, output: &Output, success: bool) {
-        if success {
+    pub(crate) fn print(self, output: &Output, exit: Exit) {
+        if exit == Exit::Done {
             output.status(self.0);
         } else {
             output.summary(self.0);

@@ -49,6 +49,11 @@ pub enum Effect {
 }
 
 impl MigrationFailure {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        "migration-failed"
+    }
+
     /// How to continue after a partially executed migration.
     pub fn hint(&self) -> Option<String> {
         match self.effect {

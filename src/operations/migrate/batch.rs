@@ -207,21 +207,27 @@ impl Batch {
         self.push(&ledger::delete(target.schema, migration.version().as_str()));
     }
 
-    /// Resets the session to the beginning of the transaction, so that the next statements do not depend on the previous
-    /// ones. `locks` are released.
-    pub(crate) fn after(&mut self, target: SchemaTarget<'_>, is_plain: bool, locks: session::Locks) {
-        if !is_plain {
-            self.push(&session::reset(locks));
-        } else if target.is_run_as_owner() {
+    /// Resets what plain statements leave in the session: the search path and the role.
+    pub(crate) fn after_plain(&mut self, target: SchemaTarget<'_>) {
+        if target.is_run_as_owner() {
             self.push("RESET ROLE;");
         }
-        self.ran_code |= !is_plain;
-        let settings = if is_plain { path::CATALOG_FOR_TRANSACTION.to_owned() } else { self.settings.clone() };
-        self.push(&settings);
+        self.push(path::CATALOG_FOR_TRANSACTION);
+    }
+
+    /// Resets the session to the beginning of the transaction after statements that may run code. `locks` are released.
+    pub(crate) fn after_code(&mut self, locks: session::Locks) {
+        self.ran_code = true;
+        self.push(&session::reset(locks));
+        self.push(&self.settings.clone());
     }
 
     fn after_script(&mut self, target: SchemaTarget<'_>, script: &Script) {
-        self.after(target, script.traits().is_plain, session::Locks::All);
+        if script.traits().is_plain {
+            self.after_plain(target);
+        } else {
+            self.after_code(session::Locks::All);
+        }
     }
 
     /// The reset that follows a script, without the script.

@@ -32,6 +32,7 @@ use crate::tenants::tracker::schema_tracker;
 
 pub use crate::error::{Contention, Effect, FailedStatement, MigrationFailure};
 pub use crate::record::runs::StopReason;
+pub use crate::run::Breaker;
 pub(crate) use batch::{Batch, TrackerRow, set_state, tracker_guard};
 pub(crate) use job::{MigrationJob, Reread};
 pub(crate) use plan::reread;
@@ -39,7 +40,7 @@ pub use plan::{MigratePlan, Planned};
 pub use public::{PublicReport, migrate_public};
 pub(crate) use public::{revert_public, to_revert};
 pub use revert::{Back, RevertPlan, Reverting, revert};
-pub use rollout::{Canary, MaxFailures, ParseMaxFailuresError, Rollout};
+pub use rollout::{Canary, MaxFailures, ParseCanaryError, ParseMaxFailuresError, Rollout};
 pub(crate) use run::{RunJobs, run_jobs};
 pub(crate) use target::SchemaTarget;
 

@@ -1,5 +1,6 @@
 //! How a run goes through a fleet: canaries, batches, and the number of failures that stops it.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use regex::Regex;
 
 use super::MigrationJob;
 use crate::model::TenantName;
-use crate::run::FailureBudget;
+use crate::run::{Breaker, FailureBudget};
 use crate::schema::drift::Accepted;
 
 /// How a run goes through a fleet. The default: all tenants together, whatever number of them fails.
@@ -22,7 +23,7 @@ pub struct Rollout {
     /// The number of tenants that may fail. If more fail, no other tenant starts.
     pub max_failures: Option<MaxFailures>,
     /// Whether the run stops if the first tenants all fail with the same error.
-    pub breaker: bool,
+    pub breaker: Breaker,
     /// Whether the schema of each tenant is compared with the reference before the tenant counts as done. Tenants that are
     /// up to date are compared, too.
     pub verify: bool,
@@ -35,6 +36,8 @@ pub struct Rollout {
 pub enum Canary {
     /// The first tenants of the run that have pending migrations.
     First(NonZeroUsize),
+    /// The first percent of those tenants, and at least one.
+    Percent(f64),
     /// The tenants whose names match. Those without pending migrations are only compared with the reference.
     Matching(Regex),
 }
@@ -52,15 +55,22 @@ impl MaxFailures {
     fn of(self, tenants: usize) -> usize {
         match self {
             Self::Count(count) => count,
-            Self::Percent(percent) => (tenants as f64 * percent / 100.0).floor() as usize,
+            Self::Percent(percent) => percent_of(tenants, percent).floor() as usize,
         }
     }
 }
 
 /// A text is not a number or percentage of tenants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("give a number of tenants, or a transaction of them, as in 5 or 2%")]
+#[error("give a number of tenants or a percentage of them, as in 5 or 2%")]
 pub struct ParseMaxFailuresError;
+
+impl ParseMaxFailuresError {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        "invalid-max-failures"
+    }
+}
 
 impl std::str::FromStr for MaxFailures {
     type Err = ParseMaxFailuresError;
@@ -74,6 +84,58 @@ impl std::str::FromStr for MaxFailures {
             },
         }
     }
+}
+
+/// A text is not a number, percentage or pattern of tenants.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseCanaryError {
+    /// The number is zero.
+    #[error("the minimum is 1")]
+    Zero,
+    /// The percentage is not a number above 0 and up to 100.
+    #[error("a percentage of tenants is above 0% and at most 100%")]
+    Percent,
+    /// The text is not a regular expression.
+    #[error(transparent)]
+    Pattern(#[from] regex::Error),
+}
+
+impl ParseCanaryError {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        "invalid-canary"
+    }
+}
+
+impl std::str::FromStr for Canary {
+    type Err = ParseCanaryError;
+
+    fn from_str(text: &str) -> Result<Self, ParseCanaryError> {
+        if let Ok(n) = text.parse() {
+            return NonZeroUsize::new(n).map(Self::First).ok_or(ParseCanaryError::Zero);
+        }
+        // No name of a tenant contains a percent sign.
+        let Some(percent) = text.strip_suffix('%') else { return Ok(Self::Matching(Regex::new(text)?)) };
+        match percent.parse() {
+            Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(Self::Percent(percent)),
+            _ => Err(ParseCanaryError::Percent),
+        }
+    }
+}
+
+impl fmt::Display for Canary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::First(n) => n.fmt(f),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+            Self::Matching(regex) => regex.fmt(f),
+        }
+    }
+}
+
+fn percent_of(tenants: usize, percent: f64) -> f64 {
+    tenants as f64 * percent / 100.0
 }
 
 /// Jobs that run together.
@@ -149,6 +211,10 @@ impl Rollout {
                 let others = jobs.split_off(n.get().min(jobs.len()));
                 (jobs, others)
             }
+            Some(Canary::Percent(percent)) => {
+                let others = jobs.split_off(percent_of(jobs.len(), *percent).ceil() as usize);
+                (jobs, others)
+            }
             Some(Canary::Matching(regex)) => jobs.into_iter().partition(|job| regex.is_match(job.name().as_str())),
         }
     }
@@ -167,5 +233,18 @@ mod tests {
         }
         assert_eq!(MaxFailures::Percent(2.5).of(199), 4);
         assert_eq!(MaxFailures::Percent(0.0).of(199), 0);
+    }
+
+    #[test]
+    fn canaries_are_a_number_a_percentage_or_a_pattern() {
+        for text in ["3", "2.5%", "^a"] {
+            assert_eq!(text.parse::<Canary>().unwrap().to_string(), text);
+        }
+        assert!(matches!("2.5%".parse(), Ok(Canary::Percent(2.5))));
+        assert_eq!("0".parse::<Canary>().unwrap_err(), ParseCanaryError::Zero);
+        for text in ["%", "0%", "101%", "-1%", "a%", "NaN%"] {
+            assert_eq!(text.parse::<Canary>().unwrap_err(), ParseCanaryError::Percent, "{text}");
+        }
+        assert!(matches!("(".parse::<Canary>(), Err(ParseCanaryError::Pattern(_))));
     }
 }

@@ -27,7 +27,7 @@ use blockers::Waiting;
 use fleet_lock::FleetLockKeeper;
 pub use long_waits::LockWait;
 use long_waits::LongWaits;
-use session::MonitorSession;
+use session::{MonitorSession, SessionName};
 
 /// How often the thread checks for a request to cancel and for the end of the work.
 const TICK: Duration = Duration::from_millis(50);
@@ -120,7 +120,8 @@ impl<'a> MonitorThread<'a> {
         stop: &'a Stop,
         lock: Option<&'a mut FleetLock>,
     ) -> Self {
-        let session = MonitorSession::new(connector, monitor.run, lock.is_some());
+        let name = if lock.is_some() { SessionName::Default } else { SessionName::OfRun };
+        let session = MonitorSession::new(connector, monitor.run, name);
         let fleet_lock = lock.map(FleetLockKeeper::new);
         Self { monitor, connector, stop, session, fleet_lock, cancel_failure_reported: false }
     }

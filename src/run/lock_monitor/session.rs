@@ -13,13 +13,22 @@ use crate::record::runs::Run;
 pub(super) struct MonitorSession<'a> {
     connector: &'a Connector,
     run: Run,
-    has_fleet_lock: bool,
+    name: SessionName,
     conn: Option<PgConnection>,
 }
 
+/// The name of the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SessionName {
+    /// That of the run, which no other session has while no worker is connected.
+    OfRun,
+    /// That of every session: the one with the lock of the fleet has the name of the run.
+    Default,
+}
+
 impl<'a> MonitorSession<'a> {
-    pub(super) fn new(connector: &'a Connector, run: Run, has_fleet_lock: bool) -> Self {
-        Self { connector, run, has_fleet_lock, conn: None }
+    pub(super) fn new(connector: &'a Connector, run: Run, name: SessionName) -> Self {
+        Self { connector, run, name, conn: None }
     }
 
     /// The connection, opened if it is not open.
@@ -37,7 +46,7 @@ impl<'a> MonitorSession<'a> {
     }
 
     fn connect(&self) -> Result<PgConnection, Error> {
-        if !self.has_fleet_lock && self.connector.has_dedicated_session()? {
+        if self.name == SessionName::OfRun && self.connector.has_dedicated_session()? {
             return Ok(self.connector.connect_as(&self.run.session_name("watch"))?);
         }
         Ok(self.connector.connect()?)

@@ -46,7 +46,7 @@ impl<'a, 'q, 'r, O: Operation> Confirmation<'a, 'q, 'r, O> {
         let mut batch = Vec::new();
         let mut due = Instant::now() + INTERVAL;
         loop {
-            self.observe_outage(self.queue.is_away());
+            self.observe_outage();
             for wait in self.recorder.context.monitor.take_long_waits() {
                 self.recorder.observer.waiting(&wait);
             }
@@ -67,15 +67,18 @@ impl<'a, 'q, 'r, O: Operation> Confirmation<'a, 'q, 'r, O> {
         }
     }
 
-    /// Reports to the observer that the server is away, or is back.
-    fn observe_outage(&mut self, is_away: bool) {
-        if std::mem::replace(&mut self.is_away, is_away) == is_away {
-            return;
-        }
-        if is_away {
-            self.recorder.observer.away(self.queue.reconnect_for());
-        } else {
+    /// Reports to the observer if the server is away, or is back.
+    fn observe_outage(&mut self) {
+        if self.queue.is_away() {
+            self.observe_away();
+        } else if std::mem::take(&mut self.is_away) {
             self.recorder.observer.back();
+        }
+    }
+
+    fn observe_away(&mut self) {
+        if !std::mem::replace(&mut self.is_away, true) {
+            self.recorder.observer.away(self.queue.reconnect_for());
         }
     }
 
@@ -121,7 +124,7 @@ impl<'a, 'q, 'r, O: Operation> Confirmation<'a, 'q, 'r, O> {
             }
             tries += 1;
             if began.elapsed() >= REPORTED_AFTER {
-                self.observe_outage(true);
+                self.observe_away();
             }
             let (first, longest) = RECONNECT_PAUSE;
             self.recorder.context.stop.pause(backoff(first, tries, longest));

@@ -56,10 +56,10 @@ pub(super) struct QueuedJob<J> {
 }
 
 impl<J> QueueState<J> {
-    fn start(&mut self, job: J, is_retry: bool) -> QueuedJob<J> {
+    fn start(&mut self, item: QueuedJob<J>) -> QueuedJob<J> {
         self.in_flight += 1;
-        self.retries_in_flight += usize::from(is_retry);
-        QueuedJob { job, is_retry }
+        self.retries_in_flight += usize::from(item.is_retry);
+        item
     }
 
     /// Takes an item back from a worker.
@@ -143,10 +143,10 @@ impl<'a, J> JobQueue<'a, J> {
             let may_retry = state.ready.is_empty() || state.retries_in_flight * 2 < self.workers;
             if let Some(place) = deferred.filter(|place| may_retry && state.deferred[*place].not_before <= now) {
                 let job = state.deferred.swap_remove(place).job;
-                return Some(state.start(job, true));
+                return Some(state.start(QueuedJob { job, is_retry: true }));
             }
             if let Some(job) = state.ready.pop_front() {
-                return Some(state.start(job, false));
+                return Some(state.start(QueuedJob { job, is_retry: false }));
             }
             let wait = match deferred {
                 Some(place) => state.deferred[place].not_before - now,

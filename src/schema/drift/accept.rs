@@ -25,6 +25,13 @@ pub struct Pattern {
 #[error("invalid pattern {0:?}: expected [TENANT/]CODE[:OBJECT], for example index.extra:tmp_* or acme/*.comment")]
 pub struct ParsePatternError(String);
 
+impl ParsePatternError {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        "invalid-pattern"
+    }
+}
+
 /// A list of patterns. A finding or difference that matches any of them is accepted.
 #[derive(Debug, Clone, Default)]
 pub struct Accepted(Vec<Pattern>);

@@ -29,6 +29,13 @@ pub enum Level {
 #[error("unknown level: {0:?}")]
 pub struct UnknownLevel(String);
 
+impl UnknownLevel {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        "unknown-level"
+    }
+}
+
 impl Level {
     /// All levels, the most important first.
     pub const ALL: [Self; 5] = [Self::Structural, Self::Security, Self::Privilege, Self::Tuning, Self::Cosmetic];

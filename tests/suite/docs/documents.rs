@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use regex::Regex;
 use serde_json::Value;
 
-use super::{anchor, root};
+use super::anchor;
+use crate::support::source::root;
 
 /// The fields of each kind of object, by the anchor of its heading: the key, and the types of its value.
 type Tables = BTreeMap<String, BTreeMap<String, String>>;

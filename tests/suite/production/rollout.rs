@@ -63,12 +63,22 @@ fn failed_canary_stops_the_rollout() {
     assert_eq!(ended(&second).as_deref(), Some("canary"));
     assert_eq!((listed(&second, "done"), listed(&second, "failed")), (set(&["t00007"]), set(&["t00001"])));
     assert_eq!(listed(&second, "not_reached").len(), 9 - 1);
+    // A percentage of the tenants with pending migrations, rounded up: 15 percent of 9.
+    let third = json(&db, &migrations, &["--canary", "15%", "--match", "^t0000[1-6]|^t0001|^t0000[89]$"]);
+    third.assert_code(1);
+    assert_eq!(ended(&third).as_deref(), Some("canary"));
+    assert_eq!((listed(&third, "done"), listed(&third, "failed")), (set(&["t00003"]), set(&["t00001"])));
+    for refused in ["0%", "101%", "t%"] {
+        let refused = with(&db, &migrations, &["migrate-all", "--canary", refused]).run();
+        refused.assert_code(2);
+        assert!(refused.stderr.contains("a percentage of tenants is above 0%"), "{}", refused.stderr);
+    }
     let none = with(&db, &migrations, &["migrate-all", "--canary", "^x"]).run();
     none.assert_code(2);
     assert!(none.stderr.contains("matches no tenant of this run"), "{}", none.stderr);
-    let fine = json(&db, &migrations, &["--canary", "^t00003$", "--except", "^t00001$"]);
+    let fine = json(&db, &migrations, &["--canary", "^t00004$", "--except", "^t00001$"]);
     fine.assert_code(0);
-    assert_eq!(order(&db)[0], "t00003");
+    assert_eq!(order(&db)[0], "t00004");
     assert_eq!(at(&db, "2").len(), 11);
 }
 

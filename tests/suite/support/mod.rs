@@ -17,6 +17,7 @@ pub mod pgbouncer;
 pub mod proxy;
 #[cfg(target_os = "linux")]
 pub mod sockets;
+pub mod source;
 pub mod tls;
 
 mod smoke;

@@ -19,7 +19,14 @@ pub(super) struct CheckReport<'a> {
     pub(super) groups: Vec<Group<'a>>,
     comparing: &'a CompareOptions,
     fail_on: &'a [FailOn],
-    allow_unchecked: bool,
+    on_unchecked: OnUnchecked,
+}
+
+/// What unchecked tenants do to the check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnUnchecked {
+    Fail,
+    Allow,
 }
 
 /// The level of findings that fail the check only on request.
@@ -52,7 +59,7 @@ impl<'a> CheckReport<'a> {
         accepted: &Accepted,
         comparing: &'a CompareOptions,
         fail_on: &'a [FailOn],
-        allow_unchecked: bool,
+        on_unchecked: OnUnchecked,
     ) -> Self {
         let groups = groups(&health.drift, accepted);
         let reported: Vec<&Finding> = health
@@ -75,12 +82,12 @@ impl<'a> CheckReport<'a> {
         }
         of_tenants.sort_by_key(|(tenant, _)| *tenant);
         let items = of_database.chain(of_tenants.into_iter().map(|(_, item)| item)).collect();
-        Self { health, items, groups, comparing, fail_on, allow_unchecked }
+        Self { health, items, groups, comparing, fail_on, on_unchecked }
     }
 
     /// Whether the exit code is 0.
     pub(super) fn passes(&self) -> bool {
-        !self.has_failing_items() && (self.allow_unchecked || self.health.unchecked.is_empty())
+        !self.has_failing_items() && (!self.fails_on_unchecked() || self.health.unchecked.is_empty())
     }
 
     /// Whether the exit code would be 0 if it were allowed that tenants are unchecked.
@@ -99,7 +106,7 @@ impl<'a> CheckReport<'a> {
 
     /// Whether unchecked tenants fail the check.
     pub(super) fn fails_on_unchecked(&self) -> bool {
-        !self.allow_unchecked
+        self.on_unchecked == OnUnchecked::Fail
     }
 
     pub(super) fn fails(&self, item: &Item<'_>) -> bool {

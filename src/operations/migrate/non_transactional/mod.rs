@@ -149,7 +149,11 @@ impl Stepwise<'_> {
         batch.push(&self.target.enter());
         batch.script(number, statement.sql());
         // The locks of the session remain.
-        batch.after(self.target, statement.is_plain(), session::Locks::None);
+        if statement.is_plain() {
+            batch.after_plain(self.target);
+        } else {
+            batch.after_code(session::Locks::None);
+        }
         batch.confine(self.target, scrutiny, None);
         batch.push(&self.progress(number + 1).update());
         let batch = batch.commit();
