@@ -49,7 +49,7 @@ pub fn measure_this_process(url: &str) -> Result<()> {
     let set = sets.full.tenant_migrations();
     let mut db = ours::connect(url, 1)?;
     let plan = MigratePlan::of(Fleet::read(db.connection(), set)?, set, |_| true);
-    let health = health::check(&mut db, &sets.full, &health::Options::default(), |_| true)?;
+    let health = health::check(&mut db, &sets.full, &health::CheckOptions::default(), |_| true)?;
     let drifted = health.drift.groups.iter().filter(|group| !group.differences.is_empty());
     let findings: usize = drifted.map(|group| group.members.len()).sum();
     println!("{} {} {}", plan.up_to_date.len(), findings, peak().unwrap_or("unknown".to_owned()));

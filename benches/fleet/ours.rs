@@ -69,7 +69,7 @@ pub fn list(url: &str, tenancy: &Tenancy, tenants: usize) -> Result<()> {
 
 /// Checks the fleet, which is well.
 pub fn health(url: &str, tenancy: &Tenancy, tenants: usize) -> Result<()> {
-    let health = health::check(&mut connect(url, 2)?, tenancy, &health::Options::default(), |_| true)?;
+    let health = health::check(&mut connect(url, 2)?, tenancy, &health::CheckOptions::default(), |_| true)?;
     ensure!(health.checked() == tenants && all_healthy(&health), "the fleet is not healthy: {health:?}");
     Ok(())
 }

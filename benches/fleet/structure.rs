@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use tenantry::health::{self, Options};
+use tenantry::health::{self, CheckOptions};
 use tenantry::schema::drift::{self, Stamps};
 use tenantry::schema::reference::{Reference, Source};
 use tenantry::{Tenancy, TenantName};
@@ -68,7 +68,7 @@ pub fn measure(world: &World, tenancy: &Tenancy, args: &Args) -> Result<Structur
 
 fn check(database: &Scratch<'_>, tenancy: &Tenancy, tenants: usize, stamps: Stamps) -> Result<()> {
     let mut db = ours::connect(database.url(), 8)?;
-    let health = health::check(&mut db, tenancy, &Options { reference: Source::Migrations, stamps }, |_| true)?;
+    let health = health::check(&mut db, tenancy, &CheckOptions { reference: Source::Migrations, stamps }, |_| true)?;
     ensure!(health.checked() == tenants && all_healthy(&health), "the fleet is not healthy: {health:?}");
     Ok(())
 }

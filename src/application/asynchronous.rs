@@ -13,7 +13,7 @@ use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, Trans
 
 use super::maintenance::Maintenance;
 use super::tenants::sorted;
-use super::transaction::Entry;
+use super::transaction::TenantEntry;
 use super::{AccessError, Creation, EachError, MigrateError, Migrated, Readiness, TransactionError};
 use crate::error::Error;
 use crate::model::{State, TenantName};
@@ -94,7 +94,7 @@ impl AsyncTenants {
     where
         F: AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, E>,
     {
-        Entry::new(self.tenancy(), tenant).run_async(conn, work).await
+        TenantEntry::new(self.tenancy(), tenant).run_async(conn, work).await
     }
 
     /// Runs `work` for each active tenant, in the order of their names and each in a transaction of its own as

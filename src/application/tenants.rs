@@ -9,7 +9,7 @@ use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
 use diesel::sql_types::Bool;
 
 use super::maintenance::Maintenance;
-use super::transaction::Entry;
+use super::transaction::TenantEntry;
 use super::{AccessError, EachError, MigrateError, Readiness, TransactionError};
 use crate::error::Error;
 use crate::model::{State, TenantName};
@@ -104,7 +104,7 @@ impl Tenants {
         tenant: &TenantName,
         work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
     ) -> Result<T, TransactionError<E>> {
-        Entry::new(self.tenancy(), tenant).run(conn, work)
+        TenantEntry::new(self.tenancy(), tenant).run(conn, work)
     }
 
     /// Runs `work` for each active tenant, in the order of their names and each in a transaction of its own as

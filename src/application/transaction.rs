@@ -18,7 +18,7 @@ use crate::postgres::{SchemaPath, ServerMessage, fail_with};
 use crate::sql::quote::Literal;
 use crate::tenants::Tenancy;
 
-/// What precedes the state of a tenant that is not active in the error of [`Entry::enter`]. A bracket follows the state, which
+/// What precedes the state of a tenant that is not active in the error of [`TenantEntry::enter`]. A bracket follows the state, which
 /// is empty if the tenant is not tracked.
 const NOT_ACTIVE: &str = "tenantry: the tenant is not active [";
 
@@ -26,12 +26,12 @@ const NOT_ACTIVE: &str = "tenantry: the tenant is not active [";
 pub(super) const COMMIT: &str = "SAVEPOINT tenantry; COMMIT";
 
 /// The entry into a tenant's schema.
-pub(super) struct Entry<'a> {
+pub(super) struct TenantEntry<'a> {
     tenancy: &'a Tenancy,
     tenant: &'a TenantName,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> TenantEntry<'a> {
     pub(super) fn new(tenancy: &'a Tenancy, tenant: &'a TenantName) -> Self {
         Self { tenancy, tenant }
     }

@@ -1,6 +1,6 @@
 //! The codes of findings and differences, for the options that accept them.
 
-use crate::health::Kind;
+use crate::health::FindingKind;
 use crate::schema::drift::{Level, PROPERTIES, Pattern};
 use crate::schema::structure::ObjectKind;
 use crate::text;
@@ -10,7 +10,7 @@ const LIST: &str = "docs/drift.md lists the codes";
 
 /// The codes of all findings and differences.
 pub(crate) fn all() -> impl Iterator<Item = String> {
-    let findings = Kind::ALL.into_iter().map(|kind| kind.as_str().to_owned());
+    let findings = FindingKind::ALL.into_iter().map(|kind| kind.as_str().to_owned());
     let differences = ObjectKind::ALL.into_iter().flat_map(|kind| {
         let kind = kind.slug();
         ["missing", "extra"].iter().chain(PROPERTIES).map(move |aspect| format!("{kind}.{aspect}"))

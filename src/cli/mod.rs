@@ -47,7 +47,7 @@ use commands::Command;
 use context::Context;
 use dotenv::Dotenv;
 use exit::Exit;
-use parse::Parsed;
+use parse::ParsedArguments;
 use settings::OutputOptions;
 
 /// A command-line program: its name, and the migrations built into it.
@@ -105,7 +105,7 @@ impl App {
     /// Runs the command, after the settings of `.env` were added to the environment.
     fn run_with(&self, arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>, dotenv: &Dotenv) -> Exit {
         let words: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
-        let Parsed { arguments, matches, given } = match parse::parse(self.program, &words) {
+        let ParsedArguments { arguments, matches, given } = match parse::parse(self.program, &words) {
             Ok(parsed) => parsed,
             Err(error) => return parse::print(&words, error),
         };

@@ -23,14 +23,14 @@ pub(super) fn parser(program: &'static str) -> Command {
 }
 
 /// The parsed arguments, and what messages and the record of runs need of them.
-pub(super) struct Parsed {
+pub(super) struct ParsedArguments {
     pub(super) arguments: Arguments,
     pub(super) matches: ArgMatches,
     pub(super) given: Given,
 }
 
 /// Parses arguments, the first of which is the program.
-pub(super) fn parse(program: &'static str, arguments: &[OsString]) -> Result<Parsed, clap::Error> {
+pub(super) fn parse(program: &'static str, arguments: &[OsString]) -> Result<ParsedArguments, clap::Error> {
     let parser = parser(program);
     let matches =
         parser.clone().try_get_matches_from(arguments).map_err(|error| naming_variable(error, parser, arguments))?;
@@ -39,7 +39,7 @@ pub(super) fn parse(program: &'static str, arguments: &[OsString]) -> Result<Par
     let mut parsed = Arguments::from_arg_matches(&matches)?;
     parsed.output.resolve(&matches);
     let given = Given::new(&root, &matches);
-    Ok(Parsed { arguments: parsed, matches, given })
+    Ok(ParsedArguments { arguments: parsed, matches, given })
 }
 
 /// Prints help, or an error in the arguments.

@@ -22,7 +22,7 @@ use crate::postgres::{ParseUrlError, ServerMessage};
 use crate::text::{self, MAX_KEPT, MAX_SHOWN};
 
 use documents::RunDocument;
-pub(crate) use documents::{FailedDocument, ended};
+pub(crate) use documents::{FailedDocument, stop_reason};
 pub(crate) use summary::Summary;
 
 /// Prints an error that ends the command. Returns the exit status for it.

@@ -130,7 +130,7 @@ impl Request {
     /// The command that retries the failed tenants of a run with the same options, without the program's name; `None` if
     /// there is none. It asks for confirmation even if the run had `--yes`.
     pub(crate) fn retry(&self, run: i64, failed: &[&str]) -> Option<String> {
-        let mut line = Line::default();
+        let mut line = CommandLine::default();
         match self {
             Self::MigrateAll(request) => {
                 line.word("migrate-all");
@@ -173,9 +173,9 @@ impl Request {
 
 /// A command line, word by word.
 #[derive(Default)]
-struct Line(String);
+struct CommandLine(String);
 
-impl Line {
+impl CommandLine {
     fn word(&mut self, word: &str) {
         if !self.0.is_empty() {
             self.0.push(' ');

@@ -96,7 +96,7 @@ pub enum Error {
     #[error("cannot acquire the lock of the recorded migrations: {}", HeldBy(.0.as_deref()))]
     MigrationsInUse(Option<Box<LockHolder>>),
     /// Another session holds the fleet lock.
-    #[error("{}", FleetLock(.0.as_deref()))]
+    #[error("{}", FleetLockedMessage(.0.as_deref()))]
     FleetLocked(Option<Box<FleetHolder>>),
     /// Migrations were changed, deleted or added out of order since they were applied.
     #[error("{0}")]
@@ -260,9 +260,9 @@ impl Error {
 }
 
 /// The message of [`Error::FleetLocked`].
-struct FleetLock<'a>(Option<&'a FleetHolder>);
+struct FleetLockedMessage<'a>(Option<&'a FleetHolder>);
 
-impl fmt::Display for FleetLock<'_> {
+impl fmt::Display for FleetLockedMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(holder) if holder.is_run() => write!(f, "another run is in progress: {holder}"),

@@ -175,7 +175,7 @@ pub enum TenantError {
         versions: Vec<String>,
     },
     /// The tenant was migrated, and its structure differs from the reference.
-    #[error("migrated, but has {} from the reference: {}", Differences(.differences.len()), first_of(differences))]
+    #[error("migrated, but has {} from the reference: {}", DifferenceCount(.differences.len()), first_of(differences))]
     Drifted {
         /// The differences.
         differences: Vec<String>,
@@ -340,9 +340,9 @@ impl fmt::Display for BlockedBy<'_> {
 }
 
 /// `1 difference`, `2 differences`.
-struct Differences(usize);
+struct DifferenceCount(usize);
 
-impl fmt::Display for Differences {
+impl fmt::Display for DifferenceCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} difference{}", self.0, if self.0 == 1 { "" } else { "s" })
     }

@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, Text};
 
-use super::finding::{Finding, Kind};
+use super::finding::{Finding, FindingKind};
 use crate::error::Error;
 use crate::migration::{self, MigrationSet};
 use crate::model::{State, TenantName};
@@ -21,9 +21,9 @@ use crate::tenants::{Fleet, Schema, Tenancy, Tenant, lock_key_of};
 pub(super) fn tenant(tenant: &Tenant, set: &MigrationSet, findings: &mut Vec<Finding>) {
     let name = &tenant.name;
     match (tenant.state, &tenant.schema) {
-        (State::Dropping, _) => return findings.push(Finding::stuck(name, Kind::StuckDropping)),
+        (State::Dropping, _) => return findings.push(Finding::stuck(name, FindingKind::StuckDropping)),
         (State::Creating, Schema::Ledger { .. } | Schema::NoLedger { .. }) => {
-            findings.push(Finding::stuck(name, Kind::StuckCreating));
+            findings.push(Finding::stuck(name, FindingKind::StuckCreating));
         }
         _ => {}
     }
@@ -46,10 +46,10 @@ fn of_ledger(name: &TenantName, ledger: &Ledger, set: &MigrationSet, findings: &
     let (late, missing): (Vec<usize>, Vec<usize>) =
         ledger.pending.iter().partition(|index| ledger.out_of_order.contains(index));
     if !missing.is_empty() {
-        findings.push(Finding::pending(name, Kind::MissingMigrations, missing.iter().map(version).collect()));
+        findings.push(Finding::pending(name, FindingKind::MissingMigrations, missing.iter().map(version).collect()));
     }
     if !late.is_empty() {
-        findings.push(Finding::pending(name, Kind::OutOfOrder, late.iter().map(version).collect()));
+        findings.push(Finding::pending(name, FindingKind::OutOfOrder, late.iter().map(version).collect()));
     }
     if !ledger.unknown.is_empty() {
         findings.push(Finding::unknown(name, ledger.unknown.clone()));

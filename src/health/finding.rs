@@ -10,7 +10,7 @@ use crate::tenants::{InvalidRow, Misnamed};
 
 /// The kind of a finding. The names are stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum FindingKind {
     /// Public migrations are pending.
     TrackerBehind,
     /// A migration was edited or deleted after it was applied, or is out of order.
@@ -49,7 +49,7 @@ pub enum Kind {
     UnfinishedMigration,
 }
 
-/// A text that is not a [`Kind`].
+/// A text that is not a [`FindingKind`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown kind of finding: {0:?}")]
 pub struct UnknownKind(String);
@@ -67,7 +67,7 @@ pub struct Finding {
     /// The tenant, by the name in the tracker; `None` for the database.
     pub tenant: Option<String>,
     /// Its kind.
-    pub kind: Kind,
+    pub kind: FindingKind,
     /// The problem, in one line.
     pub message: String,
     /// The affected versions, tables or schema.
@@ -84,7 +84,7 @@ enum Fix {
     Advice(String),
 }
 
-impl Kind {
+impl FindingKind {
     /// Every kind, in the order in which findings are listed.
     pub const ALL: [Self; 18] = [
         Self::TrackerBehind,
@@ -137,13 +137,13 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for FindingKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
 
-impl FromStr for Kind {
+impl FromStr for FindingKind {
     type Err = UnknownKind;
 
     fn from_str(text: &str) -> Result<Self, UnknownKind> {
@@ -163,7 +163,12 @@ impl Finding {
 
     pub(super) fn tracker_behind(pending: usize) -> Self {
         let message = format!("{} pending", count(pending, "public migration is", "public migrations are"));
-        Self::of_database(Kind::TrackerBehind, message, Vec::new(), Fix::Command("migrate-public".to_owned(), ""))
+        Self::of_database(
+            FindingKind::TrackerBehind,
+            message,
+            Vec::new(),
+            Fix::Command("migrate-public".to_owned(), ""),
+        )
     }
 
     /// A database that an earlier release set up: its public ledger is still Diesel's.
@@ -171,23 +176,23 @@ impl Finding {
         let message = "the public migrations are recorded in public.__diesel_schema_migrations, which is diesel_cli's, \
                        and not in public.schema_ledger";
         let fix = Fix::Command("migrate-public".to_owned(), "");
-        Self::of_database(Kind::TrackerBehind, message.to_owned(), Vec::new(), fix)
+        Self::of_database(FindingKind::TrackerBehind, message.to_owned(), Vec::new(), fix)
     }
 
     pub(super) fn migration_changed(change: &MigrationChange) -> Self {
         let fix = Fix::Command(change.accept(), change.hint());
-        Self::of_database(Kind::MigrationChanged, change.summary(), vec![change.version.to_string()], fix)
+        Self::of_database(FindingKind::MigrationChanged, change.summary(), vec![change.version.to_string()], fix)
     }
 
     pub(super) fn reference_failed(folder: &str, reason: &ReferenceError) -> Self {
         let fix = Fix::Advice(reason.hint());
-        Self::of_database(Kind::ReferenceFailed, reason.to_string(), vec![folder.to_owned()], fix)
+        Self::of_database(FindingKind::ReferenceFailed, reason.to_string(), vec![folder.to_owned()], fix)
     }
 
     pub(super) fn table_in_public(table: &str) -> Self {
         let message = format!("a tenant migration has created the table {table} in public");
         let fix = Fix::Advice("check whether the application uses the table".to_owned());
-        Self::of_database(Kind::TableInPublic, message, vec![table.to_owned()], fix)
+        Self::of_database(FindingKind::TableInPublic, message, vec![table.to_owned()], fix)
     }
 
     pub(super) fn ledger_in_public(versions: Vec<String>) -> Self {
@@ -199,7 +204,7 @@ impl Finding {
         let fix = Fix::Advice(
             "check which objects in public the application uses, and the setting --public-migrations".to_owned(),
         );
-        Self::of_database(Kind::LedgerInPublic, message, versions, fix)
+        Self::of_database(FindingKind::LedgerInPublic, message, versions, fix)
     }
 
     pub(super) fn orphan(orphan: &Orphan) -> Self {
@@ -215,13 +220,13 @@ impl Finding {
             Ok(_) => Fix::Command(format!("adopt {name} --baseline VERSION"), "or drop --untracked"),
             Err(why) => Fix::Advice(format!("rename the schema ({why}), or drop it with --untracked")),
         };
-        Self::of_database(Kind::OrphanedSchema, message, vec![name.to_owned()], fix)
+        Self::of_database(FindingKind::OrphanedSchema, message, vec![name.to_owned()], fix)
     }
 
     pub(super) fn bad_name(misnamed: &Misnamed) -> Self {
         let error = TenantError::InvalidName(misnamed.why.clone());
         let fix = Fix::Advice(error.hint(&misnamed.name, &str::to_owned).unwrap_or_default());
-        Self::of_tenant(&misnamed.name, Kind::BadName, misnamed.why.to_string(), Vec::new(), fix)
+        Self::of_tenant(&misnamed.name, FindingKind::BadName, misnamed.why.to_string(), Vec::new(), fix)
     }
 
     pub(super) fn schema_missing(tenant: &TenantName, state: State) -> Self {
@@ -231,51 +236,57 @@ impl Finding {
                 Fix::Command(format!("drop {tenant}"), "or restore the schema from a backup")
             }
         };
-        Self::of_tenant(tenant.as_str(), Kind::SchemaMissing, "the schema does not exist".to_owned(), Vec::new(), fix)
+        Self::of_tenant(
+            tenant.as_str(),
+            FindingKind::SchemaMissing,
+            "the schema does not exist".to_owned(),
+            Vec::new(),
+            fix,
+        )
     }
 
     pub(super) fn unreadable(tenant: &TenantName, reason: &UnreadableLedger) -> Self {
         let fix = Fix::Advice(reason.hint(tenant.as_str()));
         let message = TenantError::LedgerUnreadable(reason.clone()).to_string();
-        Self::of_tenant(tenant.as_str(), Kind::Unreadable, message, Vec::new(), fix)
+        Self::of_tenant(tenant.as_str(), FindingKind::Unreadable, message, Vec::new(), fix)
     }
 
     pub(super) fn invalid_ledger(tenant: &TenantName, why: &str) -> Self {
         let error = TenantError::InvalidLedger { why: why.to_owned() };
         let fix = Fix::Advice(error.hint(tenant.as_str(), &str::to_owned).unwrap_or_default());
-        Self::of_tenant(tenant.as_str(), Kind::InvalidLedger, error.to_string(), Vec::new(), fix)
+        Self::of_tenant(tenant.as_str(), FindingKind::InvalidLedger, error.to_string(), Vec::new(), fix)
     }
 
     pub(super) fn invalid_row(row: &InvalidRow) -> Self {
         let error = TenantError::InvalidRow { why: row.why.clone() };
         let fix = Fix::Advice(error.hint(&row.name, &str::to_owned).unwrap_or_default());
-        Self::of_tenant(&row.name, Kind::InvalidRow, error.to_string(), Vec::new(), fix)
+        Self::of_tenant(&row.name, FindingKind::InvalidRow, error.to_string(), Vec::new(), fix)
     }
 
     pub(super) fn schema_empty(tenant: &TenantName) -> Self {
         let fix = Fix::Command(format!("migrate-one {tenant}"), "");
-        Self::of_tenant(tenant.as_str(), Kind::LedgerMissing, "the schema is empty".to_owned(), Vec::new(), fix)
+        Self::of_tenant(tenant.as_str(), FindingKind::LedgerMissing, "the schema is empty".to_owned(), Vec::new(), fix)
     }
 
     pub(super) fn ledger_missing(tenant: &TenantName) -> Self {
         let message = "the schema has no migration ledger".to_owned();
         let note = "VERSION is the newest migration it contains";
         let fix = Fix::Command(format!("adopt {tenant} --baseline VERSION"), note);
-        Self::of_tenant(tenant.as_str(), Kind::LedgerMissing, message, Vec::new(), fix)
+        Self::of_tenant(tenant.as_str(), FindingKind::LedgerMissing, message, Vec::new(), fix)
     }
 
-    pub(super) fn stuck(tenant: &TenantName, kind: Kind) -> Self {
+    pub(super) fn stuck(tenant: &TenantName, kind: FindingKind) -> Self {
         let (message, command) = match kind {
-            Kind::StuckDropping => ("drop was interrupted", "drop"),
+            FindingKind::StuckDropping => ("drop was interrupted", "drop"),
             _ => ("create was interrupted", "create"),
         };
         let fix = Fix::Command(format!("{command} {tenant}"), "");
         Self::of_tenant(tenant.as_str(), kind, message.to_owned(), Vec::new(), fix)
     }
 
-    pub(super) fn pending(tenant: &TenantName, kind: Kind, versions: Vec<String>) -> Self {
+    pub(super) fn pending(tenant: &TenantName, kind: FindingKind, versions: Vec<String>) -> Self {
         let message = match kind {
-            Kind::OutOfOrder => format!(
+            FindingKind::OutOfOrder => format!(
                 "{} not applied, but a newer one is: {}",
                 count(versions.len(), "migration is", "migrations are"),
                 versions.join(", ")
@@ -297,7 +308,7 @@ impl Finding {
             versions.join(", ")
         );
         let fix = Fix::Command(accept_versions(&versions), "or use the release that contains them");
-        Self::of_tenant(tenant.as_str(), Kind::UnknownMigrations, message, versions, fix)
+        Self::of_tenant(tenant.as_str(), FindingKind::UnknownMigrations, message, versions, fix)
     }
 
     pub(super) fn unfinished(tenant: &TenantName, unfinished: &Unfinished) -> Self {
@@ -307,14 +318,14 @@ impl Finding {
             count(*statements, "statement", "statements")
         );
         let fix = Fix::Advice(format!("restore the migration, then run migrate-one {tenant}"));
-        Self::of_tenant(tenant.as_str(), Kind::UnfinishedMigration, message, vec![version.clone()], fix)
+        Self::of_tenant(tenant.as_str(), FindingKind::UnfinishedMigration, message, vec![version.clone()], fix)
     }
 
-    fn of_database(kind: Kind, message: String, items: Vec<String>, fix: Fix) -> Self {
+    fn of_database(kind: FindingKind, message: String, items: Vec<String>, fix: Fix) -> Self {
         Self { tenant: None, kind, message, items, fix }
     }
 
-    fn of_tenant(tenant: &str, kind: Kind, message: String, items: Vec<String>, fix: Fix) -> Self {
+    fn of_tenant(tenant: &str, kind: FindingKind, message: String, items: Vec<String>, fix: Fix) -> Self {
         Self { tenant: Some(tenant.to_owned()), kind, message, items, fix }
     }
 }

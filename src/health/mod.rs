@@ -17,7 +17,7 @@ use crate::schema::drift::{self, Drift, Stamps};
 use crate::schema::reference::{self, Reference, Source};
 use crate::tenants::{Fleet, Tenancy, Tenant, ledger, tracker};
 
-pub use finding::{Finding, Kind, UnknownKind};
+pub use finding::{Finding, FindingKind, UnknownKind};
 
 /// The result of a health check.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +43,7 @@ pub struct Unchecked {
 
 /// How the structures of tenants are checked.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
+pub struct CheckOptions {
     /// Where the reference comes from.
     pub reference: Source,
     /// Whether tenants are read that have not changed since they last matched the reference.
@@ -86,7 +86,7 @@ impl Health {
 pub fn check(
     db: &mut Database,
     tenancy: &Tenancy,
-    options: &Options,
+    options: &CheckOptions,
     choose: impl Fn(&str) -> bool,
 ) -> Result<Health, Error> {
     let mut health = Health::default();

@@ -12,7 +12,7 @@ use super::types::SqlType;
 /// The structure so far.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    relations: HashMap<String, Relation>,
+    relations: HashMap<String, KnownRelation>,
     /// The domains, and whether they have constraints.
     domains: HashMap<String, bool>,
     /// The index in the set of the current migration.
@@ -21,7 +21,7 @@ pub(super) struct History {
 
 /// A table, a view or an index.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Relation {
+pub(super) struct KnownRelation {
     /// The migration that created it; `None` if no migration in the set did.
     made: Option<usize>,
     /// The table of an index.
@@ -31,12 +31,12 @@ pub(super) struct Relation {
     /// The columns of an index that has expressions or a condition.
     computed_from: Vec<String>,
     pub(super) is_partitioned: bool,
-    columns: HashMap<String, Column>,
+    columns: HashMap<String, KnownColumn>,
     constraints: Vec<Known>,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Column {
+struct KnownColumn {
     made: Option<usize>,
     ty: Option<SqlType>,
 }
@@ -65,7 +65,7 @@ impl History {
             return false;
         }
         let is_new = |name: &str| self.relations.get(name).is_some_and(|known| known.made == Some(self.now));
-        let table = self.relations.get(relation).and_then(Relation::indexed);
+        let table = self.relations.get(relation).and_then(KnownRelation::indexed);
         !is_new(relation) && !table.is_some_and(is_new)
     }
 
@@ -75,7 +75,7 @@ impl History {
         self.is_live(table) && known.is_none_or(|column| column.made != Some(self.now))
     }
 
-    pub(super) fn relation(&self, name: &str) -> Option<&Relation> {
+    pub(super) fn relation(&self, name: &str) -> Option<&KnownRelation> {
         self.relations.get(name)
     }
 
@@ -148,7 +148,7 @@ impl History {
     }
 
     fn make(&mut self, name: Option<String>) {
-        let made = Relation { made: Some(self.now), ..Relation::default() };
+        let made = KnownRelation { made: Some(self.now), ..KnownRelation::default() };
         self.relations.extend(name.map(|name| (name, made)));
     }
 
@@ -206,8 +206,13 @@ impl History {
         let index = name_of(create.index()).unwrap_or_else(|| tree::chosen_index_name(&table, create));
         if create.if_not_exists().is_none() || !self.relations.contains_key(&index) {
             let (keys, computed_from) = (tree::key_columns(create), tree::computed_from(create));
-            let relation =
-                Relation { made: Some(self.now), indexed: Some(table), keys, computed_from, ..Relation::default() };
+            let relation = KnownRelation {
+                made: Some(self.now),
+                indexed: Some(table),
+                keys,
+                computed_from,
+                ..KnownRelation::default()
+            };
             self.relations.insert(index, relation);
         }
     }
@@ -295,7 +300,7 @@ impl History {
 
     fn add_column(&mut self, table: &str, column: String, ty: Option<SqlType>) {
         let made = Some(self.now);
-        self.of(table).columns.insert(column, Column { made, ty });
+        self.of(table).columns.insert(column, KnownColumn { made, ty });
     }
 
     fn add_constraint(&mut self, table: &str, column: Option<&str>, constraint: &Constraint) {
@@ -325,12 +330,12 @@ impl History {
         self.of(table).constraints.push(Known { name, not_null, checked, unvalidated });
     }
 
-    fn of(&mut self, relation: &str) -> &mut Relation {
+    fn of(&mut self, relation: &str) -> &mut KnownRelation {
         self.relations.entry(relation.to_owned()).or_default()
     }
 }
 
-impl Relation {
+impl KnownRelation {
     /// The table of an index.
     pub(super) fn indexed(&self) -> Option<&str> {
         self.indexed.as_deref()

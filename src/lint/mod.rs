@@ -44,7 +44,7 @@ pub use rule::{Rule, UnknownRule};
 
 /// A statement that a rule reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct LintFinding {
     /// The rule.
     pub rule: Rule,
     /// The index of the migration in the set, from 0.
@@ -86,7 +86,7 @@ impl File {
     }
 }
 
-impl Finding {
+impl LintFinding {
     /// The directory, file and line: `20260105090000_create_users/up.sql:3`.
     pub fn place(&self) -> String {
         format!("{}/{}:{}", self.folder, self.file.as_str(), self.line)
@@ -96,8 +96,8 @@ impl Finding {
 /// The findings in the tenant migrations in order, including accepted ones.
 ///
 /// All migrations are read, because the effect of a migration depends on earlier ones. To get the findings of some, such as
-/// the pending ones, filter by [`Finding::migration`].
-pub fn lint(tenancy: &Tenancy) -> Vec<Finding> {
+/// the pending ones, filter by [`LintFinding::migration`].
+pub fn lint(tenancy: &Tenancy) -> Vec<LintFinding> {
     let set = tenancy.tenant_migrations();
     let borders = Borders { extension_schemas: tenancy.extension_schemas() };
     let mut history = History::default();
@@ -106,7 +106,7 @@ pub fn lint(tenancy: &Tenancy) -> Vec<Finding> {
     for (index, migration) in set.iter().enumerate() {
         history.enter(index);
         let mut reading =
-            Reading { set, migration: index, history: &mut history, borders: &borders, held: Held::default() };
+            MigrationReading { set, migration: index, history: &mut history, borders: &borders, held: Held::default() };
         findings.extend(reading.script(migration.up(), File::Up, &mut names));
         if let Some(down) = migration.down() {
             findings.extend(reading.script(down, File::Down, &mut names.clone()));
@@ -116,7 +116,7 @@ pub fn lint(tenancy: &Tenancy) -> Vec<Finding> {
 }
 
 /// The migration that is checked.
-struct Reading<'a> {
+struct MigrationReading<'a> {
     set: &'a MigrationSet,
     migration: usize,
     history: &'a mut History,
@@ -124,8 +124,8 @@ struct Reading<'a> {
     held: Held,
 }
 
-impl Reading<'_> {
-    fn script(&mut self, script: &Script, file: File, names: &mut Names) -> Vec<Finding> {
+impl MigrationReading<'_> {
+    fn script(&mut self, script: &Script, file: File, names: &mut Names) -> Vec<LintFinding> {
         names.enter();
         let statements = script.statements();
         let text: Rc<str> = script.text().into();
@@ -145,7 +145,7 @@ impl Reading<'_> {
                     }
                     accepted => accepted,
                 };
-                findings.push(Finding { accepted, ..self.finding(found, file, statement.sql()) });
+                findings.push(LintFinding { accepted, ..self.finding(found, file, statement.sql()) });
             }
         }
         // If names are not checked, acceptances of them cannot be verified.
@@ -203,9 +203,9 @@ impl Reading<'_> {
         found
     }
 
-    fn finding(&self, found: Found, file: File, statement: &str) -> Finding {
+    fn finding(&self, found: Found, file: File, statement: &str) -> LintFinding {
         let migration = self.set.at(self.migration);
-        Finding {
+        LintFinding {
             rule: found.rule,
             migration: self.migration,
             version: migration.version().clone(),

@@ -19,7 +19,7 @@ use super::rules::volatility;
 
 /// The kind of object of a name. Each has its own namespace in a schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(super) enum NameKind {
     /// A table, view, index or sequence.
     Relation,
     /// A type or a domain.
@@ -28,7 +28,7 @@ pub(super) enum Kind {
     Routine,
 }
 
-impl Kind {
+impl NameKind {
     /// The word for messages.
     pub(super) fn word(self) -> &'static str {
         match self {
@@ -75,12 +75,12 @@ impl Names {
     }
 
     /// Whether an object of a name may exist in the tenant's schema.
-    pub(super) fn may_exist(&self, kind: Kind, name: &str) -> bool {
+    pub(super) fn may_exist(&self, kind: NameKind, name: &str) -> bool {
         let is_relation = || self.relations.contains_key(name) || self.temporary.contains(name);
         let is_known = match kind {
-            Kind::Relation => is_relation() || self.types.contains(name) || self.is_chosen_by_server(name),
-            Kind::Type => is_relation() || self.types.contains(name),
-            Kind::Routine => self.routines.contains_key(name),
+            NameKind::Relation => is_relation() || self.types.contains(name) || self.is_chosen_by_server(name),
+            NameKind::Type => is_relation() || self.types.contains(name),
+            NameKind::Routine => self.routines.contains_key(name),
         };
         self.any_may_exist || is_known || self.possible.contains(name) || name.starts_with("pg_")
     }
@@ -105,7 +105,7 @@ impl Names {
             }
             for node in code.root().descendants() {
                 if let Some((kind, name)) = defined(&node) {
-                    if code.runs(&node) || !code.is_run() && kind == Kind::Routine {
+                    if code.runs(&node) || !code.is_run() && kind == NameKind::Routine {
                         self.add(kind, name, &node);
                     } else {
                         self.possible.insert(name);
@@ -130,16 +130,16 @@ impl Names {
         }
     }
 
-    fn add(&mut self, kind: Kind, name: String, node: &SyntaxNode) {
+    fn add(&mut self, kind: NameKind, name: String, node: &SyntaxNode) {
         match kind {
-            Kind::Relation if is_temporary(node) => drop(self.temporary.insert(name)),
-            Kind::Relation => {
+            NameKind::Relation if is_temporary(node) => drop(self.temporary.insert(name)),
+            NameKind::Relation => {
                 let table = node.parent().and_then(ast::CreateIndex::cast).and_then(|it| it.table_relation_name());
                 let table = table.and_then(|table| unqualified(table.syntax()));
                 self.relations.entry(name).or_default().table = table;
             }
-            Kind::Type => drop(self.types.insert(name)),
-            Kind::Routine => *self.routines.entry(name).or_default() += 1,
+            NameKind::Type => drop(self.types.insert(name)),
+            NameKind::Routine => *self.routines.entry(name).or_default() += 1,
         }
     }
 
@@ -179,15 +179,15 @@ impl Names {
         }
     }
 
-    fn forget(&mut self, kind: Kind, name: &str) {
+    fn forget(&mut self, kind: NameKind, name: &str) {
         match kind {
-            Kind::Relation => {
+            NameKind::Relation => {
                 if !self.temporary.remove(name) && self.relations.remove(name).is_some() {
                     self.relations.retain(|_, relation| relation.table.as_deref() != Some(name));
                 }
             }
-            Kind::Type => drop(self.types.remove(name)),
-            Kind::Routine => {
+            NameKind::Type => drop(self.types.remove(name)),
+            NameKind::Routine => {
                 if let Some(definitions) = self.routines.get_mut(name) {
                     *definitions -= 1;
                     if *definitions == 0 {
@@ -215,7 +215,7 @@ impl Names {
         let to = alter.descendants().find(renames).and_then(|it| defined(it.first_child().as_ref()?));
         if alter.descendants().any(|node| node.kind() == SyntaxKind::SET_SCHEMA) {
             self.forget(kind, &from);
-        } else if let (Some((_, to)), Kind::Type) = (&to, kind) {
+        } else if let (Some((_, to)), NameKind::Type) = (&to, kind) {
             self.types.remove(&from);
             self.types.insert(to.clone());
         } else if let Some((_, to)) = to {

@@ -11,7 +11,7 @@ pub(super) struct SqlType {
 
 /// The effect of a change of a column's type on existing rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum TypeChange {
     /// The rows are unchanged.
     InPlace,
     /// The rows are rewritten.
@@ -71,7 +71,7 @@ impl SqlType {
     }
 
     /// The effect of a change from this type to another one.
-    pub(super) fn change_to(&self, new: &Self) -> Change {
+    pub(super) fn change_to(&self, new: &Self) -> TypeChange {
         let (old_name, new_name) = (self.name.as_str(), new.name.as_str());
         let may_be_longer = match (self.modifiers.first(), new.modifiers.first()) {
             (_, None) => true,
@@ -91,9 +91,9 @@ impl SqlType {
             _ => false,
         };
         match (in_place, old_name, new_name) {
-            (true, _, _) => Change::InPlace,
-            (false, "timestamp", "timestamptz") | (false, "timestamptz", "timestamp") => Change::RewriteUnlessUtc,
-            (false, _, _) => Change::Rewrite,
+            (true, _, _) => TypeChange::InPlace,
+            (false, "timestamp", "timestamptz") | (false, "timestamptz", "timestamp") => TypeChange::RewriteUnlessUtc,
+            (false, _, _) => TypeChange::Rewrite,
         }
     }
 }
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn binary_compatible_type_change_does_not_rewrite_the_table() {
-        use Change::{InPlace, Rewrite, RewriteUnlessUtc};
+        use TypeChange::{InPlace, Rewrite, RewriteUnlessUtc};
         for (old, new, change) in [
             ("varchar(10)", "varchar(20)", InPlace),
             ("varchar(10)", "varchar", InPlace),

@@ -1,6 +1,6 @@
 //! A private PostgreSQL server, run with the PostgreSQL binaries of the machine.
 //!
-//! There are two kinds. A [`Server`] lives in a directory and outlives the process that started it; an [`Ephemeral`]
+//! There are two kinds. A [`LocalServer`] lives in a directory and outlives the process that started it; an [`Ephemeral`]
 //! lives in a temporary directory and is removed when its owner ends, even by SIGKILL.
 //!
 //! Both listen on a Unix socket in a directory of mode 0700, so that `trust` authentication admits only the server's
@@ -25,7 +25,7 @@ pub use binaries::Binaries;
 pub use ephemeral::{Ephemeral, EphemeralOptions};
 pub use error::{LastLines, LocalError};
 pub use folders::default_folder;
-pub use server::{Running, Server, Started, Status, Stopped};
+pub use server::{LocalServer, Running, Started, Status, Stopped};
 
 use account::Account;
 

@@ -21,11 +21,11 @@ const DRAFT_PREFIX: &str = "initdb-";
 /// The directory contains `data`, the log `server.log`, the directory `socket` and a lock. Values of this type hold no
 /// resources: several values, also in several processes, may refer to the same server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
+pub struct LocalServer {
     folder: PathBuf,
 }
 
-/// The result of [`Server::start`].
+/// The result of [`LocalServer::start`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Started {
     /// The server was started, and created if necessary.
@@ -34,7 +34,7 @@ pub enum Started {
     Already,
 }
 
-/// The result of [`Server::stop`].
+/// The result of [`LocalServer::stop`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
     /// The server was stopped.
@@ -43,7 +43,7 @@ pub enum Stopped {
     NotRunning,
 }
 
-/// The state of a [`Server`].
+/// The state of a [`LocalServer`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
     /// The directory contains no server.
@@ -54,7 +54,7 @@ pub enum Status {
     Running(Running),
 }
 
-/// A running [`Server`].
+/// A running [`LocalServer`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Running {
     /// Process id of the postmaster.
@@ -67,7 +67,7 @@ pub struct Running {
     pub data_folder: PathBuf,
 }
 
-impl Server {
+impl LocalServer {
     /// The server in `folder`, which need not exist. See [`default_folder`](super::default_folder) for the default.
     #[must_use]
     pub fn at(folder: impl Into<PathBuf>) -> Self {

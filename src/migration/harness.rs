@@ -43,14 +43,14 @@ impl MigrationName for FolderName {
 
 impl MigrationSource<Pg> for MigrationSet {
     fn migrations(&self) -> migration::Result<Vec<Box<dyn migration::Migration<Pg>>>> {
-        Ok(self.iter().map(|migration| Box::new(Shared(Arc::clone(migration))) as _).collect())
+        Ok(self.iter().map(|migration| Box::new(SharedMigration(Arc::clone(migration))) as _).collect())
     }
 }
 
 /// A migration for Diesel's harness, which takes ownership, shared with the set.
-struct Shared(Arc<Migration>);
+struct SharedMigration(Arc<Migration>);
 
-impl migration::Migration<Pg> for Shared {
+impl migration::Migration<Pg> for SharedMigration {
     fn run(&self, conn: &mut dyn BoxableConnection<Pg>) -> migration::Result<()> {
         self.0.run(conn)
     }

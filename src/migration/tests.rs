@@ -9,9 +9,9 @@ use diesel::pg::Pg;
 use super::*;
 
 /// The path and the contents of a file.
-pub(super) type File<'a> = (&'a str, &'a [u8]);
+pub(super) type TestFile<'a> = (&'a str, &'a [u8]);
 
-pub(super) fn load(files: &[File<'_>]) -> Result<MigrationSet, LoadError> {
+pub(super) fn load(files: &[TestFile<'_>]) -> Result<MigrationSet, LoadError> {
     let dir = tempfile::tempdir().unwrap();
     for (path, contents) in files {
         let path = dir.path().join(path);
@@ -21,7 +21,7 @@ pub(super) fn load(files: &[File<'_>]) -> Result<MigrationSet, LoadError> {
     MigrationSet::from_dir(dir.path())
 }
 
-fn problems(files: &[File<'_>]) -> Vec<String> {
+fn problems(files: &[TestFile<'_>]) -> Vec<String> {
     match load(files) {
         Ok(set) => panic!("loaded {set:?}"),
         Err(LoadError::Invalid(invalid)) => {
@@ -71,7 +71,7 @@ fn diesel_reads_the_same_names_versions_and_metadata() {
 
 #[test]
 fn every_violation_is_reported_with_its_location() {
-    let table: &[(&[File<'_>], &str)] = &[
+    let table: &[(&[TestFile<'_>], &str)] = &[
         (&[("1_a/down.sql", b"SELECT 1")], "1_a: up.sql is missing"),
         (&[("readme/up.sql", b"SELECT 1")], "readme: the folder name must start with a version"),
         (&[("1_a/up.sql", b"")], "1_a/up.sql: the file contains no statement"),

@@ -424,7 +424,7 @@ fn database_value_sees_its_own_public_migrations() {
     tenantry::operations::migrate::migrate_public(&mut connected, &tenancy, &tenantry::Stop::default()).unwrap();
     tenantry::create_tenant(&mut connected, &tenancy, &name("acme")).unwrap();
     assert_eq!(strings(connected.connection(), "SELECT name FROM public.schema_tracker"), ["acme"]);
-    let options = tenantry::health::Options::default();
+    let options = tenantry::health::CheckOptions::default();
     let health = tenantry::health::check(&mut connected, &tenancy, &options, |_| true).unwrap();
     assert!(health.is_healthy(), "{:?}", health.findings);
     db.execute("DROP TABLE acme.notes");

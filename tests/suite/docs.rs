@@ -131,7 +131,7 @@ fn every_setting_is_described() {
 #[test]
 fn every_kind_of_finding_and_level_is_described() {
     let page = fs::read_to_string(root().join("docs/drift.md")).expect("the page");
-    let kinds = tenantry::health::Kind::ALL.iter().map(|kind| kind.as_str());
+    let kinds = tenantry::health::FindingKind::ALL.iter().map(|kind| kind.as_str());
     let levels = tenantry::schema::drift::Level::ALL.iter().map(|level| level.as_str());
     let missing: Vec<&str> = kinds.chain(levels).filter(|name| !page.contains(&format!("| `{name}` |"))).collect();
     assert_eq!(missing, [""; 0]);

@@ -679,7 +679,7 @@ fn fail_on_selects_findings_for_the_exit_code() {
     let (kinds, _) = kinds.split_once(".\n").expect("the end of the sentence");
     let kinds: Vec<&str> = kinds.split(',').map(str::trim).map(|word| word.trim_matches('\n')).collect();
     let kinds: Vec<String> = kinds.iter().map(|word| word.split_whitespace().collect()).collect();
-    let all: Vec<&str> = tenantry::health::Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+    let all: Vec<&str> = tenantry::health::FindingKind::ALL.iter().map(|kind| kind.as_str()).collect();
     assert_eq!(kinds, all);
     db.tenantry(["health-check", "--fail-on", &all.join(",")]).run().assert_code(1);
 }

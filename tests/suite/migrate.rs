@@ -133,7 +133,7 @@ fn fail_fast_stops_before_the_next_tenant() {
     let output = run_with(&db, &migrations, &["migrate-all", "--fail-fast", "--jobs", "1", "--format", "json"]);
     output.assert_code(1);
     let json = output.json();
-    assert_eq!(json["ended"], "failure");
+    assert_eq!(json["stop_reason"], "failure");
     let count = |key: &str| json[key].as_array().unwrap().len();
     assert_eq!(count("failed") + count("not_reached"), 4);
     assert!(count("failed") >= 1);

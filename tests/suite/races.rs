@@ -135,7 +135,7 @@ fn interrupted_run_is_completed_by_the_next() {
     let output = run.wait();
     output.assert_code(130);
     let json = output.json();
-    assert_eq!(json["ended"], "interrupted");
+    assert_eq!(json["stop_reason"], "interrupted");
     assert_eq!(json["done"].as_array().unwrap().len(), 2);
     assert_eq!(json["not_reached"].as_array().unwrap().len(), 28);
     assert!(output.stderr.contains("to retry: tenantry migrate-all"), "{}", output.stderr);

@@ -34,6 +34,10 @@ const LAYERS: [&str; 18] = [
 /// The modules of `schema`, from the bottom to the top.
 const SCHEMA: [&str; 3] = ["structure", "reference", "drift"];
 
+/// The names of types that several modules have for the same thing, each its own: the arguments and the JSON document of a
+/// command, the row of a query, and the errors of the crate and of its module `postgres`.
+const REPEATED: [&str; 4] = ["Args", "Document", "Error", "Row"];
+
 #[test]
 fn no_module_imports_from_a_higher_layer() {
     assert_eq!(climbing("src", "crate", &LAYERS), BTreeSet::new());
@@ -74,6 +78,23 @@ fn no_file_has_more_than_400_lines() {
     let lines = |path: &Path| fs::read_to_string(path).unwrap().lines().count();
     let long: Vec<_> = sources("src").into_iter().filter(|path| lines(path) > 400).collect();
     assert_eq!(long, [""; 0].map(Into::<std::path::PathBuf>::into));
+}
+
+/// A name stands for one type, except [`REPEATED`].
+#[test]
+fn no_name_stands_for_two_types() {
+    let definition = Regex::new(r"(?m)^\s*(?:pub(?:\([^)]*\))? )?(?:struct|enum|trait|type|union) (\w+)").unwrap();
+    let associated = Regex::new(r"(?m)^ +type .*$").unwrap();
+    let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for path in sources("src") {
+        let text = fs::read_to_string(&path).unwrap();
+        for found in definition.captures_iter(&associated.replace_all(&text, "")) {
+            let file = path.strip_prefix(root()).unwrap().display().to_string();
+            files.entry(found[1].to_owned()).or_default().push(file);
+        }
+    }
+    files.retain(|name, files| files.len() > 1 && !REPEATED.contains(&name.as_str()));
+    assert_eq!(files, BTreeMap::new());
 }
 
 /// A call with `true` or `false` does not show what it does: parameters are enums.

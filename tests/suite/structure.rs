@@ -53,8 +53,8 @@ fn diff_reports_all_differences_of_a_tenant() {
     assert_snapshot!(db.tenantry(["diff", "acme", "--format", "json"]).run(), @r#"
         {
           "tenant": "acme",
-          "other": null,
-          "same": true,
+          "compared_with": null,
+          "identical": true,
           "differences": []
         }
         --- stderr
@@ -179,7 +179,7 @@ fn accepted_differences_of_one_tenant_split_a_group() {
     ");
     assert_snapshot!(run(&["--format", "json"]));
     let both = db.tenantry(["health-check", "--ignore", "index.extra", "--format", "json"]).run().json();
-    assert_eq!(both["groups"], serde_json::json!([{ "tenants": 3, "tenant": "acme", "differences": [] }]));
+    assert_eq!(both["groups"], serde_json::json!([{ "tenants": 3, "first_tenant": "acme", "differences": [] }]));
 }
 
 #[test]
@@ -573,7 +573,10 @@ fn unreadable_tenant_is_unchecked_and_not_healthy() {
     assert_eq!(why.len(), 1, "{why:?}");
     assert!(why[0].starts_with("acme: the structure cannot be read: "), "{why:?}");
     assert_eq!(output.json()["healthy"], false);
-    assert_eq!((&output.json()["checked"], &output.json()["unhealthy"]), (&Value::from(1), &Value::from(0)));
+    assert_eq!(
+        (&output.json()["checked"], &output.json()["tenants_with_findings"]),
+        (&Value::from(1), &Value::from(0))
+    );
     run(&["--allow-unchecked"]).assert_code(0);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("report.xml");

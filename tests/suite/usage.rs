@@ -215,7 +215,7 @@ fn every_part_of_a_code_is_documented() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/drift.md")).unwrap();
     let kinds = tenantry::schema::structure::ObjectKind::ALL.map(|kind| kind.slug());
     let parts = kinds.iter().map(String::as_str).chain(tenantry::schema::drift::PROPERTIES.iter().copied());
-    let findings = tenantry::health::Kind::ALL.map(|kind| kind.as_str());
+    let findings = tenantry::health::FindingKind::ALL.map(|kind| kind.as_str());
     let missing: Vec<&str> = parts.chain(findings).filter(|part| !page.contains(&format!("`{part}`"))).collect();
     assert_eq!(missing, [""; 0]);
 }

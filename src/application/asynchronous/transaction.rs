@@ -1,4 +1,4 @@
-//! One transaction in a tenant's schema, over diesel-async. The messages are those of [`Entry`].
+//! One transaction in a tenant's schema, over diesel-async. The messages are those of [`TenantEntry`].
 
 use diesel::connection::TransactionManagerStatus;
 use diesel::dsl::sql;
@@ -6,11 +6,11 @@ use diesel::result::Error as DieselError;
 use diesel::sql_types::Text;
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection, TransactionManager};
 
-use crate::application::transaction::{COMMIT, Entry};
+use crate::application::transaction::{COMMIT, TenantEntry};
 use crate::application::{AccessError, TransactionError};
 use crate::postgres::SchemaPath;
 
-impl Entry<'_> {
+impl TenantEntry<'_> {
     /// Runs `work` in a transaction in the tenant's schema, or, if the connection is in a transaction already, in a savepoint
     /// after which the search path is as before. If the transaction cannot be ended, the connection is marked as broken.
     pub(super) async fn run_async<T, E, F>(

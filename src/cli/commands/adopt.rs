@@ -7,7 +7,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::cli::progress::Progress;
-use crate::cli::report::{self, FailedDocument, Summary, ended};
+use crate::cli::report::{self, FailedDocument, Summary, stop_reason};
 use crate::cli::settings::{Jobs, WriteOptions};
 use crate::migration::Version;
 use crate::model::TenantName;
@@ -94,7 +94,7 @@ struct Document {
     failed: Vec<FailedDocument>,
     not_reached: Vec<String>,
     /// Why the run stopped early: `interrupted`, `lost`, or null.
-    ended: Option<&'static str>,
+    stop_reason: Option<&'static str>,
 }
 
 impl Document {
@@ -106,7 +106,7 @@ impl Document {
             recorded: report.recorded,
             failed: FailedDocument::all(&report.failed, context),
             not_reached: report.not_reached.iter().map(TenantName::to_string).collect(),
-            ended: report.ended.as_ref().map(ended),
+            stop_reason: report.ended.as_ref().map(stop_reason),
         }
     }
 }

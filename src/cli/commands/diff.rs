@@ -54,8 +54,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if output.is_json() {
         output.json(&Document {
             tenant: args.name.as_str(),
-            other: args.other.as_ref().map(TenantName::as_str),
-            same: differences.is_empty(),
+            compared_with: args.other.as_ref().map(TenantName::as_str),
+            identical: differences.is_empty(),
             differences: differences.iter().map(|difference| DifferenceDocument::new(difference, &own_name)).collect(),
         })?;
         return Ok(if failed { Exit::Found } else { Exit::Done });
@@ -89,8 +89,8 @@ fn lines(difference: &Difference, own_name: &str) -> Vec<String> {
 struct Document<'a> {
     tenant: &'a str,
     /// Null for the reference.
-    other: Option<&'a str>,
-    same: bool,
+    compared_with: Option<&'a str>,
+    identical: bool,
     differences: Vec<DifferenceDocument>,
 }
 

@@ -11,7 +11,7 @@ use crate::cli::exit::Exit;
 use crate::cli::files::read_names;
 use crate::cli::output::{Output, count, size, thousands};
 use crate::cli::progress::Progress;
-use crate::cli::report::{self, FailedDocument, Summary, ended};
+use crate::cli::report::{self, FailedDocument, Summary, stop_reason};
 use crate::cli::request::{DropRequest, Request};
 use crate::cli::resume::SHORT;
 use crate::cli::settings::{Jobs, WriteOptions};
@@ -265,7 +265,7 @@ pub(super) struct ReportDocument {
     /// Tenants that are partly dropped.
     unfinished: Vec<String>,
     not_reached: Vec<String>,
-    ended: Option<&'static str>,
+    stop_reason: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -288,7 +288,7 @@ impl ReportDocument {
             failed: FailedDocument::all(&report.failed, context),
             unfinished: report.unfinished.iter().map(SchemaName::to_string).collect(),
             not_reached: report.not_reached.iter().map(SchemaName::to_string).collect(),
-            ended: report.ended.as_ref().map(ended),
+            stop_reason: report.ended.as_ref().map(stop_reason),
         }
     }
 }

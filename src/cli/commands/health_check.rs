@@ -20,11 +20,11 @@ use crate::cli::selection::{Matching, NothingMatches};
 use crate::cli::settings::{Jobs, ReadOptions};
 use crate::database::Database;
 use crate::error::Error;
-use crate::health::{self, Health, Kind, Unchecked};
+use crate::health::{self, FindingKind, Health, Unchecked};
 use crate::model::TenantName;
 use crate::schema::drift::{Level, Pattern, Stamps};
 use crate::tenants::{not_tracked, tracker};
-use check_report::{CheckReport, Group, Item, OnUnchecked, Shown, WARNING};
+use check_report::{CheckReport, Item, OnUnchecked, ReportedGroup, Shown, WARNING};
 
 /// Check tenants for problems and drift
 ///
@@ -91,7 +91,7 @@ pub(crate) struct Args {
 /// What fails the check.
 #[derive(Debug, Clone)]
 enum FailOn {
-    Kind(Kind),
+    Kind(FindingKind),
     Warning,
     Level(Level),
     Code(Pattern),
@@ -134,7 +134,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         (true, true) => Stamps::Renew,
     };
     args.require_tracked(&mut db)?;
-    let health = health::check(&mut db, &tenancy, &health::Options { reference, stamps }, |name| args.picks(name))?;
+    let health =
+        health::check(&mut db, &tenancy, &health::CheckOptions { reference, stamps }, |name| args.picks(name))?;
     let unmatched = args.unmatched(context, &mut db, &health)?;
     let on_unchecked = if args.allow_unchecked { OnUnchecked::Allow } else { OnUnchecked::Fail };
     let report = CheckReport::new(&health, &accepted, &args.comparing, &args.fail_on, on_unchecked);
@@ -203,7 +204,7 @@ impl Args {
     /// # Errors
     /// The same error if there is nothing to report.
     fn unmatched(&self, context: &Context, db: &mut Database, health: &Health) -> Result<Option<NothingMatches>> {
-        let orphans = health.findings.iter().filter(|finding| finding.kind == Kind::OrphanedSchema);
+        let orphans = health.findings.iter().filter(|finding| finding.kind == FindingKind::OrphanedSchema);
         let orphans: Vec<&str> = orphans.flat_map(|finding| &finding.items).map(String::as_str).collect();
         let Err(error) = self.matching.require_any(context, db, &orphans) else { return Ok(None) };
         if health.findings.is_empty() {
@@ -232,7 +233,7 @@ struct Document {
     /// The number of tenants compared with the reference.
     checked: usize,
     /// The number of tenants with findings.
-    unhealthy: usize,
+    tenants_with_findings: usize,
     findings: Vec<FindingDocument>,
     /// The tenants that differ in the same way, without what is ignored.
     groups: Vec<GroupDocument>,
@@ -265,7 +266,7 @@ struct FindingDocument {
 struct GroupDocument {
     tenants: usize,
     /// The first of them.
-    tenant: String,
+    first_tenant: String,
     differences: Vec<String>,
 }
 
@@ -300,18 +301,18 @@ impl Document {
             fix: report.fix(item, context),
             fails: report.fails(item),
         };
-        let group = |Group { members, differences }: &Group<'_>| {
+        let group = |ReportedGroup { members, differences }: &ReportedGroup<'_>| {
             let first = members.first()?;
             Some(GroupDocument {
                 tenants: members.len(),
-                tenant: first.name.to_string(),
+                first_tenant: first.name.to_string(),
                 differences: differences.iter().map(|difference| difference.summary(&first.own_name)).collect(),
             })
         };
         Self {
             healthy: report.is_healthy(),
             checked: report.health.checked(),
-            unhealthy: report.unhealthy(),
+            tenants_with_findings: report.tenants_with_findings(),
             findings: report.items.iter().map(finding).collect(),
             groups: report.groups.iter().filter_map(group).collect(),
             unchecked: report.health.unchecked.iter().flat_map(UncheckedDocument::of).collect(),

@@ -7,7 +7,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, count};
 use crate::cli::settings::Migrations;
-use crate::lint::{self, Finding, Rule};
+use crate::lint::{self, LintFinding, Rule};
 
 /// Check tenant migrations for unsafe statements
 ///
@@ -42,12 +42,13 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let first = position.map_or(0, |position| position + 1);
     let read = tenancy.tenant_migrations().len() - first;
     let reported = lint::lint(&tenancy).into_iter().filter(|finding| finding.migration >= first);
-    let (accepted, findings): (Vec<Finding>, Vec<Finding>) = reported.partition(|finding| finding.accepted.is_some());
+    let (accepted, findings): (Vec<LintFinding>, Vec<LintFinding>) =
+        reported.partition(|finding| finding.accepted.is_some());
     if output.is_json() {
         output.json(&Document {
             migrations: read,
-            findings: findings.iter().map(FindingDocument::new).collect(),
-            accepted: accepted.iter().map(AcceptedDocument::new).collect(),
+            findings: findings.iter().map(LintFindingDocument::new).collect(),
+            accepted: accepted.iter().map(AcceptanceDocument::new).collect(),
         })?;
         return Ok(if findings.is_empty() { Exit::Done } else { Exit::Found });
     }
@@ -68,7 +69,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 }
 
 /// Prints findings like a compiler, and after the last of a row with the same rule the alternative.
-fn print_findings(output: &Output, findings: &[Finding]) -> Result<()> {
+fn print_findings(output: &Output, findings: &[LintFinding]) -> Result<()> {
     let mut lines = Vec::new();
     for (index, finding) in findings.iter().enumerate() {
         lines.push(format!("{}: {}: {}", finding.place(), finding.rule, finding.message));
@@ -95,12 +96,12 @@ struct Document<'a> {
     /// The number of migrations checked.
     migrations: usize,
     /// By migration, then up.sql before down.sql, then by line.
-    findings: Vec<FindingDocument<'a>>,
-    accepted: Vec<AcceptedDocument<'a>>,
+    findings: Vec<LintFindingDocument<'a>>,
+    accepted: Vec<AcceptanceDocument<'a>>,
 }
 
 #[derive(Serialize)]
-pub(super) struct FindingDocument<'a> {
+pub(super) struct LintFindingDocument<'a> {
     pub(super) rule: &'static str,
     /// The folder.
     migration: &'a str,
@@ -117,14 +118,14 @@ pub(super) struct FindingDocument<'a> {
 }
 
 #[derive(Serialize)]
-struct AcceptedDocument<'a> {
+struct AcceptanceDocument<'a> {
     #[serde(flatten)]
-    finding: FindingDocument<'a>,
+    finding: LintFindingDocument<'a>,
     reason: Option<&'a str>,
 }
 
-impl<'a> FindingDocument<'a> {
-    pub(super) fn new(finding: &'a Finding) -> Self {
+impl<'a> LintFindingDocument<'a> {
+    pub(super) fn new(finding: &'a LintFinding) -> Self {
         Self {
             rule: finding.rule.name(),
             migration: &finding.folder,
@@ -139,9 +140,9 @@ impl<'a> FindingDocument<'a> {
     }
 }
 
-impl<'a> AcceptedDocument<'a> {
-    fn new(finding: &'a Finding) -> Self {
-        Self { finding: FindingDocument::new(finding), reason: finding.accepted.as_deref() }
+impl<'a> AcceptanceDocument<'a> {
+    fn new(finding: &'a LintFinding) -> Self {
+        Self { finding: LintFindingDocument::new(finding), reason: finding.accepted.as_deref() }
     }
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::cli::context::{Context, Usage, shell_word};
 use crate::cli::exit::Exit;
-use crate::local::{Binaries, DATABASE, Server, Started, Status, Stopped, default_folder};
+use crate::local::{Binaries, DATABASE, LocalServer, Started, Status, Stopped, default_folder};
 
 /// Run a private PostgreSQL server for development
 ///
@@ -66,7 +66,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let here = std::env::current_dir().context("cannot read the working directory")?;
     // The next command reads the same variable.
     let dir = args.dir.clone().filter(|dir| std::env::var_os("TENANTRY_LOCAL_DIR").as_deref() != Some(dir.as_os_str()));
-    let server = Server::at(args.dir.unwrap_or_else(|| default_folder(&here)));
+    let server = LocalServer::at(args.dir.unwrap_or_else(|| default_folder(&here)));
     let output = context.output();
     let program = context.program();
     match args.action {
@@ -100,12 +100,12 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn url(context: &Context, server: &Server) -> Result<()> {
+fn url(context: &Context, server: &LocalServer) -> Result<()> {
     let url = server.url(DATABASE);
     if context.output().is_json() { context.output().json(&UrlDocument { url }) } else { context.output().lines([url]) }
 }
 
-fn status(context: &Context, server: &Server) -> Result<Exit> {
+fn status(context: &Context, server: &LocalServer) -> Result<Exit> {
     let output = context.output();
     let status = server.status()?;
     let folder = server.folder().display().to_string();

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::lint::FindingDocument;
+use super::lint::LintFindingDocument;
 use crate::cli::context::{Context, Purpose};
 use crate::cli::exit::Exit;
 use crate::cli::fleet_options::FleetOptions;
@@ -11,7 +11,7 @@ use crate::cli::output::{Verbosity, count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, failures};
 use crate::cli::request::{MigrateAllRequest, Request};
-use crate::lint::{File, Finding, lint};
+use crate::lint::{File, LintFinding, lint};
 use crate::migration::{MigrationSet, Version};
 use crate::model::TenantName;
 use crate::operations::migrate::{self, MigratePlan, Rollout};
@@ -49,19 +49,19 @@ pub(super) struct TargetArgs {
 
 impl TargetArgs {
     /// Finds the migration of `--to`.
-    pub(super) fn of(&self, tenancy: &Tenancy) -> Result<Target> {
+    pub(super) fn of(&self, tenancy: &Tenancy) -> Result<MigrateTarget> {
         let to = self.to.as_deref().map(|to| tenancy.version_of(to)).transpose()?;
-        Ok(Target { to, verify: self.verify })
+        Ok(MigrateTarget { to, verify: self.verify })
     }
 }
 
 /// What is done to each tenant.
-pub(super) struct Target {
+pub(super) struct MigrateTarget {
     to: Option<Version>,
     pub(super) verify: bool,
 }
 
-impl Target {
+impl MigrateTarget {
     /// Limits the migrations.
     pub(super) fn limit(&self, tenancy: Tenancy) -> Result<Tenancy> {
         match &self.to {
@@ -108,7 +108,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 
 impl Args {
     /// The request, for the record of the run.
-    fn request(&self, context: &Context, target: &Target) -> Request {
+    fn request(&self, context: &Context, target: &MigrateTarget) -> Request {
         Request::MigrateAll(MigrateAllRequest {
             to: target.to.as_ref().map(Version::to_string),
             verify: target.verify,
@@ -133,7 +133,7 @@ pub(super) fn show(context: &Context, plan: &MigratePlan, tenancy: &Tenancy) -> 
     let output = context.output();
     let set = tenancy.tenant_migrations();
     context.show_migrations(tenancy);
-    let findings: Vec<Finding> =
+    let findings: Vec<LintFinding> =
         lint(tenancy).into_iter().filter(|finding| finding.file == File::Up && finding.accepted.is_none()).collect();
     if output.is_json() {
         output.json(&Document::new(plan, set, &findings, context))?;
@@ -175,12 +175,12 @@ struct Behind<'a> {
     folder: String,
     tenants: usize,
     /// Its lint findings.
-    findings: Vec<FindingDocument<'a>>,
+    findings: Vec<LintFindingDocument<'a>>,
 }
 
 impl<'a> Behind<'a> {
     /// The pending versions, oldest first.
-    fn of(plan: &MigratePlan, set: &MigrationSet, findings: &'a [Finding]) -> Vec<Self> {
+    fn of(plan: &MigratePlan, set: &MigrationSet, findings: &'a [LintFinding]) -> Vec<Self> {
         let mut tenants = vec![0; set.len()];
         plan.migrate.iter().flat_map(|planned| planned.pending(set)).for_each(|index| tenants[index] += 1);
         let behind = |(index, tenants)| {
@@ -190,7 +190,7 @@ impl<'a> Behind<'a> {
                 version: migration.version().to_string(),
                 folder: migration.folder().to_owned(),
                 tenants,
-                findings: findings.map(FindingDocument::new).collect(),
+                findings: findings.map(LintFindingDocument::new).collect(),
             }
         };
         tenants.into_iter().enumerate().filter(|(_, tenants)| *tenants > 0).map(behind).collect()
@@ -214,7 +214,7 @@ struct PlannedDocument {
 }
 
 impl<'a> Document<'a> {
-    fn new(plan: &MigratePlan, set: &MigrationSet, findings: &'a [Finding], context: &Context) -> Self {
+    fn new(plan: &MigratePlan, set: &MigrationSet, findings: &'a [LintFinding], context: &Context) -> Self {
         let planned = |planned: &migrate::Planned| PlannedDocument {
             tenant: planned.tenant.name.to_string(),
             version: from(planned).map(str::to_owned),

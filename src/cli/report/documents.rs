@@ -19,7 +19,7 @@ pub(crate) struct RunDocument {
     failed: Vec<FailedDocument>,
     not_reached: Vec<String>,
     /// Why the run stopped early: `interrupted`, `failure`, `breaker`, `canary`, `lost`, or null.
-    ended: Option<&'static str>,
+    stop_reason: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -79,13 +79,13 @@ impl RunDocument {
             unchanged: report.unchanged.iter().map(TenantName::to_string).collect(),
             failed: FailedDocument::all(&report.failed, context),
             not_reached: report.not_reached.iter().map(TenantName::to_string).collect(),
-            ended: report.ended.as_ref().map(ended),
+            stop_reason: report.ended.as_ref().map(stop_reason),
         }
     }
 }
 
 /// Why a run stopped early, in JSON.
-pub(crate) fn ended(ended: &StopReason) -> &'static str {
+pub(crate) fn stop_reason(ended: &StopReason) -> &'static str {
     match ended {
         StopReason::Interrupted => "interrupted",
         StopReason::Failure => "failure",

@@ -44,7 +44,7 @@ pub(crate) struct Timeouts {
 /// The limits of a run.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Limits")]
-pub(crate) struct Limits {
+pub(crate) struct LimitOptions {
     #[command(flatten)]
     pub(crate) timeouts: Timeouts,
 
@@ -80,7 +80,7 @@ impl Timeouts {
     }
 }
 
-impl Limits {
+impl LimitOptions {
     pub(crate) fn limits(&self) -> tenants::Limits {
         tenants::Limits { retries: self.retries, reconnect_for: self.reconnect_for.into(), ..self.timeouts.limits() }
     }

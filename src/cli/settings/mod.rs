@@ -14,7 +14,7 @@ use clap::{Arg, ArgMatches, Args, Command};
 
 pub(crate) use connection::Connection;
 pub(crate) use given::Given;
-pub(crate) use limits::{Jobs, Limits, StatementTimeout, Timeouts};
+pub(crate) use limits::{Jobs, LimitOptions, StatementTimeout, Timeouts};
 pub(crate) use migrations::{Migrations, PublicMigrations, Role, SearchPath, TenantMigrations};
 pub(crate) use output::{Color, Format, OutputOptions};
 pub(crate) use values::{duration, positive, run_id};
@@ -39,7 +39,7 @@ pub(crate) struct WriteOptions {
     pub(crate) migrations: Migrations,
 
     #[command(flatten)]
-    pub(crate) limits: Limits,
+    pub(crate) limits: LimitOptions,
 }
 
 /// The options of all groups, in the order in which messages repeat them.
@@ -52,7 +52,7 @@ struct Shared {
     #[command(flatten)]
     _connection: Connection,
     #[command(flatten)]
-    _limits: Limits,
+    _limits: LimitOptions,
     #[command(flatten)]
     _role: Role,
 }

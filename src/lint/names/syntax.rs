@@ -3,12 +3,12 @@
 use squawk_syntax::ast::{self, AstNode, Constraint, Stmt};
 use squawk_syntax::{SyntaxKind, SyntaxNode};
 
-use super::Kind;
+use super::NameKind;
 use crate::lint::code::{name, parts};
 
 /// The name that a node uses for an object that the statement changes or depends on. Names that are only read, and
 /// qualified names, do not count.
-pub(in crate::lint) fn used(node: &SyntaxNode) -> Option<(Kind, String)> {
+pub(in crate::lint) fn used(node: &SyntaxNode) -> Option<(NameKind, String)> {
     let parent = node.parent()?;
     let is_in_table_command = || parent.parent().is_some_and(|it| it.kind() == SyntaxKind::TABLE);
     let copies_to = || parent.parent().is_some_and(|it| it.children().any(|it| it.kind() == SyntaxKind::COPY_TO));
@@ -25,31 +25,31 @@ pub(in crate::lint) fn used(node: &SyntaxNode) -> Option<(Kind, String)> {
             | SyntaxKind::INDEX_REF
             | SyntaxKind::SEQUENCE_REF,
             _,
-        ) => Some((Kind::Relation, unqualified(node)?)),
+        ) => Some((NameKind::Relation, unqualified(node)?)),
         (SyntaxKind::QUALIFIED_COLUMN_NAME_REF, _) => {
             let mut parts = parts(node);
-            (parts.len() == 2).then(|| (Kind::Relation, parts.swap_remove(0)))
+            (parts.len() == 2).then(|| (NameKind::Relation, parts.swap_remove(0)))
         }
-        (SyntaxKind::TYPE_NAME_REF | SyntaxKind::DOMAIN_REF, _) => Some((Kind::Type, unqualified(node)?)),
+        (SyntaxKind::TYPE_NAME_REF | SyntaxKind::DOMAIN_REF, _) => Some((NameKind::Type, unqualified(node)?)),
         (SyntaxKind::FUNCTION_NAME_REF, SyntaxKind::FUNCTION_SIG)
         | (SyntaxKind::PROCEDURE_NAME_REF, SyntaxKind::PROCEDURE_SIG)
-        | (SyntaxKind::ROUTINE_NAME_REF, _) => Some((Kind::Routine, unqualified(node)?)),
-        (SyntaxKind::AGGREGATE, _) => Some((Kind::Routine, unqualified(&node.first_child()?)?)),
+        | (SyntaxKind::ROUTINE_NAME_REF, _) => Some((NameKind::Routine, unqualified(node)?)),
+        (SyntaxKind::AGGREGATE, _) => Some((NameKind::Routine, unqualified(&node.first_child()?)?)),
         _ => None,
     }
 }
 
 /// The name that a node gives to an object.
-pub(super) fn defined(node: &SyntaxNode) -> Option<(Kind, String)> {
+pub(super) fn defined(node: &SyntaxNode) -> Option<(NameKind, String)> {
     let kind = match node.kind() {
-        SyntaxKind::TABLE_NAME | SyntaxKind::VIEW | SyntaxKind::INDEX | SyntaxKind::SEQUENCE => Kind::Relation,
-        SyntaxKind::TABLE_NAME_REF if node.parent()?.kind() == SyntaxKind::PARTITION => Kind::Relation,
-        SyntaxKind::CONSTRAINT_NAME if names_index(node) => Kind::Relation,
-        SyntaxKind::TYPE_NAME | SyntaxKind::DOMAIN => Kind::Type,
+        SyntaxKind::TABLE_NAME | SyntaxKind::VIEW | SyntaxKind::INDEX | SyntaxKind::SEQUENCE => NameKind::Relation,
+        SyntaxKind::TABLE_NAME_REF if node.parent()?.kind() == SyntaxKind::PARTITION => NameKind::Relation,
+        SyntaxKind::CONSTRAINT_NAME if names_index(node) => NameKind::Relation,
+        SyntaxKind::TYPE_NAME | SyntaxKind::DOMAIN => NameKind::Type,
         SyntaxKind::FUNCTION_NAME
         | SyntaxKind::PROCEDURE_NAME
         | SyntaxKind::ROUTINE_NAME
-        | SyntaxKind::AGGREGATE_NAME => Kind::Routine,
+        | SyntaxKind::AGGREGATE_NAME => NameKind::Routine,
         _ => return None,
     };
     Some((kind, unqualified(node)?))

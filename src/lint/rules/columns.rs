@@ -7,7 +7,7 @@ use super::{Look, volatility};
 use crate::lint::code::{name, name_of};
 use crate::lint::rule::Rule;
 use crate::lint::tree;
-use crate::lint::types::{Change, SqlType};
+use crate::lint::types::{SqlType, TypeChange};
 
 /// Checks an action on a live table.
 pub(super) fn alter(look: &mut Look<'_>, table: &str, action: &AlterTableAction) {
@@ -124,13 +124,13 @@ fn set_type(look: &mut Look<'_>, table: &str, column: &str, set: &ast::SetType) 
     let computed = set.using_expr().and_then(|using| using.expr()).filter(|expr| !is_cast_of(expr, column, &new));
     let written = format!("rewrites {table} and its indexes");
     let effect = match (computed, old.map(|old| old.change_to(&new))) {
-        (Some(_), _) | (None, Some(Change::Rewrite)) => written,
-        (None, Some(Change::InPlace)) => match look.history.rebuilt_with(table, column) {
+        (Some(_), _) | (None, Some(TypeChange::Rewrite)) => written,
+        (None, Some(TypeChange::InPlace)) => match look.history.rebuilt_with(table, column) {
             Some(other) => format!("reads {table} to rebuild {other}"),
             None if set.collate().is_some() => format!("rebuilds the indexes of {column}"),
             None => return,
         },
-        (None, Some(Change::RewriteUnlessUtc)) => format!("{written}, unless the session's time zone is UTC"),
+        (None, Some(TypeChange::RewriteUnlessUtc)) => format!("{written}, unless the session's time zone is UTC"),
         (None, None) => {
             format!("{written}, unless the old type is stored in the same way (a shorter varchar, or varchar for text)")
         }

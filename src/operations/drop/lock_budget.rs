@@ -23,11 +23,11 @@ pub(super) fn share_of(lock_table: i64) -> i64 {
 /// The locks that a run may take. Workers get them in the order of their requests, so that a large schema is not delayed
 /// by many small ones.
 pub(super) struct LockBudget {
-    state: Mutex<Grants>,
+    state: Mutex<LockGrants>,
     freed: Condvar,
 }
 
-struct Grants {
+struct LockGrants {
     limit: i64,
     taken: i64,
     waiting: VecDeque<u64>,
@@ -42,7 +42,7 @@ pub(super) struct LockShare<'a> {
 
 impl LockBudget {
     pub(super) fn new(limit: i64) -> Self {
-        let state = Grants { limit, taken: 0, waiting: VecDeque::new(), next: 0 };
+        let state = LockGrants { limit, taken: 0, waiting: VecDeque::new(), next: 0 };
         Self { state: Mutex::new(state), freed: Condvar::new() }
     }
 
@@ -86,7 +86,7 @@ impl LockBudget {
         state.limit < locks
     }
 
-    fn lock(&self) -> MutexGuard<'_, Grants> {
+    fn lock(&self) -> MutexGuard<'_, LockGrants> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

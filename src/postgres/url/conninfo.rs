@@ -25,14 +25,14 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, Rejection> {
     let text = CString::new(text).map_err(|_| Rejection::Nul)?;
     let mut message = Message(ptr::null_mut());
     // SAFETY: `text` is a NUL-terminated string, and `message` is a writable pointer. libpq keeps neither of them.
-    let options = Options(unsafe { PQconninfoParse(text.as_ptr(), &raw mut message.0) });
+    let options = ConninfoOptions(unsafe { PQconninfoParse(text.as_ptr(), &raw mut message.0) });
     if options.0.is_null() { Err(Rejection::Invalid(message.to_text())) } else { options.set() }
 }
 
 /// An array of options that libpq allocated, or null.
-struct Options(*mut PQconninfoOption);
+struct ConninfoOptions(*mut PQconninfoOption);
 
-impl Options {
+impl ConninfoOptions {
     /// The keywords and values of the options that are set. The array must not be null.
     fn set(&self) -> Result<Vec<(String, String)>, Rejection> {
         let mut set = Vec::new();
@@ -55,7 +55,7 @@ impl Options {
     }
 }
 
-impl Drop for Options {
+impl Drop for ConninfoOptions {
     fn drop(&mut self) {
         // SAFETY: the array comes from libpq and is freed once. A null pointer is allowed.
         unsafe { PQconninfoFree(self.0) }

@@ -17,7 +17,7 @@ pub(super) struct AppliedVersions {
 }
 
 /// Whether a version is applied.
-pub(super) enum Status {
+pub(super) enum VersionStatus {
     /// No ledger records it.
     NotApplied,
     /// A ledger records it. With a tenant: its ledger cannot be read, and no other ledger records the version.
@@ -41,13 +41,13 @@ impl AppliedVersions {
     }
 
     /// Whether a version is applied.
-    pub(super) fn status(&self, version: &str) -> Status {
+    pub(super) fn status(&self, version: &str) -> VersionStatus {
         if self.versions.contains(version) {
-            return Status::Applied(None);
+            return VersionStatus::Applied(None);
         }
         match &self.unreadable {
-            Some(tenant) => Status::Applied(Some(tenant.clone())),
-            None => Status::NotApplied,
+            Some(tenant) => VersionStatus::Applied(Some(tenant.clone())),
+            None => VersionStatus::NotApplied,
         }
     }
 

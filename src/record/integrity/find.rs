@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::applied::{AppliedVersions, Status};
+use super::applied::{AppliedVersions, VersionStatus};
 use super::origin::require_common_version;
 use super::recorded::{self, Record, Recorded};
 use super::set;
@@ -49,11 +49,11 @@ fn compare(db: &mut Database, tenancy: &Tenancy, kind: Kind, record: &Record) ->
     let mut findings = Findings::default();
     for (was, index) in differences.edited {
         match applied.status(&was.version) {
-            Status::NotApplied => {
+            VersionStatus::NotApplied => {
                 findings.obsolete.push(was.version.clone());
                 findings.unrecorded.push(index);
             }
-            Status::Applied(doubt) => {
+            VersionStatus::Applied(doubt) => {
                 let difference = recorded::difference(db.connection(), kind, set.at(index))?;
                 let what = ChangeKind::Edited { recorded_at: was.recorded_at, difference };
                 findings.changes.extend(change(kind, &was.version, &was.folder, what, doubt));
@@ -62,8 +62,8 @@ fn compare(db: &mut Database, tenancy: &Tenancy, kind: Kind, record: &Record) ->
     }
     for was in differences.removed {
         match applied.status(&was.version) {
-            Status::NotApplied => findings.obsolete.push(was.version.clone()),
-            Status::Applied(doubt) => {
+            VersionStatus::NotApplied => findings.obsolete.push(was.version.clone()),
+            VersionStatus::Applied(doubt) => {
                 let what = ChangeKind::Removed { recorded_at: was.recorded_at };
                 findings.changes.extend(change(kind, &was.version, &was.folder, what, doubt));
             }

@@ -27,11 +27,11 @@ impl Candidate<'_> {
 /// The expected structures of a reference, by index.
 pub(super) struct Versions<'a> {
     reference: &'a Reference,
-    versions: Vec<Version<'a>>,
+    versions: Vec<CandidateVersion<'a>>,
     by_applied: BTreeMap<&'a Applied, usize>,
 }
 
-struct Version<'a> {
+struct CandidateVersion<'a> {
     applied: &'a Applied,
     structure: &'a Structure,
     mentions: Mentions,
@@ -39,9 +39,9 @@ struct Version<'a> {
 
 impl<'a> Versions<'a> {
     pub(super) fn of(reference: &'a Reference) -> Self {
-        let versions: Vec<Version<'_>> = reference
+        let versions: Vec<CandidateVersion<'_>> = reference
             .structures()
-            .map(|(applied, structure)| Version { applied, structure, mentions: Mentions::of(structure) })
+            .map(|(applied, structure)| CandidateVersion { applied, structure, mentions: Mentions::of(structure) })
             .collect();
         let by_applied = versions.iter().enumerate().map(|(index, version)| (version.applied, index)).collect();
         Self { reference, versions, by_applied }

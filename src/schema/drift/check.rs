@@ -37,12 +37,12 @@ pub struct Drift {
     /// The tenants that were compared, the largest group first.
     pub groups: Vec<Group>,
     /// The tenants that were not compared, and reason.
-    pub unchecked: Vec<Unchecked>,
+    pub unchecked: Vec<Uncompared>,
 }
 
 /// Tenants that were not compared, for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unchecked {
+pub struct Uncompared {
     /// The tenants, sorted by name.
     pub tenants: Vec<TenantName>,
     /// Why, as a clause: "the schema does not exist".
@@ -131,7 +131,7 @@ impl Verdicts {
         });
         let unchecked = self.unchecked.into_iter().map(|(reason, mut tenants)| {
             tenants.sort_unstable();
-            Unchecked { tenants, reason }
+            Uncompared { tenants, reason }
         });
         Drift { groups, unchecked: unchecked.collect() }
     }

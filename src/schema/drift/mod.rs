@@ -14,7 +14,7 @@ pub mod repair;
 mod stamp;
 
 pub use accept::{Accepted, ParsePatternError, Pattern};
-pub use check::{Drift, Group, Member, Unchecked, check};
+pub use check::{Drift, Group, Member, Uncompared, check};
 pub use compare::compare;
 pub use difference::{Aspect, Difference};
 pub use level::{Level, UnknownLevel};

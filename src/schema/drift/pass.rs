@@ -39,7 +39,7 @@ struct Alike<'t> {
 }
 
 /// A group with the differences of its representative, which did not change while it was read.
-struct Compared<'t> {
+struct ComparedGroup<'t> {
     members: Vec<Candidate<'t>>,
     differences: Arc<[Difference]>,
 }
@@ -65,11 +65,12 @@ impl Pass<'_> {
         let (matching, differing): (Vec<_>, Vec<_>) = compared.into_iter().partition(|it| it.differences.is_empty());
         let matching: Vec<Candidate<'_>> = matching.into_iter().flat_map(|it| it.members).collect();
         stamped.remember(db, &matching)?;
-        let same = Compared { members: stored.into_iter().chain(matching).collect(), differences: Vec::new().into() };
+        let same =
+            ComparedGroup { members: stored.into_iter().chain(matching).collect(), differences: Vec::new().into() };
         let differing = self.confirm(db, differing, &stamped, &mut changed)?;
-        let compared: Vec<Compared<'_>> = std::iter::once(same).chain(differing).collect();
+        let compared: Vec<ComparedGroup<'_>> = std::iter::once(same).chain(differing).collect();
         let own_names = own_names(db.connection(), compared.iter().flat_map(|it| &it.members))?;
-        for Compared { members, differences } in &compared {
+        for ComparedGroup { members, differences } in &compared {
             let member = |it: &Candidate<'_>| {
                 Some(Member { name: it.name().clone(), own_name: own_names.get(&it.oid)?.clone() })
             };
@@ -119,7 +120,7 @@ impl Pass<'_> {
         stamped: &Stamped,
         verdicts: &mut Verdicts,
         changed: &mut Vec<TenantName>,
-    ) -> Result<Vec<Compared<'t>>, Error> {
+    ) -> Result<Vec<ComparedGroup<'t>>, Error> {
         let mut compared = Vec::new();
         for _ in 0..REPRESENTATIVES {
             let mut again = Vec::new();
@@ -138,7 +139,7 @@ impl Pass<'_> {
                     } else if let Some(Ok(structure)) = structure {
                         let expected = self.versions.expected(&representative);
                         let differences = compare(expected, &structure, self.names).into();
-                        compared.push(Compared { members: group.members, differences });
+                        compared.push(ComparedGroup { members: group.members, differences });
                         continue;
                     } else {
                         let reason = structure.and_then(Result::err).unwrap_or_else(|| "it was not found".to_owned());
@@ -170,10 +171,10 @@ impl Pass<'_> {
     fn confirm<'t>(
         &self,
         db: &mut Database,
-        mut differing: Vec<Compared<'t>>,
+        mut differing: Vec<ComparedGroup<'t>>,
         stamped: &Stamped,
         changed: &mut Vec<TenantName>,
-    ) -> Result<Vec<Compared<'t>>, Error> {
+    ) -> Result<Vec<ComparedGroup<'t>>, Error> {
         let members = || differing.iter().flat_map(|it| &it.members);
         let oids: Vec<u32> = members().map(|member| member.oid).collect();
         let names: Vec<TenantName> = members().map(|member| member.name().clone()).collect();
@@ -182,7 +183,7 @@ impl Pass<'_> {
         }
         let after = stamp::read_current(db.connection(), &oids)?;
         let fleet = Fleet::read_some(db.connection(), self.set, &names)?;
-        for Compared { members, .. } in &mut differing {
+        for ComparedGroup { members, .. } in &mut differing {
             members.retain(|member| {
                 let unchanged = stamped.is_unchanged(member, &after)
                     && fleet.get(member.name()).is_some_and(|now| {

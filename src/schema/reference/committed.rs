@@ -5,7 +5,7 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 
 use super::confined::{Check, Confined};
-use super::replay::{Messages, MigrationFailure, Replay, Replayed, TIMEOUTS, guard, run_migration, schema_oid};
+use super::replay::{FailedReplay, Messages, Replay, Replayed, TIMEOUTS, guard, run_migration, schema_oid};
 use super::scratch::{self, Scratch};
 use crate::database::Database;
 use crate::error::{Error, ReferenceError};
@@ -62,7 +62,7 @@ impl Replay<'_> {
                 }
                 _ => {
                     conn.batch_execute("ROLLBACK").map_err(&doing)?;
-                    self.explain(conn, MigrationFailure { index, server: ServerMessage::from(&error) })
+                    self.explain(conn, FailedReplay { index, server: ServerMessage::from(&error) })
                 }
             });
         }

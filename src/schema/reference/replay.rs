@@ -60,17 +60,17 @@ pub(super) struct Replayed {
 }
 
 /// Why a replay that is rolled back failed.
-pub(super) enum Failure {
+pub(super) enum UncommittedFailure {
     /// A statement of tenantry's own failed.
     Error(Error),
     /// A migration failed.
-    Migration(MigrationFailure),
+    Migration(FailedReplay),
     /// A deferred trigger failed, which may not fail at a commit.
     NeedsCommits,
 }
 
 /// A migration that failed.
-pub(super) struct MigrationFailure {
+pub(super) struct FailedReplay {
     /// Its index in [`Replay::migrations`].
     pub(super) index: usize,
     pub(super) server: ServerMessage,
@@ -85,7 +85,7 @@ pub(super) enum Messages {
     Recognized,
 }
 
-impl From<Error> for Failure {
+impl From<Error> for UncommittedFailure {
     fn from(error: Error) -> Self {
         Self::Error(error)
     }
@@ -99,9 +99,9 @@ impl Replay<'_> {
     pub(super) fn run(&self, db: &mut Database) -> Result<Replayed, Error> {
         let failure = match self.roll_back_after(db.connection(), None) {
             Ok(replayed) => return Ok(replayed),
-            Err(Failure::Error(error)) => return Err(error),
-            Err(Failure::NeedsCommits) => return self.run_with_commits(db),
-            Err(Failure::Migration(failure)) => failure,
+            Err(UncommittedFailure::Error(error)) => return Err(error),
+            Err(UncommittedFailure::NeedsCommits) => return self.run_with_commits(db),
+            Err(UncommittedFailure::Migration(failure)) => failure,
         };
         // A tenant commits before this migration, so only a replay with commits is conclusive.
         if failure.index >= self.first_transaction() && self.declared().is_none() {
@@ -111,9 +111,9 @@ impl Replay<'_> {
         let reason = match self.roll_back_after(db.connection(), Some(failure.index)) {
             // The lock of another session is free by now.
             Ok(replayed) => return Ok(replayed),
-            Err(Failure::Error(error)) => return Err(error),
-            Err(Failure::NeedsCommits) => return self.run_with_commits(db),
-            Err(Failure::Migration(MigrationFailure { server, .. })) => server.message,
+            Err(UncommittedFailure::Error(error)) => return Err(error),
+            Err(UncommittedFailure::NeedsCommits) => return self.run_with_commits(db),
+            Err(UncommittedFailure::Migration(FailedReplay { server, .. })) => server.message,
         };
         match reason.as_str() {
             LOCKED => Err(Error::from(ReferenceError::Locked)),
@@ -146,7 +146,7 @@ impl Replay<'_> {
     }
 
     /// The error for a migration whose transaction is rolled back.
-    pub(super) fn explain(&self, conn: &mut PgConnection, failure: MigrationFailure) -> Error {
+    pub(super) fn explain(&self, conn: &mut PgConnection, failure: FailedReplay) -> Error {
         let message = &failure.server.message;
         if message.starts_with("permission denied for ") || message.starts_with("must be owner of ") {
             return self.permission_denied(failure);
@@ -160,7 +160,7 @@ impl Replay<'_> {
         })
     }
 
-    fn permission_denied(&self, failure: MigrationFailure) -> Error {
+    fn permission_denied(&self, failure: FailedReplay) -> Error {
         let role = self.owner.filter(|owner| owner.can_be).map_or(&self.server.role, |owner| &owner.name);
         Error::from(ReferenceError::PermissionDenied {
             folder: self.folder(&failure),
@@ -169,7 +169,7 @@ impl Replay<'_> {
         })
     }
 
-    fn folder(&self, failure: &MigrationFailure) -> String {
+    fn folder(&self, failure: &FailedReplay) -> String {
         self.migration(failure.index).map(|migration| migration.folder().to_owned()).unwrap_or_default()
     }
 

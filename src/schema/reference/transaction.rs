@@ -13,7 +13,7 @@ use diesel::result::Error as DieselError;
 
 use super::confined::{Check, Confined};
 use super::replay::{
-    Failure, Messages, MigrationFailure, Replay, Replayed, TIMEOUTS, guard, run_migration, schema_oid,
+    FailedReplay, Messages, Replay, Replayed, TIMEOUTS, UncommittedFailure, guard, run_migration, schema_oid,
 };
 use super::scratch;
 use crate::error::Error;
@@ -38,7 +38,7 @@ impl Replay<'_> {
         &self,
         conn: &mut PgConnection,
         explained: Option<usize>,
-    ) -> Result<Replayed, Failure> {
+    ) -> Result<Replayed, UncommittedFailure> {
         let replayed = self.run_in_transaction(conn, explained);
         let rolled_back = conn.batch_execute(ROLL_BACK).map_err(Error::doing("roll back the reference"));
         let replayed = replayed?;
@@ -46,7 +46,11 @@ impl Replay<'_> {
         Ok(replayed)
     }
 
-    fn run_in_transaction(&self, conn: &mut PgConnection, explained: Option<usize>) -> Result<Replayed, Failure> {
+    fn run_in_transaction(
+        &self,
+        conn: &mut PgConnection,
+        explained: Option<usize>,
+    ) -> Result<Replayed, UncommittedFailure> {
         let doing = Error::doing("make the reference");
         let name = scratch::name();
         let path = self.tenancy.path(&name);
@@ -74,19 +78,23 @@ impl Replay<'_> {
                 check = Check::Nothing;
             }
             let messages = if explained == Some(index) { Messages::Recognized } else { Messages::Server };
-            let failed = |error: DieselError, failure: Failure| {
-                if ServerMessage::is_connection_lost(&error) { Failure::Error(doing(error)) } else { failure }
+            let failed = |error: DieselError, failure: UncommittedFailure| {
+                if ServerMessage::is_connection_lost(&error) {
+                    UncommittedFailure::Error(doing(error))
+                } else {
+                    failure
+                }
             };
             let ran =
                 run_migration(conn, &settings, migration, messages).and_then(|()| confined.end(conn, migration, check));
             if let Err(error) = ran {
                 let server = ServerMessage::from(&error);
-                return Err(failed(error, Failure::Migration(MigrationFailure { index, server })));
+                return Err(failed(error, UncommittedFailure::Migration(FailedReplay { index, server })));
             }
             if commits.contains(&index)
                 && let Err(error) = conn.batch_execute(&run_deferred)
             {
-                return Err(failed(error, Failure::NeedsCommits));
+                return Err(failed(error, UncommittedFailure::NeedsCommits));
             }
         }
         Ok(replayed)

@@ -55,7 +55,7 @@ struct OidRow {
 }
 
 /// One statement to run.
-struct Task {
+struct FingerprintTask {
     section: usize,
     /// The objects of the part, if the section is read in parts.
     oids: Option<Vec<u32>>,
@@ -73,7 +73,7 @@ pub fn fingerprints(db: &mut Database, schemas: &[u32]) -> Result<HashMap<u32, F
     // Work is taken from the end: first the queries for the parts' objects, then the large catalogs, then the parts.
     let (apart, whole): (Vec<usize>, Vec<usize>) =
         (0..all().count()).rev().partition(|index| section(*index).parts.is_some());
-    let work = whole.into_iter().chain(apart).map(|section| Task { section, oids: None }).collect();
+    let work = whole.into_iter().chain(apart).map(|section| FingerprintTask { section, oids: None }).collect();
     let queue = Queue { work: Mutex::new(work), sums: Mutex::new(HashMap::new()) };
     let readers = READERS.min(db.jobs());
     // A closed session may count as a connection for a moment.
@@ -98,16 +98,16 @@ pub fn fingerprints(db: &mut Database, schemas: &[u32]) -> Result<HashMap<u32, F
 
 /// The work that readers share.
 struct Queue {
-    work: Mutex<Vec<Task>>,
+    work: Mutex<Vec<FingerprintTask>>,
     sums: Mutex<HashMap<u32, u64>>,
 }
 
 impl Queue {
-    fn next(&self) -> Option<Task> {
+    fn next(&self) -> Option<FingerprintTask> {
         self.work.lock().expect("no reader panicked").pop()
     }
 
-    fn add_work(&self, parts: impl Iterator<Item = Task>) {
+    fn add_work(&self, parts: impl Iterator<Item = FingerprintTask>) {
         self.work.lock().expect("no reader panicked").splice(0..0, parts);
     }
 
@@ -145,7 +145,13 @@ fn reader(connector: &Connector, major: i32, schemas: &[u32], queue: &Queue) -> 
 }
 
 /// Runs a statement. Returns the number of objects that the session has read for it.
-fn run_task(conn: &mut PgConnection, major: i32, schemas: &[u32], queue: &Queue, task: Task) -> Result<usize, Error> {
+fn run_task(
+    conn: &mut PgConnection,
+    major: i32,
+    schemas: &[u32],
+    queue: &Queue,
+    task: FingerprintTask,
+) -> Result<usize, Error> {
     let doing = Error::doing("read the structures of the fleet");
     match (&section(task.section).parts, task.oids) {
         (None, _) => {
@@ -159,7 +165,8 @@ fn run_task(conn: &mut PgConnection, major: i32, schemas: &[u32], queue: &Queue,
             conn.batch_execute("COMMIT").map_err(&doing)?;
             let oids: Vec<u32> = found.into_iter().map(|row| row.oid).collect();
             queue.add_work(
-                oids.chunks(parts.at_once).map(|part| Task { section: task.section, oids: Some(part.to_vec()) }),
+                oids.chunks(parts.at_once)
+                    .map(|part| FingerprintTask { section: task.section, oids: Some(part.to_vec()) }),
             );
             Ok(0)
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use diesel::pg::PgConnection;
 use diesel::result::Error as DieselError;
 
-use super::row::{self, Entry, TrackerRow, Unread};
+use super::row::{self, Entry, FleetRow, Unread};
 use super::{Fleet, Schema};
 use crate::error::{Error, UnreadableLedger};
 use crate::migration::MigrationSet;
@@ -40,7 +40,7 @@ const ATTEMPTS: usize = 3;
 
 impl Reader<'_> {
     /// Adds rows of the tracker to the fleet. Returns the tenants whose ledgers are yet to be read.
-    fn add(&mut self, rows: Vec<TrackerRow>) -> Vec<Unread> {
+    fn add(&mut self, rows: Vec<FleetRow>) -> Vec<Unread> {
         let mut unread = Vec::new();
         for row in rows {
             match row.into_entry() {

@@ -15,7 +15,7 @@ use crate::tenants::ledger::access::{self, LedgerAccess};
 
 /// A row of the tracker, joined with the catalog.
 #[derive(QueryableByName)]
-pub(super) struct TrackerRow {
+pub(super) struct FleetRow {
     #[diesel(sql_type = Nullable<SqlUuid>)]
     id: Option<Uuid>,
     #[diesel(sql_type = Nullable<Text>)]
@@ -72,7 +72,7 @@ struct Tracked {
 }
 
 /// Reads the rows of the tracker; with `names`, only those with one of the names.
-pub(super) fn read(conn: &mut PgConnection, names: Option<&[&str]>) -> Result<Vec<TrackerRow>, Error> {
+pub(super) fn read(conn: &mut PgConnection, names: Option<&[&str]>) -> Result<Vec<FleetRow>, Error> {
     sql_query(
         include_str!("tracker.sql")
             .replace("HOLDS_RELATIONS", &holds_relations("n.oid"))
@@ -83,7 +83,7 @@ pub(super) fn read(conn: &mut PgConnection, names: Option<&[&str]>) -> Result<Ve
     .map_err(Error::doing("read the tracker"))
 }
 
-impl TrackerRow {
+impl FleetRow {
     /// Interprets the row.
     pub(super) fn into_entry(self) -> Entry {
         let valid = match self.required() {

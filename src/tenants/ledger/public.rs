@@ -75,9 +75,10 @@ pub(crate) fn read(conn: &mut PgConnection, tenancy: &Tenancy) -> Result<PublicL
 /// As [`read`].
 pub(crate) fn read_in_transaction(conn: &mut PgConnection, tenancy: &Tenancy) -> Result<PublicLedger, Error> {
     read_with(conn, tenancy, |conn| {
-        let rows: Vec<Version> = sql_query(format!("SELECT version::text AS version FROM ONLY public.{PUBLIC_TABLE}"))
-            .load(conn)
-            .map_err(Error::doing("read the public ledger"))?;
+        let rows: Vec<VersionRow> =
+            sql_query(format!("SELECT version::text AS version FROM ONLY public.{PUBLIC_TABLE}"))
+                .load(conn)
+                .map_err(Error::doing("read the public ledger"))?;
         Ok(rows.into_iter().map(|row| row.version).collect())
     })
 }
@@ -120,7 +121,7 @@ pub(crate) fn read_diesel(conn: &mut PgConnection) -> Result<Option<Vec<String>>
     if !tables.diesel || !tables.may_read_diesel {
         return Ok((!tables.diesel).then(Vec::new));
     }
-    let rows: Vec<Version> =
+    let rows: Vec<VersionRow> =
         sql_query(format!("SELECT version::text AS version FROM public.{TABLE} ORDER BY version::text COLLATE \"C\""))
             .load(conn)
             .map_err(Error::doing("read public.__diesel_schema_migrations"))?;
@@ -168,7 +169,7 @@ impl PublicLedger {
 }
 
 #[derive(QueryableByName)]
-struct Version {
+struct VersionRow {
     #[diesel(sql_type = Text)]
     version: String,
 }

@@ -178,8 +178,8 @@ fn differences(output: &Output) -> Result<Vec<Value>, String> {
     let Some(differences) = json["differences"].as_array() else {
         return Err("there is no list of differences".to_owned());
     };
-    if json["same"] != Value::Bool(differences.is_empty()) {
-        return Err(format!("\"same\" is {}", json["same"]));
+    if json["identical"] != Value::Bool(differences.is_empty()) {
+        return Err(format!("\"identical\" is {}", json["identical"]));
     }
     let fails = differences.iter().any(|difference| FAILING.iter().any(|level| difference["level"] == *level));
     match output.code {

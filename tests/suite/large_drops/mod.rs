@@ -307,7 +307,7 @@ fn interrupt_stops_after_the_current_step() {
         &["warning: acme is partly dropped; repeat the drop to complete it", "0 dropped, 1 partly dropped"],
     );
     let report = output.json();
-    assert_eq!((&report["unfinished"][0], &report["ended"]), (&"acme".into(), &"interrupted".into()));
+    assert_eq!((&report["unfinished"][0], &report["stop_reason"]), (&"acme".into(), &"interrupted".into()));
     assert_eq!(report["not_reached"].as_array().map(Vec::len), Some(0));
     assert_eq!(state(&db, "acme"), "dropping");
     assert_eq!(db.strings("SELECT outcome FROM schema_run ORDER BY id DESC LIMIT 1"), ["interrupted"]);

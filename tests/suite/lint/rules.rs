@@ -4,7 +4,7 @@ use diesel::connection::SimpleConnection;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::TestRunner;
-use tenantry::lint::{Finding, Rule, lint};
+use tenantry::lint::{LintFinding, Rule, lint};
 use tenantry::{MigrationSet, Tenancy};
 
 use super::cases::{BASE, CASES, OUTSIDE};
@@ -30,7 +30,7 @@ pub fn tenancy(dir: &Dir) -> Tenancy {
 }
 
 /// The findings in SQL after the base.
-fn findings(sql: &str) -> Vec<Finding> {
+fn findings(sql: &str) -> Vec<LintFinding> {
     let dir = add(Dir::new().add("1_base", BASE), "2_change", sql);
     lint(&tenancy(&dir)).into_iter().filter(|finding| finding.migration == 1).collect()
 }
@@ -120,7 +120,7 @@ fn volatile_functions_are_known() {
     };
     let found = findings(&volatile.iter().enumerate().map(add).collect::<String>());
     for (line, function) in volatile.iter().enumerate() {
-        let is_found = |it: &Finding| it.rule == Rule::VolatileDefault && it.line == line + 1;
+        let is_found = |it: &LintFinding| it.rule == Rule::VolatileDefault && it.line == line + 1;
         assert!(found.iter().any(is_found), "{function}");
     }
 }

@@ -124,7 +124,7 @@ fn run_ends_if_the_server_does_not_return() {
     let output = run.wait();
     output.assert_code(3);
     let (done, left) = (listed(&output, "done"), listed(&output, "not_reached"));
-    assert_eq!(output.json()["ended"], "lost");
+    assert_eq!(output.json()["stop_reason"], "lost");
     assert!(output.stderr.contains("lost connection to the server, waiting for it for up to 2s"), "{}", output.stderr);
     assert!(output.json()["failed"].as_array().unwrap().is_empty(), "{}", output.stdout);
     assert!(done.is_disjoint(&left) && done.len() + left.len() == 200, "{} and {}", done.len(), left.len());

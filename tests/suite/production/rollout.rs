@@ -37,7 +37,7 @@ fn json(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
 }
 
 fn ended(output: &Output) -> Option<String> {
-    output.json()["ended"].as_str().map(str::to_owned)
+    output.json()["stop_reason"].as_str().map(str::to_owned)
 }
 
 #[test]

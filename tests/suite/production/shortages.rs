@@ -66,7 +66,7 @@ fn full_disk_ends_the_run_and_is_reported_once() {
     let migrations = Dir::new().add("1_a", "SELECT 1").add("2_b", &up);
     let run = with(&db, &migrations, &["migrate-all", "--jobs", "3", "--format", "json"]).run();
     run.assert_code(3);
-    assert_eq!(run.json()["ended"], "lost");
+    assert_eq!(run.json()["stop_reason"], "lost");
     let (done, left) = (listed(&run, "done"), listed(&run, "not_reached"));
     assert!(!done.is_empty() && done.len() + left.len() == 30, "{} and {}", done.len(), left.len());
     assert_eq!(run.stderr.matches("No space left on device").count(), 1, "{}", run.stderr);
@@ -132,7 +132,7 @@ fn run_ends_if_the_database_stays_read_only() {
     let output = run.wait();
     output.assert_code(3);
     assert!(output.stderr.contains("error: the server is read-only"), "{}", output.stderr);
-    assert_eq!(output.json()["ended"], "lost");
+    assert_eq!(output.json()["stop_reason"], "lost");
     assert!(listed(&output, "done").is_subset(&at(&db, "2")));
     // It is also reported before any tenant is started.
     let refused = with(&db, &migrations, &["migrate-all"]).run();

@@ -16,7 +16,7 @@ pub(super) struct CheckReport<'a> {
     /// First those of the database, then those of each tenant by name: findings before differences.
     pub(super) items: Vec<Item<'a>>,
     /// The tenants that were compared, the largest group first.
-    pub(super) groups: Vec<Group<'a>>,
+    pub(super) groups: Vec<ReportedGroup<'a>>,
     comparing: &'a CompareOptions,
     fail_on: &'a [FailOn],
     on_unchecked: OnUnchecked,
@@ -47,7 +47,7 @@ pub(super) enum Item<'a> {
 }
 
 /// Tenants with the same reported differences: what is ignored for one may not be for another.
-pub(super) struct Group<'a> {
+pub(super) struct ReportedGroup<'a> {
     /// Sorted by name.
     pub(super) members: Vec<&'a Member>,
     pub(super) differences: Vec<&'a Difference>,
@@ -73,7 +73,7 @@ impl<'a> CheckReport<'a> {
             .copied()
             .filter_map(|finding| Some((finding.tenant.as_deref()?, Item::Finding(finding))))
             .collect();
-        for Group { members, differences } in &groups {
+        for ReportedGroup { members, differences } in &groups {
             for member in members {
                 of_tenants.extend(
                     differences.iter().map(|difference| (member.name.as_str(), Item::Drift(member, difference))),
@@ -142,7 +142,7 @@ impl<'a> CheckReport<'a> {
     pub(super) fn grouped(&self, context: &Context, shown: Shown) -> Vec<Vec<String>> {
         let findings = self.items.iter().filter(|item| matches!(item, Item::Finding(_)) && self.shows(shown, item));
         let mut rows: Vec<Vec<String>> = findings.map(|item| self.row(item, context)).collect();
-        for Group { members, differences } in &self.groups {
+        for ReportedGroup { members, differences } in &self.groups {
             let [first, others @ ..] = members.as_slice() else { continue };
             let tenants = match others {
                 [] => first.name.to_string(),
@@ -190,7 +190,7 @@ impl<'a> CheckReport<'a> {
         }
     }
 
-    pub(super) fn unhealthy(&self) -> usize {
+    pub(super) fn tenants_with_findings(&self) -> usize {
         self.items.iter().filter_map(Item::tenant).collect::<BTreeSet<_>>().len()
     }
 
@@ -213,7 +213,7 @@ impl<'a> CheckReport<'a> {
 }
 
 /// The tenants that were compared, by their reported differences.
-fn groups<'a>(drift: &'a Drift, accepted: &Accepted) -> Vec<Group<'a>> {
+fn groups<'a>(drift: &'a Drift, accepted: &Accepted) -> Vec<ReportedGroup<'a>> {
     let mut by_differences: HashMap<Vec<&Difference>, Vec<&Member>> = HashMap::new();
     for group in &drift.groups {
         for member in &group.members {
@@ -223,11 +223,11 @@ fn groups<'a>(drift: &'a Drift, accepted: &Accepted) -> Vec<Group<'a>> {
             by_differences.entry(differences).or_default().push(member);
         }
     }
-    let mut groups: Vec<Group<'_>> = by_differences
+    let mut groups: Vec<ReportedGroup<'_>> = by_differences
         .into_iter()
         .map(|(differences, mut members)| {
             members.sort_by_key(|member| &member.name);
-            Group { members, differences }
+            ReportedGroup { members, differences }
         })
         .collect();
     groups.sort_by_key(|group| (Reverse(group.members.len()), group.members.first().map(|member| &member.name)));

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::rebuild::SavedRows;
 use super::text::{ident, mentions};
-use super::{Alternative, Key, Options, Phase, Statement};
+use super::{Alternative, Key, Options, Phase, RepairStatement};
 use crate::schema::drift::difference::{Aspect, Difference};
 use crate::schema::structure::{Identity, Object, ObjectKind, Structure, filled_in};
 
@@ -30,7 +30,7 @@ pub(super) struct Builder<'a> {
     pub(super) recreated: BTreeMap<Identity, usize>,
     /// The objects for which creation is planned.
     created: BTreeSet<Identity>,
-    statements: Vec<Statement>,
+    statements: Vec<RepairStatement>,
     /// Differences that the statements about an object repair, including statements that are added later.
     credited: Vec<(Identity, Key)>,
     groups: usize,
@@ -218,7 +218,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Changes a statement that was added before.
-    pub(super) fn update_statement(&mut self, sql: &str, change: impl FnOnce(&mut Statement)) {
+    pub(super) fn update_statement(&mut self, sql: &str, change: impl FnOnce(&mut RepairStatement)) {
         if let Some(statement) = self.statements.iter_mut().find(|statement| statement.sql == sql) {
             change(statement);
         }
@@ -237,7 +237,7 @@ impl<'a> Builder<'a> {
             }
             return;
         }
-        self.statements.push(Statement {
+        self.statements.push(RepairStatement {
             planned: sql.clone(),
             sql,
             reason,
@@ -276,12 +276,12 @@ impl<'a> Builder<'a> {
     }
 
     /// Takes the statements that were added.
-    pub(super) fn take(&mut self) -> Vec<Statement> {
+    pub(super) fn take(&mut self) -> Vec<RepairStatement> {
         std::mem::take(&mut self.statements)
     }
 
     /// The statements in order: by phase, and each after those that create what it mentions.
-    pub(super) fn finish(mut self) -> Vec<Statement> {
+    pub(super) fn finish(mut self) -> Vec<RepairStatement> {
         // Objects that match the reference, and are recreated because of another one.
         for identity in self.recreated.keys().cloned().collect::<Vec<_>>() {
             self.recreate(&identity);
@@ -295,7 +295,7 @@ impl<'a> Builder<'a> {
         }
         let actual = self.actual;
         // A view is dropped before the views that it reads.
-        let depth = |statement: &Statement| match statement.phase {
+        let depth = |statement: &RepairStatement| match statement.phase {
             Phase::DropView | Phase::DropRoutine => -depth(actual, &statement.object, 0),
             _ => 0,
         };
@@ -331,7 +331,7 @@ pub(super) fn provided(structure: &Structure, identity: &Identity) -> String {
     }
 }
 
-fn ordered(statements: Vec<Statement>) -> Vec<Statement> {
+fn ordered(statements: Vec<RepairStatement>) -> Vec<RepairStatement> {
     let providers: Vec<(usize, String)> = statements
         .iter()
         .enumerate()
@@ -342,13 +342,13 @@ fn ordered(statements: Vec<Statement>) -> Vec<Statement> {
     for index in 0..statements.len() {
         visit(index, &statements, &providers, &mut seen, &mut ordered);
     }
-    let mut statements: Vec<Option<Statement>> = statements.into_iter().map(Some).collect();
+    let mut statements: Vec<Option<RepairStatement>> = statements.into_iter().map(Some).collect();
     ordered.into_iter().filter_map(|index| statements[index].take()).collect()
 }
 
 fn visit(
     index: usize,
-    statements: &[Statement],
+    statements: &[RepairStatement],
     providers: &[(usize, String)],
     seen: &mut [bool],
     ordered: &mut Vec<usize>,

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use diesel::connection::SimpleConnection;
 
 use super::builder::Builder;
-use super::execution::{Execution, Stop};
+use super::execution::{Execution, StopCause};
 use super::rebuild::{SavedRows, needs_rebuild};
-use super::{Key, Statement};
+use super::{Key, RepairStatement};
 use crate::error::Error;
 use crate::schema::drift::compare::compare;
 use crate::schema::drift::difference::{Aspect, Difference};
@@ -28,7 +28,7 @@ enum Target {
 
 /// Whether an attempt reduced the differences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Attempt {
+enum AttemptResult {
     Helped,
     /// It was undone.
     Undone,
@@ -36,7 +36,7 @@ enum Attempt {
 
 /// The state to which an attempt that does not help returns.
 struct Checkpoint {
-    statements: Vec<Statement>,
+    statements: Vec<RepairStatement>,
     ran: Vec<usize>,
     saved: SavedRows,
     remaining: Vec<Difference>,
@@ -47,7 +47,7 @@ struct Checkpoint {
 impl Execution<'_> {
     /// Makes an attempt for each object with a remaining difference. An attempt helps if fewer differences remain, no new
     /// one appears, and all saved rows are restored.
-    pub(super) fn escalate(&mut self) -> Result<(), Stop> {
+    pub(super) fn escalate(&mut self) -> Result<(), StopCause> {
         let mut attempted = BTreeSet::new();
         loop {
             let is_first = |target: &Target| match target {
@@ -59,7 +59,7 @@ impl Execution<'_> {
             attempted.insert((first, target.clone()));
             let attempt = self.attempt(&target)?;
             // If the table cannot be recreated, its differences are repaired one by one after all.
-            if let (Attempt::Undone, true, Target::Dropped(table)) = (attempt, first, target) {
+            if let (AttemptResult::Undone, true, Target::Dropped(table)) = (attempt, first, target) {
                 self.not_rebuilt.insert(table.name);
                 self.run_rounds(Vec::new())?;
             }
@@ -117,10 +117,10 @@ impl Execution<'_> {
     }
 
     /// Drops the target and plans for what is missing then. Undoes that if it does not help.
-    fn attempt(&mut self, target: &Target) -> Result<Attempt, Stop> {
-        let Some((statements, saved)) = self.dismantled(target)? else { return Ok(Attempt::Undone) };
+    fn attempt(&mut self, target: &Target) -> Result<AttemptResult, StopCause> {
+        let Some((statements, saved)) = self.dismantled(target)? else { return Ok(AttemptResult::Undone) };
         if statements.is_empty() {
-            return Ok(Attempt::Undone);
+            return Ok(AttemptResult::Undone);
         }
         let checkpoint = Checkpoint {
             statements: self.statements.clone(),
@@ -135,19 +135,19 @@ impl Execution<'_> {
         let drops = self.attempt_start..self.attempt_start + statements.len();
         self.statements.extend(statements);
         self.run_rounds(drops.clone().collect())?;
-        let all_dropped = self.statements[drops].iter().all(Statement::runs);
+        let all_dropped = self.statements[drops].iter().all(RepairStatement::runs);
         let keys = |differences: &[Difference]| -> BTreeSet<Key> {
             differences.iter().map(|difference| (difference.identity.clone(), difference.aspect.clone())).collect()
         };
         let (before, after) = (keys(&checkpoint.remaining), keys(&self.remaining));
         if all_dropped && self.all_restored(&saved) && after.len() < before.len() && after.is_subset(&before) {
-            return Ok(Attempt::Helped);
+            return Ok(AttemptResult::Helped);
         }
         self.return_to(checkpoint)?;
-        Ok(Attempt::Undone)
+        Ok(AttemptResult::Undone)
     }
 
-    fn return_to(&mut self, checkpoint: Checkpoint) -> Result<(), Stop> {
+    fn return_to(&mut self, checkpoint: Checkpoint) -> Result<(), StopCause> {
         self.roll_back().map_err(Error::doing("verify the repair plan"))?;
         let Checkpoint { statements, ran, saved, remaining, structure, attempt_start } = checkpoint;
         (self.statements, self.ran, self.saved) = (statements, Vec::new(), saved);
@@ -165,7 +165,7 @@ impl Execution<'_> {
 
     /// The statements that drop the target and what depends on it, and the rows that they save. `None` if they would drop
     /// an object that cannot be recreated.
-    fn dismantled(&mut self, target: &Target) -> Result<Option<(Vec<Statement>, SavedRows)>, Error> {
+    fn dismantled(&mut self, target: &Target) -> Result<Option<(Vec<RepairStatement>, SavedRows)>, Error> {
         let (Target::Freed(object) | Target::Dropped(object)) = target;
         let mut roots = BTreeSet::from([object.clone()]);
         let mut lost = BTreeSet::new();

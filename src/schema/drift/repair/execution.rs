@@ -6,10 +6,10 @@ use diesel::QueryResult;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 
-use super::identified::Member;
+use super::identified::ExtensionMember;
 use super::rebuild::SavedRows;
 use super::verify::Trial;
-use super::{Options, Plan, Statement, Verification, plan_with};
+use super::{Options, Plan, RepairStatement, Verification, plan_with};
 use crate::error::Error;
 use crate::postgres::ServerMessage;
 use crate::postgres::message::{LOCKED, with_error_messages};
@@ -36,7 +36,7 @@ const CONDITIONS: [(&str, &str); 3] = [
 ];
 
 /// Why an execution stopped.
-pub(super) enum Stop {
+pub(super) enum StopCause {
     /// A statement did not get a lock in time.
     Blocked {
         /// The statement.
@@ -46,7 +46,7 @@ pub(super) enum Stop {
     Error(Error),
 }
 
-impl<E: Into<Error>> From<E> for Stop {
+impl<E: Into<Error>> From<E> for StopCause {
     fn from(error: E) -> Self {
         Self::Error(error.into())
     }
@@ -65,7 +65,7 @@ pub(super) struct Execution<'a> {
     pub(super) conn: &'a mut PgConnection,
     pub(super) trial: &'a Trial<'a>,
     pub(super) options: Options,
-    pub(super) statements: Vec<Statement>,
+    pub(super) statements: Vec<RepairStatement>,
     /// The statements that have run, in order, as indexes.
     pub(super) ran: Vec<usize>,
     /// The first statement of the current attempt. Earlier statements may be planned and run again.
@@ -109,8 +109,9 @@ impl<'a> Execution<'a> {
     }
 
     /// Runs the statements of the plan, and those that are planned for what remains.
-    pub(super) fn run_plan(&mut self) -> Result<(), Stop> {
-        let members = Member::read(self.conn, self.trial.name.as_str()).map_err(Error::doing("read extensions"))?;
+    pub(super) fn run_plan(&mut self) -> Result<(), StopCause> {
+        let members =
+            ExtensionMember::read(self.conn, self.trial.name.as_str()).map_err(Error::doing("read extensions"))?;
         if !members.is_empty() {
             self.remaining = self.trial.compared.diff().differences;
             self.remaining.retain(|difference| !(self.trial.accepted)(difference));
@@ -122,7 +123,7 @@ impl<'a> Execution<'a> {
     }
 
     /// Runs statements and plans for what remains, until no new statement is planned.
-    pub(super) fn run_rounds(&mut self, mut pending: Vec<usize>) -> Result<(), Stop> {
+    pub(super) fn run_rounds(&mut self, mut pending: Vec<usize>) -> Result<(), StopCause> {
         let Options { allow_data_loss, version } = self.options;
         for _ in 0..if allow_data_loss { ROUNDS_WITH_LOSS } else { ROUNDS } {
             let before = self.ran.clone();
@@ -142,7 +143,7 @@ impl<'a> Execution<'a> {
     }
 
     /// Runs statements. Those that fail run again after the others, as long as any succeeds.
-    pub(super) fn run_all(&mut self, mut pending: Vec<usize>) -> Result<(), Stop> {
+    pub(super) fn run_all(&mut self, mut pending: Vec<usize>) -> Result<(), StopCause> {
         let doing = Error::doing("verify the repair plan");
         while !pending.is_empty() {
             let mut failed: Vec<(usize, String)> = Vec::new();
@@ -159,7 +160,9 @@ impl<'a> Execution<'a> {
                         self.statements[*index].unverified = true;
                         self.ran.push(*index);
                     }
-                    Err(Failure::Blocked) => return Err(Stop::Blocked { sql: self.statements[*index].sql.clone() }),
+                    Err(Failure::Blocked) => {
+                        return Err(StopCause::Blocked { sql: self.statements[*index].sql.clone() });
+                    }
                     Err(Failure::Other(reason)) => failed.push((*index, reason)),
                 }
             }
@@ -179,7 +182,8 @@ impl<'a> Execution<'a> {
         for (index, reason) in failed {
             self.statements[index].reason = Some(reason);
         }
-        let in_failed_group = |statement: &Statement| statement.group.is_some_and(|group| groups.contains(&group));
+        let in_failed_group =
+            |statement: &RepairStatement| statement.group.is_some_and(|group| groups.contains(&group));
         let undo = self.ran.iter().any(|index| in_failed_group(&self.statements[*index]));
         for statement in self.statements.iter_mut().filter(|statement| statement.runs() && in_failed_group(statement)) {
             statement.reason = Some("another statement of the same change fails".to_owned());
@@ -235,11 +239,11 @@ impl<'a> Execution<'a> {
     }
 
     /// Adds statements for what remains, and returns those to run.
-    fn add(&mut self, planned: Vec<Statement>, retry: Retry) -> Vec<usize> {
+    fn add(&mut self, planned: Vec<RepairStatement>, retry: Retry) -> Vec<usize> {
         let groups = self.statements.iter().filter_map(|statement| statement.group).max().unwrap_or(0);
         let mut pending = Vec::new();
         for mut statement in planned {
-            let is_known = |known: &&mut Statement| {
+            let is_known = |known: &&mut RepairStatement| {
                 let runs_again = retry == Retry::Failed && !known.runs() && statement.runs();
                 known.planned == statement.sql && !runs_again
             };
@@ -267,14 +271,16 @@ impl<'a> Execution<'a> {
     /// differences.
     pub(super) fn into_plan(mut self) -> Plan {
         let mut remaining = std::mem::take(&mut self.remaining);
-        let unverified: Vec<&Statement> = self.statements.iter().filter(|statement| statement.unverified).collect();
+        let unverified: Vec<&RepairStatement> =
+            self.statements.iter().filter(|statement| statement.unverified).collect();
         remaining.retain(|difference| {
             !unverified.iter().any(|statement| {
                 statement.object == difference.identity
                     || statement.repairs.iter().any(|(identity, _)| *identity == difference.identity)
             })
         });
-        let mut statements: Vec<Statement> = self.ran.iter().map(|index| self.statements[*index].clone()).collect();
+        let mut statements: Vec<RepairStatement> =
+            self.ran.iter().map(|index| self.statements[*index].clone()).collect();
         for statement in self.statements.iter().filter(|statement| !statement.runs()) {
             let is_for_remaining = remaining.iter().any(|difference| statement.is_for(difference));
             let is_listed = statements.iter().any(|other| !other.runs() && other.sql == statement.sql);

@@ -7,13 +7,13 @@ use diesel::sql_types::Text;
 
 use super::builder::Builder;
 use super::text::{ident, literal};
-use super::{Phase, Statement};
+use super::{Phase, RepairStatement};
 use crate::schema::drift::difference::Aspect;
 use crate::schema::structure::{Identity, ObjectKind as Kind};
 
 /// An object of the tenant's schema that is a member of an extension, so that it is no object of the tenant.
 #[derive(Debug, QueryableByName)]
-pub(super) struct Member {
+pub(super) struct ExtensionMember {
     #[diesel(sql_type = Text)]
     extension: String,
     /// The object, as `pg_identify_object` names its type and identity.
@@ -21,7 +21,7 @@ pub(super) struct Member {
     object: String,
 }
 
-impl Member {
+impl ExtensionMember {
     /// The members of extensions in a schema.
     pub(super) fn read(conn: &mut PgConnection, schema: &str) -> QueryResult<Vec<Self>> {
         sql_query(
@@ -61,7 +61,7 @@ impl Builder<'_> {
     }
 
     /// The statements that remove missing objects from the extensions that they are members of.
-    pub(super) fn release(mut self, members: &[Member]) -> Vec<Statement> {
+    pub(super) fn release(mut self, members: &[ExtensionMember]) -> Vec<RepairStatement> {
         for identity in self.with(&Aspect::Missing) {
             let member = members.iter().find(|member| self.identified(&identity).as_ref() == Some(&member.object));
             let (Some(member), Some(name)) = (member, self.kind_and_name(&identity)) else { continue };

@@ -46,7 +46,7 @@ pub use verify::{Trial, verify};
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     /// The statements that run, in order, followed by those that do not run.
-    pub statements: Vec<Statement>,
+    pub statements: Vec<RepairStatement>,
     /// The differences that remain after the statements have run.
     pub remaining: Vec<Difference>,
     /// Whether the plan is verified.
@@ -67,7 +67,7 @@ pub enum Verification {
 
 /// A statement of a [`Plan`].
 #[derive(Debug, Clone)]
-pub struct Statement {
+pub struct RepairStatement {
     /// The text, without a semicolon.
     pub sql: String,
     /// Why the statement does not run, as a clause; `None` if it runs.
@@ -144,7 +144,7 @@ enum Phase {
     Comment,
 }
 
-impl Statement {
+impl RepairStatement {
     /// Whether the statement runs.
     pub fn runs(&self) -> bool {
         self.reason.is_none()
@@ -162,7 +162,7 @@ impl Plan {
     }
 
     /// The statements that run.
-    pub fn running(&self) -> impl Iterator<Item = &Statement> {
+    pub fn running(&self) -> impl Iterator<Item = &RepairStatement> {
         self.statements.iter().filter(|statement| statement.runs())
     }
 
@@ -217,7 +217,7 @@ fn plan_with(
 }
 
 /// The differences that no running statement repairs, or that need a statement that does not run.
-fn remaining(statements: &[Statement], differences: &[Difference]) -> Vec<Difference> {
+fn remaining(statements: &[RepairStatement], differences: &[Difference]) -> Vec<Difference> {
     let keys = |runs: bool| -> BTreeSet<&Key> {
         statements
             .iter()

@@ -6,7 +6,7 @@ use super::text::{field, fields, list};
 use crate::schema::structure::{Identity, Object, ObjectKind as Kind};
 
 /// A member of a family, as in `CREATE OPERATOR CLASS` and `ALTER OPERATOR FAMILY … ADD`.
-struct Member {
+struct FamilyMember {
     sql: String,
     /// The kind and number, as in `ALTER OPERATOR FAMILY … DROP`.
     number: String,
@@ -37,7 +37,7 @@ impl Builder<'_> {
     }
 
     /// The missing members of a class's family that are for its type.
-    fn members_of_class(&self, class: &Object) -> Vec<Member> {
+    fn members_of_class(&self, class: &Object) -> Vec<FamilyMember> {
         let found = fields(class.text("definition").unwrap_or_default(), &["for type", "family", "default", "storage"]);
         let (Some(kind), Some(family)) = (field(&found, "for type"), field(&found, "family")) else {
             return Vec::new();
@@ -79,7 +79,7 @@ impl Builder<'_> {
 }
 
 /// Parses a member from a fact: `operator 1 acme.<(integer,integer)` or `function 1 (integer, integer) acme.f(...)`.
-fn member(text: &str) -> Option<Member> {
+fn member(text: &str) -> Option<FamilyMember> {
     let operands = |types: &str| {
         let (left, right) = types.split_once(',')?;
         Some((left.trim().to_owned(), right.trim().to_owned()))
@@ -92,14 +92,14 @@ fn member(text: &str) -> Option<Member> {
         };
         let (left, right) = operands(operator.strip_suffix(')')?.rsplit_once('(')?.1)?;
         let number = format!("OPERATOR {number}");
-        return Some(Member { sql: format!("{number} {operator}{order}"), number, left, right });
+        return Some(FamilyMember { sql: format!("{number} {operator}{order}"), number, left, right });
     }
     let rest = text.strip_prefix("function ")?;
     let (number, rest) = rest.split_once(" (")?;
     let (types, function) = rest.split_once(") ")?;
     let (left, right) = operands(types)?;
     let number = format!("FUNCTION {number}");
-    Some(Member { sql: format!("{number} ({left}, {right}) {function}"), number, left, right })
+    Some(FamilyMember { sql: format!("{number} ({left}, {right}) {function}"), number, left, right })
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::builder::Builder;
 use super::common::{columns_in, is_inherited, owning};
 use super::text::{ident, literal, mentions};
-use super::{Phase, Statement};
+use super::{Phase, RepairStatement};
 use crate::schema::drift::difference::{Aspect, Difference};
 use crate::schema::structure::{Identity, Object, ObjectKind as Kind};
 
@@ -240,7 +240,7 @@ impl Builder<'_> {
         target: Option<&Identity>,
         lost: &BTreeSet<Identity>,
         temporary_tables: &mut usize,
-    ) -> (Vec<Statement>, SavedRows) {
+    ) -> (Vec<RepairStatement>, SavedRows) {
         let mut saved = SavedRows::new();
         let tables: Vec<Identity> = lost.iter().filter(|identity| identity.kind == Kind::Table).cloned().collect();
         let mut copies = Vec::new();

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use super::builder::Builder;
 use super::common::columns_in;
 use super::text::ident;
-use super::{Phase, Statement};
+use super::{Phase, RepairStatement};
 use crate::schema::drift::difference::Aspect;
 use crate::schema::structure::{Identity, Object, ObjectKind as Kind, Structure};
 
 impl Builder<'_> {
     /// The statements that rename tables and columns back, if losing data is allowed; `None` if there are none. They run
     /// first, because all other statements depend on them.
-    pub(super) fn renames(&mut self) -> Option<Vec<Statement>> {
+    pub(super) fn renames(&mut self) -> Option<Vec<RepairStatement>> {
         if !self.allow_data_loss {
             return None;
         }

@@ -1,6 +1,6 @@
 //! The script of a plan, for `psql`.
 
-use super::{Plan, Statement, Verification};
+use super::{Plan, RepairStatement, Verification};
 use crate::sql::printable;
 use crate::sql::quote::Literal;
 
@@ -49,7 +49,7 @@ impl Plan {
             lines.push(format!("DO {};", Literal(&guard)));
             lines.push(String::new());
         }
-        let (ahead, others): (Vec<&Statement>, Vec<&Statement>) =
+        let (ahead, others): (Vec<&RepairStatement>, Vec<&RepairStatement>) =
             self.running().partition(|statement| statement.before_transaction);
         if !ahead.is_empty() {
             comment(&mut lines, "A new enum label can be used only after the transaction that adds it commits.");
@@ -107,7 +107,7 @@ impl Plan {
     }
 
     fn add_remaining(&self, lines: &mut Vec<String>, own_name: &str) {
-        let mut listed: Vec<&Statement> = Vec::new();
+        let mut listed: Vec<&RepairStatement> = Vec::new();
         for statement in self.statements.iter().filter(|statement| !statement.runs()) {
             if listed.iter().any(|other| other.reason == statement.reason && other.repairs == statement.repairs) {
                 continue;
@@ -119,7 +119,8 @@ impl Plan {
                 comment(lines, &format!("Remaining: {}", difference.summary(own_name)));
             }
             comment(lines, &format!("Not run: {}.", statement.reason.as_deref().unwrap_or_default()));
-            let same = |other: &&Statement| other.reason == statement.reason && other.repairs == statement.repairs;
+            let same =
+                |other: &&RepairStatement| other.reason == statement.reason && other.repairs == statement.repairs;
             for other in self.statements.iter().filter(same) {
                 comment(lines, &format!("{};", other.sql));
             }
@@ -135,7 +136,7 @@ impl Plan {
     }
 }
 
-fn run(lines: &mut Vec<String>, statement: &Statement) {
+fn run(lines: &mut Vec<String>, statement: &RepairStatement) {
     if statement.unverified {
         comment(lines, "Not verified: uses a new enum label.");
     }

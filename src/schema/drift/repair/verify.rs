@@ -8,7 +8,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Oid, Text};
 
-use super::execution::{Execution, Stop};
+use super::execution::{Execution, StopCause};
 use super::{Plan, Verification};
 use crate::database::Database;
 use crate::error::Error;
@@ -51,12 +51,19 @@ pub fn verify(db: &mut Database, trial: &Trial<'_>, plan: Plan) -> Result<Plan, 
     let rolled_back = conn.batch_execute("ROLLBACK").map_err(Error::doing("roll back the repair plan"));
     match verified {
         Ok(verified) => rolled_back.map(|()| verified),
-        Err(Stop::Blocked { sql }) => rolled_back.map(|()| Plan { verification: Verification::Blocked(sql), ..plan }),
-        Err(Stop::Error(error)) => Err(error),
+        Err(StopCause::Blocked { sql }) => {
+            rolled_back.map(|()| Plan { verification: Verification::Blocked(sql), ..plan })
+        }
+        Err(StopCause::Error(error)) => Err(error),
     }
 }
 
-fn verify_in_transaction(conn: &mut PgConnection, trial: &Trial<'_>, version: i32, plan: &Plan) -> Result<Plan, Stop> {
+fn verify_in_transaction(
+    conn: &mut PgConnection,
+    trial: &Trial<'_>,
+    version: i32,
+    plan: &Plan,
+) -> Result<Plan, StopCause> {
     conn.batch_execute("BEGIN READ WRITE").map_err(Error::doing("verify the repair plan"))?;
     let actual = trial.read(conn, version)?;
     if actual != trial.compared.structure {

@@ -4,7 +4,7 @@ use crate::sql::statement::split;
 use crate::sql::statement::tests::only;
 
 /// A statement, its command if a transaction block rejects it, and its transactional form.
-type Rejection<'a> = (&'a str, Option<&'a str>, Option<&'a str>);
+type RejectedStatement<'a> = (&'a str, Option<&'a str>, Option<&'a str>);
 
 #[test]
 fn transaction_commands_are_recognized() {
@@ -38,7 +38,7 @@ fn transaction_commands_are_recognized() {
 
 #[test]
 fn rejected_statements_have_a_transactional_form() {
-    let cases: &[Rejection<'_>] = &[
+    let cases: &[RejectedStatement<'_>] = &[
         ("CREATE TABLE t (a int)", None, Some("CREATE TABLE t (a int)")),
         ("ALTER TYPE a ADD VALUE 'b'", None, Some("ALTER TYPE a ADD VALUE 'b'")),
         ("REFRESH MATERIALIZED VIEW CONCURRENTLY v", None, Some("REFRESH MATERIALIZED VIEW CONCURRENTLY v")),
