@@ -140,22 +140,15 @@ pub(crate) fn describe_violation(conn: &mut PgConnection, server: ServerMessage)
             let _ = conn.batch_execute("ROLLBACK");
             let objects = objects_outside(conn, &server);
             let _ = conn.batch_execute("BEGIN");
-            ServerMessage {
-                message: format!("objects outside the tenant's schema were changed: {}", objects.join(", ")),
-                detail: None,
-                hint: Some(
-                    "change only objects in the tenant's schema, or set changes_outside = \"REASON\" in metadata.toml"
-                        .to_owned(),
-                ),
-                position: None,
-            }
+            ServerMessage::of_guard(
+                format!("objects outside the tenant's schema were changed: {}", objects.join(", ")),
+                "change only objects in the tenant's schema, or set changes_outside = \"REASON\" in metadata.toml",
+            )
         }
-        Some(GuardViolation::LedgerMismatch) => ServerMessage {
-            message: "the migration ledger does not contain the row that was inserted".to_owned(),
-            detail: None,
-            hint: Some("check the tenant's __diesel_schema_migrations for triggers and rules".to_owned()),
-            position: None,
-        },
+        Some(GuardViolation::LedgerMismatch) => ServerMessage::of_guard(
+            "the migration ledger does not contain the row that was inserted",
+            "check the tenant's __diesel_schema_migrations for triggers and rules",
+        ),
         _ => server,
     }
 }

@@ -34,9 +34,17 @@ pub struct ServerMessage {
     /// The position of the error in the SQL text, in characters, counted from 1.
     #[serde(skip)]
     pub position: Option<usize>,
+    /// How to fix the error, if it is that of a guard of Tenantry's own.
+    #[serde(skip)]
+    pub advice: Option<&'static str>,
 }
 
 impl ServerMessage {
+    /// The message of a guard of Tenantry's own, and how to fix the error.
+    pub(crate) fn of_guard(message: impl Into<String>, advice: &'static str) -> Self {
+        Self { message: message.into(), detail: None, hint: None, position: None, advice: Some(advice) }
+    }
+
     /// Whether the error is a lost connection.
     pub fn is_connection_lost(error: &DieselError) -> bool {
         /// Messages of libpq for a lost connection, which Diesel does not always recognize.
@@ -85,15 +93,18 @@ impl From<&DieselError> for ServerMessage {
             // The other lines are libpq's guess at the cause.
             DieselError::DatabaseError(_, info) if Self::is_connection_lost(error) => {
                 let first = info.message().lines().next().unwrap_or_default();
-                Self { message: truncated(first), detail: None, hint: None, position: None }
+                Self { message: truncated(first), detail: None, hint: None, position: None, advice: None }
             }
             DieselError::DatabaseError(_, info) => Self {
                 message: truncated(info.message().trim_end()),
                 detail: info.details().map(truncated),
                 hint: info.hint().map(truncated),
                 position: info.statement_position().and_then(|position| usize::try_from(position).ok()),
+                advice: None,
             },
-            other => Self { message: truncated(&other.to_string()), detail: None, hint: None, position: None },
+            other => {
+                Self { message: truncated(&other.to_string()), detail: None, hint: None, position: None, advice: None }
+            }
         }
     }
 }
@@ -110,7 +121,7 @@ impl fmt::Display for ServerMessage {
         if let Some(detail) = &self.detail {
             write!(f, "; detail: {}", text::clip(detail, MAX_SHOWN))?;
         }
-        if let Some(hint) = &self.hint {
+        if let Some(hint) = self.hint.as_deref().or(self.advice) {
             write!(f, "; hint: {}", text::clip(hint, MAX_SHOWN))?;
         }
         Ok(())

@@ -54,10 +54,10 @@ impl MigrationFailure {
         "migration-failed"
     }
 
-    /// How to continue after a partially executed migration.
+    /// How to continue after a partially executed migration, or what a guard of Tenantry's own advises.
     pub fn hint(&self) -> Option<String> {
         match self.effect {
-            Effect::RolledBack => None,
+            Effect::RolledBack => self.server.advice.map(str::to_owned),
             Effect::InEffect { statements, of } => Some(format!(
                 "the migration is not transactional: {statements} of its {of} statements were executed, and the next run \
                  resumes after them"

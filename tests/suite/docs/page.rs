@@ -59,11 +59,31 @@ impl Page {
         let mut lines = self.lines.clone();
         for (output, new) in outputs.zip(printed).collect::<Vec<_>>().into_iter().rev() {
             if !same(joined(&self.lines[output.clone()]).trim_end(), new.trim_end()) {
-                lines.splice(output, new.trim_end().lines().map(str::to_owned));
+                let kept = keep_same(&self.lines[output.clone()], new.trim_end(), &same);
+                lines.splice(output, kept);
             }
         }
         joined(&lines)
     }
+}
+
+/// The lines of `new`, but as in `old` where they are the same, so that only what has changed is rewritten.
+fn keep_same(old: &[String], new: &str, same: impl Fn(&str, &str) -> bool) -> Vec<String> {
+    let mut rest = old;
+    let mut kept = Vec::new();
+    for line in new.lines() {
+        let found = rest.iter().position(|old| same(old, line));
+        kept.push(found.map_or_else(|| line.to_owned(), |at| rest[at].clone()));
+        rest = found.map_or(rest, |at| &rest[at + 1..]);
+    }
+    kept
+}
+
+#[test]
+fn an_update_keeps_the_lines_that_are_the_same() {
+    let old = ["took 12 ms", "one", "took 13 ms"].map(str::to_owned);
+    let same = |a: &str, b: &str| a == b || a.starts_with("took") && b.starts_with("took");
+    assert_eq!(keep_same(&old, "took 99 ms\ntwo\ntook 1 ms", same), ["took 12 ms", "two", "took 13 ms"]);
 }
 
 /// The commands of a block.

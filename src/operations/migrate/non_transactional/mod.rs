@@ -312,12 +312,8 @@ impl Stepwise<'_> {
         let Some(names) = statement.target_relations() else {
             let message =
                 "whether it changes objects outside the tenant's schema cannot be found out before it takes effect";
-            let server = ServerMessage {
-                message: message.to_owned(),
-                detail: None,
-                hint: Some("declare it with changes_outside = \"REASON\" in metadata.toml".to_owned()),
-                position: None,
-            };
+            let advice = "declare it with changes_outside = \"REASON\" in metadata.toml";
+            let server = ServerMessage::of_guard(message, advice);
             return Err(self.failed(number, statement, server));
         };
         Ok(Some(names.iter().map(|name| confine::is_inside(self.target.schema, name)).collect()))
