@@ -1,5 +1,9 @@
 //! A role with insufficient privileges on the schema `public` or on tables of Tenantry.
 
+use std::fs;
+
+use crate::support::migrations::Dir;
+use crate::support::source::root;
 use crate::support::{Database, Output, set_up, url_of_a_stranger};
 
 const READERS: [&[&str]; 3] = [&["list"], &["runs"], &["health-check"]];
@@ -79,4 +83,48 @@ fn all_missing_privileges_are_named_at_once() {
     restricted.db.execute(&format!("REVOKE ALL ON schema_tracker, schema_ledger FROM {}", restricted.role));
     let all = "SELECT ON public.schema_ledger; SELECT ON public.schema_tracker";
     restricted.check(&READERS, all);
+}
+
+/// The grants of `docs/roles-and-grants.md` and no others. The page itself shows some of the commands.
+#[test]
+fn the_documented_grants_suffice_for_every_command() {
+    let page = fs::read_to_string(root().join("docs/roles-and-grants.md")).unwrap();
+    let (_, grants) = page.split_once("```sql file=operator.sql\n").expect("the grants of the operator");
+    let (grants, _) = grants.split_once("```").expect("the end of the block");
+    let db = Database::new();
+    let (owner, operator) = (format!("owner_{}", db.name()), format!("operator_{}", db.name()));
+    db.execute(&format!(
+        "CREATE ROLE {owner} LOGIN; CREATE ROLE {operator} LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC; \
+         GRANT CREATE ON SCHEMA public TO {owner}; GRANT CREATE ON DATABASE {} TO {operator}",
+        db.name()
+    ));
+    let up = "CREATE TABLE orders (id int PRIMARY KEY);";
+    let migrations = Dir::new().add("1_a", up).down("DROP TABLE orders;").add("2_b", "SELECT 1;").down("SELECT 1;");
+    let run = |role: &str, args: &[&str]| {
+        let url = db.url().replace("postgresql://postgres@", &format!("postgresql://{role}@"));
+        let output =
+            db.tenantry(args).env("DATABASE_URL", url).env("TENANTRY_TENANT_MIGRATIONS", migrations.path()).run();
+        output.assert_code(0);
+    };
+    run(&owner, &["migrate-public"]);
+    db.execute(&grants.replace("TO operator", &format!("TO {operator}")));
+    db.execute(&format!("CREATE SCHEMA legacy AUTHORIZATION {operator}"));
+    for args in [
+        &["create", "acme", "globex"][..],
+        &["revert-all", "--steps", "1", "--yes"],
+        &["migrate-one", "acme", "--verify"],
+        &["migrate-all", "--canary", "1"],
+        &["adopt", "legacy", "--baseline", "2"],
+        &["drop", "legacy", "--yes"],
+        &["repair-plan", "acme"],
+    ] {
+        run(&operator, args);
+    }
+    migrations.write("2_b/up.sql", "SELECT 2;");
+    run(&operator, &["repair", "--accept", "2", "--reason", "the same"]);
+    // cleanup drops the schemas, too.
+    db.execute(&format!("GRANT {operator} TO {owner}"));
+    run(&owner, &["cleanup", "--yes"]);
+    assert_eq!(db.count("SELECT count(*) FROM pg_namespace WHERE nspname IN ('acme', 'globex')"), 0);
+    db.execute(&format!("DROP OWNED BY {owner}, {operator}; DROP ROLE {owner}, {operator}"));
 }
