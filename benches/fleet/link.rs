@@ -19,7 +19,7 @@ pub fn measure(world: &World, sets: &Sets, args: &Args, report: &mut Report) -> 
     let (jobs, tenants) = (args.jobs, args.link);
     let all = world::names(tenants);
     let proxy = Proxy::with_delay(world.server(), DELAY);
-    let mut report = String::new();
+    let mut summary = String::new();
     for round in 0..args.rounds {
         let mine = world.database("link_ours", &sets.transactional)?;
         let bare = world.database("link_floor", &sets.transactional)?;
@@ -37,7 +37,7 @@ pub fn measure(world: &World, sets: &Sets, args: &Args, report: &mut Report) -> 
                     let (sent, alone) = (proxy.messages(), tenants.div_ceil(jobs));
                     let trips = 2.0 * DELAY.as_secs_f64() * alone as f64;
                     write!(
-                        report,
+                        summary,
                         "over a link with {} ms each way: {sent} messages for {tenants} tenants with {jobs} connections; \
                          {alone} round trips after one another are {trips:.3} s",
                         DELAY.as_millis()
@@ -50,5 +50,5 @@ pub fn measure(world: &World, sets: &Sets, args: &Args, report: &mut Report) -> 
         report.add("roll out over a slow link", tenants, Goal::AtMost(1.25), timed);
         ours::expect_up_to_date(bare.url(), next, tenants).context("the floor of the slow link")?;
     }
-    Ok(report)
+    Ok(summary)
 }
