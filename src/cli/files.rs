@@ -24,7 +24,7 @@ pub(crate) fn require_readable(file: &Path) -> io::Result<()> {
 
 /// Checks that a file can be created: its directory exists, and the path is not itself a directory.
 pub(crate) fn require_writable(file: &Path) -> Result<(), Usage> {
-    let cannot_write = |why: &dyn std::fmt::Display| Usage::new(format!("cannot write {}: {why}", file.display()));
+    let cannot_write = |error: &dyn std::fmt::Display| Usage::new(format!("cannot write {}: {error}", file.display()));
     if file.is_dir() {
         return Err(cannot_write(&"it is a directory"));
     }

@@ -58,6 +58,6 @@ pub(super) fn install() {
 fn stop() -> &'static Stop {
     STOP.get_or_init(|| {
         Stop::default()
-            .on_cancel_error(|why| output::error(format_args!("cannot cancel the running statements yet: {why}")))
+            .on_cancel_error(|error| output::error(format_args!("cannot cancel the running statements yet: {error}")))
     })
 }

@@ -47,7 +47,9 @@ pub(crate) fn error(context: &Context, error: &anyhow::Error) -> Exit {
             .or_else(|| cause.downcast_ref::<NothingMatches>().map(|nothing| nothing.hint().to_owned()))
             .or_else(|| cause.downcast_ref::<ParseUrlError>().and_then(|error| error.hint().map(str::to_owned)))
             .or_else(|| cause.downcast_ref::<LoadError>().map(|_| "nothing was run".to_owned()))
-            .or_else(|| cause.downcast_ref::<Unconfirmed>().and_then(|why| why.hint().map(str::to_owned)))
+            .or_else(|| {
+                cause.downcast_ref::<Unconfirmed>().and_then(|unconfirmed| unconfirmed.hint().map(str::to_owned))
+            })
             .or_else(|| cause.downcast_ref::<LocalError>().and_then(LocalError::hint));
         if let Some(hint) = hint {
             output.hint(hint);
@@ -196,8 +198,8 @@ pub(crate) fn run(context: &Context, report: &Report, verb: &str, again: &str) -
     }
     failures(context, &report.failed);
     lost(context, report.ended.as_ref());
-    if let Some(why) = report.ended.as_ref().and_then(why) {
-        output.error(why);
+    if let Some(message) = report.ended.as_ref().and_then(stop_message) {
+        output.error(message);
     }
     let mut summary = Summary::of(report.done.len(), verb)
         .with_failed(&report.failed)
@@ -236,7 +238,7 @@ pub(crate) fn lost(context: &Context, ended: Option<&StopReason>) {
 }
 
 /// Why a run stopped early by itself.
-fn why(ended: &StopReason) -> Option<&'static str> {
+fn stop_message(ended: &StopReason) -> Option<&'static str> {
     match ended {
         StopReason::Interrupted | StopReason::Lost(_) => None,
         StopReason::Failure => Some(

@@ -73,10 +73,10 @@ pub enum Error {
         state: String,
     },
     /// `public.__diesel_schema_migrations` cannot be used as a ledger.
-    #[error("public.__diesel_schema_migrations is not a valid migration ledger: {why}")]
+    #[error("public.__diesel_schema_migrations is not a valid migration ledger: {reason}")]
     InvalidPublicLedger {
         /// The problem.
-        why: String,
+        reason: String,
     },
     /// A public migration failed.
     #[error("public {0}")]
@@ -186,12 +186,12 @@ pub enum Error {
         database: String,
     },
     /// The structure of a tenant cannot be compared.
-    #[error("cannot compare the structure of tenant {name}: {why}")]
+    #[error("cannot compare the structure of tenant {name}: {reason}")]
     CannotCompare {
         /// The tenant.
         name: TenantName,
         /// The reason.
-        why: String,
+        reason: String,
     },
     /// The reference schema cannot be built.
     #[error("cannot build the reference schema")]
@@ -249,8 +249,8 @@ impl Error {
         Self::UnknownMigration { given: given.to_owned(), known }
     }
 
-    pub(crate) fn cannot_compare(name: &TenantName, why: &str) -> Self {
-        Self::CannotCompare { name: name.clone(), why: why.to_owned() }
+    pub(crate) fn cannot_compare(name: &TenantName, reason: &str) -> Self {
+        Self::CannotCompare { name: name.clone(), reason: reason.to_owned() }
     }
 
     /// Whether a retry can succeed after the server has restarted or failed over.

@@ -70,16 +70,16 @@ pub enum TenantError {
     #[error("cannot read the migration ledger: {0}")]
     LedgerUnreadable(UnreadableLedger),
     /// The definition or the contents of the migration ledger are invalid.
-    #[error("invalid migration ledger: {why}")]
+    #[error("invalid migration ledger: {reason}")]
     InvalidLedger {
         /// The problem.
-        why: String,
+        reason: String,
     },
     /// The row in the tracker has an unknown or missing value.
-    #[error("invalid row in public.schema_tracker: {why}")]
+    #[error("invalid row in public.schema_tracker: {reason}")]
     InvalidRow {
         /// The problem.
-        why: String,
+        reason: String,
     },
     /// The tenant has the name of the connected role. The schema would be on the default search path of the role.
     #[error("the connected role has the same name")]
@@ -181,10 +181,10 @@ pub enum TenantError {
         differences: Vec<String>,
     },
     /// The tenant was migrated, and its structure could not be compared with the reference.
-    #[error("migrated, but cannot be compared with the reference: {why}")]
+    #[error("migrated, but cannot be compared with the reference: {reason}")]
     NotCompared {
         /// The reason.
-        why: String,
+        reason: String,
     },
     /// Other sessions changed the tenant at every attempt.
     #[error("changed by other sessions at every attempt")]

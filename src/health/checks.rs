@@ -30,7 +30,7 @@ pub(super) fn tenant(tenant: &Tenant, set: &MigrationSet, findings: &mut Vec<Fin
     match &tenant.schema {
         Schema::Missing => findings.push(Finding::schema_missing(name, tenant.state)),
         Schema::Unreadable(reason) => findings.push(Finding::unreadable(name, reason)),
-        Schema::InvalidLedger { why } => findings.push(Finding::invalid_ledger(name, why)),
+        Schema::InvalidLedger { reason } => findings.push(Finding::invalid_ledger(name, reason)),
         Schema::NoLedger { empty: true, .. } => findings.push(Finding::schema_empty(name)),
         Schema::NoLedger { empty: false, .. } => findings.push(Finding::ledger_missing(name)),
         Schema::Ledger { ledger, .. } => of_ledger(name, ledger, set, findings),

@@ -218,15 +218,15 @@ impl Finding {
         let fix = match name.parse::<TenantName>() {
             Ok(_) if orphan.applied.is_some() => Fix::Command(format!("adopt {name}"), "or drop --untracked"),
             Ok(_) => Fix::Command(format!("adopt {name} --baseline VERSION"), "or drop --untracked"),
-            Err(why) => Fix::Advice(format!("rename the schema ({why}), or drop it with --untracked")),
+            Err(reason) => Fix::Advice(format!("rename the schema ({reason}), or drop it with --untracked")),
         };
         Self::of_database(FindingKind::OrphanedSchema, message, vec![name.to_owned()], fix)
     }
 
     pub(super) fn bad_name(misnamed: &Misnamed) -> Self {
-        let error = TenantError::InvalidName(misnamed.why.clone());
+        let error = TenantError::InvalidName(misnamed.reason.clone());
         let fix = Fix::Advice(error.hint(&misnamed.name, &str::to_owned).unwrap_or_default());
-        Self::of_tenant(&misnamed.name, FindingKind::BadName, misnamed.why.to_string(), Vec::new(), fix)
+        Self::of_tenant(&misnamed.name, FindingKind::BadName, misnamed.reason.to_string(), Vec::new(), fix)
     }
 
     pub(super) fn schema_missing(tenant: &TenantName, state: State) -> Self {
@@ -251,14 +251,14 @@ impl Finding {
         Self::of_tenant(tenant.as_str(), FindingKind::Unreadable, message, Vec::new(), fix)
     }
 
-    pub(super) fn invalid_ledger(tenant: &TenantName, why: &str) -> Self {
-        let error = TenantError::InvalidLedger { why: why.to_owned() };
+    pub(super) fn invalid_ledger(tenant: &TenantName, reason: &str) -> Self {
+        let error = TenantError::InvalidLedger { reason: reason.to_owned() };
         let fix = Fix::Advice(error.hint(tenant.as_str(), &str::to_owned).unwrap_or_default());
         Self::of_tenant(tenant.as_str(), FindingKind::InvalidLedger, error.to_string(), Vec::new(), fix)
     }
 
     pub(super) fn invalid_row(row: &InvalidRow) -> Self {
-        let error = TenantError::InvalidRow { why: row.why.clone() };
+        let error = TenantError::InvalidRow { reason: row.reason.clone() };
         let fix = Fix::Advice(error.hint(&row.name, &str::to_owned).unwrap_or_default());
         Self::of_tenant(&row.name, FindingKind::InvalidRow, error.to_string(), Vec::new(), fix)
     }

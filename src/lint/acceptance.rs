@@ -51,7 +51,7 @@ pub(super) fn acceptances(script: &str, statements: &[Statement<'_>]) -> Vec<Acc
 fn meaning(comment: &str) -> Option<Result<Meaning, String>> {
     let (name, reason) = match acceptance::read(comment)? {
         Ok(accepted) => accepted,
-        Err(why) => return Some(Err(why.to_owned())),
+        Err(problem) => return Some(Err(problem.to_owned())),
     };
     let meant = match name.parse::<Rule>() {
         Err(_) => Err(format!("{name:?} is no rule")),
@@ -72,7 +72,7 @@ mod tests {
         let statements = split(script).expect("a script");
         let meaning = |it: &Acceptance| match &it.meaning {
             Ok(meaning) => format!("{}: {}", meaning.rule, meaning.reason),
-            Err(why) => why.clone(),
+            Err(problem) => problem.clone(),
         };
         acceptances(script, &statements).iter().map(|it| (it.line, it.statement, meaning(it))).collect()
     }

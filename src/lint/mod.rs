@@ -223,7 +223,7 @@ impl MigrationReading<'_> {
 /// The finding for an acceptance that was not used.
 fn about(acceptance: &Acceptance) -> Found {
     let (rule, message) = match &acceptance.meaning {
-        Err(why) => (Rule::MalformedAcceptance, format!("{:?} accepts nothing: {why}", acceptance.text)),
+        Err(problem) => (Rule::MalformedAcceptance, format!("{:?} accepts nothing: {problem}", acceptance.text)),
         Ok(meaning) if acceptance.statement.is_none() => {
             (Rule::UnusedAcceptance, format!("no statement comes after it that {} could be found in", meaning.rule))
         }

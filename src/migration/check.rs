@@ -158,10 +158,10 @@ impl Default for Metadata {
 impl Metadata {
     fn parse(contents: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(contents).map_err(|_| NOT_UTF8.to_owned())?;
-        let invalid = |why: &str| {
+        let invalid = |reason: &str| {
             format!(
                 "set run_in_transaction = true or run_in_transaction = false, or changes_outside = \"REASON\", or both: \
-                 {why}"
+                 {reason}"
             )
         };
         let file: MetadataFile = toml::from_str(text).map_err(|error| invalid(error.message().trim_end()))?;

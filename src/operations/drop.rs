@@ -186,7 +186,7 @@ pub(super) fn plan(
     for name in names {
         let state = tracked.get(name.as_str()).map(|state| State::of_row(state.as_deref()));
         let is_tracked = state.is_some();
-        let invalid = state.and_then(Result::err).map(|why| TenantError::InvalidRow { why });
+        let invalid = state.and_then(Result::err).map(|reason| TenantError::InvalidRow { reason });
         let schema = schemas.get(name.as_str());
         let error = match schema {
             _ if is_the_databases_own(name) => Some(TenantError::SystemSchema),

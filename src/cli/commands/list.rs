@@ -56,9 +56,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         .chain(fleet.invalid.iter().filter(|invalid| args.matching.picks(&invalid.name)).map(Row::of_invalid))
         .collect();
     rows.sort_by(|a, b| a.name.cmp(&b.name));
-    if let Some(why) = unknown {
+    if let Some(reason) = unknown {
         rows.iter_mut().for_each(|row| row.pending = None);
-        output.warning(format_args!("pending migrations are unknown: {why}"));
+        output.warning(format_args!("pending migrations are unknown: {reason}"));
     }
     if output.is_json() {
         output.json(&Document { tenants: rows })?;
@@ -124,7 +124,7 @@ impl Row {
             version: None,
             pending: None,
             created_at: Some(misnamed.created_at.to_rfc3339_opts(SecondsFormat::Secs, true)),
-            problem: Some(TenantError::InvalidName(misnamed.why.clone()).code()),
+            problem: Some(TenantError::InvalidName(misnamed.reason.clone()).code()),
             created: Some(misnamed.created_at),
         }
     }

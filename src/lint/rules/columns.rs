@@ -63,9 +63,9 @@ fn add(look: &mut Look<'_>, table: &str, add: &ast::AddColumn) {
         Constraint::DefaultConstraint(it) => it.expr().filter(|expr| !tree::is_null(expr)),
         _ => None,
     });
-    let rewrites = |why: &str, until: &str| {
+    let rewrites = |reason: &str, until: &str| {
         format!(
-            "ADD COLUMN rewrites {table}, because {why}, and blocks reads and writes (ACCESS EXCLUSIVE) \
+            "ADD COLUMN rewrites {table}, because {reason}, and blocks reads and writes (ACCESS EXCLUSIVE) \
              meanwhile{until}"
         )
     };
@@ -77,13 +77,13 @@ fn add(look: &mut Look<'_>, table: &str, add: &ast::AddColumn) {
         let message = rewrites("the value of each row is computed and stored", look.until());
         look.find(Rule::GeneratedColumn, add.syntax(), &object, message);
     } else if let Some(function) = default.as_ref().and_then(volatility::volatile_function) {
-        let why = format!("{function}() may give each row another value, unless it is STABLE or IMMUTABLE");
-        let why = if volatility::is_surely_volatile(&function) {
+        let reason = format!("{function}() may give each row another value, unless it is STABLE or IMMUTABLE");
+        let reason = if volatility::is_surely_volatile(&function) {
             format!("{function}() gives each row another value")
         } else {
-            why
+            reason
         };
-        let message = rewrites(&why, look.until());
+        let message = rewrites(&reason, look.until());
         look.find(Rule::VolatileDefault, add.syntax(), &object, message);
     }
     let domain = add.ty().map(|ty| name(ty.syntax())).filter(|ty| look.history.is_constrained_domain(ty));

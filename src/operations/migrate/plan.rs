@@ -87,10 +87,10 @@ impl MigratePlan {
 pub(super) fn select(fleet: Fleet, mut choose: impl FnMut(&str) -> bool) -> (Vec<Tenant>, Vec<FailedTenant>) {
     let mut failed = Vec::new();
     for misnamed in fleet.misnamed.into_iter().filter(|misnamed| choose(&misnamed.name)) {
-        failed.push(FailedTenant { tenant: misnamed.name, error: TenantError::InvalidName(misnamed.why) });
+        failed.push(FailedTenant { tenant: misnamed.name, error: TenantError::InvalidName(misnamed.reason) });
     }
     for invalid in fleet.invalid.into_iter().filter(|invalid| choose(&invalid.name)) {
-        failed.push(FailedTenant { tenant: invalid.name, error: TenantError::InvalidRow { why: invalid.why } });
+        failed.push(FailedTenant { tenant: invalid.name, error: TenantError::InvalidRow { reason: invalid.reason } });
     }
     let tenants = fleet.tenants.into_iter().filter(|tenant| choose(tenant.name.as_str())).collect();
     (tenants, failed)
@@ -107,7 +107,7 @@ fn is_behind(tenant: &Tenant, set: &MigrationSet) -> Result<bool, TenantError> {
     match &tenant.schema {
         Schema::Missing => Err(TenantError::SchemaMissing { state: Some(tenant.state) }),
         Schema::Unreadable(reason) => Err(TenantError::LedgerUnreadable(reason.clone())),
-        Schema::InvalidLedger { why } => Err(TenantError::InvalidLedger { why: why.clone() }),
+        Schema::InvalidLedger { reason } => Err(TenantError::InvalidLedger { reason: reason.clone() }),
         Schema::NoLedger { empty: false, .. } => Err(TenantError::LedgerMissing),
         Schema::NoLedger { empty: true, .. } => Ok(!set.is_empty()),
         Schema::Ledger { ledger, .. } if ledger.pending.is_empty() => Ok(false),
@@ -149,7 +149,7 @@ pub(super) fn read_again(
 ) -> Result<Tenant, AttemptError> {
     let fleet = Fleet::read_some(conn, tenancy.tenant_migrations(), std::slice::from_ref(name))?;
     if let Some(invalid) = fleet.invalid.into_iter().next() {
-        return Err(TenantError::InvalidRow { why: invalid.why }.into());
+        return Err(TenantError::InvalidRow { reason: invalid.reason }.into());
     }
     fleet
         .tenants

@@ -111,7 +111,7 @@ fn to_revert(tenant: &Tenant, set: &MigrationSet, back: &Back) -> Result<Vec<usi
     match &tenant.schema {
         Schema::Missing => Err(TenantError::SchemaMissing { state: Some(tenant.state) }),
         Schema::Unreadable(reason) => Err(TenantError::LedgerUnreadable(reason.clone())),
-        Schema::InvalidLedger { why } => Err(TenantError::InvalidLedger { why: why.clone() }),
+        Schema::InvalidLedger { reason } => Err(TenantError::InvalidLedger { reason: reason.clone() }),
         Schema::NoLedger { empty: false, .. } => Err(TenantError::LedgerMissing),
         Schema::NoLedger { empty: true, .. } => Ok(Vec::new()),
         Schema::Ledger { ledger, .. } => {
@@ -165,7 +165,7 @@ pub(super) fn reread(
     }
     let Some(ledger) = tenant.ledger() else {
         return Err(match tenant.schema {
-            Schema::InvalidLedger { why } => TenantError::InvalidLedger { why },
+            Schema::InvalidLedger { reason } => TenantError::InvalidLedger { reason },
             Schema::Unreadable(reason) => TenantError::LedgerUnreadable(reason),
             Schema::Missing => TenantError::SchemaMissing { state: Some(tenant.state) },
             Schema::NoLedger { .. } | Schema::Ledger { .. } => TenantError::LedgerMissing,

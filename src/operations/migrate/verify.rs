@@ -51,7 +51,7 @@ pub(super) fn verify(
         if !recorded.contains(name.as_str()) {
             lost.insert(name.schema().clone());
         } else if check.is_some() && !ledgers.contains_key(name) {
-            let error = TenantError::NotCompared { why: "its ledger cannot be read".to_owned() };
+            let error = TenantError::NotCompared { reason: "its ledger cannot be read".to_owned() };
             failed.insert(name.schema().clone(), error);
         }
     }
@@ -119,7 +119,7 @@ impl<'a> ReferenceCheck<'a> {
             }
         }
         for unchecked in found.unchecked {
-            let error = |name| (name, TenantError::NotCompared { why: unchecked.reason.clone() });
+            let error = |name| (name, TenantError::NotCompared { reason: unchecked.reason.clone() });
             failures.extend(unchecked.tenants.into_iter().map(error));
         }
         Ok(failures)

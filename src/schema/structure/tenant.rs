@@ -30,7 +30,7 @@ pub(crate) fn read_tenant(
 ) -> Result<(Structure, Schema), Error> {
     let fleet = Fleet::read_some(db.connection(), tenancy.tenant_migrations(), std::slice::from_ref(name))?;
     if let Some(invalid) = fleet.invalid.first() {
-        return Err(tenant_error(name, TenantError::InvalidRow { why: invalid.why.clone() }));
+        return Err(tenant_error(name, TenantError::InvalidRow { reason: invalid.reason.clone() }));
     }
     let Some(tenant) = fleet.get(name) else {
         return Err(tenant_error(name, not_tracked(db.connection(), name)?));
@@ -41,8 +41,8 @@ pub(crate) fn read_tenant(
     let oid = match &tenant.schema {
         Schema::Missing => return Err(tenant_error(name, TenantError::SchemaMissing { state: Some(tenant.state) })),
         Schema::Unreadable(reason) => return Err(tenant_error(name, TenantError::LedgerUnreadable(reason.clone()))),
-        Schema::InvalidLedger { why } => {
-            return Err(tenant_error(name, TenantError::InvalidLedger { why: why.clone() }));
+        Schema::InvalidLedger { reason } => {
+            return Err(tenant_error(name, TenantError::InvalidLedger { reason: reason.clone() }));
         }
         Schema::NoLedger { oid, .. } | Schema::Ledger { oid, .. } => *oid,
     };

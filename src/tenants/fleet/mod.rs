@@ -63,7 +63,7 @@ pub enum Schema {
     /// The ledger has an unexpected definition or contents, and is not used.
     InvalidLedger {
         /// The reason, such as "it is a view".
-        why: String,
+        reason: String,
     },
     /// The schema has no ledger.
     NoLedger {
@@ -87,7 +87,7 @@ pub struct Misnamed {
     /// The name in the tracker.
     pub name: String,
     /// The rule that the name breaks.
-    pub why: NameError,
+    pub reason: NameError,
     /// The state in the tracker.
     pub state: State,
     /// When the row was created.
@@ -104,7 +104,7 @@ pub struct InvalidRow {
     /// When the row was created.
     pub created_at: Option<DateTime<Utc>>,
     /// The problem, such as "its id is NULL".
-    pub why: String,
+    pub reason: String,
 }
 
 impl Fleet {

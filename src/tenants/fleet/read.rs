@@ -96,7 +96,7 @@ impl Reader<'_> {
     fn add_read(&mut self, tenant: Unread, contents: LedgerContents) {
         let schema = match contents {
             LedgerContents::Versions(applied) => Schema::Ledger { oid: tenant.oid, ledger: self.ledger(applied) },
-            LedgerContents::Invalid(why) => Schema::InvalidLedger { why },
+            LedgerContents::Invalid(reason) => Schema::InvalidLedger { reason },
         };
         self.fleet.tenants.push(tenant.with_schema(schema));
     }

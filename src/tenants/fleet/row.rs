@@ -88,14 +88,14 @@ impl FleetRow {
     pub(super) fn into_entry(self) -> Entry {
         let valid = match self.required() {
             Ok(valid) => valid,
-            Err(why) => return Entry::Invalid(self.into_invalid(why)),
+            Err(reason) => return Entry::Invalid(self.into_invalid(reason)),
         };
         let (id, state, created_at) = valid;
         let unreadable = self.access.into_problem();
         let name = self.name.unwrap_or_default();
         let name = match name.parse::<TenantName>() {
             Ok(name) => name,
-            Err(why) => return Entry::Misnamed(Misnamed { name, why, state, created_at }),
+            Err(reason) => return Entry::Misnamed(Misnamed { name, reason, state, created_at }),
         };
         let unfinished =
             self.unfinished_version.zip(self.unfinished_statements).map(|(version, statements)| Unfinished {
@@ -107,7 +107,7 @@ impl FleetRow {
         let tracked = Tracked { id, name, state, created_at, unfinished, owned_by_other_role };
         let schema = match (self.schema_oid, self.ledger_kind.as_deref(), unreadable) {
             (None, ..) => Schema::Missing,
-            (_, Some(kind), _) if kind != "r" => Schema::InvalidLedger { why: not_a_table(kind).to_owned() },
+            (_, Some(kind), _) if kind != "r" => Schema::InvalidLedger { reason: not_a_table(kind).to_owned() },
             (_, _, Some(reason)) => Schema::Unreadable(reason),
             (Some(oid), Some(_), None) => return Entry::Unread(Unread { tracked, oid }),
             (Some(oid), None, None) => Schema::NoLedger { oid, empty: self.empty },
@@ -126,10 +126,10 @@ impl FleetRow {
         Ok((id, state, created_at))
     }
 
-    fn into_invalid(self, why: String) -> InvalidRow {
+    fn into_invalid(self, reason: String) -> InvalidRow {
         let id = self.id.map_or_else(|| "NULL".to_owned(), |id| id.to_string());
         let name = self.name.unwrap_or_else(|| format!("(id {id})"));
-        InvalidRow { name, state: self.state, created_at: self.created_at, why }
+        InvalidRow { name, state: self.state, created_at: self.created_at, reason }
     }
 }
 

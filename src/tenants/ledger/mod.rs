@@ -193,7 +193,7 @@ fn read_locked(conn: &mut PgConnection, schemas: &[&SchemaName]) -> QueryResult<
     Ok(schemas
         .iter()
         .map(|schema| match invalid.remove(schema.as_str()) {
-            Some(why) => LedgerContents::Invalid(why),
+            Some(reason) => LedgerContents::Invalid(reason),
             None => valid.next().unwrap_or_else(unread),
         })
         .collect())

@@ -108,7 +108,7 @@ fn read_with(
 pub(crate) fn read_own(conn: &mut PgConnection) -> Result<Vec<String>, Error> {
     match read_one(conn, &SchemaName::public()).map_err(Error::doing("read the public ledger"))? {
         LedgerContents::Versions(versions) => Ok(versions),
-        LedgerContents::Invalid(why) => Err(Error::InvalidPublicLedger { why }),
+        LedgerContents::Invalid(reason) => Err(Error::InvalidPublicLedger { reason }),
     }
 }
 
