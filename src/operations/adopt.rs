@@ -19,7 +19,8 @@ use crate::run::{
     StageReport, Verified,
 };
 use crate::sql::quote::{Identifier, Literal};
-use crate::tenants::{Tenancy, ledger};
+use crate::tenants::Tenancy;
+use crate::tenants::ledger::{self, Columns};
 
 /// The report of [`adopt`]; each list is in the order of the names given.
 #[derive(Debug, Default)]
@@ -343,9 +344,11 @@ impl AdoptSchemas<'_> {
         if !versions.is_empty() {
             batch.push(&ledger::create(schema));
             batch.guard(&[ledger::definition_guard(schema), self.ledger_guard(job)]);
-            batch.push(&ledger::insert(schema, versions.iter().copied()));
+            batch.push(&ledger::insert(schema, versions.iter().copied(), Columns::Version));
         }
-        batch.push(&run.record(schema, &job.retry.done_row(None, versions.last().copied())));
+        if let Some(row) = run.record(schema, &job.retry.done_row(None, versions.last().copied())) {
+            batch.push(row.text());
+        }
         batch.commit()
     }
 

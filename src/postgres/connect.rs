@@ -14,6 +14,7 @@ use diesel::{QueryResult, RunQueryDsl};
 use scheduled_thread_pool::ScheduledThreadPool;
 
 use super::Error;
+use super::prepared::{PreparedStatements, Statements, Template};
 use super::url::DatabaseUrl;
 use super::{path, pooler};
 use crate::postgres::lock_holder::APPLICATION;
@@ -40,6 +41,8 @@ pub struct Connector {
 struct Capabilities {
     /// Whether startup options are accepted. A pooler may reject or ignore them.
     startup_options: OnceLock<bool>,
+    /// Whether a startup option has an effect on the session that runs the queries.
+    effective_options: OnceLock<bool>,
     /// Whether each connection has a dedicated server session.
     dedicated_session: OnceLock<bool>,
 }
@@ -50,6 +53,7 @@ pub struct Session {
     discarded: bool,
     generation: u64,
     latest: Arc<AtomicU64>,
+    statements: Statements,
 }
 
 /// A pool of connections.
@@ -181,12 +185,18 @@ impl Connector {
         if let Some(known) = known.get() {
             return Ok(*known);
         }
-        // A second attempt rules out a connection that was lost by chance.
-        let is_dedicated = match self.startup_options_take_effect().or_else(|_| self.startup_options_take_effect()) {
-            Ok(true) => true,
-            Ok(false) | Err(_) => pooler::has_dedicated_sessions(|| self.connect())?,
-        };
+        let is_dedicated = self.honors_startup_options() || pooler::has_dedicated_sessions(|| self.connect())?;
         Ok(*known.get_or_init(|| is_dedicated))
+    }
+
+    /// Whether startup options take effect, which shows a [dedicated session](Self::has_dedicated_session). Unlike there, a
+    /// pooler in session mode that ignores them counts as one that shares sessions, and at most two connections are opened.
+    /// Detected once; an error counts as no.
+    pub(crate) fn honors_startup_options(&self) -> bool {
+        *self.capabilities.effective_options.get_or_init(|| {
+            // A second attempt rules out a connection that was lost by chance.
+            self.startup_options_take_effect().or_else(|_| self.startup_options_take_effect()).unwrap_or(false)
+        })
     }
 
     /// Whether a setting in the startup packet takes effect in the session that runs the queries. A transaction pooler rejects
@@ -260,6 +270,25 @@ impl Session {
         self.latest.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// The statements that messages may execute by name.
+    pub(crate) fn prepared(&self) -> Arc<PreparedStatements> {
+        self.statements.prepared()
+    }
+
+    /// Prepares statements. Returns whether [`prepared`](Self::prepared) has more than before.
+    ///
+    /// # Errors
+    /// The server's error. If the connection is not lost, the session uses no prepared statements from then on.
+    pub(crate) fn prepare(&mut self, templates: &[Template]) -> QueryResult<bool> {
+        self.statements.prepare(&mut self.conn, templates)
+    }
+
+    /// Executes no statement by name from now on. To be called before code runs in the session: it may deallocate prepared
+    /// statements and prepare others with the same names.
+    pub(crate) fn forgo_prepared(&mut self) {
+        self.statements = Statements::Unusable;
+    }
+
     /// Whether no session was lost since this session was opened.
     pub(crate) fn is_current(&self) -> bool {
         self.generation == self.latest.load(Ordering::Acquire)
@@ -273,7 +302,8 @@ impl r2d2::ManageConnection for Connector {
     fn connect(&self) -> Result<Session, Error> {
         let generation = self.generation.load(Ordering::Acquire);
         let latest = Arc::clone(&self.generation);
-        self.connect().map(|conn| Session { conn, discarded: false, generation, latest })
+        let statements = Statements::default();
+        self.connect().map(|conn| Session { conn, discarded: false, generation, latest, statements })
     }
 
     fn is_valid(&self, _: &mut Session) -> Result<(), Error> {

@@ -73,13 +73,21 @@ impl Refusal {
         Self { violation, condition }
     }
 
+    /// A condition that is never true, and changes a setting until the end of the transaction. `value` is an SQL expression
+    /// of type `text`.
+    pub(crate) fn setting(name: &str, value: &str) -> Self {
+        let condition = format!("pg_catalog.set_config('{name}', {value}, true) IS NULL");
+        Self::new(GuardViolation::Changed, condition)
+    }
+
     /// As a statement of PL/pgSQL.
     pub(crate) fn in_block(&self) -> String {
         format!("IF {} THEN RAISE EXCEPTION '{}'; END IF;", self.condition, self.violation.message())
     }
 }
 
-/// A statement that fails with the first violation whose condition is true. The search path may be a tenant's.
+/// A statement that evaluates the conditions in their order, and fails with the first violation whose condition is true. The
+/// search path may be a tenant's.
 pub(crate) fn refuse(refusals: &[Refusal]) -> String {
     let arm = |one: &Refusal| format!(" WHEN {} THEN '{}'", one.condition, one.violation.message());
     let arms: String = refusals.iter().map(arm).collect();

@@ -9,6 +9,7 @@ pub(crate) mod lock_holder;
 pub mod message;
 pub mod path;
 mod pooler;
+pub(crate) mod prepared;
 pub mod server;
 pub(crate) mod session;
 pub mod url;
@@ -24,5 +25,6 @@ pub(crate) use guard_violation::{CHANGED, GuardViolation, Refusal, fail_with, re
 pub use lock_holder::LockHolder;
 pub use message::ServerMessage;
 pub use path::SchemaPath;
+pub(crate) use prepared::{Call, PreparedStatements};
 pub use server::{CHUNK, Server};
 pub use url::{DatabaseUrl, ParseUrlError};

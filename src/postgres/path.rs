@@ -4,9 +4,9 @@
 //! schema. Therefore each message that sets the path continues with a guard, which raises an error unless `current_schema()`
 //! is the expected schema.
 
-use super::{GuardViolation, Refusal, refuse};
+use super::{GuardViolation, Refusal};
 use crate::model::SchemaName;
-use crate::sql::quote::{Identifier, Literal};
+use crate::sql::quote::{Identifier, Literal, identifier_of};
 
 /// A `search_path` of a schema and the extension schemas after it.
 #[derive(Debug, Clone, Copy)]
@@ -67,14 +67,19 @@ impl<'a> SchemaPath<'a> {
         self.refusal().in_block()
     }
 
-    /// The same as an SQL statement.
-    pub(crate) fn guard_statement(&self) -> String {
-        refuse(&[self.refusal()])
+    fn refusal(&self) -> Refusal {
+        wrong_schema(&Literal(self.schema.as_str()).to_string())
     }
 
-    fn refusal(&self) -> Refusal {
-        let condition = format!("pg_catalog.current_schema() IS DISTINCT FROM {}::name", Literal(self.schema.as_str()));
-        Refusal::new(GuardViolation::WrongSchema, condition)
+    /// Conditions that set the path, check it as [`guard`](Self::guard) does, and set it to `pg_catalog` again. `schema` is an
+    /// SQL expression for the name of the schema.
+    pub(crate) fn refusals(&self, schema: &str) -> [Refusal; 3] {
+        let list = format!("{} || {}", identifier_of(schema), Literal(&self.rest()));
+        [
+            Refusal::setting("search_path", &list),
+            wrong_schema(schema),
+            Refusal::setting("search_path", "'pg_catalog, pg_temp'"),
+        ]
     }
 
     /// SQL that restores a path read with [`CURRENT`](Self::CURRENT), until the end of the transaction.
@@ -82,15 +87,22 @@ impl<'a> SchemaPath<'a> {
         format!("SELECT pg_catalog.set_config('search_path', {}, true)", Literal(path))
     }
 
-    /// `pg_temp` is last: if it is not listed, temporary objects are found first.
     fn list(&self) -> String {
-        let mut list = Identifier::from(self.schema).to_string();
-        for extension in self.extensions {
-            list.push_str(", ");
-            list.push_str(&Identifier::from(extension).to_string());
-        }
-        list + ", pg_temp"
+        Identifier::from(self.schema).to_string() + &self.rest()
     }
+
+    /// What follows the schema. `pg_temp` is last: if it is not listed, temporary objects are found first.
+    fn rest(&self) -> String {
+        let extensions: String =
+            self.extensions.iter().map(|schema| format!(", {}", Identifier::from(schema))).collect();
+        extensions + ", pg_temp"
+    }
+}
+
+/// That `current_schema()` is another schema than the one with the name that an SQL expression gives.
+fn wrong_schema(name: &str) -> Refusal {
+    let condition = format!("pg_catalog.current_schema() IS DISTINCT FROM {name}::name");
+    Refusal::new(GuardViolation::WrongSchema, condition)
 }
 
 #[cfg(test)]

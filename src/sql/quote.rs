@@ -45,6 +45,18 @@ impl fmt::Display for Literal<'_> {
     }
 }
 
+/// An SQL expression for the [`Identifier`] of a name that is given as an SQL expression of type `text`.
+pub fn identifier_of(name: &str) -> String {
+    format!("'\"' || pg_catalog.replace({name}, '\"', '\"\"') || '\"'")
+}
+
+/// A string constant with the text of an array of texts.
+pub fn text_array<'a>(elements: impl IntoIterator<Item = &'a str>) -> String {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let elements: Vec<String> = elements.into_iter().map(quoted).collect();
+    Literal(&format!("{{{}}}", elements.join(","))).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,5 +66,12 @@ mod tests {
         assert_eq!(Identifier("a\"; DROP SCHEMA x; --").to_string(), "\"a\"\"; DROP SCHEMA x; --\"");
         assert_eq!(Literal("it's").to_string(), "'it''s'");
         assert_eq!(Literal("a\\' b").to_string(), "E'a\\\\'' b'");
+    }
+
+    #[test]
+    fn an_array_of_texts_is_one_constant() {
+        assert_eq!(text_array(["a", "it's"]), "'{\"a\",\"it''s\"}'");
+        assert_eq!(text_array(["a\\\"b"]), "E'{\"a\\\\\\\\\\\\\"b\"}'");
+        assert_eq!(text_array([]), "'{}'");
     }
 }

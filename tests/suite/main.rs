@@ -35,6 +35,7 @@ mod names;
 mod new_migration;
 mod output;
 mod pooler;
+mod prepared_guards;
 mod print_schema;
 mod privileges;
 mod production;

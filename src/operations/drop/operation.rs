@@ -17,7 +17,7 @@ use crate::database::Database;
 use crate::error::{Error, TenantError};
 use crate::model::SchemaName;
 use crate::operations::migrate::{Batch, SchemaTarget};
-use crate::postgres::{Condition, ServerMessage, Session};
+use crate::postgres::{Call, Condition, ServerMessage, Session};
 use crate::run::{Attempt, AttemptError, Job, Operation, RetryState, RunContext, Verified};
 
 /// A schema in the queue of a run.
@@ -275,7 +275,8 @@ impl DropAttempt<'_> {
     fn rest(&self, session: &mut Session, job: &mut DropJob, transaction: LargeTransaction) -> Result<(), DropError> {
         let expected = if job.announced { ExpectedRow::Dropping } else { ExpectedRow::AsPlanned };
         let record = self.context.run.record(&job.dropping.name, &job.retry.done_row(None, None));
-        let batch = message::rest(self.target(job), &job.dropping, expected, self.context.commit, &record);
+        let record = record.as_ref().map_or("", Call::text);
+        let batch = message::rest(self.target(job), &job.dropping, expected, self.context.commit, record);
         self.send(session, &batch, || transaction)?;
         job.committed();
         Ok(())

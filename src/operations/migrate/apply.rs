@@ -1,7 +1,7 @@
 //! Applies or reverts a tenant's migrations, in one message if all are transactional.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use diesel::connection::SimpleConnection;
@@ -15,7 +15,7 @@ use super::{explain, non_transactional};
 use crate::error::TenantError;
 use crate::migration::{Boundaries, Direction, Kind, Mode};
 use crate::model::{State, Unfinished};
-use crate::postgres::{GuardViolation, Session};
+use crate::postgres::{Call, GuardViolation, PreparedStatements, Session};
 use crate::record::runs::DoneRow;
 use crate::run::{AttemptError, Commit};
 
@@ -32,10 +32,20 @@ pub(crate) struct MigrationRequest<'a> {
     pub(crate) commit: Commit,
     /// Whether the server is behind a transaction pooler. Migrations that are not transactional cannot run there.
     pub(crate) pooler: bool,
+    pub(crate) guards: Guards,
     /// The tenant's row in the record of the run.
     pub(crate) row: RunRow<'a>,
     /// What the run has learned from other tenants.
     pub(crate) learned: &'a Learned,
+}
+
+/// How the guards of a message are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Guards {
+    /// As text.
+    Inline,
+    /// By the names under which each session has prepared them, where no code ran that may have replaced them.
+    Prepared,
 }
 
 /// What a run has learned about its migrations from errors of the server, so that other tenants do not meet the same errors.
@@ -153,7 +163,16 @@ fn send(
 ) -> Result<Sent, AttemptError> {
     let target = request.target;
     let transaction = transaction(request, precondition, migrations);
-    let batch = message(request, &transaction, then)?;
+    if !transaction.is_plain(target) {
+        session.forgo_prepared();
+    }
+    let prepared = session.prepared();
+    let mut batch = message(request, &transaction, then, Arc::clone(&prepared))?;
+    if request.guards == Guards::Prepared
+        && session.prepare(batch.unprepared()).map_err(|error| AttemptError::from(&error))?
+    {
+        batch = message(request, &transaction, then, session.prepared())?;
+    }
     let sent = Instant::now();
     let Err(error) = session.batch_execute(batch.sql()) else {
         if transaction.leaves_state(target) {
@@ -165,6 +184,13 @@ fn send(
         Ok(error) => return Err(error),
         Err(server) => server,
     };
+    let is_of_prepared = server.position.is_some() || prepared.are_named_in(&server.message);
+    if batch.executes_prepared() && is_of_prepared {
+        // The position may be one in a prepared statement, whose objects have changed, or the statement is missing.
+        execute(session, "ROLLBACK")?;
+        session.forgo_prepared();
+        return send(session, request, precondition, migrations, then);
+    }
     let needs_thorough_check =
         GuardViolation::from_message(&server.message) == Some(GuardViolation::NeedsThoroughCheck);
     // Thorough checks never ask for thorough checks: then the text comes from the tenant's own data or code.
@@ -197,13 +223,18 @@ fn transaction<'a>(
 }
 
 /// The message of a transaction.
-fn message(request: &MigrationRequest<'_>, transaction: &Transaction<'_>, then: Then) -> Result<Batch, AttemptError> {
+fn message(
+    request: &MigrationRequest<'_>,
+    transaction: &Transaction<'_>,
+    then: Then,
+    prepared: Arc<PreparedStatements>,
+) -> Result<Batch, AttemptError> {
     let target = request.target;
-    let mut batch = Batch::open(target, transaction, request.commit);
+    let mut batch = Batch::open(target, transaction, request.commit, prepared);
     for index in transaction.migrations {
         let migration = target.migration(*index);
         match (transaction.direction, migration.down()) {
-            (Direction::Up, _) => batch.migration(target, *index),
+            (Direction::Up, _) => batch.migration(target, *index, transaction.columns()),
             (Direction::Down, Some(down)) => batch.revert(target, *index, down),
             (Direction::Down, None) => {
                 return Err(AttemptError::Failed(TenantError::NoDown { folder: migration.folder().to_owned() }));
@@ -216,20 +247,22 @@ fn message(request: &MigrationRequest<'_>, transaction: &Transaction<'_>, then: 
     } else if then == Then::Complete && becomes_active(request) {
         batch.push(&set_state(target.schema, State::Active));
     }
-    if then == Then::Complete {
-        batch.push(&run_row(request));
+    if then == Then::Complete
+        && let Some(row) = run_row(request)
+    {
+        batch.call(&row);
     }
     Ok(batch.commit())
 }
 
-/// SQL that writes the tenant's row in the record of the run; empty without a recorded run.
-pub(super) fn run_row(request: &MigrationRequest<'_>) -> String {
+/// The statement that writes the tenant's row in the record of the run; `None` without a recorded run.
+pub(super) fn run_row(request: &MigrationRequest<'_>) -> Option<Call> {
     let RunRow { from, to, began, attempts } = request.row;
     match request.target.run {
         Some(run) if request.target.kind == Kind::Tenant => {
             run.record(request.target.schema, &DoneRow { from, to, before: began.elapsed(), attempts })
         }
-        _ => String::new(),
+        _ => None,
     }
 }
 

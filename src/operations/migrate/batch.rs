@@ -1,15 +1,17 @@
 //! Messages to the server, each with one transaction in a tenant's schema and the guards of that transaction.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::target::SchemaTarget;
 use super::transaction::Transaction;
+use super::{guards, limits};
 use crate::confine::Scrutiny;
 use crate::migration::{Mode, Script};
 use crate::model::{SchemaName, State};
-use crate::postgres::{CHANGED, GuardViolation, Refusal, path, refuse, session};
+use crate::postgres::prepared::{Call, PreparedStatements, Template};
+use crate::postgres::{CHANGED, GuardViolation, path, refuse, session};
 use crate::record::integrity::{self, LockScope};
-use crate::record::runs::Run;
 use crate::run::Commit;
 use crate::sql::catalog::holds_relations;
 use crate::sql::quote::{Identifier, Literal};
@@ -53,6 +55,9 @@ pub(crate) enum TrackerRow {
     Known,
 }
 
+/// With a stricter level, the guards would read a snapshot from before the lock was acquired.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;";
+
 /// A script, or a part of one, in a message.
 #[derive(Debug)]
 struct Piece {
@@ -73,29 +78,58 @@ pub(crate) struct Batch {
     settings: String,
     /// Whether scripts ran that are not [plain](crate::migration::Script), so that cursors may be open.
     ran_code: bool,
+    /// The statements that can be executed by name.
+    prepared: Arc<PreparedStatements>,
+    executes_prepared: bool,
+    unprepared: Vec<Template>,
 }
 
 impl Batch {
     /// Begins a transaction for a schema, with its limits and its name in `pg_stat_activity`. The search path has only the
     /// catalog.
     pub(crate) fn begin(target: SchemaTarget<'_>, commit: Commit) -> Self {
-        let mut settings = limits("SET LOCAL", target, LockTimeout::Normal);
-        if commit == Commit::Deferred {
-            settings.push_str(" SET LOCAL synchronous_commit TO off;");
-        }
-        settings.push(' ');
-        settings.push_str(path::CATALOG_FOR_TRANSACTION);
         let mut batch = Self::default();
-        // With a stricter level, the guards would read a snapshot from before the lock was acquired.
-        batch.push("BEGIN ISOLATION LEVEL READ COMMITTED;");
-        batch.push(&settings);
-        batch.settings = settings;
+        batch.settings = format!("{} {}", limits::of_transaction(target, commit), path::CATALOG_FOR_TRANSACTION);
+        batch.push(BEGIN);
+        batch.push(&batch.settings.clone());
         batch
     }
 
-    /// Begins a transaction in `target`, up to the last guard.
-    pub(super) fn open(target: SchemaTarget<'_>, transaction: &Transaction<'_>, commit: Commit) -> Self {
-        let mut batch = Self::begin(target, commit);
+    /// Begins a transaction in a tenant's schema that exists, up to the last guard. Statements that are in `prepared` are
+    /// executed by name.
+    fn open_existing(
+        target: SchemaTarget<'_>,
+        transaction: &Transaction<'_>,
+        applied: &[String],
+        commit: Commit,
+        prepared: Arc<PreparedStatements>,
+    ) -> Self {
+        let (schema, definition) = (target.schema, transaction.definition);
+        let settings = format!("{} {}", limits::of_transaction(target, commit), path::CATALOG_FOR_TRANSACTION);
+        let mut batch = Self { settings, prepared, ..Self::default() };
+        batch.push(BEGIN);
+        batch.push(path::CATALOG_FOR_TRANSACTION);
+        batch.call(&guards::enter(target, transaction, commit));
+        batch.push(&ledger::lock_statement(schema, definition));
+        batch.call(&guards::check(target, transaction));
+        // Separate, because the server reads the definition of the ledger when it plans the statement.
+        batch.push(&refuse(&[ledger::unlike(schema, applied, GuardViolation::Changed)]));
+        batch
+    }
+
+    /// Begins a transaction in `target`, up to the last guard. Statements that are in `prepared` are executed by name.
+    pub(super) fn open(
+        target: SchemaTarget<'_>,
+        transaction: &Transaction<'_>,
+        commit: Commit,
+        prepared: Arc<PreparedStatements>,
+    ) -> Self {
+        if let Precondition::Ledger { applied } = transaction.precondition {
+            let mut batch = Self::open_existing(target, transaction, applied, commit, prepared);
+            batch.inventory(target, transaction.scrutiny);
+            return batch;
+        }
+        let mut batch = Self { prepared, ..Self::begin(target, commit) };
         let migrations = transaction.recorded();
         let recorded_guard = || {
             (!migrations.is_empty()).then(|| integrity::guard(target.migrations(), migrations, LockScope::Transaction))
@@ -108,32 +142,12 @@ impl Batch {
         };
         match transaction.precondition {
             Precondition::NoSchema { row } => {
-                let absent = format!(
-                    "IF pg_catalog.to_regnamespace({}::text) IS NOT NULL THEN RAISE EXCEPTION '{CHANGED}'; END IF;",
-                    Literal(&Identifier::from(schema).to_string())
-                );
-                let guards = [target.lock_for_transaction(), absent, tracker_guard(schema, *row)];
-                batch.guard(&guards.into_iter().chain(recorded_guard()).collect::<Vec<_>>());
+                let (locks, checks) = guards::of_new_schema(target, transaction, *row);
+                batch.push(&refuse(&locks));
+                batch.push(&refuse(&checks));
                 batch.push(&format!("CREATE SCHEMA {};", Identifier::from(schema)));
-                batch.push(&path.set_for_transaction());
-                batch.guard(&on_path(Vec::new()));
+                batch.push(&refuse(&path.refusals(&format!("{}::pg_catalog.text", Literal(schema.as_str())))));
                 batch.push(&ledger::create(schema));
-            }
-            Precondition::Ledger { applied } => {
-                batch.push(&path.set_for_transaction());
-                batch.push(&path.guard_statement());
-                batch.push(path::CATALOG_FOR_TRANSACTION);
-                // A statement sees what was committed before it. So what the locks protect is read by later statements.
-                let recorded = (!migrations.is_empty())
-                    .then(|| integrity::refusals(target.migrations(), migrations, LockScope::Transaction));
-                let (record_locked, not_recorded) = recorded.map(<(Refusal, Refusal)>::from).unzip();
-                let missing = ledger::missing(schema, GuardViolation::Changed);
-                batch.refuse([target.schema_locked(), missing].into_iter().chain(record_locked));
-                batch.push(&ledger::lock_statement(schema));
-                let runs_code = ledger::runs_code(schema, transaction.definition);
-                batch.refuse([untracked(schema), runs_code].into_iter().chain(not_recorded));
-                // Separate, because the server reads the definition of the ledger when it plans the statement.
-                batch.refuse([ledger::unlike(schema, applied, GuardViolation::Changed)]);
             }
             Precondition::EmptySchema => {
                 batch.push(&path.set_for_transaction());
@@ -144,6 +158,8 @@ impl Batch {
                 // The owner of the schema may have created it first.
                 batch.guard(&[ledger::definition_guard(schema)]);
             }
+            // `open_existing` begins these.
+            Precondition::Ledger { .. } => {}
             Precondition::Public { applied } => {
                 batch.push(&path.set_for_transaction());
                 batch.guard(&on_path(vec![target.lock_for_transaction()]));
@@ -168,9 +184,28 @@ impl Batch {
         self.sql.push('\n');
     }
 
-    /// Adds a statement that fails if one of the conditions is true.
-    fn refuse(&mut self, refusals: impl IntoIterator<Item = Refusal>) {
-        self.push(&refuse(&refusals.into_iter().collect::<Vec<_>>()));
+    /// Adds a statement: by its name if it is prepared, or else as text.
+    pub(super) fn call(&mut self, call: &Call) {
+        match call.execute(&self.prepared) {
+            Some(execute) => {
+                self.push(&execute);
+                self.executes_prepared = true;
+            }
+            None => {
+                self.push(call.text());
+                self.unprepared.push(call.template().clone());
+            }
+        }
+    }
+
+    /// Whether the message executes statements by name.
+    pub(super) fn executes_prepared(&self) -> bool {
+        self.executes_prepared
+    }
+
+    /// The statements that were added as text and could be prepared.
+    pub(super) fn unprepared(&self) -> &[Template] {
+        &self.unprepared
     }
 
     /// Adds a block in PL/pgSQL that raises an error unless all conditions hold.
@@ -182,12 +217,12 @@ impl Batch {
 
     /// Adds a migration and its ledger row. The path is set again, because the previous migration may have changed it in a
     /// function.
-    pub(crate) fn migration(&mut self, target: SchemaTarget<'_>, index: usize) {
+    pub(super) fn migration(&mut self, target: SchemaTarget<'_>, index: usize, columns: ledger::Columns) {
         let migration = target.migrations().at(index);
         self.push(&target.enter());
         self.script(index, migration.up().text());
         self.after_script(target, migration.up());
-        self.push(&ledger::insert(target.schema, [migration.version().as_str()]));
+        self.push(&ledger::insert(target.schema, [migration.version().as_str()], columns));
     }
 
     /// Adds the script that reverts a migration, and deletes its ledger row. Statements that would run concurrently, outside a
@@ -317,59 +352,9 @@ pub(crate) fn set_state(schema: &SchemaName, state: State) -> String {
     )
 }
 
-/// The lock timeout of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LockTimeout {
-    /// The lock timeout of the limits.
-    Normal,
-    /// 60 times the lock timeout of the limits, for statements that wait for older transactions and block no others, such as
-    /// `CREATE INDEX CONCURRENTLY`.
-    Concurrent,
-}
-
-/// SQL that sets the limits and the name in `pg_stat_activity`: with `SET LOCAL` for the transaction, with `SET` for the
-/// session.
-pub(crate) fn limits(set: &str, target: SchemaTarget<'_>, lock_timeout: LockTimeout) -> String {
-    let limits = target.tenancy.limits();
-    let factor = match lock_timeout {
-        LockTimeout::Normal => 1,
-        LockTimeout::Concurrent => 60,
-    };
-    let longest = i32::MAX as u128;
-    let lock_timeout = (limits.lock_timeout.as_millis() * factor).clamp(1, longest);
-    let mut sql = format!("{set} lock_timeout TO {lock_timeout};");
-    if let Some(timeout) = limits.statement_timeout {
-        sql.push_str(&format!(" {set} statement_timeout TO {};", timeout.as_millis()));
-    }
-    if let Some(run) = target.run {
-        sql.push_str(&format!(" {set} application_name TO {};", Literal(&run.application_name(target.schema))));
-    }
-    if target.run.is_some_and(Run::detects_lost_clients) {
-        sql.push_str(&format!(" {set} client_connection_check_interval TO 1000;"));
-    }
-    sql
-}
-
 /// A condition that the tracker has a row for the tenant that can be migrated, or has none.
 pub(crate) fn tracker_guard(schema: &SchemaName, row: TrackerRow) -> String {
-    let name = Literal(schema.as_str());
-    match row {
-        TrackerRow::Missing => format!(
-            "IF EXISTS (SELECT FROM public.schema_tracker \
-             WHERE pg_catalog.lower(name COLLATE \"C\") = pg_catalog.lower({name}::text COLLATE \"C\")) \
-             THEN RAISE EXCEPTION '{CHANGED}'; END IF;"
-        ),
-        TrackerRow::Known => untracked(schema).in_block(),
-    }
-}
-
-/// The condition that the tracker has no such tenant in a state in which it is migrated.
-fn untracked(schema: &SchemaName) -> Refusal {
-    let condition = format!(
-        "NOT EXISTS (SELECT FROM public.schema_tracker WHERE name = {} AND state IN ('registered', 'creating', 'active'))",
-        Literal(schema.as_str())
-    );
-    Refusal::new(GuardViolation::Changed, condition)
+    guards::tracker_differs(schema, row).in_block()
 }
 
 /// A condition that the schema contains no relation.

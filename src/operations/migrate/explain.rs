@@ -3,6 +3,7 @@
 //! An error of the server's parser has a position in the message. For other errors, the statements of the message are sent
 //! one by one, in a transaction that is rolled back, until one fails.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
@@ -129,7 +130,7 @@ fn replay(conn: &mut PgConnection, target: SchemaTarget<'_>, transaction: &Trans
             needs_commit: false,
         }
     };
-    let open = Batch::open(target, transaction, Commit::Deferred);
+    let open = Batch::open(target, transaction, Commit::Deferred, Arc::default());
     if let Err(error) = conn.batch_execute(open.sql()) {
         return Some(internal(None)(error));
     }
@@ -160,7 +161,7 @@ fn replay(conn: &mut PgConnection, target: SchemaTarget<'_>, transaction: &Trans
         let version = migration.version().as_str();
         let mut row = Batch::after_of(target, script);
         row.push(&match transaction.direction {
-            Direction::Up => ledger::insert(target.schema, [version]),
+            Direction::Up => ledger::insert(target.schema, [version], transaction.columns()),
             Direction::Down => ledger::delete(target.schema, version),
         });
         if let Err(error) = conn.batch_execute(row.sql()) {

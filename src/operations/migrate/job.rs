@@ -3,7 +3,7 @@
 use diesel::pg::PgConnection;
 
 use super::Done;
-use super::apply::{self, Learned, MigrationRequest, RunRow};
+use super::apply::{self, Guards, Learned, MigrationRequest, RunRow};
 use super::batch::{Precondition, TrackerRow};
 use super::target::SchemaTarget;
 use crate::migration::{Direction, MigrationSet, Mode};
@@ -38,6 +38,7 @@ pub(crate) type Reread<'a> =
 pub(super) struct MigrationContext<'a> {
     /// Whether the server is behind a transaction pooler.
     pub(super) pooler: bool,
+    pub(super) guards: Guards,
     pub(super) reread: &'a Reread<'a>,
     pub(super) learned: Learned,
 }
@@ -93,6 +94,11 @@ impl MigrationJob {
             Task::Create(name, _) => name,
             Task::Migrate(tenant) | Task::Revert(tenant, _) => tenant.name,
         }
+    }
+
+    /// Whether the tenant exists.
+    pub(super) fn has_tenant(&self) -> bool {
+        !matches!(self.task, Task::Create(..))
     }
 
     /// Whether some of the migrations to apply are not transactional, and need a session that no pooler shares.
@@ -243,6 +249,7 @@ impl MigrationJob {
             unfinished,
             commit: context.commit,
             pooler: migration.pooler,
+            guards: migration.guards,
             row: RunRow { from, to, began, attempts },
             learned: &migration.learned,
         }

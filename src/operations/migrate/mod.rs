@@ -6,7 +6,9 @@
 mod apply;
 mod batch;
 mod explain;
+mod guards;
 mod job;
+mod limits;
 mod non_transactional;
 mod plan;
 mod public;

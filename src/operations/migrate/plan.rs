@@ -1,5 +1,7 @@
 //! The plan of a run that applies migrations.
 
+use std::sync::Arc;
+
 use diesel::pg::PgConnection;
 
 use super::MigrationJob;
@@ -48,9 +50,9 @@ impl Planned {
         set.is_one_transaction(&pending).then(|| {
             let target = SchemaTarget::tenant(tenancy, self.tenant.name.schema(), None);
             let transaction = Transaction::new(target, &precondition, Direction::Up, &pending);
-            let mut batch = Batch::open(target, &transaction, Commit::Deferred);
+            let mut batch = Batch::open(target, &transaction, Commit::Deferred, Arc::default());
             for index in &pending {
-                batch.migration(target, *index);
+                batch.migration(target, *index, transaction.columns());
             }
             batch.confine(target, transaction.scrutiny, Some(&transaction.applied(target)));
             batch.commit().sql().to_owned()

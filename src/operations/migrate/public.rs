@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 
-use super::apply::{Learned, MigrationRequest, RunRow, apply, execute};
+use super::apply::{Guards, Learned, MigrationRequest, RunRow, apply, execute};
 use super::batch::{Batch, Precondition};
 use super::target::SchemaTarget;
 use super::{Effect, MigrationFailure, explain};
@@ -89,6 +89,7 @@ fn apply_pending(db: &mut Database, tenancy: &Tenancy, run: Run, stop: &Stop) ->
             unfinished: None,
             commit: Commit::Durable,
             pooler: needs_session && !db.connector().has_dedicated_session()?,
+            guards: Guards::Inline,
             row: RunRow { from: None, to: None, began: retry.began, attempts: 1 },
             learned: &learned,
         };

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::apply::Learned;
+use super::apply::{Guards, Learned};
 use super::job::MigrationContext;
 use super::rollout::{Stage, StageKind};
 use super::verify::{ReferenceCheck, verify};
@@ -15,6 +15,10 @@ use crate::record::integrity;
 use crate::record::runs::{Counts, Run};
 use crate::run::{Attempt, FailureBudget, Observer, Operation, RunContext, Runner, Verified};
 use crate::tenants::{Fleet, Tenancy};
+
+/// The number of existing tenants from which on the guards are prepared. When schemas are created, the server plans prepared
+/// statements again.
+const MIN_PREPARED: usize = 50;
 
 /// The input of [`run_jobs`].
 pub(crate) struct RunJobs<'a> {
@@ -71,13 +75,20 @@ fn run(
     let check = ReferenceCheck::prepare(db, tenancy, rollout, &jobs, &report.unchanged, &to_compare)?;
     let needs_session = jobs.iter().any(|job| job.needs_session(tenancy));
     let pooler = needs_session && !db.connector().has_dedicated_session()?;
+    // Detecting a pooler takes a connection.
+    let existing = jobs.iter().filter(|job| job.has_tenant()).count();
+    let guards = if existing >= MIN_PREPARED && db.connector().honors_startup_options() {
+        Guards::Prepared
+    } else {
+        Guards::Inline
+    };
     let run = Run::begin(db, command)?;
     report.run = Some(run.id());
     let runner = Runner::new(tenancy, run, jobs.len(), stop, budget);
     observer.begin(jobs.len());
     runner.record_blocked(db, &report.failed)?;
     report.failed.iter().for_each(|failed| observer.failed(&failed.tenant, &failed.error));
-    let context = MigrationContext { pooler, reread, learned: Learned::default() };
+    let context = MigrationContext { pooler, guards, reread, learned: Learned::default() };
     let mut rollout = MigrationRun { runner: &runner, context, rollout, check, report, observer };
     let result = rollout.compare_unchanged(db, &to_compare).and_then(|()| rollout.stages(db, jobs));
     let report = rollout.report;

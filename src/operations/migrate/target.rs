@@ -6,7 +6,7 @@ use crate::model::SchemaName;
 use crate::postgres::{GuardViolation, Refusal};
 use crate::record::runs::Run;
 use crate::sql::quote::Literal;
-use crate::tenants::{RunAs, Tenancy, lock_key};
+use crate::tenants::{RunAs, Tenancy, lock_key, lock_key_of};
 
 /// A schema in which migrations run.
 #[derive(Clone, Copy)]
@@ -90,20 +90,21 @@ impl<'a> SchemaTarget<'a> {
     /// A condition that acquires the tenant's lock until the end of the transaction, without waiting: a session that waits
     /// holds a snapshot, for which a `CREATE INDEX CONCURRENTLY` of the session with the lock would wait.
     pub(crate) fn lock_for_transaction(&self) -> String {
-        self.schema_locked().in_block()
-    }
-
-    /// The condition that another session holds the tenant's lock. Acquires the lock otherwise.
-    pub(super) fn schema_locked(&self) -> Refusal {
-        self.locked("pg_try_advisory_xact_lock")
+        locked("pg_try_advisory_xact_lock", &lock_key(self.schema)).in_block()
     }
 
     /// A condition that acquires the lock until the session releases it.
     pub(crate) fn lock_for_session(&self) -> String {
-        self.locked("pg_try_advisory_lock").in_block()
+        locked("pg_try_advisory_lock", &lock_key(self.schema)).in_block()
     }
+}
 
-    fn locked(&self, function: &str) -> Refusal {
-        Refusal::new(GuardViolation::Busy, format!("NOT pg_catalog.{function}({})", lock_key(self.schema)))
-    }
+/// The condition that another session holds the lock of the schema whose name is given as an SQL expression. Acquires the lock
+/// until the end of the transaction otherwise.
+pub(super) fn schema_locked(schema: &str) -> Refusal {
+    locked("pg_try_advisory_xact_lock", &lock_key_of(schema))
+}
+
+fn locked(function: &str, key: &str) -> Refusal {
+    Refusal::new(GuardViolation::Busy, format!("NOT pg_catalog.{function}({key})"))
 }

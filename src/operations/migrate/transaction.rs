@@ -4,7 +4,7 @@ use super::batch::Precondition;
 use super::target::SchemaTarget;
 use crate::confine::{self, Scrutiny};
 use crate::migration::{Direction, Kind, Script};
-use crate::tenants::ledger::DefinitionCheck;
+use crate::tenants::ledger::{Columns, DefinitionCheck};
 
 /// The migrations of one transaction.
 pub(super) struct Transaction<'a> {
@@ -48,6 +48,20 @@ impl<'t> Transaction<'t> {
 
     fn scripts<'a>(&'a self, target: SchemaTarget<'a>) -> impl Iterator<Item = &'a Script> {
         self.migrations.iter().filter_map(move |index| target.migration(*index).script(self.direction))
+    }
+
+    /// Whether its scripts run no code.
+    pub(super) fn is_plain(&self, target: SchemaTarget<'_>) -> bool {
+        self.scripts(target).all(|script| script.traits().is_plain)
+    }
+
+    /// The columns of the ledger rows that it inserts.
+    pub(super) fn columns(&self) -> Columns {
+        match (self.precondition, self.definition) {
+            (Precondition::Ledger { .. }, DefinitionCheck::Quick) => Columns::All,
+            // Another definition is valid, too.
+            _ => Columns::Version,
+        }
     }
 
     /// Whether it may leave something in the session that cannot be reset.

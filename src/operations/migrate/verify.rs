@@ -14,6 +14,9 @@ use crate::tenants::{Fleet, Tenancy, ledger};
 
 /// Reads tenants back after their commits. A server that crashed may have lost a commit that was not durable, and a standby
 /// that took over may never have received it.
+///
+/// The row that the run wrote in the transaction of the migrations shows that it was committed. Where there is none, the
+/// ledger shows it: the run may not be recorded.
 pub(super) fn verify(
     context: &RunContext<'_>,
     db: &mut Database,
@@ -21,10 +24,14 @@ pub(super) fn verify(
     check: Option<&ReferenceCheck<'_>>,
 ) -> Result<Verified, Error> {
     let set = context.tenancy.tenant_migrations();
-    let names: Vec<TenantName> = done.iter().map(|job| job.name().clone()).collect();
+    let names: Vec<&str> = done.iter().map(|job| job.name().as_str()).collect();
+    let recorded = context.run.done_among(db.connection(), &names)?;
+    let unrecorded = |job: &&&MigrationJob| !recorded.contains(job.name().as_str());
+    let to_read: Vec<TenantName> =
+        done.iter().filter(|job| check.is_some() || unrecorded(job)).map(|job| job.name().clone()).collect();
     let mut failed: HashMap<SchemaName, TenantError> = HashMap::new();
     let mut ledgers: HashMap<TenantName, Vec<String>> = HashMap::new();
-    for chunk in names.chunks(CHUNK) {
+    for chunk in to_read.chunks(CHUNK) {
         if check.is_none()
             && let Some(read) = read_ledgers(db, chunk)
         {
@@ -42,13 +49,10 @@ pub(super) fn verify(
         }));
     }
     let is_reached = |job: &MigrationJob| ledgers.get(job.name()).is_some_and(|applied| job.is_reached(applied, set));
-    let doubtful: Vec<&TenantName> = done.iter().filter(|job| !is_reached(job)).map(|job| job.name()).collect();
-    // Another session may have locked or changed the ledger since. The row that the run wrote with the migrations decides.
-    let recorded =
-        context.run.done_among(db.connection(), &doubtful.iter().map(|name| name.as_str()).collect::<Vec<_>>())?;
     let mut lost = HashSet::new();
-    for name in doubtful {
-        if !recorded.contains(name.as_str()) {
+    for job in done {
+        let name = job.name();
+        if unrecorded(&job) && !is_reached(job) {
             lost.insert(name.schema().clone());
         } else if check.is_some() && !ledgers.contains_key(name) {
             let error = TenantError::NotCompared { reason: "its ledger cannot be read".to_owned() };

@@ -14,8 +14,7 @@ use super::{Counts, Run, StopReason, TenantOutcome, schema_run_tenant};
 use crate::database::Database;
 use crate::error::{Error, FailedTenant, TenantError};
 use crate::model::SchemaName;
-use crate::postgres::CHUNK;
-use crate::sql::quote::Literal;
+use crate::postgres::{CHUNK, Call};
 use crate::text::{self, MAX_KEPT};
 
 /// The row of a failed tenant.
@@ -44,29 +43,24 @@ pub(crate) struct DoneRow<'a> {
 }
 
 impl Run {
-    /// SQL that records a changed tenant. It runs on the tenant's search path, so every operator must have an exact match in
-    /// `pg_catalog`. Otherwise an exact match in the tenant's schema would be used.
-    pub(crate) fn record(self, tenant: &SchemaName, done: &DoneRow<'_>) -> String {
-        if !self.is_recorded() {
-            return String::new();
-        }
-        let version = |version: Option<&str>| version.map_or("NULL".to_owned(), |version| Literal(version).to_string());
-        let before = done.before.as_millis();
-        format!(
-            "INSERT INTO public.schema_run_tenant \
-             (run, tenant, outcome, from_version, to_version, started_at, milliseconds, attempts) \
-             VALUES ({}, {}, '{}', {}, {}, \
-             pg_catalog.now() - pg_catalog.make_interval(secs => {before}::double precision / 1000::double precision), \
-             {before}::numeric + EXTRACT(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.now()) * 1000::numeric, {}) \
-             ON CONFLICT (run, tenant) DO UPDATE SET to_version = excluded.to_version, attempts = excluded.attempts, \
-             milliseconds = excluded.milliseconds;",
-            self.id,
-            Literal(tenant.as_str()),
-            TenantOutcome::Done.as_str(),
-            version(done.from),
-            version(done.to),
-            done.attempts
-        )
+    /// The statement that records a changed tenant; `None` if the run is not recorded.
+    pub(crate) fn record(self, tenant: &SchemaName, done: &DoneRow<'_>) -> Option<Call> {
+        let (id, outcome) = (self.recorded_id()?, TenantOutcome::Done.as_str());
+        let (before, attempts) = (done.before.as_millis().to_string(), done.attempts.to_string());
+        let values = [Some(tenant.as_str()), done.from, done.to, Some(before.as_str()), Some(attempts.as_str())];
+        // The search path may be a tenant's, so every operator has an exact match in `pg_catalog`. Otherwise an exact match in
+        // the tenant's schema would be used.
+        Some(Call::new(values, |[tenant, from, to, before, attempts]| {
+            format!(
+                "INSERT INTO public.schema_run_tenant \
+                 (run, tenant, outcome, from_version, to_version, started_at, milliseconds, attempts) \
+                 VALUES ({id}, {tenant}, '{outcome}', {from}, {to}, \
+                 pg_catalog.now() - pg_catalog.make_interval(secs => {before}::double precision / 1000::double precision), \
+                 {before}::numeric + EXTRACT(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.now()) * 1000::numeric, \
+                 {attempts}::integer) ON CONFLICT (run, tenant) DO UPDATE SET to_version = excluded.to_version, \
+                 attempts = excluded.attempts, milliseconds = excluded.milliseconds;"
+            )
+        }))
     }
 
     /// Records failed tenants.

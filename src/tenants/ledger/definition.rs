@@ -32,37 +32,58 @@ const PROBLEM: &str = include_str!("definition.sql");
 /// requires the privilege `UPDATE`, `DELETE` or `TRUNCATE`. A role that may only insert locks in `ROW EXCLUSIVE` mode, which does
 /// not conflict with these two commands; such a role has no rights that are worth an attack.
 fn lock(schema: &SchemaName) -> String {
-    format!("{} {}", super::missing(schema, GuardViolation::Changed).in_block(), lock_existing(schema))
+    format!("{} {}", super::missing(&super::name_of(schema), GuardViolation::Changed).in_block(), lock_existing(schema))
 }
 
-/// A statement that locks a ledger as [`lock`] does. It fails if the ledger does not exist.
-pub(crate) fn lock_statement(schema: &SchemaName) -> String {
-    format!("DO {};", Literal(&format!("BEGIN {} END", lock_existing(schema))))
+/// A statement that locks a ledger as [`lock`] does. It fails if the ledger does not exist, and with the quick check also if
+/// [`cannot_lock`] is true.
+pub(crate) fn lock_statement(schema: &SchemaName, check: DefinitionCheck) -> String {
+    match check {
+        DefinitionCheck::Quick => {
+            format!("LOCK TABLE ONLY {} IN SHARE UPDATE EXCLUSIVE MODE;", super::qualified(schema))
+        }
+        DefinitionCheck::Thorough => format!("DO {};", Literal(&format!("BEGIN {} END", lock_existing(schema)))),
+    }
 }
+
+/// The condition that the connected role may not lock a ledger in the mode that [`lock`] prefers. `name` is an SQL expression
+/// for the qualified name of the ledger.
+pub(crate) fn cannot_lock(name: &str) -> Refusal {
+    let condition = format!(
+        "NOT pg_catalog.has_table_privilege({}::pg_catalog.oid, '{LOCK_PRIVILEGES}'::pg_catalog.text)",
+        super::regclass(name)
+    );
+    Refusal::new(GuardViolation::NeedsThoroughCheck, condition)
+}
+
+/// The privileges of which one is required to lock a ledger in the mode that [`lock`] prefers.
+const LOCK_PRIVILEGES: &str = "UPDATE, DELETE, TRUNCATE";
 
 fn lock_existing(schema: &SchemaName) -> String {
     let ledger = super::qualified(schema);
     format!(
-        "IF pg_catalog.has_table_privilege({}::pg_catalog.oid, 'UPDATE, DELETE, TRUNCATE'::pg_catalog.text) \
+        "IF pg_catalog.has_table_privilege({}::pg_catalog.oid, '{LOCK_PRIVILEGES}'::pg_catalog.text) \
          THEN LOCK TABLE ONLY {ledger} IN SHARE UPDATE EXCLUSIVE MODE; \
          ELSE LOCK TABLE ONLY {ledger} IN ROW EXCLUSIVE MODE; END IF;",
-        super::regclass(schema),
+        super::regclass(&super::name_of(schema)),
     )
 }
 
 /// How thoroughly the definition of a ledger is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DefinitionCheck {
-    /// Compares it with the definition that tenantry creates. A difference is [`GuardViolation::NeedsThoroughCheck`].
+    /// Compares it with the definition that tenantry creates. A difference is [`GuardViolation::NeedsThoroughCheck`]. The
+    /// default of `run_on` is not compared, so that rows must be inserted with [`Columns::All`](super::Columns).
     Quick,
     /// Looks for anything that could run code, at several times the cost.
     Thorough,
 }
 
-/// The condition that the schema's ledger could run code when rows are read, inserted or deleted. To be used after [`lock`],
-/// with `search_path` set to `pg_catalog`. A missing ledger and its contents are not checked.
-pub(crate) fn runs_code(schema: &SchemaName, check: DefinitionCheck) -> Refusal {
-    let oid = format!("{}::pg_catalog.oid", super::regclass(schema));
+/// The condition that a ledger could run code when rows are read, inserted or deleted. To be used after [`lock`], with
+/// `search_path` set to `pg_catalog`. A missing ledger and its contents are not checked. `name` is an SQL expression for the
+/// qualified name of the ledger.
+pub(crate) fn runs_code(name: &str, check: DefinitionCheck) -> Refusal {
+    let oid = format!("{}::pg_catalog.oid", super::regclass(name));
     match check {
         DefinitionCheck::Quick => {
             let as_created = include_str!("definition_quick.sql").replace("$ledger", &oid);
@@ -77,7 +98,7 @@ pub(crate) fn runs_code(schema: &SchemaName, check: DefinitionCheck) -> Refusal 
 
 /// PL/pgSQL statements that lock a schema's ledger, and raise [`GuardViolation::Changed`] if its definition could run code.
 pub(crate) fn definition_guard(schema: &SchemaName) -> String {
-    format!("{} {}", lock(schema), runs_code(schema, DefinitionCheck::Thorough).in_block())
+    format!("{} {}", lock(schema), runs_code(&super::name_of(schema), DefinitionCheck::Thorough).in_block())
 }
 
 /// SQL that begins a transaction and locks all ledgers, so that their definitions do not change.

@@ -18,9 +18,9 @@ use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text};
 use crate::migration::MigrationSet;
 use crate::model::SchemaName;
 use crate::postgres::{CHUNK, GuardViolation, Refusal, ServerMessage};
-use crate::sql::quote::{Identifier, Literal};
+use crate::sql::quote::{Identifier, Literal, identifier_of, text_array};
 
-pub(crate) use definition::{DefinitionCheck, definition_guard, lock_statement, runs_code};
+pub(crate) use definition::{DefinitionCheck, cannot_lock, definition_guard, lock_statement, runs_code};
 
 /// The name of a tenant's ledger. It is Diesel's, so that Diesel's own tools work on a tenant.
 pub const TABLE: &str = "__diesel_schema_migrations";
@@ -80,10 +80,23 @@ pub(crate) fn create(schema: &SchemaName) -> String {
     )
 }
 
+/// The columns of a ledger that a statement fills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Columns {
+    /// The version. The others get their defaults.
+    Version,
+    /// All columns of a ledger that tenantry has created, so that no default is evaluated.
+    All,
+}
+
 /// SQL that records versions in a ledger.
-pub(crate) fn insert<'a>(schema: &SchemaName, versions: impl IntoIterator<Item = &'a str>) -> String {
-    let rows: Vec<String> = versions.into_iter().map(|version| format!("({})", Literal(version))).collect();
-    format!("INSERT INTO {} (version) VALUES {};", qualified(schema), rows.join(", "))
+pub(crate) fn insert<'a>(schema: &SchemaName, versions: impl IntoIterator<Item = &'a str>, columns: Columns) -> String {
+    let (columns, run_on) = match columns {
+        Columns::Version => ("version", ""),
+        Columns::All => ("version, run_on", ", CURRENT_TIMESTAMP"),
+    };
+    let rows: Vec<String> = versions.into_iter().map(|version| format!("({}{run_on})", Literal(version))).collect();
+    format!("INSERT INTO {} ({columns}) VALUES {};", qualified(schema), rows.join(", "))
 }
 
 /// SQL that deletes a version from a ledger.
@@ -98,30 +111,40 @@ pub(crate) fn delete(schema: &SchemaName, version: &str) -> String {
 
 /// A condition in PL/pgSQL that raises the violation unless the ledger records exactly `applied` (sorted).
 pub(crate) fn contents_guard(schema: &SchemaName, applied: &[String], violation: GuardViolation) -> String {
-    [missing(schema, violation), unlike(schema, applied, violation)].map(|refusal| refusal.in_block()).join(" ")
+    [missing(&name_of(schema), violation), unlike(schema, applied, violation)]
+        .map(|refusal| refusal.in_block())
+        .join(" ")
 }
 
-/// That the schema has no ledger.
-pub(crate) fn missing(schema: &SchemaName, violation: GuardViolation) -> Refusal {
-    Refusal::new(violation, format!("{} IS NULL", regclass(schema)))
+/// That a ledger does not exist. `name` is an SQL expression for its qualified name.
+pub(crate) fn missing(name: &str, violation: GuardViolation) -> Refusal {
+    Refusal::new(violation, format!("{} IS NULL", regclass(name)))
 }
 
 /// That the ledger records other versions than `applied` (sorted). Its statement fails where there is no ledger.
 pub(crate) fn unlike(schema: &SchemaName, applied: &[String], violation: GuardViolation) -> Refusal {
-    let expected: Vec<String> = applied.iter().map(|version| Literal(version).to_string()).collect();
     let condition = format!(
-        "ARRAY(SELECT version::pg_catalog.text FROM ONLY {} \
-         ORDER BY version::pg_catalog.text COLLATE pg_catalog.\"C\") \
-         IS DISTINCT FROM ARRAY[{}]::pg_catalog.text[]",
+        "ARRAY(SELECT version::pg_catalog.text COLLATE pg_catalog.\"C\" FROM ONLY {} ORDER BY 1) \
+         IS DISTINCT FROM {}::pg_catalog.text[]",
         qualified(schema),
-        expected.join(", ")
+        text_array(applied.iter().map(String::as_str)),
     );
     Refusal::new(violation, condition)
 }
 
-/// An SQL expression for the ledger's table, NULL where there is none.
-fn regclass(schema: &SchemaName) -> String {
-    format!("pg_catalog.to_regclass({}::pg_catalog.text)", Literal(&qualified(schema)))
+/// An SQL constant with the qualified name of the ledger in `schema`.
+fn name_of(schema: &SchemaName) -> String {
+    format!("{}::pg_catalog.text", Literal(&qualified(schema)))
+}
+
+/// An SQL expression for the qualified name of the ledger of a tenant whose name is given as an SQL expression.
+pub(crate) fn name_in(tenant: &str) -> String {
+    format!("({} || '.{TABLE}')", identifier_of(tenant))
+}
+
+/// An SQL expression for a ledger's table, NULL where there is none. `name` is an SQL expression for its qualified name.
+fn regclass(name: &str) -> String {
+    format!("pg_catalog.to_regclass({name})")
 }
 
 /// The contents of a ledger that was read.

@@ -7,7 +7,7 @@ use diesel::sql_types::{Bool, Text};
 
 use super::Remains;
 use crate::operations::migrate::apply::execute;
-use crate::operations::migrate::batch::{LockTimeout, limits};
+use crate::operations::migrate::limits::{LockTimeout, limits};
 use crate::operations::migrate::target::SchemaTarget;
 use crate::postgres::Session;
 use crate::run::AttemptError;

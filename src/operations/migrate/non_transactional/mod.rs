@@ -13,8 +13,9 @@ use diesel::connection::SimpleConnection;
 use diesel::result::Error as DieselError;
 
 use super::apply::{MigrationRequest, Then, becomes_active, execute, run_row};
-use super::batch::{Batch, LockTimeout, Precondition, TrackerRow, limits, set_state, tracker_guard};
+use super::batch::{Batch, Precondition, TrackerRow, set_state, tracker_guard};
 use super::explain;
+use super::limits::{LockTimeout, limits};
 use super::target::{Lasting, SchemaTarget};
 use crate::confine::{self, Scrutiny};
 use crate::error::{Effect, TenantError};
@@ -24,7 +25,7 @@ use crate::postgres::{GuardViolation, ServerMessage, Session, path, session};
 use crate::record::integrity::{self, LockScope};
 use crate::run::{AttemptError, Commit};
 use crate::sql::statement::Statement;
-use crate::tenants::ledger;
+use crate::tenants::ledger::{self, Columns};
 
 use progress::StatementProgress;
 
@@ -36,6 +37,7 @@ pub(super) fn run(
     index: usize,
     then: Then,
 ) -> Result<(), AttemptError> {
+    session.forgo_prepared();
     let migration = request.target.migration(index);
     let statements = migration.up().statements();
     let stepwise =
@@ -272,15 +274,17 @@ impl Stepwise<'_> {
         if self.target.kind == Kind::Tenant {
             batch.guard(&[ledger::definition_guard(schema)]);
         }
-        batch.push(&ledger::insert(schema, [self.migration.version().as_str()]));
+        batch.push(&ledger::insert(schema, [self.migration.version().as_str()], Columns::Version));
         if self.target.kind == Kind::Tenant {
             batch.push(&progress::clear(schema));
             if then == Then::Complete && becomes_active(request) {
                 batch.push(&set_state(schema, State::Active));
             }
         }
-        if then == Then::Complete {
-            batch.push(&run_row(request));
+        if then == Then::Complete
+            && let Some(row) = run_row(request)
+        {
+            batch.push(row.text());
         }
         let mut batch = batch.commit();
         batch.push(&session::reset(session::Locks::All));
