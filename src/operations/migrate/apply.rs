@@ -166,8 +166,7 @@ fn send(
     if !transaction.is_plain(target) {
         session.forgo_prepared();
     }
-    let prepared = session.prepared();
-    let mut batch = message(request, &transaction, then, Arc::clone(&prepared))?;
+    let mut batch = message(request, &transaction, then, session.prepared())?;
     if request.guards == Guards::Prepared
         && session.prepare(batch.unprepared()).map_err(|error| AttemptError::from(&error))?
     {
@@ -184,8 +183,8 @@ fn send(
         Ok(error) => return Err(error),
         Err(server) => server,
     };
-    let is_of_prepared = server.position.is_some() || prepared.are_named_in(&server.message);
-    if batch.executes_prepared() && is_of_prepared {
+    let may_be_of_prepared = server.position.is_some() || session.prepared().are_named_in(&server.message);
+    if batch.executes_prepared() && may_be_of_prepared {
         // The position may be one in a prepared statement, whose objects have changed, or the statement is missing.
         execute(session, "ROLLBACK")?;
         session.forgo_prepared();
