@@ -53,7 +53,7 @@ fn guards_are_planned_once_for_a_connection() {
 fn a_migration_with_code_switches_off_no_guard_of_a_later_tenant() {
     let db = set_up();
     small_fleet(&db, TENANTS, &["1", "3"]);
-    // Those in the middle lack the migration with code, too.
+    // In the middle are tenants without the migration with code, too.
     db.execute(
         "DO $$ BEGIN FOR n IN 20..22 LOOP \
          EXECUTE format('DELETE FROM t%s.__diesel_schema_migrations WHERE version = ''3''', lpad(n::text, 5, '0')); \
