@@ -77,7 +77,7 @@ pub use error::{
     MigrationChange, MigrationChanges, MigrationFailure, ReferenceError, TenantError,
 };
 pub use migration::{Embedded, LoadError, Migration, MigrationSet, Version, VersionRange};
-pub use model::{MAX_BYTES, NameError, SchemaName, State, TenantName, Unfinished, UnknownState};
+pub use model::{MAX_BYTES, NameError, NamePolicy, SchemaName, State, TenantName, Unfinished, UnknownState};
 pub use operations::{CreateError, create_tenant};
 pub use postgres::{CHUNK, Connector, DatabaseUrl, FromEnvError, LockHolder};
 pub use run::{LockWait, Observer};

@@ -94,6 +94,22 @@ fn escape(text: &str, unprintable: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Quotes a text for a shell if necessary. The result is as short as it can be for the common cases, because it is printed in
+/// commands for people.
+pub(crate) fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@,=+%".contains(c);
+    match text {
+        plain if !plain.is_empty() && plain.chars().all(is_plain) => plain.to_owned(),
+        quoted => format!("'{}'", quoted.replace('\'', r"'\''")),
+    }
+}
+
+/// Words of a command line.
+#[cfg(feature = "cli")]
+pub(crate) fn shell_words(words: &[&str]) -> String {
+    words.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
+}
+
 /// The known word that `given` is most likely a misspelling of, if one is close: for each four characters, one may be wrong,
 /// missing, added or swapped with the next, at least one and at most three.
 pub(crate) fn closest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -124,6 +140,17 @@ mod tests {
         assert_eq!(one_line_with_tabs("a\tb\nc"), "a\tb\\nc");
         assert_eq!(multi_line("a\r\nb\rc\n\td"), "a\nb\\rc\n\td");
         assert_eq!(json("\"\u{9b}\u{202e}\u{e0001}\u{7f}\""), "\"\\u009b\\u202e\\udb40\\udc01\\u007f\"");
+    }
+
+    #[test]
+    fn a_word_is_quoted_for_a_shell_if_necessary() {
+        for plain in ["acme", "a-b_c.d/e:f@g,h=i+j%k"] {
+            assert_eq!(shell_word(plain), plain);
+        }
+        for (text, word) in [("", "''"), ("a b", "'a b'"), ("$1;", "'$1;'"), ("it's", r"'it'\''s'"), ("ü\"", "'ü\"'")]
+        {
+            assert_eq!(shell_word(text), word);
+        }
     }
 
     #[test]

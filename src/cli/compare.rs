@@ -10,12 +10,13 @@ use clap::Args;
 use similar::{ChangeTag, TextDiff};
 
 use super::codes;
-use super::context::{Context, Usage, shell_word};
+use super::context::{Context, Usage};
 use super::files::require_readable;
 use super::output::Output;
 use crate::model::TenantName;
 use crate::schema::drift::{Accepted, Difference, Level, Pattern};
 use crate::schema::reference::Source;
+use crate::text::shell_word;
 
 /// The file with the patterns of the repository.
 const IGNORE_FILE: &str = ".tenantry-ignore";
@@ -84,7 +85,7 @@ impl CompareOptions {
             Some(Place(place)) => format!(" --reference {}", shell_word(place)),
             None => String::new(),
         };
-        context.command(&format!("repair-plan {tenant}{reference}"))
+        context.command(&format!("repair-plan {}{reference}", shell_word(tenant.as_str())))
     }
 
     /// Which differences are accepted.

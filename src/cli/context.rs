@@ -1,7 +1,5 @@
 //! What every command uses: the program, its migrations, the output and the connection to the database.
 
-use std::borrow::Cow;
-
 use anyhow::{Context as _, Result};
 
 use super::App;
@@ -188,7 +186,12 @@ impl Context {
     }
 
     fn connect(&self, connection: &Connection, jobs: usize, actor: Actor) -> Result<Database> {
-        let db = Database::connect(self.connector(connection)?, jobs)?.with_actor(actor);
+        let connector = self.connector(connection)?;
+        let (address, wait) = (connector.address().to_owned(), connection.wait);
+        let waiting = |_: &_| {
+            self.output.status(format_args!("waiting up to {wait} for PostgreSQL at {address} to accept connections"))
+        };
+        let db = Database::connect_within(connector, jobs, wait.into(), waiting)?.with_actor(actor);
         self.output.detail(format_args!("database: {}", location(&db)));
         if db.jobs() < jobs {
             self.output.detail(format_args!("the server has {} free connections", db.server().free_connections));
@@ -302,18 +305,4 @@ pub(crate) enum Purpose {
 /// The name of the database and the address of its server, for messages.
 pub(crate) fn location(db: &Database) -> String {
     format!("{} on {}", db.server().database, db.connector().address())
-}
-
-/// Quotes a text for a shell if necessary. The result is as short as it can be for the common cases, because it is printed in
-/// commands for people; shlex quotes a comma, and splits `'^a|^b'` into two quoted parts.
-pub(crate) fn shell_word(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@,=+%".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    if !text.contains(|c: char| c == '\'' || c.is_control()) {
-        return format!("'{text}'");
-    }
-    // Only a NUL cannot be quoted, and no argument contains one.
-    shlex::try_quote(text).map_or_else(|_| text.to_owned(), Cow::into_owned)
 }

@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::path::Path;
-use std::str::FromStr;
 
 use anyhow::{Context as _, Result};
 
@@ -41,7 +40,7 @@ pub(crate) fn require_writable(file: &Path) -> Result<(), Usage> {
 
 /// The names in a file, one per line, or in standard input for `-`. Blank lines and lines that begin with # are ignored, and
 /// so is white space around a name.
-pub(crate) fn read_names<N: FromStr<Err = NameError>>(path: &Path) -> Result<Vec<N>> {
+pub(crate) fn read_names<N>(path: &Path, parse: impl Fn(&str) -> Result<N, NameError>) -> Result<Vec<N>> {
     let shown = || if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
     let reader: Box<dyn BufRead> = if path == Path::new("-") {
         Box::new(io::stdin().lock())
@@ -54,7 +53,7 @@ pub(crate) fn read_names<N: FromStr<Err = NameError>>(path: &Path) -> Result<Vec
         let line = line.map_err(|error| Usage::new(format!("cannot read {}: {error}", shown())))?;
         let name = line.trim();
         if !name.is_empty() && !name.starts_with('#') {
-            names.push(name.parse().with_context(|| format!("line {} of {}", number + 1, shown()))?);
+            names.push(parse(name).with_context(|| format!("line {} of {}", number + 1, shown()))?);
         }
     }
     Ok(names)

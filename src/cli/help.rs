@@ -6,7 +6,7 @@ use clap::Command;
 
 /// The commands by purpose. A test checks that each command is in one group.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("Tenants", &["create", "adopt", "list", "drop", "cleanup"]),
+    ("Tenants", &["create", "adopt", "untrack", "list", "drop", "cleanup"]),
     ("Migrations", &["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "runs"]),
     ("Checks and repair", &["health-check", "diff", "repair-plan", "reference", "repair"]),
     ("Development", &["new-migration", "lint", "print-schema", "local", "demo"]),

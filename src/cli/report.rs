@@ -45,6 +45,7 @@ pub(crate) fn error(context: &Context, error: &anyhow::Error) -> Exit {
             .and_then(|error| error.hint(&|line| context.command(line)))
             .or_else(|| cause.downcast_ref::<Usage>().and_then(|usage| usage.hint().map(str::to_owned)))
             .or_else(|| cause.downcast_ref::<NothingMatches>().map(|nothing| nothing.hint().to_owned()))
+            .or_else(|| cause.downcast_ref::<NameError>().and_then(|error| error.hint().map(str::to_owned)))
             .or_else(|| cause.downcast_ref::<ParseUrlError>().and_then(|error| error.hint().map(str::to_owned)))
             .or_else(|| cause.downcast_ref::<LoadError>().map(|_| "nothing was run".to_owned()))
             .or_else(|| {

@@ -4,9 +4,10 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use serde::{Deserialize, Serialize};
 
-use super::context::shell_word;
 use super::settings::{given, source};
 use crate::operations::migrate::Canary;
+
+use crate::text::shell_word;
 
 /// What a command was asked to do. It has no connection settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

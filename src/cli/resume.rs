@@ -1,6 +1,6 @@
 //! The tenants of a command that resumes a run.
 
-use super::context::shell_word;
+use crate::text::shell_word;
 
 /// The maximum number of names in a suggested command.
 pub(crate) const SHORT: usize = 10;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use super::compare::accepted_by_file;
-use super::context::{Context, Usage, shell_word};
+use super::context::{Context, Usage};
 use super::request::RolloutRequest;
 use super::resume::only;
 use super::retry;
@@ -17,6 +17,7 @@ use crate::model::TenantName;
 use crate::operations::migrate::{Breaker, Canary, MaxFailures, Report, Rollout, StopReason};
 use crate::record::runs::RetryCommand;
 use crate::tenants::Tenant;
+use crate::text::shell_word;
 
 /// Options of a rollout.
 #[derive(Debug, clap::Args)]

@@ -4,11 +4,12 @@ use anyhow::Result;
 use clap::Args;
 use regex::Regex;
 
-use super::context::{Context, shell_word};
+use super::context::Context;
 use super::output::count;
 use super::request::SelectionRequest;
 use crate::database::Database;
 use crate::tenants::tracker;
+use crate::text::shell_word;
 
 /// Selects tenants by name.
 #[derive(Debug, Clone, Args)]

@@ -5,6 +5,8 @@ mod fleet_lock;
 mod shard;
 mod stop;
 
+use std::time::Duration;
+
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -44,7 +46,26 @@ impl Database {
     /// # Errors
     /// The server cannot be reached, or is too old.
     pub fn connect(connector: Connector, jobs: usize) -> Result<Self, Error> {
-        let mut conn = connector.connect()?;
+        let conn = connector.connect()?;
+        Self::with_connection(connector, conn, jobs)
+    }
+
+    /// Connects as [`connect`](Self::connect) does. While the server cannot be reached or is starting up, retries for up to
+    /// `wait`, and calls `waiting` once with the first error.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect). A server that refuses the role, the password or the database is not waited for.
+    pub fn connect_within(
+        connector: Connector,
+        jobs: usize,
+        wait: Duration,
+        waiting: impl FnMut(&crate::postgres::Error),
+    ) -> Result<Self, Error> {
+        let conn = connector.connect_within(wait, waiting)?;
+        Self::with_connection(connector, conn, jobs)
+    }
+
+    fn with_connection(connector: Connector, mut conn: PgConnection, jobs: usize) -> Result<Self, Error> {
         let server = Server::read(&mut conn)?;
         Ok(Self {
             connector,

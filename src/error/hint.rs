@@ -3,6 +3,7 @@
 use super::Error;
 use crate::postgres::lock_holder;
 use crate::sql::quote::Identifier;
+use crate::text;
 
 impl Error {
     /// How to fix the error, if that is known. `command` turns a subcommand such as `migrate-public` into a full command
@@ -37,7 +38,7 @@ impl Error {
             Self::TenantsCreatedDuringCleanup => Some(format!("run '{}' again to drop them", command("cleanup"))),
             Self::CannotCompare { name, .. } => Some(format!(
                 "run '{}' for details, or set another reference with --reference",
-                command(&format!("health-check --match '^{name}$'"))
+                command(&format!("health-check {}", text::shell_word(name.as_str())))
             )),
             Self::UnknownVersion { known, .. } => Some(listed("valid versions", known)),
             Self::UnknownMigration { known, .. } => Some(listed("tenant migrations", known)),

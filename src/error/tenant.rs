@@ -19,6 +19,9 @@ pub enum TenantError {
     /// The tracker has a name that is not valid for a tenant.
     #[error("invalid tenant name in public.schema_tracker: {0}")]
     InvalidName(NameError),
+    /// No tenant may be created with the name.
+    #[error("{0}")]
+    NameRefused(NameError),
     /// The tracker has no such tenant.
     #[error("not tracked in public.schema_tracker")]
     NotTracked {
@@ -179,6 +182,25 @@ pub enum TenantError {
     Drifted {
         /// The differences.
         differences: Vec<String>,
+    },
+    /// The structure of a schema to adopt differs from that of the migrations up to the baseline.
+    #[error(
+        "{} from the migrations up to {}: {}",
+        DifferenceCount(.differences.len()),
+        .version.as_deref().unwrap_or("none"),
+        first_of(differences)
+    )]
+    BaselineDiffers {
+        /// The newest of the migrations.
+        version: Option<String>,
+        /// The differences.
+        differences: Vec<String>,
+    },
+    /// The baseline of an adopted tenant is not replaced.
+    #[error("cannot replace the baseline: {reason}")]
+    BaselineKept {
+        /// The reason.
+        reason: String,
     },
     /// The tenant was migrated, and its structure could not be compared with the reference.
     #[error("migrated, but cannot be compared with the reference: {reason}")]

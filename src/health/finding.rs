@@ -7,6 +7,7 @@ use crate::error::{MigrationChange, ReferenceError, TenantError, UnreadableLedge
 use crate::model::{State, TenantName, Unfinished};
 use crate::operations::Orphan;
 use crate::tenants::{InvalidRow, Misnamed};
+use crate::text::shell_word;
 
 /// The kind of a finding. The names are stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -216,8 +217,10 @@ impl Finding {
             None => format!("schema {name} is not tracked; it has all tables of a tenant"),
         };
         let fix = match name.parse::<TenantName>() {
-            Ok(_) if orphan.applied.is_some() => Fix::Command(format!("adopt {name}"), "or drop --untracked"),
-            Ok(_) => Fix::Command(format!("adopt {name} --baseline VERSION"), "or drop --untracked"),
+            Ok(_) if orphan.applied.is_some() => {
+                Fix::Command(format!("adopt {}", shell_word(name)), "or drop --untracked")
+            }
+            Ok(_) => Fix::Command(format!("adopt {} --baseline VERSION", shell_word(name)), "or drop --untracked"),
             Err(reason) => Fix::Advice(format!("rename the schema ({reason}), or drop it with --untracked")),
         };
         Self::of_database(FindingKind::OrphanedSchema, message, vec![name.to_owned()], fix)
@@ -231,9 +234,9 @@ impl Finding {
 
     pub(super) fn schema_missing(tenant: &TenantName, state: State) -> Self {
         let fix = match state {
-            State::Registered | State::Creating => Fix::Command(format!("create {tenant}"), ""),
+            State::Registered | State::Creating => Fix::Command(format!("create {}", shell_word(tenant.as_str())), ""),
             State::Active | State::Dropping => {
-                Fix::Command(format!("drop {tenant}"), "or restore the schema from a backup")
+                Fix::Command(format!("drop {}", shell_word(tenant.as_str())), "or restore the schema from a backup")
             }
         };
         Self::of_tenant(
@@ -264,14 +267,14 @@ impl Finding {
     }
 
     pub(super) fn schema_empty(tenant: &TenantName) -> Self {
-        let fix = Fix::Command(format!("migrate-one {tenant}"), "");
+        let fix = Fix::Command(format!("migrate-one {}", shell_word(tenant.as_str())), "");
         Self::of_tenant(tenant.as_str(), FindingKind::LedgerMissing, "the schema is empty".to_owned(), Vec::new(), fix)
     }
 
     pub(super) fn ledger_missing(tenant: &TenantName) -> Self {
         let message = "the schema has no migration ledger".to_owned();
         let note = "VERSION is the newest migration it contains";
-        let fix = Fix::Command(format!("adopt {tenant} --baseline VERSION"), note);
+        let fix = Fix::Command(format!("adopt {} --baseline VERSION", shell_word(tenant.as_str())), note);
         Self::of_tenant(tenant.as_str(), FindingKind::LedgerMissing, message, Vec::new(), fix)
     }
 
@@ -280,7 +283,7 @@ impl Finding {
             FindingKind::StuckDropping => ("drop was interrupted", "drop"),
             _ => ("create was interrupted", "create"),
         };
-        let fix = Fix::Command(format!("{command} {tenant}"), "");
+        let fix = Fix::Command(format!("{command} {}", shell_word(tenant.as_str())), "");
         Self::of_tenant(tenant.as_str(), kind, message.to_owned(), Vec::new(), fix)
     }
 
@@ -297,7 +300,7 @@ impl Finding {
                 versions.join(", ")
             ),
         };
-        let fix = Fix::Command(format!("migrate-one {tenant}"), "");
+        let fix = Fix::Command(format!("migrate-one {}", shell_word(tenant.as_str())), "");
         Self::of_tenant(tenant.as_str(), kind, message, versions, fix)
     }
 

@@ -3,5 +3,5 @@
 mod name;
 mod state;
 
-pub use name::{MAX_BYTES, NameError, SchemaName, TenantName};
+pub use name::{MAX_BYTES, NameError, NamePolicy, SchemaName, TenantName};
 pub use state::{State, Unfinished, UnknownState};

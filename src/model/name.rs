@@ -6,6 +6,8 @@ mod reserved;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::text::is_unprintable;
+
 /// The maximum length of an identifier in PostgreSQL, in bytes (`NAMEDATALEN - 1`). The server truncates a longer one and
 /// reports a mere notice, so that two names could become one.
 pub const MAX_BYTES: usize = 63;
@@ -14,12 +16,23 @@ pub const MAX_BYTES: usize = 63;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SchemaName(String);
 
-/// The name of a tenant and of its schema.
+/// The name of a tenant and of its schema: every name of a schema, but `public`, `information_schema` and those that begin
+/// with `pg_`, in any case.
 ///
-/// 1 to 63 ASCII letters, digits and underscores, not starting with a digit. `pg_…`, `public`, `information_schema` and
-/// the reserved words of PostgreSQL are not allowed. A name in lower case needs no quotes in SQL.
+/// [`NamePolicy`] is the rule for the names of new tenants.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TenantName(SchemaName);
+
+/// The names that new tenants may have. An existing schema with another name can be adopted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NamePolicy {
+    /// ASCII letters, digits and underscores, not starting with a digit, and no reserved word of PostgreSQL. Such a name in
+    /// lower case needs no quotes in SQL.
+    #[default]
+    Strict,
+    /// Any name of printable characters.
+    Any,
+}
 
 /// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +61,14 @@ pub enum NameError {
         /// The text.
         name: String,
         /// The first character that is not allowed.
+        character: char,
+    },
+    /// The name contains a control character or an invisible one, or reverses the order of text.
+    #[error("{name:?} contains {character:?}, which is not printable")]
+    Unprintable {
+        /// The text.
+        name: String,
+        /// The first such character.
         character: char,
     },
     /// The name starts with `pg_`, which PostgreSQL reserves (SQLSTATE 42939).
@@ -98,9 +119,50 @@ impl TenantName {
         &self.0
     }
 
-    /// The name in lower case. Two tenants must not have the same folded name.
+    /// The name with the letters A to Z in lower case. Two tenants must not have the same folded name: unquoted in SQL, both
+    /// would be one schema. Other letters are not folded, as
+    /// PostgreSQL does not fold them in UTF-8.
     pub fn folded(&self) -> String {
         self.as_str().to_ascii_lowercase()
+    }
+}
+
+impl NamePolicy {
+    /// Checks the name of a new tenant.
+    ///
+    /// # Errors
+    /// The rule that the name breaks.
+    pub fn check(self, name: &TenantName) -> Result<(), NameError> {
+        let text = name.as_str();
+        let owned = || text.to_owned();
+        match self {
+            Self::Any => match text.chars().find(|c| is_unprintable(*c)) {
+                Some(character) => Err(NameError::Unprintable { name: owned(), character }),
+                None => Ok(()),
+            },
+            Self::Strict => {
+                if let Some(character) = text.chars().find(|c| !(c.is_ascii_alphanumeric() || *c == '_')) {
+                    return Err(NameError::Character { name: owned(), character });
+                }
+                if text.starts_with(|c: char| c.is_ascii_digit()) {
+                    return Err(NameError::LeadingDigit { name: owned() });
+                }
+                if reserved::is_reserved(&name.folded()) {
+                    return Err(NameError::ReservedWord { name: owned() });
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Parses the name of a new tenant.
+    ///
+    /// # Errors
+    /// The rule that the text breaks.
+    pub fn parse(self, text: &str) -> Result<TenantName, NameError> {
+        let name = text.parse()?;
+        self.check(&name)?;
+        Ok(name)
     }
 }
 
@@ -110,7 +172,7 @@ impl FromStr for SchemaName {
     fn from_str(name: &str) -> Result<Self, NameError> {
         check_length(name)?;
         if name.contains('\0') {
-            return Err(NameError::Character { name: name.to_owned(), character: '\0' });
+            return Err(NameError::Unprintable { name: name.to_owned(), character: '\0' });
         }
         Ok(Self(name.to_owned()))
     }
@@ -120,25 +182,15 @@ impl FromStr for TenantName {
     type Err = NameError;
 
     fn from_str(name: &str) -> Result<Self, NameError> {
-        check_length(name)?;
-        let owned = || name.to_owned();
-        if let Some(character) = name.chars().find(|c| !(c.is_ascii_alphanumeric() || *c == '_')) {
-            return Err(NameError::Character { name: owned(), character });
-        }
-        if name.starts_with(|c: char| c.is_ascii_digit()) {
-            return Err(NameError::LeadingDigit { name: owned() });
-        }
+        let schema: SchemaName = name.parse()?;
         let folded = name.to_ascii_lowercase();
         if folded.starts_with("pg_") {
-            return Err(NameError::SystemPrefix { name: owned() });
+            return Err(NameError::SystemPrefix { name: name.to_owned() });
         }
         if ["public", "information_schema"].contains(&folded.as_str()) {
-            return Err(NameError::SystemSchema { name: owned() });
+            return Err(NameError::SystemSchema { name: name.to_owned() });
         }
-        if reserved::is_reserved(&folded) {
-            return Err(NameError::ReservedWord { name: owned() });
-        }
-        Ok(Self(SchemaName(owned())))
+        Ok(Self(schema))
     }
 }
 
@@ -178,10 +230,33 @@ fn check_length(name: &str) -> Result<(), NameError> {
 mod tests {
     use super::*;
 
+    const STRICT: NamePolicy = NamePolicy::Strict;
+
     #[test]
-    fn valid_tenant_names_are_accepted() {
+    fn names_without_quotes_are_accepted_by_both_policies() {
         for name in ["acme", "Acme", "_", "a1", "tenant_0001", "pgx_ok", "publics", "select_", &"x".repeat(63)] {
-            assert_eq!(name.parse::<TenantName>().unwrap().as_str(), name);
+            for policy in [STRICT, NamePolicy::Any] {
+                assert_eq!(policy.parse(name).unwrap().as_str(), name);
+            }
+        }
+    }
+
+    #[test]
+    fn other_names_are_those_of_tenants_but_not_of_new_ones() {
+        let refused = |name: &str| STRICT.parse(name).unwrap_err().to_string();
+        assert_eq!(refused("1acme"), "\"1acme\" starts with a digit");
+        for name in ["a-b", "a b", "a.b", "a\"b", "a;b", "a'b", "é", " acme", "a$b", "a%b"] {
+            assert!(refused(name).contains("contains"), "{name:?}");
+            assert_eq!(NamePolicy::Any.parse(name).unwrap().as_str(), name);
+        }
+        for name in ["select", "SELECT", "user", "table", "system_user"] {
+            assert!(refused(name).contains("reserved word"), "{name}");
+            assert!(NamePolicy::Any.parse(name).is_ok());
+        }
+        for name in ["acme\n", "a\u{1b}b", "a\u{202e}b", "a\u{200b}"] {
+            assert!(name.parse::<TenantName>().is_ok(), "such a schema can be adopted");
+            let error = NamePolicy::Any.parse(name).unwrap_err().to_string();
+            assert!(error.ends_with("which is not printable"), "{error}");
         }
     }
 
@@ -190,18 +265,12 @@ mod tests {
         let refused = |name: &str| name.parse::<TenantName>().unwrap_err().to_string();
         assert_eq!(refused(""), "the name is empty");
         assert!(refused(&"x".repeat(64)).ends_with("is 64 bytes long; the maximum is 63"));
-        assert_eq!(refused("1acme"), "\"1acme\" starts with a digit");
-        for hostile in ["a-b", "a b", "a.b", "a\"b", "a;b", "a'b", "é", "acme\n", " acme", "a\0b", "a$b", "a%b"] {
-            assert!(refused(hostile).contains("contains"), "{hostile:?}");
-        }
+        assert!(refused("a\0b").ends_with("which is not printable"));
         for name in ["pg_temp", "PG_toast", "pg_"] {
             assert!(refused(name).contains("starts with pg_"), "{name}");
         }
         for name in ["public", "Public", "information_schema"] {
             assert!(refused(name).contains("is a system schema"), "{name}");
-        }
-        for name in ["select", "SELECT", "user", "table", "system_user"] {
-            assert!(refused(name).contains("reserved word"), "{name}");
         }
     }
 

@@ -54,7 +54,7 @@ impl CreatePlan {
     }
 }
 
-/// Plans what to do for each name.
+/// Plans what to do for each name. [`Tenancy::with_name_policy`] decides which names new tenants may have.
 ///
 /// # Errors
 /// [`Error::TrackerMissing`], [`Error::TrackerBehind`], [`Error::Standby`], or errors of the server. Problems of single
@@ -102,10 +102,13 @@ pub fn plan_create(
             None if holds_extensions(tenancy, name, schema) => TenantError::ContainsExtensions { new: true },
             None if schema.is_some() => TenantError::SchemaExists,
             None if db.server().is_own_role(name.as_str()) => TenantError::NameOfOwnRole,
-            None => {
-                plan.jobs.push(MigrationJob::create(name.clone(), TrackerRow::Missing));
-                continue;
-            }
+            None => match tenancy.name_policy().check(name) {
+                Err(error) => TenantError::NameRefused(error),
+                Ok(()) => {
+                    plan.jobs.push(MigrationJob::create(name.clone(), TrackerRow::Missing));
+                    continue;
+                }
+            },
         };
         plan.report.failed.push(FailedTenant::new(name, error));
     }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, Bool, Nullable, Text};
+use diesel::sql_types::{Array, Bool, Nullable, Oid, Text};
 
 use crate::error::{Error, UnreadableLedger};
 use crate::model::{State, TenantName};
@@ -29,6 +29,7 @@ impl NameStatus {
 /// A schema that exists.
 #[derive(Clone)]
 pub(super) struct SchemaStatus {
+    pub(super) oid: u32,
     pub(super) has_ledger: bool,
     /// Why its ledger cannot be read.
     pub(super) unreadable: Option<UnreadableLedger>,
@@ -46,8 +47,8 @@ pub(super) fn look_up(conn: &mut PgConnection, names: &[&TenantName]) -> Result<
         tracked_name: Option<String>,
         #[diesel(sql_type = Nullable<Text>)]
         tracked_state: Option<String>,
-        #[diesel(sql_type = Bool)]
-        has_schema: bool,
+        #[diesel(sql_type = Nullable<Oid>)]
+        schema_oid: Option<u32>,
         #[diesel(sql_type = Bool)]
         has_ledger: bool,
         #[diesel(embed)]
@@ -74,9 +75,11 @@ pub(super) fn look_up(conn: &mut PgConnection, names: &[&TenantName]) -> Result<
                     Err(_) => return Err(Error::UnknownState { tenant, state }),
                 },
             };
-            let schema = row.has_schema.then_some(SchemaStatus {
+            let unreadable = row.access.into_problem();
+            let schema = row.schema_oid.map(|oid| SchemaStatus {
+                oid,
                 has_ledger: row.has_ledger,
-                unreadable: row.access.into_problem(),
+                unreadable,
                 empty: row.empty,
                 holds_extensions: row.holds_extensions,
             });

@@ -1,4 +1,4 @@
-//! Operations on tenants: create, migrate, revert, adopt, drop and cleanup.
+//! Operations on tenants: create, migrate, revert, adopt, untrack, drop and cleanup.
 
 mod adopt;
 mod cleanup;
@@ -8,8 +8,9 @@ mod lookup;
 pub mod migrate;
 mod orphans;
 mod print_schema;
+mod untrack;
 
-pub use adopt::{Adopted, adopt};
+pub use adopt::{AdoptOptions, AdoptPlan, AdoptPreview, Adopted, SchemaContents, adopt, plan_adopt};
 pub use cleanup::{CleanupPlan, CleanupReport, Orphans, cleanup, plan_cleanup};
 pub(crate) use create::create_one;
 pub use create::{CreateError, CreatePlan, IfExists, create, create_tenant, plan_create};
@@ -19,3 +20,4 @@ pub use drop::{Contents, DropPlan, DropReport, Dropping, IfMissing, InSteps, Unt
 use lookup::{NameStatus, SchemaStatus, distinct, holds_extensions, look_up};
 pub use orphans::{Orphan, orphans};
 pub use print_schema::{DieselSchema, print_schema};
+pub use untrack::{UntrackPlan, UntrackReport, plan_untrack};

@@ -4,7 +4,7 @@ SELECT
     wanted.name,
     t.name AS tracked_name,
     t.state AS tracked_state,
-    n.oid IS NOT NULL AS has_schema,
+    n.oid AS schema_oid,
     ledger.oid IS NOT NULL AS has_ledger,
     LEDGER_ACCESS,
     NOT HOLDS_RELATIONS AS empty,

@@ -16,7 +16,7 @@ use scheduled_thread_pool::ScheduledThreadPool;
 use super::Error;
 use super::prepared::{PreparedStatements, Statements, Template};
 use super::url::DatabaseUrl;
-use super::{path, pooler};
+use super::{path, ping, pooler};
 use crate::postgres::lock_holder::APPLICATION;
 
 /// Opens connections to a database. Implements r2d2's `ManageConnection`.
@@ -142,6 +142,35 @@ impl Connector {
         self.connect_safely(self.url.clone())
     }
 
+    /// Opens a connection. While the server cannot be reached or is starting up, retries for up to `wait`, and calls `waiting`
+    /// once with the first error.
+    ///
+    /// # Errors
+    /// The error of the last attempt. A server that refuses the role, the password or the database is not waited for.
+    pub fn connect_within(&self, wait: Duration, mut waiting: impl FnMut(&Error)) -> Result<PgConnection, Error> {
+        let began = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let error = match self.connect() {
+                Ok(conn) => return Ok(conn),
+                Err(error) => error,
+            };
+            let left = wait.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                return Err(error);
+            }
+            if !ping::is_not_ready(&self.url.conninfo()) {
+                // It may have become ready since.
+                return self.connect();
+            }
+            if pause == FIRST_PAUSE {
+                waiting(&error);
+            }
+            std::thread::sleep(pause.min(left));
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
     /// Opens a connection with an `application_name` for its whole lifetime.
     ///
     /// # Errors
@@ -238,6 +267,10 @@ impl Connector {
         Ok(conn)
     }
 }
+
+/// The pauses between attempts to reach a server that is starting: each is twice as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// TCP settings that detect an unreachable server: after 15 idle seconds, a keepalive every 5 seconds, and a timeout after 3
 /// unanswered keepalives or 30 seconds of unacknowledged data. libpq ignores settings that the operating system does not

@@ -8,6 +8,7 @@ pub(crate) mod guard_violation;
 pub(crate) mod lock_holder;
 pub mod message;
 pub mod path;
+mod ping;
 mod pooler;
 pub(crate) mod prepared;
 pub mod server;

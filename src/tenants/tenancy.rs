@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::migration::{Embedded, LoadError, MigrationSet, Version};
-use crate::model::SchemaName;
+use crate::model::{NamePolicy, SchemaName};
 use crate::postgres::SchemaPath;
 
 /// The migrations of the tenants, and how they are run. Every operation takes it.
@@ -22,6 +22,7 @@ pub struct Tenancy {
     extension_schemas: Vec<SchemaName>,
     limits: Limits,
     run_as: RunAs,
+    name_policy: NamePolicy,
 }
 
 /// The role that runs the tenant migrations.
@@ -83,6 +84,7 @@ impl Tenancy {
             extension_schemas: Vec::new(),
             limits: Limits::default(),
             run_as: RunAs::default(),
+            name_policy: NamePolicy::default(),
         })
     }
 
@@ -116,6 +118,18 @@ impl Tenancy {
     pub fn with_run_as(mut self, run_as: RunAs) -> Self {
         self.run_as = run_as;
         self
+    }
+
+    /// Sets the names that new tenants may have; [`NamePolicy::Strict`] by default.
+    #[must_use]
+    pub fn with_name_policy(mut self, policy: NamePolicy) -> Self {
+        self.name_policy = policy;
+        self
+    }
+
+    /// The names that new tenants may have.
+    pub fn name_policy(&self) -> NamePolicy {
+        self.name_policy
     }
 
     /// The role that runs the tenant migrations.

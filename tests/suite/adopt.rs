@@ -186,12 +186,12 @@ fn baseline_that_contradicts_the_ledger_is_refused() {
     let before = contents(&db, "acme");
     let refused = db.tenantry(["adopt", "acme", "--baseline", "20260209090000"]).run();
     assert!(!refused.stderr.contains("recorded as applied"), "nothing was: {}", refused.stderr);
-    assert_snapshot!(refused, @r"
-        --- stderr
-        error: tenant acme: migration ledger already records 3 migrations
-        hint: omit --baseline
-        0 adopted, 1 failed (run 2)
-        --- exit 1
+    assert_snapshot!(refused, @"
+    --- stderr
+    error: tenant acme: migration ledger already records 3 migrations
+    hint: omit --baseline, or replace the baseline of an earlier adopt with --rebaseline
+    0 adopted, 1 failed (run 2)
+    --- exit 1
     ");
     assert_eq!((contents(&db, "acme"), tracked(&db)), (before, String::new()));
     assert_eq!(db.count("SELECT count(*) FROM acme.__diesel_schema_migrations"), 3);

@@ -22,6 +22,7 @@ helps! {
     help_of_migrate_public: "migrate-public";
     help_of_create: "create";
     help_of_adopt: "adopt";
+    help_of_untrack: "untrack";
     help_of_list: "list";
     help_of_migrate_one: "migrate-one";
     help_of_migrate_all: "migrate-all";
@@ -67,7 +68,7 @@ fn the_main_help_lists_the_commands_by_purpose() {
     assert_eq!(
         groups,
         [
-            ("Tenants", vec!["create", "adopt", "list", "drop", "cleanup"]),
+            ("Tenants", vec!["create", "adopt", "untrack", "list", "drop", "cleanup"]),
             ("Migrations", vec!["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "runs"]),
             ("Checks and repair", vec!["health-check", "diff", "repair-plan", "reference", "repair"]),
             ("Development", vec!["new-migration", "lint", "print-schema", "local", "demo"]),

@@ -115,6 +115,8 @@ fn the_documented_grants_suffice_for_every_command() {
         &["migrate-one", "acme", "--verify"],
         &["migrate-all", "--canary", "1"],
         &["adopt", "legacy", "--baseline", "2"],
+        &["untrack", "legacy", "--yes"],
+        &["adopt", "legacy"],
         &["drop", "legacy", "--yes"],
         &["repair-plan", "acme"],
     ] {

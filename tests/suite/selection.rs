@@ -90,7 +90,7 @@ fn tenants_to_drop_are_read_from_a_file() {
     assert_eq!(db.count("SELECT count(*) FROM schema_tracker"), 25);
     assert_snapshot!(db.tenantry(["drop", "--from", "-", "--yes"]).stdin("t01\nno body\0\n").run(), @r#"
         --- stderr
-        error: line 2 of standard input: "no body\0" contains '\0'; only letters A to Z and a to z, digits and underscore are allowed
+        error: line 2 of standard input: "no body\0" contains '\0', which is not printable
         --- exit 2
     "#);
 

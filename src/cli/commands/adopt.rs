@@ -1,17 +1,23 @@
 //! `adopt`
 
+use std::path::{Path, PathBuf};
+
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::cli::compare::accepted_by_file;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
-use crate::cli::output::count;
+use crate::cli::files::read_names;
+use crate::cli::output::{count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, Summary, stop_reason};
+use crate::cli::resume::SHORT;
 use crate::cli::settings::{Jobs, WriteOptions};
 use crate::migration::Version;
 use crate::model::TenantName;
-use crate::operations::{self, Adopted};
+use crate::operations::{self, AdoptOptions, AdoptPreview, Adopted, SchemaContents};
+use crate::text::{shell_word, shell_words};
 
 /// Add existing schemas to the tracker, unchanged
 ///
@@ -21,12 +27,28 @@ use crate::operations::{self, Adopted};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Schemas to adopt
-    #[arg(value_name = "NAME", required = true)]
+    #[arg(value_name = "NAME", required_unless_present = "from")]
     names: Vec<TenantName>,
+
+    /// Read names from this file, one per line; - reads standard input
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
 
     /// The newest migration that the schemas already contain: a version, or a unique beginning or end of a folder name
     #[arg(long, value_name = "VERSION")]
     baseline: Option<String>,
+
+    /// Replace the baseline that an earlier adopt recorded, unless a run has changed the tenant's migrations since
+    #[arg(long, requires = "baseline")]
+    rebaseline: bool,
+
+    /// Refuse a schema whose structure differs from what the migrations up to the baseline produce
+    #[arg(long)]
+    verify: bool,
+
+    /// Show what would be recorded and what prevents it, and change nothing
+    #[arg(long)]
+    dry_run: bool,
 
     #[command(flatten)]
     jobs: Jobs,
@@ -36,13 +58,23 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
+    let mut names = args.names.clone();
+    if let Some(path) = &args.from {
+        names.extend(read_names(path, str::parse)?);
+    }
+    let verify = if args.verify { Some(accepted_by_file()?) } else { None };
     let tenancy = context.tenancy(&args.options.migrations)?.with_limits(args.options.limits.limits());
+    let baseline = args.baseline.as_deref().map(|baseline| tenancy.version_of(baseline)).transpose()?;
+    let options = AdoptOptions { baseline: baseline.clone(), replace_baseline: args.rebaseline, verify };
     let mut db = context.database_for_run(&args.options, Some(&args.jobs))?;
+    let plan = operations::plan_adopt(&mut db, &tenancy, &names, &options)?;
+    if args.dry_run {
+        context.show_migrations(&tenancy);
+        return show(context, &plan.preview(&mut db, &tenancy)?);
+    }
     let output = context.output();
     let mut progress = Progress::new(output, "adopted");
-    let baseline = args.baseline.as_deref().map(|baseline| tenancy.version_of(baseline)).transpose()?;
-    let baseline = baseline.as_ref();
-    let report = operations::adopt(&mut db, &tenancy, &args.names, baseline, &context.stop(), &mut progress)?;
+    let report = operations::adopt(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
     if output.is_json() {
         output.json(&Document::new(&report, context))?;
@@ -66,20 +98,53 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if !report.adopted.is_empty() {
         output.next(format_args!("'{}' shows pending migrations and drift", context.command("health-check")));
     }
-    if let Some(again) = again(&report, baseline) {
+    if let Some(again) = args.again(&report, baseline.as_ref()) {
         output.hint(format_args!("to retry: {}", context.command(&again)));
     }
     Ok(exit)
 }
 
-/// The command that adopts the remaining schemas, if repeating it may help.
-fn again(report: &Adopted, baseline: Option<&Version>) -> Option<String> {
-    let left = report.to_try_again();
-    if left.is_empty() {
-        return None;
+impl Args {
+    /// The command that adopts the remaining schemas, if repeating it may help.
+    fn again(&self, report: &Adopted, baseline: Option<&Version>) -> Option<String> {
+        let left = report.to_try_again();
+        let names = match &self.from {
+            _ if left.is_empty() => return None,
+            Some(path) if left.len() > SHORT && path != Path::new("-") => {
+                format!("--from {}", shell_word(&path.display().to_string()))
+            }
+            _ => shell_words(&left),
+        };
+        let baseline = baseline.map_or(String::new(), |baseline| format!(" --baseline {baseline}"));
+        let rebaseline = if self.rebaseline { " --rebaseline" } else { "" };
+        let verify = if self.verify { " --verify" } else { "" };
+        Some(format!("adopt {names}{baseline}{rebaseline}{verify}"))
     }
-    let baseline = baseline.map_or(String::new(), |baseline| format!(" --baseline {baseline}"));
-    Some(format!("adopt {}{baseline}", left.join(" ")))
+}
+
+/// Shows what would be done.
+fn show(context: &Context, preview: &AdoptPreview) -> Result<Exit> {
+    let output = context.output();
+    if output.is_json() {
+        output.json(&PreviewDocument::new(preview, context))?;
+    } else if !preview.adopt.is_empty() {
+        let cells = |schema: &SchemaContents| {
+            let SchemaContents { name, tables, views, sequences, functions } = schema;
+            let numbers = [tables, views, sequences, functions].map(|number| thousands(*number));
+            [name.to_string()].into_iter().chain(numbers).chain([thousands(preview.recorded)]).collect()
+        };
+        let head = ["tenant", "tables", "views", "sequences", "functions", "recorded"];
+        output.table(&head, preview.adopt.iter().map(cells))?;
+    }
+    report::failures(context, &preview.failed);
+    let mut summary = format!("{} would be adopted", count(preview.adopt.len(), "schema"));
+    for (number, what) in [(preview.unchanged.len(), "unchanged"), (preview.failed.len(), "refused")] {
+        if number > 0 {
+            summary.push_str(&format!(", {} {what}", thousands(number)));
+        }
+    }
+    output.status(summary);
+    Ok(if preview.failed.is_empty() { Exit::Done } else { Exit::Found })
 }
 
 #[derive(Serialize)]
@@ -107,6 +172,44 @@ impl Document {
             failed: FailedDocument::all(&report.failed, context),
             not_reached: report.not_reached.iter().map(TenantName::to_string).collect(),
             stop_reason: report.ended.as_ref().map(stop_reason),
+        }
+    }
+}
+
+/// The JSON of a dry run.
+#[derive(Serialize)]
+struct PreviewDocument {
+    adopt: Vec<SchemaDocument>,
+    unchanged: Vec<String>,
+    failed: Vec<FailedDocument>,
+}
+
+#[derive(Serialize)]
+struct SchemaDocument {
+    name: String,
+    /// Without the ledger.
+    tables: i64,
+    views: i64,
+    sequences: i64,
+    functions: i64,
+    /// The number of migrations that would be recorded in the ledger.
+    recorded: usize,
+}
+
+impl PreviewDocument {
+    fn new(preview: &AdoptPreview, context: &Context) -> Self {
+        let schema = |schema: &SchemaContents| SchemaDocument {
+            name: schema.name.to_string(),
+            tables: schema.tables,
+            views: schema.views,
+            sequences: schema.sequences,
+            functions: schema.functions,
+            recorded: preview.recorded,
+        };
+        Self {
+            adopt: preview.adopt.iter().map(schema).collect(),
+            unchanged: preview.unchanged.iter().map(TenantName::to_string).collect(),
+            failed: FailedDocument::all(&preview.failed, context),
         }
     }
 }

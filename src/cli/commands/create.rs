@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::cli::context::{Context, shell_word};
+use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::files::read_names;
 use crate::cli::progress::Progress;
 use crate::cli::report;
 use crate::cli::resume::SHORT;
 use crate::cli::settings::{Jobs, Role, WriteOptions};
-use crate::model::TenantName;
+use crate::model::{NamePolicy, TenantName};
 use crate::operations::{self, IfExists};
+use crate::text::{shell_word, shell_words};
 
 /// Create tenants, each in one transaction
 ///
@@ -21,13 +22,17 @@ use crate::operations::{self, IfExists};
 /// migrate-all completes the tenant.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Names: letters, digits and underscores, not starting with a digit, at most 63 bytes
+    /// Names: letters, digits and underscores, not starting with a digit, at most 63 bytes; see --any-name
     #[arg(value_name = "NAME", required_unless_present = "from")]
     names: Vec<TenantName>,
 
     /// Read names from this file, one per line; - reads standard input
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
+
+    /// Accept every name that PostgreSQL allows for a schema, such as acme-corp; SQL must quote it
+    #[arg(long)]
+    any_name: bool,
 
     /// Report existing tenants as unchanged instead of failing
     #[arg(long)]
@@ -44,13 +49,16 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
+    let policy = if args.any_name { NamePolicy::Any } else { NamePolicy::Strict };
     let mut names = args.names;
+    names.iter().try_for_each(|name| policy.check(name))?;
     if let Some(path) = &args.from {
-        names.extend(read_names(path)?);
+        names.extend(read_names(path, |name| policy.parse(name))?);
     }
     let if_exists = if args.if_not_exists { IfExists::Leave } else { IfExists::Fail };
     let tenancy = context.tenancy(&args.options.migrations)?;
-    let tenancy = tenancy.with_limits(args.options.limits.limits()).with_run_as(args.role.run_as());
+    let tenancy =
+        tenancy.with_limits(args.options.limits.limits()).with_run_as(args.role.run_as()).with_name_policy(policy);
     let mut db = context.database_for_run(&args.options, Some(&args.jobs))?;
     let plan = operations::plan_create(&mut db, &tenancy, &names, if_exists)?;
     let mut progress = Progress::new(context.output(), "created");
@@ -60,10 +68,11 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let report = operations::create(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
     let left = report.to_try_again();
+    let any_name = if args.any_name { " --any-name" } else { "" };
     let again = match &args.from {
-        _ if left.len() <= SHORT => format!("create {}", left.join(" ")),
+        _ if left.len() <= SHORT => format!("create {}{any_name}", shell_words(&left)),
         Some(path) if path != Path::new("-") => {
-            format!("create --if-not-exists --from {}", shell_word(&path.display().to_string()))
+            format!("create --if-not-exists{any_name} --from {}", shell_word(&path.display().to_string()))
         }
         _ => String::new(),
     };

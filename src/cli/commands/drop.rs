@@ -17,6 +17,7 @@ use crate::cli::resume::SHORT;
 use crate::cli::settings::{Jobs, WriteOptions};
 use crate::model::SchemaName;
 use crate::operations::{self, DropPlan, DropReport, Dropping, IfMissing, InSteps, Untracked};
+use crate::text::shell_words;
 
 /// Drop tenants with all their data
 ///
@@ -57,7 +58,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut names = args.names;
     if let Some(path) = &args.from {
-        names.extend(read_names(path)?);
+        names.extend(read_names(path, str::parse)?);
     }
     let tenancy = context.tenancy_if_chosen(&args.options.migrations)?.with_limits(args.options.limits.limits());
     let mut db = context.database_for_run(&args.options, Some(&args.jobs))?;
@@ -101,7 +102,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         0 => {}
         1..=SHORT => {
             let untracked = if args.untracked { " --untracked" } else { "" };
-            output.hint(format_args!("to resume: {}", context.command(&format!("drop {}{untracked}", left.join(" ")))));
+            output.hint(format_args!(
+                "to resume: {}",
+                context.command(&format!("drop {}{untracked}", shell_words(&left)))
+            ));
         }
         _ => output.hint("to resume: repeat the command with --if-exists"),
     }
@@ -113,16 +117,17 @@ fn what(drops: &[Dropping]) -> String {
     match drops {
         [one] if one.tracked => format!("tenant {} and all its data", one.name),
         [one] => format!("untracked schema {} and all its data", one.name),
-        many => format!("{} and all their data", counted(many)),
+        many => format!("{} and all their data", counted(many.iter().map(|dropping| dropping.name.as_str()))),
     }
 }
 
 /// The number of tenants and the first names.
-fn counted(drops: &[Dropping]) -> String {
+pub(super) fn counted<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     const NAMED: usize = 3;
-    let first: Vec<&str> = drops.iter().take(NAMED).map(|dropping| dropping.name.as_str()).collect();
-    let rest = if drops.len() > NAMED { ", …" } else { "" };
-    format!("{} ({}{rest})", count(drops.len(), "tenant"), first.join(", "))
+    let all = names.len();
+    let first: Vec<&str> = names.take(NAMED).collect();
+    let rest = if all > NAMED { ", …" } else { "" };
+    format!("{} ({}{rest})", count(all, "tenant"), first.join(", "))
 }
 
 /// Shows on standard error what would be dropped, before the confirmation.

@@ -8,9 +8,10 @@ use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use serde::Serialize;
 
-use crate::cli::context::{Context, Usage, shell_word};
+use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
 use crate::local::{Binaries, DATABASE, LocalServer, Started, Status, Stopped, default_folder};
+use crate::text::shell_word;
 
 /// Run a private PostgreSQL server for development
 ///

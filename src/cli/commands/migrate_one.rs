@@ -11,6 +11,7 @@ use crate::error::FailedTenant;
 use crate::model::TenantName;
 use crate::operations::migrate::{self, MigratePlan, Rollout};
 use crate::tenants::{Fleet, not_tracked};
+use crate::text::shell_word;
 
 use super::migrate_all::{TargetArgs, show, warn_of_unknown};
 
@@ -56,6 +57,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let rollout = Rollout { verify: target.verify, ..Rollout::default() };
     let report = migrate::migrate(&mut db, &tenancy, plan, &rollout, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
-    let again = if tracked { format!("migrate-one {name}{}", target.flags()) } else { String::new() };
+    let again =
+        if tracked { format!("migrate-one {}{}", shell_word(name.as_str()), target.flags()) } else { String::new() };
     report::run(context, &report, "migrated", &again)
 }

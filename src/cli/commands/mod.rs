@@ -23,6 +23,7 @@ mod repair_plan;
 mod revert_all;
 mod revert_one;
 mod runs;
+mod untrack;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -36,6 +37,7 @@ pub(crate) enum Command {
     MigratePublic(migrate_public::Args),
     Create(create::Args),
     Adopt(adopt::Args),
+    Untrack(untrack::Args),
     List(list::Args),
     MigrateOne(migrate_one::Args),
     MigrateAll(migrate_all::Args),
@@ -64,6 +66,7 @@ impl Command {
             Self::MigratePublic(args) => migrate_public::run(args, context),
             Self::Create(args) => create::run(args, context),
             Self::Adopt(args) => adopt::run(args, context),
+            Self::Untrack(args) => untrack::run(args, context),
             Self::List(args) => list::run(args, context),
             Self::MigrateOne(args) => migrate_one::run(args, context),
             Self::MigrateAll(args) => migrate_all::run(args, context),

@@ -8,10 +8,11 @@ use chrono::Utc;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::cli::context::{Context, Usage, shell_word};
+use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
 use crate::cli::project;
 use crate::cli::settings::{PublicMigrations, TenantMigrations};
+use crate::text::shell_word;
 
 /// Create a migration directory with up.sql and down.sql
 ///

@@ -13,6 +13,7 @@ use crate::error::FailedTenant;
 use crate::model::TenantName;
 use crate::operations::migrate::{self, RevertPlan, Rollout};
 use crate::tenants::{Fleet, not_tracked};
+use crate::text::shell_word;
 
 /// Revert the newest migrations of one tenant
 ///
@@ -62,7 +63,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let report = migrate::revert(&mut db, &tenancy, plan, &Rollout::default(), &context.stop(), &mut progress)?;
     std::mem::drop(progress);
     let again = match resumed {
-        Some(to) if tracked => format!("revert-one {name}{to}"),
+        Some(to) if tracked => format!("revert-one {}{to}", shell_word(name.as_str())),
         _ => String::new(),
     };
     report::run(context, &report, "reverted", &again)

@@ -6,13 +6,14 @@ use anyhow::Result;
 use clap::Subcommand;
 use serde::Serialize;
 
-use crate::cli::context::{Context, shell_word};
+use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::milliseconds;
 use crate::cli::retry;
 use crate::cli::settings::{Connection, PublicMigrations, run_id};
 use crate::record::runs::{self, RunRecord, TenantRecord};
+use crate::text::shell_word;
 use crate::text::{self, MAX_KEPT, MAX_SHOWN};
 
 /// List the runs that changed tenants, newest first

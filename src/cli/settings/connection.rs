@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::values::connect_timeout;
+use super::values::{connect_timeout, wait};
 
 /// How to reach the database.
 #[derive(Debug, Clone, Args)]
@@ -25,4 +25,15 @@ pub(crate) struct Connection {
         value_parser = connect_timeout
     )]
     pub(crate) connect_timeout: humantime::Duration,
+
+    /// How long to wait for a server that cannot be reached yet or is starting up
+    #[arg(
+        long,
+        env = "TENANTRY_WAIT",
+        hide_env_values = true,
+        value_name = "TIME",
+        default_value = "0s",
+        value_parser = wait
+    )]
+    pub(crate) wait: humantime::Duration,
 }

@@ -6,8 +6,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 
 use super::{given, shared_options, source};
-use crate::cli::context::shell_word;
 use crate::cli::request::SettingsRequest;
+use crate::text::shell_word;
 
 /// The flags to repeat, by command: those that were given and that apply to the command.
 ///

@@ -38,6 +38,10 @@ pub(super) fn connect_timeout(text: &str) -> Result<humantime::Duration, String>
     at_most(text, Duration::from_secs(3_600), "1h")
 }
 
+pub(super) fn wait(text: &str) -> Result<humantime::Duration, String> {
+    at_most(text, Duration::from_secs(86_400), "1day")
+}
+
 /// At most 24 days: the server takes milliseconds as a 32-bit number.
 pub(super) fn statement_timeout(text: &str) -> Result<humantime::Duration, String> {
     at_most(text, Duration::from_secs(24 * 86_400), "24days")

@@ -5,12 +5,14 @@ use crate::error::accept_versions;
 use crate::model::{NameError, State};
 use crate::postgres::lock_holder;
 use crate::sql::quote::{Identifier, Literal};
+use crate::text::shell_word;
 
 impl TenantError {
     /// A stable identifier of the kind of error, for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Self::InvalidName(_) => "bad-name",
+            Self::NameRefused(error) => error.code(),
             Self::NotTracked { .. } => "not-tracked",
             Self::NotFound { .. } => "not-found",
             Self::AlreadyTracked { .. } => "already-tracked",
@@ -41,6 +43,8 @@ impl TenantError {
             Self::Unfinished { .. } => "unfinished",
             Self::UnknownMigrations { .. } => "unknown-migrations",
             Self::Drifted { .. } => "drifted",
+            Self::BaselineDiffers { .. } => "baseline-differs",
+            Self::BaselineKept { .. } => "baseline-kept",
             Self::NotCompared { .. } => "not-compared",
             Self::Migration(failure) => failure.code(),
             Self::MigrationBatch { .. } => "migration-failed",
@@ -55,7 +59,8 @@ impl TenantError {
     /// How to fix the error. `tenant` is the name in the tracker; `full_command` turns a subcommand such as `create acme` into a
     /// full command line such as `tenantry create acme`.
     pub fn hint(&self, tenant: &str, full_command: &dyn Fn(&str) -> String) -> Option<String> {
-        let command = |verb: &str| full_command(&format!("{verb} {tenant}"));
+        let word = shell_word(tenant);
+        let command = |verb: &str| full_command(&format!("{verb} {word}"));
         let run = |verb: &str, outcome: &str| Some(format!("'{}' {outcome}", command(verb)));
         match self {
             Self::InvalidName(NameError::SystemSchema { .. } | NameError::SystemPrefix { .. }) | Self::SystemSchema => {
@@ -99,7 +104,7 @@ impl TenantError {
             )),
             Self::LedgerMissing => Some(format!(
                 "'{}' records the migrations up to VERSION as applied",
-                full_command(&format!("adopt {tenant} --baseline VERSION"))
+                full_command(&format!("adopt {word} --baseline VERSION"))
             )),
             Self::Dropping => run("drop", "completes the drop"),
             Self::ChangedSincePlan | Self::ChangedDuringDrop => run("drop --dry-run", "shows its current state"),
@@ -125,13 +130,21 @@ impl TenantError {
     fn fixed_hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::NotFound { similar: None } => "check the name, or add --if-exists",
-            Self::CaseClash { .. } | Self::ContainsExtensions { new: true } => "choose another name",
+            Self::NameRefused(_) | Self::CaseClash { .. } | Self::ContainsExtensions { new: true } => {
+                "choose another name"
+            }
             Self::ContainsExtensions { new: false } => "move the extensions out of it: ALTER EXTENSION … SET SCHEMA …",
             Self::InvalidRow { .. } => {
                 "correct the row in public.schema_tracker, or use the release of tenantry that wrote it"
             }
+            Self::BaselineDiffers { .. } => {
+                "choose the baseline that the schema matches, correct the migrations or the schema, or omit --verify"
+            }
+            Self::BaselineKept { .. } => "revert the migrations, or correct the ledger by hand",
             Self::NameOfOwnRole => "choose another name, or connect as another role",
-            Self::LedgerExists { .. } => "omit --baseline",
+            Self::LedgerExists { .. } => {
+                "omit --baseline, or replace the baseline of an earlier adopt with --rebaseline"
+            }
             Self::LockTableFull { .. } => {
                 "raise max_locks_per_transaction and restart the server, or try again when fewer sessions are active"
             }

@@ -53,13 +53,24 @@ conversions!(SchemaName);
 conversions!(TenantName);
 
 impl NameError {
+    /// How to use the name anyway, if that is possible.
+    #[cfg(feature = "cli")]
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::LeadingDigit { .. } | Self::Character { .. } | Self::ReservedWord { .. } => {
+                Some("choose another name, or add --any-name; SQL must then quote the name")
+            }
+            _ => None,
+        }
+    }
+
     /// A stable name of the error, for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Empty => "empty-name",
             Self::TooLong { .. } => "name-too-long",
             Self::LeadingDigit { .. } => "name-starts-with-digit",
-            Self::Character { .. } => "invalid-character",
+            Self::Character { .. } | Self::Unprintable { .. } => "invalid-character",
             Self::SystemPrefix { .. } | Self::SystemSchema { .. } => "system-schema",
             Self::ReservedWord { .. } => "reserved-word",
         }
@@ -78,9 +89,9 @@ mod tests {
         assert_eq!(String::from(acme.clone()), "acme");
         assert_eq!(serde_json::to_string(&acme).unwrap(), "\"acme\"");
         assert_eq!(serde_json::from_str::<TenantName>("\"acme\"").unwrap(), acme);
-        assert_eq!(TenantName::try_from("select").unwrap_err().code(), "reserved-word");
-        let error = serde_json::from_str::<TenantName>("\"a-b\"").unwrap_err();
-        assert!(error.to_string().contains("contains '-'"), "{error}");
+        assert_eq!(TenantName::try_from("pg_x").unwrap_err().code(), "system-schema");
+        let error = serde_json::from_str::<TenantName>("\"public\"").unwrap_err();
+        assert!(error.to_string().contains("is a system schema"), "{error}");
         assert!(serde_json::from_str::<TenantName>("1").is_err());
     }
 }

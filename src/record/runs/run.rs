@@ -58,12 +58,12 @@ impl Run {
         Ok(run)
     }
 
-    /// The `application_name` of a session that works on a schema: `tenantry/12 acme`, truncated as the server does.
+    /// The `application_name` of a session that works on a schema: `tenantry/12 acme`, as the server shows it: truncated,
+    /// and with `?` for every byte that is no printable ASCII character, which servers escape in different ways.
     pub(crate) fn application_name(self, schema: &SchemaName) -> String {
         const MAX_BYTES: usize = 63;
-        let name = self.application_prefix() + schema.as_str();
-        let end = (0..=MAX_BYTES.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
-        name[..end].to_owned()
+        let ascii = |byte: u8| if (b' '..=b'~').contains(&byte) { char::from(byte) } else { '?' };
+        self.application_prefix().bytes().chain(schema.as_str().bytes()).map(ascii).take(MAX_BYTES).collect()
     }
 
     /// The prefix of [`application_name`](Self::application_name) for all schemas.
@@ -105,6 +105,7 @@ mod tests {
     fn the_application_name_has_the_run_and_the_tenant() {
         let run = Run { id: 12, detects_lost_clients: true, horizon: 0 };
         assert_eq!(run.application_name(&"acme".parse().unwrap()), "tenantry/12 acme");
+        assert_eq!(run.application_name(&"Ünï".parse().unwrap()), "tenantry/12 ??n??");
         let long = "x".repeat(63);
         let name = run.application_name(&long.parse().unwrap());
         assert_eq!((name.len(), name.starts_with("tenantry/12 xxx")), (63, true));

@@ -1,12 +1,16 @@
 //! The comparison of two structures.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde_json::Value;
 
 use super::difference::{Aspect, Difference, definition, fact_text};
 use super::level::{Level, references_tenant};
-use crate::schema::structure::{Identity, OWN, OWN_NAME, Object, ObjectKind, Structure, filled_in};
+use crate::schema::structure::{
+    Identity, OWN, OWN_NAME, Object, ObjectKind, Structure, constant_with, filled_in, in_constant, unquoted,
+    with_own_marked,
+};
 
 /// The differences of `actual` from `expected`, ordered by kind and name. In `expected`, markers stand for the tenant's
 /// schema name (see [`Structure::with_name_marked`]). `tenants` are the names of all tenants.
@@ -64,7 +68,7 @@ impl Comparison<'_> {
 
     /// Replaces the tenant's schema name with the marker, because tenants share their differences.
     fn marked(&self, text: &str) -> String {
-        text.replace(&format!("{}.", self.own_name), OWN.encode_utf8(&mut [0; 4]))
+        with_own_marked(text, self.own_name)
     }
 
     fn compare_facts(
@@ -117,8 +121,8 @@ impl Comparison<'_> {
 
     /// The other tenant that a value refers to.
     fn references_tenant(&self, value: &Value) -> Option<String> {
-        let own = self.own_name.trim_matches('"');
-        references_tenant(value, &|name| name != own && self.tenants.contains(name)).map(str::to_owned)
+        let own = unquoted(self.own_name);
+        references_tenant(value, &|name| name != own && self.tenants.contains(name))
     }
 
     fn equal(&self, expected: &Value, actual: &Value) -> bool {
@@ -137,11 +141,16 @@ impl Comparison<'_> {
 
 /// Whether two texts are equal, if the markers in `expected` stand for the tenant's schema name.
 fn texts_equal(expected: &str, actual: &str, own_name: &str, reference_name: Option<&str>) -> bool {
-    let bare = own_name.trim_matches('"');
-    let mut rest = actual;
+    let (bare, in_constant) = (unquoted(own_name), in_constant(own_name));
+    let constant = constant_with(own_name);
+    let actual = match &constant {
+        Some((escaped, plain)) => Cow::Owned(actual.replace(escaped, plain)),
+        None => Cow::Borrowed(actual),
+    };
+    let mut rest = actual.as_ref();
     for c in expected.chars() {
         // In a string constant or a function's body, a name that needs quotes may be unquoted.
-        let names = [Some(own_name), Some(bare), reference_name];
+        let names = [Some(own_name), Some(bare.as_str()), Some(in_constant.as_ref()), reference_name];
         let after = match c {
             OWN => names.into_iter().flatten().find_map(|name| rest.strip_prefix(name)?.strip_prefix('.')),
             OWN_NAME => names.into_iter().flatten().find_map(|name| rest.strip_prefix(name)),
@@ -255,13 +264,6 @@ fn remove_implied(expected: &BTreeMap<Identity, &Object>, actual: &Structure, di
     });
 }
 
-fn unquoted(identifier: &str) -> String {
-    match identifier.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        Some(inner) => inner.replace("\"\"", "\""),
-        None => identifier.to_owned(),
-    }
-}
-
 /// Resolves owners. The owner of an object is stored relative to its schema's. If the schema has an unexpected owner, an
 /// object with the expected owner is not a difference, nor is one whose owner changed with the schema's.
 fn resolve_owners(expected: &BTreeMap<Identity, &Object>, actual: &Structure, differences: &mut Vec<Difference>) {
@@ -295,6 +297,16 @@ mod tests {
         assert!(!same("nextval('globex.users_id_seq'::regclass)"));
         assert!(!same("nextval('users_id_seq'::regclass)"));
         assert!(texts_equal(&expected, "nextval('\"Order\".users_id_seq'::regclass)", "\"Order\"", None));
+        for (own_name, actual) in [
+            ("\"acme-corp\"", "nextval('\"acme-corp\".users_id_seq'::regclass)"),
+            ("\"quo\"\"te\"", "nextval('\"quo\"\"te\".users_id_seq'::regclass)"),
+            ("\"quo\"\"te\"", "nextval('quo\"te.users_id_seq'::regclass)"),
+            ("\"it's\"", "nextval('\"it''s\".users_id_seq'::regclass)"),
+            ("\"a\\b\"", "nextval(E'\"a\\\\b\".users_id_seq'::regclass)"),
+        ] {
+            assert!(texts_equal(&expected, actual, own_name, None), "{actual}");
+            assert!(!texts_equal(&expected, actual, "acme", None), "{actual}");
+        }
         assert!(!texts_equal("SELECT users.id", "SELECT acme.id", "acme", None));
         assert!(texts_equal(&format!("{OWN}id FROM {OWN}users"), "users.id FROM acme.users", "acme", Some("users")));
     }

@@ -32,6 +32,11 @@ pub struct Difference {
 }
 
 impl Difference {
+    /// Whether the object is this relation, or belongs to it.
+    pub(crate) fn is_of(&self, relation: &str) -> bool {
+        self.identity.name == relation || self.identity.on.as_deref() == Some(relation)
+    }
+
     /// The code, which is stable: the kind of object and the aspect, as in `column.type` and `index.missing`.
     pub fn code(&self) -> String {
         format!("{}.{}", self.identity.kind.slug(), self.aspect.slug())

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
+use super::words::{last_identifier, schemas_on_path};
 use crate::schema::structure::{Identity, ObjectKind};
 
 use super::difference::Aspect;
@@ -104,7 +105,7 @@ impl FromStr for Level {
 }
 
 /// The first schema name in a value for which `is_tenant` holds: a qualifier, or a schema on a function's `search_path`.
-pub(super) fn references_tenant<'a>(value: &'a Value, is_tenant: &impl Fn(&str) -> bool) -> Option<&'a str> {
+pub(super) fn references_tenant(value: &Value, is_tenant: &impl Fn(&str) -> bool) -> Option<String> {
     match value {
         Value::String(text) => text_references_tenant(text, is_tenant),
         Value::Array(values) => values.iter().find_map(|value| references_tenant(value, is_tenant)),
@@ -112,18 +113,17 @@ pub(super) fn references_tenant<'a>(value: &'a Value, is_tenant: &impl Fn(&str) 
     }
 }
 
-fn text_references_tenant<'a>(text: &'a str, is_tenant: &impl Fn(&str) -> bool) -> Option<&'a str> {
+fn text_references_tenant(text: &str, is_tenant: &impl Fn(&str) -> bool) -> Option<String> {
     if let Some(path) = text.strip_prefix("search_path=") {
-        return path.split(',').map(|name| name.trim().trim_matches('"')).find(|name| is_tenant(name));
+        return schemas_on_path(path).into_iter().find(|name| is_tenant(name));
     }
-    let word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
     text.match_indices('.').find_map(|(dot, _)| {
-        let before = &text[..dot];
-        let name = match before.strip_suffix('"') {
-            Some(quoted) => &quoted[quoted.rfind('"')? + 1..],
-            None => &before[before.trim_end_matches(word).len()..],
-        };
-        is_tenant(name).then_some(name)
+        let name = last_identifier(&text[..dot])?.into_owned();
+        if is_tenant(&name) {
+            return Some(name);
+        }
+        // In a string constant, a quote in the name is written twice.
+        Some(name.replace("''", "'")).filter(|name| is_tenant(name))
     })
 }
 
@@ -133,13 +133,15 @@ mod tests {
 
     #[test]
     fn references_to_a_tenant_are_found() {
-        let is_tenant = |name: &str| ["globex", "Order"].contains(&name);
+        let is_tenant = |name: &str| ["globex", "Order", "quo\"te", "it's"].contains(&name);
         for text in [
             "nextval('globex.users_id_seq'::regclass)",
             "FOREIGN KEY (id) REFERENCES globex.users(id)",
             "nextval('\"Order\".users_id_seq'::regclass)",
             "search_path=public, globex",
             "search_path=\"Order\"",
+            "search_path=\"a,b\", \"quo\"\"te\"",
+            "nextval('\"it''s\".users_id_seq'::regclass)",
         ] {
             assert!(text_references_tenant(text, &is_tenant).is_some(), "{text}");
         }

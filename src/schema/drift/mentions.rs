@@ -1,9 +1,11 @@
 //! Words of a reference that look like a tenant's name, and are not.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use serde_json::Value;
 
+use super::words::{last_identifier, schemas_on_path};
 use crate::schema::structure::{OWN, Structure};
 
 /// The words before a dot in a reference that are not schema names: table aliases, and words in function bodies.
@@ -29,17 +31,11 @@ fn words_before_dots(structure: &Structure, words: &mut HashSet<String>) {
         match value {
             Value::String(text) => {
                 for (dot, _) in text.match_indices('.') {
-                    let before = text[..dot].trim_end_matches('"');
-                    let other = |c: char| !(c.is_alphanumeric() || c == '_');
-                    let from =
-                        before.rfind(other).map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
-                    if from < before.len() {
-                        words.insert(before[from..].to_owned());
-                    }
+                    words.extend(last_identifier(&text[..dot]).map(Cow::into_owned));
                 }
                 // A function's `search_path` contains no dots.
                 if let Some(path) = text.strip_prefix("search_path=") {
-                    words.extend(path.split(',').map(|name| name.trim().trim_matches('"').to_owned()));
+                    words.extend(schemas_on_path(path));
                 }
             }
             Value::Array(values) => values.iter().for_each(|value| texts(value, words)),

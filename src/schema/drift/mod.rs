@@ -12,6 +12,7 @@ mod pass;
 mod property;
 pub mod repair;
 mod stamp;
+mod words;
 
 pub use accept::{Accepted, ParsePatternError, Pattern};
 pub use check::{Drift, Group, Member, Uncompared, check};

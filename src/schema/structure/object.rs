@@ -1,5 +1,6 @@
 //! The objects of a schema.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -282,8 +283,7 @@ impl Structure {
     /// Text that only looks like the name, such as a table's alias, is replaced, too; therefore the name is kept.
     #[must_use]
     pub fn with_name_marked(&self) -> Self {
-        let qualified = format!("{}.", self.own_name);
-        let mut marked = self.map(&|text: &str| text.replace(&qualified, OWN.encode_utf8(&mut [0; 4])));
+        let mut marked = self.map(&|text: &str| with_own_marked(text, &self.own_name));
         for object in marked.objects.values_mut() {
             if let Some(settings) = object.facts.get_mut("settings") {
                 *settings =
@@ -311,18 +311,59 @@ impl FromIterator<Object> for Structure {
 
 /// Replaces the markers in a text with a schema's name, quoted if necessary.
 pub(crate) fn filled_in(text: &str, own_name: &str) -> String {
+    let escaped = in_constant(own_name);
     let mut filled = String::with_capacity(text.len());
+    let mut is_in_constant = false;
     for c in text.chars() {
         match c {
             OWN => {
-                filled.push_str(own_name);
+                filled.push_str(if is_in_constant { &escaped } else { own_name });
                 filled.push('.');
             }
+            // As in `SET search_path TO 'acme'` of a function's definition.
+            OWN_NAME if is_in_constant => filled.push_str(&in_constant(&unquoted(own_name))),
             OWN_NAME => filled.push_str(own_name),
-            c => filled.push(c),
+            c => {
+                is_in_constant ^= c == '\'';
+                filled.push(c);
+            }
         }
     }
     filled
+}
+
+/// Replaces a schema's name before a dot with [`OWN`], also in string constants.
+pub(crate) fn with_own_marked(text: &str, own_name: &str) -> String {
+    let mut own = [0; 4];
+    let own: &str = OWN.encode_utf8(&mut own);
+    let marked = text.replace(&format!("{own_name}."), own);
+    let marked = match in_constant(own_name) {
+        Cow::Borrowed(_) => marked,
+        Cow::Owned(escaped) => marked.replace(&format!("{escaped}."), own),
+    };
+    match constant_with(own_name) {
+        Some((escaped, _)) => marked.replace(&escaped, &format!("'{own}")),
+        None => marked,
+    }
+}
+
+/// An identifier without its quotes.
+pub(crate) fn unquoted(identifier: &str) -> String {
+    match identifier.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(inner) => inner.replace("\"\"", "\""),
+        None => identifier.to_owned(),
+    }
+}
+
+/// A schema's name, quoted if necessary, as it is written in a string constant without escapes.
+pub(crate) fn in_constant(own_name: &str) -> Cow<'_, str> {
+    if own_name.contains('\'') { own_name.replace('\'', "''").into() } else { own_name.into() }
+}
+
+/// The beginning of a string constant with the schema's name before a dot, if the server writes it with escapes, and without.
+pub(crate) fn constant_with(own_name: &str) -> Option<(String, String)> {
+    let plain = in_constant(own_name);
+    own_name.contains('\\').then(|| (format!("E'{}.", plain.replace('\\', "\\\\")), format!("'{plain}.")))
 }
 
 fn map(value: &Value, change: &impl Fn(&str) -> String) -> Value {
