@@ -63,13 +63,18 @@ impl CompareOptions {
                 let path = PathBuf::from(file);
                 require_readable(&path).map_err(|error| {
                     let hint = format!("create one with '{}'", context.command("reference --output FILE"));
-                    Usage::with_hint(format!("cannot read the reference {}: {error}", path.display()), hint)
+                    Usage::with_hint(
+                        "unreadable-file",
+                        format!("cannot read the reference {}: {error}", path.display()),
+                        hint,
+                    )
                 })?;
                 Ok(Source::File(path))
             }
             Some(Place(name)) => {
                 let tenant: TenantName = name.parse().map_err(|error| {
                     Usage::with_hint(
+                        "invalid-reference",
                         format!("--reference {name:?} is neither a tenant nor a file: {error}"),
                         "the name of a file must contain a dot or a slash",
                     )
@@ -106,9 +111,10 @@ pub(crate) fn accepted_by_file() -> Result<Accepted> {
 /// Adds the patterns of a file, by default of the ignore file in the working directory, if it exists.
 fn add_file(accepted: &mut Accepted, file: Option<&Path>) -> Result<()> {
     let Some(file) = file.or_else(|| Some(Path::new(IGNORE_FILE)).filter(|file| file.exists())) else { return Ok(()) };
-    let text = fs::read_to_string(file)
-        .map_err(|error| Usage::new(format!("cannot read the ignore file {}: {error}", file.display())))?;
-    let wrong = |(line, error)| Usage::new(format!("{}, line {line}: {error}", file.display()));
+    let text = fs::read_to_string(file).map_err(|error| {
+        Usage::new("unreadable-file", format!("cannot read the ignore file {}: {error}", file.display()))
+    })?;
+    let wrong = |(line, error)| Usage::new("invalid-pattern", format!("{}, line {line}: {error}", file.display()));
     Ok(accepted.add_lines(&text, codes::pattern).map_err(wrong)?)
 }
 

@@ -21,6 +21,15 @@ pub(crate) enum Unconfirmed {
 }
 
 impl Unconfirmed {
+    /// The stable name of the error.
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::NoTerminal => "confirmation-required",
+            Self::Declined => "not-confirmed",
+            Self::Changed => "changed-since-plan",
+        }
+    }
+
     /// What to do next.
     pub(crate) fn hint(self) -> Option<&'static str> {
         match self {

@@ -37,17 +37,23 @@ struct Demo {
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Usage {
+    code: &'static str,
     message: String,
     hint: Option<String>,
 }
 
 impl Usage {
-    pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None }
+    /// `code` is the stable name of the error, which docs/json.md lists.
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: None }
     }
 
-    pub(crate) fn with_hint(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: Some(hint.into()) }
+    pub(crate) fn with_hint(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..Self::new(code, message) }
+    }
+
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
     }
 
     pub(crate) fn hint(&self) -> Option<&str> {
@@ -274,6 +280,7 @@ impl Context {
             None if LIBPQ_VARIABLES.iter().any(|name| env(name).is_some()) => "",
             None => {
                 return Err(Usage::with_hint(
+                    "no-database",
                     "no database specified",
                     format!(
                         "set DATABASE_URL or --database-url, or start a private server with '{} local start'",

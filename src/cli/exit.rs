@@ -11,11 +11,16 @@ pub const FOUND: u8 = 1;
 /// Usage error: the arguments, settings or migrations are invalid. Nothing was started.
 pub const USAGE: u8 = 2;
 
-/// The database is unreachable, not set up or refuses, or a program is not installed.
+/// The command cannot succeed before something is changed: the database is not set up, does not match the migrations or
+/// rejects the role, or a file or program cannot be used.
 pub const REFUSED: u8 = 3;
 
 /// The confirmation is missing.
 pub const UNCONFIRMED: u8 = 4;
+
+/// The command can succeed later without a change: the server is unreachable, fails over, is read-only or has no free
+/// connection, or another session or run holds a lock.
+pub const TEMPORARY: u8 = 5;
 
 /// Interrupted. Running tenants were finished or rolled back.
 pub const INTERRUPTED: u8 = 130;
@@ -33,6 +38,8 @@ pub enum Exit {
     Refused,
     /// [`UNCONFIRMED`]
     Unconfirmed,
+    /// [`TEMPORARY`]
+    Temporary,
     /// [`INTERRUPTED`]
     Interrupted,
 }
@@ -46,6 +53,7 @@ impl Exit {
             Self::Usage => USAGE,
             Self::Refused => REFUSED,
             Self::Unconfirmed => UNCONFIRMED,
+            Self::Temporary => TEMPORARY,
             Self::Interrupted => INTERRUPTED,
         }
     }

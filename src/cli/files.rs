@@ -23,7 +23,9 @@ pub(crate) fn require_readable(file: &Path) -> io::Result<()> {
 
 /// Checks that a file can be created: its directory exists, and the path is not itself a directory.
 pub(crate) fn require_writable(file: &Path) -> Result<(), Usage> {
-    let cannot_write = |error: &dyn std::fmt::Display| Usage::new(format!("cannot write {}: {error}", file.display()));
+    let cannot_write = |error: &dyn std::fmt::Display| {
+        Usage::new("unwritable-file", format!("cannot write {}: {error}", file.display()))
+    };
     if file.is_dir() {
         return Err(cannot_write(&"it is a directory"));
     }
@@ -45,12 +47,13 @@ pub(crate) fn read_names<N>(path: &Path, parse: impl Fn(&str) -> Result<N, NameE
     let reader: Box<dyn BufRead> = if path == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
-        let file = File::open(path).map_err(|error| Usage::new(format!("cannot read {}: {error}", shown())))?;
+        let file = File::open(path)
+            .map_err(|error| Usage::new("unreadable-file", format!("cannot read {}: {error}", shown())))?;
         Box::new(BufReader::new(file))
     };
     let mut names = Vec::new();
     for (number, line) in reader.lines().enumerate() {
-        let line = line.map_err(|error| Usage::new(format!("cannot read {}: {error}", shown())))?;
+        let line = line.map_err(|error| Usage::new("unreadable-file", format!("cannot read {}: {error}", shown())))?;
         let name = line.trim();
         if !name.is_empty() && !name.starts_with('#') {
             names.push(parse(name).with_context(|| format!("line {} of {}", number + 1, shown()))?);

@@ -14,6 +14,7 @@
 pub mod exit;
 
 mod actor;
+mod cause;
 mod codes;
 mod commands;
 mod compare;
@@ -88,12 +89,10 @@ impl App {
     /// Reads `.env`, parses the arguments of the process and runs the command. Call it first in `main`: it adds the settings
     /// of `.env` to the environment, which is safe only before other threads start.
     pub fn run(&self) -> ExitCode {
+        let words: Vec<OsString> = std::env::args_os().collect();
         match dotenv::load() {
-            Ok(dotenv) => self.run_with(std::env::args_os(), &dotenv).into(),
-            Err(message) => {
-                output::error(message);
-                Exit::Usage.into()
-            }
+            Ok(dotenv) => self.run_with(words, &dotenv).into(),
+            Err(message) => report::settings_error(&words, &message).into(),
         }
     }
 
@@ -131,8 +130,8 @@ impl App {
 #[command(
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 success, 1 findings, failed tenants or no matching tenant, 2 usage error, 3 database unreachable, not set up or \
-                  refusing, 4 not confirmed, 130 interrupted."
+    after_help = "Exit codes: 0 success, 1 findings, failed tenants or no matching tenant, 2 usage error, 3 refused until something \
+                  is changed, 4 not confirmed, 5 temporary failure (server unreachable, locked), try again, 130 interrupted."
 )]
 struct Arguments {
     #[command(subcommand)]

@@ -58,10 +58,7 @@ impl Output {
 
     /// Prints a JSON document.
     pub(crate) fn json(&self, document: &impl Serialize) -> Result<()> {
-        to_stdout(|out| {
-            document.serialize(&mut Serializer::with_formatter(&mut *out, Escaping(PrettyFormatter::new())))?;
-            writeln!(out)
-        })
+        json(document)
     }
 
     /// Prints JSON that is serialized already.
@@ -151,6 +148,14 @@ impl Output {
         let text = text::clip(text, MAX_SHOWN);
         to_stderr(&format!("  {label}: {}", indented(&text, label.len() + 4)));
     }
+}
+
+/// Prints a JSON document where there are no settings yet.
+pub(crate) fn json(document: &impl Serialize) -> Result<()> {
+    to_stdout(|out| {
+        document.serialize(&mut Serializer::with_formatter(&mut *out, Escaping(PrettyFormatter::new())))?;
+        writeln!(out)
+    })
 }
 
 /// Prints an error where there are no settings yet.

@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 
 use clap::builder::Resettable;
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 
 use super::exit::Exit;
-use super::settings::{Given, accept_before_subcommand, refuse_inapplicable};
+use super::report::FailureDocument;
+use super::settings::{Format, Given, accept_before_subcommand, refuse_inapplicable};
 use super::{Arguments, help, output};
 use crate::text;
 
@@ -60,7 +61,39 @@ pub(super) fn print(arguments: &[OsString], error: clap::Error) -> Exit {
         // If standard error cannot be written, the error cannot be reported anywhere.
         drop(error.print());
     }
+    if Format::requested(arguments) == Format::Json {
+        // If it cannot be printed, standard error has it.
+        let _ = output::json(&document(&error));
+    }
     Exit::Usage
+}
+
+/// The JSON of an error in the arguments.
+fn document(error: &clap::Error) -> FailureDocument {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return FailureDocument::of_usage(code(error.kind()), "a command is required".to_owned(), None);
+    }
+    let rendered = error.render().to_string();
+    let first = rendered.split("\n\n").next().unwrap_or_default().trim();
+    let message = first.strip_prefix("error: ").unwrap_or(first).to_owned();
+    let tips: Vec<&str> = rendered.lines().filter_map(|line| line.trim().strip_prefix("tip: ")).collect();
+    FailureDocument::of_usage(code(error.kind()), message, (!tips.is_empty()).then(|| tips.join("; ")))
+}
+
+/// The stable name of an error in the arguments.
+fn code(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation | ErrorKind::InvalidUtf8 | ErrorKind::NoEquals => {
+            "invalid-value"
+        }
+        ErrorKind::UnknownArgument => "unknown-argument",
+        ErrorKind::InvalidSubcommand => "unknown-command",
+        ErrorKind::ArgumentConflict => "argument-conflict",
+        ErrorKind::TooManyValues | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => "wrong-number-of-values",
+        ErrorKind::MissingRequiredArgument => "missing-argument",
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "missing-command",
+        _ => "usage",
+    }
 }
 
 /// The message of clap with the unprintable characters of the arguments in it escaped. Otherwise a line break in an

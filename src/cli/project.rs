@@ -36,7 +36,7 @@ pub(crate) fn tenant_migrations() -> Result<Option<PathBuf>> {
     match fs::symlink_metadata(&dir) {
         Ok(_) => Ok(Some(dir)),
         Err(error) if is_missing(&error) => Ok(None),
-        Err(error) => Err(Usage::new(format!("cannot read {}: {error}", dir.display())).into()),
+        Err(error) => Err(Usage::new("unreadable-file", format!("cannot read {}: {error}", dir.display())).into()),
     }
 }
 
@@ -47,10 +47,13 @@ fn of_diesel(here: &Path) -> Result<Option<PathBuf>> {
         let text = match fs::read_to_string(&file) {
             Ok(text) => text,
             Err(error) if is_missing(&error) => continue,
-            Err(error) => return Err(Usage::new(format!("cannot read {}: {error}", file.display())).into()),
+            Err(error) => {
+                return Err(Usage::new("unreadable-file", format!("cannot read {}: {error}", file.display())).into());
+            }
         };
-        let parsed: DieselToml = toml::from_str(&text)
-            .map_err(|error| Usage::new(format!("cannot read {}: {}", file.display(), error.message().trim_end())))?;
+        let parsed: DieselToml = toml::from_str(&text).map_err(|error| {
+            Usage::new("invalid-file", format!("cannot read {}: {}", file.display(), error.message().trim_end()))
+        })?;
         let dir = parsed.migrations_directory.and_then(|directory| directory.dir);
         return Ok(dir.map(|dir| folder.join(dir)));
     }
@@ -72,6 +75,7 @@ fn shown(dir: PathBuf, here: &Path) -> PathBuf {
 /// The error if no tenant migrations are specified.
 pub(super) fn none_chosen() -> Usage {
     Usage::with_hint(
+        "no-tenant-migrations",
         "no tenant migrations specified",
         format!(
             "set --tenant-migrations or TENANTRY_TENANT_MIGRATIONS, or run the command in a directory with {TENANT_MIGRATIONS} \

@@ -4,89 +4,61 @@ mod documents;
 mod summary;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 
 use anyhow::Result;
 
-use super::confirm::Unconfirmed;
-use super::context::{Context, Usage};
+use super::cause::Cause;
+use super::context::Context;
 use super::exit::Exit;
 use super::interrupt;
-use super::output::{Output, Verbosity, count, thousands};
-use super::selection::NothingMatches;
+use super::output::{self, Output, Verbosity, count, thousands};
+use super::settings::Format;
 use crate::error::{Attempts, Effect, Error, FailedTenant, MigrationFailure, TenantError, mask_tenant_name};
-use crate::local::LocalError;
-use crate::migration::LoadError;
-use crate::model::NameError;
 use crate::operations::migrate::{Report, StopReason};
-use crate::postgres::{ParseUrlError, ServerMessage};
+use crate::postgres::ServerMessage;
 use crate::text::{self, MAX_KEPT, MAX_SHOWN};
 
 use documents::RunDocument;
-pub(crate) use documents::{FailedDocument, stop_reason};
+pub(crate) use documents::{ErrorDocument, FailedDocument, FailureDocument, stop_reason};
 pub(crate) use summary::Summary;
 
-/// Prints an error that ends the command. Returns the exit status for it.
+/// Prints an error that ends the command, on standard error and as JSON. Returns the exit status for it.
 pub(crate) fn error(context: &Context, error: &anyhow::Error) -> Exit {
-    let output = context.output();
-    let failed = error.chain().find_map(|cause| match cause.downcast_ref() {
-        Some(Error::PublicMigration(failure)) => Some(failure),
-        _ => None,
-    });
-    match failed {
-        Some(failure) => {
+    let exit = show_error(context, error);
+    if context.output().is_json() {
+        // If it cannot be printed, standard error has it.
+        let _ = context.output().json(&FailureDocument::new(error, context));
+    }
+    exit
+}
+
+/// Prints an error on standard error. Returns the exit status for it.
+pub(crate) fn show_error(context: &Context, error: &anyhow::Error) -> Exit {
+    let (output, cause) = (context.output(), Cause::of(error));
+    match cause.library() {
+        Some(Error::PublicMigration(failure)) => {
             output.error(format_args!("public {}", headline_of(failure)));
             migration(output, failure);
         }
-        None => output.error(format_args!("{error:#}")),
+        _ => output.error(format_args!("{error:#}")),
     }
-    for cause in error.chain() {
-        let hint = cause
-            .downcast_ref::<Error>()
-            .and_then(|error| error.hint(&|line| context.command(line)))
-            .or_else(|| cause.downcast_ref::<Usage>().and_then(|usage| usage.hint().map(str::to_owned)))
-            .or_else(|| cause.downcast_ref::<NothingMatches>().map(|nothing| nothing.hint().to_owned()))
-            .or_else(|| cause.downcast_ref::<NameError>().and_then(|error| error.hint().map(str::to_owned)))
-            .or_else(|| cause.downcast_ref::<ParseUrlError>().and_then(|error| error.hint().map(str::to_owned)))
-            .or_else(|| cause.downcast_ref::<LoadError>().map(|_| "nothing was run".to_owned()))
-            .or_else(|| {
-                cause.downcast_ref::<Unconfirmed>().and_then(|unconfirmed| unconfirmed.hint().map(str::to_owned))
-            })
-            .or_else(|| cause.downcast_ref::<LocalError>().and_then(LocalError::hint));
-        if let Some(hint) = hint {
-            output.hint(hint);
-            break;
-        }
+    if let Some(hint) = cause.hint(context) {
+        output.hint(hint);
     }
-    let waited = error.chain().any(|cause| matches!(cause.downcast_ref(), Some(Error::FleetLocked(_))));
-    if waited && interrupt::is_requested() {
-        Exit::Interrupted
-    } else if error.chain().any(|cause| cause.is::<Unconfirmed>()) {
-        Exit::Unconfirmed
-    } else if error.chain().any(|cause| cause.is::<NothingMatches>()) {
-        Exit::Found
-    } else if error.chain().any(is_usage) {
-        Exit::Usage
-    } else {
-        Exit::Refused
-    }
+    // It waited for the lock until it was interrupted.
+    let waited = matches!(cause.library(), Some(Error::FleetLocked(_)));
+    if waited && interrupt::is_requested() { Exit::Interrupted } else { cause.exit() }
 }
 
-fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
-    cause.is::<Usage>()
-        || cause.is::<LoadError>()
-        || cause.is::<ParseUrlError>()
-        || cause.is::<NameError>()
-        || matches!(
-            cause.downcast_ref(),
-            Some(
-                Error::UnknownVersion { .. }
-                    | Error::UnknownMigration { .. }
-                    | Error::AmbiguousMigration { .. }
-                    | Error::NoExtensionSchema { .. }
-                    | Error::ForeignMigrations { .. }
-                    | Error::Migrations(_)
-            )
-        )
+/// Prints an error in the settings, before they are read. Returns the exit status for it.
+pub(crate) fn settings_error(arguments: &[OsString], message: &str) -> Exit {
+    output::error(message);
+    if Format::requested(arguments) == Format::Json {
+        // If it cannot be printed, standard error has it.
+        let _ = output::json(&FailureDocument::of_usage("invalid-settings", message.to_owned(), None));
+    }
+    Exit::Usage
 }
 
 /// Prints the failures of a fleet, equal ones together.
@@ -221,7 +193,7 @@ pub(crate) fn run(context: &Context, report: &Report, verb: &str, again: &str) -
 /// The exit status for a run over a fleet.
 pub(crate) fn exit<T>(ended: Option<&StopReason>, failed: &[FailedTenant], not_reached: &[T]) -> Exit {
     match ended {
-        Some(StopReason::Lost(_)) => Exit::Refused,
+        Some(StopReason::Lost(error)) => Cause::Library(error).exit(),
         Some(StopReason::Interrupted) => Exit::Interrupted,
         None if failed.is_empty() && not_reached.is_empty() => Exit::Done,
         _ => Exit::Found,

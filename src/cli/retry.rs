@@ -34,7 +34,7 @@ pub(super) fn failed_in(
         Some(found) => format!("retry it with '{}'", context.command(&by_hand(found, run))),
         None => format!("'{}' shows its tenants", context.command(&format!("runs show {run}"))),
     };
-    Err(Usage::with_hint(message, hint).into())
+    Err(Usage::with_hint("wrong-run", message, hint).into())
 }
 
 /// The error for a run that is not recorded. Names the newest runs.
@@ -48,7 +48,7 @@ pub(super) fn unknown_run(context: &Context, db: &mut Database, run: i64) -> Res
             format!("the newest runs: {}; '{}' lists more", newest.join(", "), context.command("runs"))
         }
     };
-    Ok(Usage::with_hint(format!("run {run} does not exist"), hint))
+    Ok(Usage::with_hint("unknown-run", format!("run {run} does not exist"), hint))
 }
 
 /// How to retry the failed tenants of a run, for `runs show`; `None` if nothing is to be retried.

@@ -119,7 +119,11 @@ impl RolloutOptions {
         {
             return Ok(());
         }
-        Err(Usage::new(format!("--canary {} matches no tenant of this run", shell_word(regex.as_str()))).into())
+        Err(Usage::new(
+            "nothing-matches",
+            format!("--canary {} matches no tenant of this run", shell_word(regex.as_str())),
+        )
+        .into())
     }
 
     /// --retry-failed as given, for a suggested command.

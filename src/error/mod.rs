@@ -6,6 +6,7 @@ mod code;
 mod fleet_holder;
 mod hint;
 mod reference;
+mod retry;
 mod tenant;
 mod unreadable_ledger;
 

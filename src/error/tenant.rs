@@ -272,23 +272,53 @@ impl fmt::Display for Contention {
 }
 
 impl TenantError {
-    /// Whether the same command may succeed when it is run again.
+    /// Whether the same command can succeed later without a change: other sessions or an outage of the server caused the
+    /// failure. A run retries these errors itself, up to its limits.
     pub fn is_retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::Migration(_)
-                | Self::MigrationBatch { .. }
-                | Self::Server(_)
-                | Self::Busy { .. }
-                | Self::RecordLocked { .. }
-                | Self::ConcurrentlyChanged
-                | Self::Deferred { .. }
-                | Self::Canceled(_)
-                | Self::MigrationConflict
-                | Self::ConnectionLost(_)
-                | Self::LockTableFull { .. }
-                | Self::DropIncomplete { .. }
-        )
+        match self {
+            Self::Busy { .. }
+            | Self::RecordLocked { .. }
+            | Self::ConcurrentlyChanged
+            | Self::Deferred { .. }
+            | Self::Canceled(_)
+            | Self::ConnectionLost(_)
+            | Self::LedgerUnreadable(UnreadableLedger::Locked(_)) => true,
+            // A failure at the commit that is not known may not occur again.
+            Self::MigrationBatch { server, .. } => server.sqlstate.is_none() || server.is_temporary(),
+            Self::DropIncomplete { error, .. } => error.is_retryable(),
+            other => other.server().is_some_and(ServerMessage::is_temporary),
+        }
+    }
+
+    /// Whether repeating the operation on the tenant can succeed, perhaps after its data or a migration was corrected. If
+    /// not, the request itself is wrong.
+    pub(crate) fn is_worth_repeating(&self) -> bool {
+        self.is_retryable()
+            || matches!(
+                self,
+                Self::Migration(_)
+                    | Self::MigrationBatch { .. }
+                    | Self::Server(_)
+                    | Self::MigrationConflict
+                    | Self::LockTableFull { .. }
+                    | Self::DropIncomplete { .. }
+            )
+    }
+
+    /// The message of the server that caused the failure.
+    pub fn server(&self) -> Option<&ServerMessage> {
+        match self.cause() {
+            Self::Migration(failure) => Some(&failure.server),
+            Self::MigrationBatch { server, .. }
+            | Self::Deferred { server, .. }
+            | Self::Server(server)
+            | Self::Canceled(server)
+            | Self::ConnectionLost(server) => Some(server),
+            Self::LockTableFull { server, .. } | Self::LedgerUnreadable(UnreadableLedger::Failed(server)) => {
+                Some(server)
+            }
+            _ => None,
+        }
     }
 
     /// Whether the tenant was deferred because other sessions blocked it.

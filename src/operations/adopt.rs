@@ -48,7 +48,7 @@ impl Adopted {
 
     /// The schemas for which another run of the same command may succeed.
     pub fn to_try_again(&self) -> Vec<&str> {
-        let failed = self.failed.iter().filter(|failed| failed.error.is_retryable());
+        let failed = self.failed.iter().filter(|failed| failed.error.is_worth_repeating());
         failed.map(|failed| failed.tenant.as_str()).chain(self.not_reached.iter().map(TenantName::as_str)).collect()
     }
 

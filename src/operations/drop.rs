@@ -105,7 +105,7 @@ pub struct DropReport {
 impl DropReport {
     /// The names for which another drop may succeed.
     pub fn to_try_again(&self) -> Vec<&str> {
-        let failed = self.failed.iter().filter(|failed| failed.error.is_retryable());
+        let failed = self.failed.iter().filter(|failed| failed.error.is_worth_repeating());
         let names = self.unfinished.iter().chain(&self.not_reached).map(SchemaName::as_str);
         failed.map(|failed| failed.tenant.as_str()).chain(names).collect()
     }

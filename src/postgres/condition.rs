@@ -5,7 +5,7 @@
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
-use super::ServerMessage;
+use super::{ServerMessage, Sqlstate, sqlstate};
 
 /// An error condition that the program handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,12 +44,27 @@ impl Condition {
         }
     }
 
+    /// The SQLSTATE of the condition; `None` for a lost connection, which has one only if the server closed it.
+    pub(crate) fn sqlstate(self) -> Option<Sqlstate> {
+        let sqlstate = match self {
+            Self::ConnectionLost => None,
+            Self::LockTimeout => Some("55P03"),
+            Self::Deadlock => Some("40P01"),
+            Self::Serialization => Some("40001"),
+            Self::Canceled => Some("57014"),
+            Self::ReadOnly => Some("25006"),
+            Self::DiskFull => Some("53100"),
+            Self::OutOfSharedMemory => Some("53200"),
+        };
+        sqlstate.and_then(Sqlstate::parse)
+    }
+
     fn of_text(message: &str) -> Option<Self> {
         let short_write = message.starts_with("could not extend file") && message.contains(": wrote only ");
         if short_write || DISK_FULL.iter().any(|text| message.ends_with(text)) {
             return Some(Self::DiskFull);
         }
-        if SHUTDOWN.iter().any(|text| message.ends_with(text)) {
+        if sqlstate::of_shutdown(message).is_some() {
             return Some(Self::ConnectionLost);
         }
         let is = |texts: &[&str]| texts.contains(&message);
@@ -63,15 +78,6 @@ impl Condition {
         .find_map(|(condition, texts)| is(texts).then_some(condition))
     }
 }
-
-/// Messages of 57P01, 57P02 and 57P03, after which the connection is lost.
-const SHUTDOWN: &[&str] = &[
-    "terminating connection due to administrator command",
-    "terminating connection because of crash of another server process",
-    "the database system is shutting down",
-    "the database system is starting up",
-    "the database system is in recovery mode",
-];
 
 // The messages of the operating system for ENOSPC and EDQUOT, from the message catalogs of the GNU C library.
 

@@ -2,7 +2,7 @@
 
 use diesel::result::Error as DieselError;
 
-use super::{Condition, ServerMessage};
+use super::{Condition, ServerMessage, Sqlstate, sqlstate};
 
 /// An error of a connection or a query.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -64,6 +64,26 @@ impl Error {
             Self::Query { .. } => "query-failed",
             Self::ReadOnly => "read-only",
             Self::ServerTooOld { .. } => "server-too-old",
+        }
+    }
+
+    /// Whether the same command can succeed later without a change: the server cannot be reached at present, accepts no
+    /// connections or writes at present, or another session holds a lock.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unreachable { message, .. } => sqlstate::is_temporary_refusal(message),
+            Self::Query { message, .. } => self.is_outage() || message.is_temporary(),
+            Self::ConnectionsLost { .. } | Self::ReadOnly | Self::ServerTooOld { .. } => self.is_outage(),
+        }
+    }
+
+    /// The SQLSTATE of the server's error, if it is known.
+    pub fn sqlstate(&self) -> Option<Sqlstate> {
+        match self {
+            Self::Unreachable { message, .. } | Self::ConnectionsLost { message } => sqlstate::of_refusal(message),
+            Self::Query { message, .. } => message.sqlstate,
+            Self::ReadOnly => Condition::ReadOnly.sqlstate(),
+            Self::ServerTooOld { .. } => None,
         }
     }
 

@@ -8,6 +8,8 @@ use diesel::pg::PgConnection;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use serde::Serialize;
 
+use super::Sqlstate;
+use super::sqlstate;
 use crate::sql::quote::Literal;
 use crate::text::{self, MAX_KEPT, MAX_SHOWN};
 
@@ -33,7 +35,10 @@ pub struct ServerMessage {
     pub hint: Option<String>,
     /// The position of the error in the SQL text, in characters, counted from 1.
     #[serde(skip)]
-    pub position: Option<usize>,
+    pub position: Option<u32>,
+    /// The SQLSTATE, if it is known: Diesel exposes it for a few errors, and other errors are known by their messages.
+    #[serde(skip)]
+    pub sqlstate: Option<Sqlstate>,
     /// How to fix the error, if it is that of a guard of Tenantry's own.
     #[serde(skip)]
     pub advice: Option<&'static str>,
@@ -42,7 +47,17 @@ pub struct ServerMessage {
 impl ServerMessage {
     /// The message of a guard of Tenantry's own, and how to fix the error.
     pub(crate) fn of_guard(message: impl Into<String>, advice: &'static str) -> Self {
-        Self { message: message.into(), detail: None, hint: None, position: None, advice: Some(advice) }
+        Self { advice: Some(advice), ..Self::of_text(message.into(), None) }
+    }
+
+    /// A message without details.
+    fn of_text(message: String, sqlstate: Option<Sqlstate>) -> Self {
+        Self { message, detail: None, hint: None, position: None, sqlstate, advice: None }
+    }
+
+    /// The [`position`](Self::position) as a number of characters.
+    pub(crate) fn character(&self) -> Option<usize> {
+        usize::try_from(self.position?).ok()
     }
 
     /// Whether the error is a lost connection.
@@ -59,6 +74,11 @@ impl ServerMessage {
         let DieselError::DatabaseError(kind, info) = error else { return false };
         matches!(kind, DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand)
             || LOST.iter().any(|text| info.message().starts_with(text))
+    }
+
+    /// Whether the statement can succeed later without a change: the cause is a lock, an outage or a lack of connections.
+    pub fn is_temporary(&self) -> bool {
+        self.sqlstate.is_some_and(Sqlstate::is_temporary)
     }
 }
 
@@ -89,22 +109,22 @@ pub(crate) fn needs_commit(conn: &mut PgConnection, sql: &str) -> QueryResult<bo
 
 impl From<&DieselError> for ServerMessage {
     fn from(error: &DieselError) -> Self {
+        let sqlstate = sqlstate::of(error);
         match error {
             // The other lines are libpq's guess at the cause.
             DieselError::DatabaseError(_, info) if Self::is_connection_lost(error) => {
                 let first = info.message().lines().next().unwrap_or_default();
-                Self { message: truncated(first), detail: None, hint: None, position: None, advice: None }
+                Self::of_text(truncated(first), sqlstate)
             }
             DieselError::DatabaseError(_, info) => Self {
                 message: truncated(info.message().trim_end()),
                 detail: info.details().map(truncated),
                 hint: info.hint().map(truncated),
-                position: info.statement_position().and_then(|position| usize::try_from(position).ok()),
+                position: info.statement_position().and_then(|position| u32::try_from(position).ok()),
+                sqlstate,
                 advice: None,
             },
-            other => {
-                Self { message: truncated(&other.to_string()), detail: None, hint: None, position: None, advice: None }
-            }
+            other => Self::of_text(truncated(&other.to_string()), sqlstate),
         }
     }
 }

@@ -13,6 +13,7 @@ mod pooler;
 pub(crate) mod prepared;
 pub mod server;
 pub(crate) mod session;
+pub(crate) mod sqlstate;
 pub mod url;
 
 pub(crate) use condition::Condition;
@@ -28,4 +29,5 @@ pub use message::ServerMessage;
 pub use path::SchemaPath;
 pub(crate) use prepared::{Call, PreparedStatements};
 pub use server::{CHUNK, Server};
+pub use sqlstate::Sqlstate;
 pub use url::{DatabaseUrl, ParseUrlError};

@@ -384,7 +384,7 @@ fn report_is_correct_if_the_connection_is_lost_at_any_message() {
                     survived += 1;
                 }
                 // Before the first tenant was started.
-                code => assert_eq!((code, output.stdout.as_str(), there.len()), (Some(3), "", 0), "{}", output.stderr),
+                code => assert_eq!((code, output.stdout.as_str(), there.len()), (Some(5), "", 0), "{}", output.stderr),
             }
             for name in &there {
                 assert_eq!(db.count(&format!("SELECT count(*) FROM {name}.__diesel_schema_migrations")), 3);

@@ -114,7 +114,7 @@ fn a_command_shows_only_the_options_that_apply_to_it() {
 
 #[test]
 fn an_option_can_precede_the_command_that_it_applies_to() {
-    assert_eq!(run(&["--database-url", "host=/nonexistent", "list"]).code, Some(3));
+    assert_eq!(run(&["--database-url", "host=/nonexistent", "list"]).code, Some(5));
     assert_eq!(run(&["--lock-timeout", "soon", "migrate-all"]).code, Some(2));
     assert_snapshot!(run(&["--lock-timeout", "1s", "completions", "bash"]), @r"
         --- stderr

@@ -82,7 +82,7 @@ fn server_starts_runs_and_stops() {
     assert_shape!(place.local(&["stop"]).run());
     assert_shape!(place.local(&["status"]).run());
     assert_shape!(place.local(&["status", "--format", "json"]).run());
-    at(&["list"]).assert_code(3);
+    at(&["list"]).assert_code(5);
     assert_shape!(place.local(&["psql", "--", "-c", "select 1"]).run());
     place.local(&["start"]).run().assert_code(0);
     assert_eq!(at(&["list", "--names"]).assert_code(0).stdout, "acme\n");

@@ -57,7 +57,7 @@ impl Attacker {
     /// The same for a command, which also reports how to release the lock.
     #[track_caller]
     fn assert_refused(&self, output: &Output) {
-        output.assert_code(3);
+        output.assert_code(5);
         self.assert_named(&output.stderr);
         let hint = format!("hint: release the lock with SELECT pg_terminate_backend({}), then try again", self.pid);
         assert!(output.stderr.contains(&hint), "{}", output.stderr);
@@ -118,7 +118,7 @@ fn holder_of_the_fleet_lock_is_named() {
     for name in [&format!("tenantry/{run_id}: fleet"), "tenantry fleet 4711 ada@db1"] {
         attacker.hold(FLEET).run(&format!("SET application_name TO '{name}'"));
         let refused = run(&["migrate-all"]).run();
-        refused.assert_code(3);
+        refused.assert_code(5);
         assert!(refused.stderr.contains(&attacker.named(name)), "{}", refused.stderr);
         assert!(
             refused.stderr.contains(", which has the name of a tenantry run but another role"),
@@ -151,7 +151,7 @@ fn prepared_transaction_that_holds_the_fleet_lock_is_named() {
     db.tenantry(["migrate-public"]).run().assert_code(0);
     db.execute(&format!("BEGIN; SELECT pg_advisory_xact_lock({FLEET}); PREPARE TRANSACTION 'left over'"));
     let refused = db.tenantry(["migrate-all"]).run();
-    refused.assert_code(3);
+    refused.assert_code(5);
     let held = "the fleet lock is held by prepared transaction \"left over\" (user postgres) since ";
     assert!(refused.stderr.contains(held), "{}", refused.stderr);
     assert!(refused.stderr.contains("release the lock with ROLLBACK PREPARED 'left over'"), "{}", refused.stderr);

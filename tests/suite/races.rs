@@ -21,7 +21,7 @@ fn concurrent_runs_migrate_each_tenant_once() {
     let outputs: Vec<Output> = runs.into_iter().map(|run| run.wait()).collect();
     for output in &outputs {
         // The run over the whole fleet may come first, and then the shards are refused.
-        assert!([Some(0), Some(3)].contains(&output.code), "{}", output.stderr);
+        assert!([Some(0), Some(5)].contains(&output.code), "{}", output.stderr);
     }
     let outputs: Vec<Output> = outputs.into_iter().filter(|output| output.code == Some(0)).collect();
     assert_eq!(done(&outputs), 60);
@@ -177,7 +177,7 @@ fn connection_limit_of_the_role_is_respected() {
     // Together with the command's connection, the limit is reached.
     db.execute(&format!("ALTER ROLE {role} CONNECTION LIMIT 1"));
     let refused = db.tenantry(["create", "one_more"]).env("DATABASE_URL", &url).run();
-    refused.assert_code(3);
+    refused.assert_code(5);
     assert!(refused.stderr.contains("no free connection for this role"), "{}", refused.stderr);
     db.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}"));
 }

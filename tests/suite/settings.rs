@@ -73,7 +73,7 @@ fn other_variables_in_the_file_are_ignored() {
     // References to other variables are replaced, and other special characters are kept.
     let folder = folder_with("PART=where\nPGHOST=\"/no${PART}/'a' \\$b\"\nPGPORT=1\n");
     let fails = Tenantry::new().args(["list"]).current_dir(folder.path()).run();
-    assert!(fails.assert_code(3).stderr.contains("/nowhere/'a' $b"), "{}", fails.stderr);
+    assert!(fails.assert_code(5).stderr.contains("/nowhere/'a' $b"), "{}", fails.stderr);
 }
 
 #[test]
@@ -388,14 +388,14 @@ fn an_unreachable_server_is_named_without_the_password() {
     assert_snapshot!(by_pairs);
     let by_variable = list("postgresql://fleet@127.0.0.1:1/db").env("PGPASSWORD", "hunter/2").run();
     assert_secret(&by_variable, &["hunter"]);
-    assert_eq!(by_variable.assert_code(3).stderr, by_url.stderr);
+    assert_eq!(by_variable.assert_code(5).stderr, by_url.stderr);
     let several = list("postgresql://fleet:hunter2@127.0.0.1:1,127.0.0.2:1/db").run();
     assert_secret(&several, &["hunter"]);
     assert_snapshot!(several);
     assert_snapshot!(list("host=/nonexistent/sockets user=fleet password=hunter2").run());
     assert_snapshot!(list("postgresql://fleet:hunter2@%2Fnonexistent%2Fsockets/db").run());
     let hidden = list("host=127.0.0.1 port=1 user=fleet dbname=db sslmode=require sslpassword=hunter2").run();
-    assert_secret(hidden.assert_code(3), &["hunter"]);
+    assert_secret(hidden.assert_code(5), &["hunter"]);
     // Every command that needs a database reports the same.
     for args in [
         &["migrate-public"][..],
@@ -409,7 +409,7 @@ fn an_unreachable_server_is_named_without_the_password() {
         &["demo", "--in-database"],
     ] {
         let output = Tenantry::new().args(args).env("DATABASE_URL", "postgresql://fleet:hunter2@127.0.0.1:1/db").run();
-        assert_secret(output.assert_code(3), &["hunter"]);
+        assert_secret(output.assert_code(5), &["hunter"]);
         assert!(output.stderr.starts_with("error: cannot connect to PostgreSQL at 127.0.0.1:1"), "{}", output.stderr);
     }
 }
@@ -596,13 +596,7 @@ fn migrate_public_reports_as_json() {
     assert_snapshot!(db.tenantry(["migrate-public", "--format", "json"]).run());
     let dir = Dir::new().add("20990101000000_broken", "CREATE TABLE ok(i int);\nCREATE TABLE broken(i nonsense);");
     let broken = db.tenantry(["migrate-public", "--format", "json", "--public-migrations"]).arg(dir.path());
-    assert_snapshot!(broken.run(), @r#"
-        --- stderr
-        error: public migration 20990101000000_broken/up.sql:2 failed: type "nonsense" does not exist
-          statement: CREATE TABLE broken(i nonsense)
-          effect: rolled back, nothing was changed
-        --- exit 3
-    "#);
+    assert_snapshot!(broken.run());
     assert_eq!(db.string("SELECT to_regclass('public.ok')"), "NULL");
 }
 

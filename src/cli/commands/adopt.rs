@@ -11,7 +11,7 @@ use crate::cli::exit::Exit;
 use crate::cli::files::read_names;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::Progress;
-use crate::cli::report::{self, FailedDocument, Summary, stop_reason};
+use crate::cli::report::{self, ErrorDocument, FailedDocument, Summary, stop_reason};
 use crate::cli::resume::SHORT;
 use crate::cli::settings::{Jobs, WriteOptions};
 use crate::migration::Version;
@@ -160,6 +160,8 @@ struct Document {
     not_reached: Vec<String>,
     /// Why the run stopped early: `interrupted`, `lost`, or null.
     stop_reason: Option<&'static str>,
+    /// The error, if `stop_reason` is `lost`.
+    error: Option<ErrorDocument>,
 }
 
 impl Document {
@@ -172,6 +174,7 @@ impl Document {
             failed: FailedDocument::all(&report.failed, context),
             not_reached: report.not_reached.iter().map(TenantName::to_string).collect(),
             stop_reason: report.ended.as_ref().map(stop_reason),
+            error: ErrorDocument::of_run(report.ended.as_ref(), context),
         }
     }
 }

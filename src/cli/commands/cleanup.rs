@@ -9,7 +9,7 @@ use crate::cli::context::{Context, location};
 use crate::cli::exit::Exit;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::Progress;
-use crate::cli::report;
+use crate::cli::report::{self, ErrorDocument};
 use crate::cli::request::{CleanupRequest, Request};
 use crate::cli::settings::{Jobs, WriteOptions};
 use crate::operations::{self, CleanupPlan, CleanupReport, Orphans};
@@ -97,7 +97,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     output.status(format_args!("{} reverted", count(report.reverted.len(), "public migration")));
     if let Some(error) = report.failed {
-        let exit = report::error(context, &error.into());
+        let exit = report::show_error(context, &error.into());
         output.hint(format_args!("to resume: {again}"));
         return Ok(exit);
     }
@@ -175,7 +175,7 @@ struct ReportOfCleanup {
     reverted: Vec<String>,
     ledger_dropped: bool,
     /// The error that stopped the public migrations from being reverted, or null.
-    error: Option<String>,
+    error: Option<ErrorDocument>,
 }
 
 impl ReportOfCleanup {
@@ -184,7 +184,7 @@ impl ReportOfCleanup {
             tenants: ReportDocument::new(&report.tenants, context),
             reverted: report.reverted.clone(),
             ledger_dropped: report.ledger_dropped,
-            error: report.failed.as_ref().map(ToString::to_string),
+            error: report.failed.as_ref().map(|error| ErrorDocument::of_library(error, context)),
         }
     }
 }

@@ -53,6 +53,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         let in_use = server.has_tracker || server.has_public_ledger || server.has_diesel_ledger;
         if in_use || crate::operations::any_exists(&mut db, &names)? {
             return Err(Usage::with_hint(
+                "database-in-use",
                 "the database already has a tracker, a public ledger, or a schema with a name that the demonstration uses",
                 "use an empty database, or omit --in-database",
             )

@@ -11,7 +11,7 @@ use crate::cli::exit::Exit;
 use crate::cli::files::read_names;
 use crate::cli::output::{Output, count, size, thousands};
 use crate::cli::progress::Progress;
-use crate::cli::report::{self, FailedDocument, Summary, stop_reason};
+use crate::cli::report::{self, ErrorDocument, FailedDocument, Summary, stop_reason};
 use crate::cli::request::{DropRequest, Request};
 use crate::cli::resume::SHORT;
 use crate::cli::settings::{Jobs, WriteOptions};
@@ -271,6 +271,8 @@ pub(super) struct ReportDocument {
     unfinished: Vec<String>,
     not_reached: Vec<String>,
     stop_reason: Option<&'static str>,
+    /// The error, if `stop_reason` is `lost`.
+    error: Option<ErrorDocument>,
 }
 
 #[derive(Serialize)]
@@ -294,6 +296,7 @@ impl ReportDocument {
             unfinished: report.unfinished.iter().map(SchemaName::to_string).collect(),
             not_reached: report.not_reached.iter().map(SchemaName::to_string).collect(),
             stop_reason: report.ended.as_ref().map(stop_reason),
+            error: ErrorDocument::of_run(report.ended.as_ref(), context),
         }
     }
 }

@@ -91,7 +91,12 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         Action::Url => url(context, &server)?,
         Action::Psql { arguments } => {
             if !matches!(server.status()?, Status::Running(_)) {
-                return Err(Usage::with_hint("server is not running", format!("run '{program} local start'")).into());
+                return Err(Usage::with_hint(
+                    "server-not-running",
+                    "server is not running",
+                    format!("run '{program} local start'"),
+                )
+                .into());
             }
             let mut psql = server.psql_command(&args.binaries.find()?, DATABASE)?;
             // On success psql replaces this process.

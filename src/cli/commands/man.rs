@@ -23,7 +23,7 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     fs::create_dir_all(&args.dir)
-        .map_err(|error| Usage::new(format!("cannot create {}: {error}", args.dir.display())))?;
+        .map_err(|error| Usage::new("unwritable-file", format!("cannot create {}: {error}", args.dir.display())))?;
     let mut command = full_command(context.program()).disable_help_subcommand(true);
     command.build();
     // If the program is a subcommand, the pages of the outer program are not ours.

@@ -45,6 +45,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let name = &args.name;
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
         return Err(Usage::with_hint(
+            "invalid-migration-name",
             format!("invalid migration name: {name:?}"),
             "use lower-case letters, digits and underscores",
         )
@@ -66,6 +67,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     if !root.is_dir() {
         return Err(Usage::with_hint(
+            "not-a-directory",
             format!("{} is not a directory", root.display()),
             format!("create it, or specify another with {flag}"),
         )
@@ -112,7 +114,11 @@ fn next_version(root: &std::path::Path) -> Result<String> {
         Some(newest) if newest.to_string() >= now => {
             let next = (newest + 1).to_string();
             if next.len() > now.len() {
-                return Err(Usage::new(format!("no version with {} digits is greater than {newest}", now.len())).into());
+                return Err(Usage::new(
+                    "no-free-version",
+                    format!("no version with {} digits is greater than {newest}", now.len()),
+                )
+                .into());
             }
             next
         }

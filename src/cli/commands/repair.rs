@@ -31,7 +31,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let reason = args.reason.trim();
     if reason.is_empty() {
-        return Err(Usage::new("--reason is empty").into());
+        return Err(Usage::new("empty-reason", "--reason is empty").into());
     }
     let tenancy = context.tenancy(&args.options.migrations)?;
     let mut db = context.database(&args.options.connection)?;

@@ -1,10 +1,15 @@
 //! What is printed, and how.
 
+use std::ffi::OsString;
+
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
 
 use super::source;
 use super::values::boolean;
+
+/// The variable for --format.
+const VARIABLE: &str = "TENANTRY_FORMAT";
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
@@ -14,7 +19,7 @@ pub(crate) struct OutputOptions {
     #[arg(
         long,
         global = true,
-        env = "TENANTRY_FORMAT",
+        env = VARIABLE,
         hide_env_values = true,
         value_name = "FORMAT",
         default_value = "table"
@@ -50,6 +55,23 @@ pub(crate) enum Format {
     Table,
     /// One JSON document.
     Json,
+}
+
+impl Format {
+    /// The format that arguments and the environment choose, for errors before the arguments are parsed.
+    pub(crate) fn requested(arguments: &[OsString]) -> Self {
+        let mut words = arguments.iter().map(|word| word.to_string_lossy()).take_while(|word| word != "--").peekable();
+        let mut given = None;
+        while let Some(word) = words.next() {
+            given = match word.strip_prefix("--format") {
+                Some("") => words.peek().map(ToString::to_string),
+                Some(value) => value.strip_prefix('=').map(str::to_owned).or(given),
+                None => given,
+            };
+        }
+        let given = given.or_else(|| std::env::var(VARIABLE).ok());
+        given.and_then(|name| Self::from_str(&name, false).ok()).unwrap_or(Self::Table)
+    }
 }
 
 /// When to use colors.

@@ -45,7 +45,7 @@ pub(super) fn failure(
         |migration, at, server| Explained::Failed(rolled_back(migration, transaction.direction, at, server));
     let needs_no_commit =
         |index: usize| transaction.direction == Direction::Down || transaction.migrations.first() == Some(&index);
-    let located = server.position.and_then(|position| batch.locate(position));
+    let located = server.character().and_then(|position| batch.locate(position));
     if let Some((index, byte)) = located.filter(|(index, _)| needs_no_commit(*index)) {
         let migration = target.migration(index);
         let at = migration.script(transaction.direction).and_then(|script| statement_at(script, byte));
@@ -214,7 +214,7 @@ pub(super) fn rolled_back(
 /// The line of the server's error position in a statement that was sent alone, or else the first line of the statement.
 fn line_in(script: &str, statement: &Statement<'_>, server: &ServerMessage) -> usize {
     let byte = server
-        .position
+        .character()
         .and_then(|position| statement.sql().char_indices().nth(position.checked_sub(1)?))
         .map_or(0, |(byte, _)| byte);
     line_at(script, statement.offset() + byte)

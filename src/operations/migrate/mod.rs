@@ -99,7 +99,7 @@ impl Report {
 
     /// The tenants for which another run of the same command may succeed.
     pub fn to_try_again(&self) -> Vec<&str> {
-        let failed = self.failed.iter().filter(|failed| failed.error.is_retryable());
+        let failed = self.failed.iter().filter(|failed| failed.error.is_worth_repeating());
         failed.map(|failed| failed.tenant.as_str()).chain(self.not_reached.iter().map(TenantName::as_str)).collect()
     }
 

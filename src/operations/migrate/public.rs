@@ -268,7 +268,7 @@ fn revert(db: &mut Database, tenancy: &Tenancy, run: Run, index: usize) -> Resul
     batch.revert(target, index, down);
     let batch = batch.commit();
     let Err(server) = send(db, batch.sql(), || Error::TenantsCreatedDuringCleanup)? else { return Ok(()) };
-    let byte = server.position.and_then(|position| batch.locate(position)).map(|(_, byte)| byte);
+    let byte = server.character().and_then(|position| batch.locate(position)).map(|(_, byte)| byte);
     Err(Error::PublicMigration(Box::new(MigrationFailure {
         version: migration.version().clone(),
         folder: migration.folder().to_owned(),

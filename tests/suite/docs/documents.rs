@@ -44,7 +44,7 @@ fn a_document_that_differs_from_its_description_is_reported() {
 /// A section may extend the fields of another section.
 fn tables(text: &str) -> Tables {
     let row = Regex::new(r"^\| `(\w+)` \| ([^|]+) \|").expect("a pattern");
-    let also = Regex::new(r"^The fields of a \[[^\]]+\]\(#([\w-]+)\), and:").expect("a pattern");
+    let also = Regex::new(r"^The fields of an? \[[^\]]+\]\(#([\w-]+)\), and:").expect("a pattern");
     let mut tables = Tables::new();
     let mut extended = Vec::new();
     let mut heading = String::new();

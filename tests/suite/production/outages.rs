@@ -122,7 +122,7 @@ fn run_ends_if_the_server_does_not_return() {
     let run = verbose(&db, &migrations, &["migrate-all", "--reconnect-for", "2s", "--format", "json"]).spawn();
     crash_after_some(&db, &server, &run, "migrated", DONE);
     let output = run.wait();
-    output.assert_code(3);
+    output.assert_code(5);
     let (done, left) = (listed(&output, "done"), listed(&output, "not_reached"));
     assert_eq!(output.json()["stop_reason"], "lost");
     assert!(output.stderr.contains("lost connection to the server, waiting for it for up to 2s"), "{}", output.stderr);
@@ -258,7 +258,7 @@ fn run_ends_if_a_standby_is_not_promoted() {
     crash_after_some(&db, &server, &run, "migrated", DONE);
     server.start_as_standby();
     let output = run.wait();
-    output.assert_code(3);
+    output.assert_code(5);
     assert!(output.stderr.contains("the server is read-only: it is a standby"), "{}", output.stderr);
     db.strings("SELECT pg_promote()");
     with(&db, &migrations, &["migrate-all"]).run().assert_code(0);

@@ -75,7 +75,7 @@ fn concurrent_run_is_refused_and_the_first_is_named() {
     let first = with(&db, &migrations, &args).env("USER", "ada").env("LOGNAME", "ada").spawn();
     db.wait_for_waiters(4);
     let second = with(&db, &migrations, &["migrate-all"]).run();
-    second.assert_code(3);
+    second.assert_code(5);
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let backend = db.count("SELECT backend FROM schema_run");
     let pid = first.pid();
@@ -83,7 +83,7 @@ fn concurrent_run_is_refused_and_the_first_is_named() {
     assert!(second.stderr.contains(&who), "{who}: {}", second.stderr);
     for refused in [&["revert-all", "--steps", "1", "--yes"][..], &["migrate-all", "--shard", "1/2"]] {
         let output = with(&db, &migrations, refused).run();
-        output.assert_code(3);
+        output.assert_code(5);
         assert!(output.stderr.contains(&who), "{}", output.stderr);
     }
     // Commands that read or work on one tenant do not conflict with it.
@@ -129,10 +129,10 @@ fn fleet_lock_conflicts_with_every_shard_lock() {
     let second = run(&["--shard", "2/2"]).spawn();
     db.wait_for_waiters(2);
     let same = run(&["--shard", "1/2"]).hide(first.pid().to_string(), "FIRST").run();
-    same.assert_code(3);
+    same.assert_code(5);
     assert!(same.stderr.contains("another run is in progress: run 1"), "{}", same.stderr);
     let whole = run(&[]).run();
-    whole.assert_code(3);
+    whole.assert_code(5);
     let waiting = run(&["--lock-wait", "1min"]).spawn();
     waiting.wait_for_stderr_line("waiting for run");
     holder.batch_execute("COMMIT").unwrap();
@@ -163,7 +163,7 @@ fn refused_shard_names_the_holder_of_that_shard() {
     db.wait_for_waiters(2);
     for (shard, id, pid) in [("2/8", 2, second.pid()), ("1/8", 1, first.pid())] {
         let refused = run(shard).run();
-        refused.assert_code(3);
+        refused.assert_code(5);
         assert!(refused.stderr.contains(&format!("run {id} (migrate-all)")), "{shard}: {}", refused.stderr);
         assert!(refused.stderr.contains(&format!("process {pid},")), "{shard}: {}", refused.stderr);
     }
@@ -174,7 +174,7 @@ fn refused_shard_names_the_holder_of_that_shard() {
     let user = db.string("SELECT coalesce(os_user, role) FROM schema_run WHERE id = 1");
     let refused =
         refused.hide(host, "on HOST").hide(backend, "BACKEND").hide(format!(" by {user} "), " by USER ").run();
-    refused.assert_code(3);
+    refused.assert_code(5);
     assert_snapshot!(refused, @r"
         --- stderr
         error: another run is in progress: run 1 (migrate-all) with 8 shards by USER on HOST, process PID, server process BACKEND, since DATE
@@ -211,7 +211,7 @@ fn lost_fleet_lock_is_acquired_again() {
     let name = format!("SELECT application_name FROM pg_stat_activity WHERE pid = {backend}");
     assert_eq!(db.string(&name), "tenantry/1: fleet");
     let second = with(&db, &migrations, &["migrate-all"]).run();
-    second.assert_code(3);
+    second.assert_code(5);
     assert!(second.stderr.contains("run 1 (migrate-all)"), "{}", second.stderr);
     assert!(second.stderr.contains(&format!("process {}, server process {backend}", first.pid())));
     holder.batch_execute("COMMIT").unwrap();
@@ -233,7 +233,7 @@ fn fleet_lock_is_held_during_planning() {
     let session = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tenantry fleet %'";
     let backend = db.string(session);
     let second = with(&db, &migrations, &["migrate-all"]).hide(host, "on HOST").hide(&backend, "BACKEND").run();
-    second.assert_code(3);
+    second.assert_code(5);
     assert_snapshot!(second, @r"
         --- stderr
         error: another run is in progress: a run that has not started yet by ada on HOST, process PID, server process BACKEND, since DATE

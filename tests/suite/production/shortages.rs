@@ -130,13 +130,13 @@ fn run_ends_if_the_database_stays_read_only() {
     db.wait_for("SELECT count(*) FROM public.schema_run_tenant", 10);
     set_read_only(&db, "on");
     let output = run.wait();
-    output.assert_code(3);
+    output.assert_code(5);
     assert!(output.stderr.contains("error: the server is read-only"), "{}", output.stderr);
     assert_eq!(output.json()["stop_reason"], "lost");
     assert!(listed(&output, "done").is_subset(&at(&db, "2")));
     // It is also reported before any tenant is started.
     let refused = with(&db, &migrations, &["migrate-all"]).run();
-    refused.assert_code(3);
+    refused.assert_code(5);
     assert!(refused.stderr.contains("the server is read-only"), "{}", refused.stderr);
     set_read_only(&db, "off");
     with(&db, &migrations, &["migrate-all"]).run().assert_code(0);

@@ -161,8 +161,8 @@ impl Stepwise<'_> {
         let batch = batch.commit();
         session.batch_execute(batch.sql()).map_err(|error| {
             self.error(session, number, statement, &error, |mut server| {
-                let byte = server.position.and_then(|position| batch.locate(position)).map_or(0, |(_, byte)| byte);
-                server.position = Some(statement.sql()[..byte].chars().count() + 1);
+                let byte = server.character().and_then(|position| batch.locate(position)).map_or(0, |(_, byte)| byte);
+                server.position = u32::try_from(statement.sql()[..byte].chars().count() + 1).ok();
                 if statement.runs_code() && server.hint.is_none() {
                     let hint = "code that commits must be declared with changes_outside = \"REASON\" in metadata.toml";
                     server.hint = Some(hint.to_owned());
