@@ -76,7 +76,7 @@ impl ServerMessage {
             || LOST.iter().any(|text| info.message().starts_with(text))
     }
 
-    /// Whether the statement can succeed later without a change: the cause is a lock, an outage or a lack of connections.
+    /// Whether the statement can succeed later without a change: the cause is a lock, an outage or a connection limit.
     pub fn is_temporary(&self) -> bool {
         self.sqlstate.is_some_and(Sqlstate::is_temporary)
     }

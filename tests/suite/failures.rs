@@ -39,8 +39,8 @@ fn arguments_that_cannot_be_parsed_are_an_error_document() {
         let output = Tenantry::new().args(command).run();
         assert_error(&output, 2, json!({ "code": code, "retryable": false, "sqlstate": null, "tenant": null }));
     }
-    let similar = Tenantry::new().args(["lisst", "--format", "json"]).run();
-    assert_error(&similar, 2, json!({ "hint": "a similar subcommand exists: 'list'" }));
+    let similar = Tenantry::new().args(["cleanpu", "--format", "json"]).run();
+    assert_error(&similar, 2, json!({ "hint": "a similar subcommand exists: 'cleanup'" }));
     let none = Tenantry::new().args(["--format", "json"]).run();
     assert_eq!(none.assert_code(2).json()["error"]["code"], "missing-command");
 }

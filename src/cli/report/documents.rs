@@ -45,7 +45,7 @@ pub(crate) struct FailedDocument {
     holders: Vec<BlockingSession>,
 }
 
-/// The JSON of an error: the same fields wherever a document contains one.
+/// The JSON of an error: the same fields in every document.
 #[derive(Serialize)]
 pub(crate) struct ErrorDocument {
     code: &'static str,
