@@ -59,6 +59,7 @@ pub mod migration;
 pub mod operations;
 pub mod postgres;
 pub mod record;
+pub mod rows;
 pub mod schema;
 pub mod tenants;
 
@@ -70,14 +71,17 @@ mod run;
 mod sql;
 mod text;
 
-pub use application::{AccessError, PgPool, Tenants, TransactionError};
+pub use application::{AccessError, PgPool, RowTenancy, Tenants, TransactionError};
 pub use database::{Actor, DEFAULT_JOBS, Database, KEEP, ParseShardError, Shard, Stop};
 pub use error::{
     BlockingSession, ChangeKind, Contention, Effect, Error, FailedStatement, FailedTenant, FleetHolder,
-    MigrationChange, MigrationChanges, MigrationFailure, ReferenceError, TenantError,
+    MigrationChange, MigrationChanges, MigrationFailure, ReferenceError, RowTenancyError, TenantError,
 };
 pub use migration::{Embedded, LoadError, Migration, MigrationSet, Version, VersionRange};
-pub use model::{MAX_BYTES, NameError, NamePolicy, SchemaName, State, TenantName, Unfinished, UnknownState};
+pub use model::{
+    IdType, MAX_BYTES, NameError, NamePolicy, ObjectName, SchemaName, State, TenantId, TenantIdError, TenantName,
+    Unfinished, UnknownState,
+};
 pub use operations::{CreateError, create_tenant};
 pub use postgres::{CHUNK, Connector, DatabaseUrl, FromEnvError, LockHolder};
 pub use run::{LockWait, Observer};

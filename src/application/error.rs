@@ -42,6 +42,9 @@ pub enum AccessError {
     /// Nothing is committed that was not committed by the closure.
     #[error("the closure succeeded, but its transaction was aborted or had ended before")]
     Aborted,
+    /// The connection is in a transaction, which may already work for another tenant.
+    #[error("the connection is in a transaction")]
+    OpenTransaction,
     /// The migrations of the tenants cannot be checked.
     #[error("the tenants cannot be checked")]
     Check(#[source] Box<Error>),
@@ -60,6 +63,7 @@ impl AccessError {
             Self::Database(_) => "database-error",
             Self::Commit(_) => "commit-failed",
             Self::Aborted => "transaction-aborted",
+            Self::OpenTransaction => "open-transaction",
             Self::Check(error) => error.code(),
         }
     }

@@ -8,6 +8,7 @@ mod asynchronous;
 mod error;
 mod maintenance;
 mod readiness;
+mod rows;
 mod tenants;
 mod transaction;
 
@@ -15,4 +16,5 @@ mod transaction;
 pub use asynchronous::{AsyncPgPool, AsyncTenants};
 pub use error::{AccessError, EachError, MigrateError, TransactionError};
 pub use readiness::Readiness;
+pub use rows::RowTenancy;
 pub use tenants::{Creation, Migrated, PgPool, Tenants};

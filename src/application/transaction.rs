@@ -140,12 +140,13 @@ impl<'a> TenantEntry<'a> {
 }
 
 /// How many transactions and savepoints of Diesel's are open.
-fn depth(conn: &mut PgConnection) -> Result<u32, DieselError> {
+pub(super) fn depth(conn: &mut PgConnection) -> Result<u32, DieselError> {
     let status = AnsiTransactionManager::transaction_manager_status_mut(conn);
     Ok(status.transaction_depth()?.map_or(0, Into::into))
 }
 
-fn commit(conn: &mut PgConnection) -> Result<(), AccessError> {
+/// Commits the transaction that is open on the connection, unless it was aborted or ended.
+pub(super) fn commit(conn: &mut PgConnection) -> Result<(), AccessError> {
     if depth(conn).map_err(AccessError::Commit)? != 1 {
         // The closure ended the transaction, or left a savepoint of its own open.
         let _ = conn.batch_execute("ROLLBACK");

@@ -11,9 +11,11 @@ use super::settings::{
     Connection, Given, Jobs, Migrations, OutputOptions, PublicMigrations, ReadOptions, Role, WriteOptions,
 };
 use crate::database::{Actor, DEFAULT_JOBS, Database, Stop};
+use crate::error::{Error, RowTenancyError};
 use crate::migration::MigrationSet;
 use crate::postgres::{Connector, DatabaseUrl, LIBPQ_VARIABLES};
 use crate::record::integrity;
+use crate::rows::Layout;
 use crate::tenants::{RunAs, Tenancy, Tenant, tracker};
 
 /// What every command uses.
@@ -203,6 +205,18 @@ impl Context {
             self.output.detail(format_args!("the server has {} free connections", db.server().free_connections));
         }
         Ok(db)
+    }
+
+    /// Connects for a command of tenants that share tables.
+    ///
+    /// # Errors
+    /// [`RowTenancyError::NotRows`] if the tenants have schemas of their own.
+    pub(crate) fn shared_tables(&self, connection: &Connection) -> Result<(Database, Layout)> {
+        let mut db = self.database(connection)?;
+        let layout = if db.server().has_row_tenancy { Layout::read(db.connection())? } else { None };
+        let layout =
+            layout.ok_or_else(|| Error::from(RowTenancyError::NotRows { database: db.server().database.clone() }))?;
+        Ok((db, layout))
     }
 
     /// Connects for a command that applies or reverts migrations, or shows which it would.

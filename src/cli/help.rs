@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use clap::Command;
 
 /// The commands by purpose. A test checks that each command is in one group.
-const GROUPS: [(&str, &[&str]); 5] = [
+const GROUPS: [(&str, &[&str]); 6] = [
     ("Tenants", &["create", "adopt", "untrack", "list", "drop", "cleanup"]),
     ("Migrations", &["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "runs"]),
+    ("Shared tables", &["isolate", "key"]),
     ("Checks and repair", &["health-check", "diff", "repair-plan", "reference", "repair"]),
     ("Development", &["new-migration", "lint", "print-schema", "local", "demo"]),
     ("Shell", &["completions", "man", "help"]),

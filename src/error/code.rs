@@ -35,6 +35,7 @@ impl Error {
             Self::NoReference(error) => error.code(),
             Self::ReferenceFile { .. } => "reference-file",
             Self::Migrations(error) => error.code(),
+            Self::RowTenancy(error) => error.code(),
         }
     }
 }

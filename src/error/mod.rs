@@ -7,6 +7,7 @@ mod fleet_holder;
 mod hint;
 mod reference;
 mod retry;
+mod row_tenancy;
 mod tenant;
 mod unreadable_ledger;
 
@@ -26,6 +27,7 @@ pub(crate) use changes::accept_versions;
 pub use changes::{ChangeKind, MigrationChange, MigrationChanges};
 pub use fleet_holder::FleetHolder;
 pub use reference::ReferenceError;
+pub use row_tenancy::RowTenancyError;
 #[cfg(feature = "cli")]
 pub(crate) use tenant::Attempts;
 pub(crate) use tenant::mask_tenant_name;
@@ -216,6 +218,9 @@ pub enum Error {
     /// Migrations cannot be loaded.
     #[error(transparent)]
     Migrations(#[from] LoadError),
+    /// Row-level tenancy.
+    #[error(transparent)]
+    RowTenancy(#[from] RowTenancyError),
 }
 
 impl From<ReferenceError> for Error {

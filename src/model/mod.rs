@@ -1,7 +1,11 @@
-//! Typed names and states. They are parsed where they enter the crate; other modules never pass them as plain text.
+//! Typed names, ids and states. They are parsed where they enter the crate; other modules never pass them as plain text.
 
 mod name;
+mod object_name;
 mod state;
+mod tenant_id;
 
 pub use name::{MAX_BYTES, NameError, NamePolicy, SchemaName, TenantName};
+pub use object_name::ObjectName;
 pub use state::{State, Unfinished, UnknownState};
+pub use tenant_id::{IdType, TenantId, TenantIdError};

@@ -218,7 +218,7 @@ impl fmt::Debug for TenantName {
     }
 }
 
-fn check_length(name: &str) -> Result<(), NameError> {
+pub(super) fn check_length(name: &str) -> Result<(), NameError> {
     match name.len() {
         0 => Err(NameError::Empty),
         1..=MAX_BYTES => Ok(()),

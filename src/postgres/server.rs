@@ -55,6 +55,9 @@ pub struct Server {
     /// Whether `public.schema_run` and `public.schema_run_tenant` exist, with all columns that this version writes.
     #[diesel(sql_type = Bool)]
     pub has_runs: bool,
+    /// Whether tenants share tables: `public.row_tenancy` has a row.
+    #[diesel(sql_type = Bool)]
+    pub has_row_tenancy: bool,
     /// Whether `public.schema_migration` exists.
     #[diesel(sql_type = Bool)]
     pub has_recorded_migrations: bool,

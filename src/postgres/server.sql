@@ -78,6 +78,9 @@ SELECT
         SELECT FROM own JOIN pg_catalog.pg_attribute AS a ON a.attrelid = own.oid
         WHERE own.name = 'schema_run' AND a.attname = 'request' AND NOT a.attisdropped
     ) AS has_runs,
+    -- The table is empty where tenants have schemas of their own. This role may not be allowed to read it.
+    COALESCE(pg_catalog.pg_relation_size(pg_catalog.to_regclass('public.row_tenancy')) OPERATOR(pg_catalog.>) 0, false)
+        AS has_row_tenancy,
     EXISTS (SELECT FROM own WHERE own.name = 'schema_migration') AS has_recorded_migrations,
     (
         SELECT pg_catalog.count(*) = 2 AND pg_catalog.bool_and(pg_catalog.has_table_privilege(own.oid, 'SELECT'))

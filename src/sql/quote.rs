@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::{SchemaName, TenantName};
+use crate::model::{ObjectName, SchemaName, TenantName};
 
 /// An identifier, always in double quotes.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,12 @@ impl<'a> From<&'a SchemaName> for Identifier<'a> {
 
 impl<'a> From<&'a TenantName> for Identifier<'a> {
     fn from(name: &'a TenantName) -> Self {
+        Self(name.as_str())
+    }
+}
+
+impl<'a> From<&'a ObjectName> for Identifier<'a> {
+    fn from(name: &'a ObjectName) -> Self {
         Self(name.as_str())
     }
 }

@@ -48,6 +48,7 @@ mod reference;
 mod repair_plan;
 mod revert;
 mod rooms;
+mod rows;
 mod runs;
 mod selection;
 mod settings;

@@ -7,9 +7,10 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::cli::report;
-use crate::cli::settings::{Connection, PublicMigrations, SearchPath, Timeouts};
+use crate::cli::settings::{Connection, PublicMigrations, SearchPath, TenancyOptions, Timeouts};
 use crate::error::Error;
 use crate::operations::migrate::{self, PublicReport};
+use crate::rows::{self, Layout, SetUp};
 
 /// Apply the tracker's and the project's public migrations
 #[derive(Debug, clap::Args)]
@@ -25,12 +26,17 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     timeouts: Timeouts,
+
+    #[command(flatten)]
+    tenancy: TenancyOptions,
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let tenancy = context.tenancy_of_public(&args.migrations)?;
     let tenancy = tenancy.with_extension_schemas(args.path.extension_schemas).with_limits(args.timeouts.limits());
     let mut db = context.database(&args.connection)?;
+    let recorded = if db.server().has_row_tenancy { Layout::read(db.connection())? } else { None };
+    let layout = args.tenancy.layout(recorded)?;
     let stop = context.stop();
     let report = match migrate::migrate_public(&mut db, &tenancy, &stop) {
         // It was canceled, or stopped waiting for another session.
@@ -39,6 +45,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
             return Ok(Exit::Interrupted);
         }
         report => report?,
+    };
+    let was_set_up = match &layout {
+        Some(layout) => rows::set_up(&mut db, &tenancy, layout, &stop)?,
+        None => SetUp::Unchanged,
     };
     let output = context.output();
     if output.is_json() {
@@ -59,6 +69,11 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     match report.applied.len() {
         0 => output.status("the public migrations are up to date"),
         n => output.status(format_args!("{} applied", count(n, "public migration"))),
+    }
+    if let (Some(layout), SetUp::Changed) = (&layout, was_set_up) {
+        output
+            .status(format_args!("set up for shared tables in schema {}, as role {}", layout.schema, layout.roles.app));
+        output.next(format_args!("'{}' applies the tenant migrations to it", context.command("migrate-all")));
     }
     Ok(Exit::Done)
 }

@@ -8,6 +8,8 @@ mod demo;
 mod diff;
 mod drop;
 mod health_check;
+mod isolate;
+mod key;
 mod lint;
 mod list;
 mod local;
@@ -44,6 +46,8 @@ pub(crate) enum Command {
     RevertOne(revert_one::Args),
     RevertAll(revert_all::Args),
     Runs(runs::Args),
+    Isolate(isolate::Args),
+    Key(key::Args),
     Repair(repair::Args),
     HealthCheck(health_check::Args),
     Diff(diff::Args),
@@ -73,6 +77,8 @@ impl Command {
             Self::RevertOne(args) => revert_one::run(args, context),
             Self::RevertAll(args) => revert_all::run(args, context),
             Self::Runs(args) => runs::run(args, context),
+            Self::Isolate(args) => isolate::run(args, context),
+            Self::Key(args) => key::run(args, context),
             Self::Repair(args) => repair::run(args, context),
             Self::HealthCheck(args) => health_check::run(args, context),
             Self::Diff(args) => diff::run(args, context),

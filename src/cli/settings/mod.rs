@@ -6,6 +6,7 @@ mod given;
 mod limits;
 mod migrations;
 mod output;
+mod tenancy;
 mod values;
 
 use clap::builder::Resettable;
@@ -17,6 +18,7 @@ pub(crate) use given::Given;
 pub(crate) use limits::{Jobs, LimitOptions, StatementTimeout, Timeouts};
 pub(crate) use migrations::{Migrations, PublicMigrations, Role, SearchPath, TenantMigrations};
 pub(crate) use output::{Color, Format, OutputOptions};
+pub(crate) use tenancy::TenancyOptions;
 pub(crate) use values::{duration, positive, run_id};
 
 /// Options of a command that reads tenants.

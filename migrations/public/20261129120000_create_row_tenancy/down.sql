@@ -1,0 +1,2 @@
+DROP TABLE public.row_isolation;
+DROP TABLE public.row_tenancy;

@@ -1,0 +1,176 @@
+//! `isolate`
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::cli::confirm::{Answer, confirm};
+use crate::cli::context::{Context, location};
+use crate::cli::exit::Exit;
+use crate::cli::output::count;
+use crate::cli::settings::{Connection, Timeouts};
+use crate::model::TenantId;
+use crate::rows::{self, IsolationPlan, Obstacle, Phase, Step, UnassignedRows};
+
+/// Isolate the rows of tenants that share tables
+///
+/// Gives each table a tenant column, row-level security, and keys that begin with the tenant column, as far as the table
+/// does not have them. Exempt is a table whose comment begins with 'tenantry: exempt': all tenants read its rows. On large
+/// tables, indexes are built and constraints validated without blocking writes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Print the statements as a script, and do not execute them
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Restore the keys, remove row-level security, and revoke the application's privileges; the tenant column remains
+    #[arg(long, conflicts_with = "assign")]
+    undo: bool,
+
+    /// Tenant that rows without a tenant belong to, by its id in the registry
+    #[arg(long, value_name = "ID")]
+    assign: Option<TenantId>,
+
+    /// Do not ask for confirmation
+    #[arg(long, short)]
+    yes: bool,
+
+    #[command(flatten)]
+    connection: Connection,
+
+    #[command(flatten)]
+    timeouts: Timeouts,
+}
+
+pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
+    let (mut db, layout) = context.shared_tables(&args.connection)?;
+    let output = context.output();
+    let unassigned = args.assign.map_or(UnassignedRows::Refuse, UnassignedRows::AssignTo);
+    let plan = if args.undo {
+        rows::plan_undo(&mut db, &layout)?
+    } else {
+        rows::plan_isolation(&mut db, &layout, unassigned)?
+    };
+    let done = if args.undo { "the isolation is undone" } else { "all shared tables are isolated" };
+    for Obstacle { table, message, hint } in &plan.obstacles {
+        output.error(format_args!("{}.{table}: {message}", layout.schema));
+        output.hint(hint);
+    }
+    if args.dry_run {
+        if output.is_json() {
+            output.json(&Document::new(&plan, Execution::None))?;
+        } else {
+            output.script(script(&plan).iter().map(String::as_str))?;
+        }
+        output.summary(summary(&plan, "to execute; nothing was changed"));
+        return Ok(if plan.obstacles.is_empty() { Exit::Done } else { Exit::Found });
+    }
+    if plan.is_empty() {
+        if output.is_json() {
+            output.json(&Document::new(&plan, Execution::All))?;
+        }
+        output.status(done);
+        return Ok(Exit::Done);
+    }
+    if plan.obstacles.is_empty() {
+        let question = format!("execute {} in database {}? [y/N]", count(plan.steps.len(), "statement"), location(&db));
+        confirm(args.yes, &question, Answer::Yes)?;
+    }
+    let stop = context.stop();
+    db.lock_fleet(None, Duration::ZERO, &stop, &mut |_| ())?;
+    let limits = args.timeouts.limits();
+    let observe = |step: &Step| output.detail(format_args!("{}", step.sql.lines().next().unwrap_or_default()));
+    let plan = if args.undo {
+        rows::undo_isolation(&mut db, &layout, &limits, &stop, observe)?
+    } else {
+        rows::isolate(&mut db, &layout, unassigned, &limits, &stop, observe)?
+    };
+    if output.is_json() {
+        output.json(&Document::new(&plan, Execution::All))?;
+    }
+    output.summary(summary(&plan, &format!("executed; {done}")));
+    Ok(Exit::Done)
+}
+
+fn summary(plan: &IsolationPlan, outcome: &str) -> String {
+    match plan.obstacles.len() {
+        0 => format!("{} {outcome}", count(plan.steps.len(), "statement")),
+        obstacles => format!("{} to resolve first; nothing was changed", count(obstacles, "obstacle")),
+    }
+}
+
+/// The plan as a script for psql.
+fn script(plan: &IsolationPlan) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (phase, steps) in plan.by_phase() {
+        lines.push(format!("-- {phase}"));
+        let is_transaction = phase.is_transaction();
+        if is_transaction {
+            lines.push("BEGIN;".to_owned());
+        }
+        lines.extend(steps.iter().map(|step| format!("{};", step.sql)));
+        if is_transaction {
+            lines.push("COMMIT;".to_owned());
+        }
+    }
+    lines
+}
+
+/// Which of the steps were executed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Execution {
+    None,
+    All,
+}
+
+#[derive(Serialize)]
+struct Document {
+    executed: bool,
+    statements: Vec<StatementDocument>,
+    obstacles: Vec<ObstacleDocument>,
+}
+
+#[derive(Serialize)]
+struct StatementDocument {
+    /// `set-up`, `prepare`, `assign`, `build`, `switch`, `validate` or `clean-up`.
+    phase: &'static str,
+    /// The table; null for roles, schemas and functions.
+    table: Option<String>,
+    sql: String,
+}
+
+#[derive(Serialize)]
+struct ObstacleDocument {
+    table: String,
+    message: String,
+    hint: String,
+}
+
+impl Document {
+    fn new(plan: &IsolationPlan, execution: Execution) -> Self {
+        let statement = |step: &Step| StatementDocument {
+            phase: match step.phase {
+                Phase::SetUp => "set-up",
+                Phase::Prepare => "prepare",
+                Phase::Assign => "assign",
+                Phase::Build => "build",
+                Phase::Switch => "switch",
+                Phase::Validate => "validate",
+                Phase::CleanUp => "clean-up",
+            },
+            table: step.table.clone(),
+            sql: step.sql.clone(),
+        };
+        let obstacle = |Obstacle { table, message, hint }: &Obstacle| ObstacleDocument {
+            table: table.clone(),
+            message: message.clone(),
+            hint: hint.clone(),
+        };
+        Self {
+            executed: execution == Execution::All,
+            statements: plan.steps.iter().map(statement).collect(),
+            obstacles: plan.obstacles.iter().map(obstacle).collect(),
+        }
+    }
+}

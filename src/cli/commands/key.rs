@@ -1,0 +1,193 @@
+//! `key`
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use chrono::SecondsFormat;
+use clap::Subcommand;
+use serde::Serialize;
+
+use crate::cli::context::{Context, Usage};
+use crate::cli::exit::Exit;
+use crate::cli::settings::Connection;
+use crate::rows::keys::{self, Installed, InstalledKey};
+use crate::rows::{ContextKey, ContextKeyError};
+
+/// Manage the keys that sign tenant contexts
+///
+/// The application signs the context of each transaction with a key. The database has what verifies the signatures, for one
+/// or several keys, so that a key can be replaced while the application runs: install the new key, restart the application
+/// with it, and retire the old one. Dumps of the database do not contain keys.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Print a new random key
+    Generate,
+    /// Install the application's key in the database
+    Install(InstallArgs),
+    /// List the keys in the database
+    List(ListArgs),
+    /// Refuse contexts that are signed with a key
+    Retire(RetireArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct InstallArgs {
+    /// File with the key; '-' is standard input [default: the variable TENANTRY_CONTEXT_KEY]
+    #[arg(long, value_name = "FILE", env = "TENANTRY_CONTEXT_KEY_FILE", hide_env_values = true)]
+    key_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, clap::Args)]
+struct ListArgs {
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, clap::Args)]
+struct RetireArgs {
+    /// Id of the key
+    id: String,
+
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// The variable with the application's key.
+const VARIABLE: &str = "TENANTRY_CONTEXT_KEY";
+
+pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
+    match args.action {
+        Action::Generate => generate(context),
+        Action::Install(args) => install(&args, context),
+        Action::List(args) => list(&args, context),
+        Action::Retire(args) => retire(&args, context),
+    }
+}
+
+fn generate(context: &Context) -> Result<Exit> {
+    let key = ContextKey::generate();
+    let output = context.output();
+    if output.is_json() {
+        output.json(&GenerateDocument { id: key.id(), key: key.reveal() })?;
+    } else {
+        output.lines([key.reveal()])?;
+    }
+    output.status(format_args!("key {}: keep it secret; the application reads it from {VARIABLE}", key.id()));
+    Ok(Exit::Done)
+}
+
+fn install(args: &InstallArgs, context: &Context) -> Result<Exit> {
+    let key = read_key(args)?;
+    let (mut db, layout) = context.shared_tables(&args.connection)?;
+    let installed = keys::install(&mut db, &layout, &key)?;
+    let output = context.output();
+    if output.is_json() {
+        output.json(&InstallDocument { id: key.id(), installed: installed == Installed::New })?;
+    }
+    output.status(match installed {
+        Installed::New => format!("key {} installed", key.id()),
+        Installed::Before => format!("key {} is installed already", key.id()),
+    });
+    Ok(Exit::Done)
+}
+
+fn read_key(args: &InstallArgs) -> Result<ContextKey> {
+    let (text, source) = match &args.key_file {
+        Some(path) if path.as_os_str() == "-" => {
+            let mut text = String::new();
+            io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+            (text, "standard input".to_owned())
+        }
+        Some(path) => {
+            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            (text, path.display().to_string())
+        }
+        None => match std::env::var(VARIABLE) {
+            Ok(text) if !text.is_empty() => (text, VARIABLE.to_owned()),
+            _ => {
+                return Err(Usage::with_hint(
+                    "no context key specified",
+                    format!("set {VARIABLE} or --key-file; 'key generate' prints a new key"),
+                )
+                .into());
+            }
+        },
+    };
+    text.parse().map_err(|error: ContextKeyError| Usage::new(format!("{source}: {error}")).into())
+}
+
+fn list(args: &ListArgs, context: &Context) -> Result<Exit> {
+    let (mut db, layout) = context.shared_tables(&args.connection)?;
+    let keys = keys::list(&mut db, &layout)?;
+    let output = context.output();
+    if output.is_json() {
+        output.json(&ListDocument { keys: keys.iter().map(KeyDocument::new).collect() })?;
+    } else {
+        let rows = keys.iter().map(|key| vec![key.id.clone(), installed_at(key)]);
+        output.table(&["ID", "INSTALLED"], rows)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn retire(args: &RetireArgs, context: &Context) -> Result<Exit> {
+    let (mut db, layout) = context.shared_tables(&args.connection)?;
+    keys::retire(&mut db, &layout, &args.id)?;
+    let output = context.output();
+    if output.is_json() {
+        output.json(&RetireDocument { retired: &args.id })?;
+    }
+    output.status(format_args!("key {} retired: contexts that are signed with it are refused", args.id));
+    Ok(Exit::Done)
+}
+
+fn installed_at(key: &InstalledKey) -> String {
+    key.installed_at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[derive(Serialize)]
+struct GenerateDocument {
+    id: String,
+    /// The key, which is secret.
+    key: String,
+}
+
+#[derive(Serialize)]
+struct InstallDocument {
+    id: String,
+    /// Whether the database did not have it.
+    installed: bool,
+}
+
+#[derive(Serialize)]
+struct ListDocument {
+    keys: Vec<KeyDocument>,
+}
+
+#[derive(Serialize)]
+struct KeyDocument {
+    id: String,
+    installed_at: String,
+}
+
+#[derive(Serialize)]
+struct RetireDocument<'a> {
+    /// The id of the key.
+    retired: &'a str,
+}
+
+impl KeyDocument {
+    fn new(key: &InstalledKey) -> Self {
+        Self { id: key.id.clone(), installed_at: installed_at(key) }
+    }
+}

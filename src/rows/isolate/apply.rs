@@ -1,0 +1,160 @@
+//! Executes the steps of an isolation.
+
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::result::Error as DieselError;
+use diesel::sql_query;
+
+use super::plan::IsolationPlan;
+use super::step::{Phase, Step};
+use crate::database::{Database, Stop};
+use crate::error::{Contention, Error, RowTenancyError};
+use crate::postgres::{Condition, ServerMessage, path};
+use crate::rows::layout::Layout;
+use crate::sql::quote::Identifier;
+use crate::tenants::Limits;
+
+/// The pause before a transaction is repeated that another session blocked.
+const CONTENTION_PAUSE: Duration = Duration::from_millis(500);
+
+/// Executes the steps of a plan without obstacles. Calls `observe` after each step that has taken effect.
+pub(crate) fn apply(
+    db: &mut Database,
+    layout: &Layout,
+    plan: &IsolationPlan,
+    limits: &Limits,
+    stop: &Stop,
+    observe: &mut dyn FnMut(&Step),
+) -> Result<(), Error> {
+    let phases = plan.by_phase();
+    let is_alone = |phase: &Phase| !phase.is_transaction();
+    if phases.keys().any(is_alone) && !db.connector().has_dedicated_session()? {
+        return Err(RowTenancyError::Pooler.into());
+    }
+    for (phase, steps) in phases {
+        let run = Run { layout, limits, phase, stop };
+        if phase.is_transaction() {
+            run.together(db.connection(), &steps)?;
+            steps.iter().for_each(|step| observe(step));
+        } else {
+            for step in steps {
+                run.alone(db.connection(), step)?;
+                observe(step);
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Run<'a> {
+    layout: &'a Layout,
+    limits: &'a Limits,
+    phase: Phase,
+    stop: &'a Stop,
+}
+
+impl Run<'_> {
+    /// Runs steps in one transaction, again if another session blocks it.
+    fn together(&self, conn: &mut PgConnection, steps: &[&Step]) -> Result<(), Error> {
+        let begin = format!("BEGIN; {} {}", self.settings("SET LOCAL"), path::CATALOG_FOR_TRANSACTION);
+        self.repeat(|| {
+            let result = self.in_order(conn, &begin, steps);
+            if result.is_err() {
+                // A lost connection has rolled back by itself.
+                let _ = conn.batch_execute("ROLLBACK");
+            }
+            result
+        })
+    }
+
+    fn in_order(&self, conn: &mut PgConnection, begin: &str, steps: &[&Step]) -> Result<(), RowTenancyError> {
+        let other = |error| failure(None, &error);
+        conn.batch_execute(begin).map_err(other)?;
+        self.become_owner(conn, "SET LOCAL").map_err(other)?;
+        for step in steps {
+            conn.batch_execute(&step.sql).map_err(|error| failure(Some(step), &error))?;
+        }
+        conn.batch_execute("COMMIT").map_err(other)
+    }
+
+    /// Runs a step without a transaction.
+    fn alone(&self, conn: &mut PgConnection, step: &Step) -> Result<(), Error> {
+        let set = self.settings("SET");
+        let result = self.repeat(|| {
+            conn.batch_execute(&set)
+                .and_then(|()| self.become_owner(conn, "SET"))
+                .and_then(|()| match self.phase {
+                    Phase::Assign => while_rows_change(conn, &step.sql, self.stop),
+                    _ => conn.batch_execute(&step.sql),
+                })
+                .map_err(|error| failure(Some(step), &error))
+        });
+        let reset = conn
+            .batch_execute("RESET ROLE; RESET lock_timeout; RESET statement_timeout")
+            .map_err(|error| failure(Some(step), &error).into());
+        result.and(reset)
+    }
+
+    fn become_owner(&self, conn: &mut PgConnection, set: &str) -> QueryResult<()> {
+        match self.phase {
+            Phase::SetUp | Phase::CleanUp => Ok(()),
+            _ => conn.batch_execute(&format!("{set} ROLE {}", Identifier::from(&self.layout.roles.owner))),
+        }
+    }
+
+    fn settings(&self, set: &str) -> String {
+        let mut sql = format!("{set} lock_timeout TO {};", self.limits.lock_timeout.as_millis().max(1));
+        match self.limits.statement_timeout {
+            // The time that an index takes depends on the size of its table.
+            Some(timeout) if self.phase.is_transaction() => {
+                sql.push_str(&format!(" {set} statement_timeout TO {};", timeout.as_millis()));
+            }
+            _ => {}
+        }
+        sql
+    }
+
+    /// Repeats `work` while other sessions block it, as often as the limits allow.
+    fn repeat(&self, mut work: impl FnMut() -> Result<(), RowTenancyError>) -> Result<(), Error> {
+        let mut left = self.limits.retries;
+        loop {
+            match work() {
+                Err(RowTenancyError::Statement { contention: Some(_), .. })
+                    if left > 0 && !self.stop.is_requested() =>
+                {
+                    left -= 1;
+                    self.stop.pause(CONTENTION_PAUSE);
+                }
+                result => return result.map_err(Error::from),
+            }
+        }
+    }
+}
+
+/// Executes a statement until it changes no row, each time in a transaction of its own.
+fn while_rows_change(conn: &mut PgConnection, sql: &str, stop: &Stop) -> QueryResult<()> {
+    while sql_query(sql).execute(conn)? > 0 {
+        if stop.is_requested() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn failure(step: Option<&Step>, error: &DieselError) -> RowTenancyError {
+    let contention = match Condition::of(error) {
+        Some(Condition::LockTimeout) => Some(Contention::LockTimeout),
+        Some(Condition::Deadlock) => Some(Contention::Deadlock),
+        Some(Condition::Serialization) => Some(Contention::Serialization),
+        _ => None,
+    };
+    RowTenancyError::Statement {
+        table: step.and_then(|step| step.table.clone()),
+        sql: step.map(|step| step.sql.clone()).unwrap_or_default(),
+        message: ServerMessage::from(error),
+        contention,
+    }
+}

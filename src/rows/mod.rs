@@ -1,0 +1,26 @@
+//! Tenants that share tables: each row belongs to a tenant, and row-level security shows each transaction the rows of one.
+//!
+//! The shared tables are in one schema, which the tracker has like the schema of a tenant, so that the same operations
+//! migrate it. [`isolate`] makes the tables isolated: with a tenant column, policies, and keys that begin with the tenant
+//! column. The [`Layout`] says which schema, tables and roles take part. [`keys`] verify the signed context in which the
+//! application's transactions run.
+
+mod canonical;
+mod catalog;
+mod isolate;
+mod key;
+pub mod keys;
+mod layout;
+mod set_up;
+mod verifier;
+
+pub use isolate::{
+    IsolationPlan, Obstacle, Phase, Step, UnassignedRows, isolate, plan_isolation, plan_undo, undo_isolation,
+};
+pub(crate) use key::TransactionIdentity;
+pub use key::{ContextKey, ContextKeyError, KEY_BYTES};
+pub use layout::{
+    CONTEXT_SETTING, ContextKind, ContextKindError, Layout, ReservedIds, ReservedIdsError, Roles, TENANT_SETTING,
+    VERIFIER_SCHEMA,
+};
+pub use set_up::{SetUp, set_up};
