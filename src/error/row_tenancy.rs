@@ -1,6 +1,7 @@
 //! Errors of row-level tenancy.
 
 use super::tenant::Contention;
+use crate::model::TenantId;
 use crate::postgres::ServerMessage;
 use crate::sql::quote::Identifier;
 
@@ -78,6 +79,43 @@ pub enum RowTenancyError {
         /// The id of the key.
         id: String,
     },
+    /// A tenant with this name is in the registry.
+    #[error("tenant {name:?} already exists")]
+    TenantExists {
+        /// Its name.
+        name: String,
+    },
+    /// No tenant with this name is in the registry.
+    #[error("tenant {name:?} does not exist")]
+    UnknownTenant {
+        /// The name.
+        name: String,
+        /// The most similar name.
+        similar: Option<String>,
+    },
+    /// No tenant may have this id.
+    #[error("tenant id {id} is reserved")]
+    ReservedId {
+        /// The id.
+        id: TenantId,
+    },
+    /// The id is not of the type of the registry's ids.
+    #[error("tenant id {id} is not of type {expected}")]
+    WrongIdType {
+        /// The id.
+        id: TenantId,
+        /// The type of the registry's ids.
+        expected: &'static str,
+    },
+    /// The registry's default draws only reserved ids.
+    #[error("the registry's default for ids draws only reserved ids")]
+    NoFreeId,
+    /// The deletion of a tenant was interrupted.
+    #[error("interrupted; tenant {tenant:?} is deleted in part")]
+    Interrupted {
+        /// Its name.
+        tenant: String,
+    },
     /// The server is behind a transaction pooler, and indexes are built without a transaction.
     #[error("indexes cannot be built through a transaction pooler")]
     Pooler,
@@ -96,6 +134,12 @@ impl RowTenancyError {
             Self::NoKey { .. } => "no-context-key",
             Self::UnknownKey { .. } => "unknown-context-key",
             Self::LastKey { .. } => "last-context-key",
+            Self::TenantExists { .. } => "tenant-exists",
+            Self::UnknownTenant { .. } => "unknown-tenant",
+            Self::ReservedId { .. } => "reserved-id",
+            Self::WrongIdType { .. } => "wrong-id-type",
+            Self::NoFreeId => "no-free-id",
+            Self::Interrupted { .. } => "interrupted",
             Self::Pooler => "transaction-pooler",
         }
     }
@@ -106,6 +150,15 @@ impl RowTenancyError {
             Self::InvalidLayout { .. } => "use the release of tenantry that wrote this row".to_owned(),
             Self::NotRows { .. } => {
                 format!("to share tables between tenants, run '{}'", command("migrate-public --tenancy rows"))
+            }
+            Self::NotSchemas { command: "migrate-one", .. } => {
+                format!("run '{}': all tenants share the tables that it migrates", command("migrate-all"))
+            }
+            Self::NotSchemas { command: "diff", .. } => {
+                format!(
+                    "run '{}': there is one set of tables, and no tenant can differ from another",
+                    command("health-check")
+                )
             }
             Self::NotSchemas { .. } => format!("'{}' shows the tenants", command("list")),
             Self::NoRegistry { .. } => format!(
@@ -121,6 +174,11 @@ impl RowTenancyError {
             Self::Statement { message, .. } => return message.hint.clone(),
             Self::NoKey { .. } => format!("install the application's key: '{}'", command("key install")),
             Self::UnknownKey { .. } | Self::LastKey { .. } => format!("'{}' shows the keys", command("key list")),
+            Self::UnknownTenant { similar: Some(similar), .. } => format!("did you mean {similar}?"),
+            Self::UnknownTenant { similar: None, .. } => format!("'{}' shows the tenants", command("list")),
+            Self::Interrupted { tenant } => format!("run '{}' again to continue", command(&format!("drop {tenant}"))),
+            Self::NoFreeId => "add --id with an id that is not reserved".to_owned(),
+            Self::TenantExists { .. } | Self::ReservedId { .. } | Self::WrongIdType { .. } => return None,
             Self::Pooler => "set --database-url to the server itself".to_owned(),
         })
     }

@@ -11,6 +11,8 @@ mod isolate;
 mod key;
 pub mod keys;
 mod layout;
+mod migrate;
+pub mod registry;
 mod set_up;
 mod verifier;
 
@@ -23,4 +25,5 @@ pub use layout::{
     CONTEXT_SETTING, ContextKind, ContextKindError, Layout, ReservedIds, ReservedIdsError, Roles, TENANT_SETTING,
     VERIFIER_SCHEMA,
 };
+pub use migrate::migrate;
 pub use set_up::{SetUp, set_up};

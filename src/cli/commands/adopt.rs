@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 
+use super::rows;
 use crate::cli::compare::accepted_by_file;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
@@ -67,6 +68,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let baseline = args.baseline.as_deref().map(|baseline| tenancy.version_of(baseline)).transpose()?;
     let options = AdoptOptions { baseline: baseline.clone(), replace_baseline: args.rebaseline, verify };
     let mut db = context.database_for_run(&args.options, Some(&args.jobs))?;
+    rows::require_schemas(&mut db, "adopt")?;
     let plan = operations::plan_adopt(&mut db, &tenancy, &names, &options)?;
     if args.dry_run {
         context.show_migrations(&tenancy);

@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::drop::{PlanDocument, ReportDocument, cells, head, left_by_abort, print_report, warn_of_steps};
+use super::rows::{self, Execution};
 use crate::cli::confirm::{Answer, ConfirmOption};
 use crate::cli::context::{Context, location};
 use crate::cli::exit::Exit;
@@ -31,6 +32,10 @@ pub(crate) struct Args {
     #[arg(long)]
     include_orphans: bool,
 
+    /// Drop the shared tables and the tracker, where tenants share tables, instead of deleting all rows
+    #[arg(long)]
+    drop_all: bool,
+
     #[command(flatten)]
     jobs: Jobs,
 
@@ -45,6 +50,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         if args.include_orphans { context.tenancy(migrations)? } else { context.tenancy_if_chosen(migrations)? };
     let tenancy = tenancy.with_limits(args.options.limits.limits());
     let mut db = context.database_for_run(&args.options, Some(&args.jobs))?;
+    if let (Some(layout), false) = (rows::layout(&mut db)?, args.drop_all) {
+        let execution = if args.dry_run { Execution::DryRun } else { Execution::AfterConfirmation(args.confirmation) };
+        return rows::cleanup(context, &mut db, &layout, execution);
+    }
     let orphans = if args.include_orphans { Orphans::Drop } else { Orphans::Keep };
     let plan = operations::plan_cleanup(&mut db, &tenancy, orphans)?;
     let output = context.output();

@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::cli::context::Context;
+use super::rows;
+use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
 use crate::cli::files::read_names;
 use crate::cli::progress::Progress;
 use crate::cli::report;
 use crate::cli::resume::SHORT;
 use crate::cli::settings::{Jobs, Role, WriteOptions};
-use crate::model::{NamePolicy, TenantName};
+use crate::model::{NamePolicy, TenantId, TenantName};
 use crate::operations::{self, IfExists};
 use crate::text::{shell_word, shell_words};
 
@@ -38,6 +39,10 @@ pub(crate) struct Args {
     #[arg(long)]
     if_not_exists: bool,
 
+    /// Id of the tenant in the registry, where tenants share tables [default: the registry's default]
+    #[arg(long, value_name = "ID")]
+    id: Option<TenantId>,
+
     #[command(flatten)]
     jobs: Jobs,
 
@@ -60,6 +65,13 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let tenancy =
         tenancy.with_limits(args.options.limits.limits()).with_run_as(args.role.run_as()).with_name_policy(policy);
     let mut db = context.database_for_run(&args.options, Some(&args.jobs))?;
+    if let Some(layout) = rows::layout(&mut db)? {
+        let names: Vec<String> = names.iter().map(TenantName::to_string).collect();
+        return rows::create(context, &mut db, &layout, &names, args.id, if_exists);
+    }
+    if args.id.is_some() {
+        return Err(Usage::new("unexpected-option", "--id applies to tenants that share tables only").into());
+    }
     let plan = operations::plan_create(&mut db, &tenancy, &names, if_exists)?;
     let mut progress = Progress::new(context.output(), "created");
     if !args.if_not_exists {

@@ -41,6 +41,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let accepted = args.comparing.accepted()?;
     let source = args.comparing.source(context)?;
     let (tenancy, mut db) = context.comparing(&args.options, None)?;
+    super::rows::require_schemas(&mut db, "diff")?;
     db.require_tracker(&tenancy)?;
     let compared = match &args.other {
         Some(other) => drift::against_tenant(&mut db, &tenancy, &args.name, other)?,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
+use super::rows::{self, DropOptions};
 use crate::cli::confirm::{Answer, ConfirmOption};
 use crate::cli::context::{Context, location};
 use crate::cli::exit::Exit;
@@ -63,6 +64,11 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let tenancy = context.tenancy_if_chosen(&args.options.migrations)?.with_limits(args.options.limits.limits());
     let mut db = context.database_for_run(&args.options, Some(&args.jobs))?;
     let if_missing = if args.if_exists { IfMissing::Accept } else { IfMissing::Fail };
+    if let Some(layout) = rows::layout(&mut db)? {
+        let names: Vec<String> = names.iter().map(SchemaName::to_string).collect();
+        let options = DropOptions { dry_run: args.dry_run, confirmation: args.confirmation, if_missing };
+        return rows::drop(context, &mut db, &layout, &names, options);
+    }
     let untracked = if args.untracked { Untracked::Drop } else { Untracked::Refuse };
     let plan = operations::plan_drop(&mut db, &tenancy, &names, untracked, if_missing)?;
     let output = context.output();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::cli::confirm::{Answer, confirm};
+use crate::cli::confirm::{Answer, ConfirmOption};
 use crate::cli::context::{Context, location};
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
@@ -32,9 +32,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ID")]
     assign: Option<TenantId>,
 
-    /// Do not ask for confirmation
-    #[arg(long, short)]
-    yes: bool,
+    #[command(flatten)]
+    confirmation: ConfirmOption,
 
     #[command(flatten)]
     connection: Connection,
@@ -75,7 +74,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     if plan.obstacles.is_empty() {
         let question = format!("execute {} in database {}? [y/N]", count(plan.steps.len(), "statement"), location(&db));
-        confirm(args.yes, &question, Answer::Yes)?;
+        args.confirmation.ask(&question, Answer::Yes)?;
     }
     let stop = context.stop();
     db.lock_fleet(None, Duration::ZERO, &stop, &mut |_| ())?;

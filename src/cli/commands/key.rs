@@ -117,6 +117,7 @@ fn read_key(args: &InstallArgs) -> Result<ContextKey> {
             Ok(text) if !text.is_empty() => (text, VARIABLE.to_owned()),
             _ => {
                 return Err(Usage::with_hint(
+                    "missing-key",
                     "no context key specified",
                     format!("set {VARIABLE} or --key-file; 'key generate' prints a new key"),
                 )
@@ -124,7 +125,7 @@ fn read_key(args: &InstallArgs) -> Result<ContextKey> {
             }
         },
     };
-    text.parse().map_err(|error: ContextKeyError| Usage::new(format!("{source}: {error}")).into())
+    text.parse().map_err(|error: ContextKeyError| Usage::new("invalid-key", format!("{source}: {error}")).into())
 }
 
 fn list(args: &ListArgs, context: &Context) -> Result<Exit> {

@@ -4,6 +4,7 @@ use anyhow::Result;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
+use super::rows::{self, Columns};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
@@ -31,6 +32,10 @@ pub(crate) struct Args {
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let tenancy = context.tenancy_if_chosen(&args.options.migrations)?;
     let mut db = context.database(&args.options.connection)?;
+    if let Some(layout) = rows::layout(&mut db)? {
+        let columns = if args.names { Columns::Name } else { Columns::All };
+        return rows::list(context, &mut db, &layout, columns, |name| args.matching.picks(name));
+    }
     db.require_tracker(&tenancy)?;
     context.warn_of_ledger_upgrade(&db);
     args.matching.require_any(context, &mut db, &[])?;

@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::lint::LintFindingDocument;
+use super::rows;
 use crate::cli::context::{Context, Purpose};
 use crate::cli::exit::Exit;
 use crate::cli::fleet_options::FleetOptions;
@@ -82,6 +83,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let (tenancy, mut db) = args.fleet.connect(context, purpose)?;
     let target = args.target.of(&tenancy)?;
     let tenancy = target.limit(tenancy)?;
+    if let (Some(layout), false) = (rows::layout(&mut db)?, args.dry_run) {
+        return rows::migrate(context, &mut db, &tenancy, &layout);
+    }
     let set = tenancy.tenant_migrations();
     let stop = context.stop();
     let rollout = &args.fleet.rollout;

@@ -38,6 +38,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let purpose = if args.dry_run { Purpose::Show } else { Purpose::Change };
     let (tenancy, mut db) = context.fleet(&args.options, &args.role, None, purpose)?;
+    super::rows::require_schemas(&mut db, "migrate-one")?;
     let target = args.target.of(&tenancy)?;
     let tenancy = target.limit(tenancy)?;
     let set = tenancy.tenant_migrations();

@@ -24,6 +24,7 @@ mod repair;
 mod repair_plan;
 mod revert_all;
 mod revert_one;
+mod rows;
 mod runs;
 mod untrack;
 

@@ -26,6 +26,10 @@ pub(crate) struct Args {
     /// Name of the migration: lower-case letters, digits and underscores, for example add_invoices
     name: String,
 
+    /// Write the statements of this template
+    #[arg(long, value_enum, value_name = "TEMPLATE")]
+    template: Option<Template>,
+
     #[command(flatten)]
     tenant: TenantMigrations,
 
@@ -39,6 +43,22 @@ enum Set {
     Tenant,
     /// The schema public.
     Public,
+}
+
+/// A migration that is often needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Template {
+    /// The registry of tenants that share tables, with users, memberships and rights
+    Registry,
+}
+
+impl Template {
+    /// The statements that apply and revert it.
+    fn statements(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Registry => (include_str!("templates/registry_up.sql"), include_str!("templates/registry_down.sql")),
+        }
+    }
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
@@ -78,8 +98,13 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         fs::write(folder.join(file), text).with_context(|| format!("cannot write {}", folder.join(file).display()))
     };
     fs::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    write("up.sql", "-- Statements that apply this migration. They run in one transaction in each schema.\n")?;
-    write("down.sql", "-- Statements that revert this migration.\n")?;
+    let empty = (
+        "-- Statements that apply this migration. They run in one transaction in each schema.\n",
+        "-- Statements that revert this migration.\n",
+    );
+    let (up, down) = args.template.map_or(empty, Template::statements);
+    write("up.sql", up)?;
+    write("down.sql", down)?;
     let output = context.output();
     if output.is_json() {
         output.json(&Document { folder: folder.display().to_string() })?

@@ -55,6 +55,7 @@ impl TenancyOptions {
         match (kind, &recorded) {
             (TenancyKind::Schemas, Some(_)) => {
                 return Err(Usage::with_hint(
+                    "wrong-tenancy",
                     "the tenants of this database share tables, and --tenancy is schemas",
                     "use another database for tenants with schemas of their own, or --tenancy rows",
                 )
@@ -62,6 +63,7 @@ impl TenancyOptions {
             }
             (TenancyKind::Schemas, None) if self.has_options_of_rows() => {
                 return Err(Usage::with_hint(
+                    "unexpected-option",
                     "options of shared tables require --tenancy rows",
                     "add --tenancy rows, or leave out the options under 'Shared tables'",
                 )
@@ -96,6 +98,7 @@ impl TenancyOptions {
         }
         match recorded {
             Some(recorded) if recorded != layout => Err(Usage::with_hint(
+                "wrong-tenancy",
                 "the options of shared tables differ from those that the database records",
                 "leave them out: the recorded ones apply",
             )

@@ -1,4 +1,4 @@
--- The foreign keys of the tables of a schema, without those of partitions that belong to the parent's. $1: the schema.
+-- The foreign keys of the tables of a schema, without those of partitions that belong to the parent's. $1: the schema; $2: the tenant column.
 SELECT
     c.relname::text AS table_name,
     k.conname::text AS name,
@@ -17,6 +17,10 @@ SELECT
         JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = item.number
         ORDER BY item.place
     ) AS referenced_columns,
+    NOT EXISTS (
+        SELECT FROM pg_attribute a
+        WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey) AND a.attnotnull AND a.attname NOT IN ($2::text, 'id')
+    ) AS is_nullable,
     k.confupdtype::text AS on_update,
     k.confdeltype::text AS on_delete,
     -- The column pg_constraint.confdelsetcols exists since PostgreSQL 15.

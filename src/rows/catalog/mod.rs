@@ -105,6 +105,9 @@ pub(crate) struct ForeignKey {
     pub(crate) columns: Vec<String>,
     #[diesel(sql_type = Array<Text>)]
     pub(crate) referenced_columns: Vec<String>,
+    /// Whether the columns besides the tenant's accept NULL.
+    #[diesel(sql_type = Bool)]
+    pub(crate) is_nullable: bool,
     /// As in `pg_constraint`: `a`, `r`, `c`, `n` or `d`.
     #[diesel(sql_type = Text)]
     pub(crate) on_update: String,
@@ -172,8 +175,11 @@ impl Catalog {
             .load(conn)
             .map_err(doing())?;
         let keys = sql_query(include_str!("keys.sql")).bind::<Text, _>(schema).load(conn).map_err(doing())?;
-        let foreign_keys =
-            sql_query(include_str!("foreign_keys.sql")).bind::<Text, _>(schema).load(conn).map_err(doing())?;
+        let foreign_keys = sql_query(include_str!("foreign_keys.sql"))
+            .bind::<Text, _>(schema)
+            .bind::<Text, _>(column)
+            .load(conn)
+            .map_err(doing())?;
         let policies = sql_query(include_str!("policies.sql")).bind::<Text, _>(schema).load(conn).map_err(doing())?;
         let grants = sql_query(include_str!("grants.sql"))
             .bind::<Text, _>(schema)

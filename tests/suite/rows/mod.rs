@@ -2,6 +2,7 @@
 
 mod context;
 mod isolate;
+mod tenants;
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;

@@ -1,0 +1,51 @@
+//! The commands of a database whose tenants share tables, where they differ from those of tenants with schemas.
+
+mod cleanup;
+mod create;
+mod drop;
+mod list;
+mod migrate;
+
+use crate::database::Database;
+use crate::error::{Error, RowTenancyError};
+use crate::rows::Layout;
+use crate::rows::registry::{self, RegisteredTenant};
+use crate::text;
+
+pub(super) use cleanup::{Execution, cleanup};
+pub(super) use create::create;
+pub(super) use drop::{DropOptions, drop};
+pub(super) use list::{Columns, list};
+pub(super) use migrate::migrate;
+
+/// The layout of the database; `None` if its tenants have schemas of their own.
+pub(super) fn layout(db: &mut Database) -> Result<Option<Layout>, Error> {
+    if db.server().has_row_tenancy { Layout::read(db.connection()) } else { Ok(None) }
+}
+
+/// Refuses a command that is for tenants with schemas of their own.
+pub(super) fn require_schemas(db: &mut Database, command: &'static str) -> Result<(), Error> {
+    match layout(db)? {
+        None => Ok(()),
+        Some(_) => Err(RowTenancyError::NotSchemas { database: db.server().database.clone(), command }.into()),
+    }
+}
+
+/// The tenants with these names.
+fn find(
+    db: &mut Database,
+    layout: &Layout,
+    names: &[String],
+) -> Result<Vec<Result<RegisteredTenant, RowTenancyError>>, Error> {
+    let tenants = registry::tenants(db, layout)?;
+    let find = |name: &String| {
+        let found = tenants.iter().find(|tenant| tenant.name == *name).cloned();
+        found.ok_or_else(|| {
+            let similar =
+                tenants.iter().map(|tenant| tenant.name.as_str()).min_by_key(|other| text::distance(name, other));
+            let similar = similar.filter(|other| text::distance(name, other) <= 2).map(str::to_owned);
+            RowTenancyError::UnknownTenant { name: name.clone(), similar }
+        })
+    };
+    Ok(names.iter().map(find).collect())
+}
