@@ -1,12 +1,13 @@
 //! The codes of findings and differences, for the options that accept them.
 
 use crate::health::FindingKind;
+use crate::rows::findings::IsolationKind;
 use crate::schema::drift::{Level, PROPERTIES, Pattern};
 use crate::schema::structure::ObjectKind;
 use crate::text;
 
 /// Where the codes are listed.
-const LIST: &str = "docs/drift.md lists the codes";
+const LIST: &str = "docs/drift.md and docs/isolation.md list the codes";
 
 /// The codes of all findings and differences.
 pub(crate) fn all() -> impl Iterator<Item = String> {
@@ -15,7 +16,8 @@ pub(crate) fn all() -> impl Iterator<Item = String> {
         let kind = kind.slug();
         ["missing", "extra"].iter().chain(PROPERTIES).map(move |aspect| format!("{kind}.{aspect}"))
     });
-    findings.chain(differences)
+    let isolation = IsolationKind::ALL.iter().map(|kind| kind.as_str().to_owned());
+    findings.chain(isolation).chain(differences)
 }
 
 /// A pattern for findings and differences that can match one of them.

@@ -52,6 +52,11 @@ impl FromStr for Place {
 }
 
 impl CompareOptions {
+    /// Whether a reference is given.
+    pub(crate) fn has_reference(&self) -> bool {
+        self.reference.is_some()
+    }
+
     /// Where the reference comes from.
     ///
     /// # Errors

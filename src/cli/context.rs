@@ -213,9 +213,8 @@ impl Context {
     /// [`RowTenancyError::NotRows`] if the tenants have schemas of their own.
     pub(crate) fn shared_tables(&self, connection: &Connection) -> Result<(Database, Layout)> {
         let mut db = self.database(connection)?;
-        let layout = if db.server().has_row_tenancy { Layout::read(db.connection())? } else { None };
-        let layout =
-            layout.ok_or_else(|| Error::from(RowTenancyError::NotRows { database: db.server().database.clone() }))?;
+        let layout = Layout::of(&mut db)?
+            .ok_or_else(|| Error::from(RowTenancyError::NotRows { database: db.server().database.clone() }))?;
         Ok((db, layout))
     }
 

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use crate::error::{MigrationChange, ReferenceError, TenantError, UnreadableLedger, accept_versions};
 use crate::model::{State, TenantName, Unfinished};
 use crate::operations::Orphan;
+use crate::rows::findings::{IsolationFinding, IsolationFix, IsolationKind, Severity};
+use crate::schema::drift::Level;
 use crate::tenants::{InvalidRow, Misnamed};
 use crate::text::shell_word;
 
@@ -48,6 +50,8 @@ pub enum FindingKind {
     UnknownMigrations,
     /// A non-transactional migration was interrupted, and is not a tenant migration any more.
     UnfinishedMigration,
+    /// A problem of the isolation of tenants that share tables.
+    Isolation(IsolationKind),
 }
 
 /// A text that is not a [`FindingKind`].
@@ -86,7 +90,7 @@ enum Fix {
 }
 
 impl FindingKind {
-    /// Every kind, in the order in which findings are listed.
+    /// Every kind but those of [`Isolation`](Self::Isolation), in the order in which findings are listed.
     pub const ALL: [Self; 18] = [
         Self::TrackerBehind,
         Self::MigrationChanged,
@@ -110,7 +114,19 @@ impl FindingKind {
 
     /// Whether it is a warning: it makes a check fail only on request.
     pub fn is_warning(self) -> bool {
-        matches!(self, Self::TableInPublic | Self::LedgerInPublic)
+        match self {
+            Self::TableInPublic | Self::LedgerInPublic => true,
+            Self::Isolation(kind) => kind.severity() == Severity::Warning,
+            _ => false,
+        }
+    }
+
+    /// The level of a finding that is not a warning.
+    pub fn level(self) -> Level {
+        match self {
+            Self::Isolation(_) => Level::Security,
+            _ => Level::Structural,
+        }
     }
 
     /// Its name on the command line and in JSON.
@@ -134,6 +150,7 @@ impl FindingKind {
             Self::OutOfOrder => "out-of-order",
             Self::UnknownMigrations => "unknown-migrations",
             Self::UnfinishedMigration => "unfinished-migration",
+            Self::Isolation(kind) => kind.as_str(),
         }
     }
 }
@@ -148,7 +165,9 @@ impl FromStr for FindingKind {
     type Err = UnknownKind;
 
     fn from_str(text: &str) -> Result<Self, UnknownKind> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| UnknownKind(text.to_owned()))
+        let isolation = IsolationKind::ALL.iter().copied().map(Self::Isolation);
+        let mut kinds = Self::ALL.into_iter().chain(isolation);
+        kinds.find(|kind| kind.as_str() == text).ok_or_else(|| UnknownKind(text.to_owned()))
     }
 }
 
@@ -206,6 +225,16 @@ impl Finding {
             "check which objects in public the application uses, and the setting --public-migrations".to_owned(),
         );
         Self::of_database(FindingKind::LedgerInPublic, message, versions, fix)
+    }
+
+    pub(super) fn isolation(finding: IsolationFinding) -> Self {
+        let IsolationFinding { kind, object, message, fix } = finding;
+        let fix = match fix {
+            IsolationFix::Statements(_) => Fix::Command("repair-plan".to_owned(), ""),
+            IsolationFix::Isolation => Fix::Command("isolate".to_owned(), ""),
+            IsolationFix::Advice(words) => Fix::Advice(words),
+        };
+        Self::of_database(FindingKind::Isolation(kind), message, vec![object], fix)
     }
 
     pub(super) fn orphan(orphan: &Orphan) -> Self {

@@ -2,6 +2,7 @@
 
 mod checks;
 mod finding;
+mod shared;
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -13,6 +14,7 @@ use crate::migration::MigrationSet;
 use crate::model::TenantName;
 use crate::operations;
 use crate::record::integrity;
+use crate::rows::Layout;
 use crate::schema::drift::{self, Drift, Stamps};
 use crate::schema::reference::{self, Reference, Source};
 use crate::tenants::{Fleet, Tenancy, Tenant, ledger, tracker};
@@ -30,6 +32,8 @@ pub struct Health {
     pub unchecked: Vec<Unchecked>,
     /// Why there is no reference, unless a finding reports it.
     pub reference_error: Option<ReferenceError>,
+    /// The number of tables whose isolation was checked; `None` if tenants have schemas of their own.
+    pub shared_tables: Option<usize>,
 }
 
 /// Tenants that were not checked, or a check of the database that was not done.
@@ -81,6 +85,8 @@ impl Health {
 ///
 /// Each of these tenants is compared with the reference or is unchecked, unless it is dropped in the meantime.
 ///
+/// If tenants share tables, their isolation is checked, and the migrations of the shared schema. There is no reference then.
+///
 /// # Errors
 /// [`Error::TrackerMissing`], [`Error::TrackerHidden`], [`Error::MissingPrivileges`], or the server's error.
 pub fn check(
@@ -91,6 +97,10 @@ pub fn check(
 ) -> Result<Health, Error> {
     let mut health = Health::default();
     check_migrations(db, tenancy, &mut health)?;
+    if let Some(layout) = Layout::of(db)? {
+        shared::check(db, tenancy, &layout, &mut health)?;
+        return Ok(health);
+    }
     let set = tenancy.tenant_migrations();
     let mut fleet = Fleet::read(db.connection(), set)?;
     let names: HashSet<String> = fleet.tenants.iter().map(|tenant| tenant.name.as_str().to_owned()).collect();

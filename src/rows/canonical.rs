@@ -25,7 +25,7 @@ const TENANT_POLICY: &str = "tenantry_tenant";
 const CONTEXT_POLICY: &str = "tenantry_context";
 
 /// Lets sessions of roles that may become the owner, such as migrations, access all rows.
-const ADMIN_POLICY: &str = "tenantry_admin";
+pub(crate) const ADMIN_POLICY: &str = "tenantry_admin";
 
 /// The names of all policies that isolation creates.
 pub(crate) const OWN_POLICIES: [&str; 3] = [TENANT_POLICY, CONTEXT_POLICY, ADMIN_POLICY];
@@ -119,7 +119,7 @@ fn without_aliases(expression: &str) -> String {
 }
 
 /// An identifier as the server prints it: in quotes only if necessary.
-fn printed_identifier(name: &str) -> String {
+pub(crate) fn printed_identifier(name: &str) -> String {
     let is_plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if is_plain { name.to_owned() } else { Identifier::of_object(name).to_string() }

@@ -9,6 +9,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::Text;
 
+use crate::database::Database;
 use crate::error::{Error, RowTenancyError};
 use crate::model::{ObjectName, SchemaName, TenantId};
 
@@ -106,6 +107,14 @@ impl Layout {
         .optional()
         .map_err(doing())?;
         row.map(|row| row.layout().map_err(|reason| RowTenancyError::InvalidLayout { reason }.into())).transpose()
+    }
+
+    /// The layout of a connected database; `None` if its tenants have schemas of their own.
+    ///
+    /// # Errors
+    /// The errors of [`read`](Self::read).
+    pub fn of(db: &mut Database) -> Result<Option<Self>, Error> {
+        if db.server().has_row_tenancy { Self::read(db.connection()) } else { Ok(None) }
     }
 
     /// Stores the layout.

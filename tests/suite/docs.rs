@@ -44,6 +44,7 @@ pages! {
     ci: "docs/ci.md";
     drift: "docs/drift.md";
     getting_started: "docs/getting-started.md";
+    isolation: "docs/isolation.md";
     json: "docs/json.md";
     lint: "docs/lint.md";
     operations: "docs/operations.md";

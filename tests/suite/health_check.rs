@@ -661,14 +661,14 @@ fn fail_on_selects_findings_for_the_exit_code() {
         .assert_code(1);
     assert_snapshot!(db.tenantry(["health-check", "--fail-on", "bad-luck"]).run(), @r#"
         --- stderr
-        error: invalid value 'bad-luck' for '--fail-on <KIND|CODE|LEVEL>': unknown kind of finding, code or level "bad-luck"; docs/drift.md lists the codes
+        error: invalid value 'bad-luck' for '--fail-on <KIND|CODE|LEVEL>': unknown kind of finding, code or level "bad-luck"; docs/drift.md and docs/isolation.md list the codes
 
         For more information, try '--help'.
         --- exit 2
     "#);
     assert_snapshot!(db.tenantry(["health-check", "--fail-on", ""]).run(), @r#"
         --- stderr
-        error: invalid value '' for '--fail-on <KIND|CODE|LEVEL>': unknown kind of finding, code or level ""; docs/drift.md lists the codes
+        error: invalid value '' for '--fail-on <KIND|CODE|LEVEL>': unknown kind of finding, code or level ""; docs/drift.md and docs/isolation.md list the codes
 
         For more information, try '--help'.
         --- exit 2

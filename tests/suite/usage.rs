@@ -166,11 +166,11 @@ fn unknown_code_level_or_number_is_refused_with_valid_values() {
         ),
         (
             &["health-check", "--fail-on", "tracker-behnd"],
-            "a similar one is tracker-behind; docs/drift.md lists the codes",
+            "a similar one is tracker-behind; docs/drift.md and docs/isolation.md list the codes",
         ),
         (
             &["health-check", "--fail-on", "acme/nonsense.*"],
-            "unknown code \"nonsense.*\"; docs/drift.md lists the codes",
+            "unknown code \"nonsense.*\"; docs/drift.md and docs/isolation.md list the codes",
         ),
         (
             &["health-check", "--ignore", "index.mising"],

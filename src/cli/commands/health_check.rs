@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::diff::DifferenceDocument;
 use crate::cli::codes;
 use crate::cli::compare::{CompareOptions, report_unused};
-use crate::cli::context::Context;
+use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
 use crate::cli::files::require_writable;
 use crate::cli::output::count;
@@ -37,12 +37,16 @@ use check_report::{CheckReport, Item, OnUnchecked, ReportedGroup, Shown, WARNING
 /// A tenant whose structure is not compared is unchecked, for example if its ledger cannot be read, if there is no
 /// reference, or if it changes during the check.
 ///
+/// If tenants share tables, their isolation is checked instead of the structure: roles, privileges, policies, keys,
+/// functions and references between rows. docs/isolation.md lists the codes, such as fk.without-tenant.
+///
 /// The kinds of findings: tracker-behind, migration-changed, reference-failed, table-in-public, ledger-in-public,
 /// orphaned-schema, bad-name, schema-missing, unreadable, invalid-ledger, invalid-row, ledger-missing, stuck-creating,
 /// stuck-dropping, missing-migrations, out-of-order, unknown-migrations, unfinished-migration.
 ///
 /// Differences from the reference have a code, such as column.type or index.missing, and a level: structural, security,
-/// privilege, tuning or cosmetic. The level of table-in-public and ledger-in-public is warning, of other findings structural.
+/// privilege, tuning or cosmetic. The level of table-in-public and ledger-in-public is warning, of findings about isolation
+/// security or warning, of other findings structural.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Check only these tenants; findings of the database are reported too
@@ -107,11 +111,12 @@ impl FromStr for FailOn {
         if let Ok(level) = text.parse() {
             return Ok(Self::Level(level));
         }
-        if let Ok(kind) = text.parse() {
-            return Ok(Self::Kind(kind));
-        }
+        // A code with a dot may be one of findings and of differences.
         if text.contains(['.', '/', ':', '*']) {
             return codes::pattern(text).map(Self::Code);
+        }
+        if let Ok(kind) = text.parse() {
+            return Ok(Self::Kind(kind));
         }
         Err(codes::unknown("kind of finding, code or level", text))
     }
@@ -126,6 +131,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let (tenancy, mut db) = context.comparing(&args.options, Some(&args.jobs))?;
     if args.remember {
         db.require_writable(&tenancy)?;
+    }
+    if db.server().has_row_tenancy {
+        args.require_no_reference()?;
     }
     let stamps = match (args.full, args.remember) {
         (false, false) => Stamps::Trust,
@@ -194,6 +202,23 @@ impl Args {
         }
     }
 
+    /// Checks that no option is given that only compares tenants with the reference.
+    fn require_no_reference(&self) -> Result<(), Usage> {
+        let given = [
+            ("NAME", !self.names.is_empty()),
+            ("--reference", self.comparing.has_reference()),
+            ("--remember", self.remember),
+            ("--full", self.full),
+        ];
+        match given.into_iter().find(|(_, is_given)| *is_given) {
+            Some((option, _)) => {
+                let message = format!("the tenants of this database share tables: {option} does not apply");
+                Err(Usage::with_hint(message, "without it, the isolation of the tenants is checked"))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn picks(&self, name: &str) -> bool {
         self.matching.picks(name) && (self.names.is_empty() || self.names.iter().any(|one| one.as_str() == name))
     }
@@ -230,7 +255,7 @@ fn in_a_line(unchecked: &Unchecked) -> String {
 struct Document {
     /// Whether nothing fails the check and nothing is unchecked.
     healthy: bool,
-    /// The number of tenants compared with the reference.
+    /// The number of tenants compared with the reference, or of shared tables.
     checked: usize,
     /// The number of tenants with findings.
     tenants_with_findings: usize,
@@ -311,7 +336,7 @@ impl Document {
         };
         Self {
             healthy: report.is_healthy(),
-            checked: report.health.checked(),
+            checked: report.health.shared_tables.unwrap_or_else(|| report.health.checked()),
             tenants_with_findings: report.tenants_with_findings(),
             findings: report.items.iter().map(finding).collect(),
             groups: report.groups.iter().filter_map(group).collect(),

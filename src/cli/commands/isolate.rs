@@ -100,7 +100,7 @@ fn summary(plan: &IsolationPlan, outcome: &str) -> String {
 }
 
 /// The plan as a script for psql.
-fn script(plan: &IsolationPlan) -> Vec<String> {
+pub(super) fn script(plan: &IsolationPlan) -> Vec<String> {
     let mut lines = Vec::new();
     for (phase, steps) in plan.by_phase() {
         lines.push(format!("-- {phase}"));

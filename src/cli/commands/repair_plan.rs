@@ -1,5 +1,7 @@
 //! `repair-plan`
 
+mod shared;
+
 use std::time::Duration;
 
 use anyhow::Result;
@@ -7,18 +9,19 @@ use serde::Serialize;
 
 use super::diff::DifferenceDocument;
 use crate::cli::compare::{CompareOptions, report_unused};
-use crate::cli::context::Context;
+use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::cli::settings::{ReadOptions, StatementTimeout};
 use crate::error::Error;
 use crate::model::TenantName;
+use crate::rows::Layout;
 use crate::schema::drift::repair::{Options, Plan, ScriptContext, Trial, Verification, plan, verify};
 use crate::schema::drift::{self, Diff, Difference};
 use crate::schema::reference::Source;
 use crate::tenants::Limits;
 
-/// Print SQL that repairs a tenant's drift
+/// Print SQL that repairs a tenant's drift, or the isolation of tenants
 ///
 /// The plan creates missing objects, changes those that differ, and drops unexpected ones if that loses no data. Statements
 /// that would lose data are comments, unless --allow-data-loss is given. The differences that would remain are listed. The
@@ -27,10 +30,13 @@ use crate::tenants::Limits;
 /// Before the plan is printed, it runs in a transaction that is rolled back. The transaction takes the locks that the
 /// repair needs. It waits at most 2 seconds for each lock. Each statement may take 30 seconds, or --statement-timeout. To
 /// repair the tenant: repair-plan NAME | psql -v ON_ERROR_STOP=1 "$DATABASE_URL".
+///
+/// If tenants share tables, there is no NAME, and the plan fixes the findings of 'health-check' about their isolation. It is
+/// not run first. What no statement can fix is a comment; the exit code is then 1, unless it is only a warning.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Name of the tenant
-    name: TenantName,
+    /// Name of the tenant; omitted if tenants share tables
+    name: Option<TenantName>,
 
     #[command(flatten)]
     comparing: CompareOptions,
@@ -54,39 +60,49 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let accepted = args.comparing.accepted()?;
     let source = args.comparing.source(context)?;
     let (tenancy, mut db) = context.comparing(&args.options, None)?;
+    let name = match (Layout::of(&mut db)?, &args.name) {
+        (Some(layout), None) => return shared::run(&mut db, &layout, &accepted, &args.options.connection, context),
+        (Some(_), Some(_)) => {
+            let message = "the tenants of this database share tables: there is no NAME";
+            return Err(Usage::with_hint(message, format!("run '{}'", context.command("repair-plan"))).into());
+        }
+        (None, Some(name)) => name,
+        (None, None) => {
+            return Err(Usage::with_hint("no tenant specified", "repair-plan NAME; 'list' shows the tenants").into());
+        }
+    };
     let statement_timeout = args.timeout.statement_timeout.map(Duration::from);
     let tenancy = tenancy.with_limits(Limits { statement_timeout, ..Limits::default() });
     db.require_tracker(&tenancy)?;
     if !args.no_verify && db.server().in_recovery {
         return Err(Error::Standby.into());
     }
-    let compared = drift::against_reference(&mut db, &tenancy, &args.name, &source)?;
+    let compared = drift::against_reference(&mut db, &tenancy, name, &source)?;
     let Diff { own_name, mut differences } = compared.diff();
-    let is_accepted = |difference: &Difference| accepted.accepts(args.name.as_str(), &own_name, difference);
+    let is_accepted = |difference: &Difference| accepted.accepts(name.as_str(), &own_name, difference);
     differences.retain(|difference| !is_accepted(difference));
     let output = context.output();
     let allow_data_loss = args.allow_data_loss;
     let options = Options { version: db.server().version, allow_data_loss };
     let mut planned = plan(&compared, &differences, options);
     if !args.no_verify && !planned.is_empty() {
-        let trial =
-            Trial { tenancy: &tenancy, name: &args.name, compared: &compared, accepted: &is_accepted, allow_data_loss };
+        let trial = Trial { tenancy: &tenancy, name, compared: &compared, accepted: &is_accepted, allow_data_loss };
         planned = verify(&mut db, &trial, planned)?;
     }
     report_unused(&accepted, output);
     match (output.is_json(), &planned.verification) {
-        (true, _) => output.json(&Document::new(&args.name, &planned, &own_name))?,
+        (true, _) => output.json(&Document::new(name, &planned, &own_name))?,
         // A pipe must not run a plan that should have been verified and was not.
         (false, Verification::Blocked(_)) => {}
         (false, _) => output.script(planned.script(&ScriptContext {
-            tenant: args.name.as_str(),
+            tenant: name.as_str(),
             own_name: &own_name,
             database: &db.server().database,
             reference: &reference_description(&source, compared.applied.len()),
-            path: &tenancy.path(args.name.schema()).set_for_transaction(),
+            path: &tenancy.path(name.schema()).set_for_transaction(),
         }))?,
     }
-    report(&planned, &args, &own_name, context);
+    report(&planned, name, &args, &own_name, context);
     let fails = planned.remaining.iter().any(|difference| difference.level.fails_by_default());
     Ok(if fails || matches!(planned.verification, Verification::Blocked(_)) { Exit::Found } else { Exit::Done })
 }
@@ -99,8 +115,8 @@ fn reference_description(source: &Source, migrations: usize) -> String {
     }
 }
 
-fn report(plan: &Plan, args: &Args, own_name: &str, context: &Context) {
-    let (name, output) = (&args.name, context.output());
+fn report(plan: &Plan, name: &TenantName, args: &Args, own_name: &str, context: &Context) {
+    let output = context.output();
     let mut command = args.comparing.repair_plan(name, context);
     if args.allow_data_loss {
         command += " --allow-data-loss";
@@ -140,15 +156,19 @@ fn report(plan: &Plan, args: &Args, own_name: &str, context: &Context) {
         }
     }
     if statements > 0 && plan.verification == Verification::Done && !output.is_json() {
-        // psql does not read the variable.
-        let database_url = &args.options.connection.database_url;
-        let url = match std::env::var("DATABASE_URL") {
-            Ok(url) if database_url.as_ref() == Some(&url) => " \"$DATABASE_URL\"",
-            _ if database_url.is_some() => " URL",
-            _ => "",
-        };
-        output.next(format_args!("'{command} | psql -v ON_ERROR_STOP=1{url}' applies the plan"));
+        suggest_psql(&command, args.options.connection.database_url.as_deref(), context);
     }
+}
+
+/// Suggests how to apply the plan that a command prints.
+fn suggest_psql(command: &str, database_url: Option<&str>, context: &Context) {
+    // psql does not read the variable.
+    let url = match std::env::var("DATABASE_URL") {
+        Ok(url) if database_url == Some(url.as_str()) => " \"$DATABASE_URL\"",
+        _ if database_url.is_some() => " URL",
+        _ => "",
+    };
+    context.output().next(format_args!("'{command} | psql -v ON_ERROR_STOP=1{url}' applies the plan"));
 }
 
 #[derive(Serialize)]

@@ -8,7 +8,7 @@ use crate::sql::quote::Identifier;
 
 impl Planner<'_> {
     /// Whether a foreign key could lead from one tenant's rows to another's.
-    pub(super) fn must_replace(&self, key: &ForeignKey) -> bool {
+    pub(crate) fn must_replace(&self, key: &ForeignKey) -> bool {
         if !self.is_shared(key) || !self.isolated.contains(key.referenced_table.as_str()) {
             return false;
         }

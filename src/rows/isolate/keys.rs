@@ -11,10 +11,6 @@ impl Planner<'_> {
     /// Replaces a unique key with one that begins with the tenant column.
     pub(super) fn key(&mut self, key: &Key) {
         let (table, name) = (key.table_name.as_str(), key.name.as_str());
-        // The index of an interrupted isolation is looked at with the key that it replaces.
-        if name.starts_with(TEMPORARY) && key.constraint_type.is_none() {
-            return;
-        }
         let catalog = self.catalog;
         let Some(owner) = catalog.tables.iter().find(|of| of.name == table) else { return };
         let quoted = Identifier::of_object(name);

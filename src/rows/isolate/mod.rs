@@ -30,6 +30,7 @@ use crate::sql::quote::Identifier;
 use crate::tenants::Limits;
 
 pub(crate) use apply::apply;
+pub(crate) use plan::Planner;
 pub use plan::{IsolationPlan, UnassignedRows};
 pub use step::{Obstacle, Phase, Step};
 
@@ -42,10 +43,10 @@ pub fn plan_isolation(db: &mut Database, layout: &Layout, unassigned: Unassigned
     let conn = db.connection();
     let doing = || Error::doing("read the shared tables");
     conn.batch_execute(&format!("BEGIN READ ONLY; {}", path::CATALOG_FOR_TRANSACTION)).map_err(doing())?;
-    let plan = plan(conn, layout, unassigned, version);
+    let state = State::read(conn, layout, unassigned, version);
     let ended = conn.batch_execute("ROLLBACK").map_err(doing());
-    let plan = plan?;
-    ended.map(|()| plan)
+    let state = state?;
+    ended.map(|()| state.plan)
 }
 
 /// Isolates the shared tables. Returns the plan that was executed.
@@ -103,25 +104,43 @@ pub fn undo_isolation(
     Ok(plan)
 }
 
-fn plan(
-    conn: &mut PgConnection,
-    layout: &Layout,
-    unassigned: UnassignedRows,
-    version: i32,
-) -> Result<IsolationPlan, Error> {
-    let catalog = Catalog::read(conn, layout)?;
-    let Some(id) = catalog.id_type() else {
-        let (schema, registry) = (layout.schema.as_str(), layout.registry.as_str());
-        return Err(RowTenancyError::no_registry(schema, registry, catalog.registry_id.as_deref()).into());
-    };
-    let environment = Environment::read(conn, layout, Some(id))?;
-    let with_unassigned_rows = with_unassigned_rows(conn, layout, &catalog, id)?;
-    let mut plan = plan::Planner::new(layout, &catalog, id, unassigned, &with_unassigned_rows, version).plan();
-    let mut steps = set_up::steps(layout, &environment, Some(id));
-    steps.append(&mut plan.steps);
-    plan.steps = steps;
-    plan.steps.sort_by_key(|step| step.phase);
-    Ok(plan)
+/// What the catalogs say, and the plan that follows.
+pub(crate) struct State {
+    pub(crate) catalog: Catalog,
+    pub(crate) environment: Environment,
+    pub(crate) id: IdType,
+    pub(crate) plan: IsolationPlan,
+}
+
+static NONE: BTreeSet<String> = BTreeSet::new();
+
+impl State {
+    /// Reads the catalogs, and plans. The search path must have only `pg_catalog`.
+    pub(crate) fn read(
+        conn: &mut PgConnection,
+        layout: &Layout,
+        unassigned: UnassignedRows,
+        version: i32,
+    ) -> Result<Self, Error> {
+        let catalog = Catalog::read(conn, layout)?;
+        let Some(id) = catalog.id_type() else {
+            let (schema, registry) = (layout.schema.as_str(), layout.registry.as_str());
+            return Err(RowTenancyError::no_registry(schema, registry, catalog.registry_id.as_deref()).into());
+        };
+        let environment = Environment::read(conn, layout, Some(id))?;
+        let with_unassigned_rows = with_unassigned_rows(conn, layout, &catalog, id)?;
+        let mut plan = Planner::new(layout, &catalog, id, unassigned, &with_unassigned_rows, version).plan();
+        let mut steps = set_up::steps(layout, &environment, Some(id));
+        steps.append(&mut plan.steps);
+        plan.steps = steps;
+        plan.steps.sort_by_key(|step| step.phase);
+        Ok(Self { catalog, environment, id, plan })
+    }
+
+    /// The rules by which isolation plans.
+    pub(crate) fn rules<'a>(&'a self, layout: &'a Layout) -> Planner<'a> {
+        Planner::new(layout, &self.catalog, self.id, UnassignedRows::Refuse, &NONE, 0)
+    }
 }
 
 /// The tables that have rows without a tenant. Only tables whose tenant column is missing or nullable are read.

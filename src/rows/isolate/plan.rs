@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::step::{Obstacle, Phase, Step};
 use crate::model::{IdType, TenantId};
 use crate::rows::canonical;
-use crate::rows::catalog::{Catalog, ForeignKey, Table};
+use crate::rows::catalog::{Catalog, ForeignKey, Key, Table};
 use crate::rows::layout::Layout;
 use crate::sql::quote::{Identifier, Literal};
 
@@ -34,7 +34,7 @@ const BATCH: usize = 10_000;
 /// The prefix of the objects that exist only while an isolation runs.
 pub(super) const TEMPORARY: &str = "tenantry_";
 
-pub(super) struct Planner<'a> {
+pub(crate) struct Planner<'a> {
     pub(super) layout: &'a Layout,
     pub(super) catalog: &'a Catalog,
     pub(super) id: IdType,
@@ -44,7 +44,7 @@ pub(super) struct Planner<'a> {
     /// The version of the server, as in `server_version_num`.
     pub(super) version: i32,
     /// The names of the tables that are isolated.
-    pub(super) isolated: BTreeSet<&'a str>,
+    pub(crate) isolated: BTreeSet<&'a str>,
     plan: IsolationPlan,
 }
 
@@ -85,7 +85,7 @@ impl<'a> Planner<'a> {
             self.drop_foreign_key(key);
         }
         for key in &catalog.keys {
-            if self.isolated.contains(key.table_name.as_str()) && !key.columns.contains(&self.column_name()) {
+            if self.must_extend(key) {
                 self.key(key);
             }
         }
@@ -103,6 +103,13 @@ impl<'a> Planner<'a> {
         // A stable sort: the order within a phase remains.
         self.plan.steps.sort_by_key(|step| step.phase);
         self.plan
+    }
+
+    /// Whether a unique key does not include the tenant. An index of an interrupted isolation does not count: it belongs to
+    /// the key that it replaces.
+    pub(crate) fn must_extend(&self, key: &Key) -> bool {
+        let is_temporary = key.name.starts_with(TEMPORARY) && key.constraint_type.is_none();
+        self.isolated.contains(key.table_name.as_str()) && !key.columns.contains(&self.column_name()) && !is_temporary
     }
 
     pub(super) fn column_name(&self) -> String {
@@ -218,14 +225,7 @@ impl<'a> Planner<'a> {
     fn registry_key(&mut self, table: &Table) {
         let (layout, name) = (self.layout, table.name.as_str());
         let registry = layout.registry.as_str();
-        let existing = self.catalog.foreign_keys.iter().find(|key| {
-            key.table_name == name
-                && self.is_shared(key)
-                && key.referenced_table == registry
-                && key.columns == [layout.column.as_str()]
-                && key.referenced_columns == ["id"]
-        });
-        match existing {
+        match self.existing_registry_key(name) {
             Some(key) if key.is_valid => {}
             Some(key) => self.validate(name, &key.name),
             None => {
@@ -238,6 +238,17 @@ impl<'a> Planner<'a> {
                 self.add_key(table, &constraint, &definition);
             }
         }
+    }
+
+    /// The foreign key of a table's tenant column to the registry.
+    pub(crate) fn existing_registry_key(&self, table: &str) -> Option<&'a ForeignKey> {
+        self.catalog.foreign_keys.iter().find(|key| {
+            key.table_name == table
+                && self.is_shared(key)
+                && key.referenced_table == self.layout.registry.as_str()
+                && key.columns == [self.layout.column.as_str()]
+                && key.referenced_columns == ["id"]
+        })
     }
 
     /// Adds a foreign key, and validates it without blocking writes where the server can.
@@ -272,12 +283,12 @@ impl<'a> Planner<'a> {
         std::iter::once(name.to_owned()).chain(numbered).find(|name| !is_taken(name)).unwrap_or_else(|| name.to_owned())
     }
 
-    pub(super) fn is_shared(&self, key: &ForeignKey) -> bool {
+    pub(crate) fn is_shared(&self, key: &ForeignKey) -> bool {
         key.referenced_schema == self.layout.schema.as_str()
     }
 
     /// The column of a table that identifies the tenant, if the table has one.
-    pub(super) fn tenant_column_of(&self, table: &str) -> Option<&str> {
+    pub(crate) fn tenant_column_of(&self, table: &str) -> Option<&str> {
         if self.isolated.contains(table) {
             Some(self.layout.column.as_str())
         } else if table == self.layout.registry.as_str() {

@@ -1,6 +1,7 @@
 //! Tenants that share tables.
 
 mod context;
+mod findings;
 mod isolate;
 mod tenants;
 

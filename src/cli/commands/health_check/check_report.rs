@@ -8,7 +8,7 @@ use crate::cli::compare::CompareOptions;
 use crate::cli::context::Context;
 use crate::cli::output::{count, thousands};
 use crate::health::{Finding, Health};
-use crate::schema::drift::{Accepted, Aspect, Difference, Drift, Level, Member};
+use crate::schema::drift::{Accepted, Aspect, Difference, Drift, Member};
 
 /// The findings and differences that are not ignored, and what fails the check.
 pub(super) struct CheckReport<'a> {
@@ -119,7 +119,9 @@ impl<'a> CheckReport<'a> {
         self.fail_on.iter().any(|chosen| match (chosen, item) {
             (FailOn::Kind(kind), Item::Finding(finding)) => finding.kind == *kind,
             (FailOn::Warning, Item::Finding(finding)) => finding.kind.is_warning(),
-            (FailOn::Level(level), Item::Finding(finding)) => *level == Level::Structural && !finding.kind.is_warning(),
+            (FailOn::Level(level), Item::Finding(finding)) => {
+                *level == finding.kind.level() && !finding.kind.is_warning()
+            }
             (FailOn::Level(level), Item::Drift(_, difference)) => difference.level == *level,
             (FailOn::Code(pattern), _) => item
                 .objects()
@@ -195,6 +197,14 @@ impl<'a> CheckReport<'a> {
     }
 
     pub(super) fn summary(&self) -> String {
+        if let Some(tables) = self.health.shared_tables {
+            let outcome = match self.items.len() {
+                0 if self.health.unchecked.is_empty() => "all isolated".to_owned(),
+                0 => "no findings".to_owned(),
+                findings => count(findings, "finding"),
+            };
+            return format!("{} checked, {outcome}", count(tables, "shared table"));
+        }
         let (checked, unchecked) = (self.health.checked(), self.health.unchecked_tenants());
         let mut summary = format!("{} checked", count(checked, "tenant"));
         if unchecked > 0 {
@@ -261,7 +271,7 @@ impl Item<'_> {
     pub(super) fn level(&self) -> &'static str {
         match self {
             Self::Finding(finding) if finding.kind.is_warning() => WARNING,
-            Self::Finding(_) => Level::Structural.as_str(),
+            Self::Finding(finding) => finding.kind.level().as_str(),
             Self::Drift(_, difference) => difference.level.as_str(),
         }
     }

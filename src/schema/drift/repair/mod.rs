@@ -40,6 +40,8 @@ use builder::Builder;
 use rebuild::SavedRows;
 
 pub use script::ScriptContext;
+#[cfg(feature = "cli")]
+pub(crate) use script::refuse_other_database;
 pub use verify::{Trial, verify};
 
 /// The statements that repair a tenant, and the differences that remain after them.

@@ -39,14 +39,7 @@ impl Plan {
         }
         lines.push(String::new());
         if self.running().next().is_some() {
-            // psql may be connected to another database.
-            let refusal = format!("this repair plan is for database {}", database.replace('%', "%%"));
-            let guard = format!(
-                "BEGIN IF pg_catalog.current_database() <> {} THEN RAISE EXCEPTION {}; END IF; END",
-                Literal(database),
-                Literal(&refusal)
-            );
-            lines.push(format!("DO {};", Literal(&guard)));
+            lines.push(refuse_other_database(database));
             lines.push(String::new());
         }
         let (ahead, others): (Vec<&RepairStatement>, Vec<&RepairStatement>) =
@@ -152,4 +145,15 @@ fn run(lines: &mut Vec<String>, statement: &RepairStatement) {
 /// Adds a comment line for each line of a text. A carriage return ends a line, too.
 fn comment(lines: &mut Vec<String>, text: &str) {
     lines.extend(text.split(['\n', '\r']).map(|line| format!("-- {line}").trim_end().to_owned()));
+}
+
+/// A statement of a repair script that fails in any other database: psql may be connected to one.
+pub(crate) fn refuse_other_database(database: &str) -> String {
+    let refusal = format!("this repair plan is for database {}", database.replace('%', "%%"));
+    let guard = format!(
+        "BEGIN IF pg_catalog.current_database() <> {} THEN RAISE EXCEPTION {}; END IF; END",
+        Literal(database),
+        Literal(&refusal)
+    );
+    format!("DO {};", Literal(&guard))
 }

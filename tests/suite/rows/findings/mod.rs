@@ -1,0 +1,356 @@
+//! `health-check` and `repair-plan` where tenants share tables: each defect is found, the attack that it makes possible
+//! succeeds before the repair and fails after it, and nothing else is found.
+
+mod cases;
+
+use std::collections::BTreeSet;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel::sql_types::BigInt;
+use tenantry::RowTenancy;
+use tenantry::rows::findings::{IsolationKind, Severity};
+
+use super::{ACME, GLOBEX, Shop};
+use crate::support::{Tenantry, binaries};
+
+/// A defect.
+pub struct Case {
+    /// The codes of the findings.
+    codes: &'static [&'static str],
+    /// The statements that plant it, as a superuser.
+    plant: &'static str,
+    attack: Attack,
+    /// Statements that remove what the repair leaves.
+    clean_up: &'static str,
+    /// The oldest version of the server that knows the statements.
+    oldest: i64,
+}
+
+/// What the application's role can do because of a defect, with SQL that it may send. Each is rolled back.
+pub enum Attack {
+    /// There is none by itself.
+    None,
+    /// There is none by itself, and no statement repairs the defect.
+    NoStatement,
+    /// In the context of a tenant, the last statement returns more than 0.
+    Reads(&'static [&'static str]),
+    /// Without a context, the last statement returns more than 0.
+    ReadsOutside(&'static [&'static str]),
+    /// In the context of a tenant, the statements run.
+    Runs(&'static [&'static str]),
+    /// Without a context, the statements run.
+    RunsOutside(&'static [&'static str]),
+    /// In the context of a tenant, the last statement reveals the value of another tenant by a unique violation.
+    Reveals(&'static [&'static str]),
+}
+
+/// A shop with a customer of each tenant, a function and a view that are safe although they do not run as the caller.
+/// Before PostgreSQL 15, each role may create objects in `public`.
+fn with_safe_constructs(shop: Shop) -> Shop {
+    shop.db.execute(&format!(
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC; \
+         INSERT INTO app.customers (tenant_id, id, email) VALUES ('{ACME}', 1, 'info@acme.example'), \
+         ('{GLOBEX}', 2, 'info@globex.example'); \
+         CREATE FUNCTION app.emails() RETURNS SETOF text LANGUAGE sql SECURITY DEFINER SET search_path = app, pg_temp \
+         AS 'SELECT email FROM customers'; \
+         CREATE VIEW app.emails AS SELECT email FROM app.customers; \
+         ALTER FUNCTION app.emails() OWNER TO {owner}; ALTER VIEW app.emails OWNER TO {owner}; \
+         GRANT SELECT ON app.emails TO {user}; \
+         GRANT EXECUTE ON FUNCTION app.emails() TO {user}",
+        owner = shop.role("owner"),
+        user = shop.role("user")
+    ));
+    shop
+}
+
+impl Shop {
+    /// A statement with the names of this shop.
+    fn fill(&self, sql: &str) -> String {
+        let mut sql = sql.replace("{db}", self.db.name()).replace("{acme}", ACME).replace("{globex}", GLOBEX);
+        for role in ["user", "owner", "verifier", "admin"] {
+            sql = sql.replace(&format!("{{{role}}}"), &self.role(role));
+        }
+        sql
+    }
+
+    /// The codes of all findings. Those about the version of the server do not depend on the database.
+    fn codes(&self) -> BTreeSet<String> {
+        let output = self.tenantry(&["health-check", "--ignore", "server.cve", "--format", "json"]).run();
+        let document = output.json();
+        let codes = document["findings"].as_array().unwrap().iter().map(|it| it["kind"].as_str().unwrap().to_owned());
+        let codes: BTreeSet<String> = codes.collect();
+        let is_error = |code: &String| code.parse::<IsolationKind>().unwrap().severity() == Severity::Error;
+        output.assert_code(i32::from(codes.iter().any(is_error)));
+        assert_eq!(document["unchecked"].as_array().unwrap().len(), 0, "{document}");
+        codes
+    }
+
+    fn attack(&self, attack: &Attack) -> bool {
+        let (statements, in_context): (&[&str], bool) = match attack {
+            Attack::None | Attack::NoStatement => return false,
+            Attack::Reads(statements) | Attack::Runs(statements) | Attack::Reveals(statements) => (statements, true),
+            Attack::ReadsOutside(statements) | Attack::RunsOutside(statements) => (statements, false),
+        };
+        let execute = match attack {
+            Attack::Reads(_) | Attack::ReadsOutside(_) => number,
+            _ => succeeds,
+        };
+        let mut result = None;
+        let mut work = |conn: &mut PgConnection| -> Result<(), DieselError> {
+            result = Some(self.statements(conn, statements, execute));
+            Err(DieselError::RollbackTransaction)
+        };
+        let mut conn = self.application();
+        if in_context {
+            let _ = self.tenancy().with_tenant(&mut conn, ACME.parse::<tenantry::TenantId>().unwrap(), work);
+        } else {
+            let _ = conn.transaction(|conn| work(conn));
+        }
+        match (attack, result.expect("the attack ran")) {
+            (Attack::Reveals(_), Err(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _))) => true,
+            (Attack::Reveals(_), _) => false,
+            (_, result) => result.is_ok_and(|number| number > 0),
+        }
+    }
+
+    /// Runs statements, the last one with `execute`.
+    fn statements(
+        &self,
+        conn: &mut PgConnection,
+        statements: &[&str],
+        execute: fn(&mut PgConnection, &str) -> QueryResult<i64>,
+    ) -> QueryResult<i64> {
+        let (last, first) = statements.split_last().unwrap();
+        for statement in first {
+            conn.batch_execute(&self.fill(statement))?;
+        }
+        execute(conn, &self.fill(last))
+    }
+
+    fn tenancy(&self) -> RowTenancy {
+        RowTenancy::new(self.key.clone())
+    }
+
+    #[track_caller]
+    fn psql(&self, script: String) {
+        let psql = Tenantry::of_program(binaries().psql().expect("psql"));
+        let output = psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", &self.db.url()]).stdin(script.clone()).run();
+        assert_eq!(output.code, Some(0), "{}\n{script}", output.stderr);
+    }
+
+    #[track_caller]
+    fn assert_clean(&self, when: &str) {
+        assert_eq!(self.codes(), BTreeSet::new(), "{when}");
+        assert_eq!(self.run(&["isolate", "--dry-run"]), "", "{when}");
+    }
+
+    fn check(&self, case: &Case) {
+        if self.db.count("SELECT current_setting('server_version_num')::int / 10000") < case.oldest {
+            return;
+        }
+        let name = format!("{:?}: {}", case.codes, case.plant);
+        let has_attack = !matches!(case.attack, Attack::None | Attack::NoStatement);
+        assert!(!self.attack(&case.attack), "{name}: the attack succeeds without the defect");
+        self.db.execute(&self.fill(case.plant));
+        assert!(!has_attack || self.attack(&case.attack), "{name}: the attack fails with the defect");
+        assert_eq!(self.codes(), case.codes.iter().map(|code| (*code).to_owned()).collect(), "{name}");
+        let plan = self.tenantry(&["repair-plan"]).run();
+        if matches!(case.attack, Attack::NoStatement) {
+            assert!(plan.stdout.contains("no statement fixes it"), "{name}: {}", plan.stdout);
+            assert!(plan.stderr.contains("no statement fixes it"), "{name}: {}", plan.stderr);
+            let is_error =
+                case.codes.iter().any(|code| code.parse::<IsolationKind>().unwrap().severity() == Severity::Error);
+            plan.assert_code(i32::from(is_error));
+            self.psql(plan.stdout);
+            self.db.execute(&self.fill(case.clean_up));
+        } else {
+            plan.assert_code(0);
+            self.psql(plan.stdout);
+            assert!(!self.attack(&case.attack), "{name}: the attack succeeds after the repair");
+            self.assert_clean(&name);
+            self.db.execute(&self.fill(case.clean_up));
+        }
+        self.assert_clean(&name);
+    }
+}
+
+/// The number that a query returns.
+fn number(conn: &mut PgConnection, sql: &str) -> QueryResult<i64> {
+    diesel::dsl::sql::<BigInt>(sql).get_result(conn)
+}
+
+/// 1 if a statement runs.
+fn succeeds(conn: &mut PgConnection, sql: &str) -> QueryResult<i64> {
+    conn.batch_execute(sql).map(|()| 1)
+}
+
+fn check(cases: &[Case]) {
+    let shop = with_safe_constructs(Shop::isolated());
+    shop.assert_clean("at the beginning");
+    cases.iter().for_each(|case| shop.check(case));
+}
+
+#[test]
+fn roles_are_found_and_repaired() {
+    check(cases::ROLES);
+}
+
+#[test]
+fn tables_are_found_and_repaired() {
+    check(cases::TABLES);
+}
+
+#[test]
+fn grants_are_found_and_repaired() {
+    check(cases::GRANTS);
+}
+
+#[test]
+fn functions_are_found_and_repaired() {
+    check(cases::FUNCTIONS);
+}
+
+#[test]
+fn policies_are_found_and_repaired_where_contexts_are_settings() {
+    let shop = Shop::migrated();
+    shop.db.execute("UPDATE public.row_tenancy SET context = 'setting'");
+    shop.run(&["isolate", "--yes"]);
+    shop.db.execute(&format!("INSERT INTO app.tenants (id, name) VALUES ('{ACME}', 'acme'), ('{GLOBEX}', 'globex')"));
+    let shop = with_safe_constructs(shop);
+    shop.assert_clean("at the beginning");
+    cases::SETTINGS.iter().for_each(|case| shop.check(case));
+}
+
+/// Each kind has a case, but the one that only depends on the server, which has a test of its own.
+#[test]
+fn every_kind_has_a_case() {
+    let all = [cases::ROLES, cases::TABLES, cases::GRANTS, cases::FUNCTIONS, cases::SETTINGS];
+    let planted: BTreeSet<&str> =
+        all.iter().flat_map(|cases| cases.iter()).flat_map(|case| case.codes).copied().collect();
+    let kinds: BTreeSet<&str> =
+        IsolationKind::ALL.iter().map(|kind| kind.as_str()).filter(|code| *code != "server.cve").collect();
+    assert_eq!(planted, kinds);
+}
+
+/// Several defects at once are repaired by one script.
+#[test]
+fn all_defects_at_once_are_repaired() {
+    let shop = with_safe_constructs(Shop::isolated());
+    shop.db.execute(&shop.fill(
+        "GRANT {owner} TO {user}; ALTER TABLE app.orders OWNER TO {user}; GRANT ALL ON app.orders TO PUBLIC; \
+         ALTER TABLE app.customers DISABLE ROW LEVEL SECURITY; DROP POLICY tenantry_tenant ON app.orders; \
+         CREATE VIEW app.everyone AS TABLE app.customers; GRANT SELECT ON app.everyone TO PUBLIC; \
+         CREATE TABLE app.notes (id bigint PRIMARY KEY, tenant_id uuid, customer_id bigint); \
+         ALTER TABLE app.notes OWNER TO {user}",
+    ));
+    assert!(shop.codes().len() > 8);
+    shop.psql(shop.run(&["repair-plan"]));
+    shop.assert_clean("after the repair");
+}
+
+/// A table that cannot be read is unchecked, and not healthy.
+#[test]
+fn rows_that_cannot_be_read_are_unchecked() {
+    let shop = with_safe_constructs(Shop::isolated());
+    // A query on the table reads its children, too.
+    shop.db.execute(
+        "CREATE SCHEMA side; CREATE TABLE side.orders () INHERITS (app.orders); \
+         ALTER TABLE side.orders ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+    );
+    shop.assert_clean("with the child");
+    let mut other = shop.db.connect();
+    other.batch_execute("BEGIN; LOCK TABLE side.orders").unwrap();
+    let output = shop.tenantry(&["health-check", "--ignore", "server.cve"]).run();
+    output.assert_code(1);
+    let expected =
+        "not checked: data.orphans: app.orders.orders_customer_id_fkey: canceling statement due to lock timeout";
+    assert!(output.stderr.contains(expected), "{}", output.stderr);
+    other.batch_execute("ROLLBACK").unwrap();
+    shop.run(&["health-check", "--ignore", "server.cve"]);
+}
+
+/// The administrator, who is no superuser, sees the same as a superuser.
+#[test]
+fn administrator_may_check() {
+    let shop = with_safe_constructs(Shop::isolated());
+    shop.db.execute(&shop.fill(
+        "GRANT USAGE ON SCHEMA public TO {admin}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {admin}; \
+         GRANT USAGE ON SCHEMA app TO {admin}; GRANT SELECT ON app.__diesel_schema_migrations TO {admin}; \
+         SET session_replication_role = replica; \
+         INSERT INTO app.orders (tenant_id, customer_id, number) VALUES ('{acme}', 2, 'of another tenant')",
+    ));
+    let url = shop.db.url().replacen("://postgres@", &format!("://{}@", shop.role("admin")), 1);
+    let as_admin = || shop.tenantry(&["health-check", "--ignore", "server.cve"]).env("DATABASE_URL", &url).run();
+    let output = as_admin();
+    output.assert_code(1);
+    assert!(output.stdout.contains("rows violate foreign key app.orders.orders_customer_id_fkey"), "{}", output.stdout);
+    // Without the policy that shows all rows to the administrator, the rows are unchecked.
+    shop.db.execute("DROP POLICY tenantry_admin ON app.orders; DELETE FROM app.orders");
+    let output = as_admin();
+    output.assert_code(1);
+    assert!(output.stderr.contains("policies hide rows from the owner"), "{}", output.stderr);
+}
+
+#[test]
+fn findings_are_listed_ignored_and_reported() {
+    let shop = with_safe_constructs(Shop::isolated());
+    shop.db.execute("ALTER TABLE app.customers DISABLE ROW LEVEL SECURITY");
+    let check = |args: &[&str]| shop.tenantry(&["health-check", "--ignore", "server.cve"]).args(args).run();
+    let junit = tempfile::NamedTempFile::new().unwrap();
+    let output = check(&["--junit", junit.path().to_str().unwrap()]);
+    insta::assert_snapshot!(output.snapshot(), @r"");
+    let report = std::fs::read_to_string(junit.path()).unwrap();
+    assert!(report.contains("rls.off: app.customers has no row-level security"), "{report}");
+    check(&["--ignore", "rls.off:app.customers"]).assert_code(0);
+    check(&["--ignore", "rls.off:app.orders"]).assert_code(1);
+    check(&["--fail-on", "rls.*"]).assert_code(1);
+    check(&["--fail-on", "security"]).assert_code(1);
+    check(&["--fail-on", "role.*"]).assert_code(0);
+    check(&["--fail-on", "structural"]).assert_code(0);
+    let unknown = check(&["--ignore", "rls.of"]);
+    unknown.assert_code(2);
+    assert!(unknown.stderr.contains("a similar one is rls.off"), "{}", unknown.stderr);
+    for option in [&["--reference", "acme"][..], &["--remember"], &["--full"]] {
+        let refused = check(option);
+        refused.assert_code(2);
+        assert!(refused.stderr.contains("does not apply"), "{}", refused.stderr);
+    }
+}
+
+/// Migrations of the shared schema are checked like those of a tenant.
+#[test]
+fn pending_migrations_are_found() {
+    let shop = with_safe_constructs(Shop::isolated());
+    let more = super::shop().add("2026-01-03-000000_more", "SELECT 1;");
+    let output =
+        shop.tenantry(&["health-check", "--ignore", "server.cve"]).env("TENANTRY_TENANT_MIGRATIONS", more.path()).run();
+    output.assert_code(1);
+    assert!(output.stdout.contains("missing-migrations"), "{}", output.stdout);
+}
+
+#[test]
+fn commands_for_schemas_say_that_they_do_not_apply() {
+    let shop = Shop::isolated();
+    let diff = shop.tenantry(&["diff", "app"]).run();
+    diff.assert_code(3);
+    assert!(diff.stderr.contains("share tables: diff does not apply"), "{}", diff.stderr);
+    let named = shop.tenantry(&["repair-plan", "app"]).run();
+    named.assert_code(2);
+    assert!(named.stderr.contains("there is no NAME"), "{}", named.stderr);
+    let schemas = crate::support::set_up();
+    let unnamed = schemas.tenantry(["repair-plan"]).run();
+    unnamed.assert_code(2);
+    assert!(unnamed.stderr.contains("no tenant specified"), "{}", unnamed.stderr);
+}
+
+/// The page lists every code.
+#[test]
+fn page_lists_every_kind() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/isolation.md")).unwrap();
+    for kind in IsolationKind::ALL {
+        assert!(page.contains(&format!("| `{kind}` |")), "{kind}");
+        assert!(page.contains(kind.meaning()), "{kind}: {}", kind.meaning());
+    }
+}
