@@ -75,7 +75,8 @@ pub use application::{AccessError, PgPool, RowTenancy, Tenants, TransactionError
 pub use database::{Actor, DEFAULT_JOBS, Database, KEEP, ParseShardError, Shard, Stop};
 pub use error::{
     BlockingSession, ChangeKind, Contention, Effect, Error, FailedStatement, FailedTenant, FleetHolder,
-    MigrationChange, MigrationChanges, MigrationFailure, ReferenceError, RowTenancyError, TenantError,
+    MigrationChange, MigrationChanges, MigrationFailure, MissingExtension, ReferenceError, RowTenancyError,
+    TenantError,
 };
 pub use migration::{Embedded, LoadError, Migration, MigrationSet, Version, VersionRange};
 pub use model::{

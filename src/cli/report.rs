@@ -159,6 +159,9 @@ fn server_detail(output: &Output, server: &ServerMessage) {
     if let Some(hint) = &server.hint {
         output.more("server's hint", hint);
     }
+    if let Some(context) = &server.context {
+        output.more("context", context);
+    }
 }
 
 /// Prints the report of a run over a fleet, on standard error or as JSON. Returns the exit status for it.

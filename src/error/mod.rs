@@ -31,7 +31,7 @@ pub use row_tenancy::RowTenancyError;
 #[cfg(feature = "cli")]
 pub(crate) use tenant::Attempts;
 pub(crate) use tenant::mask_tenant_name;
-pub use tenant::{Contention, Effect, FailedStatement, FailedTenant, MigrationFailure, TenantError};
+pub use tenant::{Contention, Effect, FailedStatement, FailedTenant, MigrationFailure, MissingExtension, TenantError};
 pub use unreadable_ledger::{LedgerPrivilege, UnreadableLedger};
 
 /// An error that ends a command.

@@ -10,7 +10,7 @@ use crate::model::{NameError, State, TenantName};
 use crate::postgres::lock_holder::HeldBy;
 use crate::postgres::{LockHolder, ServerMessage};
 
-pub use migration::{Effect, FailedStatement, MigrationFailure};
+pub use migration::{Effect, FailedStatement, MigrationFailure, MissingExtension};
 
 /// Why an operation on one tenant failed.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{MigrationSet, Mode};
 
 /// Migrations that need a commit before them although their text does not show it. They are learned from server errors; see
-/// [`needs_commit`](crate::postgres::message::needs_commit).
+/// [`needs_commit`](crate::postgres::message::Diagnosis::needs_commit).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Boundaries(BTreeSet<usize>);
 

@@ -33,6 +33,9 @@ pub struct ServerMessage {
     pub detail: Option<String>,
     /// The hint.
     pub hint: Option<String>,
+    /// The functions, triggers and statements in which the error occurred, innermost first, one a line. Known for statements
+    /// that were sent again to find the cause.
+    pub context: Option<String>,
     /// The position of the error in the SQL text, in characters, counted from 1.
     #[serde(skip)]
     pub position: Option<u32>,
@@ -52,7 +55,7 @@ impl ServerMessage {
 
     /// A message without details.
     fn of_text(message: String, sqlstate: Option<Sqlstate>) -> Self {
-        Self { message, detail: None, hint: None, position: None, sqlstate, advice: None }
+        Self { message, detail: None, hint: None, context: None, position: None, sqlstate, advice: None }
     }
 
     /// The [`position`](Self::position) as a number of characters.
@@ -93,18 +96,68 @@ pub(crate) fn with_error_messages(sql: &str, messages: &[(&str, &str)]) -> Strin
     format!("DO {};", Literal(&format!("BEGIN EXECUTE {}; EXCEPTION{handlers} END", Literal(sql))))
 }
 
-/// Whether a statement fails because earlier statements of the transaction are not committed. Executes the statement again, so
-/// the transaction must be in the state before the failure, as after `ROLLBACK TO SAVEPOINT`. Usually aborts the
-/// transaction.
+/// What the server reports of an error besides its message, which Diesel does not expose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Diagnosis {
+    /// The SQLSTATE.
+    pub(crate) sqlstate: String,
+    /// The context; see [`ServerMessage::context`].
+    pub(crate) context: Option<String>,
+}
+
+impl Diagnosis {
+    /// Whether the statement fails because earlier statements of the transaction are not committed; see
+    /// [`NEEDS_COMMIT_CONDITION`].
+    pub(crate) fn needs_commit(&self) -> bool {
+        ["55P04", "55006"].contains(&self.sqlstate.as_str())
+    }
+}
+
+/// Executes a statement that has failed again, and diagnoses its error; `None` if it does not fail with `message` again. The
+/// transaction must be in the state before the failure, as after `ROLLBACK TO SAVEPOINT`. Usually aborts the transaction.
 ///
 /// # Errors
 /// If the connection is lost.
-pub(crate) fn needs_commit(conn: &mut PgConnection, sql: &str) -> QueryResult<bool> {
-    match conn.batch_execute(&with_error_messages(sql, &[NEEDS_COMMIT_CONDITION])) {
+pub(crate) fn diagnose(conn: &mut PgConnection, sql: &str, message: &str) -> QueryResult<Option<Diagnosis>> {
+    // The names of variables cannot hide names in the statement: EXECUTE does not see them.
+    let block = format!(
+        "DECLARE state text; context text; message text; BEGIN EXECUTE {}; \
+         EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, \
+         context = PG_EXCEPTION_CONTEXT, message = MESSAGE_TEXT; \
+         RAISE EXCEPTION USING MESSAGE = message, HINT = state, DETAIL = context; END",
+        Literal(sql)
+    );
+    match conn.batch_execute(&format!("DO {};", Literal(&block))) {
         Err(error) if ServerMessage::is_connection_lost(&error) => Err(error),
-        Err(error) => Ok(ServerMessage::from(&error).message == NEEDS_COMMIT),
-        Ok(()) => Ok(false),
+        Err(DieselError::DatabaseError(_, info)) if truncated(info.message().trim_end()) == message => {
+            let sqlstate = info.hint().filter(|hint| hint.len() == 5).map(str::to_owned);
+            let context = info.details().and_then(|context| context_of(context, sql));
+            Ok(sqlstate.map(|sqlstate| Diagnosis { sqlstate, context }))
+        }
+        Err(_) | Ok(()) => Ok(None),
     }
+}
+
+/// The context without the lines of the block that executed the statement; `None` if nothing else is left.
+fn context_of(context: &str, sql: &str) -> Option<String> {
+    // The last entry is the block. The entry before is the statement itself, unless the error has a position in it.
+    let block = context.trim_end().rfind('\n').unwrap_or(0);
+    let statement = context[..block].rfind(sql).map_or(block, |at| context[..at].rfind('\n').unwrap_or(0));
+    let inner = context[..statement].trim_end();
+    (!inner.is_empty()).then(|| shortened(inner))
+}
+
+/// The first and the last lines of a context. That of a recursive function can have thousands.
+fn shortened(context: &str) -> String {
+    const FIRST: usize = 12;
+    const LAST: usize = 3;
+    let lines: Vec<&str> = context.lines().collect();
+    if lines.len() <= FIRST + LAST + 1 {
+        return truncated(context);
+    }
+    let omitted = format!("… ({} lines more)", lines.len() - FIRST - LAST);
+    let parts = [&lines[..FIRST], &[omitted.as_str()], &lines[lines.len() - LAST..]];
+    truncated(&parts.concat().join("\n"))
 }
 
 impl From<&DieselError> for ServerMessage {
@@ -120,6 +173,7 @@ impl From<&DieselError> for ServerMessage {
                 message: truncated(info.message().trim_end()),
                 detail: info.details().map(truncated),
                 hint: info.hint().map(truncated),
+                context: None,
                 position: info.statement_position().and_then(|position| u32::try_from(position).ok()),
                 sqlstate,
                 advice: None,
@@ -144,6 +198,35 @@ impl fmt::Display for ServerMessage {
         if let Some(hint) = self.hint.as_deref().or(self.advice) {
             write!(f, "; hint: {}", text::clip(hint, MAX_SHOWN))?;
         }
+        if let Some(context) = &self.context {
+            write!(f, "; context: {}", text::clip(&context.replace('\n', ", "), MAX_SHOWN))?;
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn context_has_no_lines_of_the_block_that_diagnoses() {
+        let sql = "SELECT f(1,\n  2)";
+        let block = "PL/pgSQL function inline_code_block line 1 at EXECUTE";
+        let statement = format!("SQL statement \"{sql}\"");
+        let raised = "PL/pgSQL function f(integer,integer) line 3 at RAISE";
+        assert_eq!(context_of(&format!("{raised}\n{statement}\n{block}"), sql).as_deref(), Some(raised));
+        assert_eq!(context_of(&format!("{raised}\n{block}"), sql).as_deref(), Some(raised));
+        assert_eq!(context_of(&format!("{statement}\n{block}"), sql), None);
+        assert_eq!(context_of(block, sql), None);
+        assert_eq!(context_of("", sql), None);
+    }
+
+    #[test]
+    fn long_context_keeps_its_ends() {
+        let lines: Vec<String> = (1..=1_000).map(|line| format!("line {line}")).collect();
+        let short = shortened(&lines.join("\n"));
+        assert!(short.starts_with("line 1\nline 2\n") && short.ends_with("\nline 999\nline 1000"), "{short}");
+        assert!(short.contains("\n… (985 lines more)\n"), "{short}");
     }
 }

@@ -18,6 +18,7 @@ mod drop;
 mod edge_cases;
 mod error_codes;
 mod example;
+mod explained;
 mod failures;
 mod faults;
 mod fleet_size;

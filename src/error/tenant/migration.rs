@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::migration::Version;
 use crate::postgres::ServerMessage;
+use crate::sql::quote::Identifier;
 
 /// The failure of a migration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +22,8 @@ pub struct MigrationFailure {
     pub server: ServerMessage,
     /// Which statements of the migration remain in effect.
     pub effect: Effect,
+    /// The extension that has an object that does not exist, if the server reported one.
+    pub missing: Option<MissingExtension>,
     /// The number of migrations that the same run applied and committed before this one.
     pub applied_before: usize,
 }
@@ -54,14 +57,72 @@ impl MigrationFailure {
         "migration-failed"
     }
 
-    /// How to continue after a partially executed migration, or what a guard of Tenantry's own advises.
+    /// How to install or find a missing extension, how to continue after a partially executed migration, or what a guard of
+    /// Tenantry's own advises.
     pub fn hint(&self) -> Option<String> {
-        match self.effect {
+        let effect = match self.effect {
             Effect::RolledBack => self.server.advice.map(str::to_owned),
             Effect::InEffect { statements, of } => Some(format!(
                 "the migration is not transactional: {statements} of its {of} statements were executed, and the next run \
                  resumes after them"
             )),
+        };
+        let missing = self.missing.as_ref().map(MissingExtension::hint);
+        let hints: Vec<String> = missing.into_iter().chain(effect).collect();
+        (!hints.is_empty()).then(|| hints.join("; "))
+    }
+}
+
+/// An extension that has an object that a migration did not find.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MissingExtension {
+    /// The extension is installed in a schema that is not on the search path.
+    NotOnPath {
+        /// The name of the object.
+        object: String,
+        /// The extension.
+        extension: String,
+        /// Its schema.
+        schema: String,
+    },
+    /// The extension is available on the server and not installed in the database.
+    NotInstalled {
+        /// The name of the object.
+        object: String,
+        /// The extension.
+        extension: String,
+        /// The database.
+        database: String,
+        /// Whether a role with the privilege `CREATE` on the database can install it, and not only a superuser.
+        trusted: bool,
+        /// A schema on the search path for it; `None` if the path has only the tenant's schema.
+        schema: Option<String>,
+    },
+}
+
+impl MissingExtension {
+    fn hint(&self) -> String {
+        match self {
+            Self::NotOnPath { object, extension, schema } => format!(
+                "{object} belongs to the extension {extension} in the schema {schema}: add --extension-schema {schema}"
+            ),
+            Self::NotInstalled { object, extension, database, trusted, schema } => {
+                let role = if *trusted { "a role with CREATE on the database" } else { "a superuser" };
+                let extension_name = Identifier::of_object(extension);
+                let install = match schema {
+                    Some(schema) => {
+                        format!("CREATE EXTENSION {extension_name} SCHEMA {}", Identifier::of_object(schema))
+                    }
+                    None => format!(
+                        "CREATE SCHEMA extensions; CREATE EXTENSION {extension_name} SCHEMA extensions, and add \
+                         --extension-schema extensions"
+                    ),
+                };
+                format!(
+                    "{object} belongs to the extension {extension}, which is not installed in database {database:?}: as \
+                     {role}, run {install}"
+                )
+            }
         }
     }
 }

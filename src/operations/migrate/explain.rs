@@ -11,12 +11,14 @@ use diesel::pg::PgConnection;
 use diesel::result::{Error as DieselError, QueryResult};
 
 use super::batch::Batch;
+use super::missing::MissingObject;
 use super::target::SchemaTarget;
 use super::transaction::Transaction;
 use crate::confine::{self, Scrutiny};
-use crate::error::{Effect, FailedStatement, MigrationFailure, TenantError};
+use crate::error::{Effect, FailedStatement, MigrationFailure, MissingExtension, TenantError};
 use crate::migration::{Direction, Migration, Mode, Script};
-use crate::postgres::{ServerMessage, message, path};
+use crate::postgres::message::{self, Diagnosis};
+use crate::postgres::{ServerMessage, path};
 use crate::run::Commit;
 use crate::sql::statement::{Statement, line_at};
 use crate::tenants::ledger;
@@ -46,29 +48,41 @@ pub(super) fn failure(
     let needs_no_commit =
         |index: usize| transaction.direction == Direction::Down || transaction.migrations.first() == Some(&index);
     let located = server.character().and_then(|position| batch.locate(position));
-    if let Some((index, byte)) = located.filter(|(index, _)| needs_no_commit(*index)) {
+    let located = located.filter(|(index, _)| needs_no_commit(*index)).map(|(index, byte)| {
         let migration = target.migration(index);
         let at = migration.script(transaction.direction).and_then(|script| statement_at(script, byte));
-        return rolled_back(migration, at, server);
+        (migration, at)
+    });
+    if let Some((migration, at)) = &located
+        && !at.as_ref().is_some_and(|at| names_missing_extension(conn, target, &server.message, &at.sql))
+    {
+        return rolled_back(migration, at.clone(), server);
     }
     // A long replay would lock the tenant's tables for as long again.
     let found = if took <= MAX_REPLAYED { replay(conn, target, transaction) } else { None };
     let is_same = |again: &ServerMessage| again.message == server.message;
+    if let Some((migration, at)) = located {
+        let missing = found.filter(|again| is_same(&again.server)).and_then(|again| again.missing(conn, target));
+        return with_missing(rolled_back(migration, at, server), missing);
+    }
+    let needs_commit = found.as_ref().and_then(ReplayFailure::needs_commit).filter(|index| !needs_no_commit(*index));
+    if let Some(index) = needs_commit {
+        return Explained::NeedsCommit(index);
+    }
     match found {
-        Some(ReplayFailure { index: Some(index), needs_commit: true, .. }) if !needs_no_commit(index) => {
-            Explained::NeedsCommit(index)
-        }
         // The same error, and now its statement is known.
-        Some(ReplayFailure { index: Some(index), at, server: again, .. }) if is_same(&again) => {
-            let again = confine::describe_violation(conn, again);
-            rolled_back(target.migration(index), at, again)
+        Some(again @ ReplayFailure { index: Some(index), .. }) if is_same(&again.server) => {
+            let missing = again.missing(conn, target);
+            let server = confine::describe_violation(conn, again.server);
+            with_missing(rolled_back(target.migration(index), again.at, server), missing)
         }
         Some(ReplayFailure { index: None, server: again, at_commit: false, .. }) if is_same(&again) => {
             Explained::Failed(TenantError::Server(again))
         }
-        // It did not fail again, or with another error. The first error is reported without a statement.
-        Some(_) | None => {
-            let server = confine::describe_violation(conn, server);
+        // It failed at the commit, or not again, or with another error. The first error is reported without a statement.
+        found => {
+            let context = found.filter(|again| is_same(&again.server)).and_then(|again| again.server.context);
+            let server = confine::describe_violation(conn, ServerMessage { context, ..server });
             match transaction.migrations {
                 [] => Explained::Failed(TenantError::Server(server)),
                 [only] => rolled_back(target.migration(*only), None, server),
@@ -104,6 +118,7 @@ pub(super) fn statement_failure(
         at: Some(at),
         server,
         effect,
+        missing: None,
         applied_before: 0,
     }
 }
@@ -115,8 +130,48 @@ struct ReplayFailure {
     at: Option<FailedStatement>,
     server: ServerMessage,
     at_commit: bool,
-    /// Whether the statement needs the commit of those before it.
-    needs_commit: bool,
+    /// Its SQLSTATE and context, if it failed again.
+    diagnosis: Option<Diagnosis>,
+}
+
+impl ReplayFailure {
+    /// The migration, if its statement needs the commit of those before it.
+    fn needs_commit(&self) -> Option<usize> {
+        self.index.filter(|_| self.diagnosis.as_ref().is_some_and(Diagnosis::needs_commit))
+    }
+
+    /// The extension with the object that does not exist. The session remains in a transaction.
+    fn missing(&self, conn: &mut PgConnection, target: SchemaTarget<'_>) -> Option<MissingExtension> {
+        let sqlstate = &self.diagnosis.as_ref()?.sqlstate;
+        extension(conn, target, &MissingObject::of(sqlstate, &self.server.message, &self.at.as_ref()?.sql)?)
+    }
+}
+
+/// Whether an extension that the path does not have has an object with a name in the message, if the message reports that it
+/// does not exist. The session remains in a transaction.
+fn names_missing_extension(conn: &mut PgConnection, target: SchemaTarget<'_>, message: &str, sql: &str) -> bool {
+    MissingObject::in_any_state(message, sql).any(|missing| extension(conn, target, &missing).is_some())
+}
+
+fn extension(
+    conn: &mut PgConnection,
+    target: SchemaTarget<'_>,
+    missing: &MissingObject<'_>,
+) -> Option<MissingExtension> {
+    // A lost connection shows in the next statement.
+    let _ = conn.batch_execute("ROLLBACK");
+    let found = missing.extension(conn, target);
+    let _ = conn.batch_execute("BEGIN");
+    found
+}
+
+fn with_missing(explained: Explained, missing: Option<MissingExtension>) -> Explained {
+    match explained {
+        Explained::Failed(TenantError::Migration(failure)) => {
+            Explained::Failed(TenantError::Migration(Box::new(MigrationFailure { missing, ..*failure })))
+        }
+        other => other,
+    }
 }
 
 fn replay(conn: &mut PgConnection, target: SchemaTarget<'_>, transaction: &Transaction<'_>) -> Option<ReplayFailure> {
@@ -127,7 +182,7 @@ fn replay(conn: &mut PgConnection, target: SchemaTarget<'_>, transaction: &Trans
             at: None,
             server: ServerMessage::from(&error),
             at_commit: false,
-            needs_commit: false,
+            diagnosis: None,
         }
     };
     let open = Batch::open(target, transaction, Commit::Deferred, Arc::default());
@@ -149,12 +204,11 @@ fn replay(conn: &mut PgConnection, target: SchemaTarget<'_>, transaction: &Trans
             conn.batch_execute("SAVEPOINT statement").ok()?;
             if let Err(error) = conn.batch_execute(&sql).and_then(|()| check_outside(conn, target, transaction, &path))
             {
-                let server = ServerMessage::from(&error);
+                let mut server = ServerMessage::from(&error);
                 let line = line_in(script.text(), &statement, &server);
                 let at = Some(FailedStatement { line, sql: statement.sql().to_owned() });
-                conn.batch_execute("ROLLBACK TO SAVEPOINT statement").ok()?;
-                let needs_commit = message::needs_commit(conn, &sql).ok()?;
-                return Some(ReplayFailure { index: Some(*index), at, server, at_commit: false, needs_commit });
+                let diagnosis = diagnose(conn, &sql, &mut server)?;
+                return Some(ReplayFailure { index: Some(*index), at, server, at_commit: false, diagnosis });
             }
             conn.batch_execute("RELEASE SAVEPOINT statement").ok()?;
         }
@@ -169,9 +223,22 @@ fn replay(conn: &mut PgConnection, target: SchemaTarget<'_>, transaction: &Trans
         }
     }
     // Deferred constraints are checked now instead of at the commit.
-    let error = conn.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").err()?;
+    const CHECK: &str = "SET CONSTRAINTS ALL IMMEDIATE";
+    conn.batch_execute("SAVEPOINT statement").ok()?;
+    let error = conn.batch_execute(CHECK).err()?;
+    let mut server = ServerMessage::from(&error);
+    diagnose(conn, CHECK, &mut server)?;
     let index = if let [only] = transaction.migrations { Some(*only) } else { None };
-    Some(ReplayFailure { index, at: None, server: ServerMessage::from(&error), at_commit: true, needs_commit: false })
+    Some(ReplayFailure { index, at: None, server, at_commit: true, diagnosis: None })
+}
+
+/// Diagnoses the error of the statement after the savepoint, and adds the context to its message. `None` if the connection is
+/// lost.
+fn diagnose(conn: &mut PgConnection, sql: &str, server: &mut ServerMessage) -> Option<Option<Diagnosis>> {
+    conn.batch_execute("ROLLBACK TO SAVEPOINT statement").ok()?;
+    let diagnosis = message::diagnose(conn, sql, &server.message).ok()?;
+    server.context = diagnosis.as_ref().and_then(|diagnosis| diagnosis.context.clone());
+    Some(diagnosis)
 }
 
 /// Checks that a statement has changed nothing outside the schema, as the end of the transaction does. Leaves the role and
@@ -207,6 +274,7 @@ pub(super) fn rolled_back(
         at,
         server,
         effect: Effect::RolledBack,
+        missing: None,
         applied_before: 0,
     }))
 }

@@ -9,6 +9,7 @@ mod explain;
 mod guards;
 mod job;
 mod limits;
+mod missing;
 mod non_transactional;
 mod plan;
 mod public;

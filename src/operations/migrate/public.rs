@@ -276,6 +276,7 @@ fn revert(db: &mut Database, tenancy: &Tenancy, run: Run, index: usize) -> Resul
         at: byte.and_then(|byte| explain::statement_at(down, byte)),
         server,
         effect: Effect::RolledBack,
+        missing: None,
         applied_before: 0,
     })))
 }
