@@ -10,7 +10,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Migrations", &["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "runs"]),
     ("Shared tables", &["isolate", "key"]),
     ("Checks and repair", &["health-check", "diff", "repair-plan", "reference", "repair"]),
-    ("Development", &["new-migration", "lint", "print-schema", "local", "demo"]),
+    ("Development", &["new-migration", "lint", "print-schema", "grants", "local", "demo"]),
     ("Shell", &["completions", "man", "help"]),
 ];
 

@@ -39,6 +39,7 @@ helps! {
     help_of_lint: "lint";
     help_of_drop: "drop";
     help_of_cleanup: "cleanup";
+    help_of_grants: "grants";
     help_of_new_migration: "new-migration";
     help_of_local: "local";
     help_of_local_start: "local" "start";
@@ -71,7 +72,7 @@ fn the_main_help_lists_the_commands_by_purpose() {
             ("Tenants", vec!["create", "adopt", "untrack", "list", "drop", "cleanup"]),
             ("Migrations", vec!["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "runs"]),
             ("Checks and repair", vec!["health-check", "diff", "repair-plan", "reference", "repair"]),
-            ("Development", vec!["new-migration", "lint", "print-schema", "local", "demo"]),
+            ("Development", vec!["new-migration", "lint", "print-schema", "grants", "local", "demo"]),
             ("Shell", vec!["completions", "man", "help"]),
         ]
     );

@@ -23,6 +23,7 @@ mod failures;
 mod faults;
 mod fleet_size;
 mod health_check;
+mod grants;
 mod help;
 mod integrity;
 mod language;

@@ -7,6 +7,7 @@ mod create;
 mod demo;
 mod diff;
 mod drop;
+mod grants;
 mod health_check;
 mod isolate;
 mod key;
@@ -58,6 +59,7 @@ pub(crate) enum Command {
     Lint(lint::Args),
     Drop(drop::Args),
     Cleanup(cleanup::Args),
+    Grants(grants::Args),
     NewMigration(new_migration::Args),
     Local(local::Args),
     Demo(demo::Args),
@@ -89,6 +91,7 @@ impl Command {
             Self::Lint(args) => lint::run(args, context),
             Self::Drop(args) => drop::run(args, context),
             Self::Cleanup(args) => cleanup::run(args, context),
+            Self::Grants(args) => grants::run(args, context),
             Self::NewMigration(args) => new_migration::run(args, context),
             Self::Local(args) => local::run(args, context),
             Self::Demo(args) => demo::run(args, context),
