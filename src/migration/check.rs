@@ -219,22 +219,49 @@ fn script(contents: &[u8], mode: Option<Mode>, mut report: impl FnMut(Option<usi
     Some(Script::new(text))
 }
 
+/// The advice for a statement that `pg_dump` writes.
+const FROM_DUMP: &str = "; pg_dump wrote it: make the migration with 'new-migration --from-dump'";
+
+/// Whether `pg_dump` writes such a statement before those of the schema.
+fn is_of_dump(statement: &Statement<'_>) -> bool {
+    const STATEMENTS: [&str; 14] = [
+        "SELECT pg_catalog.set_config('search_path', '', false)",
+        "SET statement_timeout =",
+        "SET lock_timeout =",
+        "SET idle_in_transaction_session_timeout =",
+        "SET transaction_timeout =",
+        "SET client_encoding =",
+        "SET standard_conforming_strings =",
+        "SET check_function_bodies =",
+        "SET row_security =",
+        "SET default_table_access_method =",
+        "SET default_tablespace =",
+        r"\restrict",
+        r"\unrestrict",
+        r"\connect",
+    ];
+    STATEMENTS.iter().any(|start| statement.sql().starts_with(start))
+}
+
 /// The message for a statement that a migration must not contain.
 fn rejection(statement: &Statement<'_>, mode: Option<Mode>) -> Option<String> {
     if let Some(command) = statement.psql_command() {
-        return Some(format!("{command} is a psql command, which the server cannot execute"));
+        let advice = if is_of_dump(statement) { FROM_DUMP } else { "" };
+        return Some(format!("{command} is a psql command, which the server cannot execute{advice}"));
     }
     if let Some(command) = statement.transaction_command() {
         return Some(format!("{command} is not allowed, because tenantry controls the transaction; remove it"));
     }
     if statement.sets_search_path() {
-        return Some("changing search_path is not allowed; qualify the names in the statements instead".into());
+        let advice = if is_of_dump(statement) { FROM_DUMP } else { "; qualify the names in the statements instead" };
+        return Some(format!("changing search_path is not allowed{advice}"));
     }
     if statement.copies_from_stdin() {
         return Some("COPY … FROM STDIN is not supported; use INSERT".to_owned());
     }
     if mode == Some(Mode::Transactional) && statement.sets_for_session() {
-        return Some("SET outlasts the migration and would affect the next tenant; use SET LOCAL".to_owned());
+        let advice = if is_of_dump(statement) { FROM_DUMP } else { "; use SET LOCAL" };
+        return Some(format!("SET outlasts the migration and would affect the next tenant{advice}"));
     }
     if let Some(left) = statement.leaves_in_session() {
         return Some(format!("{left} outlasts the migration and would affect the next tenant; remove it"));

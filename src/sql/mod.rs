@@ -4,6 +4,8 @@
 //! values, so that identifiers and values are quoted with [`quote`].
 
 pub(crate) mod catalog;
+#[cfg(feature = "cli")]
+pub(crate) mod dump;
 mod lexer;
 mod printable;
 pub mod quote;

@@ -1,7 +1,8 @@
 //! `new-migration`
 
-use std::fs;
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use anyhow::{Context as _, Result};
 use chrono::Utc;
@@ -12,9 +13,14 @@ use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
 use crate::cli::project;
 use crate::cli::settings::{PublicMigrations, TenantMigrations};
+use crate::sql::dump::{self, DumpOptions, Privileges, Problem, Refused};
 use crate::text::shell_word;
 
 /// Create a migration directory with up.sql and down.sql
+///
+/// With --from-dump, up.sql creates the objects of a dumped schema in the schema of a tenant: without the settings, owners and
+/// privileges of the dump, and with names that are not qualified with the dumped schema. A dump that cannot be rewritten with
+/// certainty is refused.
 ///
 /// A tenant migration is created in --tenant-migrations, else in dir of [migrations_directory] in diesel.toml, else in
 /// migrations/tenant. A public migration is created in --public-migrations, else in migrations/public.
@@ -27,8 +33,20 @@ pub(crate) struct Args {
     name: String,
 
     /// Write the statements of this template
-    #[arg(long, value_enum, value_name = "TEMPLATE")]
+    #[arg(long, value_enum, value_name = "TEMPLATE", conflicts_with = "from_dump")]
     template: Option<Template>,
+
+    /// Fill up.sql with the schema in this output of pg_dump --schema-only, or - for standard input
+    #[arg(long, value_name = "FILE")]
+    from_dump: Option<PathBuf>,
+
+    /// Schema in the dump [default: the only one that it creates, or public]
+    #[arg(long, value_name = "SCHEMA", requires = "from_dump")]
+    schema: Option<String>,
+
+    /// Keep the GRANT and REVOKE statements of the dump
+    #[arg(long, requires = "from_dump")]
+    keep_grants: bool,
 
     #[command(flatten)]
     tenant: TenantMigrations,
@@ -93,17 +111,21 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         )
         .into());
     }
-    let folder = root.join(format!("{}_{name}", next_version(&root)?));
-    let write = |file: &str, text: &str| {
-        fs::write(folder.join(file), text).with_context(|| format!("cannot write {}", folder.join(file).display()))
-    };
-    fs::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let empty = (
         "-- Statements that apply this migration. They run in one transaction in each schema.\n",
         "-- Statements that revert this migration.\n",
     );
     let (up, down) = args.template.map_or(empty, Template::statements);
-    write("up.sql", up)?;
+    let up = match &args.from_dump {
+        Some(file) => Cow::Owned(from_dump(file, &args, context)?),
+        None => Cow::Borrowed(up),
+    };
+    let folder = root.join(format!("{}_{name}", next_version(&root)?));
+    let write = |file: &str, text: &str| {
+        fs::write(folder.join(file), text).with_context(|| format!("cannot write {}", folder.join(file).display()))
+    };
+    fs::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    write("up.sql", up.as_ref())?;
     write("down.sql", down)?;
     let output = context.output();
     if output.is_json() {
@@ -127,8 +149,50 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// The script made of a dump. Prints what is to be checked.
+fn from_dump(file: &Path, args: &Args, context: &Context) -> Result<String> {
+    let shown = if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() };
+    let dump = if file == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) };
+    let dump = dump.with_context(|| format!("cannot read {shown}"))?;
+    if dump.starts_with("PGDMP") {
+        return Err(Usage::with_hint(
+            format!("{shown} is a dump in the custom format"),
+            "dump with --format=plain, or convert it with pg_restore --schema-only --file=FILE",
+        )
+        .into());
+    }
+    let privileges = if args.keep_grants { Privileges::Keep } else { Privileges::Remove };
+    let clean = dump::clean(&dump, &DumpOptions { schema: args.schema.clone(), privileges }).map_err(|refused| {
+        let problems = match refused {
+            Refused::Unterminated(unterminated) => vec![format!("{shown}: {unterminated}")],
+            Refused::Problems(problems) => {
+                problems.iter().map(|Problem { line, message }| format!("{shown}:{line}: {message}")).collect()
+            }
+        };
+        Usage::new(format!("cannot make a migration of the dump:\n{}", problems.join("\n")))
+    })?;
+    let output = context.output();
+    for Problem { line, message } in &clean.warnings {
+        output.warning(format_args!("{shown}:{line}: {message}"));
+    }
+    if !clean.extensions.is_empty() {
+        output.status(format_args!(
+            "the dump needs the extensions {}; install them in a schema that --extension-schema names",
+            clean.extensions.join(", ")
+        ));
+    }
+    if clean.script.is_empty() {
+        return Err(Usage::with_hint(
+            format!("{shown} has no objects of the schema {}", clean.schema),
+            "name the dumped schema with --schema",
+        )
+        .into());
+    }
+    Ok(clean.script)
+}
+
 /// The current time in UTC, or the number after the newest migration if that is later.
-fn next_version(root: &std::path::Path) -> Result<String> {
+fn next_version(root: &Path) -> Result<String> {
     let now = Utc::now().format("%Y%m%d%H%M%S").to_string();
     let newest = fs::read_dir(root)
         .with_context(|| format!("cannot read {}", root.display()))?
