@@ -1,5 +1,7 @@
 //! What every command uses: the program, its migrations, the output and the connection to the database.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 
 use super::App;
@@ -287,24 +289,7 @@ impl Context {
     }
 
     fn connector(&self, connection: &Connection) -> Result<Connector> {
-        let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let url = match connection.database_url.as_deref().map(str::trim).filter(|url| !url.is_empty()) {
-            Some(url) => url,
-            None if LIBPQ_VARIABLES.iter().any(|name| env(name).is_some()) => "",
-            None => {
-                return Err(Usage::with_hint(
-                    "no-database",
-                    "no database specified",
-                    format!(
-                        "set DATABASE_URL or --database-url, or start a private server with '{} local start'",
-                        self.program()
-                    ),
-                )
-                .into());
-            }
-        };
-        let url: DatabaseUrl = url.parse().context("invalid database URL")?;
-        Ok(Connector::new(url, connection.connect_timeout.into(), env))
+        connector(connection.database_url.as_deref(), connection.connect_timeout.into(), self.program())
     }
 
     /// From now on, an interrupt lets running tenants finish.
@@ -320,6 +305,28 @@ pub(crate) enum Purpose {
     Change,
     /// To show what would change.
     Show,
+}
+
+/// The connector for a URL; without one, libpq's variables apply.
+///
+/// # Errors
+/// If no database is specified, or the URL is invalid.
+pub(crate) fn connector(url: Option<&str>, timeout: Duration, program: &str) -> Result<Connector> {
+    let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let url = match url.map(str::trim).filter(|url| !url.is_empty()) {
+        Some(url) => url,
+        None if LIBPQ_VARIABLES.iter().any(|name| env(name).is_some()) => "",
+        None => {
+            return Err(Usage::with_hint(
+                "no-database",
+                "no database specified",
+                format!("set DATABASE_URL or --database-url, or start a private server with '{program} local start'"),
+            )
+            .into());
+        }
+    };
+    let url: DatabaseUrl = url.parse().context("invalid database URL")?;
+    Ok(Connector::new(url, timeout, env))
 }
 
 /// The name of the database and the address of its server, for messages.

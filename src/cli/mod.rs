@@ -18,6 +18,7 @@ mod cause;
 mod codes;
 mod commands;
 mod compare;
+mod complete;
 mod confirm;
 mod context;
 mod dotenv;
@@ -87,8 +88,10 @@ impl App {
     }
 
     /// Reads `.env`, parses the arguments of the process and runs the command. Call it first in `main`: it adds the settings
-    /// of `.env` to the environment, which is safe only before other threads start.
+    /// of `.env` to the environment, which is safe only before other threads start. Exits the process if a shell asks for
+    /// completions.
     pub fn run(&self) -> ExitCode {
+        complete::complete_if_asked(self);
         let words: Vec<OsString> = std::env::args_os().collect();
         match dotenv::load() {
             Ok(dotenv) => self.run_with(words, &dotenv).into(),

@@ -156,6 +156,7 @@ fn from_dump(file: &Path, args: &Args, context: &Context) -> Result<String> {
     let dump = dump.with_context(|| format!("cannot read {shown}"))?;
     if dump.starts_with("PGDMP") {
         return Err(Usage::with_hint(
+            "unreadable-file",
             format!("{shown} is a dump in the custom format"),
             "dump with --format=plain, or convert it with pg_restore --schema-only --file=FILE",
         )
@@ -169,7 +170,7 @@ fn from_dump(file: &Path, args: &Args, context: &Context) -> Result<String> {
                 problems.iter().map(|Problem { line, message }| format!("{shown}:{line}: {message}")).collect()
             }
         };
-        Usage::new(format!("cannot make a migration of the dump:\n{}", problems.join("\n")))
+        Usage::new("invalid-dump", format!("cannot make a migration of the dump:\n{}", problems.join("\n")))
     })?;
     let output = context.output();
     for Problem { line, message } in &clean.warnings {
