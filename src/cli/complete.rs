@@ -20,7 +20,7 @@ use diesel::sql_query;
 use diesel::sql_types::Text;
 
 use super::{App, codes, context, dotenv, parse, project};
-use crate::health::Kind;
+use crate::health::FindingKind;
 use crate::migration::MigrationSet;
 use crate::schema::drift::Level;
 
@@ -106,7 +106,7 @@ impl Values {
             ),
             Self::Versions => versions(app).unwrap_or_default(),
             Self::Findings => {
-                let kinds = Kind::ALL.map(Kind::as_str);
+                let kinds = FindingKind::ALL.map(FindingKind::as_str);
                 let levels = Level::ALL.map(Level::as_str);
                 kinds.into_iter().chain(levels).map(str::to_owned).chain(codes::all()).map(Value::plain).collect()
             }

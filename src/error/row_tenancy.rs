@@ -140,7 +140,7 @@ impl RowTenancyError {
             Self::WrongIdType { .. } => "wrong-id-type",
             Self::NoFreeId => "no-free-id",
             Self::Interrupted { .. } => "interrupted",
-            Self::Pooler => "transaction-pooler",
+            Self::Pooler => "pooler",
         }
     }
 

@@ -60,6 +60,13 @@ impl IdType {
     }
 }
 
+impl TenantIdError {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        "invalid-tenant-id"
+    }
+}
+
 impl FromStr for TenantId {
     type Err = TenantIdError;
 

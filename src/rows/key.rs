@@ -74,6 +74,13 @@ impl ContextKey {
     }
 }
 
+impl ContextKeyError {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        "invalid-context-key"
+    }
+}
+
 impl FromStr for ContextKey {
     type Err = ContextKeyError;
 

@@ -199,6 +199,13 @@ impl ContextKind {
     }
 }
 
+impl ContextKindError {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        "invalid-context-kind"
+    }
+}
+
 impl FromStr for ContextKind {
     type Err = ContextKindError;
 
@@ -222,6 +229,13 @@ impl ReservedIds {
 impl Default for ReservedIds {
     fn default() -> Self {
         Self(vec![1..=1, 80..=99])
+    }
+}
+
+impl ReservedIdsError {
+    /// A stable name of the error, for programs.
+    pub fn code(&self) -> &'static str {
+        "invalid-reserved-ids"
     }
 }
 

@@ -20,14 +20,14 @@ const UNTOUCHED: &str =
 fn dry_run_shows_the_plan() {
     let db = fleet(&["acme", "globex"]);
     db.execute("CREATE SCHEMA stranger; CREATE TABLE stranger.t(i int)");
-    assert_snapshot!(db.tenantry(["cleanup", "--dry-run"]).run(), @r"
-        TENANT  TRACKED  TABLES  ROWS (ESTIMATED)  SIZE
-        acme    yes      4       0 SIZE
-        globex  yes      4       0 SIZE
-        --- stderr
-        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
-        in the database DATABASE: 2 tenants would be dropped, 8 public migrations reverted, and public.schema_ledger would be dropped
-        --- exit 0
+    assert_snapshot!(db.tenantry(["cleanup", "--dry-run"]).run(), @"
+    TENANT  TRACKED  TABLES  ROWS (ESTIMATED)  SIZE
+    acme    yes      4       0 SIZE
+    globex  yes      4       0 SIZE
+    --- stderr
+    tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+    in the database DATABASE: 2 tenants would be dropped, 9 public migrations reverted, and public.schema_ledger would be dropped
+    --- exit 0
     ");
     assert_snapshot!(db.tenantry(["cleanup", "--dry-run", "--format", "json"]).run());
     assert_eq!((schemas(&db), public_tables(&db)), ("acme globex public stranger".to_owned(), UNTOUCHED.to_owned()));
@@ -36,15 +36,15 @@ fn dry_run_shows_the_plan() {
 #[test]
 fn confirmation_is_required_without_a_terminal() {
     let db = fleet(&["acme"]);
-    assert_snapshot!(db.tenantry(["cleanup"]).run(), @r"
-        --- stderr
-        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
-        TENANT  TRACKED  TABLES  ROWS (ESTIMATED)  SIZE
-        acme    yes      4       0 SIZE
-        in the database DATABASE: 1 tenant would be dropped, 8 public migrations reverted, and public.schema_ledger would be dropped
-        error: confirmation required, but there is no terminal
-        hint: check with --dry-run, then add --yes
-        --- exit 4
+    assert_snapshot!(db.tenantry(["cleanup"]).run(), @"
+    --- stderr
+    tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+    TENANT  TRACKED  TABLES  ROWS (ESTIMATED)  SIZE
+    acme    yes      4       0 SIZE
+    in the database DATABASE: 1 tenant would be dropped, 9 public migrations reverted, and public.schema_ledger would be dropped
+    error: confirmation required, but there is no terminal
+    hint: check with --dry-run, then add --yes
+    --- exit 4
     ");
     db.tenantry(["cleanup"]).stdin(format!("{}\n", db.name())).run().assert_code(4);
     assert_eq!((schemas(&db), public_tables(&db)), ("acme public".to_owned(), UNTOUCHED.to_owned()));
@@ -78,13 +78,13 @@ fn database_name_confirms_the_cleanup() {
 fn yes_removes_everything_and_can_be_repeated() {
     let db = fleet(&["acme", "globex"]);
     db.execute("CREATE SCHEMA stranger; CREATE TABLE stranger.t(i int); CREATE TABLE public.of_others(i int)");
-    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @r"
-        --- stderr
-        2 dropped
-        8 public migrations reverted
-        public.schema_ledger dropped
-        hint: to start again: tenantry migrate-public, then tenantry create NAME
-        --- exit 0
+    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @"
+    --- stderr
+    2 dropped
+    9 public migrations reverted
+    public.schema_ledger dropped
+    hint: to start again: tenantry migrate-public, then tenantry create NAME
+    --- exit 0
     ");
     assert_eq!((schemas(&db), public_tables(&db)), ("public stranger".to_owned(), "of_others".to_owned()));
     assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @r"
@@ -152,23 +152,23 @@ fn orphans_are_kept_unless_included() {
     assert_eq!(schemas(&db), "orphan public stranger we-ird");
 
     let db = orphaned();
-    assert_snapshot!(db.tenantry(["cleanup", "--include-orphans", "--dry-run"]).run(), @r"
-        TENANT  TRACKED  TABLES  ROWS (ESTIMATED)  SIZE
-        acme    yes      4       0 SIZE
-        orphan  no       4       0 SIZE
-        we-ird  no       0       0 SIZE
-        --- stderr
-        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
-        in the database DATABASE: 3 tenants would be dropped, 8 public migrations reverted, and public.schema_ledger would be dropped
-        --- exit 0
+    assert_snapshot!(db.tenantry(["cleanup", "--include-orphans", "--dry-run"]).run(), @"
+    TENANT  TRACKED  TABLES  ROWS (ESTIMATED)  SIZE
+    acme    yes      4       0 SIZE
+    orphan  no       4       0 SIZE
+    we-ird  no       0       0 SIZE
+    --- stderr
+    tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+    in the database DATABASE: 3 tenants would be dropped, 9 public migrations reverted, and public.schema_ledger would be dropped
+    --- exit 0
     ");
-    assert_snapshot!(db.tenantry(["cleanup", "--include-orphans", "--yes"]).run(), @r"
-        --- stderr
-        3 dropped
-        8 public migrations reverted
-        public.schema_ledger dropped
-        hint: to start again: tenantry migrate-public, then tenantry create NAME
-        --- exit 0
+    assert_snapshot!(db.tenantry(["cleanup", "--include-orphans", "--yes"]).run(), @"
+    --- stderr
+    3 dropped
+    9 public migrations reverted
+    public.schema_ledger dropped
+    hint: to start again: tenantry migrate-public, then tenantry create NAME
+    --- exit 0
     ");
     assert_eq!(schemas(&db), "public stranger");
 }
@@ -177,22 +177,22 @@ fn orphans_are_kept_unless_included() {
 fn public_ledger_with_foreign_versions_is_kept() {
     let db = fleet(&["acme"]);
     db.execute("INSERT INTO public.schema_ledger (version) VALUES ('19990101000000'), ('19990102000000')");
-    assert_snapshot!(db.tenantry(["cleanup", "--dry-run"]).run(), @r"
-        TENANT  TRACKED  TABLES  ROWS (ESTIMATED)  SIZE
-        acme    yes      4       0 SIZE
-        --- stderr
-        tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
-        in the database DATABASE: 1 tenant would be dropped, 8 public migrations reverted, and public.schema_ledger would be kept, as it records 2 other migrations
-        --- exit 0
+    assert_snapshot!(db.tenantry(["cleanup", "--dry-run"]).run(), @"
+    TENANT  TRACKED  TABLES  ROWS (ESTIMATED)  SIZE
+    acme    yes      4       0 SIZE
+    --- stderr
+    tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
+    in the database DATABASE: 1 tenant would be dropped, 9 public migrations reverted, and public.schema_ledger would be kept, as it records 2 other migrations
+    --- exit 0
     ");
     assert_snapshot!(db.tenantry(["cleanup", "--dry-run", "--format", "json"]).run());
-    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @r"
-        --- stderr
-        1 dropped
-        8 public migrations reverted
-        public.schema_ledger kept: it records 2 other migrations
-        hint: to start again: tenantry migrate-public, then tenantry create NAME
-        --- exit 0
+    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @"
+    --- stderr
+    1 dropped
+    9 public migrations reverted
+    public.schema_ledger kept: it records 2 other migrations
+    hint: to start again: tenantry migrate-public, then tenantry create NAME
+    --- exit 0
     ");
     assert_eq!(db.strings("SELECT version FROM public.schema_ledger ORDER BY 1"), ["19990101000000", "19990102000000"]);
     assert_eq!(public_tables(&db), "schema_ledger");
@@ -211,13 +211,13 @@ fn interrupted_cleanup_is_completed_by_the_next() {
         "DROP SCHEMA acme CASCADE; UPDATE schema_tracker SET state = 'dropping' WHERE name = 'globex'; \
          DROP SCHEMA initech CASCADE; DELETE FROM schema_tracker WHERE name = 'initech'",
     );
-    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @r"
-        --- stderr
-        2 dropped
-        8 public migrations reverted
-        public.schema_ledger dropped
-        hint: to start again: tenantry migrate-public, then tenantry create NAME
-        --- exit 0
+    assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @"
+    --- stderr
+    2 dropped
+    9 public migrations reverted
+    public.schema_ledger dropped
+    hint: to start again: tenantry migrate-public, then tenantry create NAME
+    --- exit 0
     ");
     assert_eq!((schemas(&db), public_tables(&db)), ("public".to_owned(), String::new()));
 

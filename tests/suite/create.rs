@@ -219,9 +219,10 @@ fn names_are_read_from_a_file_or_standard_input() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("names"), "umbrella\nhoo li\n").unwrap();
     assert_snapshot!(db.tenantry(["create", "--from", "names"]).current_dir(folder.path()).run(), @r#"
-        --- stderr
-        error: line 2 of names: "hoo li" contains ' '; only letters A to Z and a to z, digits and underscore are allowed
-        --- exit 2
+    --- stderr
+    error: line 2 of names: "hoo li" contains ' '; only letters A to Z and a to z, digits and underscore are allowed
+    hint: choose another name, or add --any-name; SQL must then quote the name
+    --- exit 2
     "#);
     assert_snapshot!(db.tenantry(["create", "--from", "nowhere"]).run(), @r"
         --- stderr

@@ -40,13 +40,13 @@ fn example_runs_from_setup_to_cleanup() {
         1 tenant
         --- exit 0
     ");
-    assert_snapshot!(shop(&db, &["tenants", "cleanup", "--yes"]).run(), @r"
-        --- stderr
-        1 dropped
-        9 public migrations reverted
-        public.schema_ledger dropped
-        hint: to start again: shop tenants migrate-public, then shop tenants create NAME
-        --- exit 0
+    assert_snapshot!(shop(&db, &["tenants", "cleanup", "--yes"]).run(), @"
+    --- stderr
+    1 dropped
+    10 public migrations reverted
+    public.schema_ledger dropped
+    hint: to start again: shop tenants migrate-public, then shop tenants create NAME
+    --- exit 0
     ");
     assert_eq!(db.strings("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"), [""; 0]);
 }
@@ -72,9 +72,9 @@ fn failed_sign_up_is_reported() {
         --- exit 1
     "#);
     assert_snapshot!(shop(&db, &["sign-up", "drop table"]).run(), @r#"
-        --- stderr
-        sign-up failed: "drop table" contains ' '; only letters A to Z and a to z, digits and underscore are allowed
-        --- exit 1
+    --- stderr
+    sign-up failed: tenant drop table was not created: "drop table" contains ' '; only letters A to Z and a to z, digits and underscore are allowed
+    --- exit 1
     "#);
     assert_eq!(db.strings("SELECT cents FROM acme.orders"), ["4900"], "the second one placed no order");
     assert_snapshot!(shop(&db, &["sign-up"]).run(), @r"

@@ -113,6 +113,7 @@ fn grants_are_printed_without_a_connection() {
     ALTER DEFAULT PRIVILEGES FOR ROLE "operator" GRANT USAGE, SELECT ON SEQUENCES TO "application";
     -- the owner of public.schema_tracker: the names and states of tenants, for the library
     GRANT SELECT ON public.schema_tracker TO "application";
+    --- stderr
     --- exit 0
     "#);
     assert_snapshot!(Tenantry::new().args(["grants", "--for", "operator", "--migration"]).run(), @r"

@@ -75,10 +75,23 @@ fn missing_tracker_is_an_error() {
         --- exit 3
     "#);
     assert_snapshot!(Database::new().tenantry(["health-check", "--format", "json"]).run(), @r#"
-        --- stderr
-        error: database "DATABASE" has no tracker (public.schema_tracker)
-        hint: run 'tenantry migrate-public'
-        --- exit 3
+    {
+      "error": {
+        "code": "tracker-missing",
+        "message": "database \"DATABASE\" has no tracker (public.schema_tracker)",
+        "hint": "run 'tenantry migrate-public'",
+        "sqlstate": null,
+        "retryable": false,
+        "migration": null,
+        "server": null,
+        "tenant": null,
+        "details": []
+      }
+    }
+    --- stderr
+    error: database "DATABASE" has no tracker (public.schema_tracker)
+    hint: run 'tenantry migrate-public'
+    --- exit 3
     "#);
 }
 
@@ -272,13 +285,14 @@ fn bad_name_is_found() {
     let db = fleet(&["acme"]);
     db.execute("INSERT INTO schema_tracker (name) VALUES ('user'), ('public')");
     assert_snapshot!(check(&db), @r#"
-        TENANT  KIND      LEVEL       FINDING                                  FIX
-        public  bad-name  structural  "public" is a system schema              if the tracker has such a row: DELETE FROM public.schema_tracker WHERE name = 'public'
-        user    bad-name  structural  "user" is a reserved word in PostgreSQL  rename the schema and its row: ALTER SCHEMA … RENAME TO …; UPDATE public.schema_tracker SET name = … WHERE name = 'user'
-        --- stderr
-        warning: not checked: 2 tenants: public, user: the name is not a tenant name
-        1 tenant checked, 2 unchecked, 1 healthy, 2 findings
-        --- exit 1
+    TENANT  KIND            LEVEL       FINDING                      FIX
+    public  bad-name        structural  "public" is a system schema  if the tracker has such a row: DELETE FROM public.schema_tracker WHERE name = 'public'
+    user    schema-missing  structural  the schema does not exist    tenantry create user
+    --- stderr
+    warning: not checked: 1 tenant: public: the name is not a tenant name
+    warning: not checked: 1 tenant: user: the schema does not exist
+    1 tenant checked, 2 unchecked, 1 healthy, 2 findings
+    --- exit 1
     "#);
     let json = db.tenantry(["health-check", "--format", "json"]).run();
     assert_snapshot!(json);

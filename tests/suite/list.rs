@@ -20,10 +20,23 @@ fn missing_tracker_is_an_error() {
         --- exit 3
     "#);
     assert_snapshot!(db.tenantry(["list", "--format", "json"]).run(), @r#"
-        --- stderr
-        error: database "DATABASE" has no tracker (public.schema_tracker)
-        hint: run 'tenantry migrate-public'
-        --- exit 3
+    {
+      "error": {
+        "code": "tracker-missing",
+        "message": "database \"DATABASE\" has no tracker (public.schema_tracker)",
+        "hint": "run 'tenantry migrate-public'",
+        "sqlstate": null,
+        "retryable": false,
+        "migration": null,
+        "server": null,
+        "tenant": null,
+        "details": []
+      }
+    }
+    --- stderr
+    error: database "DATABASE" has no tracker (public.schema_tracker)
+    hint: run 'tenantry migrate-public'
+    --- exit 3
     "#);
 }
 

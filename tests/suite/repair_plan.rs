@@ -593,10 +593,10 @@ fn tenant_that_cannot_be_compared_is_refused() {
         --- exit 3
     ");
     db.execute("INSERT INTO acme.__diesel_schema_migrations (version) VALUES ('29990101000000')");
-    assert_snapshot!(repair(&db, &[]), @r"
-        --- stderr
-        error: cannot compare the structure of tenant acme: its ledger records migrations that are not tenant migrations
-        hint: run 'tenantry health-check --match '^acme$'' for details, or set another reference with --reference
-        --- exit 3
+    assert_snapshot!(repair(&db, &[]), @"
+    --- stderr
+    error: cannot compare the structure of tenant acme: its ledger records migrations that are not tenant migrations
+    hint: run 'tenantry health-check acme' for details, or set another reference with --reference
+    --- exit 3
     ");
 }

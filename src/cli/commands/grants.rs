@@ -79,6 +79,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         let parts = operations::tenant_grants(purpose, role);
         if parts.is_empty() {
             return Err(Usage::with_hint(
+                "unexpected-option",
                 "the operator needs no privileges in tenants: it owns their schemas".to_owned(),
                 "omit --migration",
             )

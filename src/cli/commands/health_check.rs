@@ -213,7 +213,11 @@ impl Args {
         match given.into_iter().find(|(_, is_given)| *is_given) {
             Some((option, _)) => {
                 let message = format!("the tenants of this database share tables: {option} does not apply");
-                Err(Usage::with_hint(message, "without it, the isolation of the tenants is checked"))
+                Err(Usage::with_hint(
+                    "unexpected-option",
+                    message,
+                    "without it, the isolation of the tenants is checked",
+                ))
             }
             None => Ok(()),
         }

@@ -184,6 +184,7 @@ fn from_dump(file: &Path, args: &Args, context: &Context) -> Result<String> {
     }
     if clean.script.is_empty() {
         return Err(Usage::with_hint(
+            "invalid-dump",
             format!("{shown} has no objects of the schema {}", clean.schema),
             "name the dumped schema with --schema",
         )

@@ -21,7 +21,7 @@ use crate::schema::drift::{self, Diff, Difference};
 use crate::schema::reference::Source;
 use crate::tenants::Limits;
 
-/// Print SQL that repairs a tenant's drift, or the isolation of tenants
+/// Print SQL that repairs drift or the isolation of tenants
 ///
 /// The plan creates missing objects, changes those that differ, and drops unexpected ones if that loses no data. Statements
 /// that would lose data are comments, unless --allow-data-loss is given. The differences that would remain are listed. The
@@ -64,11 +64,21 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         (Some(layout), None) => return shared::run(&mut db, &layout, &accepted, &args.options.connection, context),
         (Some(_), Some(_)) => {
             let message = "the tenants of this database share tables: there is no NAME";
-            return Err(Usage::with_hint(message, format!("run '{}'", context.command("repair-plan"))).into());
+            return Err(Usage::with_hint(
+                "unexpected-tenant",
+                message,
+                format!("run '{}'", context.command("repair-plan")),
+            )
+            .into());
         }
         (None, Some(name)) => name,
         (None, None) => {
-            return Err(Usage::with_hint("no tenant specified", "repair-plan NAME; 'list' shows the tenants").into());
+            return Err(Usage::with_hint(
+                "missing-argument",
+                "no tenant specified",
+                "repair-plan NAME; 'list' shows the tenants",
+            )
+            .into());
         }
     };
     let statement_timeout = args.timeout.statement_timeout.map(Duration::from);

@@ -175,11 +175,11 @@ fn refused_shard_names_the_holder_of_that_shard() {
     let refused =
         refused.hide(host, "on HOST").hide(backend, "BACKEND").hide(format!(" by {user} "), " by USER ").run();
     refused.assert_code(5);
-    assert_snapshot!(refused, @r"
-        --- stderr
-        error: another run is in progress: run 1 (migrate-all) with 8 shards by USER on HOST, process PID, server process BACKEND, since DATE
-        hint: use the same number of shards (--shard I/8), or wait for the run with --lock-wait 10m; if its host is down, release the lock with SELECT pg_terminate_backend(BACKEND)
-        --- exit 3
+    assert_snapshot!(refused, @"
+    --- stderr
+    error: another run is in progress: run 1 (migrate-all) with 8 shards by USER on HOST, process PID, server process BACKEND, since DATE
+    hint: use the same number of shards (--shard I/8), or wait for the run with --lock-wait 10m; if its host is down, release the lock with SELECT pg_terminate_backend(BACKEND)
+    --- exit 5
     ");
     let third = run("3/8").spawn();
     db.wait_for_waiters(3);
@@ -234,11 +234,11 @@ fn fleet_lock_is_held_during_planning() {
     let backend = db.string(session);
     let second = with(&db, &migrations, &["migrate-all"]).hide(host, "on HOST").hide(&backend, "BACKEND").run();
     second.assert_code(5);
-    assert_snapshot!(second, @r"
-        --- stderr
-        error: another run is in progress: a run that has not started yet by ada on HOST, process PID, server process BACKEND, since DATE
-        hint: wait for the run with --lock-wait 10m; if its host is down, release the lock with SELECT pg_terminate_backend(BACKEND)
-        --- exit 3
+    assert_snapshot!(second, @"
+    --- stderr
+    error: another run is in progress: a run that has not started yet by ada on HOST, process PID, server process BACKEND, since DATE
+    hint: wait for the run with --lock-wait 10m; if its host is down, release the lock with SELECT pg_terminate_backend(BACKEND)
+    --- exit 5
     ");
     // The server detects a lost client by keepalives; an operator can follow the hint.
     let query = format!("SELECT query FROM pg_stat_activity WHERE pid = {backend}");

@@ -72,7 +72,7 @@ pub(crate) fn drop(
     let mut deleted = Vec::new();
     for tenant in &tenants {
         match registry::delete(db, layout, tenant, &stop) {
-            Ok(rows) => deleted.push(DeletedDocument { id: tenant.id.clone(), name: tenant.name.clone(), rows }),
+            Ok(rows) => deleted.push(DeletedDocument::new(tenant, rows)),
             Err(Error::RowTenancy(error @ RowTenancyError::Interrupted { .. })) => {
                 report(output, &deleted)?;
                 return Err(Error::from(error).into());
@@ -106,7 +106,7 @@ fn report(output: &Output, deleted: &[DeletedDocument]) -> Result<()> {
     if output.is_json() {
         output.json(&ReportDocument { deleted })?;
     }
-    let rows: i64 = deleted.iter().flat_map(|one| one.rows.values()).sum();
+    let rows: i64 = deleted.iter().flat_map(|one| &one.rows).map(|table| table.rows).sum();
     let rows = count(usize::try_from(rows).unwrap_or_default(), "row");
     output.summary(format!("{} with {rows} deleted", count(deleted.len(), "tenant")));
     Ok(())
@@ -126,16 +126,27 @@ struct ReportDocument<'a> {
 struct DeletedDocument {
     id: String,
     name: String,
-    /// The number of rows of each table.
-    rows: BTreeMap<String, i64>,
+    /// The tables in which it has rows.
+    rows: Vec<TableRows>,
+}
+
+#[derive(Serialize)]
+struct TableRows {
+    table: String,
+    rows: i64,
+}
+
+impl DeletedDocument {
+    fn new(tenant: &RegisteredTenant, rows: BTreeMap<String, i64>) -> Self {
+        let rows = rows.into_iter().map(|(table, rows)| TableRows { table, rows }).collect();
+        Self { id: tenant.id.clone(), name: tenant.name.clone(), rows }
+    }
 }
 
 impl PlanDocument {
     fn new(tenants: &[RegisteredTenant], counts: &RowCounts) -> Self {
-        let document = |tenant: &RegisteredTenant| DeletedDocument {
-            id: tenant.id.clone(),
-            name: tenant.name.clone(),
-            rows: counts.get(&tenant.id).cloned().unwrap_or_default(),
+        let document = |tenant: &RegisteredTenant| {
+            DeletedDocument::new(tenant, counts.get(&tenant.id).cloned().unwrap_or_default())
         };
         Self { tenants: tenants.iter().map(document).collect() }
     }

@@ -20,7 +20,7 @@ pub(super) use migrate::migrate;
 
 /// The layout of the database; `None` if its tenants have schemas of their own.
 pub(super) fn layout(db: &mut Database) -> Result<Option<Layout>, Error> {
-    if db.server().has_row_tenancy { Layout::read(db.connection()) } else { Ok(None) }
+    Layout::of(db)
 }
 
 /// Refuses a command that is for tenants with schemas of their own.

@@ -300,7 +300,13 @@ fn findings_are_listed_ignored_and_reported() {
     let check = |args: &[&str]| shop.tenantry(&["health-check", "--ignore", "server.cve"]).args(args).run();
     let junit = tempfile::NamedTempFile::new().unwrap();
     let output = check(&["--junit", junit.path().to_str().unwrap()]);
-    insta::assert_snapshot!(output.snapshot(), @r"");
+    insta::assert_snapshot!(output.snapshot(), @r"
+    TENANT      KIND     LEVEL     FINDING                                  FIX
+    (database)  rls.off  security  app.customers has no row-level security  tenantry isolate
+    --- stderr
+    6 shared tables checked, 1 finding
+    --- exit 1
+    ");
     let report = std::fs::read_to_string(junit.path()).unwrap();
     assert!(report.contains("rls.off: app.customers has no row-level security"), "{report}");
     check(&["--ignore", "rls.off:app.customers"]).assert_code(0);
