@@ -17,7 +17,7 @@ use crate::rows::{CONTEXT_SETTING, ContextKey, TENANT_SETTING, TransactionIdenti
 /// Tenants that share tables. Each transaction works for one of them: row-level security shows it that tenant's rows, and
 /// new rows belong to that tenant.
 ///
-/// With a key, each transaction has a signed context, which whoever can run SQL as the application's role cannot forge.
+/// With a key, each transaction has a signed context, which SQL that runs as the application's role cannot forge.
 ///
 /// ```no_run
 /// use diesel::prelude::*;

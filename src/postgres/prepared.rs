@@ -1,7 +1,7 @@
 //! Statements that the messages of a session execute by name.
 //!
 //! Planning the guards of a message takes the server several times as long as running them. A session that belongs to one
-//! client prepares them once. Behind a pooler, and wherever code may have replaced a prepared statement, a message contains
+//! client prepares them once. Behind a pooler, and if code may have replaced a prepared statement, a message contains
 //! them as text. [`Call`] makes both forms from one source.
 
 use std::sync::Arc;

@@ -46,10 +46,10 @@ pub struct Roles {
 /// How a transaction proves which tenant it works for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ContextKind {
-    /// By a signature that is valid in one transaction. Whoever can run SQL as the application's role cannot forge it.
+    /// By a signature that is valid in one transaction. A session of the application's role cannot forge it.
     #[default]
     Signed,
-    /// By a setting. Whoever can run SQL as the application's role can set it to any tenant.
+    /// By a setting. A session of the application's role can set it to any tenant.
     Setting,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The shared tables are in one schema, which the tracker has like the schema of a tenant, so that the same operations
 //! migrate it. [`isolate`] makes the tables isolated: with a tenant column, policies, and keys that begin with the tenant
-//! column. The [`Layout`] says which schema, tables and roles take part. [`keys`] verify the signed context in which the
+//! column. the [`Layout`] names the schema, the tables and the roles. [`keys`] verify the signed context in which the
 //! application's transactions run. [`findings`] are what could break the isolation.
 
 mod canonical;

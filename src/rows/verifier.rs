@@ -51,7 +51,7 @@ END
     )
 }
 
-/// SQL that creates or replaces the function, with its privileges. Without a search path of its own, whoever calls the
+/// SQL that creates or replaces the function, with its privileges. Without a search path of its own, a caller of the
 /// function could replace the operators that it uses.
 pub(crate) fn create_context_function(layout: &Layout, id: IdType) -> String {
     let function = format!("{VERIFIER_SCHEMA}.{CONTEXT_FUNCTION}()");

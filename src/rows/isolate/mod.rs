@@ -152,8 +152,8 @@ fn with_unassigned_rows(
 ) -> Result<BTreeSet<String>, Error> {
     let is_candidate = |table: &&Table| {
         let has_type = table.column_type.as_deref().and_then(IdType::of_type) == Some(id);
-        let may_lack_tenants = !table.has_column || (has_type && !table.is_not_null);
-        may_lack_tenants && !table.is_exempt && !table.is_partition && table.name != layout.registry.as_str()
+        let may_have_no_tenants = !table.has_column || (has_type && !table.is_not_null);
+        may_have_no_tenants && !table.is_exempt && !table.is_partition && table.name != layout.registry.as_str()
     };
     let mut found = BTreeSet::new();
     for table in catalog.tables.iter().filter(is_candidate) {

@@ -46,7 +46,7 @@ impl Replaced {
 }
 
 /// Steps that restore the keys, remove row-level security, and revoke the privileges of the application, which would give it
-/// the rows of all tenants. The tenant column remains, as nothing else says which tenant a row belongs to.
+/// the rows of all tenants. The tenant column remains, as no other column has the tenant of a row.
 pub(super) fn plan(layout: &Layout, catalog: &Catalog, replaced: &[Replaced]) -> IsolationPlan {
     let mut undo = Undo { layout, catalog, steps: Vec::new() };
     let names: BTreeSet<&str> = catalog.tables.iter().map(|table| table.name.as_str()).collect();

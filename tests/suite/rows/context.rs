@@ -212,7 +212,7 @@ fn transaction_ends_whatever_happens() {
     );
 }
 
-/// One connection serves 1,000 transactions of alternating tenants: what a transaction leaves in the session is gone.
+/// One connection serves 1,000 transactions of alternating tenants: what a transaction leaves in the session is reset.
 #[test]
 fn one_connection_serves_alternating_tenants() {
     let shop = with_customers();

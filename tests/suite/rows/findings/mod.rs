@@ -337,7 +337,7 @@ fn pending_migrations_are_found() {
 }
 
 #[test]
-fn commands_for_schemas_say_that_they_do_not_apply() {
+fn commands_for_schemas_report_that_they_do_not_apply() {
     let shop = Shop::isolated();
     let diff = shop.tenantry(&["diff", "app"]).run();
     diff.assert_code(3);

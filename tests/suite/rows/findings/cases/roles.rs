@@ -8,7 +8,7 @@ pub const ROLES: &[Case] = &[
     Case { codes: &["role.superuser"], plant: "ALTER ROLE {user} SUPERUSER", attack: READ_WITHOUT_CONTEXT, ..NONE },
     Case { codes: &["role.bypassrls"], plant: "ALTER ROLE {user} BYPASSRLS", attack: READ_WITHOUT_CONTEXT, ..NONE },
     Case {
-        // By a membership: the other role stays as it is.
+        // By a membership: the other role stays unchanged.
         codes: &["role.bypassrls"],
         plant: "CREATE ROLE {db}_auditor BYPASSRLS; GRANT {db}_auditor TO {user}",
         attack: Attack::ReadsOutside(&[
