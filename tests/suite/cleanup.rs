@@ -13,8 +13,7 @@ fn public_tables(db: &Database) -> String {
         .join(" ")
 }
 
-const UNTOUCHED: &str =
-    "schema_acceptance schema_ledger schema_migration schema_run schema_run_tenant schema_stamp schema_tracker";
+const UNTOUCHED: &str = "row_isolation row_tenancy schema_acceptance schema_ledger schema_migration schema_run schema_run_tenant schema_stamp schema_tracker";
 
 #[test]
 fn dry_run_shows_the_plan() {

@@ -35,6 +35,8 @@ fn created_tenant_has_schema_ledger_structure_and_tracker_row() {
             "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 1"
         ),
         [
+            "row_isolation",
+            "row_tenancy",
             "schema_acceptance",
             "schema_ledger",
             "schema_migration",

@@ -8,7 +8,7 @@ use crate::support::{Database, Tenantry, set_up};
 
 const DIESEL: &str = "public.__diesel_schema_migrations";
 
-const TRACKER: [&str; 8] = [
+const TRACKER: [&str; 9] = [
     "20260105080000",
     "20260216080000",
     "20260504080000",
@@ -17,6 +17,7 @@ const TRACKER: [&str; 8] = [
     "20261129090000",
     "20261129100000",
     "20261129110000",
+    "20261129120000",
 ];
 
 const CREATE_DIESEL: &str = "CREATE TABLE IF NOT EXISTS public.__diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY \
