@@ -5,6 +5,7 @@ mod changes;
 mod code;
 mod fleet_holder;
 mod hint;
+mod mask;
 mod reference;
 mod retry;
 mod row_tenancy;
@@ -26,11 +27,11 @@ pub use blocking_session::BlockingSession;
 pub(crate) use changes::accept_versions;
 pub use changes::{ChangeKind, MigrationChange, MigrationChanges};
 pub use fleet_holder::FleetHolder;
+pub(crate) use mask::mask_tenant_name;
 pub use reference::ReferenceError;
 pub use row_tenancy::RowTenancyError;
 #[cfg(feature = "cli")]
 pub(crate) use tenant::Attempts;
-pub(crate) use tenant::mask_tenant_name;
 pub use tenant::{Contention, Effect, FailedStatement, FailedTenant, MigrationFailure, MissingExtension, TenantError};
 pub use unreadable_ledger::{LedgerPrivilege, UnreadableLedger};
 

@@ -6,7 +6,7 @@ use crate::sql::quote::Identifier;
 
 /// What a role is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub enum GrantPurpose {
     /// Creates, migrates, checks and drops tenants, whose schemas it owns.
     Operator,
     /// Reads and writes the tenants' tables.
@@ -48,14 +48,14 @@ pub fn create_role(role: &str) -> GrantStatements {
 }
 
 /// The statements that an administrator executes in the database, after `migrate-public`.
-pub fn grants(purpose: Purpose, names: Grantees<'_>) -> Vec<GrantStatements> {
+pub fn grants(purpose: GrantPurpose, names: Grantees<'_>) -> Vec<GrantStatements> {
     let role = Identifier::of_object(names.role);
     let tracker = |comment: &str, grants: &[&str]| {
         let statements = grants.iter().map(|grant| format!("GRANT {grant} TO {role}"));
         GrantStatements::new(format!("the owner of public.schema_tracker: {comment}"), statements)
     };
     match purpose {
-        Purpose::Operator => {
+        GrantPurpose::Operator => {
             let database = Identifier::of_object(names.database);
             vec![
                 GrantStatements::new(
@@ -74,7 +74,7 @@ pub fn grants(purpose: Purpose, names: Grantees<'_>) -> Vec<GrantStatements> {
                 ),
             ]
         }
-        Purpose::Application => {
+        GrantPurpose::Application => {
             let operator = Identifier::of_object(names.operator);
             let default =
                 ["USAGE ON SCHEMAS", "SELECT, INSERT, UPDATE, DELETE ON TABLES", "USAGE, SELECT ON SEQUENCES"]
@@ -87,7 +87,7 @@ pub fn grants(purpose: Purpose, names: Grantees<'_>) -> Vec<GrantStatements> {
                 tracker("the names and states of tenants, for the library", &["SELECT ON public.schema_tracker"]),
             ]
         }
-        Purpose::Monitoring => vec![tracker(
+        GrantPurpose::Monitoring => vec![tracker(
             "the tracker, the recorded migrations and the record of runs",
             &["SELECT ON public.schema_ledger, public.schema_tracker, public.schema_migration, \
                public.schema_acceptance, public.schema_stamp, public.schema_run, public.schema_run_tenant"],
@@ -95,17 +95,17 @@ pub fn grants(purpose: Purpose, names: Grantees<'_>) -> Vec<GrantStatements> {
     }
 }
 
-/// The statements of a tenant migration, which change the privileges in each tenant; none for [`Purpose::Operator`], which
+/// The statements of a tenant migration, which change the privileges in each tenant; none for [`GrantPurpose::Operator`], which
 /// owns the schemas.
-pub fn tenant_grants(purpose: Purpose, role: &str) -> Vec<GrantStatements> {
+pub fn tenant_grants(purpose: GrantPurpose, role: &str) -> Vec<GrantStatements> {
     let name = Identifier::of_object(role);
     match purpose {
-        Purpose::Operator => Vec::new(),
-        Purpose::Application => vec![GrantStatements::new(
+        GrantPurpose::Operator => Vec::new(),
+        GrantPurpose::Application => vec![GrantStatements::new(
             "the default privileges include the migration ledger, which the application must not change",
             [format!("REVOKE ALL ON __diesel_schema_migrations FROM {name}")],
         )],
-        Purpose::Monitoring => vec![GrantStatements::new(
+        GrantPurpose::Monitoring => vec![GrantStatements::new(
             "the migration ledger of the tenant",
             [
                 format!("GRANT SELECT ON __diesel_schema_migrations TO {name}"),

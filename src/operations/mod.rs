@@ -18,7 +18,7 @@ pub use create::{CreateError, CreatePlan, IfExists, create, create_tenant, plan_
 #[cfg(feature = "cli")]
 pub(crate) use drop::any_exists;
 pub use drop::{Contents, DropPlan, DropReport, Dropping, IfMissing, InSteps, Untracked, drop_tenants, plan_drop};
-pub use grants::{GrantStatements, Grantees, Purpose, create_role, grants, tenant_grants};
+pub use grants::{GrantPurpose, GrantStatements, Grantees, create_role, grants, tenant_grants};
 use lookup::{NameStatus, SchemaStatus, distinct, holds_extensions, look_up};
 pub use orphans::{Orphan, orphans};
 pub use print_schema::{DieselSchema, print_schema};

@@ -6,7 +6,7 @@ WITH own AS (
     WHERE n.nspname = 'public'
         AND c.relname IN (
             'schema_tracker', 'schema_ledger', '__diesel_schema_migrations', 'schema_run', 'schema_run_tenant',
-            'schema_migration', 'schema_acceptance'
+            'schema_migration', 'schema_acceptance', 'row_tenancy'
         )
 ),
 -- The privileges that every command that reads tenants, or changes them, uses.
@@ -79,8 +79,7 @@ SELECT
         WHERE own.name = 'schema_run' AND a.attname = 'request' AND NOT a.attisdropped
     ) AS has_runs,
     -- The table is empty where tenants have schemas of their own. This role may not be allowed to read it.
-    COALESCE(pg_catalog.pg_relation_size(pg_catalog.to_regclass('public.row_tenancy')) OPERATOR(pg_catalog.>) 0, false)
-        AS has_row_tenancy,
+    EXISTS (SELECT FROM own WHERE own.name = 'row_tenancy' AND pg_catalog.pg_relation_size(own.oid) > 0) AS has_row_tenancy,
     EXISTS (SELECT FROM own WHERE own.name = 'schema_migration') AS has_recorded_migrations,
     (
         SELECT pg_catalog.count(*) = 2 AND pg_catalog.bool_and(pg_catalog.has_table_privilege(own.oid, 'SELECT'))

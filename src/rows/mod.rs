@@ -18,7 +18,8 @@ mod set_up;
 mod verifier;
 
 pub use isolate::{
-    IsolationPlan, Obstacle, Phase, Step, UnassignedRows, isolate, plan_isolation, plan_undo, undo_isolation,
+    IsolationPhase, IsolationPlan, IsolationStep, Obstacle, UnassignedRows, isolate, plan_isolation, plan_undo,
+    undo_isolation,
 };
 pub(crate) use key::TransactionIdentity;
 pub use key::{ContextKey, ContextKeyError, KEY_BYTES};

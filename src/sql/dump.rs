@@ -2,7 +2,7 @@
 //!
 //! The script names no schema of its own: what the dump qualifies with the dumped schema is unqualified. Tokens decide, and
 //! never the text of a string, but for constants of the types `regclass`, `regtype` and `regproc`. What cannot be rewritten
-//! with certainty is a [`Problem`].
+//! with certainty is a [`DumpProblem`].
 
 mod unqualify;
 
@@ -40,12 +40,12 @@ pub(crate) struct CleanDump {
     /// The extensions that the dump creates, which must exist before the migration.
     pub(crate) extensions: Vec<String>,
     /// What a reader should check, with the line of the dump.
-    pub(crate) warnings: Vec<Problem>,
+    pub(crate) warnings: Vec<DumpProblem>,
 }
 
 /// A statement of a dump that cannot be part of a migration, or that should be checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Problem {
+pub(crate) struct DumpProblem {
     /// The line of the dump.
     pub(crate) line: usize,
     /// The problem, and what to do.
@@ -54,11 +54,11 @@ pub(crate) struct Problem {
 
 /// Why a dump is refused.
 #[derive(Debug)]
-pub(crate) enum Refused {
+pub(crate) enum DumpRefused {
     /// It ends inside a string or a comment.
     Unterminated(Unterminated),
     /// Statements that cannot be part of a migration; at least one.
-    Problems(Vec<Problem>),
+    Problems(Vec<DumpProblem>),
 }
 
 /// The settings that a dump makes for the program that loads it.
@@ -102,27 +102,27 @@ const OF_DATABASE: [&str; 16] = [
 const LEDGER: &str = "__diesel_schema_migrations";
 
 /// Makes a script of a dump.
-pub(crate) fn clean(dump: &str, options: &DumpOptions) -> Result<CleanDump, Refused> {
-    let statements = split(dump).map_err(Refused::Unterminated)?;
-    let schema = schema_of(&statements, options).map_err(|problem| Refused::Problems(vec![problem]))?;
-    let mut cleaning = Cleaning { schema: &schema, options, script: Script::default(), problems: Vec::new() };
+pub(crate) fn clean(dump: &str, options: &DumpOptions) -> Result<CleanDump, DumpRefused> {
+    let statements = split(dump).map_err(DumpRefused::Unterminated)?;
+    let schema = schema_of(&statements, options).map_err(|problem| DumpRefused::Problems(vec![problem]))?;
+    let mut cleaning = Cleaning { schema: &schema, options, script: DumpScript::default(), problems: Vec::new() };
     for statement in &statements {
         if let Err(message) = cleaning.add(statement) {
-            cleaning.problems.push(Problem { line: statement.line(), message });
+            cleaning.problems.push(DumpProblem { line: statement.line(), message });
         }
     }
     let Cleaning { script, problems, .. } = cleaning;
     if !problems.is_empty() {
-        return Err(Refused::Problems(problems));
+        return Err(DumpRefused::Problems(problems));
     }
-    let Script { text, extensions, warnings, has_routines } = script;
+    let DumpScript { text, extensions, warnings, has_routines } = script;
     // As in the dump: a body may use what is created later.
     let before = if has_routines { "SET LOCAL check_function_bodies TO false;\n\n" } else { "" };
     Ok(CleanDump { script: format!("{before}{text}"), schema, extensions, warnings })
 }
 
 /// The dumped schema.
-fn schema_of(statements: &[Statement<'_>], options: &DumpOptions) -> Result<String, Problem> {
+fn schema_of(statements: &[Statement<'_>], options: &DumpOptions) -> Result<String, DumpProblem> {
     if let Some(schema) = &options.schema {
         return Ok(schema.clone());
     }
@@ -133,7 +133,7 @@ fn schema_of(statements: &[Statement<'_>], options: &DumpOptions) -> Result<Stri
     match (created.next(), created.next()) {
         (None, _) => Ok("public".to_owned()),
         (Some((_, schema)), None) => Ok(schema),
-        (Some(_), Some((line, _))) => Err(Problem {
+        (Some(_), Some((line, _))) => Err(DumpProblem {
             line,
             message: "the dump has several schemas; add --schema NAME, and dump one with pg_dump --schema=NAME"
                 .to_owned(),
@@ -142,18 +142,18 @@ fn schema_of(statements: &[Statement<'_>], options: &DumpOptions) -> Result<Stri
 }
 
 #[derive(Default)]
-struct Script {
+struct DumpScript {
     text: String,
     extensions: Vec<String>,
-    warnings: Vec<Problem>,
+    warnings: Vec<DumpProblem>,
     has_routines: bool,
 }
 
 struct Cleaning<'a> {
     schema: &'a str,
     options: &'a DumpOptions,
-    script: Script,
-    problems: Vec<Problem>,
+    script: DumpScript,
+    problems: Vec<DumpProblem>,
 }
 
 impl Cleaning<'_> {
@@ -239,7 +239,7 @@ impl Cleaning<'_> {
         for offset in mentions {
             let line = statement.line() + statement.sql()[..offset].matches('\n').count();
             let message = format!("a string names {} and was kept; check whether it names the schema", self.schema);
-            self.script.warnings.push(Problem { line, message });
+            self.script.warnings.push(DumpProblem { line, message });
         }
         self.script.has_routines |= ["CREATE FUNCTION", "CREATE PROCEDURE", "CREATE OR REPLACE FUNCTION"]
             .iter()
@@ -287,12 +287,12 @@ mod tests {
     fn cleaned(dump: &str) -> String {
         match clean(dump, &DumpOptions::default()) {
             Ok(clean) => clean.script.trim_end().to_owned(),
-            Err(Refused::Problems(problems)) => problems
+            Err(DumpRefused::Problems(problems)) => problems
                 .iter()
                 .map(|problem| format!("{}: {}", problem.line, problem.message))
                 .collect::<Vec<_>>()
                 .join("\n"),
-            Err(Refused::Unterminated(unterminated)) => unterminated.to_string(),
+            Err(DumpRefused::Unterminated(unterminated)) => unterminated.to_string(),
         }
     }
 

@@ -55,7 +55,7 @@ CREATE TRIGGER noted AFTER INSERT ON customers FOR EACH ROW WHEN (NEW.mood = 'sa
 CREATE RULE quiet AS ON DELETE TO "Odd Table" DO INSTEAD NOTHING;
 ALTER TABLE customers ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON customers FOR SELECT USING (name = current_user);
-CREATE STATISTICS both (dependencies) ON name, mood FROM customers;
+CREATE STATISTICS related (dependencies) ON name, mood FROM customers;
 CREATE TEXT SEARCH DICTIONARY words (TEMPLATE = simple);
 CREATE TEXT SEARCH CONFIGURATION search (COPY = simple);
 ALTER TEXT SEARCH CONFIGURATION search ALTER MAPPING FOR word WITH words;

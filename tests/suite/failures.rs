@@ -31,7 +31,7 @@ fn arguments_that_cannot_be_parsed_are_an_error_document() {
         (&["--format", "json", "create"], "missing-argument"),
         (&["--format", "json", "lint", "--rules", "--since", "1"], "argument-conflict"),
         (&["--format", "json", "lint", "--jobs", "2"], "unknown-argument"),
-        (&["--format", "json", "create", "a-b"], "invalid-value"),
+        (&["--format", "json", "create", "a-b"], "invalid-character"),
         (&["--format", "json", "list", "--match", "("], "invalid-value"),
         (&["--format", "json", "list", "--match"], "invalid-value"),
     ];

@@ -72,6 +72,9 @@ fn printed_grants_suffice_for_every_command() {
     roles.db.execute(&format!("SET ROLE \"{owner}\"; CREATE SCHEMA umbrella; CREATE TABLE umbrella.a (i int)"));
     let adopt = roles.tenantry("operator", &["adopt", "umbrella", "--baseline", "1"]).run();
     assert_eq!(adopt.code, Some(0), "{}", adopt.stderr);
+    // Nobody has granted the monitoring role privileges on the ledger of an adopted schema.
+    let untrack = roles.tenantry("operator", &["untrack", "umbrella", "--yes"]).run();
+    assert_eq!(untrack.code, Some(0), "{}", untrack.stderr);
     let monitoring: [&[&str]; 4] =
         [&["list"], &["runs"], &["runs", "show", "1"], &["health-check", "--reference", reference]];
     for args in monitoring {

@@ -596,7 +596,7 @@ fn all_findings_are_reported_together() {
             "missing missing-migrations",
             "missing out-of-order",
             "no_ledger ledger-missing",
-            "select bad-name",
+            "select schema-missing",
             "tables table.missing",
             "tables view.missing",
             "unknown unknown-migrations",

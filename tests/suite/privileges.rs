@@ -1,9 +1,6 @@
 //! A role with insufficient privileges on the schema `public` or on tables of Tenantry.
 
-use std::fs;
-
 use crate::support::migrations::Dir;
-use crate::support::source::root;
 use crate::support::{Database, Output, set_up, url_of_a_stranger};
 
 const READERS: [&[&str]; 3] = [&["list"], &["runs"], &["health-check"]];
@@ -85,12 +82,10 @@ fn all_missing_privileges_are_named_at_once() {
     restricted.check(&READERS, all);
 }
 
-/// The grants of `docs/roles-and-grants.md` and no others. The page itself shows some of the commands.
+/// The grants that `grants` prints, as `docs/roles-and-grants.md` shows them, and no others. The page itself shows some of the
+/// commands.
 #[test]
 fn the_documented_grants_suffice_for_every_command() {
-    let page = fs::read_to_string(root().join("docs/roles-and-grants.md")).unwrap();
-    let (_, grants) = page.split_once("```sql file=operator.sql\n").expect("the grants of the operator");
-    let (grants, _) = grants.split_once("```").expect("the end of the block");
     let db = Database::new();
     let (owner, operator) = (format!("owner_{}", db.name()), format!("operator_{}", db.name()));
     db.execute(&format!(
@@ -107,7 +102,9 @@ fn the_documented_grants_suffice_for_every_command() {
         output.assert_code(0);
     };
     run(&owner, &["migrate-public"]);
-    db.execute(&grants.replace("TO operator", &format!("TO {operator}")));
+    let grants = db.tenantry(["grants", "--for", "operator", "--role", &operator]).run();
+    let grants = grants.assert_code(0).stdout.replace(&format!("CREATE ROLE \"{operator}\" LOGIN;"), "");
+    db.execute(&grants);
     db.execute(&format!("CREATE SCHEMA legacy AUTHORIZATION {operator}"));
     for args in [
         &["create", "acme", "globex"][..],

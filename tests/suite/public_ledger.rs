@@ -99,7 +99,7 @@ fn ledger_of_an_earlier_release_is_upgraded() {
     upgraded.assert_code(0);
     assert_eq!(
         upgraded.stderr,
-        "10 rows moved from public.__diesel_schema_migrations to public.schema_ledger\n\
+        "11 rows moved from public.__diesel_schema_migrations to public.schema_ledger\n\
          the public migrations are up to date\n"
     );
     assert_eq!(versions(&db, DIESEL), ["20250101000000"], "it is diesel_cli's");
@@ -126,7 +126,7 @@ fn migrations_applied_by_diesel_are_imported() {
     assert_eq!(
         first.stderr,
         "2 public migrations recorded without running, applied by diesel_cli before: 20260301000000, 20990102000000\n\
-         9 public migrations applied\n"
+         10 public migrations applied\n"
     );
     assert_eq!(versions(&db, DIESEL), ["20250101000000", "20260301000000", "20990102000000"], "they are copied");
     assert_eq!(versions(&db, "public.schema_ledger").len(), TRACKER.len() + 3);

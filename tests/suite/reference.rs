@@ -69,7 +69,7 @@ fn deferred_constraints_alone_need_no_commit() {
     };
     reference(&deferrable()).assert_code(0);
     // A replay that commits needs its own connection, which this role cannot open.
-    reference(&must_commit(Dir::new())).assert_code(3);
+    reference(&must_commit(Dir::new())).assert_code(5);
     db.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::drop::{PlanDocument, ReportDocument, cells, head, left_by_abort, print_report, warn_of_steps};
-use super::rows::{self, Execution};
+use super::rows::{self, CleanupMode};
 use crate::cli::confirm::{Answer, ConfirmOption};
 use crate::cli::context::{Context, location};
 use crate::cli::exit::Exit;
@@ -51,7 +51,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let tenancy = tenancy.with_limits(args.options.limits.limits());
     let mut db = context.database_for_run(&args.options, Some(&args.jobs))?;
     if let (Some(layout), false) = (rows::layout(&mut db)?, args.drop_all) {
-        let execution = if args.dry_run { Execution::DryRun } else { Execution::AfterConfirmation(args.confirmation) };
+        let execution =
+            if args.dry_run { CleanupMode::DryRun } else { CleanupMode::AfterConfirmation(args.confirmation) };
         return rows::cleanup(context, &mut db, &layout, execution);
     }
     let orphans = if args.include_orphans { Orphans::Drop } else { Orphans::Keep };

@@ -11,7 +11,7 @@ use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
 use crate::cli::settings::Connection;
 use crate::error::Error;
-use crate::operations::{self, GrantStatements, Grantees, Purpose};
+use crate::operations::{self, GrantPurpose, GrantStatements, Grantees};
 
 /// Print the SQL that gives a role its privileges
 ///
@@ -55,11 +55,11 @@ enum For {
 }
 
 impl For {
-    fn purpose(self) -> Purpose {
+    fn purpose(self) -> GrantPurpose {
         match self {
-            Self::Operator => Purpose::Operator,
-            Self::Application => Purpose::Application,
-            Self::Monitoring => Purpose::Monitoring,
+            Self::Operator => GrantPurpose::Operator,
+            Self::Application => GrantPurpose::Application,
+            Self::Monitoring => GrantPurpose::Monitoring,
         }
     }
 
@@ -87,8 +87,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         }
         parts
     } else {
-        let Target { database, role_exists } = match args.offline {
-            Some(database) => Target { database, role_exists: false },
+        let GrantTarget { database, role_exists } = match args.offline {
+            Some(database) => GrantTarget { database, role_exists: false },
             None => target(context, &args.connection, role)?,
         };
         let names = Grantees { role, operator: &args.operator, database: &database };
@@ -108,14 +108,14 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 }
 
 #[derive(QueryableByName)]
-struct Target {
+struct GrantTarget {
     #[diesel(sql_type = Text)]
     database: String,
     #[diesel(sql_type = Bool)]
     role_exists: bool,
 }
 
-fn target(context: &Context, connection: &Connection, role: &str) -> Result<Target> {
+fn target(context: &Context, connection: &Connection, role: &str) -> Result<GrantTarget> {
     let mut db = context.database(connection)?;
     let target = sql_query(
         "SELECT pg_catalog.current_database()::pg_catalog.text AS database, \
@@ -129,16 +129,16 @@ fn target(context: &Context, connection: &Connection, role: &str) -> Result<Targ
 #[derive(Serialize)]
 struct Document<'a> {
     role: &'a str,
-    statements: Vec<StatementDocument<'a>>,
+    statements: Vec<GrantDocument<'a>>,
 }
 
 #[derive(Serialize)]
-struct StatementDocument<'a> {
+struct GrantDocument<'a> {
     sql: &'a str,
     /// Who executes it, and what it is for.
     comment: &'a str,
 }
 
-fn documents(part: &GrantStatements) -> impl Iterator<Item = StatementDocument<'_>> {
-    part.statements.iter().map(|sql| StatementDocument { sql, comment: &part.comment })
+fn documents(part: &GrantStatements) -> impl Iterator<Item = GrantDocument<'_>> {
+    part.statements.iter().map(|sql| GrantDocument { sql, comment: &part.comment })
 }

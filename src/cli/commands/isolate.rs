@@ -11,7 +11,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::cli::settings::{Connection, Timeouts};
 use crate::model::TenantId;
-use crate::rows::{self, IsolationPlan, Obstacle, Phase, Step, UnassignedRows};
+use crate::rows::{self, IsolationPhase, IsolationPlan, IsolationStep, Obstacle, UnassignedRows};
 
 /// Isolate the rows of tenants that share tables
 ///
@@ -58,7 +58,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     if args.dry_run {
         if output.is_json() {
-            output.json(&Document::new(&plan, Execution::None))?;
+            output.json(&Document::new(&plan, ExecutedSteps::None))?;
         } else {
             output.script(script(&plan).iter().map(String::as_str))?;
         }
@@ -67,7 +67,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     if plan.is_empty() {
         if output.is_json() {
-            output.json(&Document::new(&plan, Execution::All))?;
+            output.json(&Document::new(&plan, ExecutedSteps::All))?;
         }
         output.status(done);
         return Ok(Exit::Done);
@@ -79,14 +79,14 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let stop = context.stop();
     db.lock_fleet(None, Duration::ZERO, &stop, &mut |_| ())?;
     let limits = args.timeouts.limits();
-    let observe = |step: &Step| output.detail(format_args!("{}", step.sql.lines().next().unwrap_or_default()));
+    let observe = |step: &IsolationStep| output.detail(format_args!("{}", step.sql.lines().next().unwrap_or_default()));
     let plan = if args.undo {
         rows::undo_isolation(&mut db, &layout, &limits, &stop, observe)?
     } else {
         rows::isolate(&mut db, &layout, unassigned, &limits, &stop, observe)?
     };
     if output.is_json() {
-        output.json(&Document::new(&plan, Execution::All))?;
+        output.json(&Document::new(&plan, ExecutedSteps::All))?;
     }
     output.summary(summary(&plan, &format!("executed; {done}")));
     Ok(Exit::Done)
@@ -118,7 +118,7 @@ pub(super) fn script(plan: &IsolationPlan) -> Vec<String> {
 
 /// Which of the steps were executed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Execution {
+enum ExecutedSteps {
     None,
     All,
 }
@@ -126,12 +126,12 @@ enum Execution {
 #[derive(Serialize)]
 struct Document {
     executed: bool,
-    statements: Vec<StatementDocument>,
+    statements: Vec<IsolatingStatementDocument>,
     obstacles: Vec<ObstacleDocument>,
 }
 
 #[derive(Serialize)]
-struct StatementDocument {
+struct IsolatingStatementDocument {
     /// `set-up`, `prepare`, `assign`, `build`, `switch`, `validate` or `clean-up`.
     phase: &'static str,
     /// The table; null for roles, schemas and functions.
@@ -147,16 +147,16 @@ struct ObstacleDocument {
 }
 
 impl Document {
-    fn new(plan: &IsolationPlan, execution: Execution) -> Self {
-        let statement = |step: &Step| StatementDocument {
+    fn new(plan: &IsolationPlan, execution: ExecutedSteps) -> Self {
+        let statement = |step: &IsolationStep| IsolatingStatementDocument {
             phase: match step.phase {
-                Phase::SetUp => "set-up",
-                Phase::Prepare => "prepare",
-                Phase::Assign => "assign",
-                Phase::Build => "build",
-                Phase::Switch => "switch",
-                Phase::Validate => "validate",
-                Phase::CleanUp => "clean-up",
+                IsolationPhase::SetUp => "set-up",
+                IsolationPhase::Prepare => "prepare",
+                IsolationPhase::Assign => "assign",
+                IsolationPhase::Build => "build",
+                IsolationPhase::Switch => "switch",
+                IsolationPhase::Validate => "validate",
+                IsolationPhase::CleanUp => "clean-up",
             },
             table: step.table.clone(),
             sql: step.sql.clone(),
@@ -167,7 +167,7 @@ impl Document {
             hint: hint.clone(),
         };
         Self {
-            executed: execution == Execution::All,
+            executed: execution == ExecutedSteps::All,
             statements: plan.steps.iter().map(statement).collect(),
             obstacles: plan.obstacles.iter().map(obstacle).collect(),
         }

@@ -23,11 +23,11 @@ use crate::rows::{ContextKey, ContextKeyError};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    action: Action,
+    action: KeyAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum KeyAction {
     /// Print a new random key
     Generate,
     /// Install the application's key in the database
@@ -68,10 +68,10 @@ const VARIABLE: &str = "TENANTRY_CONTEXT_KEY";
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     match args.action {
-        Action::Generate => generate(context),
-        Action::Install(args) => install(&args, context),
-        Action::List(args) => list(&args, context),
-        Action::Retire(args) => retire(&args, context),
+        KeyAction::Generate => generate(context),
+        KeyAction::Install(args) => install(&args, context),
+        KeyAction::List(args) => list(&args, context),
+        KeyAction::Retire(args) => retire(&args, context),
     }
 }
 
@@ -133,7 +133,7 @@ fn list(args: &ListArgs, context: &Context) -> Result<Exit> {
     let keys = keys::list(&mut db, &layout)?;
     let output = context.output();
     if output.is_json() {
-        output.json(&ListDocument { keys: keys.iter().map(KeyDocument::new).collect() })?;
+        output.json(&KeyListDocument { keys: keys.iter().map(KeyDocument::new).collect() })?;
     } else {
         let rows = keys.iter().map(|key| vec![key.id.clone(), installed_at(key)]);
         output.table(&["ID", "INSTALLED"], rows)?;
@@ -171,7 +171,7 @@ struct InstallDocument {
 }
 
 #[derive(Serialize)]
-struct ListDocument {
+struct KeyListDocument {
     keys: Vec<KeyDocument>,
 }
 

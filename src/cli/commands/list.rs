@@ -4,7 +4,7 @@ use anyhow::Result;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use super::rows::{self, Columns};
+use super::rows::{self, ListColumns};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
@@ -33,7 +33,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let tenancy = context.tenancy_if_chosen(&args.options.migrations)?;
     let mut db = context.database(&args.options.connection)?;
     if let Some(layout) = rows::layout(&mut db)? {
-        let columns = if args.names { Columns::Name } else { Columns::All };
+        let columns = if args.names { ListColumns::Name } else { ListColumns::All };
         return rows::list(context, &mut db, &layout, columns, |name| args.matching.picks(name));
     }
     db.require_tracker(&tenancy)?;

@@ -13,7 +13,7 @@ use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
 use crate::cli::project;
 use crate::cli::settings::{PublicMigrations, TenantMigrations};
-use crate::sql::dump::{self, DumpOptions, Privileges, Problem, Refused};
+use crate::sql::dump::{self, DumpOptions, DumpProblem, DumpRefused, Privileges};
 use crate::text::shell_word;
 
 /// Create a migration directory with up.sql and down.sql
@@ -34,7 +34,7 @@ pub(crate) struct Args {
 
     /// Write the statements of this template
     #[arg(long, value_enum, value_name = "TEMPLATE", conflicts_with = "from_dump")]
-    template: Option<Template>,
+    template: Option<MigrationTemplate>,
 
     /// Fill up.sql with the schema in this output of pg_dump --schema-only, or - for standard input
     #[arg(long, value_name = "FILE")]
@@ -65,12 +65,12 @@ enum Set {
 
 /// A migration that is often needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Template {
+enum MigrationTemplate {
     /// The registry of tenants that share tables, with users, memberships and rights
     Registry,
 }
 
-impl Template {
+impl MigrationTemplate {
     /// The statements that apply and revert it.
     fn statements(self) -> (&'static str, &'static str) {
         match self {
@@ -115,7 +115,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         "-- Statements that apply this migration. They run in one transaction in each schema.\n",
         "-- Statements that revert this migration.\n",
     );
-    let (up, down) = args.template.map_or(empty, Template::statements);
+    let (up, down) = args.template.map_or(empty, MigrationTemplate::statements);
     let up = match &args.from_dump {
         Some(file) => Cow::Owned(from_dump(file, &args, context)?),
         None => Cow::Borrowed(up),
@@ -165,15 +165,15 @@ fn from_dump(file: &Path, args: &Args, context: &Context) -> Result<String> {
     let privileges = if args.keep_grants { Privileges::Keep } else { Privileges::Remove };
     let clean = dump::clean(&dump, &DumpOptions { schema: args.schema.clone(), privileges }).map_err(|refused| {
         let problems = match refused {
-            Refused::Unterminated(unterminated) => vec![format!("{shown}: {unterminated}")],
-            Refused::Problems(problems) => {
-                problems.iter().map(|Problem { line, message }| format!("{shown}:{line}: {message}")).collect()
+            DumpRefused::Unterminated(unterminated) => vec![format!("{shown}: {unterminated}")],
+            DumpRefused::Problems(problems) => {
+                problems.iter().map(|DumpProblem { line, message }| format!("{shown}:{line}: {message}")).collect()
             }
         };
         Usage::new("invalid-dump", format!("cannot make a migration of the dump:\n{}", problems.join("\n")))
     })?;
     let output = context.output();
-    for Problem { line, message } in &clean.warnings {
+    for DumpProblem { line, message } in &clean.warnings {
         output.warning(format_args!("{shown}:{line}: {message}"));
     }
     if !clean.extensions.is_empty() {

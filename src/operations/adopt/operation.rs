@@ -140,8 +140,8 @@ impl AdoptSchemas {
             session.discard();
         }
         match refusal(&error) {
-            Some(Refused::RecordsBaseline) => Ok(Outcome::Unchanged),
-            Some(Refused::Tenant(error)) => Err(error.into()),
+            Some(AdoptionRefusal::RecordsBaseline) => Ok(Outcome::Unchanged),
+            Some(AdoptionRefusal::Tenant(error)) => Err(error.into()),
             None => Err(AttemptError::from(&error)),
         }
     }
@@ -227,23 +227,23 @@ fn guards(target: SchemaTarget<'_>, job: &AdoptionJob) -> [String; 4] {
 }
 
 /// Why the message of an adoption was refused.
-pub(super) enum Refused {
+pub(super) enum AdoptionRefusal {
     /// The ledger of an active tenant records the baseline.
     RecordsBaseline,
     Tenant(TenantError),
 }
 
 /// The refusal that an error of the server reports, if it reports one of an adoption.
-pub(super) fn refusal(error: &DieselError) -> Option<Refused> {
+pub(super) fn refusal(error: &DieselError) -> Option<AdoptionRefusal> {
     let message = ServerMessage::from(error).message;
     if message == RECORDS_BASELINE {
-        return Some(Refused::RecordsBaseline);
+        return Some(AdoptionRefusal::RecordsBaseline);
     }
     if let Some(reason) = message.strip_prefix(KEPT) {
-        return Some(Refused::Tenant(TenantError::BaselineKept { reason: reason.to_owned() }));
+        return Some(AdoptionRefusal::Tenant(TenantError::BaselineKept { reason: reason.to_owned() }));
     }
     let applied = message.strip_prefix(RECORDS)?.parse().unwrap_or(0);
-    Some(Refused::Tenant(TenantError::LedgerExists { applied }))
+    Some(AdoptionRefusal::Tenant(TenantError::LedgerExists { applied }))
 }
 
 /// The beginning of the server's message for a ledger that is not empty.

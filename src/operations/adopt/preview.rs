@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Oid, Text};
 
-use super::operation::{AdoptSchemas, AdoptionJob, Refused, refusal};
+use super::operation::{AdoptSchemas, AdoptionJob, AdoptionRefusal, refusal};
 use super::{AdoptPlan, known_versions};
 use crate::database::Database;
 use crate::error::{Error, FailedTenant, TenantError};
@@ -66,8 +66,8 @@ impl AdoptPlan {
                     }
                     db.connection().batch_execute("ROLLBACK").map_err(Error::doing("end a transaction"))?;
                     match refusal(&error) {
-                        Some(Refused::RecordsBaseline) => preview.unchanged.push(name),
-                        Some(Refused::Tenant(error)) => preview.failed.push(FailedTenant::new(&name, error)),
+                        Some(AdoptionRefusal::RecordsBaseline) => preview.unchanged.push(name),
+                        Some(AdoptionRefusal::Tenant(error)) => preview.failed.push(FailedTenant::new(&name, error)),
                         None => {
                             preview.failed.push(FailedTenant::new(&name, tenant_error(ServerMessage::from(&error))))
                         }

@@ -33,8 +33,8 @@ SELECT
         ORDER BY a.attnum
     ) AS set_on_delete,
     k.confmatchtype = 'f' AS matches_fully,
-    k.condeferrable AS is_deferrable,
-    k.condeferred AS is_deferred,
+    CASE WHEN k.condeferred THEN ' DEFERRABLE INITIALLY DEFERRED' WHEN k.condeferrable THEN ' DEFERRABLE' ELSE '' END
+        AS deferral,
     k.convalidated AS is_valid
 FROM pg_constraint k
 JOIN pg_class c ON c.oid = k.conrelid

@@ -5,8 +5,8 @@ SELECT
     i.relname::text AS name,
     k.contype::text AS constraint_type,
     CASE WHEN k.oid IS NOT NULL THEN pg_get_constraintdef(k.oid) END AS constraint_definition,
-    COALESCE(k.condeferrable, false) AS is_deferrable,
-    COALESCE(k.condeferred, false) AS is_deferred,
+    CASE WHEN k.condeferred THEN ' DEFERRABLE INITIALLY DEFERRED' WHEN k.condeferrable THEN ' DEFERRABLE' ELSE '' END
+        AS deferral,
     x.indisreplident AS is_replica_identity,
     x.indisvalid AS is_valid,
     pg_get_indexdef(i.oid) AS index_definition,

@@ -17,10 +17,10 @@ pub(crate) use environment::Environment;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Catalog {
     pub(crate) tables: Vec<Table>,
-    pub(crate) keys: Vec<Key>,
-    pub(crate) foreign_keys: Vec<ForeignKey>,
+    pub(crate) keys: Vec<UniqueKey>,
+    pub(crate) foreign_keys: Vec<SharedForeignKey>,
     pub(crate) policies: Vec<Policy>,
-    pub(crate) grants: Vec<Grants>,
+    pub(crate) grants: Vec<SharedGrants>,
     /// The type of the registry's column `id`, by its name in `pg_type`; `None` if there is no such table or column.
     pub(crate) registry_id: Option<String>,
 }
@@ -58,7 +58,7 @@ pub(crate) struct Table {
 
 /// A unique index or an exclusion constraint.
 #[derive(Debug, Clone, QueryableByName)]
-pub(crate) struct Key {
+pub(crate) struct UniqueKey {
     #[diesel(sql_type = Text)]
     pub(crate) table_name: String,
     #[diesel(sql_type = Text)]
@@ -68,10 +68,9 @@ pub(crate) struct Key {
     pub(crate) constraint_type: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     pub(crate) constraint_definition: Option<String>,
-    #[diesel(sql_type = Bool)]
-    pub(crate) is_deferrable: bool,
-    #[diesel(sql_type = Bool)]
-    pub(crate) is_deferred: bool,
+    /// The clause of its definition that makes it deferrable, with a space before it; else empty.
+    #[diesel(sql_type = Text)]
+    pub(crate) deferral: String,
     #[diesel(sql_type = Bool)]
     pub(crate) is_replica_identity: bool,
     #[diesel(sql_type = Bool)]
@@ -90,7 +89,7 @@ pub(crate) struct Key {
 
 /// A foreign key.
 #[derive(Debug, Clone, QueryableByName)]
-pub(crate) struct ForeignKey {
+pub(crate) struct SharedForeignKey {
     #[diesel(sql_type = Text)]
     pub(crate) table_name: String,
     #[diesel(sql_type = Text)]
@@ -118,10 +117,9 @@ pub(crate) struct ForeignKey {
     pub(crate) set_on_delete: Vec<String>,
     #[diesel(sql_type = Bool)]
     pub(crate) matches_fully: bool,
-    #[diesel(sql_type = Bool)]
-    pub(crate) is_deferrable: bool,
-    #[diesel(sql_type = Bool)]
-    pub(crate) is_deferred: bool,
+    /// The clause of its definition that makes it deferrable, with a space before it; else empty.
+    #[diesel(sql_type = Text)]
+    pub(crate) deferral: String,
     #[diesel(sql_type = Bool)]
     pub(crate) is_valid: bool,
 }
@@ -148,7 +146,7 @@ pub(crate) struct Policy {
 
 /// The privileges on a table or a sequence.
 #[derive(Debug, Clone, QueryableByName)]
-pub(crate) struct Grants {
+pub(crate) struct SharedGrants {
     #[diesel(sql_type = Text)]
     pub(crate) name: String,
     #[diesel(sql_type = Bool)]

@@ -12,7 +12,7 @@ use super::{IsolationFinding, IsolationFix, IsolationKind};
 use crate::error::Error;
 use crate::postgres::{Condition, ServerMessage};
 use crate::rows::canonical::printed_identifier;
-use crate::rows::isolate::State;
+use crate::rows::isolate::IsolationState;
 use crate::rows::layout::Layout;
 use crate::sql::quote::Identifier;
 
@@ -24,13 +24,13 @@ pub(super) const LOCK_TIMEOUT: u32 = 2_000;
 
 /// The foreign keys that rows violate, and those that were not checked.
 #[derive(Debug, Default)]
-pub(super) struct Orphans {
+pub(super) struct OrphanedRows {
     pub(super) findings: Vec<IsolationFinding>,
     pub(super) unchecked: Vec<String>,
 }
 
 #[derive(QueryableByName)]
-struct Reference {
+struct RowReference {
     #[diesel(sql_type = Text)]
     table_name: String,
     #[diesel(sql_type = Text)]
@@ -49,14 +49,14 @@ struct Reference {
 pub(super) fn orphans(
     conn: &mut PgConnection,
     layout: &Layout,
-    state: &State,
+    state: &IsolationState,
     findings: &[IsolationFinding],
-) -> Result<Orphans, Error> {
-    let references: Vec<Reference> = sql_query(include_str!("data.sql"))
+) -> Result<OrphanedRows, Error> {
+    let references: Vec<RowReference> = sql_query(include_str!("data.sql"))
         .bind::<Text, _>(layout.schema.as_str())
         .load(conn)
         .map_err(Error::doing("read the foreign keys of the shared tables"))?;
-    let mut orphans = Orphans::default();
+    let mut orphans = OrphanedRows::default();
     for reference in references {
         let object = format!(
             "{}.{}.{}",
@@ -84,9 +84,9 @@ pub(super) fn orphans(
     Ok(orphans)
 }
 
-impl Reference {
+impl RowReference {
     /// The query that selects the rows that violate the foreign key.
-    fn query(&self, layout: &Layout, state: &State) -> String {
+    fn query(&self, layout: &Layout, state: &IsolationState) -> String {
         let table = |name: &str| format!("{}.{}", Identifier::from(&layout.schema), Identifier::of_object(name));
         let rules = state.rules(layout);
         let has_tenant = |name: &str| {
@@ -107,7 +107,7 @@ impl Reference {
     }
 
     /// Whether this session may not see all rows: only a superuser does if the administrator's policy is missing.
-    fn is_hidden(&self, layout: &Layout, state: &State, findings: &[IsolationFinding]) -> bool {
+    fn is_hidden(&self, layout: &Layout, state: &IsolationState, findings: &[IsolationFinding]) -> bool {
         let concerns = |finding: &IsolationFinding| {
             [&self.table_name, &self.referenced_table].iter().any(|table| {
                 let object = format!("{}.{}.", printed_identifier(layout.schema.as_str()), printed_identifier(table));
@@ -120,7 +120,12 @@ impl Reference {
 }
 
 /// Whether a query returns rows, or why that is not known.
-fn exists(conn: &mut PgConnection, layout: &Layout, state: &State, query: &str) -> Result<Result<bool, String>, Error> {
+fn exists(
+    conn: &mut PgConnection,
+    layout: &Layout,
+    state: &IsolationState,
+    query: &str,
+) -> Result<Result<bool, String>, Error> {
     // A superuser sees all rows; others do as the owner.
     let role = if state.environment.is_superuser {
         String::new()

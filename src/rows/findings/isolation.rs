@@ -7,14 +7,14 @@ use regex::Regex;
 use super::{IsolationFinding, IsolationFix, IsolationKind};
 use crate::model::IdType;
 use crate::rows::canonical::{self, ADMIN_POLICY, printed_identifier};
-use crate::rows::catalog::{ForeignKey, Table};
-use crate::rows::isolate::{Planner, State};
+use crate::rows::catalog::{SharedForeignKey, Table};
+use crate::rows::isolate::{IsolationState, Planner};
 use crate::rows::layout::{ContextKind, Layout, VERIFIER_SCHEMA};
 use crate::rows::verifier::CONTEXT_FUNCTION;
 use crate::sql::quote::Identifier;
 
 /// The findings about the shared tables and the function that verifies contexts.
-pub(super) fn findings(layout: &Layout, state: &State, version: i32) -> Vec<IsolationFinding> {
+pub(super) fn findings(layout: &Layout, state: &IsolationState, version: i32) -> Vec<IsolationFinding> {
     let mut rules = Rules { layout, state, planner: state.rules(layout), found: Vec::new() };
     for table in state.catalog.tables.iter().filter(|table| !table.is_exempt) {
         rules.row_security(table);
@@ -42,7 +42,11 @@ pub(super) fn findings(layout: &Layout, state: &State, version: i32) -> Vec<Isol
 }
 
 /// What isolation would change and no finding names.
-pub(super) fn unreported(layout: &Layout, state: &State, findings: &[IsolationFinding]) -> Vec<IsolationFinding> {
+pub(super) fn unreported(
+    layout: &Layout,
+    state: &IsolationState,
+    findings: &[IsolationFinding],
+) -> Vec<IsolationFinding> {
     let steps = &state.plan.steps;
     // The owner of a table owns the sequences of its columns.
     let table_of = |name: &'_ str| {
@@ -80,7 +84,7 @@ pub(super) fn unreported(layout: &Layout, state: &State, findings: &[IsolationFi
 
 struct Rules<'a> {
     layout: &'a Layout,
-    state: &'a State,
+    state: &'a IsolationState,
     planner: Planner<'a>,
     found: Vec<IsolationFinding>,
 }
@@ -161,7 +165,7 @@ impl Rules<'_> {
         }
     }
 
-    fn foreign_key(&mut self, key: &ForeignKey, version: i32) {
+    fn foreign_key(&mut self, key: &SharedForeignKey, version: i32) {
         let name = object_in(self.layout, &key.table_name, &key.name);
         let of_table = object(self.layout, &key.table_name);
         if self.planner.must_replace(key) {
@@ -204,7 +208,7 @@ impl Rules<'_> {
 }
 
 /// The definition of a foreign key whose action does not change the tenant column.
-fn without_tenant(key: &ForeignKey, column: &str) -> String {
+fn without_tenant(key: &SharedForeignKey, column: &str) -> String {
     let set = if key.set_on_delete.is_empty() { &key.columns } else { &key.set_on_delete };
     let others: Vec<String> =
         set.iter().filter(|set| *set != column).map(|set| Identifier::of_object(set).to_string()).collect();

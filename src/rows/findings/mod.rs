@@ -14,7 +14,7 @@ use diesel::sql_query;
 use diesel::sql_types::{Array, Text};
 
 use super::canonical::OWN_POLICIES;
-use super::isolate::{IsolationPlan, State, UnassignedRows};
+use super::isolate::{IsolationPlan, IsolationState, UnassignedRows};
 use super::layout::Layout;
 use crate::database::Database;
 use crate::error::{Error, RowTenancyError};
@@ -91,7 +91,7 @@ pub fn find(db: &mut Database, layout: &Layout) -> Result<IsolationFindings, Err
 }
 
 fn in_transaction(conn: &mut PgConnection, layout: &Layout, version: i32) -> Result<IsolationFindings, Error> {
-    let state = match State::read(conn, layout, UnassignedRows::Refuse, version) {
+    let state = match IsolationState::read(conn, layout, UnassignedRows::Refuse, version) {
         Err(Error::RowTenancy(error @ RowTenancyError::NoRegistry { .. })) => {
             let mut findings = IsolationFindings::default();
             let advice = IsolationFix::Advice("create the registry in a migration".to_owned());

@@ -1,9 +1,9 @@
 //! Row-level security and the privileges of the application.
 
 use super::plan::Planner;
-use super::step::Phase;
+use super::step::IsolationPhase;
 use crate::rows::canonical;
-use crate::rows::catalog::{Grants, Table};
+use crate::rows::catalog::{SharedGrants, Table};
 use crate::sql::quote::Identifier;
 
 impl Planner<'_> {
@@ -18,19 +18,19 @@ impl Planner<'_> {
                 continue;
             }
             if existing.is_some() {
-                self.push(Phase::Switch, name, format!("DROP POLICY {} ON {qualified}", policy.name));
+                self.push(IsolationPhase::Switch, name, format!("DROP POLICY {} ON {qualified}", policy.name));
             }
-            self.push(Phase::Switch, name, policy.create(&qualified));
+            self.push(IsolationPhase::Switch, name, policy.create(&qualified));
         }
         if !table.enables_row_security {
-            self.alter(Phase::Switch, name, "ENABLE ROW LEVEL SECURITY");
+            self.alter(IsolationPhase::Switch, name, "ENABLE ROW LEVEL SECURITY");
         }
         if !table.forces_row_security {
-            self.alter(Phase::Switch, name, "FORCE ROW LEVEL SECURITY");
+            self.alter(IsolationPhase::Switch, name, "FORCE ROW LEVEL SECURITY");
         }
     }
 
-    pub(super) fn grants(&mut self, grants: &Grants) {
+    pub(super) fn grants(&mut self, grants: &SharedGrants) {
         let catalog = self.catalog;
         let name = grants.name.as_str();
         let table = catalog.tables.iter().find(|table| table.name == name);
@@ -48,16 +48,24 @@ impl Planner<'_> {
         let (object, app) = (self.qualified(name), Identifier::from(&self.layout.roles.app).to_string());
         let kind = if grants.is_sequence { "SEQUENCE" } else { "TABLE" };
         if grants.has_public {
-            self.push(Phase::Switch, name, format!("REVOKE ALL ON {kind} {object} FROM PUBLIC"));
+            self.push(IsolationPhase::Switch, name, format!("REVOKE ALL ON {kind} {object} FROM PUBLIC"));
         }
         let extra = grants.of_application.iter().map(String::as_str).filter(|privilege| !wanted.contains(privilege));
         let missing = wanted.iter().filter(|privilege| !grants.of_application.iter().any(|found| found == *privilege));
         let (extra, missing): (Vec<&str>, Vec<&str>) = (extra.collect(), missing.copied().collect());
         if !extra.is_empty() {
-            self.push(Phase::Switch, name, format!("REVOKE {} ON {kind} {object} FROM {app}", extra.join(", ")));
+            self.push(
+                IsolationPhase::Switch,
+                name,
+                format!("REVOKE {} ON {kind} {object} FROM {app}", extra.join(", ")),
+            );
         }
         if !missing.is_empty() {
-            self.push(Phase::Switch, name, format!("GRANT {} ON {kind} {object} TO {app}", missing.join(", ")));
+            self.push(
+                IsolationPhase::Switch,
+                name,
+                format!("GRANT {} ON {kind} {object} TO {app}", missing.join(", ")),
+            );
         }
     }
 }

@@ -9,7 +9,7 @@ use diesel::result::Error as DieselError;
 use diesel::sql_query;
 
 use super::plan::IsolationPlan;
-use super::step::{Phase, Step};
+use super::step::{IsolationPhase, IsolationStep};
 use crate::database::{Database, Stop};
 use crate::error::{Contention, Error, RowTenancyError};
 use crate::postgres::{Condition, ServerMessage, path};
@@ -27,15 +27,15 @@ pub(crate) fn apply(
     plan: &IsolationPlan,
     limits: &Limits,
     stop: &Stop,
-    observe: &mut dyn FnMut(&Step),
+    observe: &mut dyn FnMut(&IsolationStep),
 ) -> Result<(), Error> {
     let phases = plan.by_phase();
-    let is_alone = |phase: &Phase| !phase.is_transaction();
+    let is_alone = |phase: &IsolationPhase| !phase.is_transaction();
     if phases.keys().any(is_alone) && !db.connector().has_dedicated_session()? {
         return Err(RowTenancyError::Pooler.into());
     }
     for (phase, steps) in phases {
-        let run = Run { layout, limits, phase, stop };
+        let run = PhaseRun { layout, limits, phase, stop };
         if phase.is_transaction() {
             run.together(db.connection(), &steps)?;
             steps.iter().for_each(|step| observe(step));
@@ -49,16 +49,16 @@ pub(crate) fn apply(
     Ok(())
 }
 
-struct Run<'a> {
+struct PhaseRun<'a> {
     layout: &'a Layout,
     limits: &'a Limits,
-    phase: Phase,
+    phase: IsolationPhase,
     stop: &'a Stop,
 }
 
-impl Run<'_> {
+impl PhaseRun<'_> {
     /// Runs steps in one transaction, again if another session blocks it.
-    fn together(&self, conn: &mut PgConnection, steps: &[&Step]) -> Result<(), Error> {
+    fn together(&self, conn: &mut PgConnection, steps: &[&IsolationStep]) -> Result<(), Error> {
         let begin = format!("BEGIN; {} {}", self.settings("SET LOCAL"), path::CATALOG_FOR_TRANSACTION);
         self.repeat(|| {
             let result = self.in_order(conn, &begin, steps);
@@ -70,7 +70,7 @@ impl Run<'_> {
         })
     }
 
-    fn in_order(&self, conn: &mut PgConnection, begin: &str, steps: &[&Step]) -> Result<(), RowTenancyError> {
+    fn in_order(&self, conn: &mut PgConnection, begin: &str, steps: &[&IsolationStep]) -> Result<(), RowTenancyError> {
         let other = |error| failure(None, &error);
         conn.batch_execute(begin).map_err(other)?;
         self.become_owner(conn, "SET LOCAL").map_err(other)?;
@@ -81,13 +81,13 @@ impl Run<'_> {
     }
 
     /// Runs a step without a transaction.
-    fn alone(&self, conn: &mut PgConnection, step: &Step) -> Result<(), Error> {
+    fn alone(&self, conn: &mut PgConnection, step: &IsolationStep) -> Result<(), Error> {
         let set = self.settings("SET");
         let result = self.repeat(|| {
             conn.batch_execute(&set)
                 .and_then(|()| self.become_owner(conn, "SET"))
                 .and_then(|()| match self.phase {
-                    Phase::Assign => while_rows_change(conn, &step.sql, self.stop),
+                    IsolationPhase::Assign => while_rows_change(conn, &step.sql, self.stop),
                     _ => conn.batch_execute(&step.sql),
                 })
                 .map_err(|error| failure(Some(step), &error))
@@ -100,7 +100,7 @@ impl Run<'_> {
 
     fn become_owner(&self, conn: &mut PgConnection, set: &str) -> QueryResult<()> {
         match self.phase {
-            Phase::SetUp | Phase::CleanUp => Ok(()),
+            IsolationPhase::SetUp | IsolationPhase::CleanUp => Ok(()),
             _ => conn.batch_execute(&format!("{set} ROLE {}", Identifier::from(&self.layout.roles.owner))),
         }
     }
@@ -144,7 +144,7 @@ fn while_rows_change(conn: &mut PgConnection, sql: &str, stop: &Stop) -> QueryRe
     Ok(())
 }
 
-fn failure(step: Option<&Step>, error: &DieselError) -> RowTenancyError {
+fn failure(step: Option<&IsolationStep>, error: &DieselError) -> RowTenancyError {
     let contention = match Condition::of(error) {
         Some(Condition::LockTimeout) => Some(Contention::LockTimeout),
         Some(Condition::Deadlock) => Some(Contention::Deadlock),

@@ -1,14 +1,13 @@
 //! Foreign keys between isolated tables: they include the tenant, so that no row refers to another tenant's.
 
-use super::keys::deferral;
 use super::plan::Planner;
-use super::step::Phase;
-use crate::rows::catalog::ForeignKey;
+use super::step::IsolationPhase;
+use crate::rows::catalog::SharedForeignKey;
 use crate::sql::quote::Identifier;
 
 impl Planner<'_> {
     /// Whether a foreign key could lead from one tenant's rows to another's.
-    pub(crate) fn must_replace(&self, key: &ForeignKey) -> bool {
+    pub(crate) fn must_replace(&self, key: &SharedForeignKey) -> bool {
         if !self.is_shared(key) || !self.isolated.contains(key.referenced_table.as_str()) {
             return false;
         }
@@ -17,7 +16,7 @@ impl Planner<'_> {
         !pairs.any(|(from, to)| from == own && to == self.layout.column.as_str())
     }
 
-    pub(super) fn drop_foreign_key(&mut self, key: &ForeignKey) {
+    pub(super) fn drop_foreign_key(&mut self, key: &SharedForeignKey) {
         let (table, name) = (key.table_name.as_str(), key.name.as_str());
         if self.tenant_column_of(table).is_none() {
             self.obstacle(
@@ -51,10 +50,10 @@ impl Planner<'_> {
             return;
         }
         self.record(table, "constraint", name, Some(&key.definition));
-        self.alter(Phase::Switch, table, &format!("DROP CONSTRAINT {}", Identifier::of_object(name)));
+        self.alter(IsolationPhase::Switch, table, &format!("DROP CONSTRAINT {}", Identifier::of_object(name)));
     }
 
-    pub(super) fn add_foreign_key(&mut self, key: &ForeignKey) {
+    pub(super) fn add_foreign_key(&mut self, key: &SharedForeignKey) {
         let catalog = self.catalog;
         let Some(own) = self.tenant_column_of(&key.table_name) else { return };
         let Some(table) = catalog.tables.iter().find(|table| table.name == key.table_name) else { return };
@@ -62,7 +61,7 @@ impl Planner<'_> {
         self.add_key(table, &key.name, &definition);
     }
 
-    pub(super) fn foreign_key_definition(&self, key: &ForeignKey, own: &str) -> String {
+    pub(super) fn foreign_key_definition(&self, key: &SharedForeignKey, own: &str) -> String {
         let list = |first: &str, columns: &[String]| {
             let columns = std::iter::once(first).chain(columns.iter().map(String::as_str));
             columns.map(|column| Identifier::of_object(column).to_string()).collect::<Vec<_>>().join(", ")
@@ -89,7 +88,7 @@ impl Planner<'_> {
             "d" => sql.push_str(&format!(" ON DELETE SET DEFAULT ({})", set.join(", "))),
             _ => {}
         }
-        sql.push_str(deferral(key.is_deferrable, key.is_deferred));
+        sql.push_str(&key.deferral);
         sql
     }
 }

@@ -3,13 +3,13 @@
 use sha2::{Digest, Sha256};
 
 use super::plan::{Planner, TEMPORARY};
-use super::step::Phase;
-use crate::rows::catalog::{Key, Table};
+use super::step::IsolationPhase;
+use crate::rows::catalog::{Table, UniqueKey};
 use crate::sql::quote::Identifier;
 
 impl Planner<'_> {
     /// Replaces a unique key with one that begins with the tenant column.
-    pub(super) fn key(&mut self, key: &Key) {
+    pub(super) fn key(&mut self, key: &UniqueKey) {
         let (table, name) = (key.table_name.as_str(), key.name.as_str());
         let catalog = self.catalog;
         let Some(owner) = catalog.tables.iter().find(|of| of.name == table) else { return };
@@ -19,17 +19,18 @@ impl Planner<'_> {
         match (&key.constraint_type, &key.constraint_definition) {
             (Some(kind), Some(definition)) => {
                 self.record(table, "constraint", name, Some(definition));
-                self.alter(Phase::Switch, table, &format!("DROP CONSTRAINT {quoted}"));
+                self.alter(IsolationPhase::Switch, table, &format!("DROP CONSTRAINT {quoted}"));
                 if kind == "x" || owner.is_partitioned {
-                    let extended = with_first_item(definition, &column, kind == "x");
-                    self.alter(Phase::Switch, table, &format!("ADD CONSTRAINT {quoted} {extended}"));
+                    let item = if kind == "x" { format!("{column} WITH =") } else { column };
+                    let extended = with_first_item(definition, &item);
+                    self.alter(IsolationPhase::Switch, table, &format!("ADD CONSTRAINT {quoted} {extended}"));
                 } else {
                     self.build_index(owner, key, &temporary);
                     let kind = if kind == "p" { "PRIMARY KEY" } else { "UNIQUE" };
-                    let deferral = deferral(key.is_deferrable, key.is_deferred);
+                    let deferral = &key.deferral;
                     let index = Identifier::of_object(&temporary);
                     self.alter(
-                        Phase::Switch,
+                        IsolationPhase::Switch,
                         table,
                         &format!("ADD CONSTRAINT {quoted} {kind} USING INDEX {index}{deferral}"),
                     );
@@ -39,23 +40,23 @@ impl Planner<'_> {
                 self.record(table, "index", name, Some(&key.index_definition));
                 let (old, new) = (self.qualified(name), self.qualified(&temporary));
                 self.build_index(owner, key, &temporary);
-                self.push(Phase::Switch, table, format!("DROP INDEX {old}"));
-                self.push(Phase::Switch, table, format!("ALTER INDEX {new} RENAME TO {quoted}"));
+                self.push(IsolationPhase::Switch, table, format!("DROP INDEX {old}"));
+                self.push(IsolationPhase::Switch, table, format!("ALTER INDEX {new} RENAME TO {quoted}"));
             }
         }
         if key.is_replica_identity {
-            self.alter(Phase::Switch, table, &format!("REPLICA IDENTITY USING INDEX {quoted}"));
+            self.alter(IsolationPhase::Switch, table, &format!("REPLICA IDENTITY USING INDEX {quoted}"));
         }
     }
 
-    pub(super) fn build_index(&mut self, table: &Table, key: &Key, name: &str) {
+    pub(super) fn build_index(&mut self, table: &Table, key: &UniqueKey, name: &str) {
         let earlier = self.catalog.keys.iter().find(|key| key.table_name == table.name && key.name == name);
         if earlier.is_some_and(|earlier| earlier.is_valid) {
             return;
         }
         // Not concurrently: a partitioned table has no such index, and the index of an empty table takes no time.
         let concurrently = if table.is_partitioned || !table.has_pages { "" } else { "CONCURRENTLY " };
-        let phase = if concurrently.is_empty() { Phase::Switch } else { Phase::Build };
+        let phase = if concurrently.is_empty() { IsolationPhase::Switch } else { IsolationPhase::Build };
         if earlier.is_some() {
             let sql = format!("DROP INDEX {concurrently}{}", self.qualified(name));
             self.push(phase, &table.name, sql);
@@ -72,17 +73,8 @@ impl Planner<'_> {
     }
 }
 
-pub(super) fn deferral(is_deferrable: bool, is_deferred: bool) -> &'static str {
-    match (is_deferrable, is_deferred) {
-        (true, true) => " DEFERRABLE INITIALLY DEFERRED",
-        (true, false) => " DEFERRABLE",
-        (false, _) => "",
-    }
-}
-
-/// The definition of a constraint with the tenant column as its first item. The first bracket opens the list.
-fn with_first_item(definition: &str, column: &str, is_exclusion: bool) -> String {
-    let item = if is_exclusion { format!("{column} WITH =") } else { column.to_owned() };
+/// The definition of a constraint with another first item. The first bracket opens the list.
+fn with_first_item(definition: &str, item: &str) -> String {
     definition.replacen('(', &format!("({item}, "), 1)
 }
 

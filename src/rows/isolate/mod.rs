@@ -32,7 +32,7 @@ use crate::tenants::Limits;
 pub(crate) use apply::apply;
 pub(crate) use plan::Planner;
 pub use plan::{IsolationPlan, UnassignedRows};
-pub use step::{Obstacle, Phase, Step};
+pub use step::{IsolationPhase, IsolationStep, Obstacle};
 
 /// Reads what is missing for the isolation of the shared tables. Changes nothing.
 ///
@@ -43,7 +43,7 @@ pub fn plan_isolation(db: &mut Database, layout: &Layout, unassigned: Unassigned
     let conn = db.connection();
     let doing = || Error::doing("read the shared tables");
     conn.batch_execute(&format!("BEGIN READ ONLY; {}", path::CATALOG_FOR_TRANSACTION)).map_err(doing())?;
-    let state = State::read(conn, layout, unassigned, version);
+    let state = IsolationState::read(conn, layout, unassigned, version);
     let ended = conn.batch_execute("ROLLBACK").map_err(doing());
     let state = state?;
     ended.map(|()| state.plan)
@@ -63,7 +63,7 @@ pub fn isolate(
     unassigned: UnassignedRows,
     limits: &Limits,
     stop: &Stop,
-    mut observe: impl FnMut(&Step),
+    mut observe: impl FnMut(&IsolationStep),
 ) -> Result<IsolationPlan, Error> {
     let plan = plan_isolation(db, layout, unassigned)?;
     if !plan.obstacles.is_empty() {
@@ -97,7 +97,7 @@ pub fn undo_isolation(
     layout: &Layout,
     limits: &Limits,
     stop: &Stop,
-    mut observe: impl FnMut(&Step),
+    mut observe: impl FnMut(&IsolationStep),
 ) -> Result<IsolationPlan, Error> {
     let plan = plan_undo(db, layout)?;
     apply(db, layout, &plan, limits, stop, &mut observe)?;
@@ -105,7 +105,7 @@ pub fn undo_isolation(
 }
 
 /// What the catalogs say, and the plan that follows.
-pub(crate) struct State {
+pub(crate) struct IsolationState {
     pub(crate) catalog: Catalog,
     pub(crate) environment: Environment,
     pub(crate) id: IdType,
@@ -114,7 +114,7 @@ pub(crate) struct State {
 
 static NONE: BTreeSet<String> = BTreeSet::new();
 
-impl State {
+impl IsolationState {
     /// Reads the catalogs, and plans. The search path must have only `pg_catalog`.
     pub(crate) fn read(
         conn: &mut PgConnection,

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::step::{Obstacle, Phase, Step};
+use super::step::{IsolationPhase, IsolationStep, Obstacle};
 use crate::model::{IdType, TenantId};
 use crate::rows::canonical;
-use crate::rows::catalog::{Catalog, ForeignKey, Key, Table};
+use crate::rows::catalog::{Catalog, SharedForeignKey, Table, UniqueKey};
 use crate::rows::layout::Layout;
 use crate::sql::quote::{Identifier, Literal};
 
@@ -13,7 +13,7 @@ use crate::sql::quote::{Identifier, Literal};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IsolationPlan {
     /// The steps, in the order in which they run.
-    pub steps: Vec<Step>,
+    pub steps: Vec<IsolationStep>,
     /// What prevents the isolation. The steps do not run while there is any.
     pub obstacles: Vec<Obstacle>,
 }
@@ -28,7 +28,7 @@ pub enum UnassignedRows {
     AssignTo(TenantId),
 }
 
-/// How many rows a step of [`Phase::Assign`] changes at most.
+/// How many rows a step of [`IsolationPhase::Assign`] changes at most.
 const BATCH: usize = 10_000;
 
 /// The prefix of the objects that exist only while an isolation runs.
@@ -80,7 +80,8 @@ impl<'a> Planner<'a> {
             }
         }
         // First all foreign keys that are replaced, since the keys that they refer to cannot be dropped before.
-        let replaced: Vec<&ForeignKey> = catalog.foreign_keys.iter().filter(|key| self.must_replace(key)).collect();
+        let replaced: Vec<&SharedForeignKey> =
+            catalog.foreign_keys.iter().filter(|key| self.must_replace(key)).collect();
         for key in &replaced {
             self.drop_foreign_key(key);
         }
@@ -107,7 +108,7 @@ impl<'a> Planner<'a> {
 
     /// Whether a unique key does not include the tenant. An index of an interrupted isolation does not count: it belongs to
     /// the key that it replaces.
-    pub(crate) fn must_extend(&self, key: &Key) -> bool {
+    pub(crate) fn must_extend(&self, key: &UniqueKey) -> bool {
         let is_temporary = key.name.starts_with(TEMPORARY) && key.constraint_type.is_none();
         self.isolated.contains(key.table_name.as_str()) && !key.columns.contains(&self.column_name()) && !is_temporary
     }
@@ -120,11 +121,11 @@ impl<'a> Planner<'a> {
         format!("{}.{}", Identifier::from(&self.layout.schema), Identifier::of_object(name))
     }
 
-    pub(super) fn push(&mut self, phase: Phase, table: &str, sql: String) {
-        self.plan.steps.push(Step { phase, table: Some(table.to_owned()), sql });
+    pub(super) fn push(&mut self, phase: IsolationPhase, table: &str, sql: String) {
+        self.plan.steps.push(IsolationStep { phase, table: Some(table.to_owned()), sql });
     }
 
-    pub(super) fn alter(&mut self, phase: Phase, table: &str, action: &str) {
+    pub(super) fn alter(&mut self, phase: IsolationPhase, table: &str, action: &str) {
         let sql = format!("ALTER TABLE {} {action}", self.qualified(table));
         self.push(phase, table, sql);
     }
@@ -143,14 +144,14 @@ impl<'a> Planner<'a> {
             Literal(name)
         );
         // By the connected role, which may write to the table.
-        self.push(Phase::SetUp, table, sql);
+        self.push(IsolationPhase::SetUp, table, sql);
     }
 
     fn owner(&mut self, table: &Table) {
         let owner = &self.layout.roles.owner;
         if table.owner != owner.as_str() {
             let action = format!("OWNER TO {}", Identifier::from(owner));
-            self.alter(Phase::SetUp, &table.name, &action);
+            self.alter(IsolationPhase::SetUp, &table.name, &action);
         }
     }
 
@@ -181,43 +182,51 @@ impl<'a> Planner<'a> {
                 return;
             }
         } else {
-            self.record(name, "column", self.layout.column.clone().as_str(), None);
+            self.record(name, "column", self.layout.column.as_str(), None);
             // A constant default takes no time in a large table.
             let value = match self.unassigned {
                 UnassignedRows::AssignTo(tenant) if has_unassigned => format!(" NOT NULL DEFAULT '{tenant}'"),
                 _ => " NOT NULL".to_owned(),
             };
-            self.alter(Phase::Prepare, name, &format!("ADD COLUMN {column} {}{value}", id.as_sql()));
+            self.alter(IsolationPhase::Prepare, name, &format!("ADD COLUMN {column} {}{value}", id.as_sql()));
         }
         if !table.column_default.as_deref().is_some_and(|printed| canonical::is_column_default(printed, id)) {
             let default = canonical::column_default(id);
-            self.alter(Phase::Prepare, name, &format!("ALTER COLUMN {column} SET DEFAULT {default}"));
+            self.alter(IsolationPhase::Prepare, name, &format!("ALTER COLUMN {column} SET DEFAULT {default}"));
         }
         if table.has_column && !table.is_not_null {
-            self.not_null(table, &column, has_unassigned);
+            self.not_null(table, &column);
         }
         self.registry_key(table);
     }
 
-    fn not_null(&mut self, table: &Table, column: &str, has_unassigned: bool) {
+    fn not_null(&mut self, table: &Table, column: &str) {
         let name = table.name.as_str();
-        if let (UnassignedRows::AssignTo(tenant), true) = (self.unassigned, has_unassigned) {
+        if let (UnassignedRows::AssignTo(tenant), true) = (self.unassigned, self.with_unassigned_rows.contains(name)) {
             let qualified = self.qualified(name);
             let sql = format!(
                 "UPDATE {qualified} SET {column} = '{tenant}' WHERE ctid = ANY (ARRAY(\
                  SELECT ctid FROM {qualified} WHERE {column} IS NULL LIMIT {BATCH}))"
             );
-            self.push(Phase::Assign, name, sql);
+            self.push(IsolationPhase::Assign, name, sql);
         }
         if table.has_pages && !table.is_partitioned {
             // A valid check makes SET NOT NULL take no time.
             let check = format!("{TEMPORARY}not_null");
-            self.alter(Phase::Prepare, name, &format!("DROP CONSTRAINT IF EXISTS {check}"));
-            self.alter(Phase::Prepare, name, &format!("ADD CONSTRAINT {check} CHECK ({column} IS NOT NULL) NOT VALID"));
-            self.alter(Phase::Build, name, &format!("VALIDATE CONSTRAINT {check}"));
-            self.alter(Phase::Switch, name, &format!("ALTER COLUMN {column} SET NOT NULL, DROP CONSTRAINT {check}"));
+            self.alter(IsolationPhase::Prepare, name, &format!("DROP CONSTRAINT IF EXISTS {check}"));
+            self.alter(
+                IsolationPhase::Prepare,
+                name,
+                &format!("ADD CONSTRAINT {check} CHECK ({column} IS NOT NULL) NOT VALID"),
+            );
+            self.alter(IsolationPhase::Build, name, &format!("VALIDATE CONSTRAINT {check}"));
+            self.alter(
+                IsolationPhase::Switch,
+                name,
+                &format!("ALTER COLUMN {column} SET NOT NULL, DROP CONSTRAINT {check}"),
+            );
         } else {
-            self.alter(Phase::Switch, name, &format!("ALTER COLUMN {column} SET NOT NULL"));
+            self.alter(IsolationPhase::Switch, name, &format!("ALTER COLUMN {column} SET NOT NULL"));
         }
     }
 
@@ -241,7 +250,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The foreign key of a table's tenant column to the registry.
-    pub(crate) fn existing_registry_key(&self, table: &str) -> Option<&'a ForeignKey> {
+    pub(crate) fn existing_registry_key(&self, table: &str) -> Option<&'a SharedForeignKey> {
         self.catalog.foreign_keys.iter().find(|key| {
             key.table_name == table
                 && self.is_shared(key)
@@ -256,14 +265,18 @@ impl<'a> Planner<'a> {
         let quoted = Identifier::of_object(constraint);
         // Before PostgreSQL 18, a partitioned table has no foreign key that is not valid.
         let not_valid = if table.is_partitioned || !table.has_pages { "" } else { " NOT VALID" };
-        self.alter(Phase::Switch, &table.name, &format!("ADD CONSTRAINT {quoted} {definition}{not_valid}"));
+        self.alter(IsolationPhase::Switch, &table.name, &format!("ADD CONSTRAINT {quoted} {definition}{not_valid}"));
         if !not_valid.is_empty() {
             self.validate(&table.name, constraint);
         }
     }
 
     fn validate(&mut self, table: &str, constraint: &str) {
-        self.alter(Phase::Validate, table, &format!("VALIDATE CONSTRAINT {}", Identifier::of_object(constraint)));
+        self.alter(
+            IsolationPhase::Validate,
+            table,
+            &format!("VALIDATE CONSTRAINT {}", Identifier::of_object(constraint)),
+        );
     }
 
     /// The name, or with a number behind it if a constraint of the table has it.
@@ -283,7 +296,7 @@ impl<'a> Planner<'a> {
         std::iter::once(name.to_owned()).chain(numbered).find(|name| !is_taken(name)).unwrap_or_else(|| name.to_owned())
     }
 
-    pub(crate) fn is_shared(&self, key: &ForeignKey) -> bool {
+    pub(crate) fn is_shared(&self, key: &SharedForeignKey) -> bool {
         key.referenced_schema == self.layout.schema.as_str()
     }
 
@@ -311,8 +324,8 @@ impl IsolationPlan {
     }
 
     /// The steps of each phase.
-    pub fn by_phase(&self) -> BTreeMap<Phase, Vec<&Step>> {
-        let mut phases: BTreeMap<Phase, Vec<&Step>> = BTreeMap::new();
+    pub fn by_phase(&self) -> BTreeMap<IsolationPhase, Vec<&IsolationStep>> {
+        let mut phases: BTreeMap<IsolationPhase, Vec<&IsolationStep>> = BTreeMap::new();
         for step in &self.steps {
             phases.entry(step.phase).or_default().push(step);
         }

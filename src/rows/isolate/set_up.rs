@@ -1,6 +1,6 @@
 //! The steps that create the roles, the schemas and the function that verifies contexts.
 
-use super::step::{Phase, Step};
+use super::step::{IsolationPhase, IsolationStep};
 use crate::model::{IdType, ObjectName};
 use crate::rows::catalog::Environment;
 use crate::rows::layout::{ContextKind, Layout, VERIFIER_SCHEMA};
@@ -8,8 +8,8 @@ use crate::rows::verifier;
 use crate::sql::quote::Identifier;
 
 /// The steps that are missing. `id` is the type of the registry's ids; without it, the context function is omitted.
-pub(crate) fn steps(layout: &Layout, found: &Environment, id: Option<IdType>) -> Vec<Step> {
-    let mut steps = Steps::default();
+pub(crate) fn steps(layout: &Layout, found: &Environment, id: Option<IdType>) -> Vec<IsolationStep> {
+    let mut steps = SetUpSteps::default();
     roles(layout, found, &mut steps);
     schemas(layout, found, &mut steps);
     if layout.context == ContextKind::Signed {
@@ -18,64 +18,84 @@ pub(crate) fn steps(layout: &Layout, found: &Environment, id: Option<IdType>) ->
     steps.0
 }
 
+/// The steps of the phase [`IsolationPhase::SetUp`].
 #[derive(Default)]
-struct Steps(Vec<Step>);
+struct SetUpSteps(Vec<IsolationStep>);
 
-impl Steps {
-    fn unless(&mut self, is_done: bool, sql: impl FnOnce() -> String) {
-        if !is_done {
-            self.0.push(Step { phase: Phase::SetUp, table: None, sql: sql() });
-        }
+impl SetUpSteps {
+    fn add(&mut self, sql: String) {
+        self.0.push(IsolationStep { phase: IsolationPhase::SetUp, table: None, sql });
     }
 }
 
-fn roles(layout: &Layout, found: &Environment, steps: &mut Steps) {
+fn roles(layout: &Layout, found: &Environment, steps: &mut SetUpSteps) {
     const LIMITED: &str = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS";
     let role = |name: &ObjectName, login: &str| format!("CREATE ROLE {} {login} {LIMITED}", Identifier::from(name));
     let roles = &layout.roles;
-    steps.unless(found.has_owner, || role(&roles.owner, "NOLOGIN"));
-    steps.unless(found.has_verifier, || role(&roles.verifier, "NOLOGIN"));
-    steps.unless(found.has_admin, || role(&roles.admin, "LOGIN NOINHERIT"));
-    steps.unless(found.has_app, || role(&roles.app, "LOGIN"));
-    steps.unless(found.admin_is_member, || {
-        format!("GRANT {} TO {}", Identifier::from(&roles.owner), Identifier::from(&roles.admin))
-    });
+    if !found.has_owner {
+        steps.add(role(&roles.owner, "NOLOGIN"));
+    }
+    if !found.has_verifier {
+        steps.add(role(&roles.verifier, "NOLOGIN"));
+    }
+    if !found.has_admin {
+        steps.add(role(&roles.admin, "LOGIN NOINHERIT"));
+    }
+    if !found.has_app {
+        steps.add(role(&roles.app, "LOGIN"));
+    }
+    if !found.admin_is_member {
+        steps.add(format!("GRANT {} TO {}", Identifier::from(&roles.owner), Identifier::from(&roles.admin)));
+    }
 }
 
-fn schemas(layout: &Layout, found: &Environment, steps: &mut Steps) {
+fn schemas(layout: &Layout, found: &Environment, steps: &mut SetUpSteps) {
     let (schema, roles) = (Identifier::from(&layout.schema), &layout.roles);
     let (owner, app) = (Identifier::from(&roles.owner), Identifier::from(&roles.app));
     if !found.has_schema {
-        steps.unless(false, || format!("CREATE SCHEMA {schema} AUTHORIZATION {owner}"));
-    } else {
-        steps.unless(found.owns_schema, || format!("ALTER SCHEMA {schema} OWNER TO {owner}"));
+        steps.add(format!("CREATE SCHEMA {schema} AUTHORIZATION {owner}"));
+    } else if !found.owns_schema {
+        steps.add(format!("ALTER SCHEMA {schema} OWNER TO {owner}"));
     }
-    steps.unless(!found.public_uses_schema, || format!("REVOKE ALL ON SCHEMA {schema} FROM PUBLIC"));
-    steps.unless(found.app_uses_schema, || format!("GRANT USAGE ON SCHEMA {schema} TO {app}"));
+    if found.public_uses_schema {
+        steps.add(format!("REVOKE ALL ON SCHEMA {schema} FROM PUBLIC"));
+    }
+    if !found.app_uses_schema {
+        steps.add(format!("GRANT USAGE ON SCHEMA {schema} TO {app}"));
+    }
     // Temporary objects could outlive the transaction of a tenant on a pooled connection.
-    steps.unless(!found.public_creates_in_database, || {
-        format!("REVOKE CREATE, TEMPORARY ON DATABASE {} FROM PUBLIC", Identifier::of_object(&found.database))
-    });
-    steps.unless(!found.public_executes_new_functions, || {
-        format!("ALTER DEFAULT PRIVILEGES FOR ROLE {owner} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC")
-    });
+    if found.public_creates_in_database {
+        steps.add(format!(
+            "REVOKE CREATE, TEMPORARY ON DATABASE {} FROM PUBLIC",
+            Identifier::of_object(&found.database)
+        ));
+    }
+    if found.public_executes_new_functions {
+        steps.add(format!("ALTER DEFAULT PRIVILEGES FOR ROLE {owner} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC"));
+    }
 }
 
-fn context(layout: &Layout, found: &Environment, id: Option<IdType>, steps: &mut Steps) {
+fn context(layout: &Layout, found: &Environment, id: Option<IdType>, steps: &mut SetUpSteps) {
     let roles = &layout.roles;
     let (owner, verifier, app) =
         (Identifier::from(&roles.owner), Identifier::from(&roles.verifier), Identifier::from(&roles.app));
     let as_verifier = |sql: String| format!("SET LOCAL ROLE {verifier};\n{sql};\nRESET ROLE");
-    steps.unless(found.has_verifier_schema, || format!("CREATE SCHEMA {VERIFIER_SCHEMA} AUTHORIZATION {verifier}"));
-    steps.unless(found.roles_use_verifier, || {
-        as_verifier(format!("GRANT USAGE ON SCHEMA {VERIFIER_SCHEMA} TO {owner}, {app}"))
-    });
-    steps.unless(found.has_key_table, || as_verifier(verifier::create_key_table()));
+    if !found.has_verifier_schema {
+        steps.add(format!("CREATE SCHEMA {VERIFIER_SCHEMA} AUTHORIZATION {verifier}"));
+    }
+    if !found.roles_use_verifier {
+        steps.add(as_verifier(format!("GRANT USAGE ON SCHEMA {VERIFIER_SCHEMA} TO {owner}, {app}")));
+    }
+    if !found.has_key_table {
+        steps.add(as_verifier(verifier::create_key_table()));
+    }
     // pg_dump omits what an extension contains. Only a superuser may change this extension.
-    steps.unless(found.keys_are_undumped || !found.is_superuser, || {
-        format!("ALTER EXTENSION plpgsql ADD TABLE {VERIFIER_SCHEMA}.{}", verifier::KEY_TABLE)
-    });
+    if !found.keys_are_undumped && found.is_superuser {
+        steps.add(format!("ALTER EXTENSION plpgsql ADD TABLE {VERIFIER_SCHEMA}.{}", verifier::KEY_TABLE));
+    }
     if let Some(id) = id {
-        steps.unless(found.has_context_function, || as_verifier(verifier::create_context_function(layout, id)));
+        if !found.has_context_function {
+            steps.add(as_verifier(verifier::create_context_function(layout, id)));
+        }
     }
 }

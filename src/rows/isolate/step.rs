@@ -4,9 +4,9 @@ use std::fmt;
 
 /// A statement, when it runs and who runs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct IsolationStep {
     /// When it runs.
-    pub phase: Phase,
+    pub phase: IsolationPhase,
     /// The table; `None` for roles, schemas and the function that verifies contexts.
     pub table: Option<String>,
     /// The statement, or several, without a semicolon at the end.
@@ -15,7 +15,7 @@ pub struct Step {
 
 /// When a step runs. The phases follow each other in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Phase {
+pub enum IsolationPhase {
     /// Roles, schemas, privileges and owners, in one transaction as the connected role.
     SetUp,
     /// Columns, in one transaction with short locks. This phase and those up to [`Validate`](Self::Validate) run as the owner.
@@ -43,14 +43,14 @@ pub struct Obstacle {
     pub hint: String,
 }
 
-impl Phase {
+impl IsolationPhase {
     /// Whether the steps of the phase run in one transaction.
     pub fn is_transaction(self) -> bool {
         matches!(self, Self::SetUp | Self::Prepare | Self::Switch | Self::CleanUp)
     }
 }
 
-impl fmt::Display for Phase {
+impl fmt::Display for IsolationPhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::SetUp => "roles and schemas, in one transaction",

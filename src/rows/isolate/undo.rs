@@ -8,7 +8,7 @@ use diesel::sql_query;
 use diesel::sql_types::{Nullable, Text};
 
 use super::plan::IsolationPlan;
-use super::step::{Phase, Step};
+use super::step::{IsolationPhase, IsolationStep};
 use crate::error::Error;
 use crate::rows::canonical::OWN_POLICIES;
 use crate::rows::catalog::Catalog;
@@ -65,8 +65,8 @@ pub(super) fn plan(layout: &Layout, catalog: &Catalog, replaced: &[Replaced]) ->
     }
     undo.columns(&replaced);
     if !replaced.is_empty() {
-        undo.steps.push(Step {
-            phase: Phase::CleanUp,
+        undo.steps.push(IsolationStep {
+            phase: IsolationPhase::CleanUp,
             table: None,
             sql: "DELETE FROM public.row_isolation".to_owned(),
         });
@@ -78,7 +78,7 @@ pub(super) fn plan(layout: &Layout, catalog: &Catalog, replaced: &[Replaced]) ->
 struct Undo<'a> {
     layout: &'a Layout,
     catalog: &'a Catalog,
-    steps: Vec<Step>,
+    steps: Vec<IsolationStep>,
 }
 
 impl Undo<'_> {
@@ -86,11 +86,11 @@ impl Undo<'_> {
         format!("{}.{}", Identifier::from(&self.layout.schema), Identifier::of_object(name))
     }
 
-    fn push(&mut self, phase: Phase, table: &str, sql: String) {
-        self.steps.push(Step { phase, table: Some(table.to_owned()), sql });
+    fn push(&mut self, phase: IsolationPhase, table: &str, sql: String) {
+        self.steps.push(IsolationStep { phase, table: Some(table.to_owned()), sql });
     }
 
-    fn alter(&mut self, phase: Phase, table: &str, action: &str) {
+    fn alter(&mut self, phase: IsolationPhase, table: &str, action: &str) {
         let sql = format!("ALTER TABLE {} {action}", self.qualified(table));
         self.push(phase, table, sql);
     }
@@ -100,7 +100,7 @@ impl Undo<'_> {
         for grants in self.catalog.grants.iter().filter(|grants| !grants.of_application.is_empty()) {
             let kind = if grants.is_sequence { "SEQUENCE" } else { "TABLE" };
             let sql = format!("REVOKE ALL ON {kind} {} FROM {app}", self.qualified(&grants.name));
-            self.push(Phase::Switch, &grants.name, sql);
+            self.push(IsolationPhase::Switch, &grants.name, sql);
         }
     }
 
@@ -108,20 +108,20 @@ impl Undo<'_> {
         let catalog = self.catalog;
         for policy in catalog.policies.iter().filter(|policy| OWN_POLICIES.contains(&policy.name.as_str())) {
             let sql = format!("DROP POLICY {} ON {}", policy.name, self.qualified(&policy.table_name));
-            self.push(Phase::Switch, &policy.table_name, sql);
+            self.push(IsolationPhase::Switch, &policy.table_name, sql);
         }
         for table in catalog.tables.iter().filter(|table| table.enables_row_security) {
-            self.alter(Phase::Switch, &table.name, "NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY");
+            self.alter(IsolationPhase::Switch, &table.name, "NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY");
         }
     }
 
     fn drop_existing(&mut self, one: &Replaced) {
         let (table, name) = (one.table_name.as_str(), Identifier::of_object(&one.name).to_string());
         match one.kind.as_str() {
-            "constraint" => self.alter(Phase::Switch, table, &format!("DROP CONSTRAINT IF EXISTS {name}")),
+            "constraint" => self.alter(IsolationPhase::Switch, table, &format!("DROP CONSTRAINT IF EXISTS {name}")),
             "index" => {
                 let sql = format!("DROP INDEX IF EXISTS {}", self.qualified(&one.name));
-                self.push(Phase::Switch, table, sql);
+                self.push(IsolationPhase::Switch, table, sql);
             }
             _ => {}
         }
@@ -133,9 +133,9 @@ impl Undo<'_> {
         match one.kind.as_str() {
             "constraint" => {
                 let name = Identifier::of_object(&one.name);
-                self.alter(Phase::Switch, table, &format!("ADD CONSTRAINT {name} {definition}"));
+                self.alter(IsolationPhase::Switch, table, &format!("ADD CONSTRAINT {name} {definition}"));
             }
-            _ => self.push(Phase::Switch, table, definition.clone()),
+            _ => self.push(IsolationPhase::Switch, table, definition.clone()),
         }
     }
 
@@ -151,10 +151,14 @@ impl Undo<'_> {
                     && key.columns == [layout.column.as_str()]
             });
             for key in to_registry {
-                self.alter(Phase::Switch, table, &format!("DROP CONSTRAINT {}", Identifier::of_object(&key.name)));
+                self.alter(
+                    IsolationPhase::Switch,
+                    table,
+                    &format!("DROP CONSTRAINT {}", Identifier::of_object(&key.name)),
+                );
             }
             let action = format!("ALTER COLUMN {column} DROP NOT NULL, ALTER COLUMN {column} DROP DEFAULT");
-            self.alter(Phase::Switch, table, &action);
+            self.alter(IsolationPhase::Switch, table, &action);
         }
     }
 }

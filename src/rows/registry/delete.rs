@@ -8,7 +8,7 @@ use diesel::sql_query;
 use super::{RegisteredTenant, Registry};
 use crate::database::{Database, Stop};
 use crate::error::{Error, RowTenancyError};
-use crate::rows::catalog::{ForeignKey, Table};
+use crate::rows::catalog::{SharedForeignKey, Table};
 use crate::rows::layout::Layout;
 use crate::sql::quote::{Identifier, Literal};
 
@@ -47,13 +47,13 @@ pub fn delete(
     for group in &order.groups {
         let from = |table: &Table| format!("DELETE FROM {} WHERE {column} = {id}", registry.qualified(&table.name));
         let (sql, name) = match group {
-            Group::Batches(table) => {
+            DeletionGroup::Batches(table) => {
                 let qualified = registry.qualified(&table.name);
                 let batch = format!("SELECT ctid FROM {qualified} WHERE {column} = {id} LIMIT {BATCH}");
                 (format!("DELETE FROM {qualified} WHERE ctid = ANY (ARRAY({batch}))"), table.name.clone())
             }
-            Group::Whole(table) => (from(table), table.name.clone()),
-            Group::Circle(tables) => {
+            DeletionGroup::Whole(table) => (from(table), table.name.clone()),
+            DeletionGroup::Circle(tables) => {
                 let parts: Vec<String> = tables
                     .iter()
                     .enumerate()
@@ -87,14 +87,14 @@ pub fn delete(
 #[derive(Debug)]
 struct DeletionOrder<'a> {
     /// Foreign keys of the registry, whose columns are set to NULL first.
-    cut: Vec<&'a ForeignKey>,
+    cut: Vec<&'a SharedForeignKey>,
     /// The tables, each before those that it refers to.
-    groups: Vec<Group<'a>>,
+    groups: Vec<DeletionGroup<'a>>,
 }
 
 /// Tables whose rows are deleted by one statement.
 #[derive(Debug)]
-enum Group<'a> {
+enum DeletionGroup<'a> {
     /// By a statement for each batch of rows.
     Batches(&'a Table),
     /// By one statement: its rows may refer to each other, or it is partitioned.
@@ -105,12 +105,12 @@ enum Group<'a> {
 }
 
 impl<'a> DeletionOrder<'a> {
-    fn new(tables: &'a [Table], keys: &'a [ForeignKey], layout: &Layout) -> Self {
+    fn new(tables: &'a [Table], keys: &'a [SharedForeignKey], layout: &Layout) -> Self {
         let registry = layout.registry.as_str();
         let is_own =
             |table: &&Table| table.has_column && !table.is_exempt && !table.is_partition && table.name != registry;
         let mut left: Vec<&Table> = tables.iter().filter(is_own).collect();
-        let keys: Vec<&ForeignKey> =
+        let keys: Vec<&SharedForeignKey> =
             keys.iter().filter(|key| key.referenced_schema == layout.schema.as_str()).collect();
         let to_itself = keys.iter().filter(|key| key.table_name == key.referenced_table);
         let refer_to_themselves: BTreeSet<&str> = to_itself.map(|key| key.table_name.as_str()).collect();
@@ -128,9 +128,9 @@ impl<'a> DeletionOrder<'a> {
                 Some(next) => {
                     let table = left.remove(next);
                     let is_whole = table.is_partitioned || refer_to_themselves.contains(table.name.as_str());
-                    groups.push(if is_whole { Group::Whole(table) } else { Group::Batches(table) });
+                    groups.push(if is_whole { DeletionGroup::Whole(table) } else { DeletionGroup::Batches(table) });
                 }
-                None => groups.push(Group::Circle(std::mem::take(&mut left))),
+                None => groups.push(DeletionGroup::Circle(std::mem::take(&mut left))),
             }
         }
         Self { cut, groups }

@@ -45,7 +45,7 @@ pub(super) fn unqualify(sql: &str, all: &[Token<'_>], schema: &str) -> Result<Un
             continue;
         }
         match place(all, at) {
-            Place::Qualifier => {
+            QualifierPlace::Qualifier => {
                 if all.get(at + 2).and_then(Token::identifier).as_deref() == Some(schema) {
                     return Err(format!(
                         "an object has the name of the schema, {schema}; rename it, or dump another schema"
@@ -53,10 +53,10 @@ pub(super) fn unqualify(sql: &str, all: &[Token<'_>], schema: &str) -> Result<Un
                 }
                 edit.remove(token.start, all[at + 2].start);
             }
-            Place::Bare if has_aliases => {
+            QualifierPlace::Bare if has_aliases => {
                 return Err(format!("{schema} may be the schema or an alias here; rewrite the statement by hand"));
             }
-            Place::Bare | Place::Member => {}
+            QualifierPlace::Bare | QualifierPlace::Member => {}
         }
     }
     let (out, mentions) = edit.finish();
@@ -64,7 +64,7 @@ pub(super) fn unqualify(sql: &str, all: &[Token<'_>], schema: &str) -> Result<Un
 }
 
 /// What an identifier with the name of the schema is.
-enum Place {
+enum QualifierPlace {
     /// `schema.name`
     Qualifier,
     /// `name.schema`
@@ -73,14 +73,14 @@ enum Place {
     Bare,
 }
 
-fn place(all: &[Token<'_>], at: usize) -> Place {
+fn place(all: &[Token<'_>], at: usize) -> QualifierPlace {
     let is_dot = |at: Option<usize>| at.and_then(|at| all.get(at)).is_some_and(|token| token.is_symbol("."));
     if is_dot(at.checked_sub(1)) {
-        Place::Member
+        QualifierPlace::Member
     } else if is_dot(Some(at + 1)) && all.get(at + 2).is_some() {
-        Place::Qualifier
+        QualifierPlace::Qualifier
     } else {
-        Place::Bare
+        QualifierPlace::Bare
     }
 }
 
@@ -120,8 +120,8 @@ fn body_without(token: &Token<'_>, schema: &str) -> Result<String, String> {
             }
         } else if token.identifier().as_deref() == Some(schema) {
             match place(&inner, at) {
-                Place::Qualifier => edit.remove(token.start, inner[at + 2].start),
-                Place::Member | Place::Bare => {
+                QualifierPlace::Qualifier => edit.remove(token.start, inner[at + 2].start),
+                QualifierPlace::Member | QualifierPlace::Bare => {
                     return Err(format!("{schema} may be the schema or a variable in the body; rewrite it by hand"));
                 }
             }

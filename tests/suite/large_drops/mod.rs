@@ -221,7 +221,8 @@ fn each_step_has_timeouts_and_an_application_name() {
     // One transaction reads the remaining objects, and the others drop them.
     assert!(transactions.clone().any(|sql| !sql.contains("COMMIT;")), "{queries:#?}");
     assert!(transactions.clone().any(|sql| sql.contains("DROP SCHEMA")), "{queries:#?}");
-    let limits = "SET LOCAL lock_timeout TO 300000; SET LOCAL statement_timeout TO 700000; \
+    let limits = "SET LOCAL lock_timeout TO '300000'; SET LOCAL statement_timeout TO '700000'; \
+                  SET LOCAL client_connection_check_interval TO '1000'; \
                   SET LOCAL application_name TO 'tenantry/3 acme';";
     assert!(transactions.all(|sql| sql.starts_with("BEGIN ") && sql.contains(limits)), "{queries:#?}");
 }

@@ -12,7 +12,7 @@ use crate::cli::output::count;
 use crate::cli::settings::Connection;
 use crate::database::Database;
 use crate::rows::findings::{self, IsolationFinding, IsolationFindings, IsolationFix, Severity};
-use crate::rows::{Layout, Obstacle, Step};
+use crate::rows::{IsolationStep, Layout, Obstacle};
 use crate::schema::drift::Accepted;
 use crate::schema::drift::repair::refuse_other_database;
 use crate::text;
@@ -28,7 +28,7 @@ pub(super) fn run(
     found.findings.retain(|it| !accepted.accepts_finding(None, it.kind.as_str(), std::slice::from_ref(&it.object)));
     let output = context.output();
     report_unused(accepted, output);
-    let plan = Plan::new(&found);
+    let plan = SharedPlan::new(&found);
     if output.is_json() {
         output.json(&Document::new(&plan))?;
     } else {
@@ -60,18 +60,18 @@ pub(super) fn run(
 }
 
 /// The statements that fix findings, in the order in which they run, and the findings that none fixes.
-struct Plan<'a> {
+struct SharedPlan<'a> {
     statements: Vec<(&'a IsolationFinding, &'a str)>,
     found: &'a IsolationFindings,
     /// The steps of isolation; empty if something prevents them or no finding needs them.
-    isolation: &'a [Step],
+    isolation: &'a [IsolationStep],
     /// What prevents the isolation that findings need.
     obstacles: &'a [Obstacle],
     /// The findings that no statement fixes, and why.
     remaining: Vec<(&'a IsolationFinding, String)>,
 }
 
-impl<'a> Plan<'a> {
+impl<'a> SharedPlan<'a> {
     fn new(found: &'a IsolationFindings) -> Self {
         let mut plan = Self { statements: Vec::new(), found, isolation: &[], obstacles: &[], remaining: Vec::new() };
         for finding in &found.findings {
@@ -137,12 +137,12 @@ fn comment(finding: &IsolationFinding) -> String {
 
 #[derive(Serialize)]
 struct Document<'a> {
-    statements: Vec<StatementDocument<'a>>,
+    statements: Vec<SharedStatementDocument<'a>>,
     remaining: Vec<RemainingDocument<'a>>,
 }
 
 #[derive(Serialize)]
-struct StatementDocument<'a> {
+struct SharedStatementDocument<'a> {
     /// The code of the finding that it fixes; null for a step of isolation.
     code: Option<&'static str>,
     /// The object of the finding, or the table; null for roles and schemas.
@@ -160,13 +160,13 @@ struct RemainingDocument<'a> {
 }
 
 impl<'a> Document<'a> {
-    fn new(plan: &'a Plan<'_>) -> Self {
-        let direct = plan.statements.iter().map(|(finding, sql)| StatementDocument {
+    fn new(plan: &'a SharedPlan<'_>) -> Self {
+        let direct = plan.statements.iter().map(|(finding, sql)| SharedStatementDocument {
             code: Some(finding.kind.as_str()),
             object: Some(&finding.object),
             sql,
         });
-        let isolation = plan.isolation.iter().map(|step| StatementDocument {
+        let isolation = plan.isolation.iter().map(|step| SharedStatementDocument {
             code: None,
             object: step.table.as_deref(),
             sql: &step.sql,

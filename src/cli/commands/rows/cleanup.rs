@@ -13,18 +13,18 @@ use crate::rows::registry::{self, RowCounts};
 
 /// Whether the command shows or does it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Execution {
+pub(crate) enum CleanupMode {
     DryRun,
     AfterConfirmation(ConfirmOption),
 }
 
 /// Deletes the rows of all tenants and the registry, and restarts sequences. The tables and their isolation remain.
-pub(crate) fn cleanup(context: &Context, db: &mut Database, layout: &Layout, execution: Execution) -> Result<Exit> {
+pub(crate) fn cleanup(context: &Context, db: &mut Database, layout: &Layout, execution: CleanupMode) -> Result<Exit> {
     let output = context.output();
     let tenants = registry::tenants(db, layout)?.len();
     let rows = total(&registry::count_rows(db, layout)?);
     let what = format!("{} and {}", count(tenants, "tenant"), count(rows, "row"));
-    let Execution::AfterConfirmation(confirmation) = execution else {
+    let CleanupMode::AfterConfirmation(confirmation) = execution else {
         if output.is_json() {
             output.json(&Document { tenants, rows, deleted: false })?;
         }

@@ -28,7 +28,7 @@ pub(crate) fn create(
     let mut document = Document { created: Vec::new(), unchanged: Vec::new(), failed: Vec::new() };
     for name in names {
         match registry::create(db, layout, name, id) {
-            Ok(id) => document.created.push(TenantDocument { id: id.to_string(), name: name.clone() }),
+            Ok(id) => document.created.push(RegisteredTenantDocument { id: id.to_string(), name: name.clone() }),
             Err(Error::RowTenancy(RowTenancyError::TenantExists { .. })) if if_exists == IfExists::Leave => {
                 document.unchanged.push(name.clone());
             }
@@ -37,7 +37,7 @@ pub(crate) fn create(
                 if let Some(hint) = error.hint(&|line| context.command(line)) {
                     output.hint(hint);
                 }
-                document.failed.push(FailureDocument {
+                document.failed.push(FailedRegistrationDocument {
                     name: name.clone(),
                     code: error.code(),
                     message: error.to_string(),
@@ -63,20 +63,20 @@ pub(crate) fn create(
 
 #[derive(Serialize)]
 struct Document {
-    created: Vec<TenantDocument>,
+    created: Vec<RegisteredTenantDocument>,
     /// The names of tenants that existed.
     unchanged: Vec<String>,
-    failed: Vec<FailureDocument>,
+    failed: Vec<FailedRegistrationDocument>,
 }
 
 #[derive(Serialize)]
-struct TenantDocument {
+struct RegisteredTenantDocument {
     id: String,
     name: String,
 }
 
 #[derive(Serialize)]
-struct FailureDocument {
+struct FailedRegistrationDocument {
     name: String,
     code: &'static str,
     message: String,

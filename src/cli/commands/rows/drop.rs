@@ -50,7 +50,7 @@ pub(crate) fn drop(
     let counts = registry::count_rows(db, layout)?;
     if options.dry_run {
         if output.is_json() {
-            output.json(&PlanDocument::new(&tenants, &counts))?;
+            output.json(&DeletionPlanDocument::new(&tenants, &counts))?;
         } else if !tenants.is_empty() {
             output.table(&HEAD, rows(&tenants, &counts))?;
         }
@@ -104,7 +104,7 @@ fn rows(tenants: &[RegisteredTenant], counts: &RowCounts) -> Vec<Vec<String>> {
 
 fn report(output: &Output, deleted: &[DeletedDocument]) -> Result<()> {
     if output.is_json() {
-        output.json(&ReportDocument { deleted })?;
+        output.json(&DeletionReportDocument { deleted })?;
     }
     let rows: i64 = deleted.iter().flat_map(|one| &one.rows).map(|table| table.rows).sum();
     let rows = count(usize::try_from(rows).unwrap_or_default(), "row");
@@ -113,12 +113,12 @@ fn report(output: &Output, deleted: &[DeletedDocument]) -> Result<()> {
 }
 
 #[derive(Serialize)]
-struct PlanDocument {
+struct DeletionPlanDocument {
     tenants: Vec<DeletedDocument>,
 }
 
 #[derive(Serialize)]
-struct ReportDocument<'a> {
+struct DeletionReportDocument<'a> {
     deleted: &'a [DeletedDocument],
 }
 
@@ -143,7 +143,7 @@ impl DeletedDocument {
     }
 }
 
-impl PlanDocument {
+impl DeletionPlanDocument {
     fn new(tenants: &[RegisteredTenant], counts: &RowCounts) -> Self {
         let document = |tenant: &RegisteredTenant| {
             DeletedDocument::new(tenant, counts.get(&tenant.id).cloned().unwrap_or_default())

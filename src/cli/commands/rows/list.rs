@@ -11,7 +11,7 @@ use crate::rows::{Layout, registry};
 
 /// What is listed of each tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Columns {
+pub(crate) enum ListColumns {
     /// The name.
     Name,
     /// The id, the name and the number of rows.
@@ -23,20 +23,20 @@ pub(crate) fn list(
     context: &Context,
     db: &mut Database,
     layout: &Layout,
-    columns: Columns,
+    columns: ListColumns,
     picks: impl Fn(&str) -> bool,
 ) -> Result<Exit> {
     let output = context.output();
     let mut tenants = registry::tenants(db, layout)?;
     tenants.retain(|tenant| picks(&tenant.name));
-    if columns == Columns::Name {
+    if columns == ListColumns::Name {
         output.lines(tenants.iter().map(|tenant| &tenant.name))?;
         return Ok(Exit::Done);
     }
     let counts = registry::count_rows(db, layout)?;
     let rows_of = |id: &str| counts.get(id).map_or(0, |tables| tables.values().sum());
     if output.is_json() {
-        let tenants = tenants.iter().map(|tenant| TenantDocument {
+        let tenants = tenants.iter().map(|tenant| CountedTenantDocument {
             id: &tenant.id,
             name: &tenant.name,
             rows: rows_of(&tenant.id),
@@ -55,11 +55,11 @@ pub(crate) fn list(
 
 #[derive(Serialize)]
 struct Document<'a> {
-    tenants: Vec<TenantDocument<'a>>,
+    tenants: Vec<CountedTenantDocument<'a>>,
 }
 
 #[derive(Serialize)]
-struct TenantDocument<'a> {
+struct CountedTenantDocument<'a> {
     id: &'a str,
     name: &'a str,
     /// The number of its rows in all shared tables.

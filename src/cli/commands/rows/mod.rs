@@ -12,10 +12,10 @@ use crate::rows::Layout;
 use crate::rows::registry::{self, RegisteredTenant};
 use crate::text;
 
-pub(super) use cleanup::{Execution, cleanup};
+pub(super) use cleanup::{CleanupMode, cleanup};
 pub(super) use create::create;
 pub(super) use drop::{DropOptions, drop};
-pub(super) use list::{Columns, list};
+pub(super) use list::{ListColumns, list};
 pub(super) use migrate::migrate;
 
 /// The layout of the database; `None` if its tenants have schemas of their own.

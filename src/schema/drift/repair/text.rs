@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use crate::model::TenantName;
+use crate::model::NamePolicy;
 use crate::schema::structure::Object;
 use crate::sql::quote::{Identifier, Literal};
 
 /// An identifier, quoted if necessary.
 pub(super) fn ident(name: &str) -> String {
-    // A valid tenant name needs quotes only for upper-case letters.
-    if name.parse::<TenantName>().is_ok() && !name.contains(|c: char| c.is_ascii_uppercase()) {
+    // A name of the strict rule needs quotes only for upper-case letters.
+    if NamePolicy::Strict.parse(name).is_ok() && !name.contains(|c: char| c.is_ascii_uppercase()) {
         name.to_owned()
     } else {
         Identifier::of_object(name).to_string()
