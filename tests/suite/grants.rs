@@ -73,8 +73,8 @@ fn printed_grants_suffice_for_every_command() {
     let adopt = roles.tenantry("operator", &["adopt", "umbrella", "--baseline", "1"]).run();
     assert_eq!(adopt.code, Some(0), "{}", adopt.stderr);
     // Nobody has granted the monitoring role privileges on the ledger of an adopted schema.
-    let untrack = roles.tenantry("operator", &["untrack", "umbrella", "--yes"]).run();
-    assert_eq!(untrack.code, Some(0), "{}", untrack.stderr);
+    let drop = roles.tenantry("operator", &["drop", "umbrella", "--yes"]).run();
+    assert_eq!(drop.code, Some(0), "{}", drop.stderr);
     let monitoring: [&[&str]; 4] =
         [&["list"], &["runs"], &["runs", "show", "1"], &["health-check", "--reference", reference]];
     for args in monitoring {

@@ -88,7 +88,7 @@ pub const SETTINGS: &[Case] = &[
     Case {
         codes: &["policy.foreign"],
         plant: "CREATE POLICY unset ON app.customers TO {user} \
-                USING (current_setting('app.tenant', true) IS NULL OR tenant_id::text = current_setting('app.tenant'))",
+                USING (current_setting('app.tenant', true) IS NULL OR tenant_id::text = current_setting('app.tenant', true))",
         attack: READ_WITHOUT_CONTEXT,
         ..NONE
     },

@@ -44,7 +44,7 @@ pub const TABLES: &[Case] = &[
     Case {
         codes: &["unique.without-tenant"],
         plant: "CREATE UNIQUE INDEX customers_email ON app.customers (email)",
-        attack: Attack::Reveals(&["INSERT INTO app.customers (email) VALUES ('info@globex.example')"]),
+        attack: Attack::Reveals(&["INSERT INTO app.customers (id, email) VALUES (77, 'info@globex.example')"]),
         clean_up: "DROP INDEX app.customers_email",
         ..NONE
     },
