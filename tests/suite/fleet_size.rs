@@ -134,7 +134,7 @@ fn rows_read(db: &Database) -> i64 {
 fn cost(db: &Database, args: &[&str], code: i32) -> i64 {
     let proxy = Proxy::start(server());
     let before = rows_read(db);
-    db.tenantry(args).env("DATABASE_URL", proxy.url(&db.name())).run().assert_code(code);
+    db.tenantry(args).env("DATABASE_URL", proxy.url(db.name())).run().assert_code(code);
     let read = rows_read(db) - before;
     let polls: Vec<String> = proxy.queries().into_iter().filter(|sql| sql.contains("pg_blocking_pids")).collect();
     read - cost_of_polls(db, &polls)

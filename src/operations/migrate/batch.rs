@@ -88,10 +88,10 @@ impl Batch {
     /// Begins a transaction for a schema, with its limits and its name in `pg_stat_activity`. The search path has only the
     /// catalog.
     pub(crate) fn begin(target: SchemaTarget<'_>, commit: Commit) -> Self {
-        let mut batch = Self::default();
-        batch.settings = format!("{} {}", limits::of_transaction(target, commit), path::CATALOG_FOR_TRANSACTION);
+        let settings = format!("{} {}", limits::of_transaction(target, commit), path::CATALOG_FOR_TRANSACTION);
+        let mut batch = Self { settings: settings.clone(), ..Self::default() };
         batch.push(BEGIN);
-        batch.push(&batch.settings.clone());
+        batch.push(&settings);
         batch
     }
 

@@ -106,9 +106,8 @@ impl<'a> MissingObject<'a> {
     /// The well-known extension with the object, if it is available on the server and not installed.
     fn available(&self, conn: &mut PgConnection, target: SchemaTarget<'_>, name: &str) -> Option<MissingExtension> {
         let has = |known: &&str| known.strip_suffix('*').map_or(*known == name, |prefix| name.starts_with(prefix));
-        let (_, extension, _) = WELL_KNOWN
-            .iter()
-            .find(|(state, _, names)| *state == self.state && names.iter().any(|known| has(&known)))?;
+        let (_, extension, _) =
+            WELL_KNOWN.iter().find(|(state, _, names)| *state == self.state && names.iter().any(&has))?;
         let row: AvailableRow = with_lock_timeout(conn, |conn| {
             sql_query(
                 "SELECT pg_catalog.current_database()::pg_catalog.text AS database, v.trusted OR NOT v.superuser AS trusted \
@@ -160,7 +159,7 @@ fn operators(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 fn runs(text: &str, is_part: impl Fn(char) -> bool) -> impl Iterator<Item = (usize, &str)> {
-    text.match_indices(move |c| is_part(c))
+    text.match_indices(is_part)
         .fold(Vec::<(usize, &str)>::new(), move |mut runs, (at, part)| {
             match runs.last_mut() {
                 Some((start, run)) if *start + run.len() == at => *run = &text[*start..at + part.len()],

@@ -93,9 +93,9 @@ fn context(layout: &Layout, found: &Environment, id: Option<IdType>, steps: &mut
     if !found.keys_are_undumped && found.is_superuser {
         steps.add(format!("ALTER EXTENSION plpgsql ADD TABLE {VERIFIER_SCHEMA}.{}", verifier::KEY_TABLE));
     }
-    if let Some(id) = id {
-        if !found.has_context_function {
-            steps.add(as_verifier(verifier::create_context_function(layout, id)));
-        }
+    if let Some(id) = id
+        && !found.has_context_function
+    {
+        steps.add(as_verifier(verifier::create_context_function(layout, id)));
     }
 }

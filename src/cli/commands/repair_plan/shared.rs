@@ -102,13 +102,13 @@ impl<'a> SharedPlan<'a> {
         let (alone, together): (Vec<_>, Vec<_>) = self.statements.iter().partition(|(_, sql)| runs_alone(sql));
         if !together.is_empty() {
             lines.push("BEGIN;".to_owned());
-            lines.extend(together.iter().flat_map(|statement| commented(statement)));
+            lines.extend(together.iter().flat_map(commented));
             lines.push("COMMIT;".to_owned());
         }
         if !self.isolation.is_empty() {
             lines.extend(isolate::script(&self.found.isolation));
         }
-        lines.extend(alone.iter().flat_map(|statement| commented(statement)));
+        lines.extend(alone.iter().flat_map(commented));
         for Obstacle { table, message, hint } in self.obstacles {
             let obstacle = format!("table {table} {message}; {hint}");
             lines.push(format!("-- prevents the isolation: {}", text::one_line(&obstacle)));

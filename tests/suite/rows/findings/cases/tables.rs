@@ -156,7 +156,6 @@ pub const TABLES: &[Case] = &[
         clean_up: "DROP PUBLICATION everything",
         attack: Attack::NoStatement,
         oldest: 15,
-        ..NONE
     },
     Case {
         codes: &["column.type", "policy.missing", "rls.not-forced", "rls.off"],
