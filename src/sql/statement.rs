@@ -12,7 +12,9 @@ mod transaction;
 use super::lexer::Lexer;
 use super::token::Token;
 use search_path::{begins_by_setting_search_path, block_sets_search_path, calls_set_config};
-pub use split::{Unterminated, comments, identifiers, line_at, split, tokens};
+#[cfg(feature = "cli")]
+pub use split::Unterminated;
+pub use split::{comments, identifiers, line_at, split, tokens};
 
 /// A statement of an SQL script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -159,9 +159,8 @@ fn string(edit: &mut Edit<'_>, all: &[Token<'_>], at: usize, schema: &str) -> Re
     if contains_qualifier(&value, schema) {
         let is_cast_to_text = matches!(all.get(at + 1..at + 4), Some([a, b, name])
             if a.is_symbol(":") && b.is_symbol(":") && name.is("text"));
-        let is_cast_again = all[at..].windows(4).take(4).any(|four| {
-            four[0].is_symbol(")") && four[1].is_symbol(":") && four[2].is_symbol(":") && is_name_type(&four[3])
-        });
+        let is_cast_again = matches!(all.get(at + 4..at + 8), Some([end, a, b, name])
+            if end.is_symbol(")") && a.is_symbol(":") && b.is_symbol(":") && is_name_type(name));
         if is_cast_to_text && is_cast_again {
             return Err(format!("a text names {schema} and is cast to a name; use a constant of the type regclass"));
         }
