@@ -27,3 +27,7 @@ pub(crate) fn reset(locks: Locks) -> String {
 
 /// SQL that closes cursors which would outlive the transaction. It also closes tenantry's cursors and therefore runs last.
 pub(crate) const CLOSE_CURSORS: &str = "CLOSE ALL;";
+
+/// SQL that runs the pending triggers of deferred constraints. Constraints are not deferred afterwards, until the end of the
+/// transaction.
+pub(crate) const RUN_DEFERRED_TRIGGERS: &str = "SET CONSTRAINTS ALL IMMEDIATE;";

@@ -10,6 +10,7 @@ mod cleanup;
 mod completions;
 mod confine;
 mod create;
+mod deferred;
 mod demo;
 mod diesel_ledger;
 mod docs;

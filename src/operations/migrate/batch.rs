@@ -76,8 +76,9 @@ pub(crate) struct Batch {
     scripts: Vec<Piece>,
     /// The `SET LOCAL` statements of the beginning of the transaction, sent again after a script that is not plain.
     settings: String,
-    /// Whether scripts ran that are not [plain](crate::migration::Script), so that cursors may be open.
-    ran_code: bool,
+    /// The locks that are released after each script that is not [plain](crate::migration::Script); `None` before the first
+    /// one. Such a script may leave open cursors and pending triggers.
+    ran_code: Option<session::Locks>,
     /// The statements that can be executed by name.
     prepared: Arc<PreparedStatements>,
     executes_prepared: bool,
@@ -252,7 +253,7 @@ impl Batch {
 
     /// Resets the session to the beginning of the transaction after statements that may run code. `locks` are released.
     pub(crate) fn after_code(&mut self, locks: session::Locks) {
-        self.ran_code = true;
+        self.ran_code = Some(locks);
         self.push(&session::reset(locks));
         self.push(&self.settings.clone());
     }
@@ -273,12 +274,24 @@ impl Batch {
         batch
     }
 
-    /// Adds the checks at the end of the transaction: nothing outside the tenant's schema was changed, and the ledger records
-    /// exactly `applied` (sorted), if given.
+    /// Runs the deferred triggers, as the commit would, but with the role and the path of the migrations, and before the
+    /// checks. At the commit they would run as the connected role, which may have more privileges than the owner of the
+    /// triggers.
+    fn run_deferred_triggers(&mut self, target: SchemaTarget<'_>) {
+        if let Some(locks) = self.ran_code {
+            self.push(&target.enter());
+            self.push(session::RUN_DEFERRED_TRIGGERS);
+            self.after_code(locks);
+        }
+    }
+
+    /// Adds the end of the transaction: the deferred triggers, and the checks that nothing outside the tenant's schema was
+    /// changed and that the ledger records exactly `applied` (sorted), if given.
     pub(crate) fn confine(&mut self, target: SchemaTarget<'_>, scrutiny: Scrutiny, applied: Option<&[String]>) {
+        self.run_deferred_triggers(target);
         let mut conditions: Vec<String> = Vec::new();
         // Plain statements cannot change the rows that the ledger gets.
-        if self.ran_code
+        if self.ran_code.is_some()
             && let Some(applied) = applied
         {
             conditions.push(ledger::contents_guard(target.schema, applied, GuardViolation::LedgerMismatch));
@@ -322,7 +335,7 @@ impl Batch {
 
     /// Ends the transaction.
     pub(crate) fn commit(mut self) -> Self {
-        if self.ran_code {
+        if self.ran_code.is_some() {
             self.push(session::CLOSE_CURSORS);
         }
         self.push("COMMIT;");

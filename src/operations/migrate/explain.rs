@@ -18,7 +18,7 @@ use crate::confine::{self, Scrutiny};
 use crate::error::{Effect, FailedStatement, MigrationFailure, MissingExtension, TenantError};
 use crate::migration::{Direction, Migration, Mode, Script};
 use crate::postgres::message::{self, Diagnosis};
-use crate::postgres::{ServerMessage, path};
+use crate::postgres::{ServerMessage, path, session};
 use crate::run::Commit;
 use crate::sql::statement::{Statement, line_at};
 use crate::tenants::ledger;
@@ -222,12 +222,10 @@ fn replay(conn: &mut PgConnection, target: SchemaTarget<'_>, transaction: &Trans
             return Some(internal(Some(*index))(error));
         }
     }
-    // Deferred constraints are checked now instead of at the commit.
-    const CHECK: &str = "SET CONSTRAINTS ALL IMMEDIATE";
-    conn.batch_execute("SAVEPOINT statement").ok()?;
-    let error = conn.batch_execute(CHECK).err()?;
+    conn.batch_execute(&format!("{} SAVEPOINT statement", target.enter())).ok()?;
+    let error = conn.batch_execute(session::RUN_DEFERRED_TRIGGERS).err()?;
     let mut server = ServerMessage::from(&error);
-    diagnose(conn, CHECK, &mut server)?;
+    diagnose(conn, session::RUN_DEFERRED_TRIGGERS, &mut server)?;
     let index = if let [only] = transaction.migrations { Some(*only) } else { None };
     Some(ReplayFailure { index, at: None, server, at_commit: true, diagnosis: None })
 }

@@ -10,7 +10,7 @@ use super::scratch::{self, Scratch};
 use crate::database::Database;
 use crate::error::{Error, ReferenceError};
 use crate::migration::{Migration, Mode};
-use crate::postgres::{Condition, ServerMessage};
+use crate::postgres::{Condition, ServerMessage, session};
 use crate::schema::structure::Structure;
 use crate::tenants::ledger;
 
@@ -78,7 +78,11 @@ impl Replay<'_> {
 /// statement by statement.
 fn commit(conn: &mut PgConnection, settings: &str, confined: Confined<'_>, migration: &Migration) -> QueryResult<()> {
     let begin = format!("BEGIN; {}", confined.before());
+    let run_deferred_triggers = format!("{settings} {}", session::RUN_DEFERRED_TRIGGERS);
     let end = |conn: &mut PgConnection| {
+        if !migration.up().traits().is_plain {
+            conn.batch_execute(&run_deferred_triggers)?;
+        }
         confined.end(conn, migration, Check::Outside)?;
         conn.batch_execute("COMMIT")
     };

@@ -182,12 +182,14 @@ fn invalid_tracker_row_affects_only_itself() {
 fn as_owner_runs_migrations_as_the_schema_owner() {
     let attacked = Attacked::new();
     let Attacked { db, attacker, .. } = &attacked;
-    // A trigger of the tenant, which the next migration fires.
+    // Triggers of the tenant, which the next migration fires: at the statement, and at the end of the transaction.
     attacked.plant(
         "CREATE FUNCTION mallory.spring() RETURNS trigger LANGUAGE plpgsql AS \
          $$ BEGIN PERFORM trap.spring('trigger'); RETURN NEW; END $$; \
          CREATE TABLE mallory.log (i int); \
-         CREATE TRIGGER t BEFORE INSERT ON mallory.log FOR EACH ROW EXECUTE FUNCTION mallory.spring()",
+         CREATE TRIGGER t BEFORE INSERT ON mallory.log FOR EACH ROW EXECUTE FUNCTION mallory.spring(); \
+         CREATE CONSTRAINT TRIGGER d AFTER INSERT ON mallory.log DEFERRABLE INITIALLY DEFERRED \
+             FOR EACH ROW EXECUTE FUNCTION mallory.spring()",
     );
     db.execute(&format!("ALTER TABLE mallory.a OWNER TO {attacker}; CREATE TABLE acme.log (i int)"));
     let migrations = older().add("2_b", "CREATE TABLE b (i int); INSERT INTO log VALUES (1);");
