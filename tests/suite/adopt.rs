@@ -384,7 +384,10 @@ fn report_is_correct_if_the_connection_is_lost_at_any_message() {
                     survived += 1;
                 }
                 // Before the first tenant was started.
-                code => assert_eq!((code, output.stdout.as_str(), there.len()), (Some(5), "", 0), "{}", output.stderr),
+                code => {
+                    assert_eq!((code, there.len()), (Some(5), 0), "{}", output.stderr);
+                    assert_eq!(output.json()["error"]["retryable"], true, "{}", output.stdout);
+                }
             }
             for name in &there {
                 assert_eq!(db.count(&format!("SELECT count(*) FROM {name}.__diesel_schema_migrations")), 3);
@@ -396,7 +399,8 @@ fn report_is_correct_if_the_connection_is_lost_at_any_message() {
         }
     }
     eprintln!("{cuts} cuts, {survived} survived");
-    assert!(cuts > 20 && survived > cuts / 2, "{cuts} cuts, {survived} survived");
+    // A connection lost before the first tenant is started ends the run, and this is a large part of so short a run.
+    assert!(cuts > 20 && survived > cuts / 3, "{cuts} cuts, {survived} survived");
 }
 
 #[test]
