@@ -6,10 +6,10 @@ use clap::Command;
 
 /// The commands by purpose. A test checks that each command is in one group.
 const GROUPS: [(&str, &[&str]); 6] = [
-    ("Tenants", &["create", "adopt", "untrack", "list", "drop", "cleanup"]),
+    ("Tenants", &["create", "adopt", "untrack", "list", "stats", "psql", "drop", "cleanup"]),
     ("Migrations", &["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "runs"]),
     ("Shared tables", &["isolate", "key"]),
-    ("Checks and repair", &["health-check", "diff", "repair-plan", "reference", "repair"]),
+    ("Checks and repair", &["health-check", "diff", "repair-plan", "reference", "repair", "metrics"]),
     ("Development", &["new-migration", "lint", "print-schema", "grants", "local", "demo"]),
     ("Shell", &["completions", "man", "help"]),
 ];

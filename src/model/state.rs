@@ -40,6 +40,9 @@ pub struct Unfinished {
 }
 
 impl State {
+    /// Every state, in the order of a tenant's life.
+    pub const ALL: [Self; 4] = [Self::Registered, Self::Creating, Self::Active, Self::Dropping];
+
     /// Parses the `state` column of the tracker. The error describes the invalid value; a later version may know more states.
     pub(crate) fn of_row(text: Option<&str>) -> Result<Self, String> {
         let text = text.ok_or("state is NULL")?;
@@ -67,9 +70,6 @@ impl FromStr for State {
     type Err = UnknownState;
 
     fn from_str(text: &str) -> Result<Self, UnknownState> {
-        [Self::Registered, Self::Creating, Self::Active, Self::Dropping]
-            .into_iter()
-            .find(|state| state.as_str() == text)
-            .ok_or(UnknownState)
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(UnknownState)
     }
 }

@@ -1,6 +1,7 @@
-//! Operations on tenants: create, migrate, revert, adopt, untrack, drop and cleanup.
+//! Operations on tenants: create, migrate, revert, adopt, untrack, drop and cleanup, and the sizes of tenants.
 
 mod adopt;
+mod catalogs;
 mod cleanup;
 mod create;
 mod drop;
@@ -9,6 +10,8 @@ mod lookup;
 pub mod migrate;
 mod orphans;
 mod print_schema;
+mod sizes;
+mod stats;
 mod untrack;
 
 pub use adopt::{AdoptOptions, AdoptPlan, AdoptPreview, Adopted, SchemaContents, adopt, plan_adopt};
@@ -22,4 +25,5 @@ pub use grants::{GrantPurpose, GrantStatements, Grantees, create_role, grants, t
 use lookup::{NameStatus, SchemaStatus, distinct, holds_extensions, look_up};
 pub use orphans::{Orphan, orphans};
 pub use print_schema::{DieselSchema, print_schema};
+pub use stats::{FleetStats, TenantSize, TenantStats, stats};
 pub use untrack::{UntrackPlan, UntrackReport, plan_untrack};

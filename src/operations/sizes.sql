@@ -1,5 +1,5 @@
 -- The tables, rows and bytes in each of some schemas.
-SELECT wanted.oid, contents.tables, contents.estimated_rows, contents.bytes
+SELECT wanted.oid, contents.tables, contents.estimated_rows, contents.dead_rows, contents.bytes
 FROM pg_catalog.unnest($1) AS wanted (oid)
 -- Uses the index of pg_depend, as inside.sql does: the cost does not depend on the other schemas of the database.
 CROSS JOIN LATERAL (
@@ -11,6 +11,7 @@ CROSS JOIN LATERAL (
                 FILTER (WHERE c.relkind = 'r' AND c.relname <> '__diesel_schema_migrations'),
             0
         )::bigint AS estimated_rows,
+        coalesce(pg_catalog.sum(pg_catalog.pg_stat_get_dead_tuples(c.oid)) FILTER (WHERE c.relkind = 'r'), 0)::bigint AS dead_rows,
         coalesce(
             pg_catalog.sum(pg_catalog.pg_total_relation_size(c.oid)) FILTER (WHERE c.relkind IN ('r', 'm')),
             0

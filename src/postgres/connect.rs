@@ -199,6 +199,12 @@ impl Connector {
         Ok(conn)
     }
 
+    /// The connection string with a startup option after the user's options.
+    #[cfg(feature = "cli")]
+    pub(super) fn url_with_option(&self, option: &str) -> DatabaseUrl {
+        self.with_option(self.url.clone(), option)
+    }
+
     /// Appends a startup option to the user's options. The last one for a setting takes precedence.
     fn with_option(&self, url: DatabaseUrl, option: &str) -> DatabaseUrl {
         url.with("options", format!("{} {option}", self.options).trim_start())

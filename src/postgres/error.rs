@@ -3,6 +3,7 @@
 use diesel::result::Error as DieselError;
 
 use super::{Condition, ServerMessage, Sqlstate, sqlstate};
+use crate::model::SchemaName;
 
 /// An error of a connection or a query.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -35,6 +36,12 @@ pub enum Error {
     /// The server rejects writes.
     #[error("the server is read-only: it is a standby, or default_transaction_read_only is on")]
     ReadOnly,
+    /// The server or a pooler does not set the `search_path` of a session of another program.
+    #[error("a new session does not get the search_path of schema {schema}")]
+    PathIgnored {
+        /// The schema.
+        schema: SchemaName,
+    },
     /// The server is older than the oldest supported version.
     #[error("PostgreSQL {} is not supported; the oldest supported version is 14", .version / 10_000)]
     ServerTooOld {
@@ -63,6 +70,7 @@ impl Error {
             Self::ConnectionsLost { .. } | Self::Query { lost: true, .. } => "connection-lost",
             Self::Query { .. } => "query-failed",
             Self::ReadOnly => "read-only",
+            Self::PathIgnored { .. } => "path-ignored",
             Self::ServerTooOld { .. } => "server-too-old",
         }
     }
@@ -73,7 +81,9 @@ impl Error {
         match self {
             Self::Unreachable { message, .. } => sqlstate::is_temporary_refusal(message),
             Self::Query { message, .. } => self.is_outage() || message.is_temporary(),
-            Self::ConnectionsLost { .. } | Self::ReadOnly | Self::ServerTooOld { .. } => self.is_outage(),
+            Self::ConnectionsLost { .. } | Self::ReadOnly | Self::PathIgnored { .. } | Self::ServerTooOld { .. } => {
+                self.is_outage()
+            }
         }
     }
 
@@ -83,7 +93,7 @@ impl Error {
             Self::Unreachable { message, .. } | Self::ConnectionsLost { message } => sqlstate::of_refusal(message),
             Self::Query { message, .. } => message.sqlstate,
             Self::ReadOnly => Condition::ReadOnly.sqlstate(),
-            Self::ServerTooOld { .. } => None,
+            Self::PathIgnored { .. } | Self::ServerTooOld { .. } => None,
         }
     }
 
@@ -92,7 +102,7 @@ impl Error {
         match self {
             Self::Unreachable { .. } | Self::ConnectionsLost { .. } | Self::ReadOnly => true,
             Self::Query { lost, .. } => *lost,
-            Self::ServerTooOld { .. } => false,
+            Self::PathIgnored { .. } | Self::ServerTooOld { .. } => false,
         }
     }
 
@@ -106,6 +116,7 @@ impl Error {
                 Some("try again when the server is available")
             }
             Self::ReadOnly => Some("set --database-url to the primary server"),
+            Self::PathIgnored { .. } => Some("connect to the server directly and not through a pooler"),
             Self::Query { .. } | Self::ServerTooOld { .. } => None,
         }
     }

@@ -1,5 +1,7 @@
 //! Connections to PostgreSQL: connection strings, pooling, `search_path`, error messages and their classification.
 
+#[cfg(feature = "cli")]
+mod child;
 pub(crate) mod condition;
 pub mod connect;
 mod error;
@@ -16,6 +18,8 @@ pub(crate) mod session;
 pub(crate) mod sqlstate;
 pub mod url;
 
+#[cfg(feature = "cli")]
+pub(crate) use child::Transactions;
 pub(crate) use condition::Condition;
 pub use connect::{Connector, Session};
 pub(crate) use connect::{READ_LIMITS, with_lock_timeout};

@@ -62,6 +62,14 @@ impl<'a> SchemaPath<'a> {
         format!("SET search_path TO {};", self.list())
     }
 
+    /// The startup option that sets the path for a session. The session must check it, because a pooler may ignore it.
+    #[cfg(feature = "cli")]
+    pub(crate) fn startup_option(&self) -> String {
+        // White space separates options, and a backslash quotes it.
+        let escaped = self.list().replace('\\', r"\\").replace(' ', r"\ ");
+        format!("-c search_path={escaped}")
+    }
+
     /// PL/pgSQL that raises [`WRONG_SCHEMA`] unless `current_schema()` is the schema of the path.
     pub fn guard(&self) -> String {
         self.refusal().in_block()
@@ -110,11 +118,14 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg(feature = "cli")]
     fn a_path_is_the_schema_the_extensions_and_temporary_objects() {
         let schema: SchemaName = "Ac\"me".parse().unwrap();
         let extensions = ["public".parse().unwrap()];
         let path = SchemaPath::new(&schema, &extensions);
         assert_eq!(path.set_for_transaction(), "SET LOCAL search_path TO \"Ac\"\"me\", \"public\", pg_temp;");
+        let option = path.startup_option();
+        assert_eq!(option, r#"-c search_path="Ac""me",\ "public",\ pg_temp"#);
         assert!(path.guard().starts_with("IF pg_catalog.current_schema() IS DISTINCT FROM 'Ac\"me'::name THEN"));
     }
 }

@@ -64,6 +64,14 @@ impl DatabaseUrl {
         self
     }
 
+    /// Removes an option.
+    #[must_use]
+    #[cfg(feature = "cli")]
+    pub(crate) fn without(mut self, key: &str) -> Self {
+        self.settings.retain(|(known, _)| known != key);
+        self
+    }
+
     /// The value of an option that the connection string sets. Secrets are returned unchanged.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {

@@ -24,6 +24,9 @@ helps! {
     help_of_adopt: "adopt";
     help_of_untrack: "untrack";
     help_of_list: "list";
+    help_of_stats: "stats";
+    help_of_metrics: "metrics";
+    help_of_psql: "psql";
     help_of_migrate_one: "migrate-one";
     help_of_migrate_all: "migrate-all";
     help_of_revert_one: "revert-one";
@@ -69,10 +72,10 @@ fn the_main_help_lists_the_commands_by_purpose() {
     assert_eq!(
         groups,
         [
-            ("Tenants", vec!["create", "adopt", "untrack", "list", "drop", "cleanup"]),
+            ("Tenants", vec!["create", "adopt", "untrack", "list", "stats", "psql", "drop", "cleanup"]),
             ("Migrations", vec!["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "runs"]),
             ("Shared tables", vec!["isolate", "key"]),
-            ("Checks and repair", vec!["health-check", "diff", "repair-plan", "reference", "repair"]),
+            ("Checks and repair", vec!["health-check", "diff", "repair-plan", "reference", "repair", "metrics"]),
             ("Development", vec!["new-migration", "lint", "print-schema", "grants", "local", "demo"]),
             ("Shell", vec!["completions", "man", "help"]),
         ]

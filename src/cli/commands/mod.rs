@@ -15,11 +15,13 @@ mod lint;
 mod list;
 mod local;
 mod man;
+mod metrics;
 mod migrate_all;
 mod migrate_one;
 mod migrate_public;
 mod new_migration;
 mod print_schema;
+mod psql;
 mod reference;
 mod repair;
 mod repair_plan;
@@ -27,6 +29,7 @@ mod revert_all;
 mod revert_one;
 mod rows;
 mod runs;
+mod stats;
 mod untrack;
 
 use anyhow::Result;
@@ -43,6 +46,8 @@ pub(crate) enum Command {
     Adopt(adopt::Args),
     Untrack(untrack::Args),
     List(list::Args),
+    Stats(stats::Args),
+    Psql(psql::Args),
     MigrateOne(migrate_one::Args),
     MigrateAll(migrate_all::Args),
     RevertOne(revert_one::Args),
@@ -55,6 +60,7 @@ pub(crate) enum Command {
     Diff(diff::Args),
     RepairPlan(repair_plan::Args),
     Reference(reference::Args),
+    Metrics(metrics::Args),
     PrintSchema(print_schema::Args),
     Lint(lint::Args),
     Drop(drop::Args),
@@ -75,6 +81,8 @@ impl Command {
             Self::Adopt(args) => adopt::run(args, context),
             Self::Untrack(args) => untrack::run(args, context),
             Self::List(args) => list::run(args, context),
+            Self::Stats(args) => stats::run(args, context),
+            Self::Psql(args) => psql::run(args, context),
             Self::MigrateOne(args) => migrate_one::run(args, context),
             Self::MigrateAll(args) => migrate_all::run(args, context),
             Self::RevertOne(args) => revert_one::run(args, context),
@@ -87,6 +95,7 @@ impl Command {
             Self::Diff(args) => diff::run(args, context),
             Self::RepairPlan(args) => repair_plan::run(args, context),
             Self::Reference(args) => reference::run(args, context),
+            Self::Metrics(args) => metrics::run(args, context),
             Self::PrintSchema(args) => print_schema::run(args, context),
             Self::Lint(args) => lint::run(args, context),
             Self::Drop(args) => drop::run(args, context),

@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 
-use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Bool, Nullable, Oid, Text};
+use diesel::sql_types::{Array, Bool, Nullable, Oid, Text};
 
 use super::{Contents, DropPlan, Dropping, order};
 use crate::error::{Error, FailedTenant, TenantError};
 use crate::model::SchemaName;
-use crate::postgres::{CHUNK, Condition, with_lock_timeout};
+use crate::operations::catalogs;
+use crate::operations::sizes::{Size, measure};
+use crate::postgres::CHUNK;
 use crate::tenants::tracker::schema_tracker;
 
 /// A schema that exists.
@@ -62,43 +63,6 @@ pub(super) fn find(conn: &mut PgConnection, names: &[&SchemaName]) -> Result<Vec
     .map_err(Error::doing("look for the schemas"))
 }
 
-#[derive(QueryableByName)]
-struct Size {
-    #[diesel(sql_type = Oid)]
-    oid: u32,
-    #[diesel(sql_type = BigInt)]
-    tables: i64,
-    #[diesel(sql_type = BigInt)]
-    estimated_rows: i64,
-    #[diesel(sql_type = BigInt)]
-    bytes: i64,
-}
-
-/// Sizes of schemas.
-struct Measured {
-    sizes: Vec<Size>,
-    /// Whether the bytes are estimates.
-    estimated: bool,
-}
-
-/// Measures schemas. The exact size takes a lock on each table, and the server's process keeps what it has opened for it
-/// until it ends. So it is an estimate for more than [`CHUNK`] schemas in all, and where a session holds a lock on a table.
-fn measure(conn: &mut PgConnection, schemas: &[u32], in_all: usize) -> QueryResult<Measured> {
-    const EXACT: &str = include_str!("../sizes.sql");
-    if in_all <= CHUNK {
-        let exact = with_lock_timeout(conn, |conn| {
-            conn.batch_execute(order::BY_INDEX)?;
-            sql_query(EXACT).bind::<Array<Oid>, _>(schemas).load(conn)
-        });
-        match exact {
-            Err(error) if Condition::of(&error) == Some(Condition::LockTimeout) => {}
-            sizes => return sizes.map(|sizes| Measured { sizes, estimated: false }),
-        }
-    }
-    let estimate = EXACT.replace("pg_catalog.pg_total_relation_size(c.oid)", include_str!("../estimated_size.sql"));
-    order::read(conn, order::BEGIN_READING, &estimate, schemas).map(|sizes| Measured { sizes, estimated: true })
-}
-
 /// Adds the sizes to a plan, and moves schemas that other objects depend on to its failures.
 pub(super) fn measure_all(conn: &mut PgConnection, plan: &mut DropPlan) -> Result<(), Error> {
     let oids: Vec<u32> = plan.drops.iter().filter_map(|dropping| dropping.schema.map(|schema| schema.oid)).collect();
@@ -110,7 +74,7 @@ pub(super) fn measure_all(conn: &mut PgConnection, plan: &mut DropPlan) -> Resul
         let mut found: HashMap<u32, Contents> = measured
             .sizes
             .into_iter()
-            .map(|Size { oid, tables, estimated_rows, bytes }| {
+            .map(|Size { oid, tables, estimated_rows, bytes, .. }| {
                 (oid, Contents { tables, estimated_rows, bytes, ..Contents::of(oid) })
             })
             .collect();
@@ -146,7 +110,7 @@ pub(super) fn dependents(conn: &mut PgConnection, schemas: &[u32]) -> Result<Has
         #[diesel(sql_type = Text)]
         description: String,
     }
-    let rows: Vec<Dependent> = order::read(conn, order::BEGIN_READING, DEPENDENTS, schemas)
+    let rows: Vec<Dependent> = catalogs::read(conn, catalogs::BEGIN_READING, DEPENDENTS, schemas)
         .map_err(Error::doing("look for what depends on the schemas"))?;
     let mut found: HashMap<u32, Vec<String>> = HashMap::new();
     for row in rows {

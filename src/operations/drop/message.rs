@@ -2,8 +2,9 @@
 
 use super::Dropping;
 use super::lookup;
-use super::order::{Address, BY_INDEX};
+use super::order::Address;
 use crate::model::State;
+use crate::operations::catalogs::BY_INDEX;
 use crate::operations::migrate::{Batch, SchemaTarget, set_state};
 use crate::postgres::CHANGED;
 use crate::run::Commit;

@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
-use diesel::connection::SimpleConnection;
-use diesel::pg::{Pg, PgConnection};
+use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Bool, Oid};
+
+use crate::operations::catalogs::{BEGIN_READING, read};
 
 /// The catalog that an object is in, and its oid.
 pub(super) type Address = (u32, u32);
@@ -133,33 +133,6 @@ pub(super) fn locks_of(conn: &mut PgConnection, schemas: &[u32]) -> QueryResult<
     );
     let rows: Vec<Row> = read(conn, BEGIN_READING, COUNT, schemas)?;
     Ok(rows.into_iter().map(|Row { schema, locks }| (schema, locks)).collect())
-}
-
-macro_rules! by_index {
-    () => {
-        "SET LOCAL enable_seqscan TO off; SET LOCAL jit TO off;"
-    };
-}
-
-/// Settings of a transaction that reads catalogs. A scan of a whole catalog takes as long as the fleet is large, and the
-/// planner may choose one where most rows of a column have the same value, as `pg_constraint.contypid` has. Compiling such
-/// a query takes longer than running it.
-pub(super) const BY_INDEX: &str = by_index!();
-
-/// Begins a transaction that reads catalogs, with [`BY_INDEX`].
-pub(super) const BEGIN_READING: &str = concat!("BEGIN READ ONLY; ", by_index!());
-
-/// Runs a query about schemas in a transaction that `begin` begins, and rolls it back.
-pub(super) fn read<R: QueryableByName<Pg> + 'static>(
-    conn: &mut PgConnection,
-    begin: &str,
-    sql: &str,
-    schemas: &[u32],
-) -> QueryResult<Vec<R>> {
-    let result = conn.batch_execute(begin).and_then(|()| sql_query(sql).bind::<Array<Oid>, _>(schemas).load(conn));
-    let ended = conn.batch_execute("ROLLBACK");
-    let rows = result?;
-    ended.map(|()| rows)
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Reads the record of runs.
 
+use std::collections::{BTreeSet, HashMap};
+
 use chrono::{DateTime, Utc};
-use diesel::dsl::sql;
+use diesel::dsl::{max, sql};
 use diesel::expression::SqlLiteral;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -195,6 +197,35 @@ pub fn failed_in(conn: &mut PgConnection, run: i64) -> Result<Option<(String, Ve
         .load(conn)
         .map_err(Error::doing("read public.schema_run_tenant"))?;
     Ok(Some((command, failed)))
+}
+
+/// When a recorded run last changed each tenant, by the tenant's name.
+///
+/// # Errors
+/// The server's error.
+pub(crate) fn last_changes(conn: &mut PgConnection) -> Result<HashMap<String, DateTime<Utc>>, Error> {
+    let rows: Vec<(String, Option<DateTime<Utc>>)> = t::table
+        .filter(t::outcome.eq(TenantOutcome::Done.as_str()))
+        .group_by(t::tenant)
+        .select((t::tenant, max(t::started_at)))
+        .load(conn)
+        .map_err(Error::doing("read public.schema_run_tenant"))?;
+    Ok(rows.into_iter().filter_map(|(tenant, at)| Some((tenant, at?))).collect())
+}
+
+/// The tenants whose newest row in the record is no success: the last run that reached them failed or deferred them.
+///
+/// # Errors
+/// The server's error.
+pub(crate) fn last_failed(conn: &mut PgConnection) -> Result<BTreeSet<String>, Error> {
+    let newest: Vec<(String, String)> = t::table
+        .distinct_on(t::tenant)
+        .order((t::tenant, t::run.desc()))
+        .select((t::tenant, t::outcome))
+        .load(conn)
+        .map_err(Error::doing("read public.schema_run_tenant"))?;
+    let failed = newest.into_iter().filter(|(_, outcome)| outcome != TenantOutcome::Done.as_str());
+    Ok(failed.map(|(tenant, _)| tenant).collect())
 }
 
 /// Whether a session of the run is connected to this database. Sessions are recognized by their `application_name`.

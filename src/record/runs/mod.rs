@@ -11,6 +11,7 @@ mod unrecorded;
 mod write;
 
 pub use history::{RetryCommand, RunRecord, TenantRecord, failed_in, newest, one};
+pub(crate) use history::{last_changes, last_failed};
 pub(crate) use outcome::Counts;
 pub use outcome::{StopReason, TenantOutcome};
 pub(crate) use run::Run;
