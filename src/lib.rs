@@ -58,6 +58,7 @@ pub mod local;
 pub mod migration;
 pub mod operations;
 pub mod postgres;
+pub mod probe;
 pub mod record;
 pub mod rows;
 pub mod schema;
@@ -75,7 +76,7 @@ pub use application::{AccessError, PgPool, RowTenancy, Tenants, TransactionError
 pub use database::{Actor, DEFAULT_JOBS, Database, KEEP, ParseShardError, Shard, Stop};
 pub use error::{
     BlockingSession, ChangeKind, Contention, Effect, Error, FailedStatement, FailedTenant, FleetHolder,
-    MigrationChange, MigrationChanges, MigrationFailure, MissingExtension, ReferenceError, RowTenancyError,
+    MigrationChange, MigrationChanges, MigrationFailure, MissingExtension, ProbeError, ReferenceError, RowTenancyError,
     TenantError,
 };
 pub use migration::{Embedded, LoadError, Migration, MigrationSet, Version, VersionRange};

@@ -36,6 +36,7 @@ impl Error {
             Self::ReferenceFile { .. } => "reference-file",
             Self::Migrations(error) => error.code(),
             Self::RowTenancy(error) => error.code(),
+            Self::Probe(error) => error.code(),
         }
     }
 }

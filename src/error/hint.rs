@@ -16,6 +16,7 @@ impl Error {
             Self::Tenant { name, error } => error.hint(name.as_str(), command),
             Self::NoReference(error) => Some(error.hint()),
             Self::RowTenancy(error) => error.hint(command),
+            Self::Probe(error) => Some(error.hint(command)),
             Self::MigrationsChanged(changes) => changes.hint(command),
             Self::Busy { holder, .. } => Some(lock_holder::hint(holder.as_deref())),
             Self::MigrationsInUse(Some(holder)) if holder.is_run() => {

@@ -6,6 +6,7 @@ mod code;
 mod fleet_holder;
 mod hint;
 mod mask;
+mod probe;
 mod reference;
 mod retry;
 mod row_tenancy;
@@ -28,6 +29,7 @@ pub(crate) use changes::accept_versions;
 pub use changes::{ChangeKind, MigrationChange, MigrationChanges};
 pub use fleet_holder::FleetHolder;
 pub(crate) use mask::mask_tenant_name;
+pub use probe::ProbeError;
 pub use reference::ReferenceError;
 pub use row_tenancy::RowTenancyError;
 #[cfg(feature = "cli")]
@@ -222,6 +224,9 @@ pub enum Error {
     /// Row-level tenancy.
     #[error(transparent)]
     RowTenancy(#[from] RowTenancyError),
+    /// A role cannot be probed.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
 }
 
 impl From<ReferenceError> for Error {

@@ -15,6 +15,7 @@ use scheduled_thread_pool::ScheduledThreadPool;
 
 use super::Error;
 use super::prepared::{PreparedStatements, Statements, Template};
+use super::raw::RawSession;
 use super::url::DatabaseUrl;
 use super::{path, ping, pooler};
 use crate::postgres::lock_holder::APPLICATION;
@@ -179,6 +180,21 @@ impl Connector {
         self.connect_safely(self.url.clone().with("application_name", name))
     }
 
+    /// Opens a connection with the settings that every session of its role begins with, besides what the URL sets.
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect).
+    pub(crate) fn connect_raw(&self) -> Result<RawSession, Error> {
+        let url = self.url.clone().with_default("client_encoding", "UTF8");
+        RawSession::connect(&url.conninfo()).map_err(|message| self.unreachable(&message))
+    }
+
+    fn unreachable(&self, message: &str) -> Error {
+        let secrets: Vec<&str> = self.secrets.iter().map(String::as_str).collect();
+        let message = self.url.redact_with(message, &secrets);
+        Error::Unreachable { address: self.address.clone(), message: message.trim_end().to_owned() }
+    }
+
     /// Opens a connection with [`path::SESSION_OPTIONS`], or without them if a pooler rejects them. Tenantry's own statements
     /// qualify all names, so that they are safe with any `search_path`.
     fn connect_safely(&self, url: DatabaseUrl) -> Result<PgConnection, Error> {
@@ -263,11 +279,8 @@ impl Connector {
     }
 
     fn connect_with(&self, url: &DatabaseUrl) -> Result<PgConnection, Error> {
-        let mut conn = PgConnection::establish(&url.conninfo()).map_err(|error| {
-            let secrets: Vec<&str> = self.secrets.iter().map(String::as_str).collect();
-            let message = self.url.redact_with(&error.to_string(), &secrets);
-            Error::Unreachable { address: self.address.clone(), message: message.trim_end().to_owned() }
-        })?;
+        let mut conn =
+            PgConnection::establish(&url.conninfo()).map_err(|error| self.unreachable(&error.to_string()))?;
         // With unnamed prepared statements, each query is one round trip and safe with a transaction pooler.
         conn.set_prepared_statement_cache_size(CacheSize::Disabled);
         Ok(conn)

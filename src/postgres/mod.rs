@@ -13,6 +13,7 @@ pub mod path;
 mod ping;
 mod pooler;
 pub(crate) mod prepared;
+pub(crate) mod raw;
 pub mod server;
 pub(crate) mod session;
 pub(crate) mod sqlstate;

@@ -1,0 +1,211 @@
+//! Targets where each tenant has a schema: the relations and functions in the schemas of some other tenants.
+
+use std::collections::BTreeSet;
+
+use diesel::connection::SimpleConnection;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Array, Bool, Nullable, Text};
+
+use super::rows::tolerant;
+use super::{Marker, ProbedRelation, ProbedTenancy, Protection, Targets, begin, cross, functions, others, relations};
+use crate::database::Database;
+use crate::error::{Error, ProbeError};
+use crate::sql::quote::Identifier;
+use crate::text;
+
+/// How many other tenants are aimed at, unless they are named.
+pub const MAX_TARGETS: usize = 10;
+
+/// How many tables of each tenant are read for values to recognize.
+const MARKED_TABLES: usize = 10;
+
+/// The tables of Tenantry, which no tenant changes.
+const OWN_TABLES: [&str; 9] = [
+    "__diesel_schema_migrations",
+    "row_tenancy",
+    "schema_acceptance",
+    "schema_ledger",
+    "schema_migration",
+    "schema_run",
+    "schema_run_tenant",
+    "schema_stamp",
+    "schema_tracker",
+];
+
+#[derive(QueryableByName)]
+struct TrackedSchema {
+    #[diesel(sql_type = Text)]
+    name: String,
+    /// Whether the role may use the schema.
+    #[diesel(sql_type = Bool)]
+    is_usable: bool,
+}
+
+/// Reads the targets of a tenant's role.
+pub(in crate::probe) fn read(
+    db: &mut Database,
+    role: &str,
+    own: Option<&str>,
+    named: &[String],
+) -> Result<Targets, Error> {
+    let server = db.server().clone();
+    let conn = db.connection();
+    let doing = || Error::doing("read the schemas to aim at");
+    conn.batch_execute(&begin()).map_err(doing())?;
+    let targets = (|| {
+        conn.batch_execute("SET LOCAL row_security TO off").map_err(doing())?;
+        let tracked: Vec<TrackedSchema> = sql_query(
+            "SELECT t.name::text AS name, has_schema_privilege($1::name, n.oid, 'USAGE') AS is_usable \
+             FROM public.schema_tracker AS t JOIN pg_namespace AS n ON n.nspname = t.name::text \
+             ORDER BY t.name::text COLLATE \"C\"",
+        )
+        .bind::<Text, _>(role)
+        .load(conn)
+        .map_err(doing())?;
+        let own = match own {
+            Some(own) => known(&tracked, own)?,
+            None => own_schema(conn, role, &tracked)?,
+        };
+        let chosen: BTreeSet<String> = if named.is_empty() {
+            let mut all: Vec<&TrackedSchema> = tracked.iter().filter(|it| it.name != own).collect();
+            // Those with an open door first.
+            all.sort_by_key(|it| !it.is_usable);
+            all.iter().take(MAX_TARGETS).map(|it| it.name.clone()).collect()
+        } else {
+            named.iter().map(|name| known(&tracked, name)).collect::<Result<_, _>>()?
+        };
+        let schemas: Vec<&str> = chosen.iter().map(String::as_str).chain([own.as_str(), "public"]).collect();
+        let mut others = others(conn, role, &[])?;
+        others.roles.extend(grantees(conn, role, &chosen)?);
+        let mut targets = Targets {
+            version: server.version,
+            database: server.database.clone(),
+            role: role.to_owned(),
+            relations: relations(conn, role, None, Some(&schemas))?,
+            functions: functions(conn, role, Some(&schemas))?,
+            others,
+            tenancy: ProbedTenancy::Schemas { own: own.clone(), others: chosen.clone() },
+            markers: Vec::new(),
+        };
+        for relation in &mut targets.relations {
+            relation.protection = match relation.kind.as_str() {
+                _ if chosen.contains(&relation.schema) => Protection::Private,
+                "v" => Protection::View,
+                "r" | "p" if relation.schema == "public" && OWN_TABLES.contains(&relation.name.as_str()) => {
+                    Protection::ReadOnly
+                }
+                _ => Protection::Own,
+            };
+        }
+        targets.markers = markers(conn, &targets.relations, &own)?;
+        Ok(targets)
+    })();
+    conn.batch_execute("ROLLBACK").map_err(doing())?;
+    targets
+}
+
+fn known(tracked: &[TrackedSchema], name: &str) -> Result<String, Error> {
+    if tracked.iter().any(|it| it.name == name) {
+        return Ok(name.to_owned());
+    }
+    let similar = text::closest(name, tracked.iter().map(|it| it.name.as_str())).map(str::to_owned);
+    Err(ProbeError::NoSuchTenant { name: name.to_owned(), similar }.into())
+}
+
+/// The schema of the tenant that a role belongs to: the one on the role's search path, or of the same name, or the only one
+/// that it may use.
+fn own_schema(conn: &mut PgConnection, role: &str, tracked: &[TrackedSchema]) -> Result<String, Error> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Nullable<Text>)]
+        path: Option<String>,
+    }
+    let row: Option<Row> = sql_query(
+        "SELECT split_part(substr(item, length('search_path=') + 1), ',', 1) AS path \
+         FROM pg_db_role_setting AS s CROSS JOIN unnest(s.setconfig) AS item \
+         WHERE pg_get_userbyid(s.setrole) = $1::name AND item LIKE 'search\\_path=%' \
+         AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) \
+         ORDER BY s.setdatabase DESC LIMIT 1",
+    )
+    .bind::<Text, _>(role)
+    .get_result(conn)
+    .optional()
+    .map_err(Error::doing("read the settings of the role"))?;
+    let path = row.and_then(|row| row.path).map(|path| path.trim().trim_matches('"').replace("\"\"", "\""));
+    let is_tracked = |name: &str| tracked.iter().any(|it| it.name == name);
+    if let Some(path) = path.filter(|path| is_tracked(path)) {
+        return Ok(path);
+    }
+    if is_tracked(role) {
+        return Ok(role.to_owned());
+    }
+    let mut usable = tracked.iter().filter(|it| it.is_usable);
+    match (usable.next(), usable.next()) {
+        (Some(only), None) => Ok(only.name.clone()),
+        _ => Err(ProbeError::NoOwnTenant { role: role.to_owned() }.into()),
+    }
+}
+
+/// The roles with privileges on the schemas of other tenants.
+fn grantees(conn: &mut PgConnection, role: &str, schemas: &BTreeSet<String>) -> Result<Vec<String>, Error> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        name: String,
+    }
+    let schemas: Vec<&str> = schemas.iter().map(String::as_str).collect();
+    let rows: Vec<Row> = sql_query(
+        "SELECT DISTINCT pg_get_userbyid(acl.grantee)::text AS name FROM pg_namespace AS n \
+         CROSS JOIN aclexplode(n.nspacl) AS acl \
+         WHERE n.nspname = ANY ($2::text[]) AND acl.grantee <> 0 AND pg_get_userbyid(acl.grantee) <> $1::name",
+    )
+    .bind::<Text, _>(role)
+    .bind::<Array<Text>, _>(schemas)
+    .load(conn)
+    .map_err(Error::doing("read the roles of other tenants"))?;
+    Ok(rows.into_iter().map(|row| row.name).collect())
+}
+
+/// Values in tables of other tenants that the table of the same name in the own schema does not have.
+fn markers(conn: &mut PgConnection, relations: &[ProbedRelation], own: &str) -> Result<Vec<Marker>, Error> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Array<Nullable<Text>>)]
+        cells: Vec<Option<String>>,
+    }
+    let mut markers = Vec::new();
+    let (mut schema, mut read) = ("", 0);
+    let is_marked = |it: &&ProbedRelation| {
+        it.protection == Protection::Private && it.kind == "r" && !OWN_TABLES.contains(&it.name.as_str())
+    };
+    for relation in relations.iter().filter(is_marked) {
+        (schema, read) = if relation.schema == schema { (schema, read + 1) } else { (relation.schema.as_str(), 1) };
+        let columns: Vec<_> = relation.columns.iter().filter(|it| cross::is_text(it)).collect();
+        if read > MARKED_TABLES || columns.is_empty() {
+            continue;
+        }
+        let cells: Vec<String> = columns
+            .iter()
+            .map(|it| Identifier::of_object(&it.name))
+            .map(|name| format!("CASE WHEN {name} IS NOT NULL THEN pg_catalog.concat({name}) END"))
+            .collect();
+        // A child of the table may be foreign.
+        let query =
+            format!("SELECT ARRAY[{}]::text[] AS cells FROM ONLY {} LIMIT 1", cells.join(", "), relation.qualified());
+        let row = tolerant(conn, |conn| sql_query(query).get_result::<Row>(conn).optional())?.flatten();
+        for (value, column) in row.map(|row| row.cells).unwrap_or_default().into_iter().zip(columns) {
+            let Some(value) = value.filter(|value| cross::is_recognizable(value)) else { continue };
+            let same = relations.iter().find(|it| it.schema == own && it.name == relation.name && it.kind == "r");
+            let is_own = match same.filter(|it| it.has_column(&column.name)) {
+                Some(same) => cross::contains(conn, same, column, &value)?,
+                None => Some(false),
+            };
+            if is_own == Some(false) {
+                markers.push(Marker { tenant: None, text: value });
+            }
+        }
+    }
+    Ok(markers)
+}
