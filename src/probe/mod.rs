@@ -28,7 +28,7 @@ use targets::{ProbedTenancy, Targets};
 use tries::Try;
 
 pub use kind::{ProbeKind, UnknownProbe};
-pub use report::{ProbeOutcome, ProbeReport, ProbeResult};
+pub use report::{ProbeOutcome, ProbeReport, ProbeResult, Separation};
 pub use targets::schemas::MAX_TARGETS;
 
 /// What is probed, and how.
@@ -75,7 +75,7 @@ pub fn probe(db: &mut Database, options: &ProbeOptions) -> Result<ProbeReport, E
         None => targets::schemas::read(db, role, own, &options.others)?,
     };
     let separation = if layout.is_some() { Separation::Rows } else { Separation::Schemas };
-    let mut report = ProbeReport::new(&identity.role, aimed_at(&targets));
+    let mut report = ProbeReport::new(&identity.role, separation, aimed_at(&targets));
     let chosen = |probe: ProbeKind| options.probes.contains(&probe) && applies(probe, separation);
     for one in tries::all(&targets).into_iter().filter(|one| chosen(one.probe)) {
         report.results.push(carry_out(&mut session, one)?);
@@ -109,13 +109,6 @@ fn aimed_at(targets: &Targets) -> Vec<String> {
         ProbedTenancy::Rows { .. } => Vec::new(),
         ProbedTenancy::Schemas { others, .. } => others.iter().cloned().collect(),
     }
-}
-
-/// How tenants are separated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Separation {
-    Rows,
-    Schemas,
 }
 
 /// Whether a probe applies to how tenants are separated.

@@ -1,18 +1,30 @@
 //! What probes have shown.
 
 use super::kind::ProbeKind;
+use crate::rows::findings::IsolationKind;
 
 /// The results of probes.
 #[derive(Debug, Clone)]
 pub struct ProbeReport {
     /// The probed role.
     pub role: String,
+    /// How tenants are separated.
+    pub separation: Separation,
     /// The tenants whose schemas were aimed at; empty if tenants share tables.
     pub aimed_at: Vec<String>,
     /// A result for each probe and object, in the order of the probes.
     pub results: Vec<ProbeResult>,
     /// The probes for which the database has no object, such as a large object.
     pub absent: Vec<ProbeKind>,
+}
+
+/// How the tenants of a database are separated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Separation {
+    /// They share tables.
+    Rows,
+    /// Each has a schema and a role.
+    Schemas,
 }
 
 /// The result of a probe of an object.
@@ -40,13 +52,58 @@ pub enum ProbeOutcome {
 }
 
 impl ProbeReport {
-    pub(super) fn new(role: &str, aimed_at: Vec<String>) -> Self {
-        Self { role: role.to_owned(), aimed_at, results: Vec::new(), absent: Vec::new() }
+    pub(super) fn new(role: &str, separation: Separation, aimed_at: Vec<String>) -> Self {
+        Self { role: role.to_owned(), separation, aimed_at, results: Vec::new(), absent: Vec::new() }
     }
 
     /// Whether there is a result of this probe.
     pub(super) fn has(&self, probe: ProbeKind) -> bool {
         self.results.iter().any(|result| result.probe == probe)
+    }
+
+    /// The findings of `health-check` that can explain a breach.
+    pub fn causes(&self, result: &ProbeResult) -> impl Iterator<Item = IsolationKind> {
+        let causes = match self.separation {
+            Separation::Rows => result.probe.causes(),
+            Separation::Schemas => &[],
+        };
+        causes.iter().copied()
+    }
+
+    /// What to do about a breach. `command` turns a subcommand into a full command line.
+    pub fn fix(&self, result: &ProbeResult, command: &dyn Fn(&str) -> String) -> String {
+        let causes: Vec<&str> = self.causes(result).map(IsolationKind::as_str).collect();
+        if !causes.is_empty() {
+            return format!(
+                "'{}' names the cause ({}), and '{}' prints the fix",
+                command("health-check"),
+                causes.join(", "),
+                command("repair-plan")
+            );
+        }
+        let (role, object) = (&self.role, &result.object);
+        match result.probe {
+            ProbeKind::RoleSet => format!("revoke the membership in {object} from {role}"),
+            ProbeKind::RoleAlter | ProbeKind::RoleCreate | ProbeKind::RoleReplication => {
+                format!(
+                    "remove the attributes of {role}: ALTER ROLE … NOSUPERUSER NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+                )
+            }
+            ProbeKind::SessionSettings | ProbeKind::RoleReset => {
+                format!("reset the setting of {role} and of the database: ALTER ROLE … RESET, ALTER DATABASE … RESET")
+            }
+            ProbeKind::OwnerAlter => format!("change the owner of {object}: ALTER … OWNER TO"),
+            ProbeKind::ReadView => format!("let {object} read as its caller (security_invoker), or change its owner"),
+            ProbeKind::FunctionDefiner | ProbeKind::FunctionPath => {
+                format!("revoke EXECUTE on {object} from {role} and from PUBLIC, or make it SECURITY INVOKER")
+            }
+            ProbeKind::DefaultPrivileges => {
+                format!("revoke them from {role} and from PUBLIC: ALTER DEFAULT PRIVILEGES … REVOKE")
+            }
+            _ => format!(
+                "revoke the privileges on {object} and its schema from {role}, from PUBLIC and from groups of {role}"
+            ),
+        }
     }
 
     /// The breaches.

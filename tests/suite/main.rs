@@ -45,6 +45,7 @@ mod pooler;
 mod prepared_guards;
 mod print_schema;
 mod privileges;
+mod probe;
 mod production;
 mod project;
 mod psql;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use chrono::SecondsFormat;
@@ -103,7 +103,19 @@ fn install(args: &InstallArgs, context: &Context) -> Result<Exit> {
 }
 
 fn read_key(args: &InstallArgs) -> Result<ContextKey> {
-    let (text, source) = match &args.key_file {
+    read_key_if_given(args.key_file.as_deref())?.ok_or_else(|| {
+        Usage::with_hint(
+            "missing-key",
+            "no context key specified",
+            format!("set {VARIABLE} or --key-file; 'key generate' prints a new key"),
+        )
+        .into()
+    })
+}
+
+/// The key in a file, or else in the variable; `None` if there is neither.
+pub(super) fn read_key_if_given(file: Option<&Path>) -> Result<Option<ContextKey>> {
+    let (text, source) = match file {
         Some(path) if path.as_os_str() == "-" => {
             let mut text = String::new();
             io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
@@ -115,17 +127,11 @@ fn read_key(args: &InstallArgs) -> Result<ContextKey> {
         }
         None => match std::env::var(VARIABLE) {
             Ok(text) if !text.is_empty() => (text, VARIABLE.to_owned()),
-            _ => {
-                return Err(Usage::with_hint(
-                    "missing-key",
-                    "no context key specified",
-                    format!("set {VARIABLE} or --key-file; 'key generate' prints a new key"),
-                )
-                .into());
-            }
+            _ => return Ok(None),
         },
     };
-    text.parse().map_err(|error: ContextKeyError| Usage::new("invalid-key", format!("{source}: {error}")).into())
+    let key = text.parse().map_err(|error: ContextKeyError| Usage::new("invalid-key", format!("{source}: {error}")));
+    Ok(Some(key?))
 }
 
 fn list(args: &ListArgs, context: &Context) -> Result<Exit> {

@@ -21,6 +21,7 @@ mod migrate_one;
 mod migrate_public;
 mod new_migration;
 mod print_schema;
+mod probe;
 mod psql;
 mod reference;
 mod repair;
@@ -57,6 +58,7 @@ pub(crate) enum Command {
     Key(key::Args),
     Repair(repair::Args),
     HealthCheck(health_check::Args),
+    Probe(probe::Args),
     Diff(diff::Args),
     RepairPlan(repair_plan::Args),
     Reference(reference::Args),
@@ -92,6 +94,7 @@ impl Command {
             Self::Key(args) => key::run(args, context),
             Self::Repair(args) => repair::run(args, context),
             Self::HealthCheck(args) => health_check::run(args, context),
+            Self::Probe(args) => probe::run(args, context),
             Self::Diff(args) => diff::run(args, context),
             Self::RepairPlan(args) => repair_plan::run(args, context),
             Self::Reference(args) => reference::run(args, context),

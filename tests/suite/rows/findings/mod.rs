@@ -2,6 +2,7 @@
 //! succeeds before the repair and fails after it, and nothing else is found.
 
 mod cases;
+mod probes;
 
 use std::collections::BTreeSet;
 
