@@ -35,6 +35,7 @@ helps! {
     help_of_runs_show: "runs" "show";
     help_of_repair: "repair";
     help_of_health_check: "health-check";
+    help_of_probe: "probe";
     help_of_diff: "diff";
     help_of_repair_plan: "repair-plan";
     help_of_reference: "reference";

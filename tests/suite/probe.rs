@@ -188,9 +188,31 @@ fn breach_is_printed_with_statement_role_and_fix() {
     let fleet = Fleet::new();
     fleet.db.execute(&fleet.fill("GRANT USAGE ON SCHEMA globex TO {role}; GRANT SELECT ON globex.users TO {role}"));
     let output = fleet.probe(&["--only", "read.rows,write.delete,large-object", "globex"]);
-    insta::assert_snapshot!(output.snapshot(), @"");
+    insta::assert_snapshot!(output.snapshot(), @r#"
+    PROBE         OUTCOME    OBJECT        DETAIL
+    read.rows     breach     globex.users  the statement ran
+    read.rows     held       4 objects
+    write.delete  held       13 objects
+    large-object  no object
+    --- stderr
+    error: breach: read.rows: globex.users: the statement ran
+      statement: SELECT FROM "globex"."users" LIMIT 1
+      role: DATABASE_acme
+    hint: revoke the privileges on globex.users and its schema from DATABASE_acme, from PUBLIC and from groups of DATABASE_acme
+    role DATABASE_acme against globex: 17 held, 1 breach
+    --- exit 1
+    "#);
     let quiet = fleet.probe(&["--quiet", "--only", "read.rows,write.delete", "globex"]);
-    insta::assert_snapshot!(quiet.snapshot(), @"");
+    insta::assert_snapshot!(quiet.snapshot(), @r#"
+    PROBE      OUTCOME  OBJECT        DETAIL
+    read.rows  breach   globex.users  the statement ran
+    --- stderr
+    error: breach: read.rows: globex.users: the statement ran
+      statement: SELECT FROM "globex"."users" LIMIT 1
+      role: DATABASE_acme
+    hint: revoke the privileges on globex.users and its schema from DATABASE_acme, from PUBLIC and from groups of DATABASE_acme
+    --- exit 1
+    "#);
     let other = fleet.probe(&["--only", "read.rows", "initech"]);
     other.assert_code(0);
     let except = fleet.probe(&["--except", "read.rows,read.copy,count.rows,function.call,role.set"]);

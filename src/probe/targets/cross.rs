@@ -3,7 +3,7 @@
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, Bool, Text};
+use diesel::sql_types::{Array, BigInt, Text};
 
 use super::rows::tolerant;
 use super::{Marker, OwnChanges, ProbedColumn, ProbedRelation, Protection};
@@ -31,31 +31,32 @@ pub(super) fn is_text(column: &ProbedColumn) -> bool {
     ["text", "character varying", "character", "uuid"].contains(&column.base_type.as_str()) && !column.refers
 }
 
-/// Whether a value is long enough to be recognized, and printed unchanged as part of a row.
+/// Whether a value is unlikely to be a word that others use, too, and is printed unchanged as part of a row.
 pub(super) fn is_recognizable(value: &str) -> bool {
-    MARKER.contains(&value.len()) && !value.contains(['"', '\\'])
+    let is_word = !value.contains(|c: char| c.is_ascii_digit() || c == '@');
+    MARKER.contains(&value.len()) && !is_word && !value.contains(['"', '\\'])
 }
 
-/// Whether a table contains a value; `None` if that is not known.
-pub(super) fn contains(
+/// The number of rows with a value, at most 2; `None` if it is not known.
+pub(super) fn occurrences(
     conn: &mut PgConnection,
     table: &ProbedRelation,
     column: &ProbedColumn,
     value: &str,
-) -> Result<Option<bool>, Error> {
+) -> Result<Option<i64>, Error> {
     #[derive(QueryableByName)]
     struct Row {
-        #[diesel(sql_type = Bool)]
-        found: bool,
+        #[diesel(sql_type = BigInt)]
+        rows: i64,
     }
     let query = format!(
-        "SELECT EXISTS (SELECT FROM ONLY {} WHERE {} = $1::{}) AS found",
+        "SELECT count(*) AS rows FROM (SELECT FROM {} WHERE {} = $1::{} LIMIT 2) AS found",
         table.qualified(),
         Identifier::of_object(&column.name),
         column.base_type
     );
     let row = tolerant(conn, |conn| sql_query(query).bind::<Text, _>(value).get_result::<Row>(conn))?;
-    Ok(row.map(|row| row.found))
+    Ok(row.map(|row| row.rows))
 }
 
 /// The values that only rows of one tenant contain: the id of the tenant, and texts of its first row.
@@ -72,26 +73,7 @@ pub(super) fn markers(conn: &mut PgConnection, relations: &[ProbedRelation]) -> 
             if !is_text(found) || !is_recognizable(value) || found.name == *column {
                 continue;
             }
-            let query = format!(
-                "NOT EXISTS (SELECT FROM {} WHERE {} IS DISTINCT FROM $1::{} AND {} = $2::{})",
-                relation.qualified(),
-                Identifier::of_object(column),
-                relation.columns.iter().find(|it| it.name == *column).map_or("text", |it| it.data_type.as_str()),
-                Identifier::of_object(&found.name),
-                found.data_type
-            );
-            #[derive(QueryableByName)]
-            struct Row {
-                #[diesel(sql_type = Bool)]
-                is_alone: bool,
-            }
-            let is_alone = tolerant(conn, |conn| {
-                sql_query(format!("SELECT {query} AS is_alone"))
-                    .bind::<Text, _>(other.to_string())
-                    .bind::<Text, _>(value)
-                    .get_result::<Row>(conn)
-            })?;
-            if is_alone.is_some_and(|row| row.is_alone) {
+            if occurrences(conn, relation, found, value)? == Some(1) {
                 markers.push(Marker { tenant: Some(other), text: value.clone() });
             }
         }

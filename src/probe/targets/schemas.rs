@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use diesel::connection::SimpleConnection;
+use diesel::dsl::sql;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
@@ -76,8 +77,10 @@ pub(in crate::probe) fn read(
         } else {
             named.iter().map(|name| known(&tracked, name)).collect::<Result<_, _>>()?
         };
-        let schemas: Vec<&str> = chosen.iter().map(String::as_str).chain([own.as_str(), "public"]).collect();
+        let of_all = other_schemas(conn)?;
+        let schemas: Vec<&str> = chosen.iter().chain([&own]).chain(&of_all).map(String::as_str).collect();
         let mut others = others(conn, role, &[])?;
+        others.schemas.retain(|schema| schemas.contains(&schema.as_str()) && *schema != own);
         others.roles.extend(grantees(conn, role, &chosen)?);
         let mut targets = Targets {
             version: server.version,
@@ -104,6 +107,16 @@ pub(in crate::probe) fn read(
     })();
     conn.batch_execute("ROLLBACK").map_err(doing())?;
     targets
+}
+
+/// The schemas that belong to no tenant.
+fn other_schemas(conn: &mut PgConnection) -> Result<Vec<String>, Error> {
+    sql::<Text>(
+        "SELECT nspname::text FROM pg_namespace AS n WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' \
+         AND NOT EXISTS (SELECT FROM public.schema_tracker AS t WHERE t.name::text = n.nspname::text)",
+    )
+    .load(conn)
+    .map_err(Error::doing("read the schemas to aim at"))
 }
 
 fn known(tracked: &[TrackedSchema], name: &str) -> Result<String, Error> {
@@ -198,11 +211,11 @@ fn markers(conn: &mut PgConnection, relations: &[ProbedRelation], own: &str) -> 
         for (value, column) in row.map(|row| row.cells).unwrap_or_default().into_iter().zip(columns) {
             let Some(value) = value.filter(|value| cross::is_recognizable(value)) else { continue };
             let same = relations.iter().find(|it| it.schema == own && it.name == relation.name && it.kind == "r");
-            let is_own = match same.filter(|it| it.has_column(&column.name)) {
-                Some(same) => cross::contains(conn, same, column, &value)?,
-                None => Some(false),
+            let of_own = match same.filter(|it| it.has_column(&column.name)) {
+                Some(same) => cross::occurrences(conn, same, column, &value)?,
+                None => Some(0),
             };
-            if is_own == Some(false) {
+            if of_own == Some(0) && cross::occurrences(conn, relation, column, &value)? == Some(1) {
                 markers.push(Marker { tenant: None, text: value });
             }
         }

@@ -61,7 +61,10 @@ pub(in crate::probe) fn contexts(
     let uses = format!("SELECT {function} IS NOT NULL");
     let mut replayed = |session: &mut ProbeSession, context: Result<String, String>, probe, object: &str| {
         let verdict = match context {
-            Ok(context) => session.attempt(&with_context(probe, object, &uses, &context))?,
+            Ok(context) => {
+                let attempt = with_context(probe, object, &uses, &context).before(set_tenant(other));
+                session.attempt(&attempt)?
+            }
             Err(reason) => Verdict::Inconclusive(reason),
         };
         report(probe, object, &uses, verdict);
@@ -174,8 +177,8 @@ fn single(targets: &Targets, function: &str) -> Vec<Try> {
                 "SELECT FROM {table} WHERE pg_catalog.set_config({setting}, {id}, true) IS NOT NULL AND {column} = {id} LIMIT 1"
             ),
             format!(
-                "WITH chosen AS MATERIALIZED (SELECT pg_catalog.set_config({setting}, {id}, true) AS id) \
-                 SELECT FROM chosen JOIN {table} ON {column}::text = chosen.id LIMIT 1"
+                "WITH chosen AS MATERIALIZED (SELECT pg_catalog.set_config({setting}, {id}, true) AS tenantry_chosen) \
+                 SELECT FROM chosen JOIN {table} ON {column}::text = tenantry_chosen LIMIT 1"
             ),
         ] {
             let attempt = Attempt::new(ProbeKind::ContextOverride, &object, sql).read_only().breach(Breach::Rows);

@@ -157,11 +157,7 @@ pub(super) fn unused_name() -> String {
 
 fn new_objects(targets: &Targets, tries: &mut Vec<Try>) {
     let name = unused_name();
-    let schemas: Vec<&str> = match &targets.tenancy {
-        ProbedTenancy::Rows { .. } => targets.others.schemas.iter().map(String::as_str).collect(),
-        ProbedTenancy::Schemas { others, .. } => others.iter().map(String::as_str).chain(["public"]).collect(),
-    };
-    for schema in schemas {
+    for schema in &targets.others.schemas {
         let quoted = Identifier::of_object(schema);
         let create = format!("CREATE TABLE {quoted}.{name} ()");
         tries.push(Attempt::new(ProbeKind::CreateObject, schema, create).into());

@@ -188,6 +188,9 @@ impl Table<'_> {
                 None => return Try::impossible(probe, &self.name, "the table has no columns"),
             },
         };
+        if relation.has_rules {
+            return Try::impossible(probe, &self.name, "a rule of the table changes the statement");
+        }
         if self.aim.rows.is_empty() {
             return Try::impossible(probe, &self.name, NO_ROWS);
         }

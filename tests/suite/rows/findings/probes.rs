@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ACME, Case, GLOBEX, Shop, cases, with_safe_constructs};
+use super::{ACME, Attack, Case, GLOBEX, Shop, cases, with_safe_constructs};
 use crate::support::{Output, strings};
 
 /// A shop in which both tenants have rows in every table.
@@ -11,7 +11,7 @@ fn shop() -> Shop {
     let shop = with_safe_constructs(Shop::isolated());
     shop.db.execute(&format!(
         "INSERT INTO app.orders (tenant_id, customer_id, number) VALUES ('{ACME}', 1, 'A-1'), ('{GLOBEX}', 2, 'G-1'); \
-         INSERT INTO app.events (tenant_id, id, at) VALUES ('{ACME}', 1, '2026-02-01'), ('{GLOBEX}', 1, '2026-02-01')"
+         INSERT INTO app.events (tenant_id, id, at) VALUES ('{ACME}', 1, '2026-02-01'), ('{GLOBEX}', 2, '2026-02-01')"
     ));
     shop
 }
@@ -50,13 +50,19 @@ fn clean_database_holds_every_probe() {
     assert_eq!(names(&output, "breach"), BTreeSet::new());
     assert_eq!(names(&output, "not-tried"), BTreeSet::new());
     let document = output.json();
-    let absent: Vec<&str> = document["absent"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+    let mut absent: Vec<&str> = document["absent"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+    // The privilege exists since PostgreSQL 17.
+    if !absent.contains(&"table.maintain") {
+        assert!(names(&output, "held").contains("table.maintain"), "{document}");
+        absent.insert(3, "table.maintain");
+    }
     assert_eq!(
         absent,
         [
             "read.materialized-view",
             "read.foreign-table",
             "write.rule",
+            "table.maintain",
             "guess.leakproof",
             "function.trigger",
             "function.path",
@@ -69,22 +75,76 @@ fn clean_database_holds_every_probe() {
     let applicable: BTreeSet<String> = tenantry::probe::ProbeKind::ALL
         .iter()
         .map(|kind| kind.to_string())
-        .filter(|name| !["function.call", "table.maintain"].contains(&name.as_str()))
+        .filter(|name| name != "function.call")
         .collect();
     assert!(tried.is_superset(&applicable), "{:?}", applicable.difference(&tried));
 }
 
-/// The leaks that a statement of the application's role shows, with the probes that show them.
+/// The probes that show a leak. Where there are none, no statement of the application reaches another tenant by it alone.
 fn expected(case: &Case) -> &'static [&'static str] {
     match case.codes {
         ["role.bypassrls"] if case.plant.contains("auditor") => &["role.set"],
-        ["role.bypassrls"] => &["count.rows"],
+        ["role.bypassrls"] | ["rls.off"] => &[
+            "read.rows",
+            "read.without-context",
+            "read.copy",
+            "count.rows",
+            "write.insert",
+            "write.update",
+            "write.delete",
+            "write.move",
+            "write.copy",
+            "guess.error",
+            "setting.row-security",
+        ],
+        ["role.createrole"] => &["role.alter", "role.create"],
+        ["role.replication"] => &["role.replication"],
+        ["role.reaches-owner"] => &["role.set", "read.rows", "owner.alter", "write.update"],
+        ["role.predefined"] => &["role.set", "read.elsewhere", "sequence.read"],
+        ["role.parameter"] => &["setting.replication"],
+        ["role.settings"] => &["session.settings"],
+        ["database.owner"] => &["owner.alter", "create.schema"],
+        ["database.temp"] => &["create.temporary"],
+        ["schema.owner"] => &["owner.alter", "create.object"],
+        ["schema.create"] => &["create.object"],
+        ["default-privileges"] => &["default-privileges"],
+        ["verifier.key-readable"] => &["read.elsewhere"],
+        ["verifier.changed"] if case.plant.contains("REPLACE") => {
+            &["context.bare", "context.forged", "context.replayed", "context.other-tenant", "context.override"]
+        }
+        ["table.owner"] => &["owner.alter", "table.truncate"],
+        ["column.missing", ..] | ["column.nullable", ..] => &["write.insert"],
+        ["unique.without-tenant"] => &["guess.unique"],
+        ["fk.without-tenant", ..] | ["trigger.disabled"] => &["reference.row"],
+        ["rls.not-forced"] => &["function.definer"],
+        ["policy.missing"] => &["context.bare", "context.override"],
+        ["policy.foreign"] | ["policy.admin-open"] => &["read.rows", "read.without-context", "write.update"],
+        ["trigger.definer"] => &["function.trigger"],
+        ["rule"] => &["write.rule"],
+        ["grant.partition"] | ["inherit.child"] | ["table.elsewhere"] => &["read.elsewhere", "read.copy"],
+        [.., "grant.truncate"] => &["table.truncate"],
+        ["grant.references"] => &["reference.privilege"],
+        ["grant.trigger"] => &["table.trigger"],
+        ["grant.exempt-write"] | ["grant.registry-write"] => &["write.update"],
+        ["view.definer"] => &["read.view"],
+        ["matview"] => &["read.materialized-view"],
+        ["foreign-table", ..] => &["read.foreign-table", "server.connections"],
+        ["sequence.writable"] => &["sequence.set"],
+        ["large-objects"] => &["large-object"],
+        ["function.owner"] => &["owner.alter"],
+        ["function.definer-bypasses"] => &["function.definer"],
+        ["function.definer-path"] => &["function.path"],
+        ["function.leakproof"] => &["guess.leakproof"],
+        ["dblink"] => &["server.connections"],
         _ => &[],
     }
 }
 
 fn check(cases: &[Case]) {
-    let shop = shop();
+    check_in(&shop(), cases);
+}
+
+fn check_in(shop: &Shop, cases: &[Case]) {
     assert_eq!(shop.breaches(), BTreeSet::new(), "at the beginning");
     for case in cases {
         if shop.db.count("SELECT current_setting('server_version_num')::int / 10000") < case.oldest {
@@ -102,7 +162,9 @@ fn check(cases: &[Case]) {
             );
         } else {
             let breaches = shop.breaches();
-            println!("BREACH {name} => {breaches:?}");
+            let has_attack = !matches!(case.attack, Attack::None | Attack::NoStatement);
+            assert!(!has_attack || !expected(case).is_empty(), "{name}: an attack without a probe: {breaches:?}");
+            assert_eq!(expected(case).is_empty(), breaches.is_empty(), "{name}: {breaches:?}");
             let missing: Vec<&&str> = expected(case).iter().filter(|probe| !breaches.contains(**probe)).collect();
             assert!(missing.is_empty(), "{name}: {missing:?} not in {breaches:?}");
         }
@@ -137,21 +199,140 @@ fn leaks_of_functions_are_breaches() {
     check(cases::FUNCTIONS);
 }
 
+/// Where contexts are settings, SQL can choose the tenant, so that nothing is forged.
+#[test]
+fn leaks_are_breaches_where_contexts_are_settings() {
+    let shop = Shop::migrated();
+    shop.db.execute("UPDATE public.row_tenancy SET context = 'setting'");
+    shop.run(&["isolate", "--yes"]);
+    shop.db.execute(&format!("INSERT INTO app.tenants (id, name) VALUES ('{ACME}', 'acme'), ('{GLOBEX}', 'globex')"));
+    let shop = with_safe_constructs(shop);
+    let output = shop.probe(&["--only", "context.bare,read.rows"]);
+    output.assert_code(0);
+    assert!(
+        output.stdout.contains("contexts of this database are settings, which SQL can choose"),
+        "{}",
+        output.stdout
+    );
+    check_in(&shop, cases::SETTINGS);
+}
+
+/// What cannot be tried is reported as such: without a key, with the wrong key, and without rows to aim at.
+#[test]
+fn what_cannot_be_tried_is_not_held() {
+    let shop = with_safe_constructs(Shop::isolated());
+    let reasons = |output: &Output| -> BTreeSet<String> {
+        let document = output.json();
+        let results = document["results"].as_array().unwrap();
+        results.iter().filter_map(|it| it["detail"].as_str().map(str::to_owned)).collect()
+    };
+    let args = ["probe", "--only", "setting.row-security,context.replayed", "--format", "json"];
+    let without = shop.tenantry(&args).run();
+    without.assert_code(0);
+    assert!(names(&without, "held").is_empty(), "{}", without.stdout);
+    assert!(reasons(&without).contains("no context key specified"));
+    assert!(without.stderr.contains("hint: set TENANTRY_CONTEXT_KEY or --key-file"), "{}", without.stderr);
+    shop.tenantry(&args).arg("--require-all").run().assert_code(1);
+    let other = tenantry::rows::ContextKey::generate();
+    let wrong = shop.tenantry(&args).env("TENANTRY_CONTEXT_KEY", other.reveal()).run();
+    assert!(names(&wrong, "held").is_empty(), "{}", wrong.stdout);
+    let refused = "the database refuses contexts with this key: the tenant context is not valid in this transaction";
+    assert!(reasons(&wrong).contains(refused), "{}", wrong.stdout);
+    let key = shop.probe(&["--only", "read.rows", "--format", "json"]);
+    assert_eq!(reasons(&key), BTreeSet::from(["no other tenant has rows in the table".to_owned()]));
+    assert_eq!((names(&key, "held").len(), names(&key, "not-tried").len()), (1, 1), "{}", key.stdout);
+    // A trigger may advance a sequence, which no rollback undoes.
+    shop.db.execute(
+        "CREATE FUNCTION app.numbered() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN PERFORM nextval('app.orders_id_seq'); RETURN NEW; END $$; \
+         CREATE TRIGGER numbered BEFORE INSERT ON app.customers FOR EACH ROW EXECUTE FUNCTION app.numbered()",
+    );
+    let trigger = shop.probe(&["--only", "write.insert,guess.unique,write.move", "--format", "json"]);
+    trigger.assert_code(0);
+    assert!(reasons(&trigger).contains("a trigger of the table may do what a rollback does not undo"));
+}
+
+/// The tenants are chosen by name.
+#[test]
+fn tenants_are_chosen_by_name() {
+    let shop = shop();
+    shop.db.execute("ALTER TABLE app.customers DISABLE ROW LEVEL SECURITY");
+    let statement = |args: &[&str]| {
+        let output = shop.probe(&[&["--only", "count.rows", "--format", "json"], args].concat());
+        let document = output.json();
+        let results = document["results"].as_array().unwrap_or_else(|| panic!("{document}")).clone();
+        let breach = results.into_iter().find(|it| it["outcome"] == "breach");
+        breach.unwrap_or_else(|| panic!("{document}"))["statement"].to_string()
+    };
+    assert!(statement(&[]).contains(GLOBEX));
+    assert!(statement(&["globex"]).contains(GLOBEX));
+    assert!(statement(&["acme"]).contains(ACME));
+    assert!(statement(&["--tenant", "globex"]).contains(ACME));
+    let unknown = shop.probe(&["globx"]);
+    unknown.assert_code(3);
+    assert!(unknown.stderr.contains("hint: did you mean globex?"), "{}", unknown.stderr);
+}
+
+/// The operator may be the administrator, who is no superuser.
+#[test]
+fn administrator_may_probe() {
+    let shop = shop();
+    shop.db.execute(
+        &shop.fill("GRANT USAGE ON SCHEMA public TO {admin}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {admin}"),
+    );
+    let url = shop.db.url().replacen("://postgres@", &format!("://{}@", shop.role("admin")), 1);
+    let output = shop
+        .tenantry(&["probe", "--require-all"])
+        .env("DATABASE_URL", &url)
+        .env("TENANTRY_CONTEXT_KEY", shop.key.reveal())
+        .run();
+    output.assert_code(0);
+    assert!(!format!("{}{}", output.stdout, output.stderr).contains(&shop.key.reveal()));
+}
+
+/// The page lists every probe.
+#[test]
+fn page_lists_every_probe() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/isolation.md")).unwrap();
+    for kind in tenantry::probe::ProbeKind::ALL {
+        let (name, meaning) = (format!("| `{kind}` |"), format!("| {} |", kind.meaning()));
+        assert!(page.lines().any(|line| line.starts_with(&name) && line.ends_with(&meaning)), "{kind}");
+    }
+}
+
 /// Everything in the catalogs, tables, sequences and large objects of a database.
 fn dump(shop: &Shop) -> Vec<String> {
     let mut conn = shop.db.connect();
     let tables = strings(
         &mut conn,
-        "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+        "SELECT format('%s %I.%I', c.relkind, n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind IN ('r', 'S', 'm') AND n.nspname NOT IN ('information_schema', 'pg_toast') \
-         AND c.relname NOT IN ('pg_statistic', 'pg_stat_activity') ORDER BY 1",
+         AND c.relname <> 'pg_statistic' AND NOT c.relisshared ORDER BY 1",
     );
     assert!(tables.len() > 60, "{tables:?}");
+    // Other databases of the server change what they share.
+    let shared = [
+        "FROM pg_roles AS t WHERE rolname LIKE '{db}%' OR rolname LIKE 'tenantry_probe%'",
+        "FROM pg_auth_members AS t WHERE pg_get_userbyid(member) LIKE '{db}%'",
+        "FROM pg_database AS t WHERE datname = current_database()",
+        "FROM pg_db_role_setting AS t WHERE pg_get_userbyid(setrole) LIKE '{db}%'",
+        "FROM pg_shdepend AS t WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        "FROM pg_shdescription AS t WHERE objoid = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    ];
+    let shared: Vec<String> = shared
+        .iter()
+        .map(|from| shop.fill(&format!("SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) {from}")))
+        .map(|sql| strings(&mut conn, &sql).remove(0))
+        .collect();
     let digest = |table: &String| {
-        let digest = format!("SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} AS t");
+        let (kind, table) = table.split_once(' ').unwrap();
+        let digest = match kind {
+            "S" => format!("SELECT concat_ws(' ', last_value, is_called) FROM {table}"),
+            _ => format!("SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} AS t"),
+        };
         format!("{table} {}", strings(&mut conn, &digest).remove(0))
     };
-    tables.iter().map(digest).collect()
+    tables.iter().map(digest).chain(shared).collect()
 }
 
 /// Also where attempts succeed, nothing remains of them.
