@@ -1,5 +1,7 @@
 //! The tenants of an application that uses diesel-async.
 
+mod lease;
+mod rows;
 mod transaction;
 
 use std::fmt;
@@ -8,9 +10,10 @@ use std::panic;
 use diesel::dsl::sql;
 use diesel::sql_types::Bool;
 use diesel::{ExpressionMethods, QueryDsl};
-use diesel_async::pooled_connection::deadpool::{Object, Pool};
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
+use diesel_async::pooled_connection::deadpool::Pool;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
+use self::lease::Lease;
 use super::maintenance::Maintenance;
 use super::tenants::sorted;
 use super::transaction::TenantEntry;
@@ -21,6 +24,8 @@ use crate::operations::CreateError;
 use crate::postgres::Connector;
 use crate::tenants::Tenancy;
 use crate::tenants::tracker::schema_tracker;
+
+pub use rows::AsyncRowTenancy;
 
 /// The connection pool of an application that uses diesel-async with deadpool.
 pub type AsyncPgPool = Pool<AsyncPgConnection>;
@@ -71,7 +76,7 @@ impl AsyncTenants {
     where
         F: AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, E>,
     {
-        let mut lease = self.lease().await?;
+        let mut lease = Lease::of(&self.pool).await?;
         let result = self.with_connection(lease.conn(), tenant, work).await;
         lease.release();
         result
@@ -107,7 +112,7 @@ impl AsyncTenants {
     where
         F: AsyncFnMut(&TenantName, &mut AsyncPgConnection) -> Result<(), E>,
     {
-        let mut lease = self.lease().await.map_err(EachError::Names)?;
+        let mut lease = Lease::of(&self.pool).await.map_err(EachError::Names)?;
         let mut done = 0;
         for tenant in names(lease.conn()).await.map_err(EachError::Names)? {
             match self.with_connection(lease.conn(), &tenant, async |conn| work(&tenant, conn).await).await {
@@ -183,40 +188,11 @@ impl AsyncTenants {
         let exists = sql::<Bool>("pg_catalog.to_regclass('public.schema_tracker') IS NOT NULL");
         diesel::select(exists).get_result(&mut conn).await.map_err(AccessError::Database)
     }
-
-    async fn lease(&self) -> Result<Lease, AccessError> {
-        self.pool.get().await.map(|conn| Lease(Some(conn))).map_err(AccessError::AsyncPool)
-    }
 }
 
 impl fmt::Debug for AsyncTenants {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsyncTenants").field("address", &self.maintenance.address()).finish_non_exhaustive()
-    }
-}
-
-/// A connection of the pool. Unless it is released, it is closed when it is dropped: its transaction may be open, and an
-/// answer of the server outstanding.
-struct Lease(Option<Object<AsyncPgConnection>>);
-
-impl Lease {
-    fn conn(&mut self) -> &mut AsyncPgConnection {
-        self.0.as_mut().expect("a lease has its connection until it is released")
-    }
-
-    /// Returns the connection to the pool, unless its transaction could not be ended.
-    fn release(mut self) {
-        if !AnsiTransactionManager::is_broken_transaction_manager(self.conn()) {
-            drop(self.0.take());
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(conn) = self.0.take() {
-            drop(Object::take(conn));
-        }
     }
 }
 

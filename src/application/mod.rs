@@ -1,7 +1,7 @@
 //! Tenants in an application: transactions in a tenant's schema on the application's own connection pool, and the creation
 //! and migration of tenants.
 //!
-//! [`Tenants`] is the entry point. It prints nothing and reads no environment.
+//! [`Tenants`] is the entry point for tenants with schemas of their own, and [`RowTenancy`] for tenants that share tables. It prints nothing and reads no environment.
 
 #[cfg(feature = "async")]
 mod asynchronous;
@@ -13,7 +13,7 @@ mod tenants;
 mod transaction;
 
 #[cfg(feature = "async")]
-pub use asynchronous::{AsyncPgPool, AsyncTenants};
+pub use asynchronous::{AsyncPgPool, AsyncRowTenancy, AsyncTenants};
 pub use error::{AccessError, EachError, MigrateError, TransactionError};
 pub use readiness::Readiness;
 pub use rows::RowTenancy;

@@ -3,15 +3,17 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
-use diesel::dsl::sql;
-use diesel::pg::PgConnection;
+use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
+use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
+use diesel::result::Error as DieselError;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Integer, Text};
 
-use super::transaction::{commit, depth};
+use super::transaction::{TransactionEnd, commit, depth};
 use super::{AccessError, TransactionError};
 use crate::model::TenantId;
+use crate::postgres::{ServerMessage, fail_with};
 use crate::rows::{CONTEXT_SETTING, ContextKey, TENANT_SETTING, TransactionIdentity};
 
 /// Tenants that share tables. Each transaction works for one of them: row-level security shows it that tenant's rows, and
@@ -41,10 +43,26 @@ pub struct RowTenancy {
     key: Option<ContextKey>,
 }
 
-/// Resets what a transaction can leave in the session for the next user of the connection. `DISCARD ALL` would also drop the
-/// prepared statements that Diesel has cached.
-const RESET_SESSION: &str = "CLOSE ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES; RESET ALL; \
-                       SELECT pg_catalog.pg_advisory_unlock_all()";
+/// SQL that resets the session.
+macro_rules! reset_session {
+    () => {
+        "CLOSE ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; \
+         SELECT pg_catalog.pg_advisory_unlock_all(); SET TIME ZONE 'UTC'; SET CLIENT_ENCODING TO 'UTF8'"
+    };
+}
+
+/// The end of a transaction, with a reset of what it can leave in the session for the next user of the connection. A message
+/// is executed by one session, also behind a transaction pooler.
+///
+/// `DISCARD ALL` would also drop the prepared statements that Diesel has cached. Diesel sets the last two settings when it
+/// connects.
+pub(super) const RESETTING_END: TransactionEnd = TransactionEnd {
+    commit: concat!("SAVEPOINT tenantry; COMMIT; ", reset_session!()),
+    roll_back: concat!("ROLLBACK; ", reset_session!()),
+};
+
+/// What the server reports if the connection was in a transaction before [`begin`].
+const OPEN_TRANSACTION: &str = "tenantry: a transaction is open";
 
 impl RowTenancy {
     /// Transactions with contexts that are signed with this key.
@@ -61,7 +79,9 @@ impl RowTenancy {
     /// Runs `work` in one transaction for a tenant, and commits if it returns `Ok`.
     ///
     /// Whether `work` returns, fails or panics, the transaction ends, and with it the context. Settings, cursors, temporary
-    /// tables and advisory locks of the session are reset. `work` must not end the transaction.
+    /// tables and advisory locks of the session are reset. Settings that the application made when it connected are reset,
+    /// too, but for the time zone and the encoding, which Diesel sets: put others into the URL, or attach them to the role.
+    /// `work` must not end the transaction.
     ///
     /// # Errors
     /// [`TransactionError::Closure`] with the error of `work`. [`TransactionError::Access`] with
@@ -76,74 +96,107 @@ impl RowTenancy {
         if depth(conn).map_err(AccessError::Database)? > 0 {
             return Err(AccessError::OpenTransaction.into());
         }
-        let result = self
-            .begin(conn, tenant.into())
-            .map_err(|error| TransactionError::Access(AccessError::Database(error)))
-            .and_then(|()| match catch_unwind(AssertUnwindSafe(|| work(conn))) {
-                Ok(result) => result.map_err(TransactionError::Closure),
-                Err(panic) => {
-                    roll_back(conn);
-                    resume_unwind(panic)
+        if let Err(error) = self.begin(conn, tenant.into()) {
+            let error = refusal(error);
+            match &error {
+                // The transaction is the caller's. It is aborted, and a pool closes the connection.
+                AccessError::OpenTransaction => {
+                    AnsiTransactionManager::transaction_manager_status_mut(conn).set_in_error();
                 }
-            });
-        match result {
-            Ok(value) => {
-                let committed = commit(conn);
-                reset_session(conn);
-                committed.map(|()| value).map_err(TransactionError::Access)
+                _ => roll_back(conn),
             }
-            Err(error) => {
+            return Err(error.into());
+        }
+        match catch_unwind(AssertUnwindSafe(|| work(conn))) {
+            Ok(Ok(value)) => match commit(conn, &RESETTING_END) {
+                Ok(()) => Ok(value),
+                Err(error) => {
+                    roll_back(conn);
+                    Err(error.into())
+                }
+            },
+            Ok(Err(error)) => {
                 roll_back(conn);
-                Err(error)
+                Err(TransactionError::Closure(error))
+            }
+            Err(panic) => {
+                roll_back(conn);
+                resume_unwind(panic)
             }
         }
     }
 
     fn begin(&self, conn: &mut PgConnection, tenant: TenantId) -> QueryResult<()> {
-        AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN")?;
-        let setting = |name: &'static str| sql::<Text>("pg_catalog.set_config(").bind::<Text, _>(name).sql(", ");
-        let tenant_setting = setting(TENANT_SETTING).bind::<Text, _>(tenant.to_string()).sql(", true)");
-        match &self.key {
-            None => diesel::select(tenant_setting).get_result::<String>(conn).map(|_| ()),
-            Some(key) => {
-                let context = key.sign(&identity(conn)?, tenant);
-                let context_setting = setting(CONTEXT_SETTING).bind::<Text, _>(context).sql(", true)");
-                diesel::select((tenant_setting, context_setting)).get_result::<(String, String)>(conn).map(|_| ())
+        AnsiTransactionManager::begin_transaction_sql(conn, &begin())?;
+        let identity = if self.is_signed() { Some(identity_query().get_result(conn)?) } else { None };
+        self.context_statement(identity, tenant).execute(conn).map(|_| ())
+    }
+
+    /// Whether contexts are signed.
+    pub(super) fn is_signed(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// The statement that sets the context of a transaction. Contexts that are signed need the transaction's identity.
+    pub(super) fn context_statement(
+        &self,
+        transaction: Option<IdentityRow>,
+        tenant: TenantId,
+    ) -> BoxedSqlQuery<'static, Pg, SqlQuery> {
+        let set = |parts: &str| sql_query(format!("SELECT {parts}")).into_boxed::<Pg>();
+        let tenant_part = format!("pg_catalog.set_config('{TENANT_SETTING}', $1, true)");
+        match (&self.key, transaction) {
+            (Some(key), Some(IdentityRow { role, pid, started })) => {
+                let context = key.sign(&TransactionIdentity { role, pid, started }, tenant);
+                set(&format!("{tenant_part}, pg_catalog.set_config('{CONTEXT_SETTING}', $2, true)"))
+                    .bind::<Text, _>(tenant.to_string())
+                    .bind::<Text, _>(context)
             }
+            _ => set(&tenant_part).bind::<Text, _>(tenant.to_string()),
         }
     }
 }
 
-fn identity(conn: &mut PgConnection) -> QueryResult<TransactionIdentity> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Text)]
-        role: String,
-        #[diesel(sql_type = Integer)]
-        pid: i32,
-        #[diesel(sql_type = BigInt)]
-        started: i64,
-    }
-    let row: Row = sql_query(
+/// What a signature is valid for, as the server reports it.
+#[derive(QueryableByName)]
+pub(super) struct IdentityRow {
+    #[diesel(sql_type = Text)]
+    role: String,
+    #[diesel(sql_type = Integer)]
+    pid: i32,
+    #[diesel(sql_type = BigInt)]
+    started: i64,
+}
+
+/// Reads the identity of the transaction.
+pub(super) fn identity_query() -> SqlQuery {
+    sql_query(
         "SELECT session_user::pg_catalog.text AS role, pg_catalog.pg_backend_pid() AS pid, \
          (extract(epoch FROM pg_catalog.transaction_timestamp()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 AS started",
     )
-    .get_result(conn)?;
-    Ok(TransactionIdentity { role: row.role, pid: row.pid, started: row.started })
 }
 
-/// Rolls back and resets the session.
-fn roll_back(conn: &mut PgConnection) {
-    if depth(conn).is_ok_and(|depth| depth > 0) {
-        // If this fails, the connection is broken and Diesel marks it.
-        let _ = AnsiTransactionManager::rollback_transaction(conn);
+/// The message that begins a transaction, and fails if one is open: in it, `BEGIN` has no effect, so that the transaction
+/// is older than the message. Diesel does not know of transactions that SQL began.
+pub(super) fn begin() -> String {
+    let reason = format!(
+        "CASE WHEN pg_catalog.transaction_timestamp() OPERATOR(pg_catalog.<>) pg_catalog.statement_timestamp() \
+         THEN '{OPEN_TRANSACTION}' END"
+    );
+    format!("BEGIN; SELECT {}", fail_with(&reason))
+}
+
+/// Why a transaction did not begin.
+pub(super) fn refusal(error: DieselError) -> AccessError {
+    match ServerMessage::from(&error).message.contains(OPEN_TRANSACTION) {
+        true => AccessError::OpenTransaction,
+        false => AccessError::Database(error),
     }
-    reset_session(conn);
 }
 
-/// Resets the session, or marks the connection as broken, so that a pool closes it.
-fn reset_session(conn: &mut PgConnection) {
-    if conn.batch_execute(RESET_SESSION).is_err() {
+/// Rolls back and resets the session, or marks the connection as broken, so that a pool closes it.
+fn roll_back(conn: &mut PgConnection) {
+    if conn.batch_execute(RESETTING_END.roll_back).is_err() {
         AnsiTransactionManager::transaction_manager_status_mut(conn).set_in_error();
     }
 }

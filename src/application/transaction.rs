@@ -22,8 +22,17 @@ use crate::tenants::Tenancy;
 /// is empty if the tenant is not tracked.
 const NOT_ACTIVE: &str = "tenantry: the tenant is not active [";
 
-/// Commits the transaction, or fails if it is aborted or has ended. By itself, `COMMIT` succeeds in both cases.
-pub(super) const COMMIT: &str = "SAVEPOINT tenantry; COMMIT";
+/// The messages that end a transaction.
+pub(super) struct TransactionEnd {
+    /// Commits, or fails if the transaction is aborted or has ended. By itself, `COMMIT` succeeds in both cases.
+    pub(super) commit: &'static str,
+    /// Rolls back, if a transaction is open.
+    pub(super) roll_back: &'static str,
+}
+
+/// The end of a transaction that leaves the session as it is.
+pub(super) const PLAIN_END: TransactionEnd =
+    TransactionEnd { commit: "SAVEPOINT tenantry; COMMIT", roll_back: "ROLLBACK" };
 
 /// The entry into a tenant's schema.
 pub(super) struct TenantEntry<'a> {
@@ -97,7 +106,7 @@ impl<'a> TenantEntry<'a> {
             return Err(self.refusal(error).into());
         }
         match work(conn) {
-            Ok(value) => commit(conn).map(|()| value).map_err(TransactionError::Access),
+            Ok(value) => commit(conn, &PLAIN_END).map(|()| value).map_err(TransactionError::Access),
             Err(error) => {
                 // If this fails, the connection is broken, and the server rolls back.
                 let _ = AnsiTransactionManager::rollback_transaction(conn);
@@ -146,18 +155,18 @@ pub(super) fn depth(conn: &mut PgConnection) -> Result<u32, DieselError> {
 }
 
 /// Commits the transaction that is open on the connection, unless it was aborted or ended.
-pub(super) fn commit(conn: &mut PgConnection) -> Result<(), AccessError> {
+pub(super) fn commit(conn: &mut PgConnection, end: &TransactionEnd) -> Result<(), AccessError> {
     if depth(conn).map_err(AccessError::Commit)? != 1 {
         // The closure ended the transaction, or left a savepoint of its own open.
-        let _ = conn.batch_execute("ROLLBACK");
+        let _ = conn.batch_execute(end.roll_back);
         return Err(AccessError::Aborted);
     }
-    let Err(error) = conn.batch_execute(COMMIT) else { return Ok(()) };
+    let Err(error) = conn.batch_execute(end.commit) else { return Ok(()) };
     // A failed COMMIT has ended the transaction. What failed before it has not.
     match depth(conn) {
         Ok(0) | Err(_) => Err(AccessError::Commit(error)),
         Ok(_) => {
-            let _ = AnsiTransactionManager::rollback_transaction(conn);
+            let _ = conn.batch_execute(end.roll_back);
             Err(AccessError::Aborted)
         }
     }

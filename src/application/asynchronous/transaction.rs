@@ -6,7 +6,7 @@ use diesel::result::Error as DieselError;
 use diesel::sql_types::Text;
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection, TransactionManager};
 
-use crate::application::transaction::{COMMIT, TenantEntry};
+use crate::application::transaction::{PLAIN_END, TenantEntry, TransactionEnd};
 use crate::application::{AccessError, TransactionError};
 use crate::postgres::SchemaPath;
 
@@ -32,11 +32,11 @@ impl TenantEntry<'_> {
         F: AsyncFnOnce(&mut AsyncPgConnection) -> Result<T, E>,
     {
         if let Err(error) = AnsiTransactionManager::begin_transaction_sql(conn, &self.begin()).await {
-            roll_back(conn).await;
+            roll_back(conn, &PLAIN_END).await;
             return Err(self.refusal(error).into());
         }
         match work(conn).await {
-            Ok(value) => commit(conn).await.map(|()| value).map_err(TransactionError::Access),
+            Ok(value) => commit(conn, &PLAIN_END).await.map(|()| value).map_err(TransactionError::Access),
             Err(error) => {
                 // If this fails, Diesel marks the connection.
                 let _ = AnsiTransactionManager::rollback_transaction(conn).await;
@@ -81,31 +81,32 @@ impl TenantEntry<'_> {
 }
 
 /// How many transactions and savepoints of Diesel's are open.
-fn depth(conn: &mut AsyncPgConnection) -> Result<u32, DieselError> {
+pub(super) fn depth(conn: &mut AsyncPgConnection) -> Result<u32, DieselError> {
     let status = AnsiTransactionManager::transaction_manager_status_mut(conn);
     Ok(status.transaction_depth()?.map_or(0, Into::into))
 }
 
-async fn commit(conn: &mut AsyncPgConnection) -> Result<(), AccessError> {
+/// Commits the transaction that is open on the connection, unless it was aborted or ended.
+pub(super) async fn commit(conn: &mut AsyncPgConnection, end: &TransactionEnd) -> Result<(), AccessError> {
     if depth(conn).map_err(AccessError::Commit)? != 1 {
         // The closure ended the transaction, or left a savepoint of its own open.
-        roll_back(conn).await;
+        roll_back(conn, end).await;
         return Err(AccessError::Aborted);
     }
-    let Err(error) = conn.batch_execute(COMMIT).await else {
+    let Err(error) = conn.batch_execute(end.commit).await else {
         // Diesel does not know that this was a COMMIT.
         *AnsiTransactionManager::transaction_manager_status_mut(conn) = TransactionManagerStatus::default();
         return Ok(());
     };
     // A failed COMMIT has ended the transaction. What failed before it has not.
     let is_aborted = is_aborted(conn).await;
-    roll_back(conn).await;
+    roll_back(conn, end).await;
     if is_aborted { Err(AccessError::Aborted) } else { Err(AccessError::Commit(error)) }
 }
 
 /// Ends the transaction, if one is open, or marks the connection as broken.
-async fn roll_back(conn: &mut AsyncPgConnection) {
-    let ended = conn.batch_execute("ROLLBACK").await;
+pub(super) async fn roll_back(conn: &mut AsyncPgConnection, end: &TransactionEnd) {
+    let ended = conn.batch_execute(end.roll_back).await;
     *AnsiTransactionManager::transaction_manager_status_mut(conn) = match ended {
         Ok(()) => TransactionManagerStatus::default(),
         Err(_) => TransactionManagerStatus::InError,

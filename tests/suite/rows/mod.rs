@@ -1,8 +1,11 @@
 //! Tenants that share tables.
 
+mod attacks;
 mod context;
 mod findings;
 mod isolate;
+mod planned;
+mod pooled;
 mod tenants;
 
 use diesel::pg::PgConnection;

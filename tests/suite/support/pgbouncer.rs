@@ -41,6 +41,11 @@ impl PgBouncer {
 
     /// Starts a pooler with more settings, such as `("ignore_startup_parameters", "options")`.
     pub fn with_settings(server: &Ephemeral, settings: &[(&str, &str)]) -> Self {
+        Self::start_as(SUPERUSER, server, settings)
+    }
+
+    /// The same, with a role that it connects as.
+    pub fn start_as(role: &str, server: &Ephemeral, settings: &[(&str, &str)]) -> Self {
         let program = program();
         // Like the server, it refuses to run as root, and it needs access to the server's socket: it runs as the
         // server's user, in the server's folder, which the server's watchdog removes.
@@ -53,7 +58,7 @@ impl PgBouncer {
             .expect("a folder in the server's");
         let port = free_port();
         let ini = folder.path().join("pgbouncer.ini");
-        fs::write(&ini, configuration(server, folder.path(), port, settings)).expect("the configuration");
+        fs::write(&ini, configuration(role, server, folder.path(), port, settings)).expect("the configuration");
         fs::set_permissions(&ini, Permissions::from_mode(0o644)).expect("a mode");
 
         let mut command = Command::new("/bin/sh");
@@ -98,7 +103,7 @@ impl Drop for PgBouncer {
     }
 }
 
-fn configuration(server: &Ephemeral, folder: &Path, port: u16, settings: &[(&str, &str)]) -> String {
+fn configuration(role: &str, server: &Ephemeral, folder: &Path, port: u16, settings: &[(&str, &str)]) -> String {
     let (host, server_port) = socket_of(server);
     let size = POOL_SIZE.to_string();
     let port = port.to_string();
@@ -113,7 +118,7 @@ fn configuration(server: &Ephemeral, folder: &Path, port: u16, settings: &[(&str
         ("max_client_conn", "500"),
     ];
     let lines: String = ours.iter().chain(settings).map(|(name, value)| format!("{name} = {value}\n")).collect();
-    format!("[databases]\n* = host={host} port={server_port} user={SUPERUSER}\n\n[pgbouncer]\n{lines}")
+    format!("[databases]\n* = host={host} port={server_port} user={role}\n\n[pgbouncer]\n{lines}")
 }
 
 fn program() -> PathBuf {
