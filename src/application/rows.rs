@@ -8,7 +8,7 @@ use diesel::prelude::*;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use diesel::result::Error as DieselError;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Integer, Text};
+use diesel::sql_types::Text;
 
 use super::transaction::{TransactionEnd, commit, depth};
 use super::{AccessError, TransactionError};
@@ -128,7 +128,7 @@ impl RowTenancy {
 
     fn begin(&self, conn: &mut PgConnection, tenant: TenantId) -> QueryResult<()> {
         AnsiTransactionManager::begin_transaction_sql(conn, &begin())?;
-        let identity = if self.is_signed() { Some(identity_query().get_result(conn)?) } else { None };
+        let identity = if self.is_signed() { Some(TransactionIdentity::query().get_result(conn)?) } else { None };
         self.context_statement(identity, tenant).execute(conn).map(|_| ())
     }
 
@@ -140,14 +140,14 @@ impl RowTenancy {
     /// The statement that sets the context of a transaction. Contexts that are signed need the transaction's identity.
     pub(super) fn context_statement(
         &self,
-        transaction: Option<IdentityRow>,
+        transaction: Option<TransactionIdentity>,
         tenant: TenantId,
     ) -> BoxedSqlQuery<'static, Pg, SqlQuery> {
         let set = |parts: &str| sql_query(format!("SELECT {parts}")).into_boxed::<Pg>();
         let tenant_part = format!("pg_catalog.set_config('{TENANT_SETTING}', $1, true)");
         match (&self.key, transaction) {
-            (Some(key), Some(IdentityRow { role, pid, started })) => {
-                let context = key.sign(&TransactionIdentity { role, pid, started }, tenant);
+            (Some(key), Some(transaction)) => {
+                let context = key.sign(&transaction, tenant);
                 set(&format!("{tenant_part}, pg_catalog.set_config('{CONTEXT_SETTING}', $2, true)"))
                     .bind::<Text, _>(tenant.to_string())
                     .bind::<Text, _>(context)
@@ -155,25 +155,6 @@ impl RowTenancy {
             _ => set(&tenant_part).bind::<Text, _>(tenant.to_string()),
         }
     }
-}
-
-/// What a signature is valid for, as the server reports it.
-#[derive(QueryableByName)]
-pub(super) struct IdentityRow {
-    #[diesel(sql_type = Text)]
-    role: String,
-    #[diesel(sql_type = Integer)]
-    pid: i32,
-    #[diesel(sql_type = BigInt)]
-    started: i64,
-}
-
-/// Reads the identity of the transaction.
-pub(super) fn identity_query() -> SqlQuery {
-    sql_query(
-        "SELECT session_user::pg_catalog.text AS role, pg_catalog.pg_backend_pid() AS pid, \
-         (extract(epoch FROM pg_catalog.transaction_timestamp()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 AS started",
-    )
 }
 
 /// The message that begins a transaction, and fails if one is open: in it, `BEGIN` has no effect, so that the transaction

@@ -15,6 +15,12 @@ pub enum RowTenancyError {
         /// The problem.
         reason: String,
     },
+    /// The database was set up with another layout.
+    #[error("database {database:?} was set up for shared tables with another layout")]
+    OtherLayout {
+        /// The database.
+        database: String,
+    },
     /// The tenants of the database have schemas of their own.
     #[error("the tenants of database {database:?} have schemas of their own")]
     NotRows {
@@ -116,6 +122,9 @@ pub enum RowTenancyError {
         /// Its name.
         tenant: String,
     },
+    /// The connected role is no superuser, and what is to be done requires one.
+    #[error("the connected role is not a superuser")]
+    NotSuperuser,
     /// The server is behind a transaction pooler, and indexes are built without a transaction.
     #[error("indexes cannot be built through a transaction pooler")]
     Pooler,
@@ -126,6 +135,7 @@ impl RowTenancyError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::InvalidLayout { .. } => "invalid-row-tenancy",
+            Self::OtherLayout { .. } => "other-layout",
             Self::NotRows { .. } => "not-row-tenancy",
             Self::NotSchemas { .. } => "not-schema-tenancy",
             Self::NoRegistry { .. } => "no-registry",
@@ -140,6 +150,7 @@ impl RowTenancyError {
             Self::WrongIdType { .. } => "wrong-id-type",
             Self::NoFreeId => "no-free-id",
             Self::Interrupted { .. } => "interrupted",
+            Self::NotSuperuser => "not-superuser",
             Self::Pooler => "pooler",
         }
     }
@@ -148,6 +159,7 @@ impl RowTenancyError {
     pub fn hint(&self, command: &dyn Fn(&str) -> String) -> Option<String> {
         Some(match self {
             Self::InvalidLayout { .. } => "use the release of tenantry that wrote this row".to_owned(),
+            Self::OtherLayout { .. } => "use the layout that 'Layout::read' returns".to_owned(),
             Self::NotRows { .. } => {
                 format!("to share tables between tenants, run '{}'", command("migrate-public --tenancy rows"))
             }
@@ -179,6 +191,7 @@ impl RowTenancyError {
             Self::Interrupted { tenant } => format!("run '{}' again to continue", command(&format!("drop {tenant}"))),
             Self::NoFreeId => "add --id with an id that is not reserved".to_owned(),
             Self::TenantExists { .. } | Self::ReservedId { .. } | Self::WrongIdType { .. } => return None,
+            Self::NotSuperuser => "set --database-url to a URL with a superuser".to_owned(),
             Self::Pooler => "set --database-url to the server itself".to_owned(),
         })
     }

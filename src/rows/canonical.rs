@@ -52,6 +52,11 @@ pub(crate) fn is_column_default(printed: &str, id: IdType) -> bool {
 
 /// The policies of a table. `column` identifies the tenant: the tenant column, or `id` for the registry.
 pub(crate) fn policies(layout: &Layout, column: &str, id: IdType) -> Vec<CanonicalPolicy> {
+    policies_verified_in(VERIFIER_SCHEMA, layout, column, id)
+}
+
+/// The same, with the schema that verifies contexts.
+pub(crate) fn policies_verified_in(schema: &str, layout: &Layout, column: &str, id: IdType) -> Vec<CanonicalPolicy> {
     let owner = Literal(layout.roles.owner.as_str());
     let quoted = Identifier::of_object(column);
     let printed_column = printed_identifier(column);
@@ -78,10 +83,8 @@ pub(crate) fn policies(layout: &Layout, column: &str, id: IdType) -> Vec<Canonic
             name: CONTEXT_POLICY,
             is_permissive: false,
             role: "public".to_owned(),
-            expression: format!("{may_be_owner} OR {quoted} = (SELECT {VERIFIER_SCHEMA}.current_tenant())"),
-            printed: format!(
-                "({printed_may_be_owner} OR ({printed_column} = ( SELECT {VERIFIER_SCHEMA}.current_tenant())))"
-            ),
+            expression: format!("{may_be_owner} OR {quoted} = (SELECT {schema}.current_tenant())"),
+            printed: format!("({printed_may_be_owner} OR ({printed_column} = ( SELECT {schema}.current_tenant())))"),
         });
     }
     policies

@@ -3,6 +3,10 @@
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
+use diesel::prelude::*;
+use diesel::query_builder::SqlQuery;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Integer, Text};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
@@ -26,14 +30,28 @@ pub struct ContextKey([u8; KEY_BYTES]);
 pub struct ContextKeyError;
 
 /// What a signature is valid for: one transaction of one session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
 pub(crate) struct TransactionIdentity {
     /// `session_user`
+    #[diesel(sql_type = Text)]
     pub(crate) role: String,
     /// The process id of the server process.
+    #[diesel(sql_type = Integer)]
     pub(crate) pid: i32,
     /// The start of the transaction, in microseconds since 1970.
+    #[diesel(sql_type = BigInt)]
     pub(crate) started: i64,
+}
+
+impl TransactionIdentity {
+    /// The query that reads it.
+    pub(crate) fn query() -> SqlQuery {
+        sql_query(
+            "SELECT session_user::pg_catalog.text AS role, pg_catalog.pg_backend_pid() AS pid, \
+             (extract(epoch FROM pg_catalog.transaction_timestamp()) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 \
+             AS started",
+        )
+    }
 }
 
 impl ContextKey {

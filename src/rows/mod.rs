@@ -2,9 +2,10 @@
 //!
 //! The shared tables are in one schema, which the tracker has like the schema of a tenant, so that the same operations
 //! migrate it. [`isolate`] makes the tables isolated: with a tenant column, policies, and keys that begin with the tenant
-//! column. the [`Layout`] names the schema, the tables and the roles. [`keys`] verify the signed context in which the
+//! column. The [`Layout`] names the schema, the tables and the roles. [`keys`] verify the signed context in which the
 //! application's transactions run. [`findings`] are what could break the isolation.
 
+pub mod benchmark;
 mod canonical;
 mod catalog;
 pub mod findings;
@@ -13,6 +14,7 @@ mod key;
 pub mod keys;
 mod layout;
 mod migrate;
+mod prepare;
 pub mod registry;
 mod set_up;
 mod verifier;
@@ -28,4 +30,5 @@ pub use layout::{
     VERIFIER_SCHEMA,
 };
 pub use migrate::migrate;
+pub use prepare::prepare;
 pub use set_up::{SetUp, set_up};

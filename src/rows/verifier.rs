@@ -1,6 +1,6 @@
-//! The schema `tenantry`: the keys that verify signed contexts, and the function that returns the tenant of a transaction.
+//! The schema that verifies contexts: the keys that verify signed contexts, and the function that returns the tenant of a transaction.
 
-use super::layout::{CONTEXT_SETTING, Layout, VERIFIER_SCHEMA};
+use super::layout::{CONTEXT_SETTING, Layout};
 use crate::model::IdType;
 use crate::sql::quote::Identifier;
 
@@ -10,10 +10,10 @@ pub(crate) const KEY_TABLE: &str = "context_key";
 /// The function that returns the tenant of the signed context, without its schema.
 pub(crate) const CONTEXT_FUNCTION: &str = "current_tenant";
 
-/// SQL that creates the table with the keys.
-pub(crate) fn create_key_table() -> String {
+/// SQL that creates the table with the keys in a schema.
+pub(crate) fn create_key_table(schema: &str) -> String {
     format!(
-        "CREATE TABLE {VERIFIER_SCHEMA}.{KEY_TABLE} (\n    \
+        "CREATE TABLE {schema}.{KEY_TABLE} (\n    \
          id text PRIMARY KEY,\n    \
          inner_pad bytea NOT NULL CHECK (octet_length(inner_pad) = 64),\n    \
          outer_pad bytea NOT NULL CHECK (octet_length(outer_pad) = 64),\n    \
@@ -24,7 +24,7 @@ pub(crate) fn create_key_table() -> String {
 /// The body of the function. The signature covers the session's role and process and the start of the transaction, so that
 /// a context is valid in one transaction. Hashes of the signatures are compared: their bytes reveal nothing by the time that
 /// the comparison takes.
-pub(crate) fn context_body(id: IdType) -> String {
+pub(crate) fn context_body(schema: &str, id: IdType) -> String {
     format!(
         "
 DECLARE
@@ -39,7 +39,7 @@ BEGIN
         format('tenantry/1 %s %s %s %s', session_user, pg_backend_pid(),
             (extract(epoch FROM transaction_timestamp()) * 1000000)::int8, tenant), 'UTF8')))
         INTO expected
-        FROM {VERIFIER_SCHEMA}.{KEY_TABLE} AS k
+        FROM {schema}.{KEY_TABLE} AS k
         WHERE k.id = split_part(context, '.', 1);
     IF sha256(expected) = sha256(decode(split_part(context, '.', 3), 'hex')) THEN
         RETURN tenant::{id};
@@ -53,9 +53,9 @@ END
 
 /// SQL that creates or replaces the function, with its privileges. Without a search path of its own, a caller of the
 /// function could replace the operators that it uses.
-pub(crate) fn create_context_function(layout: &Layout, id: IdType) -> String {
-    let function = format!("{VERIFIER_SCHEMA}.{CONTEXT_FUNCTION}()");
-    let body = context_body(id);
+pub(crate) fn create_context_function(schema: &str, layout: &Layout, id: IdType) -> String {
+    let function = format!("{schema}.{CONTEXT_FUNCTION}()");
+    let body = context_body(schema, id);
     format!(
         "CREATE OR REPLACE FUNCTION {function} RETURNS {id} LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER \
          SET search_path TO pg_catalog, pg_temp AS $tenantry${body}$tenantry$;\n\

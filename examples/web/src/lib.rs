@@ -1,7 +1,12 @@
 //! A web application with a PostgreSQL schema per tenant.
 //!
 //! A handler that takes a [`Tenant`] works in the schema of the tenant that the request is for, and in no other.
+//!
+//! The modules [`items`] and [`organizations`] are applications whose tenants share tables.
 
+pub mod items;
+pub mod organizations;
+pub mod shared;
 mod tenant;
 
 use axum::extract::{Path, State};

@@ -9,10 +9,10 @@ use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, Trans
 use super::AsyncPgPool;
 use super::lease::Lease;
 use super::transaction::{commit, depth, roll_back};
-use crate::application::rows::{IdentityRow, RESETTING_END, begin, identity_query, refusal};
+use crate::application::rows::{RESETTING_END, begin, refusal};
 use crate::application::{AccessError, RowTenancy, TransactionError};
 use crate::model::TenantId;
-use crate::rows::ContextKey;
+use crate::rows::{ContextKey, TransactionIdentity};
 
 /// Tenants that share tables, for an application that uses diesel-async: as [`RowTenancy`]. Cloning it is cheap, and the
 /// clones share the connection pool.
@@ -103,8 +103,8 @@ impl AsyncRowTenancy {
 
     async fn begin(&self, conn: &mut AsyncPgConnection, tenant: TenantId) -> QueryResult<()> {
         AnsiTransactionManager::begin_transaction_sql(conn, &begin()).await?;
-        let identity: Option<IdentityRow> =
-            if self.tenancy.is_signed() { Some(identity_query().get_result(conn).await?) } else { None };
+        let identity: Option<TransactionIdentity> =
+            if self.tenancy.is_signed() { Some(TransactionIdentity::query().get_result(conn).await?) } else { None };
         self.tenancy.context_statement(identity, tenant).execute(conn).await.map(|_| ())
     }
 }

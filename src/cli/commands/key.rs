@@ -18,8 +18,8 @@ use crate::rows::{ContextKey, ContextKeyError};
 /// Manage the keys that sign tenant contexts
 ///
 /// The application signs the context of each transaction with a key. The database has what verifies the signatures, for one
-/// or several keys, so that a key can be replaced while the application runs: install the new key, restart the application
-/// with it, and retire the old one. Dumps of the database do not contain keys.
+/// or several keys, so that a key can be replaced while the application runs: rotate installs a new key; restart the
+/// application with it, and retire the old one. Dumps of the database do not contain keys.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -32,6 +32,10 @@ enum KeyAction {
     Generate,
     /// Install the application's key in the database
     Install(InstallArgs),
+    /// Install a new random key and print it
+    ///
+    /// The keys before it remain valid. Restart the application with the new key, and retire the old ones afterwards.
+    Rotate(RotateArgs),
     /// List the keys in the database
     List(ListArgs),
     /// Refuse contexts that are signed with a key
@@ -44,6 +48,12 @@ struct InstallArgs {
     #[arg(long, value_name = "FILE", env = "TENANTRY_CONTEXT_KEY_FILE", hide_env_values = true)]
     key_file: Option<PathBuf>,
 
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, clap::Args)]
+struct RotateArgs {
     #[command(flatten)]
     connection: Connection,
 }
@@ -70,6 +80,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     match args.action {
         KeyAction::Generate => generate(context),
         KeyAction::Install(args) => install(&args, context),
+        KeyAction::Rotate(args) => rotate(&args, context),
         KeyAction::List(args) => list(&args, context),
         KeyAction::Retire(args) => retire(&args, context),
     }
@@ -99,6 +110,26 @@ fn install(args: &InstallArgs, context: &Context) -> Result<Exit> {
         Installed::New => format!("key {} installed", key.id()),
         Installed::Before => format!("key {} is installed already", key.id()),
     });
+    Ok(Exit::Done)
+}
+
+fn rotate(args: &RotateArgs, context: &Context) -> Result<Exit> {
+    let (mut db, layout) = context.shared_tables(&args.connection)?;
+    let before: Vec<String> = keys::list(&mut db, &layout)?.into_iter().map(|key| key.id).collect();
+    let key = ContextKey::generate();
+    keys::install(&mut db, &layout, &key)?;
+    // Only what is installed is printed. A key whose output is lost is retired like an old one.
+    let output = context.output();
+    if output.is_json() {
+        output.json(&RotateDocument { id: key.id(), key: key.reveal(), before: &before })?;
+    } else {
+        output.lines([key.reveal()])?;
+    }
+    output.status(format_args!("key {} installed: keep it secret; the application reads it from {VARIABLE}", key.id()));
+    for id in &before {
+        let retire = context.command(&format!("key retire {id}"));
+        output.next(format_args!("when the application has the new key, '{retire}' refuses the old one"));
+    }
     Ok(Exit::Done)
 }
 
@@ -174,6 +205,15 @@ struct InstallDocument {
     id: String,
     /// Whether the database did not have it.
     installed: bool,
+}
+
+#[derive(Serialize)]
+struct RotateDocument<'a> {
+    id: String,
+    /// The key, which is secret.
+    key: String,
+    /// The ids of the keys that were valid before and still are.
+    before: &'a [String],
 }
 
 #[derive(Serialize)]

@@ -1,6 +1,7 @@
 //! The commands. Each file has the arguments of a command and its `run`, which calls the library and prints the result.
 
 mod adopt;
+mod benchmark;
 mod cleanup;
 mod completions;
 mod create;
@@ -56,6 +57,7 @@ pub(crate) enum Command {
     Runs(runs::Args),
     Isolate(isolate::Args),
     Key(key::Args),
+    Benchmark(benchmark::Args),
     Repair(repair::Args),
     HealthCheck(health_check::Args),
     Probe(probe::Args),
@@ -92,6 +94,7 @@ impl Command {
             Self::Runs(args) => runs::run(args, context),
             Self::Isolate(args) => isolate::run(args, context),
             Self::Key(args) => key::run(args, context),
+            Self::Benchmark(args) => benchmark::run(args, context),
             Self::Repair(args) => repair::run(args, context),
             Self::HealthCheck(args) => health_check::run(args, context),
             Self::Probe(args) => probe::run(args, context),

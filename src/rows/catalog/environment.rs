@@ -7,7 +7,7 @@ use diesel::sql_types::{Bool, Text};
 
 use crate::error::Error;
 use crate::model::IdType;
-use crate::rows::layout::Layout;
+use crate::rows::layout::{Layout, VERIFIER_SCHEMA};
 use crate::rows::verifier;
 
 /// What exists of the surroundings of the shared tables.
@@ -66,7 +66,7 @@ impl Environment {
             .bind::<Text, _>(layout.roles.verifier.as_str())
             .bind::<Text, _>(layout.roles.admin.as_str())
             .bind::<Text, _>(layout.roles.app.as_str())
-            .bind::<Text, _>(id.map(verifier::context_body).unwrap_or_default())
+            .bind::<Text, _>(id.map(|id| verifier::context_body(VERIFIER_SCHEMA, id)).unwrap_or_default())
             .get_result(conn)
             .map_err(Error::doing("read the roles and schemas of row-level tenancy"))
     }

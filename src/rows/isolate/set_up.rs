@@ -87,7 +87,7 @@ fn context(layout: &Layout, found: &Environment, id: Option<IdType>, steps: &mut
         steps.add(as_verifier(format!("GRANT USAGE ON SCHEMA {VERIFIER_SCHEMA} TO {owner}, {app}")));
     }
     if !found.has_key_table {
-        steps.add(as_verifier(verifier::create_key_table()));
+        steps.add(as_verifier(verifier::create_key_table(VERIFIER_SCHEMA)));
     }
     // pg_dump omits what an extension contains. Only a superuser may change this extension.
     if !found.keys_are_undumped && found.is_superuser {
@@ -96,6 +96,6 @@ fn context(layout: &Layout, found: &Environment, id: Option<IdType>, steps: &mut
     if let Some(id) = id
         && !found.has_context_function
     {
-        steps.add(as_verifier(verifier::create_context_function(layout, id)));
+        steps.add(as_verifier(verifier::create_context_function(VERIFIER_SCHEMA, layout, id)));
     }
 }

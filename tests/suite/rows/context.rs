@@ -136,15 +136,18 @@ fn contexts_cannot_be_forged() {
 /// With contexts that are settings, the same attack succeeds: the test would notice.
 #[test]
 fn setting_is_forged_by_the_same_attack() {
-    let shop = Shop::migrated();
+    let shop = Shop::with_options(super::shop(), &["--context", "setting"]);
     let db = &shop.db;
-    db.execute(&format!(
-        "UPDATE public.row_tenancy SET context = 'setting'; INSERT INTO app.tenants VALUES ('{ACME}', 'acme')"
-    ));
     shop.run(&["isolate", "--yes"]);
+    db.execute(&format!("INSERT INTO app.tenants VALUES ('{ACME}', 'acme')"));
+    assert_eq!(db.count("SELECT count(*) FROM pg_namespace WHERE nspname = 'tenantry'"), 0, "there are no keys");
     db.execute(&format!("INSERT INTO app.customers (tenant_id, email) VALUES ('{ACME}', 'info@example.org')"));
     let mut conn = shop.application();
     assert_eq!(emails(&mut conn).unwrap(), Vec::<String>::new(), "without a setting no row is visible");
+    let seen = RowTenancy::unsigned().with_tenant(&mut conn, id(ACME), emails);
+    assert_eq!(seen.unwrap(), ["info@example.org"]);
+    assert_eq!(RowTenancy::unsigned().with_tenant(&mut conn, id(GLOBEX), emails).unwrap(), Vec::<String>::new());
+    assert_eq!(emails(&mut conn).unwrap(), Vec::<String>::new(), "the setting ended with its transaction");
     conn.batch_execute(&format!("SET tenantry.tenant = '{ACME}'")).unwrap();
     assert_eq!(emails(&mut conn).unwrap(), ["info@example.org"]);
 }
@@ -268,6 +271,30 @@ fn key_is_replaced_while_the_application_runs() {
     let unknown = shop.tenantry(&["key", "retire", "0123"]).run();
     unknown.assert_code(3);
     assert!(unknown.stderr.contains("has no context key \"0123\""), "{}", unknown.stderr);
+}
+
+/// `key rotate` installs and prints a new key. The application changes to it while both are valid, and then the old one is
+/// retired.
+#[test]
+fn rotated_key_is_valid_beside_the_old_one() {
+    let shop = with_customers();
+    let rotated = shop.tenantry(&["key", "rotate"]).run();
+    rotated.assert_code(0);
+    let new: ContextKey = rotated.stdout.parse().unwrap();
+    assert!(!rotated.stderr.contains(&new.reveal()), "{}", rotated.stderr);
+    assert!(rotated.stderr.contains(&format!("key {} installed", new.id())), "{}", rotated.stderr);
+    let retire = format!("key retire {}", shop.key.id());
+    assert!(rotated.stderr.contains(&retire), "{}", rotated.stderr);
+    let mut conn = shop.application();
+    let mut sees = |key: &ContextKey| RowTenancy::new(key.clone()).with_tenant(&mut conn, id(ACME), emails).is_ok();
+    assert!(sees(&shop.key) && sees(&new));
+    shop.run(&retire.split(' ').collect::<Vec<_>>());
+    assert!(!sees(&shop.key) && sees(&new));
+    let json = shop.tenantry(&["key", "rotate", "--format", "json"]).run().json();
+    assert_eq!(json["before"], serde_json::json!([new.id()]));
+    let newest: ContextKey = json["key"].as_str().unwrap().parse().unwrap();
+    assert_eq!(json["id"], newest.id());
+    assert!(sees(&newest));
 }
 
 /// A dump of the database does not contain what verifies contexts, nor does the output of any command.

@@ -1,6 +1,7 @@
 //! Tenants that share tables.
 
 mod attacks;
+mod benchmark;
 mod context;
 mod findings;
 mod isolate;
@@ -69,10 +70,16 @@ impl Shop {
 
     /// The same, with other migrations.
     pub fn with(migrations: Dir) -> Self {
+        Self::with_options(migrations, &[])
+    }
+
+    /// The same, with more options of `migrate-public`.
+    pub fn with_options(migrations: Dir, options: &[&str]) -> Self {
         let shop = Self { db: Database::new(), migrations, key: ContextKey::generate() };
         // Roles belong to the whole server.
         let prefix = shop.db.name().to_owned();
-        shop.run(&["migrate-public", "--tenancy", "rows", "--role-prefix", &prefix]);
+        let set_up = [&["migrate-public", "--tenancy", "rows", "--role-prefix", &prefix][..], options].concat();
+        shop.run(&set_up);
         shop.run(&["migrate-all"]);
         shop
     }

@@ -1,0 +1,1 @@
+DROP TABLE stacks, users, organizations;
