@@ -105,6 +105,14 @@ pub enum RowTenancyError {
         /// The id.
         id: TenantId,
     },
+    /// A table of the registry's template is missing.
+    #[error("schema {schema} has no table {table:?}, so that a tenant has no members")]
+    NoMembers {
+        /// The shared schema.
+        schema: String,
+        /// The table.
+        table: &'static str,
+    },
     /// The id is not of the type of the registry's ids.
     #[error("tenant id {id} is not of type {expected}")]
     WrongIdType {
@@ -147,6 +155,7 @@ impl RowTenancyError {
             Self::TenantExists { .. } => "tenant-exists",
             Self::UnknownTenant { .. } => "unknown-tenant",
             Self::ReservedId { .. } => "reserved-id",
+            Self::NoMembers { .. } => "no-members",
             Self::WrongIdType { .. } => "wrong-id-type",
             Self::NoFreeId => "no-free-id",
             Self::Interrupted { .. } => "interrupted",
@@ -175,6 +184,10 @@ impl RowTenancyError {
             Self::NotSchemas { .. } => format!("'{}' shows the tenants", command("list")),
             Self::NoRegistry { .. } => format!(
                 "create it in a migration: '{}' writes one",
+                command("new-migration --template registry create_registry")
+            ),
+            Self::NoMembers { .. } => format!(
+                "create the tables in a migration: '{}' writes one",
                 command("new-migration --template registry create_registry")
             ),
             Self::Obstacles { .. } => {

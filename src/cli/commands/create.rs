@@ -14,6 +14,7 @@ use crate::cli::resume::SHORT;
 use crate::cli::settings::{Jobs, Role, WriteOptions};
 use crate::model::{NamePolicy, TenantId, TenantName};
 use crate::operations::{self, IfExists};
+use crate::rows::registry::FirstMember;
 use crate::text::{shell_word, shell_words};
 
 /// Create tenants, each in one transaction
@@ -43,6 +44,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ID")]
     id: Option<TenantId>,
 
+    /// Address of the user who becomes the tenant's first member, where tenants share tables
+    #[arg(long, value_name = "EMAIL")]
+    member: Option<String>,
+
+    /// Right of the first member; may be repeated
+    #[arg(long = "right", value_name = "NAME", requires = "member")]
+    rights: Vec<String>,
+
     #[command(flatten)]
     jobs: Jobs,
 
@@ -67,10 +76,12 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut db = context.database_for_run(&args.options, Some(&args.jobs))?;
     if let Some(layout) = rows::layout(&mut db)? {
         let names: Vec<String> = names.iter().map(TenantName::to_string).collect();
-        return rows::create(context, &mut db, &layout, &names, args.id, if_exists);
+        let member = args.member.map(|email| FirstMember { email, rights: args.rights });
+        return rows::create(context, &mut db, &layout, &names, rows::NewTenant { id: args.id, member, if_exists });
     }
-    if args.id.is_some() {
-        return Err(Usage::new("unexpected-option", "--id applies to tenants that share tables only").into());
+    if let Some(option) = args.id.map(|_| "--id").or(args.member.as_ref().map(|_| "--member")) {
+        let message = format!("{option} applies to tenants that share tables only");
+        return Err(Usage::new("unexpected-option", message).into());
     }
     let plan = operations::plan_create(&mut db, &tenancy, &names, if_exists)?;
     let mut progress = Progress::new(context.output(), "created");

@@ -84,7 +84,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let target = args.target.of(&tenancy)?;
     let tenancy = target.limit(tenancy)?;
     if let (Some(layout), false) = (rows::layout(&mut db)?, args.dry_run) {
-        return rows::migrate(context, &mut db, &tenancy, &layout);
+        return rows::migrate(context, &mut db, &tenancy, &layout, &target);
     }
     let set = tenancy.tenant_migrations();
     let stop = context.stop();

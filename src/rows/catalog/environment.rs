@@ -48,6 +48,9 @@ pub(crate) struct Environment {
     /// Whether every role may create schemas or temporary tables in the database.
     #[diesel(sql_type = Bool)]
     pub(crate) public_creates_in_database: bool,
+    /// Whether every role may create objects in the schema `public`, as before PostgreSQL 15.
+    #[diesel(sql_type = Bool)]
+    pub(crate) public_creates_in_public: bool,
     /// Whether every role may execute functions that the owner creates in the future.
     #[diesel(sql_type = Bool)]
     pub(crate) public_executes_new_functions: bool,

@@ -51,6 +51,10 @@ SELECT
         SELECT FROM pg_database d, aclexplode(COALESCE(d.datacl, acldefault('d', d.datdba))) AS acl
         WHERE d.datname = current_database() AND acl.grantee = 0 AND acl.privilege_type IN ('TEMPORARY', 'CREATE')
     ) AS public_creates_in_database,
+    EXISTS (
+        SELECT FROM pg_namespace n, aclexplode(n.nspacl) AS acl
+        WHERE n.nspname = 'public' AND acl.grantee = 0 AND acl.privilege_type = 'CREATE'
+    ) AS public_creates_in_public,
     NOT EXISTS (
         SELECT FROM pg_default_acl d
         WHERE d.defaclrole = role.owner AND d.defaclnamespace = 0 AND d.defaclobjtype = 'f'

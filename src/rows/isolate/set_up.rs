@@ -70,6 +70,9 @@ fn schemas(layout: &Layout, found: &Environment, steps: &mut SetUpSteps) {
             Identifier::of_object(&found.database)
         ));
     }
+    if found.public_creates_in_public {
+        steps.add("REVOKE CREATE ON SCHEMA public FROM PUBLIC".to_owned());
+    }
     if found.public_executes_new_functions {
         steps.add(format!("ALTER DEFAULT PRIVILEGES FOR ROLE {owner} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC"));
     }

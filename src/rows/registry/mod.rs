@@ -1,6 +1,7 @@
 //! The registry: a row for each tenant, and the rows of the shared tables that belong to it.
 
 mod delete;
+mod member;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ use crate::postgres::path;
 use crate::sql::quote::Identifier;
 
 pub use delete::delete;
+pub use member::FirstMember;
 
 /// A tenant of the registry.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
@@ -81,13 +83,23 @@ pub fn count_rows(db: &mut Database, layout: &Layout) -> Result<RowCounts, Error
     Ok(counts)
 }
 
-/// Adds a tenant to the registry, with the id that is given or that the registry's default chooses. Returns its id.
+/// Adds a tenant to the registry, with the id that is given or that the registry's default chooses, and its first member.
+/// Both are added in one transaction. Returns the tenant's id.
 ///
 /// # Errors
-/// [`RowTenancyError::ReservedId`], [`RowTenancyError::TenantExists`], [`RowTenancyError::WrongIdType`], or the server's
+/// [`RowTenancyError::NoMembers`], [`RowTenancyError::ReservedId`], [`RowTenancyError::TenantExists`], [`RowTenancyError::WrongIdType`], or the server's
 /// error.
-pub fn create(db: &mut Database, layout: &Layout, name: &str, id: Option<TenantId>) -> Result<TenantId, Error> {
+pub fn create(
+    db: &mut Database,
+    layout: &Layout,
+    name: &str,
+    id: Option<TenantId>,
+    member: Option<&FirstMember>,
+) -> Result<TenantId, Error> {
     let registry = Registry::read(db, layout)?;
+    if member.is_some() {
+        registry.require_members()?;
+    }
     if tenants(db, layout)?.iter().any(|tenant| tenant.name == name) {
         return Err(RowTenancyError::TenantExists { name: name.to_owned() }.into());
     }
@@ -107,6 +119,9 @@ pub fn create(db: &mut Database, layout: &Layout, name: &str, id: Option<TenantI
             if layout.reserved.contains(drawn) {
                 conn.batch_execute("ROLLBACK TO SAVEPOINT tenantry_insert")?;
                 return Ok(None);
+            }
+            if let Some(member) = member {
+                registry.add_member(conn, drawn, member)?;
             }
             Ok(Some(drawn))
         })?;

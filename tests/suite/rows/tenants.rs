@@ -175,6 +175,40 @@ fn later_migrations_are_isolated() {
     assert!(again.stderr.contains("0 migrated, 1 unchanged"), "{}", again.stderr);
 }
 
+/// `migrate-all --verify` fails if a migration leaves a hole that isolation does not close.
+#[test]
+fn migration_that_leaves_a_hole_is_refused() {
+    let shop = Shop::migrated();
+    let verify = |migrations: &Dir| {
+        shop.tenantry(&["migrate-all", "--verify"]).env("TENANTRY_TENANT_MIGRATIONS", migrations.path()).run()
+    };
+    let before = verify(&super::shop());
+    before.assert_code(1);
+    assert!(before.stderr.contains("column.missing: app.customers has no"), "{}", before.stderr);
+    assert!(before.stderr.contains("isolate' isolates tables"), "{}", before.stderr);
+    shop.run(&["isolate", "--yes"]);
+    verify(&super::shop()).assert_code(0);
+    let more = super::shop().add("2026-02-01-000000_create_notes", "CREATE TABLE notes (id bigint PRIMARY KEY);");
+    verify(&more).assert_code(0);
+    let open = more.add(
+        "2026-02-02-000000_open_notes",
+        &format!(
+            "ALTER TABLE notes ADD COLUMN text text; \
+             CREATE POLICY everyone ON notes TO {} USING (true);",
+            shop.role("user")
+        ),
+    );
+    let refused = verify(&open);
+    refused.assert_code(1);
+    assert!(refused.stderr.contains("policy.foreign: policy everyone of app.notes"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("the shared tables are not isolated: 1 finding"), "{}", refused.stderr);
+    let typed = super::shop().add("2026-02-03-000000_typed", "CREATE TABLE typed (tenant_id text PRIMARY KEY);");
+    let shop = Shop::isolated();
+    let refused = shop.tenantry(&["migrate-all"]).env("TENANTRY_TENANT_MIGRATIONS", typed.path()).run();
+    refused.assert_code(3);
+    assert!(refused.stderr.contains("app.typed: column \"tenant_id\" has type text"), "{}", refused.stderr);
+}
+
 #[test]
 fn commands_for_schemas_are_refused() {
     let shop = Shop::isolated();
@@ -205,4 +239,32 @@ fn registry_template_can_be_isolated() {
     let failed = "SELECT app.register_tenant('globex', NULL, 'admin')";
     assert!(shop.db.connect().batch_execute(failed).is_err());
     assert_eq!(shop.db.count("SELECT count(*) FROM app.tenants"), 1);
+    // The same by the command: a user who exists becomes a member of another tenant, too.
+    shop.run(&["create", "initech", "--member", "ann@example.org", "--right", "admin", "--right", "billing"]);
+    let members = "SELECT t.name || ' ' || u.email || ' ' || string_agg(r.name, ',' ORDER BY r.name) FROM app.tenants t \
+                   JOIN app.memberships m ON m.tenant_id = t.id JOIN app.users u ON u.id = m.user_id \
+                   JOIN app.rights r ON r.tenant_id = t.id AND r.user_id = u.id WHERE t.name = 'initech' GROUP BY t.name, u.email";
+    assert_eq!(shop.db.strings(members), ["initech ann@example.org admin,billing"]);
+    assert_eq!(shop.db.count("SELECT count(*) FROM app.users"), 1);
+    // A right that is refused takes the tenant, the user and the membership with it.
+    shop.db.execute("ALTER TABLE app.rights ADD CHECK (name <> 'root')");
+    let refused = shop.tenantry(&["create", "hooli", "--member", "bob@example.org", "--right", "root"]).run();
+    refused.assert_code(3);
+    assert!(refused.stderr.contains("violates check constraint"), "{}", refused.stderr);
+    assert_eq!(shop.db.count("SELECT count(*) FROM app.tenants WHERE name = 'hooli'"), 0);
+    assert_eq!(shop.db.count("SELECT count(*) FROM app.users"), 1);
+    shop.tenantry(&["create", "hooli", "--right", "root"]).run().assert_code(2);
+}
+
+#[test]
+fn members_require_their_tables() {
+    let shop = Shop::isolated();
+    let refused = shop.tenantry(&["create", "initech", "--member", "ann@example.org"]).run();
+    refused.assert_code(1);
+    assert!(refused.stderr.contains("schema app has no table \"users\""), "{}", refused.stderr);
+    assert!(refused.stderr.contains("new-migration --template registry"), "{}", refused.stderr);
+    let schemas = crate::support::set_up();
+    let refused = schemas.tenantry(["create", "acme", "--member", "ann@example.org"]).run();
+    refused.assert_code(2);
+    assert!(refused.stderr.contains("--member applies to tenants that share tables only"), "{}", refused.stderr);
 }

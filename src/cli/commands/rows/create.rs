@@ -10,24 +10,33 @@ use crate::database::Database;
 use crate::error::{Error, RowTenancyError};
 use crate::model::TenantId;
 use crate::operations::IfExists;
-use crate::rows::{Layout, registry};
+use crate::rows::Layout;
+use crate::rows::registry::{self, FirstMember};
 
-/// Adds tenants to the registry.
+/// What new tenants get.
+#[derive(Debug, Clone)]
+pub(crate) struct NewTenant {
+    pub(crate) id: Option<TenantId>,
+    pub(crate) member: Option<FirstMember>,
+    pub(crate) if_exists: IfExists,
+}
+
+/// Adds tenants to the registry, each with its first member in one transaction.
 pub(crate) fn create(
     context: &Context,
     db: &mut Database,
     layout: &Layout,
     names: &[String],
-    id: Option<TenantId>,
-    if_exists: IfExists,
+    new: NewTenant,
 ) -> Result<Exit> {
+    let NewTenant { id, member, if_exists } = new;
     if id.is_some() && names.len() != 1 {
         return Err(Usage::new("ambiguous-id", "--id requires exactly one name").into());
     }
     let output = context.output();
     let mut document = Document { created: Vec::new(), unchanged: Vec::new(), failed: Vec::new() };
     for name in names {
-        match registry::create(db, layout, name, id) {
+        match registry::create(db, layout, name, id, member.as_ref()) {
             Ok(id) => document.created.push(RegisteredTenantDocument { id: id.to_string(), name: name.clone() }),
             Err(Error::RowTenancy(RowTenancyError::TenantExists { .. })) if if_exists == IfExists::Leave => {
                 document.unchanged.push(name.clone());

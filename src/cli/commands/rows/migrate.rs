@@ -4,22 +4,64 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::cli::commands::migrate_all::MigrateTarget;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
+use crate::cli::output::count;
 use crate::cli::progress::Progress;
 use crate::cli::report;
 use crate::database::Database;
-use crate::rows::{self, Layout};
+use crate::error::{Error, RowTenancyError};
+use crate::rows::findings::{self, Severity};
+use crate::rows::{self, Layout, Obstacle, UnassignedRows};
 use crate::tenants::Tenancy;
 
-/// Migrates the shared tables, and isolates what the migrations add.
-pub(crate) fn migrate(context: &Context, db: &mut Database, tenancy: &Tenancy, layout: &Layout) -> Result<Exit> {
+/// Migrates the shared tables, and isolates what the migrations add. With `--verify`, fails if anything could give a tenant
+/// access to rows of another afterwards.
+pub(crate) fn migrate(
+    context: &Context,
+    db: &mut Database,
+    tenancy: &Tenancy,
+    layout: &Layout,
+    target: &MigrateTarget,
+) -> Result<Exit> {
     let stop = context.stop();
+    let output = context.output();
     if db.fleet_lock.is_none() {
         db.lock_fleet(None, Duration::ZERO, &stop, &mut |_| ())?;
     }
-    let mut progress = Progress::new(context.output(), "migrated");
-    let report = rows::migrate(db, tenancy, layout, &stop, &mut progress)?;
+    let mut progress = Progress::new(output, "migrated");
+    let migrated = rows::migrate(db, tenancy, layout, &stop, &mut progress);
     std::mem::drop(progress);
-    report::run(context, &report, "migrated", "migrate-all")
+    let report = match migrated {
+        Err(error @ Error::RowTenancy(RowTenancyError::Obstacles { .. })) => {
+            // What the error counts.
+            for Obstacle { table, message, hint } in rows::plan_isolation(db, layout, UnassignedRows::Refuse)?.obstacles
+            {
+                output.error(format_args!("{}.{table}: {message}", layout.schema));
+                output.hint(hint);
+            }
+            return Err(error.into());
+        }
+        report => report?,
+    };
+    let exit = report::run(context, &report, "migrated", &format!("migrate-all{}", target.flags()))?;
+    if !target.verify || exit != Exit::Done {
+        return Ok(exit);
+    }
+    let found = findings::find(db, layout)?.findings;
+    let errors: Vec<_> = found.iter().filter(|finding| finding.kind.severity() == Severity::Error).collect();
+    for finding in &errors {
+        output.error(format_args!("{}: {}", finding.kind, finding.message));
+    }
+    if errors.is_empty() {
+        return Ok(exit);
+    }
+    output.summary(format!("the shared tables are not isolated: {}", count(errors.len(), "finding")));
+    output.hint(format_args!(
+        "'{}' isolates tables, and '{}' shows what else fixes them",
+        context.command("isolate"),
+        context.command("repair-plan")
+    ));
+    Ok(Exit::Found)
 }

