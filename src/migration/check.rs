@@ -191,7 +191,11 @@ fn accepted_outside(script: &str) -> Option<String> {
 const NOT_UTF8: &str = "the file is not valid UTF-8";
 
 /// Reads an SQL file and reports violations with their line.
-fn script(contents: &[u8], mode: Option<Mode>, mut report: impl FnMut(Option<usize>, String)) -> Option<Script> {
+pub(super) fn script(
+    contents: &[u8],
+    mode: Option<Mode>,
+    mut report: impl FnMut(Option<usize>, String),
+) -> Option<Script> {
     if contents.starts_with(&[0xEF, 0xBB, 0xBF]) || contents.starts_with(&[0xFF, 0xFE]) {
         report(None, "the file starts with a byte-order mark; save it as UTF-8 without one".to_owned());
         return None;

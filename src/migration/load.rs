@@ -178,7 +178,7 @@ fn folders_in(root: &Path) -> Result<Vec<Folder>, LoadError> {
 }
 
 /// Reads a regular file. Other kinds are rejected: reading a named pipe would wait for a writer.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     if !follow(path)?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }

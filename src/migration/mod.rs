@@ -5,6 +5,7 @@ pub(crate) mod acceptance;
 mod check;
 mod harness;
 mod load;
+mod seeds;
 mod transactions;
 mod version;
 
@@ -23,6 +24,7 @@ use crate::sql::statement::{Statement, identifiers, split, tokens};
 pub(crate) use check::RULES_ABOUT_OUTSIDE;
 pub use check::{InvalidMigrations, Problem};
 pub use load::{Embedded, LoadError};
+pub use seeds::{SeedError, SeedFile};
 pub(crate) use transactions::Boundaries;
 pub use version::{Version, VersionError, VersionRange, VersionRangeError};
 

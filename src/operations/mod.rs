@@ -10,6 +10,7 @@ mod lookup;
 pub mod migrate;
 mod orphans;
 mod print_schema;
+pub mod seed;
 mod sizes;
 mod stats;
 mod untrack;

@@ -16,6 +16,7 @@ mod layout;
 mod migrate;
 mod prepare;
 pub mod registry;
+mod seed;
 mod set_up;
 mod verifier;
 
@@ -31,4 +32,5 @@ pub use layout::{
 };
 pub use migrate::migrate;
 pub use prepare::prepare;
+pub use seed::seed;
 pub use set_up::{SetUp, set_up};

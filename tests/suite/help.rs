@@ -76,8 +76,11 @@ fn the_main_help_lists_the_commands_by_purpose() {
             ("Tenants", vec!["create", "adopt", "untrack", "list", "stats", "psql", "drop", "cleanup"]),
             ("Migrations", vec!["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "runs"]),
             ("Shared tables", vec!["isolate", "key", "benchmark"]),
-            ("Checks and repair", vec!["health-check", "diff", "repair-plan", "reference", "repair", "metrics"]),
-            ("Development", vec!["new-migration", "lint", "print-schema", "grants", "local", "demo"]),
+            (
+                "Checks and repair",
+                vec!["health-check", "probe", "diff", "repair-plan", "reference", "repair", "metrics"]
+            ),
+            ("Development", vec!["new-migration", "seed", "lint", "print-schema", "grants", "local", "demo"]),
             ("Shell", vec!["completions", "man", "help"]),
         ]
     );

@@ -57,6 +57,7 @@ mod revert;
 mod rooms;
 mod rows;
 mod runs;
+mod seed;
 mod selection;
 mod settings;
 mod splitter;

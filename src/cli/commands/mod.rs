@@ -31,6 +31,7 @@ mod revert_all;
 mod revert_one;
 mod rows;
 mod runs;
+mod seed;
 mod stats;
 mod untrack;
 
@@ -71,6 +72,7 @@ pub(crate) enum Command {
     Cleanup(cleanup::Args),
     Grants(grants::Args),
     NewMigration(new_migration::Args),
+    Seed(seed::Args),
     Local(local::Args),
     Demo(demo::Args),
     Completions(completions::Args),
@@ -108,6 +110,7 @@ impl Command {
             Self::Cleanup(args) => cleanup::run(args, context),
             Self::Grants(args) => grants::run(args, context),
             Self::NewMigration(args) => new_migration::run(args, context),
+            Self::Seed(args) => seed::run(args, context),
             Self::Local(args) => local::run(args, context),
             Self::Demo(args) => demo::run(args, context),
             Self::Completions(args) => completions::run(args, context),
