@@ -14,7 +14,7 @@ use super::context::{Context, Usage};
 use super::files::require_readable;
 use super::output::Output;
 use crate::model::TenantName;
-use crate::schema::drift::{Accepted, Difference, Level, Pattern};
+use crate::schema::drift::{Accepted, Pattern};
 use crate::schema::reference::Source;
 use crate::text::shell_word;
 
@@ -127,14 +127,6 @@ fn add_file(accepted: &mut Accepted, file: Option<&Path>) -> Result<()> {
 pub(crate) fn report_unused(accepted: &Accepted, output: &Output) {
     for pattern in accepted.unused() {
         output.detail(format_args!("pattern {pattern} matches nothing"));
-    }
-}
-
-/// Whether a difference makes the exit code 1.
-pub(crate) fn fails(levels: &[Level], difference: &Difference) -> bool {
-    match levels {
-        [] => difference.level.fails_by_default(),
-        levels => levels.contains(&difference.level),
     }
 }
 

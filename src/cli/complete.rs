@@ -20,7 +20,6 @@ use diesel::sql_query;
 use diesel::sql_types::Text;
 
 use super::{App, codes, context, dotenv, parse, project};
-use crate::health::FindingKind;
 use crate::migration::MigrationSet;
 use crate::schema::drift::Level;
 
@@ -67,11 +66,10 @@ enum Values {
     Tenants,
     Runs,
     Versions,
-    /// Kinds of findings, codes and levels.
+    /// Codes of findings and differences, and levels.
     Findings,
     /// Codes of findings and differences.
     Codes,
-    Levels,
 }
 
 impl Values {
@@ -85,9 +83,8 @@ impl Values {
             (_, "TENANT" | "TENANT|FILE") => Some(Self::Tenants),
             (_, "RUN") => Some(Self::Runs),
             (_, "VERSION" | "VERSION|FIRST..LAST") => Some(Self::Versions),
-            (_, "KIND|CODE|LEVEL") => Some(Self::Findings),
+            (_, "CODE|LEVEL") => Some(Self::Findings),
             (_, "PATTERN") => Some(Self::Codes),
-            (_, "LEVEL") => Some(Self::Levels),
             _ => None,
         }
     }
@@ -106,12 +103,10 @@ impl Values {
             ),
             Self::Versions => versions(app).unwrap_or_default(),
             Self::Findings => {
-                let kinds = FindingKind::ALL.map(FindingKind::as_str);
-                let levels = Level::ALL.map(Level::as_str);
-                kinds.into_iter().chain(levels).map(str::to_owned).chain(codes::all()).map(Value::plain).collect()
+                let levels = Level::ALL.map(Level::as_str).into_iter().chain([codes::WARNING]);
+                codes::all().chain(levels.map(str::to_owned)).map(Value::plain).collect()
             }
             Self::Codes => codes::all().map(Value::plain).collect(),
-            Self::Levels => Level::ALL.iter().map(|level| Value::plain(level.as_str().to_owned())).collect(),
         };
         let mut seen = HashSet::new();
         values
@@ -256,6 +251,7 @@ mod tests {
             "adopt Versions",
             "repair Versions",
             "health-check Findings",
+            "diff Findings",
         ];
         let missing: Vec<&str> = expected.into_iter().filter(|line| !found.lines().any(|one| one == *line)).collect();
         assert_eq!(missing, [""; 0], "{found}");

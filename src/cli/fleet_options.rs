@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::context::{Context, Purpose};
+use super::junit::JunitOption;
 use super::resume::only;
 use super::rollout::RolloutOptions;
 use super::selection::Selection;
@@ -23,6 +24,9 @@ pub(crate) struct FleetOptions {
     pub(crate) rollout: RolloutOptions,
 
     #[command(flatten)]
+    pub(crate) junit: JunitOption,
+
+    #[command(flatten)]
     jobs: Jobs,
 
     #[command(flatten)]
@@ -33,8 +37,9 @@ pub(crate) struct FleetOptions {
 }
 
 impl FleetOptions {
-    /// Connects, and checks that `--match` matches a tenant.
+    /// Connects, and checks that `--match` matches a tenant and that `--junit` can be written.
     pub(crate) fn connect(&self, context: &Context, purpose: Purpose) -> Result<(Tenancy, Database)> {
+        self.junit.check(context)?;
         let (tenancy, mut db) = context.fleet(&self.options, &self.role, Some(&self.jobs), purpose)?;
         self.selection.require_any(context, &mut db)?;
         Ok((tenancy, db))

@@ -26,6 +26,7 @@ mod files;
 mod fleet_options;
 mod help;
 mod interrupt;
+mod junit;
 mod output;
 mod parse;
 mod progress;

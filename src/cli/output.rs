@@ -48,6 +48,10 @@ impl Output {
         Self { format: options.format, verbosity }
     }
 
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
     pub(crate) fn is_json(&self) -> bool {
         self.format == Format::Json
     }

@@ -1,6 +1,7 @@
 //! Prints errors, and the report of a run over a fleet.
 
 mod documents;
+mod junit;
 mod summary;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::text::{self, MAX_KEPT, MAX_SHOWN};
 
 use documents::RunDocument;
 pub(crate) use documents::{ErrorDocument, FailedDocument, FailureDocument, stop_reason};
+pub(crate) use junit::{suite_of_migrate_plan, suite_of_revert_plan, suite_of_run};
 pub(crate) use summary::Summary;
 
 /// Prints an error that ends the command, on standard error and as JSON. Returns the exit status for it.

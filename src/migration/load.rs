@@ -77,7 +77,8 @@ impl MigrationSet {
     /// migrations; [`LoadError::Invalid`] if a migration violates a rule.
     pub fn from_dir(path: &Path) -> Result<Self, LoadError> {
         let folders = folders_in(path)?;
-        Self::from_folders(&path.display().to_string(), folders)
+        let set = Self::from_folders(&path.display().to_string(), folders)?;
+        Ok(Self { directory: Some(path.into()), ..set })
     }
 
     /// Loads embedded migrations.

@@ -14,6 +14,7 @@ mod tests;
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -122,6 +123,7 @@ pub(crate) struct Traits {
 pub struct MigrationSet {
     migrations: Arc<[Arc<Migration>]>,
     origin: Arc<str>,
+    directory: Option<Arc<Path>>,
     retired: Arc<BTreeSet<String>>,
     /// The versions that [`first`](MigrationSet::first) left out.
     later: Arc<BTreeSet<String>>,
@@ -292,12 +294,23 @@ impl MigrationSet {
 
     /// A set of sorted migrations with their origin.
     fn new(migrations: Vec<Arc<Migration>>, origin: &str) -> Self {
-        Self { migrations: migrations.into(), origin: origin.into(), retired: Arc::default(), later: Arc::default() }
+        Self {
+            migrations: migrations.into(),
+            origin: origin.into(),
+            directory: None,
+            retired: Arc::default(),
+            later: Arc::default(),
+        }
     }
 
     /// The origin of the migrations: a directory, or "the embedded migrations".
     pub fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// The directory that the migrations were loaded from; `None` if they are embedded or merged.
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
     }
 
     /// The origin, the number of migrations and the newest version, in one line.

@@ -96,6 +96,8 @@ fn runs_versions_and_codes_are_completed() {
     assert!(versions.contains(&"20260209090000".to_owned()), "{versions:?}");
     assert!(candidates(None, &["health-check", "--ignore", "column.t"]).contains(&"column.type".to_owned()));
     assert!(candidates(None, &["health-check", "--fail-on", "orph"]).contains(&"orphaned-schema".to_owned()));
+    assert!(candidates(None, &["diff", "--fail-on", "index.e"]).contains(&"index.extra".to_owned()));
+    assert_eq!(candidates(None, &["health-check", "--fail-on", "warn"]), ["warning"]);
     assert!(candidates(None, &["migr"]).contains(&"migrate-all".to_owned()));
 }
 

@@ -10,7 +10,7 @@
 //!
 //! Other blocks are not run.
 
-mod documents;
+pub mod documents;
 mod page;
 mod session;
 

@@ -96,7 +96,7 @@ fn messages_name_the_program_of_the_example() {
     shop(&db, &["tenants", "migrate-public"]).run().assert_code(0);
     db.execute("INSERT INTO schema_tracker (name) VALUES ('acme')");
     assert_snapshot!(shop(&db, &["tenants", "health-check"]).run(), @r"
-        TENANT  KIND            LEVEL       FINDING                    FIX
+        TENANT  CODE            LEVEL       FINDING                    FIX
         acme    schema-missing  structural  the schema does not exist  shop tenants create acme
         --- stderr
         warning: not checked: 1 tenant: acme: the schema does not exist

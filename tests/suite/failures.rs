@@ -154,6 +154,93 @@ fn failed_tenants_have_the_same_fields_in_every_report() {
     }
 }
 
+/// Each command, with arguments that the parser accepts.
+const COMMANDS: &[&str] = &[
+    "create acme",
+    "adopt acme",
+    "untrack acme --yes",
+    "list",
+    "drop acme --yes",
+    "cleanup --yes",
+    "migrate-public",
+    "migrate-one acme",
+    "migrate-all",
+    "revert-one acme --steps 1 --yes",
+    "revert-all --steps 1 --yes",
+    "runs",
+    "runs show 1",
+    "isolate",
+    "key generate",
+    "key install --key-file none",
+    "key list",
+    "key retire 0123456789abcdef",
+    "health-check",
+    "diff acme",
+    "repair-plan acme",
+    "reference",
+    "repair --accept 20260105090000 --reason x",
+    "new-migration tenant Invalid",
+    "lint --tenant-migrations none",
+    "print-schema acme",
+    "grants --for operator",
+    "local start --dir none/none --pg-bin none",
+    "local stop --dir file",
+    "local status --dir file",
+    "local url --dir file",
+    "local psql --dir none",
+    "demo --pg-bin none",
+    "completions bash",
+    "man file",
+];
+
+/// Runs a command in a folder with a file, which no command can use as a folder.
+fn run_in_folder(command: &str, url: &str, more: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let words = command.split(' ').chain(more.iter().copied());
+    Tenantry::new().args(words).env("DATABASE_URL", url).current_dir(folder.path()).run()
+}
+
+#[test]
+fn each_command_is_in_the_list_of_failing_commands() {
+    let commands = crate::language::helps();
+    let names = commands.iter().filter_map(|(name, _)| name.strip_prefix("help "));
+    let is_listed = |name: &&str| COMMANDS.iter().any(|command| format!("{command} ").starts_with(&format!("{name} ")));
+    let missing: Vec<&str> = names.filter(|name| !is_listed(name)).collect();
+    assert_eq!(missing, [""; 0]);
+}
+
+/// With every command, an error has the document that docs/json.md describes, or the command has succeeded.
+#[test]
+fn errors_of_every_command_are_documents_as_described() {
+    let empty = Database::new();
+    let mut exits = std::collections::BTreeMap::new();
+    for command in COMMANDS {
+        let unusable = ["postgresql://127.0.0.1:1/none", "postgresql://127.0.0.1:port/none"].map(str::to_owned);
+        let cases = unusable.into_iter().chain([empty.url()]).map(|url| (url, &[][..]));
+        // psql gets the options of `local psql`.
+        let usage = (!command.starts_with("local psql")).then(|| (empty.url(), &["--no-such-option"][..]));
+        for (url, more) in cases.chain(usage) {
+            let output = run_in_folder(command, &url, &[&["--format", "json"], more].concat());
+            if !more.is_empty() {
+                assert_eq!(output.assert_code(2).json()["error"]["code"], "unknown-argument", "{command}");
+            }
+            let code = output.code.expect("an exit status");
+            if code == 0 || (code == 1 && !output.stderr.contains("error:")) {
+                continue;
+            }
+            let document = output.json();
+            if document["error"].is_object() {
+                let problems = crate::docs::documents::problems("failed-command", &document);
+                assert_eq!(problems, [""; 0], "{command}: {document}");
+                *exits.entry(code).or_insert(0) += 1;
+            }
+        }
+    }
+    // Usage errors, refusals, and servers that cannot be reached.
+    assert!(exits[&2] > COMMANDS.len() && exits[&3] > 10 && exits[&5] > 15, "{exits:?}");
+}
+
 /// docs/json.md and docs/errors.md list the codes of errors that only the command line has.
 #[test]
 fn every_code_of_a_usage_error_is_documented() {

@@ -10,15 +10,11 @@ fn check(db: &Database) -> Output {
     db.tenantry(["health-check"]).run()
 }
 
-/// The kinds of the findings with their tenants; for drift, the code of the difference.
+/// The codes of the findings with their tenants.
 fn kinds(output: &Output) -> Vec<String> {
     let findings = output.json()["findings"].as_array().expect("a list").clone();
     let text = |value: &serde_json::Value| value.as_str().unwrap_or("database").to_owned();
-    let kind = |finding: &serde_json::Value| match text(&finding["kind"]) {
-        drift if drift == "drift" => text(&finding["difference"]["code"]),
-        kind => kind,
-    };
-    findings.iter().map(|finding| format!("{} {}", text(&finding["tenant"]), kind(finding))).collect()
+    findings.iter().map(|finding| format!("{} {}", text(&finding["tenant"]), text(&finding["code"]))).collect()
 }
 
 fn kinds_of(db: &Database) -> Vec<String> {
@@ -110,7 +106,7 @@ fn tracker_behind_is_found() {
         output.stdout
     );
     assert_snapshot!(output, @r"
-        TENANT      KIND            LEVEL       FINDING                        FIX
+        TENANT      CODE            LEVEL       FINDING                        FIX
         (database)  tracker-behind  structural  1 public migration is pending  tenantry migrate-public --public-migrations DIR
         --- stderr
         1 tenant checked, 1 healthy, 1 finding
@@ -127,7 +123,7 @@ fn reference_failed_is_found() {
     let output =
         db.tenantry(["health-check", "--tenant-migrations"]).arg(dir.path()).hide(dir.path().to_string_lossy(), "DIR");
     assert_snapshot!(output.run(), @r#"
-        TENANT      KIND                LEVEL       FINDING                                                                                        FIX
+        TENANT      CODE                LEVEL       FINDING                                                                                        FIX
         (database)  reference-failed    structural  migration 20990101000000_broken failed in an empty schema: type "no_such_type" does not exist  correct 20990101000000_broken/up.sql
         acme        missing-migrations  structural  1 migration is not applied: 20990101000000                                                     tenantry migrate-one acme --tenant-migrations DIR
         --- stderr
@@ -150,7 +146,7 @@ fn table_in_public_is_found() {
     assert_eq!(check(&db).assert_code(0).stdout, "", "nothing proves that they are tenants' tables");
     apply_to_public(&db, &["20260105090000", "20260112090000"]);
     assert_snapshot!(check(&db), @r"
-        TENANT      KIND               LEVEL       FINDING                                                                                                                         FIX
+        TENANT      CODE               LEVEL       FINDING                                                                                                                         FIX
         (database)  migration-changed  structural  public migration 20260105090000_create_users was applied (recorded on DATE), but no longer exists               tenantry repair --accept 20260105090000 --reason TEXT (restore it, or use the release that contains it)
         (database)  migration-changed  structural  public migration 20260112090000_create_projects_and_tasks was applied (recorded on DATE), but no longer exists  tenantry repair --accept 20260112090000 --reason TEXT (restore it, or use the release that contains it)
         (database)  table-in-public    warning     a tenant migration has created the table users in public                                                                        check whether the application uses the table
@@ -198,7 +194,7 @@ fn ledger_in_public_is_found() {
     let db = fleet(&["acme"]);
     apply_to_public(&db, &["20260105090000", "20260112090000"]);
     assert_snapshot!(check(&db), @r"
-        TENANT      KIND               LEVEL       FINDING                                                                                                                         FIX
+        TENANT      CODE               LEVEL       FINDING                                                                                                                         FIX
         (database)  migration-changed  structural  public migration 20260105090000_create_users was applied (recorded on DATE), but no longer exists               tenantry repair --accept 20260105090000 --reason TEXT (restore it, or use the release that contains it)
         (database)  migration-changed  structural  public migration 20260112090000_create_projects_and_tasks was applied (recorded on DATE), but no longer exists  tenantry repair --accept 20260112090000 --reason TEXT (restore it, or use the release that contains it)
         (database)  ledger-in-public   warning     2 tenant migrations were applied to public: 20260105090000, 20260112090000                                                      check which objects in public the application uses, and the setting --public-migrations
@@ -259,7 +255,7 @@ fn orphaned_schema_is_found() {
          CREATE SCHEMA some_tables; CREATE TABLE some_tables.users(i int)",
     );
     assert_snapshot!(check(&db), @r"
-        TENANT      KIND             LEVEL       FINDING                                                                  FIX
+        TENANT      CODE             LEVEL       FINDING                                                                  FIX
         (database)  orphaned-schema  structural  schema by_ledger is not tracked; its ledger records 5 tenant migrations  tenantry adopt by_ledger (or drop --untracked)
         (database)  orphaned-schema  structural  schema by_tables is not tracked; it has all tables of a tenant           tenantry adopt by_tables --baseline VERSION (or drop --untracked)
         (database)  orphaned-schema  structural  schema twin is not tracked; its ledger records 5 tenant migrations       tenantry adopt twin (or drop --untracked)
@@ -268,7 +264,7 @@ fn orphaned_schema_is_found() {
         --- exit 1
     ");
     assert_snapshot!(db.tenantry(["health-check", "--match", "^by_l"]).run(), @r"
-        TENANT      KIND             LEVEL       FINDING                                                                  FIX
+        TENANT      CODE             LEVEL       FINDING                                                                  FIX
         (database)  orphaned-schema  structural  schema by_ledger is not tracked; its ledger records 5 tenant migrations  tenantry adopt by_ledger (or drop --untracked)
         --- stderr
         0 tenants checked, 0 healthy, 1 finding
@@ -285,7 +281,7 @@ fn bad_name_is_found() {
     let db = fleet(&["acme"]);
     db.execute("INSERT INTO schema_tracker (name) VALUES ('user'), ('public')");
     assert_snapshot!(check(&db), @r#"
-    TENANT  KIND            LEVEL       FINDING                      FIX
+    TENANT  CODE            LEVEL       FINDING                      FIX
     public  bad-name        structural  "public" is a system schema  if the tracker has such a row: DELETE FROM public.schema_tracker WHERE name = 'public'
     user    schema-missing  structural  the schema does not exist    tenantry create user
     --- stderr
@@ -309,7 +305,7 @@ fn schema_missing_is_found() {
          INSERT INTO schema_tracker (name) VALUES ('registered')",
     );
     assert_snapshot!(check(&db), @r"
-        TENANT      KIND            LEVEL       FINDING                    FIX
+        TENANT      CODE            LEVEL       FINDING                    FIX
         dropped     schema-missing  structural  the schema does not exist  tenantry drop dropped (or restore the schema from a backup)
         halfway     schema-missing  structural  the schema does not exist  tenantry create halfway
         registered  schema-missing  structural  the schema does not exist  tenantry create registered
@@ -337,7 +333,7 @@ fn unreadable_tenant_is_unchecked() {
         db.name()
     ));
     assert_snapshot!(db.tenantry(["health-check"]).env("DATABASE_URL", &url).run(), @r#"
-        TENANT  KIND           LEVEL       FINDING                                                                           FIX
+        TENANT  CODE           LEVEL       FINDING                                                                           FIX
         acme    unreadable     structural  cannot read the migration ledger: permission denied for role "stranger_DATABASE"  run as the owner: GRANT USAGE ON SCHEMA "acme" TO "stranger_DATABASE"; GRANT SELECT ON "acme".__diesel_schema_migrations TO "stranger_DATABASE"
         open    schema.grants  privilege   schema open: grants differ                                                        tenantry repair-plan open
         open    table.grants   privilege   table __diesel_schema_migrations: grants differ                                   tenantry repair-plan open
@@ -390,7 +386,7 @@ fn unfinished_migration_that_was_removed_is_found() {
     let output = check(&db);
     output.assert_code(1);
     assert_snapshot!(output, @r"
-        TENANT  KIND                  LEVEL       FINDING                                                                                            FIX
+        TENANT  CODE                  LEVEL       FINDING                                                                                            FIX
         acme    unfinished-migration  structural  migration 20990101000000 was interrupted after 1 statement and is not a tenant migration any more  restore the migration, then run migrate-one acme
         --- stderr
         warning: not checked: 1 tenant: acme: a non-transactional migration is unfinished
@@ -407,7 +403,7 @@ fn ledger_missing_is_found() {
          INSERT INTO schema_tracker (name) VALUES ('empty')",
     );
     assert_snapshot!(check(&db), @r"
-        TENANT   KIND            LEVEL       FINDING                             FIX
+        TENANT   CODE            LEVEL       FINDING                             FIX
         empty    ledger-missing  structural  the schema is empty                 tenantry migrate-one empty
         without  ledger-missing  structural  the schema has no migration ledger  tenantry adopt without --baseline VERSION (VERSION is the newest migration it contains)
         --- stderr
@@ -429,7 +425,7 @@ fn interrupted_create_and_drop_are_found() {
          UPDATE schema_tracker SET state = 'dropping' WHERE name = 'ended'",
     );
     assert_snapshot!(check(&db), @r"
-        TENANT  KIND            LEVEL       FINDING                 FIX
+        TENANT  CODE            LEVEL       FINDING                 FIX
         begun   stuck-creating  structural  create was interrupted  tenantry create begun
         ended   stuck-dropping  structural  drop was interrupted    tenantry drop ended
         --- stderr
@@ -474,7 +470,7 @@ fn missing_migrations_are_found() {
     let db = fleet(&["whole"]);
     create_older(&db, &["behind"]);
     assert_snapshot!(check(&db), @r"
-        TENANT  KIND                LEVEL       FINDING                                                       FIX
+        TENANT  CODE                LEVEL       FINDING                                                       FIX
         behind  missing-migrations  structural  2 migrations are not applied: 20260202090000, 20260209090000  tenantry migrate-one behind
         --- stderr
         2 tenants checked, 1 healthy, 1 finding
@@ -490,7 +486,7 @@ fn out_of_order_migration_is_found() {
     let dir = Dir::copy_of_tenant().add("20260110000000_between", "CREATE TABLE between_two(i int);");
     let with_dir = |command: &str| db.tenantry([command, "--tenant-migrations"]).arg(dir.path()).run();
     assert_snapshot!(with_dir("health-check"), @r"
-        TENANT      KIND               LEVEL       FINDING                                                                                                FIX
+        TENANT      CODE               LEVEL       FINDING                                                                                                FIX
         (database)  migration-changed  structural  tenant migration 20260110000000_between is out of order: it precedes 20260209090000, which is applied  tenantry repair --accept 20260110000000 --reason TEXT --tenant-migrations TEMPORARY (rename it to a version after the newest applied one)
         acme        out-of-order       structural  1 migration is not applied, but a newer one is: 20260110000000                                         tenantry migrate-one acme --tenant-migrations TEMPORARY
         --- stderr
@@ -519,7 +515,7 @@ fn unknown_migrations_are_found() {
          INSERT INTO globex.__diesel_schema_migrations (version) VALUES ('20990101000000')",
     );
     assert_snapshot!(check(&db), @r"
-        TENANT  KIND                LEVEL       FINDING                                                                  FIX
+        TENANT  CODE                LEVEL       FINDING                                                                  FIX
         acme    unknown-migrations  structural  the ledger records 2 unknown migrations: 20251231000000, 20990101000000  tenantry repair --accept 20251231000000 --accept 20990101000000 --reason TEXT (or use the release that contains them)
         globex  unknown-migrations  structural  the ledger records 1 unknown migration: 20990101000000                   tenantry repair --accept 20990101000000 --reason TEXT (or use the release that contains them)
         --- stderr
@@ -615,7 +611,7 @@ fn all_findings_are_reported_together() {
         assert!(text.contains(shown), "{shown}: {text}");
     }
     assert_snapshot!(run(&["--match", "^whole$", "--allow-empty", "--quiet"]), @r"
-        TENANT      KIND               LEVEL       FINDING                                                                                                            FIX
+        TENANT      CODE               LEVEL       FINDING                                                                                                            FIX
         (database)  tracker-behind     structural  1 public migration is pending                                                                                      tenantry migrate-public
         (database)  migration-changed  structural  public migration 20260105090000_create_users was applied (recorded on DATE), but no longer exists  tenantry repair --accept 20260105090000 --reason TEXT (restore it, or use the release that contains it)
         --- stderr
@@ -650,7 +646,7 @@ fn fail_on_selects_findings_for_the_exit_code() {
     db.execute("CREATE TABLE public.users(i int)");
     apply_to_public(&db, &["20260105090000"]);
     assert_snapshot!(db.tenantry(["health-check", "--fail-on", "missing-migrations"]).run(), @r"
-        TENANT      KIND                LEVEL       FINDING                                                                                                            FIX
+        TENANT      CODE                LEVEL       FINDING                                                                                                            FIX
         (database)  migration-changed   structural  public migration 20260105090000_create_users was applied (recorded on DATE), but no longer exists  tenantry repair --accept 20260105090000 --reason TEXT (restore it, or use the release that contains it)
         (database)  table-in-public     warning     a tenant migration has created the table users in public                                                           check whether the application uses the table
         (database)  ledger-in-public    warning     1 tenant migration was applied to public: 20260105090000                                                           check which objects in public the application uses, and the setting --public-migrations
@@ -660,7 +656,7 @@ fn fail_on_selects_findings_for_the_exit_code() {
         --- exit 1
     ");
     assert_snapshot!(db.tenantry(["health-check", "--fail-on", "schema-missing,ledger-missing"]).run(), @r"
-        TENANT      KIND                LEVEL       FINDING                                                                                                            FIX
+        TENANT      CODE                LEVEL       FINDING                                                                                                            FIX
         (database)  migration-changed   structural  public migration 20260105090000_create_users was applied (recorded on DATE), but no longer exists  tenantry repair --accept 20260105090000 --reason TEXT (restore it, or use the release that contains it)
         (database)  table-in-public     warning     a tenant migration has created the table users in public                                                           check whether the application uses the table
         (database)  ledger-in-public    warning     1 tenant migration was applied to public: 20260105090000                                                           check which objects in public the application uses, and the setting --public-migrations
@@ -675,26 +671,19 @@ fn fail_on_selects_findings_for_the_exit_code() {
         .assert_code(1);
     assert_snapshot!(db.tenantry(["health-check", "--fail-on", "bad-luck"]).run(), @r#"
         --- stderr
-        error: invalid value 'bad-luck' for '--fail-on <KIND|CODE|LEVEL>': unknown kind of finding, code or level "bad-luck"; docs/drift.md and docs/isolation.md list the codes
+        error: invalid value 'bad-luck' for '--fail-on <CODE|LEVEL>': unknown code or level "bad-luck"; 'health-check --help' lists the codes
 
         For more information, try '--help'.
         --- exit 2
     "#);
     assert_snapshot!(db.tenantry(["health-check", "--fail-on", ""]).run(), @r#"
         --- stderr
-        error: invalid value '' for '--fail-on <KIND|CODE|LEVEL>': unknown kind of finding, code or level ""; docs/drift.md and docs/isolation.md list the codes
+        error: invalid value '' for '--fail-on <CODE|LEVEL>': invalid pattern "": expected [TENANT/]CODE[:OBJECT], for example index.extra:tmp_* or acme/*.comment
 
         For more information, try '--help'.
         --- exit 2
     "#);
-    // Every kind in the help exists.
-    let help = db.tenantry(["health-check", "--help"]).run().stdout;
-    let (_, kinds) = help.split_once("kinds of findings:").expect("the help lists the kinds");
-    let (kinds, _) = kinds.split_once(".\n").expect("the end of the sentence");
-    let kinds: Vec<&str> = kinds.split(',').map(str::trim).map(|word| word.trim_matches('\n')).collect();
-    let kinds: Vec<String> = kinds.iter().map(|word| word.split_whitespace().collect()).collect();
     let all: Vec<&str> = tenantry::health::FindingKind::ALL.iter().map(|kind| kind.as_str()).collect();
-    assert_eq!(kinds, all);
     db.tenantry(["health-check", "--fail-on", &all.join(",")]).run().assert_code(1);
 }
 
@@ -710,4 +699,58 @@ fn invalid_match_expression_is_refused() {
         For more information, try '--help'.
         --- exit 2
     ");
+}
+
+/// One vocabulary: the table, JSON, `--group`, `--fail-on`, `--ignore` and JUnit have the same codes.
+#[test]
+fn the_code_of_each_finding_is_the_same_everywhere() {
+    let db = fleet(&["acme", "globex", "initech"]);
+    db.execute("CREATE INDEX tmp ON acme.users (id); DROP SCHEMA globex CASCADE");
+    create_older(&db, &["initech_2"]);
+    let run = |args: &[&str]| db.tenantry(["health-check"]).args(args).run();
+    let json = run(&["--format", "json"]).assert_code(1).json();
+    let list = |value: &serde_json::Value| value.as_array().expect("a list").clone();
+    let codes: Vec<String> = list(&json["findings"]).iter().map(|it| it["code"].as_str().unwrap().to_owned()).collect();
+    let mut expected = ["index.extra", "schema-missing", "missing-migrations"].to_vec();
+    expected.retain(|code| !codes.iter().any(|found| found == code));
+    assert_eq!(expected, [""; 0], "{codes:?}");
+    let (table, junit) = (run(&[]).stdout, run(&["--junit", "-"]).stdout);
+    for code in &codes {
+        assert!(table.contains(&format!("  {code}  ")) && junit.contains(&format!("{code}: ")), "{code} in\n{table}");
+        run(&["--fail-on", code]).assert_code(1);
+        run(&["--fail-on", &format!("initech/{code}"), "--allow-unchecked"]).assert_code(0);
+        let rest = run(&["--ignore", code, "--format", "json"]).json();
+        assert!(list(&rest["findings"]).iter().all(|it| it["code"] != code.as_str()), "{rest}");
+    }
+    let grouped = run(&["--group"]).stdout;
+    assert!(grouped.lines().any(|line| line.starts_with("acme ") && line.contains("  index.extra  ")), "{grouped}");
+    assert!(list(&json["groups"]).iter().any(|group| group["codes"] == serde_json::json!(["index.extra"])), "{json}");
+    db.tenantry(["diff", "acme", "--fail-on", "index.extra:tmp"]).run().assert_code(0);
+    db.tenantry(["diff", "acme", "--fail-on", "index.extra:users.tmp"]).run().assert_code(1);
+    db.tenantry(["diff", "acme", "--fail-on", "table.comment,tuning,warning"]).run().assert_code(0);
+}
+
+#[test]
+fn an_unknown_code_is_answered_with_a_similar_one_and_the_list() {
+    let db = fleet(&["acme"]);
+    let options: [&[&str]; 4] = [
+        &["health-check", "--fail-on", "index.extr"],
+        &["health-check", "--ignore", "index.extr"],
+        &["diff", "acme", "--fail-on", "index.extr"],
+        &["diff", "acme", "--ignore", "index.extr:users"],
+    ];
+    for options in options {
+        let output = db.tenantry(options).run();
+        let text = "\"index.extr\"; a similar one is index.extra; 'health-check --help' lists the codes";
+        assert!(output.assert_code(2).stderr.contains(text), "{}", output.stderr);
+    }
+    db.tenantry(["health-check", "--fail-on", "drift"]).run().assert_code(2);
+    let help = db.tenantry(["health-check", "--help"]).run().stdout;
+    let listed = |code: &str| help.contains(code);
+    let findings = tenantry::health::FindingKind::ALL.iter().map(|kind| kind.as_str());
+    let missing: Vec<&str> = findings.filter(|code| !listed(code)).collect();
+    assert_eq!(missing, [""; 0]);
+    for code in ["fk.without-tenant", "materialized-view", "validated"] {
+        assert!(listed(code), "{code}");
+    }
 }

@@ -59,7 +59,7 @@ fn health_check_finds_changed_migrations() {
     let check = ["health-check", "--match", "^nobody$", "--allow-empty"];
     run_with(&db, &migrations, &check).assert_code(0);
     assert_snapshot!(run_with(&db, &changed, &check), @r"
-        TENANT      KIND               LEVEL       FINDING                                                                                     FIX
+        TENANT      CODE               LEVEL       FINDING                                                                                     FIX
         (database)  migration-changed  structural  tenant migration 20_b was edited since it was applied (recorded on DATE)    tenantry repair --accept 20 --reason TEXT --tenant-migrations MIGRATIONS (restore it, and make the change in a new migration)
         (database)  migration-changed  structural  tenant migration 10_a was applied (recorded on DATE), but no longer exists  tenantry repair --accept 10 --reason TEXT --tenant-migrations MIGRATIONS (restore it, or use the release that contains it)
         (database)  migration-changed  structural  tenant migration 15_late is out of order: it precedes 20, which is applied                  tenantry repair --accept 15 --reason TEXT --tenant-migrations MIGRATIONS (rename it to a version after the newest applied one)

@@ -53,6 +53,7 @@ mod public_ledger;
 mod races;
 mod reference;
 mod repair_plan;
+mod reports;
 mod revert;
 mod rooms;
 mod rows;

@@ -257,7 +257,7 @@ fn a_system_schema_in_the_tracker_is_reported() {
     assert_snapshot!(db.tenantry(["list", "--format", "json"]).run());
     assert_eq!(db.tenantry(["list", "--names"]).run().stdout, "acme\ninformation_schema\n");
     assert_snapshot!(db.tenantry(["health-check"]).run(), @r#"
-    TENANT              KIND      LEVEL       FINDING                                  FIX
+    TENANT              CODE      LEVEL       FINDING                                  FIX
     information_schema  bad-name  structural  "information_schema" is a system schema  if the tracker has such a row: DELETE FROM public.schema_tracker WHERE name = 'information_schema'
     --- stderr
     warning: not checked: 1 tenant: information_schema: the name is not a tenant name
@@ -300,7 +300,7 @@ fn an_orphan_whose_name_no_new_tenant_can_have_is_reported() {
          CREATE TABLE \"we-ird\".__diesel_schema_migrations AS TABLE acme.__diesel_schema_migrations",
     );
     assert_snapshot!(db.tenantry(["health-check"]).run(), @"
-    TENANT      KIND             LEVEL       FINDING                                                               FIX
+    TENANT      CODE             LEVEL       FINDING                                                               FIX
     (database)  orphaned-schema  structural  schema we-ird is not tracked; its ledger records 5 tenant migrations  tenantry adopt we-ird (or drop --untracked)
     --- stderr
     1 tenant checked, 1 healthy, 1 finding

@@ -194,7 +194,7 @@ fn a_database_of_an_earlier_release_works_until_it_is_upgraded() {
     health.assert_code(1);
     let findings = &health.json()["findings"];
     assert_eq!(findings.as_array().map(Vec::len), Some(1), "{findings}");
-    assert_eq!(findings[0]["kind"], "tracker-behind");
+    assert_eq!(findings[0]["code"], "tracker-behind");
     for args in [&["migrate-all"][..], &["migrate-all", "--dry-run"], &["cleanup", "--dry-run"], &["diff", "acme"]] {
         db.tenantry(args).run().assert_code(0);
     }

@@ -114,13 +114,13 @@ fn level_determines_the_exit_code() {
     code(&["--fail-on", "privilege"], 0);
     code(&["--fail-on", "privilege,security"], 1);
     code(&["--ignore", "table.row-security:users"], 0);
-    assert_snapshot!(db.tenantry(["diff", "acme", "--fail-on", "nonsense"]).run(), @r"
+    assert_snapshot!(db.tenantry(["diff", "acme", "--fail-on", "nonsense"]).run(), @r#"
         --- stderr
-        error: invalid value 'nonsense' for '--fail-on <LEVEL>': expected structural, security, privilege, tuning, cosmetic
+        error: invalid value 'nonsense' for '--fail-on <CODE|LEVEL>': unknown code or level "nonsense"; 'health-check --help' lists the codes
 
         For more information, try '--help'.
         --- exit 2
-    ");
+    "#);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn ignore_patterns_accept_differences() {
     run(&[]).assert_code(1);
     run(&["--ignore", "index.extra:users.tmp_*"]).assert_code(0);
     assert_snapshot!(run(&["--ignore", "acme/index.extra", "--ignore", "column.*", "--verbose"]), @r"
-        TENANT  KIND         LEVEL       FINDING                          FIX
+        TENANT  CODE         LEVEL       FINDING                          FIX
         globex  index.extra  structural  index users.tmp_b is unexpected  tenantry repair-plan globex
         --- stderr
         tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
@@ -170,16 +170,19 @@ fn accepted_differences_of_one_tenant_split_a_group() {
     db.execute("CREATE INDEX tmp ON acme.users (id); CREATE INDEX tmp ON globex.users (id)");
     let run = |args: &[&str]| db.tenantry(["health-check", "--ignore", "acme/index.extra"]).args(args).run();
     assert_snapshot!(run(&["--group"]), @r"
-        TENANTS         KIND   LEVEL       FINDING                        FIX
-        2 such as acme                     matches the reference
-        globex          drift  structural  index users.tmp is unexpected  tenantry repair-plan globex
+        TENANTS         CODE         LEVEL       FINDING                        FIX
+        2 such as acme                           matches the reference
+        globex          index.extra  structural  index users.tmp is unexpected  tenantry repair-plan globex
         --- stderr
         3 tenants checked, 2 healthy, 1 finding
         --- exit 1
     ");
     assert_snapshot!(run(&["--format", "json"]));
     let both = db.tenantry(["health-check", "--ignore", "index.extra", "--format", "json"]).run().json();
-    assert_eq!(both["groups"], serde_json::json!([{ "tenants": 3, "first_tenant": "acme", "differences": [] }]));
+    assert_eq!(
+        both["groups"],
+        serde_json::json!([{ "tenants": 3, "first_tenant": "acme", "codes": [], "differences": [] }])
+    );
 }
 
 #[test]
@@ -187,16 +190,16 @@ fn fix_names_the_reference_of_the_comparison() {
     let db = fleet(&["acme", "globex"]);
     db.execute("CREATE INDEX tmp ON acme.users (id)");
     assert_snapshot!(db.tenantry(["health-check", "--reference", "acme"]).run(), @r"
-        TENANT  KIND           LEVEL       FINDING                     FIX
+        TENANT  CODE           LEVEL       FINDING                     FIX
         globex  index.missing  structural  index users.tmp is missing  tenantry repair-plan globex --reference acme
         --- stderr
         2 tenants checked, 1 healthy, 1 finding
         --- exit 1
     ");
     assert_snapshot!(db.tenantry(["health-check", "--reference", "acme", "--group"]).run(), @r"
-        TENANTS  KIND   LEVEL       FINDING                     FIX
-        acme                        matches the reference
-        globex   drift  structural  index users.tmp is missing  tenantry repair-plan globex --reference acme
+        TENANTS  CODE           LEVEL       FINDING                     FIX
+        acme                                matches the reference
+        globex   index.missing  structural  index users.tmp is missing  tenantry repair-plan globex --reference acme
         --- stderr
         2 tenants checked, 1 healthy, 1 finding
         --- exit 1
@@ -227,11 +230,11 @@ fn large_fleet_is_checked_by_fingerprints() {
     assert!(found.contains(&"tenant_11 column.not-null".to_owned()), "{found:?}");
     assert!(!found.iter().any(|line| line.starts_with("tenant_12")), "a gap is no difference: {found:?}");
     assert_snapshot!(db.tenantry(["health-check", "--group"]).run(), @r"
-        TENANTS              KIND   LEVEL       FINDING                                                                              FIX
-        8 such as tenant_01                     matches the reference
-        2 such as tenant_03  drift  structural  index users.tmp is unexpected                                                        tenantry repair-plan tenant_03
-        tenant_09            drift  structural  column comments.body is missing; constraint comments.comments_body_check is missing  tenantry repair-plan tenant_09
-        tenant_11            drift  structural  column users.created_at: not null differs                                            tenantry repair-plan tenant_11
+        TENANTS              CODE                                LEVEL       FINDING                                                                              FIX
+        8 such as tenant_01                                                  matches the reference
+        2 such as tenant_03  index.extra                         structural  index users.tmp is unexpected                                                        tenantry repair-plan tenant_03
+        tenant_09            column.missing, constraint.missing  structural  column comments.body is missing; constraint comments.comments_body_check is missing  tenantry repair-plan tenant_09
+        tenant_11            column.not-null                     structural  column users.created_at: not null differs                                            tenantry repair-plan tenant_11
         --- stderr
         12 tenants checked, 8 healthy, 5 findings
         --- exit 1

@@ -10,7 +10,7 @@ fn check(db: &Database, url: &str, problem: &str, fix: &str) {
     let run = |args: &[&str]| -> Output { db.tenantry(args).env("DATABASE_URL", url).run() };
     let found = run(&["health-check", "--match", "acme", "--format", "json"]).json();
     let finding = &found["findings"][0];
-    assert_eq!(finding["kind"], "unreadable", "{found}");
+    assert_eq!(finding["code"], "unreadable", "{found}");
     let text = |field: &str| finding[field].as_str().unwrap_or_default().to_owned();
     assert!(text("message").starts_with(&format!("cannot read the migration ledger: {problem}")), "{finding}");
     assert!(text("fix").contains(fix), "{finding}");

@@ -3,20 +3,20 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::cli::codes;
-use crate::cli::compare::{CompareOptions, fails, line_by_line, report_unused};
+use crate::cli::codes::FailOn;
+use crate::cli::compare::{CompareOptions, line_by_line, report_unused};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::cli::settings::ReadOptions;
 use crate::model::TenantName;
-use crate::schema::drift::{self, Diff, Difference, Level};
+use crate::schema::drift::{self, Diff, Difference};
 
 /// Show how a tenant differs from the reference
 ///
 /// Compares the structure of the tenant's schema with the reference, which is the result of the tenant migrations, or with
 /// another tenant. Lines with - are expected and missing, lines with + are unexpected. The exit code is 1 if there are
-/// differences of the levels in --fail-on.
+/// differences that --fail-on selects.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Name of the tenant
@@ -29,9 +29,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     comparing: CompareOptions,
 
-    /// Fail only on differences of these levels; all are shown [default: structural, security, privilege]
-    #[arg(long, value_name = "LEVEL", value_delimiter = ',', value_parser = codes::level)]
-    fail_on: Vec<Level>,
+    /// Fail only on these codes or levels; CODE is a pattern as for --ignore; all differences are shown [default:
+    /// structural, security, privilege]
+    #[arg(long, value_name = "CODE|LEVEL", value_delimiter = ',')]
+    fail_on: Vec<FailOn>,
 
     #[command(flatten)]
     options: ReadOptions,
@@ -51,7 +52,11 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     differences.retain(|difference| !accepted.accepts(args.name.as_str(), &own_name, difference));
     let output = context.output();
     report_unused(&accepted, output);
-    let failed = differences.iter().any(|difference| fails(&args.fail_on, difference));
+    let fails = |difference: &Difference| match args.fail_on.as_slice() {
+        [] => difference.level.fails_by_default(),
+        chosen => chosen.iter().any(|chosen| chosen.is_difference(&args.name, &own_name, difference)),
+    };
+    let failed = differences.iter().any(fails);
     if output.is_json() {
         output.json(&Document {
             tenant: args.name.as_str(),

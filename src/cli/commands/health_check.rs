@@ -3,18 +3,15 @@
 mod check_report;
 mod junit;
 
-use std::path::PathBuf;
-use std::str::FromStr;
-
 use anyhow::Result;
 use serde::Serialize;
 
 use super::diff::DifferenceDocument;
-use crate::cli::codes;
+use crate::cli::codes::{self, FailOn};
 use crate::cli::compare::{CompareOptions, report_unused};
 use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
-use crate::cli::files::require_writable;
+use crate::cli::junit::{JunitOption, TableOutput};
 use crate::cli::output::count;
 use crate::cli::selection::{Matching, NothingMatches};
 use crate::cli::settings::{Jobs, ReadOptions};
@@ -22,9 +19,9 @@ use crate::database::Database;
 use crate::error::Error;
 use crate::health::{self, FindingKind, Health, Unchecked};
 use crate::model::TenantName;
-use crate::schema::drift::{Level, Pattern, Stamps};
+use crate::schema::drift::Stamps;
 use crate::tenants::{not_tracked, tracker};
-use check_report::{CheckReport, Item, OnUnchecked, ReportedGroup, Shown, WARNING};
+use check_report::{CheckReport, Item, OnUnchecked, ReportedGroup, Shown, codes_of};
 
 /// Check tenants for problems and drift
 ///
@@ -38,16 +35,13 @@ use check_report::{CheckReport, Item, OnUnchecked, ReportedGroup, Shown, WARNING
 /// reference, or if it changes during the check.
 ///
 /// If tenants share tables, their isolation is checked instead of the structure: roles, privileges, policies, keys,
-/// functions and references between rows. docs/isolation.md lists the codes, such as fk.without-tenant.
+/// functions and references between rows.
 ///
-/// The kinds of findings: tracker-behind, migration-changed, reference-failed, table-in-public, ledger-in-public,
-/// orphaned-schema, bad-name, schema-missing, unreadable, invalid-ledger, invalid-row, ledger-missing, stuck-creating,
-/// stuck-dropping, missing-migrations, out-of-order, unknown-migrations, unfinished-migration.
-///
-/// Differences from the reference have a code, such as column.type or index.missing, and a level: structural, security,
-/// privilege, tuning or cosmetic. The level of table-in-public and ledger-in-public is warning, of findings about isolation
-/// security or warning, of other findings structural.
+/// A finding has a code, such as missing-migrations or column.type, which --fail-on and --ignore take, and a level. The level
+/// of a difference from the reference is structural, security, privilege, tuning or cosmetic. The level of table-in-public and
+/// ledger-in-public is warning, of findings about isolation security or warning, of other findings structural.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = codes::help())]
 pub(crate) struct Args {
     /// Check only these tenants; findings of the database are reported too
     #[arg(value_name = "NAME", conflicts_with = "matching")]
@@ -59,9 +53,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     comparing: CompareOptions,
 
-    /// Fail only on these kinds of findings, codes or levels; CODE is a pattern as for --ignore [default: all kinds
-    /// except warnings, and the levels structural, security and privilege]
-    #[arg(long, value_name = "KIND|CODE|LEVEL", value_delimiter = ',')]
+    /// Fail only on these codes or levels; CODE is a pattern as for --ignore [default: structural, security, privilege]
+    #[arg(long, value_name = "CODE|LEVEL", value_delimiter = ',')]
     fail_on: Vec<FailOn>,
 
     /// Do not fail if tenants are unchecked
@@ -81,9 +74,8 @@ pub(crate) struct Args {
     #[arg(long)]
     group: bool,
 
-    /// Also write a JUnit XML report to this file
-    #[arg(long, value_name = "FILE")]
-    junit: Option<PathBuf>,
+    #[command(flatten)]
+    junit: JunitOption,
 
     #[command(flatten)]
     jobs: Jobs,
@@ -92,42 +84,10 @@ pub(crate) struct Args {
     options: ReadOptions,
 }
 
-/// What fails the check.
-#[derive(Debug, Clone)]
-enum FailOn {
-    Kind(FindingKind),
-    Warning,
-    Level(Level),
-    Code(Pattern),
-}
-
-impl FromStr for FailOn {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == WARNING {
-            return Ok(Self::Warning);
-        }
-        if let Ok(level) = text.parse() {
-            return Ok(Self::Level(level));
-        }
-        // A code with a dot may be one of findings and of differences.
-        if text.contains(['.', '/', ':', '*']) {
-            return codes::pattern(text).map(Self::Code);
-        }
-        if let Ok(kind) = text.parse() {
-            return Ok(Self::Kind(kind));
-        }
-        Err(codes::unknown("kind of finding, code or level", text))
-    }
-}
-
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let accepted = args.comparing.accepted()?;
     let reference = args.comparing.source(context)?;
-    if let Some(path) = &args.junit {
-        require_writable(path)?;
-    }
+    args.junit.check(context)?;
     let (tenancy, mut db) = context.comparing(&args.options, Some(&args.jobs))?;
     if args.remember {
         db.require_writable(&tenancy)?;
@@ -153,18 +113,16 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         output.error(nothing);
         output.hint(nothing.hint());
     }
-    if let Some(path) = &args.junit {
-        junit::write(path, &report)?;
-    }
+    args.junit.write(|| junit::suite(&report))?;
     if output.is_json() {
         output.json(&Document::new(&report, context))?;
         return Ok(exit);
     }
     let shown = if output.is_quiet() { Shown::Failing } else { Shown::All };
     let rows: Vec<Vec<String>> = if args.group { report.grouped(context, shown) } else { report.rows(context, shown) };
-    if !rows.is_empty() {
+    if !rows.is_empty() && args.junit.table() == TableOutput::Print {
         let first = if args.group { "tenants" } else { "tenant" };
-        output.table(&[first, "kind", "level", "finding", "fix"], rows)?;
+        output.table(&[first, "code", "level", "finding", "fix"], rows)?;
     }
     if shown == Shown::All || report.fails_on_unchecked() {
         for unchecked in &health.unchecked {
@@ -280,11 +238,11 @@ struct UncheckedDocument {
 struct FindingDocument {
     /// Null for the database.
     tenant: Option<String>,
-    kind: &'static str,
+    code: String,
     level: &'static str,
     message: String,
     items: Vec<String>,
-    /// Null unless the kind is drift.
+    /// Null unless it is a difference from the reference.
     difference: Option<DifferenceDocument>,
     fix: String,
     /// Whether it makes the exit code 1.
@@ -296,6 +254,7 @@ struct GroupDocument {
     tenants: usize,
     /// The first of them.
     first_tenant: String,
+    codes: Vec<String>,
     differences: Vec<String>,
 }
 
@@ -313,10 +272,7 @@ impl Document {
     fn new(report: &CheckReport<'_>, context: &Context) -> Self {
         let finding = |item: &Item<'_>| FindingDocument {
             tenant: item.tenant().map(str::to_owned),
-            kind: match item {
-                Item::Finding(finding) => finding.kind.as_str(),
-                Item::Drift(..) => "drift",
-            },
+            code: item.code(),
             level: item.level(),
             message: item.message(),
             items: match item {
@@ -335,6 +291,7 @@ impl Document {
             Some(GroupDocument {
                 tenants: members.len(),
                 first_tenant: first.name.to_string(),
+                codes: codes_of(differences),
                 differences: differences.iter().map(|difference| difference.summary(&first.own_name)).collect(),
             })
         };

@@ -1,13 +1,18 @@
 //! `lint`
 
+mod code_scanning;
+mod junit;
+
 use anyhow::Result;
 use serde::Serialize;
 
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
+use crate::cli::junit::{JunitOption, TableOutput};
 use crate::cli::output::{Output, count};
-use crate::cli::settings::Migrations;
+use crate::cli::settings::{Format, LintFormatOption, Migrations};
 use crate::lint::{self, LintFinding, Rule};
+use code_scanning::{Files, SarifLog, workflow_commands};
 
 /// Check tenant migrations for unsafe statements
 ///
@@ -15,6 +20,9 @@ use crate::lint::{self, LintFinding, Rule};
 /// is required. A table is live unless the same migration creates it. In down.sql, only changes outside the tenant are
 /// reported. DO blocks are checked too, and function bodies for changes outside the tenant; SQL that is built at run time,
 /// such as EXECUTE format(…), is not. The exit code is 1 if there are findings.
+///
+/// With --format sarif, prints a SARIF log for code scanning; with --format github, commands of a GitHub workflow, which
+/// annotate the lines. Paths are relative to the working directory, or to GITHUB_WORKSPACE.
 ///
 /// To suppress a finding, put the comment `-- tenantry: accept RULE: reason` before the statement or in it.
 #[derive(Debug, clap::Args)]
@@ -29,10 +37,17 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     migrations: Migrations,
+
+    #[command(flatten)]
+    junit: JunitOption,
+
+    #[command(flatten)]
+    _format: LintFormatOption,
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let output = context.output();
+    args.junit.check(context)?;
     if args.rules {
         return rules(output);
     }
@@ -44,16 +59,32 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let reported = lint::lint(&tenancy).into_iter().filter(|finding| finding.migration >= first);
     let (accepted, findings): (Vec<LintFinding>, Vec<LintFinding>) =
         reported.partition(|finding| finding.accepted.is_some());
-    if output.is_json() {
-        output.json(&Document {
+    let exit = if findings.is_empty() { Exit::Done } else { Exit::Found };
+    let set = tenancy.tenant_migrations();
+    let checked = || set.iter().enumerate().skip(first).map(|(index, migration)| (index, migration.as_ref()));
+    args.junit.write(|| junit::suite(checked(), &findings))?;
+    match output.format() {
+        Format::Json => output.json(&Document {
             migrations: read,
             findings: findings.iter().map(LintFindingDocument::new).collect(),
             accepted: accepted.iter().map(AcceptanceDocument::new).collect(),
-        })?;
-        return Ok(if findings.is_empty() { Exit::Done } else { Exit::Found });
+        })?,
+        Format::Sarif => output.json(&SarifLog::new(&findings, &Files::of(set)))?,
+        Format::Github => output.lines(workflow_commands(&findings, &Files::of(set)))?,
+        Format::Table => match args.junit.table() {
+            TableOutput::Print => print_findings(output, &findings)?,
+            TableOutput::Omit => {}
+        },
     }
-    print_findings(output, &findings)?;
-    for finding in &accepted {
+    if output.format() != Format::Json {
+        print_summary(output, read, &findings, &accepted);
+    }
+    Ok(exit)
+}
+
+/// Prints to standard error what was checked.
+fn print_summary(output: &Output, read: usize, findings: &[LintFinding], accepted: &[LintFinding]) {
+    for finding in accepted {
         let reason = finding.accepted.as_deref().unwrap_or_default();
         output.detail(format_args!("{}: {} accepted: {reason}", finding.place(), finding.rule));
     }
@@ -65,7 +96,6 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if findings.iter().any(|finding| !finding.rule.is_about_acceptances()) {
         output.next("to suppress a finding, add a comment before the statement: -- tenantry: accept RULE: reason");
     }
-    Ok(if findings.is_empty() { Exit::Done } else { Exit::Found })
 }
 
 /// Prints findings like a compiler, and after the last of a row with the same rule the alternative.

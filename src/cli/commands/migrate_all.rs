@@ -8,6 +8,7 @@ use super::rows;
 use crate::cli::context::{Context, Purpose};
 use crate::cli::exit::Exit;
 use crate::cli::fleet_options::FleetOptions;
+use crate::cli::junit::TableOutput;
 use crate::cli::output::{Verbosity, count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, failures};
@@ -84,7 +85,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let target = args.target.of(&tenancy)?;
     let tenancy = target.limit(tenancy)?;
     if let (Some(layout), false) = (rows::layout(&mut db)?, args.dry_run) {
-        return rows::migrate(context, &mut db, &tenancy, &layout, &target);
+        return rows::migrate(context, &mut db, &tenancy, &layout, &target, &args.fleet.junit);
     }
     let set = tenancy.tenant_migrations();
     let stop = context.stop();
@@ -99,7 +100,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     context.warn_of_other_owners(&tenancy, plan.migrate.iter().map(|planned| &planned.tenant));
     warn_of_unknown(context, &plan);
     if args.dry_run {
-        return show(context, &plan, &tenancy);
+        let junit = &args.fleet.junit;
+        junit.write(|| report::suite_of_migrate_plan(&plan, context))?;
+        return show(context, &plan, &tenancy, junit.table());
     }
     db.set_request(args.request(context, &target).to_json()?);
     let rollout = Rollout { verify: target.verify, ..rollout.rollout()? };
@@ -107,7 +110,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let report = migrate::migrate(&mut db, &tenancy, plan, &rollout, &stop, &mut progress)?;
     std::mem::drop(progress);
     let again = args.fleet.resume("migrate-all", &target.flags(), &report);
-    report::run(context, &report, "migrated", &again)
+    let exit = report::run(context, &report, "migrated", &again)?;
+    args.fleet.junit.write(|| report::suite_of_run("migrate-all", &report, context))?;
+    Ok(exit)
 }
 
 impl Args {
@@ -133,7 +138,7 @@ pub(super) fn warn_of_unknown(context: &Context, plan: &MigratePlan) {
 }
 
 /// Shows a plan.
-pub(super) fn show(context: &Context, plan: &MigratePlan, tenancy: &Tenancy) -> Result<Exit> {
+pub(super) fn show(context: &Context, plan: &MigratePlan, tenancy: &Tenancy, table: TableOutput) -> Result<Exit> {
     let output = context.output();
     let set = tenancy.tenant_migrations();
     context.show_migrations(tenancy);
@@ -141,7 +146,7 @@ pub(super) fn show(context: &Context, plan: &MigratePlan, tenancy: &Tenancy) -> 
         lint(tenancy).into_iter().filter(|finding| finding.file == File::Up && finding.accepted.is_none()).collect();
     if output.is_json() {
         output.json(&Document::new(plan, set, &findings, context))?;
-    } else if !plan.migrate.is_empty() {
+    } else if !plan.migrate.is_empty() && table == TableOutput::Print {
         let rows = plan.migrate.iter().map(|planned| {
             let pending = planned.pending(set);
             let folders: Vec<&str> = pending.iter().map(|index| set.at(*index).folder()).collect();

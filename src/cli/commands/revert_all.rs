@@ -9,6 +9,7 @@ use crate::cli::confirm::{Answer, ConfirmOption, Unconfirmed};
 use crate::cli::context::{Context, Purpose, location};
 use crate::cli::exit::Exit;
 use crate::cli::fleet_options::FleetOptions;
+use crate::cli::junit::TableOutput;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, failures};
@@ -91,7 +92,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if args.dry_run {
         let plan = args.plan(context, &mut db, set, &back)?;
         context.warn_of_other_owners(&tenancy, plan.revert.iter().map(|reverting| &reverting.tenant));
-        return show(context, &plan, &tenancy);
+        let junit = &args.fleet.junit;
+        junit.write(|| report::suite_of_revert_plan(&plan, context))?;
+        return show(context, &plan, &tenancy, junit.table());
     }
     // The lock is not held during the confirmation.
     let shown = if args.confirmation.is_asked() {
@@ -128,7 +131,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         },
         (None, None) => String::new(),
     };
-    report::run(context, &report, "reverted", &again)
+    let exit = report::run(context, &report, "reverted", &again)?;
+    args.fleet.junit.write(|| report::suite_of_run("revert-all", &report, context))?;
+    Ok(exit)
 }
 
 impl Args {
@@ -179,13 +184,13 @@ pub(super) fn ask(
 }
 
 /// Shows a plan.
-pub(super) fn show(context: &Context, plan: &RevertPlan, tenancy: &Tenancy) -> Result<Exit> {
+pub(super) fn show(context: &Context, plan: &RevertPlan, tenancy: &Tenancy, table: TableOutput) -> Result<Exit> {
     let output = context.output();
     let set = tenancy.tenant_migrations();
     context.show_migrations(tenancy);
     if output.is_json() {
         output.json(&Document::new(plan, set, context))?;
-    } else if !plan.revert.is_empty() {
+    } else if !plan.revert.is_empty() && table == TableOutput::Print {
         let rows = plan.revert.iter().map(|reverting| {
             let folders: Vec<&str> = reverting.migrations.iter().map(|index| set.at(*index).folder()).collect();
             vec![reverting.tenant.name.to_string(), from(reverting).unwrap_or("-").to_owned(), folders.join(", ")]

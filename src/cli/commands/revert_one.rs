@@ -6,6 +6,7 @@ use super::revert_all::{BackArgs, ask, resumed, show};
 use crate::cli::confirm::ConfirmOption;
 use crate::cli::context::{Context, Purpose, location};
 use crate::cli::exit::Exit;
+use crate::cli::junit::TableOutput;
 use crate::cli::progress::Progress;
 use crate::cli::report;
 use crate::cli::settings::{Role, WriteOptions};
@@ -55,7 +56,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     context.warn_of_other_owners(&tenancy, plan.revert.iter().map(|reverting| &reverting.tenant));
     if args.dry_run {
-        return show(context, &plan, &tenancy);
+        return show(context, &plan, &tenancy, TableOutput::Print);
     }
     ask(context, &location(&db), &plan, &tenancy, args.confirmation)?;
     let resumed = resumed(&back, &plan);

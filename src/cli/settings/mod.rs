@@ -10,6 +10,7 @@ mod tenancy;
 mod values;
 
 use clap::builder::Resettable;
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command};
 
@@ -17,7 +18,7 @@ pub(crate) use connection::Connection;
 pub(crate) use given::Given;
 pub(crate) use limits::{Jobs, LimitOptions, StatementTimeout, Timeouts};
 pub(crate) use migrations::{Migrations, PublicMigrations, Role, SearchPath, TenantMigrations};
-pub(crate) use output::{Color, Format, OutputOptions};
+pub(crate) use output::{Color, Format, LintFormatOption, OutputOptions};
 pub(crate) use tenancy::TenancyOptions;
 pub(crate) use values::{duration, positive, run_id};
 
@@ -85,9 +86,13 @@ pub(crate) fn refuse_inapplicable(root: &mut Command, matches: &ArgMatches) -> R
         let id = arg.get_id().as_str();
         !given::has(command, id) && source(matches, id) == Some(ValueSource::CommandLine)
     });
-    let Some(arg) = wrong else { return Ok(()) };
-    let (long, command) = (arg.get_long().unwrap_or_default(), path.join(" "));
-    Err(root.error(clap::error::ErrorKind::UnknownArgument, format!("--{long} does not apply to '{command}'")))
+    let command = path.join(" ");
+    let Some(arg) = wrong else {
+        let format = matches.get_one::<Format>("format").copied().unwrap_or(Format::Table);
+        return format.require_for(&command).map_err(|message| root.error(ErrorKind::InvalidValue, message));
+    };
+    let long = arg.get_long().unwrap_or_default();
+    Err(root.error(ErrorKind::UnknownArgument, format!("--{long} does not apply to '{command}'")))
 }
 
 /// Where a value came from. A global option is in the matches of the command that it was given to.

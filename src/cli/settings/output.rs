@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, ValueEnum};
 
@@ -22,7 +23,8 @@ pub(crate) struct OutputOptions {
         env = VARIABLE,
         hide_env_values = true,
         value_name = "FORMAT",
-        default_value = "table"
+        default_value = "table",
+        value_parser = general_format()
     )]
     pub(crate) format: Format,
 
@@ -48,6 +50,23 @@ pub(crate) struct OutputOptions {
     pub(crate) verbose: bool,
 }
 
+/// The option --format of `lint`, which has formats of its own. It takes the place of the one of [`OutputOptions`].
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct LintFormatOption {
+    /// Format of standard output
+    #[arg(
+        long = "format",
+        id = "format",
+        env = VARIABLE,
+        hide_env_values = true,
+        value_name = "FORMAT",
+        default_value = "table",
+        display_order = 0
+    )]
+    _format: Format,
+}
+
 /// Format of standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -55,9 +74,49 @@ pub(crate) enum Format {
     Table,
     /// One JSON document.
     Json,
+    /// A SARIF 2.1.0 log, for code scanning.
+    Sarif,
+    /// Commands of a GitHub workflow, which annotate lines of files.
+    Github,
+}
+
+/// Shows only the formats that every command has. The others are parsed, too, because the option can precede the command.
+fn general_format() -> impl TypedValueParser<Value = Format> {
+    let values = Format::value_variants().iter().filter_map(|format| {
+        let value = format.to_possible_value()?;
+        Some(value.hide(!format.is_general()))
+    });
+    // It parses these values only.
+    PossibleValuesParser::new(values).map(|name| Format::from_str(&name, false).unwrap_or(Format::Table))
 }
 
 impl Format {
+    /// Whether every command has it.
+    fn is_general(self) -> bool {
+        matches!(self, Self::Table | Self::Json)
+    }
+
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Json => "json",
+            Self::Sarif => "sarif",
+            Self::Github => "github",
+        }
+    }
+
+    /// Checks that a command has it.
+    ///
+    /// # Errors
+    /// The message if it has not.
+    pub(crate) fn require_for(self, command: &str) -> Result<(), String> {
+        if self.is_general() || command == "lint" {
+            return Ok(());
+        }
+        Err(format!("--format {} does not apply to '{command}': only 'lint' has it", self.name()))
+    }
+
     /// The format that arguments and the environment choose, for errors before the arguments are parsed.
     pub(crate) fn requested(arguments: &[OsString]) -> Self {
         let mut words = arguments.iter().map(|word| word.to_string_lossy()).take_while(|word| word != "--").peekable();

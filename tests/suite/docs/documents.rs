@@ -6,6 +6,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::anchor;
+use crate::language::helps;
 use crate::support::source::root;
 
 /// The fields of each kind of object, by the anchor of its heading: the key, and the types of its value.
@@ -39,6 +40,33 @@ fn a_document_that_differs_from_its_description_is_reported() {
     assert_eq!(problems(r#"{"one": 1, "many": [{"x": 2}]}"#), ["a.many.x: 2 is not: string"]);
     assert_eq!(problems(r#"{"one": 1, "more": 2, "many": []}"#), ["a.more: not described"]);
     assert_eq!(problems(r#"{"one": 1}"#), ["a.many: described, but not in the document"]);
+}
+
+/// The problems of a document, by the description of a section of the page.
+pub fn problems(section: &str, document: &Value) -> Vec<String> {
+    let text = std::fs::read_to_string(root().join("docs/json.md")).expect("the page");
+    let mut problems = Vec::new();
+    check_object(document, section, section, &tables(&text), &mut problems);
+    problems
+}
+
+/// The commands that print no JSON: scripts, pages and the output of other commands.
+const WITHOUT_DOCUMENT: [&str; 7] = ["completions", "demo", "local", "local psql", "local stop", "man", "reference"];
+
+#[test]
+fn every_command_with_a_document_has_a_section() {
+    let text = std::fs::read_to_string(root().join("docs/json.md")).expect("the page");
+    let is_described = |command: &str| {
+        let heading = text.lines().any(|line| line == format!("### {command}"));
+        heading || text.lines().any(|line| line.contains(&format!("`{command}`")) && line.contains(" print"))
+    };
+    let groups = ["key"];
+    let commands = helps().into_iter().filter_map(|(name, _)| name.strip_prefix("help ").map(str::to_owned));
+    let missing: Vec<String> = commands
+        .filter(|command| !WITHOUT_DOCUMENT.contains(&command.as_str()) && !groups.contains(&command.as_str()))
+        .filter(|command| !is_described(command))
+        .collect();
+    assert_eq!(missing, [""; 0]);
 }
 
 /// A section may extend the fields of another section.

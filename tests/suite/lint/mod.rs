@@ -1,6 +1,7 @@
 //! `lint`
 
 mod cases;
+mod formats;
 mod measured;
 mod rules;
 

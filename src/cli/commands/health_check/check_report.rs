@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
-use super::FailOn;
+use crate::cli::codes::{FailOn, WARNING};
 use crate::cli::compare::CompareOptions;
 use crate::cli::context::Context;
 use crate::cli::output::{count, thousands};
@@ -28,9 +28,6 @@ pub(super) enum OnUnchecked {
     Fail,
     Allow,
 }
-
-/// The level of findings that fail the check only on request.
-pub(super) const WARNING: &str = "warning";
 
 /// Which findings and differences a table contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,18 +113,9 @@ impl<'a> CheckReport<'a> {
                 Item::Drift(_, difference) => difference.level.fails_by_default(),
             };
         }
-        self.fail_on.iter().any(|chosen| match (chosen, item) {
-            (FailOn::Kind(kind), Item::Finding(finding)) => finding.kind == *kind,
-            (FailOn::Warning, Item::Finding(finding)) => finding.kind.is_warning(),
-            (FailOn::Level(level), Item::Finding(finding)) => {
-                *level == finding.kind.level() && !finding.kind.is_warning()
-            }
-            (FailOn::Level(level), Item::Drift(_, difference)) => difference.level == *level,
-            (FailOn::Code(pattern), _) => item
-                .objects()
-                .iter()
-                .any(|object| pattern.matches(item.tenant().unwrap_or_default(), &item.kind(), object)),
-            (FailOn::Kind(_) | FailOn::Warning, Item::Drift(..)) => false,
+        self.fail_on.iter().any(|chosen| match item {
+            Item::Finding(finding) => chosen.is_finding(finding),
+            Item::Drift(member, difference) => chosen.is_difference(&member.name, &member.own_name, difference),
         })
     }
 
@@ -170,7 +158,7 @@ impl<'a> CheckReport<'a> {
             };
             let short: Vec<String> = differences.iter().map(|difference| difference.summary(&first.own_name)).collect();
             let fix = self.comparing.repair_plan(&first.name, context);
-            rows.push(vec![tenants, "drift".to_owned(), level.to_string(), short.join("; "), fix]);
+            rows.push(vec![tenants, codes_of(&differences).join(", "), level.to_string(), short.join("; "), fix]);
         }
         rows
     }
@@ -178,7 +166,7 @@ impl<'a> CheckReport<'a> {
     fn row(&self, item: &Item<'_>, context: &Context) -> Vec<String> {
         vec![
             item.tenant().unwrap_or("(database)").to_owned(),
-            item.kind(),
+            item.code(),
             item.level().to_owned(),
             item.message(),
             self.fix(item, context),
@@ -252,16 +240,8 @@ impl Item<'_> {
         }
     }
 
-    /// What it is about; one empty name if it names nothing.
-    fn objects(&self) -> Vec<String> {
-        match self {
-            Self::Finding(finding) if finding.items.is_empty() => vec![String::new()],
-            Self::Finding(finding) => finding.items.clone(),
-            Self::Drift(member, difference) => vec![difference.name(&member.own_name)],
-        }
-    }
-
-    pub(super) fn kind(&self) -> String {
+    /// The code, as --fail-on and --ignore take it.
+    pub(super) fn code(&self) -> String {
         match self {
             Self::Finding(finding) => finding.kind.to_string(),
             Self::Drift(_, difference) => difference.code(),
@@ -282,6 +262,12 @@ impl Item<'_> {
             Self::Drift(member, difference) => in_a_line(difference, &member.own_name),
         }
     }
+}
+
+/// The codes of differences, each once, in order.
+pub(super) fn codes_of(differences: &[&Difference]) -> Vec<String> {
+    let codes: BTreeSet<String> = differences.iter().map(|difference| difference.code()).collect();
+    codes.into_iter().collect()
 }
 
 /// A difference in one line of a table. Long values are left out; `diff` shows them.

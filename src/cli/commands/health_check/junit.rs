@@ -2,23 +2,26 @@
 //! is allowed.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::BufWriter;
-use std::path::Path;
 
-use anyhow::{Context as _, Result};
-use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use quick_junit::{NonSuccessKind, TestCaseStatus, TestSuite};
 
 use super::check_report::{CheckReport, Item};
+use crate::cli::junit::{case, non_success, skipped};
 use crate::health::Unchecked;
 use crate::text;
 
-pub(super) fn write(path: &Path, report: &CheckReport<'_>) -> Result<()> {
+pub(super) fn suite(report: &CheckReport<'_>) -> TestSuite {
+    let mut codes: BTreeMap<String, String> = BTreeMap::new();
     let mut failures: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut others: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for item in &report.items {
         let tenant = item.tenant().unwrap_or(DATABASE).to_owned();
-        let lines = if report.fails(item) { &mut failures } else { &mut others };
+        let lines = if report.fails(item) {
+            codes.entry(tenant.clone()).or_insert_with(|| item.code());
+            &mut failures
+        } else {
+            &mut others
+        };
         lines.entry(tenant).or_default().push(line(item));
     }
     let tenants = report.groups.iter().flat_map(|group| &group.members).map(|member| member.name.to_string());
@@ -40,36 +43,31 @@ pub(super) fn write(path: &Path, report: &CheckReport<'_>) -> Result<()> {
         let status = match (failures.get(name), unchecked.get(name)) {
             (None, None) => TestCaseStatus::success(),
             (None, Some(reason)) => {
-                let mut status = if report.fails_on_unchecked() {
-                    TestCaseStatus::non_success(NonSuccessKind::Error)
+                let message = format!("not checked: {reason}");
+                if report.fails_on_unchecked() {
+                    non_success(NonSuccessKind::Error, "unchecked", &[message])
                 } else {
-                    TestCaseStatus::skipped()
-                };
-                status.set_message(text::one_line(&format!("not checked: {reason}"))).set_type("unchecked");
-                status
+                    skipped("unchecked", &message)
+                }
             }
+            // The type is the code of the first finding.
             (Some(lines), _) => {
-                let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-                status.set_message(lines.join("; ")).set_type("drift").set_description(lines.join("\n"));
-                status
+                let code = codes.get(name).map_or("", String::as_str);
+                non_success(NonSuccessKind::Failure, code, lines)
             }
         };
-        let mut case = TestCase::new(&*text::one_line(name), status);
-        case.set_classname("tenant");
+        let mut case = case(name, "tenant", status);
         if let Some(lines) = others.get(name).filter(|lines| !lines.is_empty()) {
             case.set_system_out(lines.join("\n"));
         }
         suite.add_test_case(case);
     }
-    let mut document = Report::new("tenantry");
-    document.add_test_suite(suite);
-    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-    document.serialize(BufWriter::new(file)).with_context(|| format!("cannot write {}", path.display()))
+    suite
 }
 
 /// The name of the database's test case; it is not a valid tenant name.
 const DATABASE: &str = "(database)";
 
 fn line(item: &Item<'_>) -> String {
-    text::one_line(&format!("{}: {}", item.kind(), item.message())).into_owned()
+    text::one_line(&format!("{}: {}", item.code(), item.message())).into_owned()
 }

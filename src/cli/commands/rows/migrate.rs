@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::cli::commands::migrate_all::MigrateTarget;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
+use crate::cli::junit::JunitOption;
 use crate::cli::output::count;
 use crate::cli::progress::Progress;
 use crate::cli::report;
@@ -24,6 +25,7 @@ pub(crate) fn migrate(
     tenancy: &Tenancy,
     layout: &Layout,
     target: &MigrateTarget,
+    junit: &JunitOption,
 ) -> Result<Exit> {
     let stop = context.stop();
     let output = context.output();
@@ -46,6 +48,7 @@ pub(crate) fn migrate(
         report => report?,
     };
     let exit = report::run(context, &report, "migrated", &format!("migrate-all{}", target.flags()))?;
+    junit.write(|| report::suite_of_run("migrate-all", &report, context))?;
     if !target.verify || exit != Exit::Done {
         return Ok(exit);
     }

@@ -78,7 +78,7 @@ impl Shop {
     fn codes(&self) -> BTreeSet<String> {
         let output = self.tenantry(&["health-check", "--ignore", "server.cve", "--format", "json"]).run();
         let document = output.json();
-        let codes = document["findings"].as_array().unwrap().iter().map(|it| it["kind"].as_str().unwrap().to_owned());
+        let codes = document["findings"].as_array().unwrap().iter().map(|it| it["code"].as_str().unwrap().to_owned());
         let codes: BTreeSet<String> = codes.collect();
         let is_error = |code: &String| code.parse::<IsolationKind>().unwrap().severity() == Severity::Error;
         output.assert_code(i32::from(codes.iter().any(is_error)));
@@ -308,7 +308,7 @@ fn findings_are_listed_ignored_and_reported() {
     let junit = tempfile::NamedTempFile::new().unwrap();
     let output = check(&["--junit", junit.path().to_str().unwrap()]);
     insta::assert_snapshot!(output.snapshot(), @r"
-    TENANT      KIND     LEVEL     FINDING                                  FIX
+    TENANT      CODE     LEVEL     FINDING                                  FIX
     (database)  rls.off  security  app.customers has no row-level security  tenantry isolate
     --- stderr
     6 shared tables checked, 1 finding
