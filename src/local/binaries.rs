@@ -105,7 +105,7 @@ impl Binaries {
     }
 }
 
-fn split_path(path: &OsStr) -> Vec<PathBuf> {
+pub(super) fn split_path(path: &OsStr) -> Vec<PathBuf> {
     // An empty or relative entry would make the result depend on the working directory.
     std::env::split_paths(path).filter(|folder| folder.is_absolute()).collect()
 }
@@ -131,7 +131,7 @@ fn from_pg_config(search_path: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
 }
 
 /// The directories of packages, in the order of this table and the newest version first.
-fn packaged() -> impl Iterator<Item = PathBuf> {
+pub(super) fn packaged() -> impl Iterator<Item = PathBuf> {
     const PLACES: [(&str, &str); 8] = [
         ("/usr/lib/postgresql", ""),
         ("/usr", "pgsql-"),
@@ -165,11 +165,11 @@ fn versions_in(parent: &Path, prefix: &str) -> Vec<PathBuf> {
     found.into_iter().map(|(_, folder)| folder).collect()
 }
 
-fn is_program(path: &Path) -> bool {
+pub(super) fn is_program(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
-fn first_line_of(program: &Path, argument: &str) -> Option<String> {
+pub(super) fn first_line_of(program: &Path, argument: &str) -> Option<String> {
     let output = Command::new(program)
         .arg(argument)
         .stdin(Stdio::null())
@@ -181,7 +181,7 @@ fn first_line_of(program: &Path, argument: &str) -> Option<String> {
 }
 
 /// The version in `postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)`, and its major part; `17beta1` counts as 17.
-fn parse_version(line: &str) -> Option<(String, u32)> {
+pub(super) fn parse_version(line: &str) -> Option<(String, u32)> {
     let version = line.split_once("(PostgreSQL)")?.1.split_whitespace().next()?;
     let digits = version.split(|c: char| !c.is_ascii_digit()).next()?;
     Some((version.to_owned(), digits.parse().ok()?))

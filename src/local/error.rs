@@ -35,6 +35,31 @@ pub enum LocalError {
         folder: PathBuf,
     },
 
+    /// No `pg_dump` was found.
+    #[error("no pg_dump {}", folder.as_deref().map_or_else(
+        || "on the search path nor where packages install it".to_owned(),
+        |folder| format!("in {}", folder.display())
+    ))]
+    PgDumpNotFound {
+        /// The only folder that was searched.
+        folder: Option<PathBuf>,
+    },
+
+    /// Each `pg_dump` is older than the server.
+    #[error("{} is of PostgreSQL {version} and cannot dump a server of PostgreSQL {server}", program.display())]
+    PgDumpTooOld {
+        /// The newest one.
+        program: PathBuf,
+        /// Its major version.
+        version: u32,
+        /// The major version of the server.
+        server: u32,
+    },
+
+    /// The URL contains secrets that no environment variable can pass to a program.
+    #[error("the database URL contains secrets besides the password, which pg_dump would show to other users")]
+    SecretsOfUrl,
+
     /// Root asks for a server, and there is no plain user to run it.
     #[error("PostgreSQL does not run as root, and there is no user `postgres` or `nobody` to run it instead")]
     NoAccount,
@@ -133,6 +158,9 @@ impl LocalError {
             Self::BinariesNotFound => "binaries-not-found",
             Self::BinariesIncomplete { .. } => "binaries-incomplete",
             Self::PsqlNotFound { .. } => "psql-not-found",
+            Self::PgDumpNotFound { .. } => "pg-dump-not-found",
+            Self::PgDumpTooOld { .. } => "pg-dump-too-old",
+            Self::SecretsOfUrl => "secrets-of-url",
             Self::NoAccount => "no-server-account",
             Self::Unreachable { .. } => "folder-inaccessible",
             Self::ForeignFolder { .. } => "foreign-folder",
@@ -157,7 +185,11 @@ impl LocalError {
                  or name none to have it looked for"
                     .to_owned(),
             ),
-            Self::PsqlNotFound { .. } => {
+            Self::PgDumpTooOld { server, .. } => {
+                Some(format!("install the client programs of PostgreSQL {server}, or name their folder with --pg-bin"))
+            }
+            Self::SecretsOfUrl => Some("make the dump with pg_dump, and use --from-dump".to_owned()),
+            Self::PsqlNotFound { .. } | Self::PgDumpNotFound { .. } => {
                 Some("install PostgreSQL's client programs (package postgresql-client)".to_owned())
             }
             Self::NoAccount => Some("add one (`useradd --system postgres`), or run as a plain user".to_owned()),

@@ -16,6 +16,7 @@ mod cluster;
 mod ephemeral;
 mod error;
 mod folders;
+mod pg_dump;
 mod postmaster;
 mod server;
 mod text;
@@ -25,6 +26,7 @@ pub use binaries::Binaries;
 pub use ephemeral::{Ephemeral, EphemeralOptions};
 pub use error::{LastLines, LocalError};
 pub use folders::default_folder;
+pub use pg_dump::PgDump;
 pub use server::{LocalServer, Running, Started, Status, Stopped};
 
 use account::Account;

@@ -10,6 +10,8 @@ mod lookup;
 pub mod migrate;
 mod orphans;
 mod print_schema;
+#[cfg(feature = "cli")]
+mod schemas;
 pub mod seed;
 mod sizes;
 mod stats;
@@ -26,5 +28,7 @@ pub use grants::{GrantPurpose, GrantStatements, Grantees, create_role, grants, t
 use lookup::{NameStatus, SchemaStatus, distinct, holds_extensions, look_up};
 pub use orphans::{Orphan, orphans};
 pub use print_schema::{DieselSchema, print_schema};
+#[cfg(feature = "cli")]
+pub(crate) use schemas::schema_names;
 pub use stats::{FleetStats, TenantSize, TenantStats, stats};
 pub use untrack::{UntrackPlan, UntrackReport, plan_untrack};

@@ -135,6 +135,12 @@ impl Connector {
         &self.address
     }
 
+    /// The connection string, with the defaults of the connector.
+    #[cfg(feature = "cli")]
+    pub(crate) fn url(&self) -> &DatabaseUrl {
+        &self.url
+    }
+
     /// Opens a connection.
     ///
     /// # Errors

@@ -78,6 +78,18 @@ impl DatabaseUrl {
         self.settings.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
+    /// The connection string without the password, and the password, for a program that reads `PGPASSWORD`: command lines are
+    /// shown to other users. `None` if other options have secrets.
+    #[cfg(feature = "local")]
+    pub(crate) fn without_secrets(&self) -> Option<(String, Option<&str>)> {
+        let (own, others): (Vec<_>, Vec<_>) = self.settings.iter().partition(|(key, _)| key == "password");
+        if others.iter().any(|(key, value)| is_secret(key, value)) {
+            return None;
+        }
+        let settings = others.into_iter().cloned().collect();
+        Some((Self { settings }.conninfo(), own.first().map(|(_, password)| password.as_str())))
+    }
+
     /// Rejects values that libpq would accept here and quote in a later message although they may be part of a password.
     fn check(&self) -> Result<(), ParseUrlError> {
         let list = |key| self.get(key).unwrap_or_default().split(',').map(str::trim);

@@ -54,7 +54,7 @@ pages! {
 
 /// The text with placeholders for values that differ between runs or machines.
 fn masked(text: &str) -> String {
-    const MASKS: [(&str, &str); 5] = [
+    const MASKS: [(&str, &str); 6] = [
         (r#""pid": \d+"#, r#""pid": PID"#),
         // The name of the machine.
         (r"BY +|\bme@\S+ *", "me@HOST "),
@@ -62,7 +62,8 @@ fn masked(text: &str) -> String {
         // The version of the server.
         (r#""version": \d+,"#, r#""version": MAJOR,"#),
         // The version of a new migration is the current time.
-        (r"\d{14}_(add_invoices|baseline)", "VERSION_$1"),
+        (r"\d{14}_(add_invoices|add_phone|baseline)", "VERSION_$1"),
+        (r"(newest|up to) \d{14}", "$1 VERSION"),
     ];
     MASKS.iter().fold(normalized(text), |text, (pattern, shown)| {
         Regex::new(pattern).expect("a pattern").replace_all(&text, *shown).into_owned()

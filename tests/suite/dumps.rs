@@ -1,4 +1,5 @@
-//! `new-migration --from-dump`: a schema that `pg_dump` has written becomes a migration that creates the same structure.
+//! `new-migration --from-dump` and `--from-schema`: a schema that `pg_dump` prints becomes a migration that creates the same
+//! structure.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -174,4 +175,109 @@ fn migration_that_is_a_dump_is_refused_with_the_command_for_dumps() {
         "{}",
         refused.stderr
     );
+}
+
+fn from_schema(db: &Database, dir: &Dir, folder: &Path, schema: &str) -> Tenantry {
+    let command = db.tenantry(["new-migration", "tenant", "initial", "--from-schema", schema]);
+    command.arg("--tenant-migrations").arg(dir.path()).arg("--pg-bin").arg(folder)
+}
+
+#[test]
+fn tenant_made_of_a_schema_has_its_structure() {
+    for (server, folder) in servers() {
+        let db = Database::on(server);
+        let function = "CREATE FUNCTION number_of_two() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 2';";
+        db.execute(&format!("CREATE SCHEMA original; SET search_path TO original; {function} {OBJECTS}"));
+        db.execute("CREATE SCHEMA origin2; CREATE TABLE origin2.other (id int)");
+        let dir = Dir::new();
+        let made = from_schema(&db, &dir, &folder, "original").run();
+        assert_eq!(made.code, Some(0), "{}", made.stderr);
+        db.tenantry(["migrate-public"]).run().assert_code(0);
+        with(&db, &dir, &["adopt", "original", "--baseline", "initial", "--verify"]).run().assert_code(0);
+        with(&db, &dir, &["create", "copy"]).run().assert_code(0);
+        let checked = with(&db, &dir, &["health-check"]).run();
+        assert_eq!((checked.code, checked.stdout.as_str()), (Some(0), ""), "{}{}", checked.stdout, checked.stderr);
+    }
+}
+
+#[test]
+fn schema_with_any_name_is_the_only_one_that_is_dumped() {
+    let (server, folder) = servers().into_iter().next().expect("pg_dump");
+    for name in ["acme-corp", "Acme", "a*", "quo\"te", "has space", "p.q", "$acme"] {
+        let db = Database::on(server);
+        let quoted = name.replace('"', "\"\"");
+        db.execute(&format!("CREATE SCHEMA \"{quoted}\"; CREATE TABLE \"{quoted}\".orders (id bigserial PRIMARY KEY)"));
+        db.execute(
+            "CREATE SCHEMA acme; CREATE TABLE acme.wrong (id int); CREATE SCHEMA ab; CREATE TABLE ab.wrong (id int)",
+        );
+        let dir = Dir::new();
+        let made = from_schema(&db, &dir, &folder, name).run();
+        assert_eq!(made.code, Some(0), "{name}: {}", made.stderr);
+        let script = fs::read_to_string(dir.path().join(&dir.names()[0]).join("up.sql")).expect("the script");
+        assert!(script.contains("CREATE TABLE orders (") && !script.contains("wrong"), "{name}: {script}");
+    }
+}
+
+/// A folder with a `pg_dump` that is a shell script.
+fn fake(script: &str) -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = folder.path().join("pg_dump");
+    fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("a program");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("a mode");
+    folder
+}
+
+#[test]
+fn password_is_not_on_the_command_line() {
+    let db = Database::new();
+    db.execute("CREATE SCHEMA acme; CREATE TABLE acme.a (id int)");
+    let folder = fake(
+        r#"[ "$1" = --version ] && { echo 'pg_dump (PostgreSQL) 99.1'; exit; }
+        printf '%s\n' "$@" "password: $PGPASSWORD" >"$(dirname "$0")/seen"
+        echo 'CREATE TABLE acme.a (id integer);'"#,
+    );
+    let url = db.url().replace("postgres@", "postgres:s3cret%20word@");
+    assert!(url.contains("s3cret"), "{url}");
+    let dir = Dir::new();
+    from_schema(&db, &dir, folder.path(), "acme").env("DATABASE_URL", url).run().assert_code(0);
+    let seen = fs::read_to_string(folder.path().join("seen")).expect("the arguments");
+    let (arguments, password) = seen.split_once("password: ").expect("the password");
+    assert!(!arguments.contains("s3cret") && arguments.contains("user='postgres'"), "{arguments}");
+    assert!(arguments.contains("--schema=\"acme\"\n") && arguments.contains("--schema-only\n"), "{arguments}");
+    assert_eq!(password, "s3cret word\n");
+}
+
+#[test]
+fn pg_dump_that_cannot_dump_the_schema_is_an_error() {
+    let db = Database::new();
+    db.execute("CREATE SCHEMA acme; CREATE SCHEMA empty; CREATE TABLE acme.a (id int)");
+    let dir = Dir::new();
+    let run = |folder: &Path, schema: &str| from_schema(&db, &dir, folder, schema).run();
+    let none = tempfile::tempdir().expect("a temporary folder");
+    let missing = run(none.path(), "acme");
+    assert!(missing.assert_code(3).stderr.starts_with("error: no pg_dump in "), "{}", missing.stderr);
+    let old = fake("echo 'pg_dump (PostgreSQL) 9.6.24'");
+    let too_old = run(old.path(), "acme");
+    let text = format!("pg_dump is of PostgreSQL 9 and cannot dump a server of PostgreSQL {}\n", binaries().major());
+    assert!(too_old.assert_code(3).stderr.contains(&text), "{}", too_old.stderr);
+    assert!(too_old.stderr.contains("hint: install the client programs of PostgreSQL"), "{}", too_old.stderr);
+    let failing = fake(
+        "[ \"$1\" = --version ] && { echo 'pg_dump (PostgreSQL) 99.1'; exit; }\necho 'pg_dump: error: no rights' >&2\nexit 1",
+    );
+    let failed = run(failing.path(), "acme");
+    assert!(failed.assert_code(3).stderr.contains("pg_dump: error: no rights"), "{}", failed.stderr);
+    let (_, real) = servers().into_iter().next().expect("pg_dump");
+    let unknown = run(&real, "acmee");
+    assert!(
+        unknown.assert_code(2).stderr.contains("error: schema acmee does not exist in database "),
+        "{}",
+        unknown.stderr
+    );
+    assert!(unknown.stderr.ends_with("hint: a similar schema is acme\n"), "{}", unknown.stderr);
+    let empty = run(&real, "empty");
+    assert!(empty.assert_code(2).stderr.contains("the dump of empty has no objects"), "{}", empty.stderr);
+    let public = db.tenantry(["new-migration", "public", "a", "--from-schema", "acme"]).run();
+    assert!(public.assert_code(2).stderr.contains("--from-schema makes tenant migrations only"), "{}", public.stderr);
+    assert_eq!(dir.names(), [""; 0]);
 }

@@ -111,7 +111,10 @@ fn a_command_shows_only_the_options_that_apply_to_it() {
     let none: [&str; 0] = [];
     assert_eq!(shared_options(&["completions"]), none);
     assert_eq!(shared_options(&["local", "start"]), none);
-    assert_eq!(shared_options(&["new-migration"]), ["--tenant-migrations", "--public-migrations"]);
+    assert_eq!(
+        shared_options(&["new-migration"]),
+        ["--database-url", "--connect-timeout", "--tenant-migrations", "--public-migrations"]
+    );
     assert_eq!(shared_options(&["lint"]), ["--tenant-migrations", "--public-migrations", "--extension-schema"]);
     assert_eq!(shared_options(&["runs", "show"]), ["--database-url", "--connect-timeout", "--public-migrations"]);
     assert_eq!(shared_options(&["migrate-all"]).len(), 12);

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
@@ -58,6 +58,11 @@ enum Action {
 }
 
 impl BinariesArgs {
+    /// The directory that was given.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.pg_bin.as_deref()
+    }
+
     pub(crate) fn find(&self) -> Result<Binaries> {
         Ok(Binaries::find(self.pg_bin.as_deref(), std::env::var_os("PATH").as_deref())?)
     }

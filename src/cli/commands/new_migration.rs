@@ -1,8 +1,10 @@
 //! `new-migration`
 
+mod dump;
+
 use std::borrow::Cow;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use anyhow::{Context as _, Result};
 use chrono::Utc;
@@ -13,14 +15,14 @@ use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
 use crate::cli::project;
 use crate::cli::settings::{PublicMigrations, TenantMigrations};
-use crate::sql::dump::{self, DumpOptions, DumpProblem, DumpRefused, Privileges};
 use crate::text::shell_word;
+use dump::DumpArgs;
 
 /// Create a migration directory with up.sql and down.sql
 ///
-/// With --from-dump, up.sql creates the objects of a dumped schema in the schema of a tenant: without the settings, owners and
-/// privileges of the dump, and with names that are not qualified with the dumped schema. A dump that cannot be rewritten with
-/// certainty is refused.
+/// With --from-schema, up.sql creates the objects of an existing schema of the database in the schema of a tenant, as pg_dump
+/// prints them, without owners and privileges, and with names that are not qualified with the schema. With --from-dump, it
+/// does the same with the output of pg_dump. What cannot be rewritten with certainty is refused.
 ///
 /// A tenant migration is created in --tenant-migrations, else in dir of [migrations_directory] in diesel.toml, else in
 /// migrations/tenant. A public migration is created in --public-migrations, else in migrations/public.
@@ -33,20 +35,11 @@ pub(crate) struct Args {
     name: String,
 
     /// Write the statements of this template
-    #[arg(long, value_enum, value_name = "TEMPLATE", conflicts_with = "from_dump")]
+    #[arg(long, value_enum, value_name = "TEMPLATE", conflicts_with_all = ["from_dump", "from_schema"])]
     template: Option<MigrationTemplate>,
 
-    /// Fill up.sql with the schema in this output of pg_dump --schema-only, or - for standard input
-    #[arg(long, value_name = "FILE")]
-    from_dump: Option<PathBuf>,
-
-    /// Schema in the dump [default: the only one that it creates, or public]
-    #[arg(long, value_name = "SCHEMA", requires = "from_dump")]
-    schema: Option<String>,
-
-    /// Keep the GRANT and REVOKE statements of the dump
-    #[arg(long, requires = "from_dump")]
-    keep_grants: bool,
+    #[command(flatten)]
+    dump: DumpArgs,
 
     #[command(flatten)]
     tenant: TenantMigrations,
@@ -116,10 +109,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         "-- Statements that revert this migration.\n",
     );
     let (up, down) = args.template.map_or(empty, MigrationTemplate::statements);
-    let up = match &args.from_dump {
-        Some(file) => Cow::Owned(from_dump(file, &args, context)?),
-        None => Cow::Borrowed(up),
-    };
+    if args.dump.is_of_database() && args.set == Set::Public {
+        return Err(Usage::new("unexpected-option", "--from-schema makes tenant migrations only").into());
+    }
+    let up = args.dump.script(context)?.map_or(Cow::Borrowed(up), Cow::Owned);
     let folder = root.join(format!("{}_{name}", next_version(&root)?));
     let write = |file: &str, text: &str| {
         fs::write(folder.join(file), text).with_context(|| format!("cannot write {}", folder.join(file).display()))
@@ -147,50 +140,6 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         }
     }
     Ok(Exit::Done)
-}
-
-/// The script made of a dump. Prints what is to be checked.
-fn from_dump(file: &Path, args: &Args, context: &Context) -> Result<String> {
-    let shown = if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() };
-    let dump = if file == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) };
-    let dump = dump.with_context(|| format!("cannot read {shown}"))?;
-    if dump.starts_with("PGDMP") {
-        return Err(Usage::with_hint(
-            "unreadable-file",
-            format!("{shown} is a dump in the custom format"),
-            "dump with --format=plain, or convert it with pg_restore --schema-only --file=FILE",
-        )
-        .into());
-    }
-    let privileges = if args.keep_grants { Privileges::Keep } else { Privileges::Remove };
-    let clean = dump::clean(&dump, &DumpOptions { schema: args.schema.clone(), privileges }).map_err(|refused| {
-        let problems = match refused {
-            DumpRefused::Unterminated(unterminated) => vec![format!("{shown}: {unterminated}")],
-            DumpRefused::Problems(problems) => {
-                problems.iter().map(|DumpProblem { line, message }| format!("{shown}:{line}: {message}")).collect()
-            }
-        };
-        Usage::new("invalid-dump", format!("cannot make a migration of the dump:\n{}", problems.join("\n")))
-    })?;
-    let output = context.output();
-    for DumpProblem { line, message } in &clean.warnings {
-        output.warning(format_args!("{shown}:{line}: {message}"));
-    }
-    if !clean.extensions.is_empty() {
-        output.status(format_args!(
-            "the dump needs the extensions {}; install them in a schema that --extension-schema names",
-            clean.extensions.join(", ")
-        ));
-    }
-    if clean.script.is_empty() {
-        return Err(Usage::with_hint(
-            "invalid-dump",
-            format!("{shown} has no objects of the schema {}", clean.schema),
-            "name the dumped schema with --schema",
-        )
-        .into());
-    }
-    Ok(clean.script)
 }
 
 /// The current time in UTC, or the number after the newest migration if that is later.
