@@ -2,6 +2,7 @@
 //! them runs.
 
 pub(crate) mod acceptance;
+mod ad_hoc;
 mod check;
 mod harness;
 mod load;
@@ -21,6 +22,7 @@ use sha2::{Digest, Sha256};
 
 use crate::sql::statement::{Statement, identifiers, split, tokens};
 
+pub use ad_hoc::{AdHocScript, InvalidScript};
 #[cfg(feature = "lint")]
 pub(crate) use check::RULES_ABOUT_OUTSIDE;
 pub use check::{InvalidMigrations, Problem};

@@ -5,6 +5,7 @@ mod catalogs;
 mod cleanup;
 mod create;
 mod drop;
+mod exec;
 mod grants;
 mod lookup;
 pub mod migrate;
@@ -24,6 +25,7 @@ pub use create::{CreateError, CreatePlan, IfExists, create, create_tenant, plan_
 #[cfg(feature = "cli")]
 pub(crate) use drop::any_exists;
 pub use drop::{Contents, DropPlan, DropReport, Dropping, IfMissing, InSteps, Untracked, drop_tenants, plan_drop};
+pub use exec::{ExecAccess, ExecOptions, ExecReport, ExecResult, exec};
 pub use grants::{GrantPurpose, GrantStatements, Grantees, create_role, grants, tenant_grants};
 use lookup::{NameStatus, SchemaStatus, distinct, holds_extensions, look_up};
 pub use orphans::{Orphan, orphans};

@@ -43,6 +43,12 @@ impl<'a> Runner<'a> {
         Self { context, budget }
     }
 
+    /// A runner that commits nothing in `run`, which is not recorded.
+    pub(crate) fn reading(tenancy: &'a Tenancy, run: Run, stop: &'a Stop) -> Self {
+        let context = RunContext { tenancy, run, commit: Commit::Durable, monitor: LockMonitor::new(run), stop };
+        Self { context, budget: FailureBudget::default() }
+    }
+
     /// The budget of failures.
     pub(crate) fn budget(&self) -> &FailureBudget {
         &self.budget

@@ -4,6 +4,7 @@
 //! syntax error may therefore be accepted here and rejected by the server.
 
 mod plain;
+mod rows;
 mod search_path;
 mod session;
 mod split;

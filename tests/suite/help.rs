@@ -27,6 +27,7 @@ helps! {
     help_of_stats: "stats";
     help_of_metrics: "metrics";
     help_of_psql: "psql";
+    help_of_exec: "exec";
     help_of_migrate_one: "migrate-one";
     help_of_migrate_all: "migrate-all";
     help_of_revert_one: "revert-one";
@@ -73,7 +74,7 @@ fn the_main_help_lists_the_commands_by_purpose() {
     assert_eq!(
         groups,
         [
-            ("Tenants", vec!["create", "adopt", "untrack", "list", "stats", "psql", "drop", "cleanup"]),
+            ("Tenants", vec!["create", "adopt", "untrack", "list", "stats", "exec", "psql", "drop", "cleanup"]),
             ("Migrations", vec!["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "runs"]),
             ("Shared tables", vec!["isolate", "key", "benchmark"]),
             (

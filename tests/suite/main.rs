@@ -20,6 +20,7 @@ mod dumps;
 mod edge_cases;
 mod error_codes;
 mod example;
+mod exec;
 mod explained;
 mod failures;
 mod faults;

@@ -8,6 +8,7 @@ mod create;
 mod demo;
 mod diff;
 mod drop;
+mod exec;
 mod grants;
 mod health_check;
 mod isolate;
@@ -50,6 +51,7 @@ pub(crate) enum Command {
     Untrack(untrack::Args),
     List(list::Args),
     Stats(stats::Args),
+    Exec(exec::Args),
     Psql(psql::Args),
     MigrateOne(migrate_one::Args),
     MigrateAll(migrate_all::Args),
@@ -88,6 +90,7 @@ impl Command {
             Self::Untrack(args) => untrack::run(args, context),
             Self::List(args) => list::run(args, context),
             Self::Stats(args) => stats::run(args, context),
+            Self::Exec(args) => exec::run(args, context),
             Self::Psql(args) => psql::run(args, context),
             Self::MigrateOne(args) => migrate_one::run(args, context),
             Self::MigrateAll(args) => migrate_all::run(args, context),

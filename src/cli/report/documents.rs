@@ -151,7 +151,7 @@ impl FailedDocument {
         failed.iter().map(|failed| Self::new(failed, context)).collect()
     }
 
-    fn new(failed: &FailedTenant, context: &Context) -> Self {
+    pub(crate) fn new(failed: &FailedTenant, context: &Context) -> Self {
         let holders = match failed.error.cause() {
             TenantError::Deferred { holders, .. } => holders.clone(),
             _ => Vec::new(),

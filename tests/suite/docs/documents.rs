@@ -143,6 +143,8 @@ fn check_value(value: &Value, types: &str, path: &str, tables: &Tables, problems
         Value::Bool(_) => (is("boolean"), Vec::new()),
         Value::Number(number) => (is("integer") && number.is_i64(), Vec::new()),
         Value::String(_) => (is("string"), Vec::new()),
+        // Their fields are those of the user's query.
+        Value::Array(values) if is("array of objects") => (values.iter().all(Value::is_object), Vec::new()),
         Value::Array(values) if is("array of strings") => (values.iter().all(Value::is_string), Vec::new()),
         Value::Array(values) => (types.contains("array of ["), values.iter().collect()),
         Value::Object(_) => (!types.contains("array of") && object.is_some(), vec![value]),
