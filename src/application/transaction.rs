@@ -30,7 +30,7 @@ pub(super) struct TransactionEnd {
     pub(super) roll_back: &'static str,
 }
 
-/// The end of a transaction that leaves the session as it is.
+/// The end of a transaction that leaves the session unchanged.
 pub(super) const PLAIN_END: TransactionEnd =
     TransactionEnd { commit: "SAVEPOINT tenantry; COMMIT", roll_back: "ROLLBACK" };
 

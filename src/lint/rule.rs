@@ -69,6 +69,8 @@ pub enum Rule {
     DropSchema,
     /// `TRUNCATE`.
     Truncate,
+    /// `DISABLE` or `NO FORCE ROW LEVEL SECURITY`, or `DROP POLICY`.
+    RowSecurityRemoved,
     /// `CASCADE`.
     DropCascade,
     /// A rename of a table or a view.
@@ -137,6 +139,7 @@ impl Rule {
         Self::DropColumn,
         Self::DropSchema,
         Self::Truncate,
+        Self::RowSecurityRemoved,
         Self::DropCascade,
         Self::RenameTable,
         Self::RenameColumn,

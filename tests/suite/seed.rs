@@ -61,7 +61,7 @@ fn schemas_of_tenants_get_the_rows_of_each_file() {
 #[test]
 fn failed_file_is_rolled_back_and_reported_with_its_line() {
     let db = with(&notes(), &["acme", "globex"]);
-    db.execute("INSERT INTO acme.notes VALUES (3, 'in the way')");
+    db.execute("INSERT INTO acme.notes VALUES (3, 'existing')");
     let dir = seeds(&[
         ("1.sql", "INSERT INTO notes VALUES (1, 'first') ON CONFLICT DO NOTHING"),
         ("2.sql", "INSERT INTO notes VALUES (2, 'second');\nINSERT INTO notes VALUES (3, 'third')"),
@@ -74,7 +74,7 @@ fn failed_file_is_rolled_back_and_reported_with_its_line() {
     assert_eq!(document["failed"][0]["tenant"], "acme");
     assert!(document["failed"][0]["location"].as_str().unwrap().starts_with("2.sql"), "{document}");
     assert!(document["failed"][0]["message"].as_str().unwrap().contains("duplicate key"), "{document}");
-    assert_eq!(db.strings("SELECT body FROM acme.notes ORDER BY id"), ["first", "in the way"]);
+    assert_eq!(db.strings("SELECT body FROM acme.notes ORDER BY id"), ["first", "existing"]);
     assert_eq!(db.count("SELECT count(*) FROM globex.notes"), 4);
     let dir = seeds(&[("1.sql", "SELECT 1;\nSELECT missing FROM notes;")]);
     let output = seed(db.tenantry(["seed", "acme", "--yes"]), &dir);

@@ -87,7 +87,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let what = format!("{} for {}", count(files.len(), "file"), count(tenants.len(), "tenant"));
     if args.dry_run {
         if output.is_json() {
-            output.json(&PlanDocument { tenants: &names, files: &file_names })?;
+            output.json(&SeedPlanDocument { tenants: &names, files: &file_names })?;
         } else {
             let cells = names
                 .iter()
@@ -157,7 +157,7 @@ fn tenants(args: &Args, context: &Context, db: &mut Database, layout: Option<&La
 }
 
 #[derive(Serialize)]
-struct PlanDocument<'a> {
+struct SeedPlanDocument<'a> {
     tenants: &'a [&'a str],
     /// The names of the files, in the order in which they run.
     files: &'a [&'a str],

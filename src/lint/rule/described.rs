@@ -158,6 +158,12 @@ impl Rule {
                 "a live table is emptied",
                 "first release an application that no longer needs the rows, then accept this finding",
             ),
+            Self::RowSecurityRemoved => (
+                "row-security-removed",
+                "row-level security or a policy of a live table is removed",
+                "leave the policies of tables that tenants share to the command isolate; to change others, create the new \
+                 policy first, then accept this finding",
+            ),
             Self::DropCascade => (
                 "drop-cascade",
                 "CASCADE drops or empties objects that are not named",

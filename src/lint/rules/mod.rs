@@ -5,6 +5,7 @@ mod constraints;
 mod indexes;
 mod locks;
 mod outside;
+mod policies;
 mod rows;
 mod tables;
 mod unknown;
@@ -78,6 +79,7 @@ pub(super) fn hurts(look: &mut Look<'_>, stmt: &Stmt) {
                     tables::alter(look, &table, &action);
                     columns::alter(look, &table, &action);
                     constraints::alter(look, &table, &action);
+                    policies::alter(look, &table, &action);
                 }
             }
         }
@@ -100,6 +102,7 @@ pub(super) fn hurts(look: &mut Look<'_>, stmt: &Stmt) {
         Stmt::Refresh(it) => tables::refresh(look, it),
         Stmt::Lock(it) => tables::lock(look, it),
         Stmt::Truncate(it) => tables::truncate(look, it),
+        Stmt::DropPolicy(it) => policies::drop(look, it),
         Stmt::Update(it) => rows::update(look, it),
         Stmt::Delete(it) => rows::delete(look, it),
         other => tables::drop(look, other),

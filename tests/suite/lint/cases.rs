@@ -415,6 +415,18 @@ pub const CASES: &[Case] = &[
         missed: &["CREATE TABLE fresh (id int); TRUNCATE fresh", "COMMENT ON TABLE users IS 'TRUNCATE users'"],
     },
     Case {
+        rule: Rule::RowSecurityRemoved,
+        found: &[
+            "ALTER TABLE users DISABLE ROW LEVEL SECURITY",
+            "ALTER TABLE users NO FORCE ROW LEVEL SECURITY",
+            "DROP POLICY IF EXISTS tenantry_tenant ON users",
+        ],
+        missed: &[
+            "ALTER TABLE users ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+            "CREATE TABLE fresh (id int); CREATE POLICY p ON fresh; ALTER TABLE fresh DISABLE ROW LEVEL SECURITY; DROP POLICY p ON fresh",
+        ],
+    },
+    Case {
         rule: Rule::DropCascade,
         found: &[
             "DROP TABLE users CASCADE",

@@ -40,6 +40,16 @@ fn each_operation_is_measured_with_each_isolation() {
     assert!(document["scan_percent"].is_u64() && document["within_limit"].is_boolean(), "{document}");
     assert!(document["verdict"].as_str().unwrap().contains("a scan of 300 rows"), "{document}");
     assert_eq!(objects(&db), before);
+    // The times differ each time, so that docs/json.md does not show the document.
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/json.md")).unwrap();
+    let (_, section) = page.split_once("### benchmark isolation\n").unwrap();
+    let described: BTreeSet<&str> = section
+        .lines()
+        .take_while(|line| !line.starts_with("### ") || line.contains("Measurement"))
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(key, _)| key))
+        .collect();
+    let keys = document.as_object().unwrap().keys().chain(measurements[0].as_object().unwrap().keys());
+    assert_eq!(keys.map(String::as_str).collect::<BTreeSet<_>>(), described);
 }
 
 #[test]
