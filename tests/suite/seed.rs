@@ -123,7 +123,7 @@ fn triggers_run_as_the_owner_of_the_schema() {
     ));
     let dir = seeds(&[("1.sql", "INSERT INTO notes VALUES (1, 'x')")]);
     seed(db.tenantry(["seed", "acme", "--yes"]), &dir).assert_code(0);
-    assert_eq!(db.strings("SELECT body FROM acme.notes"), [role.clone()]);
+    assert_eq!(db.string("SELECT body FROM acme.notes"), role);
     db.execute(&format!("REASSIGN OWNED BY {role} TO postgres; DROP OWNED BY {role}; DROP ROLE {role}"));
 }
 
