@@ -60,6 +60,7 @@ pub mod operations;
 pub mod postgres;
 pub mod probe;
 pub mod record;
+pub mod roles;
 pub mod rows;
 pub mod schema;
 pub mod tenants;
@@ -76,8 +77,8 @@ pub use application::{AccessError, PgPool, RowTenancy, Tenants, TransactionError
 pub use database::{Actor, DEFAULT_JOBS, Database, KEEP, ParseShardError, Shard, Stop};
 pub use error::{
     BlockingSession, ChangeKind, Contention, Effect, Error, FailedStatement, FailedTenant, FleetHolder,
-    MigrationChange, MigrationChanges, MigrationFailure, MissingExtension, ProbeError, ReferenceError, RowTenancyError,
-    TenantError,
+    MigrationChange, MigrationChanges, MigrationFailure, MissingExtension, ProbeError, ReferenceError, RoleError,
+    RowTenancyError, TenantError,
 };
 pub use migration::{Embedded, LoadError, Migration, MigrationSet, Version, VersionRange};
 pub use model::{

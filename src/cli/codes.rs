@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use crate::health::{Finding, FindingKind};
 use crate::model::TenantName;
+use crate::roles::RoleFindingKind;
 use crate::rows::findings::IsolationKind;
 use crate::schema::drift::{Difference, Level, PROPERTIES, Pattern};
 use crate::schema::structure::ObjectKind;
@@ -23,7 +24,8 @@ pub(crate) fn all() -> impl Iterator<Item = String> {
         ["missing", "extra"].iter().chain(PROPERTIES).map(move |aspect| format!("{kind}.{aspect}"))
     });
     let isolation = IsolationKind::ALL.iter().map(|kind| kind.as_str().to_owned());
-    findings.chain(isolation).chain(differences)
+    let roles = RoleFindingKind::ALL.iter().map(|kind| kind.as_str().to_owned());
+    findings.chain(isolation).chain(roles).chain(differences)
 }
 
 /// A pattern for findings and differences that can match one of them.

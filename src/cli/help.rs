@@ -8,7 +8,7 @@ use clap::Command;
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Tenants", &["create", "adopt", "untrack", "list", "stats", "exec", "psql", "drop", "cleanup"]),
     ("Migrations", &["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "runs"]),
-    ("Shared tables", &["isolate", "key", "benchmark"]),
+    ("Isolation", &["isolate", "key", "benchmark"]),
     ("Checks and repair", &["health-check", "probe", "diff", "repair-plan", "reference", "repair", "metrics"]),
     ("Development", &["new-migration", "seed", "lint", "print-schema", "grants", "local", "demo"]),
     ("Shell", &["completions", "man", "help"]),

@@ -20,7 +20,7 @@ use crate::operations::migrate::{Report, StopReason};
 use crate::postgres::ServerMessage;
 use crate::text::{self, MAX_KEPT, MAX_SHOWN};
 
-use documents::RunDocument;
+pub(crate) use documents::RunDocument;
 pub(crate) use documents::{ErrorDocument, FailedDocument, FailureDocument, stop_reason};
 pub(crate) use junit::{suite_of_migrate_plan, suite_of_revert_plan, suite_of_run};
 pub(crate) use summary::Summary;
@@ -170,10 +170,15 @@ fn server_detail(output: &Output, server: &ServerMessage) {
 ///
 /// `verb` is what was done (`created`, `migrated`); `again` is the command that retries the rest.
 pub(crate) fn run(context: &Context, report: &Report, verb: &str, again: &str) -> Result<Exit> {
-    let output = context.output();
-    if output.is_json() {
-        output.json(&RunDocument::new(report, context))?;
+    if context.output().is_json() {
+        context.output().json(&RunDocument::new(report, context))?;
     }
+    Ok(summarize_run(context, report, verb, again))
+}
+
+/// Prints the report of a run on standard error. Returns the exit status for it.
+pub(crate) fn summarize_run(context: &Context, report: &Report, verb: &str, again: &str) -> Exit {
+    let output = context.output();
     failures(context, &report.failed);
     lost(context, report.ended.as_ref());
     if let Some(message) = report.ended.as_ref().and_then(stop_message) {
@@ -192,7 +197,7 @@ pub(crate) fn run(context: &Context, report: &Report, verb: &str, again: &str) -
     if is_incomplete && !again.is_empty() {
         output.hint(format_args!("to retry: {}", context.command(again)));
     }
-    Ok(exit)
+    exit
 }
 
 /// The exit status for a run over a fleet.

@@ -37,6 +37,7 @@ impl Error {
             Self::Migrations(error) => error.code(),
             Self::RowTenancy(error) => error.code(),
             Self::Probe(error) => error.code(),
+            Self::Role(error) => error.code(),
         }
     }
 }

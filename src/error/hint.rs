@@ -17,6 +17,7 @@ impl Error {
             Self::NoReference(error) => Some(error.hint()),
             Self::RowTenancy(error) => error.hint(command),
             Self::Probe(error) => Some(error.hint(command)),
+            Self::Role(error) => Some(error.hint(command)),
             Self::MigrationsChanged(changes) => changes.hint(command),
             Self::Busy { holder, .. } => Some(lock_holder::hint(holder.as_deref())),
             Self::MigrationsInUse(Some(holder)) if holder.is_run() => {

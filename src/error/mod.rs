@@ -9,6 +9,7 @@ mod mask;
 mod probe;
 mod reference;
 mod retry;
+mod role;
 mod row_tenancy;
 mod tenant;
 mod unreadable_ledger;
@@ -31,6 +32,7 @@ pub use fleet_holder::FleetHolder;
 pub(crate) use mask::mask_tenant_name;
 pub use probe::ProbeError;
 pub use reference::ReferenceError;
+pub use role::RoleError;
 pub use row_tenancy::RowTenancyError;
 #[cfg(feature = "cli")]
 pub(crate) use tenant::Attempts;
@@ -227,6 +229,9 @@ pub enum Error {
     /// A role cannot be probed.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// The roles of tenants.
+    #[error(transparent)]
+    Role(#[from] RoleError),
 }
 
 impl From<ReferenceError> for Error {

@@ -5,7 +5,7 @@ mod migration;
 
 use std::fmt;
 
-use crate::error::{BlockingSession, UnreadableLedger};
+use crate::error::{BlockingSession, RoleError, UnreadableLedger};
 use crate::model::{NameError, State, TenantName};
 use crate::postgres::lock_holder::HeldBy;
 use crate::postgres::{LockHolder, ServerMessage};
@@ -242,6 +242,9 @@ pub enum TenantError {
         /// The objects, as PostgreSQL describes them.
         objects: Vec<String>,
     },
+    /// The role of the tenant cannot be created, changed or dropped.
+    #[error(transparent)]
+    Role(#[from] RoleError),
     /// The server rejected a statement of tenantry itself. Nothing was changed.
     #[error("{0}")]
     Server(ServerMessage),

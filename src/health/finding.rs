@@ -6,6 +6,7 @@ use std::str::FromStr;
 use crate::error::{MigrationChange, ReferenceError, TenantError, UnreadableLedger, accept_versions};
 use crate::model::{State, TenantName, Unfinished};
 use crate::operations::Orphan;
+use crate::roles::{RoleFinding, RoleFindingKind};
 use crate::rows::findings::{IsolationFinding, IsolationFix, IsolationKind, Severity};
 use crate::schema::drift::Level;
 use crate::tenants::{InvalidRow, Misnamed};
@@ -52,6 +53,8 @@ pub enum FindingKind {
     UnfinishedMigration,
     /// A problem of the isolation of tenants that share tables.
     Isolation(IsolationKind),
+    /// A problem of the roles of tenants.
+    Role(RoleFindingKind),
 }
 
 /// A text that is not a [`FindingKind`].
@@ -90,7 +93,7 @@ enum Fix {
 }
 
 impl FindingKind {
-    /// Every kind but those of [`Isolation`](Self::Isolation), in the order in which findings are listed.
+    /// Every kind but those of [`Isolation`](Self::Isolation) and [`Role`](Self::Role), in the order in which findings are listed.
     pub const ALL: [Self; 18] = [
         Self::TrackerBehind,
         Self::MigrationChanged,
@@ -124,7 +127,7 @@ impl FindingKind {
     /// The level of a finding that is not a warning.
     pub fn level(self) -> Level {
         match self {
-            Self::Isolation(_) => Level::Security,
+            Self::Isolation(_) | Self::Role(_) => Level::Security,
             _ => Level::Structural,
         }
     }
@@ -151,6 +154,7 @@ impl FindingKind {
             Self::UnknownMigrations => "unknown-migrations",
             Self::UnfinishedMigration => "unfinished-migration",
             Self::Isolation(kind) => kind.as_str(),
+            Self::Role(kind) => kind.as_str(),
         }
     }
 }
@@ -166,7 +170,8 @@ impl FromStr for FindingKind {
 
     fn from_str(text: &str) -> Result<Self, UnknownKind> {
         let isolation = IsolationKind::ALL.iter().copied().map(Self::Isolation);
-        let mut kinds = Self::ALL.into_iter().chain(isolation);
+        let roles = RoleFindingKind::ALL.iter().copied().map(Self::Role);
+        let mut kinds = Self::ALL.into_iter().chain(isolation).chain(roles);
         kinds.find(|kind| kind.as_str() == text).ok_or_else(|| UnknownKind(text.to_owned()))
     }
 }
@@ -235,6 +240,19 @@ impl Finding {
             IsolationFix::Advice(words) => Fix::Advice(words),
         };
         Self::of_database(FindingKind::Isolation(kind), message, vec![object], fix)
+    }
+
+    pub(super) fn role(finding: RoleFinding) -> Self {
+        let RoleFinding { tenant, kind, objects, message, sql } = finding;
+        let fix = match (sql, &tenant) {
+            (Some(sql), _) => Fix::Advice(sql),
+            (None, _) if kind == RoleFindingKind::Unmarked => {
+                Fix::Advice("check what the role is for; if it is the tenant's, drop it and run isolate".to_owned())
+            }
+            (None, Some(tenant)) => Fix::Command(format!("isolate {}", shell_word(tenant)), ""),
+            (None, None) => Fix::Command("isolate --all".to_owned(), ""),
+        };
+        Self { tenant, kind: FindingKind::Role(kind), message, items: objects, fix }
     }
 
     pub(super) fn orphan(orphan: &Orphan) -> Self {

@@ -11,13 +11,14 @@ use diesel::pg::PgConnection;
 use crate::database::Database;
 use crate::error::{Error, ReferenceError};
 use crate::migration::MigrationSet;
-use crate::model::TenantName;
+use crate::model::{State, TenantName};
 use crate::operations;
 use crate::record::integrity;
+use crate::roles;
 use crate::rows::Layout;
 use crate::schema::drift::{self, Drift, Stamps};
 use crate::schema::reference::{self, Reference, Source};
-use crate::tenants::{Fleet, Tenancy, Tenant, ledger, tracker};
+use crate::tenants::{Fleet, Schema, Tenancy, Tenant, ledger, tracker};
 
 pub use finding::{Finding, FindingKind, UnknownKind};
 
@@ -126,6 +127,16 @@ pub fn check(
     findings.extend(fleet.invalid.iter().map(Finding::invalid_row));
     for tenant in fleet.tenants.iter().filter(|tenant| !in_progress.contains(tenant.name.as_str())) {
         checks::tenant(tenant, set, &mut findings);
+    }
+    let active: Vec<&str> = fleet
+        .tenants
+        .iter()
+        .filter(|tenant| tenant.state == State::Active && matches!(tenant.schema, Schema::Ledger { .. }))
+        .map(|tenant| tenant.name.as_str())
+        .collect();
+    for finding in roles::findings::find(db, tenancy, &active)? {
+        let list = if finding.tenant.is_some() { &mut findings } else { &mut health.findings };
+        list.push(Finding::role(finding));
     }
     findings.sort_by(|a, b| (&a.tenant, a.kind).cmp(&(&b.tenant, b.kind)));
     health.findings.extend(findings);

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::model::SchemaName;
 use crate::operations::migrate::{self, StopReason};
 use crate::record::integrity;
+use crate::roles;
 use crate::run::Observer;
 use crate::schema::reference::Reference;
 use crate::tenants::Tenancy;
@@ -57,6 +58,8 @@ pub struct CleanupReport {
     pub tenants: DropReport,
     /// The folders of the public migrations reverted, newest first.
     pub reverted: Vec<String>,
+    /// The group of the tenants' roles, which was dropped.
+    pub group: Option<String>,
     /// Whether the public ledger was dropped.
     pub ledger_dropped: bool,
     /// The error that stopped the public migrations from being reverted.
@@ -132,10 +135,17 @@ pub fn cleanup(
     let reached = tenants.unfinished.is_empty() && tenants.not_reached.is_empty();
     let all_gone = tenants.failed.is_empty() && reached && !stop.is_requested();
     if !all_gone {
-        return Ok(CleanupReport { tenants, reverted: Vec::new(), ledger_dropped: false, failed: None });
+        return Ok(CleanupReport { tenants, group: None, reverted: Vec::new(), ledger_dropped: false, failed: None });
     }
+    let group = match roles::drop_group(db) {
+        Ok(group) => group,
+        Err(error) => {
+            let (reverted, failed) = (Vec::new(), Some(error));
+            return Ok(CleanupReport { tenants, group: None, reverted, ledger_dropped: false, failed });
+        }
+    };
     let mut reverted = Vec::new();
     let dropped = migrate::revert_public(db, tenancy, stop, &mut reverted);
     let ledger_dropped = matches!(dropped, Ok(true));
-    Ok(CleanupReport { tenants, reverted, ledger_dropped, failed: dropped.err() })
+    Ok(CleanupReport { tenants, group, reverted, ledger_dropped, failed: dropped.err() })
 }

@@ -22,6 +22,7 @@ use crate::model::{SchemaName, State};
 use crate::operations::migrate::StopReason;
 use crate::record::integrity;
 use crate::record::runs::{Counts, Run};
+use crate::roles::{Removal, RoleRemoval, removals};
 use crate::run::{FailureBudget, Observer, Runner, StageReport};
 use crate::tenants::{Tenancy, similar_name};
 
@@ -36,6 +37,8 @@ pub struct DropPlan {
     pub missing: Vec<String>,
     /// The maximum number of locks in one transaction: a share of the server's lock table.
     pub most_locks: i64,
+    /// The roles of tenants that are kept, because they are not marked as the tenants' roles.
+    pub kept_roles: Vec<String>,
     /// Whether the sizes are estimates, from `pg_class.relpages`: of a plan for more than 500 schemas, or where a session
     /// held a lock on a table.
     pub sizes_estimated: bool,
@@ -57,6 +60,15 @@ pub struct Dropping {
     pub tracked: bool,
     /// The schema's contents; `None` if only the tracker row exists.
     pub schema: Option<Contents>,
+    /// The tenant's role, which is dropped, too.
+    pub(crate) role: Option<RoleRemoval>,
+}
+
+impl Dropping {
+    /// The name of the tenant's role, which is dropped, too.
+    pub fn role(&self) -> Option<&str> {
+        self.role.as_ref().map(|role| role.role.as_str())
+    }
 }
 
 /// The contents of a schema.
@@ -182,6 +194,7 @@ pub(super) fn plan(
     let mut seen = HashSet::new();
     let names: Vec<&SchemaName> = names.iter().filter(|name| seen.insert(*name)).collect();
     let (tracked, schemas) = look_up(db.connection(), &names)?;
+    let mut roles = removals(db, &names.iter().map(|name| name.as_str()).collect::<Vec<_>>())?;
     let mut plan = DropPlan { most_locks: lock_budget::share_of(db.server().lock_table), ..DropPlan::default() };
     for name in names {
         let state = tracked.get(name.as_str()).map(|state| State::of_row(state.as_deref()));
@@ -205,12 +218,27 @@ pub(super) fn plan(
             }
             _ => None,
         };
+        let mut role = None;
+        let error = match roles.remove(name.as_str()) {
+            _ if error.is_some() => error,
+            Some(Removal::Refuse(reason)) => Some(reason.into()),
+            Some(Removal::Keep(kept)) => {
+                plan.kept_roles.push(kept);
+                None
+            }
+            Some(Removal::Drop(removal)) => {
+                role = Some(removal);
+                None
+            }
+            None => None,
+        };
         match error {
             Some(error) => plan.failed.push(FailedTenant { tenant: name.as_str().to_owned(), error }),
             None => plan.drops.push(Dropping {
                 name: name.clone(),
                 tracked: is_tracked,
                 schema: schema.map(|schema| Contents::of(schema.oid)),
+                role,
             }),
         }
     }

@@ -11,6 +11,7 @@ mod lookup;
 pub mod migrate;
 mod orphans;
 mod print_schema;
+mod roles;
 #[cfg(feature = "cli")]
 mod schemas;
 pub mod seed;
@@ -30,6 +31,10 @@ pub use grants::{GrantPurpose, GrantStatements, Grantees, create_role, grants, t
 use lookup::{NameStatus, SchemaStatus, distinct, holds_extensions, look_up};
 pub use orphans::{Orphan, orphans};
 pub use print_schema::{DieselSchema, print_schema};
+pub use roles::{
+    PasswordChoice, RoleRemovalPlan, RolesPlan, RolesReport, active_tenants, give_roles, plan_role_removal, plan_roles,
+    take_roles,
+};
 #[cfg(feature = "cli")]
 pub(crate) use schemas::schema_names;
 pub use stats::{FleetStats, TenantSize, TenantStats, stats};

@@ -14,6 +14,7 @@ use crate::model::{State, TenantName};
 use crate::operations::migrate::{Batch, SchemaTarget, StopReason, TrackerRow, tracker_guard};
 use crate::postgres::{CHUNK, Condition, GuardViolation, LockHolder, ServerMessage, path};
 use crate::record::runs::{Counts, DoneRow, FailedRow, Run};
+use crate::roles::TenantRole;
 use crate::run::Commit;
 use crate::sql::quote::Literal;
 use crate::tenants::tracker::schema_tracker;
@@ -35,6 +36,8 @@ pub struct UntrackReport {
     pub run: Option<i64>,
     /// The tenants that the tracker no longer has.
     pub untracked: Vec<TenantName>,
+    /// The roles of these tenants. They are kept.
+    pub kept_roles: Vec<String>,
     /// The tenants that were not removed, and why.
     pub failed: Vec<FailedTenant>,
     /// The tenants that an interrupted run did not reach.
@@ -95,6 +98,12 @@ impl Database {
         if plan.untrack.is_empty() {
             return Ok(report);
         }
+        let names: Vec<&str> = plan.untrack.iter().map(|(name, _)| name.as_str()).collect();
+        let mut roles: HashMap<String, String> = HashMap::new();
+        for chunk in names.chunks(CHUNK) {
+            let recorded = TenantRole::read(self.connection(), chunk)?;
+            roles.extend(recorded.into_iter().map(|role| (role.tenant, role.role)));
+        }
         let run = Run::begin(self, "untrack")?;
         report.run = Some(run.id());
         for (name, _) in plan.untrack {
@@ -103,7 +112,10 @@ impl Database {
                 continue;
             }
             match self.connection().batch_execute(&message(tenancy, run, &name)) {
-                Ok(()) => report.untracked.push(name),
+                Ok(()) => {
+                    report.kept_roles.extend(roles.remove(name.as_str()));
+                    report.untracked.push(name);
+                }
                 Err(error) => {
                     let error = self.tenant_error(error, &name)?;
                     report.failed.push(FailedTenant::new(&name, error));

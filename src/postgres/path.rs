@@ -70,6 +70,12 @@ impl<'a> SchemaPath<'a> {
         format!("-c search_path={escaped}")
     }
 
+    /// SQL that sets the path for sessions of a role in a database.
+    pub(crate) fn set_for_role(&self, role: &str, database: &str) -> String {
+        let (role, database) = (Identifier::of_object(role), Identifier::of_object(database));
+        format!("ALTER ROLE {role} IN DATABASE {database} SET search_path TO {}", self.list())
+    }
+
     /// PL/pgSQL that raises [`WRONG_SCHEMA`] unless `current_schema()` is the schema of the path.
     pub fn guard(&self) -> String {
         self.refusal().in_block()

@@ -80,6 +80,10 @@ SELECT
     ) AS has_runs,
     -- The table is empty where tenants have schemas of their own. This role may not be allowed to read it.
     EXISTS (SELECT FROM own WHERE own.name = 'row_tenancy' AND pg_catalog.pg_relation_size(own.oid) > 0) AS has_row_tenancy,
+    EXISTS (
+        SELECT FROM own JOIN pg_catalog.pg_attribute AS a ON a.attrelid = own.oid
+        WHERE own.name = 'schema_tracker' AND a.attname = 'role_name' AND NOT a.attisdropped
+    ) AS has_tenant_roles,
     EXISTS (SELECT FROM own WHERE own.name = 'schema_migration') AS has_recorded_migrations,
     (
         SELECT pg_catalog.count(*) = 2 AND pg_catalog.bool_and(pg_catalog.has_table_privilege(own.oid, 'SELECT'))

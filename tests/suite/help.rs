@@ -76,7 +76,7 @@ fn the_main_help_lists_the_commands_by_purpose() {
         [
             ("Tenants", vec!["create", "adopt", "untrack", "list", "stats", "exec", "psql", "drop", "cleanup"]),
             ("Migrations", vec!["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "runs"]),
-            ("Shared tables", vec!["isolate", "key", "benchmark"]),
+            ("Isolation", vec!["isolate", "key", "benchmark"]),
             (
                 "Checks and repair",
                 vec!["health-check", "probe", "diff", "repair-plan", "reference", "repair", "metrics"]

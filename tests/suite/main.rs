@@ -65,6 +65,7 @@ mod settings;
 mod splitter;
 mod stats;
 mod structure;
+mod tenant_roles;
 mod tls;
 mod unknown_migrations;
 mod unreadable_ledgers;

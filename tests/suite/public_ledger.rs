@@ -8,7 +8,7 @@ use crate::support::{Database, Tenantry, set_up};
 
 const DIESEL: &str = "public.__diesel_schema_migrations";
 
-const TRACKER: [&str; 9] = [
+const TRACKER: [&str; 10] = [
     "20260105080000",
     "20260216080000",
     "20260504080000",
@@ -18,6 +18,7 @@ const TRACKER: [&str; 9] = [
     "20261129100000",
     "20261129110000",
     "20261129120000",
+    "20261129130000",
 ];
 
 const CREATE_DIESEL: &str = "CREATE TABLE IF NOT EXISTS public.__diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY \
@@ -99,7 +100,7 @@ fn ledger_of_an_earlier_release_is_upgraded() {
     upgraded.assert_code(0);
     assert_eq!(
         upgraded.stderr,
-        "11 rows moved from public.__diesel_schema_migrations to public.schema_ledger\n\
+        "12 rows moved from public.__diesel_schema_migrations to public.schema_ledger\n\
          the public migrations are up to date\n"
     );
     assert_eq!(versions(&db, DIESEL), ["20250101000000"], "it is diesel_cli's");

@@ -20,6 +20,7 @@ const LAYERS: [&str; 20] = [
     "tenants",
     "database",
     "record",
+    "roles",
     "run",
     "confine",
     "schema",

@@ -58,6 +58,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let orphans = if args.include_orphans { Orphans::Drop } else { Orphans::Keep };
     let plan = operations::plan_cleanup(&mut db, &tenancy, orphans)?;
     let output = context.output();
+    super::drop::warn_of_kept_roles(output, &plan.tenants);
     let blocked = !plan.tenants.failed.is_empty();
     if args.dry_run {
         context.show_migrations(&tenancy);
@@ -67,6 +68,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
             output.table(&head(&plan.tenants), plan.tenants.drops.iter().map(cells))?;
         }
         warn_of_steps(output, &plan.tenants);
+        super::drop::show_roles(output, &plan.tenants);
         report::failures(context, &plan.tenants.failed);
         output.status(would(&plan));
         return Ok(if blocked { Exit::Found } else { Exit::Done });
@@ -104,6 +106,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if exit != Exit::Done {
         output.hint(format_args!("to resume: {again}"));
         return Ok(exit);
+    }
+    if let Some(group) = &report.group {
+        output.status(format_args!("role {group} dropped"));
     }
     output.status(format_args!("{} reverted", count(report.reverted.len(), "public migration")));
     if let Some(error) = report.failed {

@@ -3,18 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use serde::Serialize;
 
+use super::isolate::roles::{self, RolesReportDocument};
 use super::rows;
 use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
 use crate::cli::files::read_names;
 use crate::cli::progress::Progress;
-use crate::cli::report;
+use crate::cli::report::{self, RunDocument};
 use crate::cli::resume::SHORT;
-use crate::cli::settings::{Jobs, Role, WriteOptions};
+use crate::cli::settings::{Jobs, Role, RoleChoices, WriteOptions};
+use crate::database::Database;
 use crate::model::{NamePolicy, TenantId, TenantName};
-use crate::operations::{self, IfExists};
+use crate::operations::migrate::Report;
+use crate::operations::{self, IfExists, PasswordChoice, RolesReport};
+use crate::roles::RoleOptions;
 use crate::rows::registry::FirstMember;
+use crate::tenants::Tenancy;
 use crate::text::{shell_word, shell_words};
 
 /// Create tenants, each in one transaction
@@ -52,6 +58,13 @@ pub(crate) struct Args {
     #[arg(long = "right", value_name = "NAME", requires = "member")]
     rights: Vec<String>,
 
+    /// Also give each tenant a login role, as isolate does
+    #[arg(long = "role")]
+    with_role: bool,
+
+    #[command(flatten)]
+    roles: RoleChoices,
+
     #[command(flatten)]
     jobs: Jobs,
 
@@ -76,6 +89,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut db = context.database_for_run(&args.options, Some(&args.jobs))?;
     if let Some(layout) = rows::layout(&mut db)? {
         let names: Vec<String> = names.iter().map(TenantName::to_string).collect();
+        if args.with_role {
+            let message = "--role applies to tenants with schemas of their own only";
+            return Err(Usage::new("unexpected-option", message).into());
+        }
         let member = args.member.map(|email| FirstMember { email, rights: args.rights });
         return rows::create(context, &mut db, &layout, &names, rows::NewTenant { id: args.id, member, if_exists });
     }
@@ -83,6 +100,11 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         let message = format!("{option} applies to tenants that share tables only");
         return Err(Usage::new("unexpected-option", message).into());
     }
+    if args.roles.is_any_given() && !args.with_role {
+        return Err(Usage::new("unexpected-option", "options of roles need --role").into());
+    }
+    let role_options = args.roles.options(names.len())?;
+    let choice = args.roles.passwords()?;
     let plan = operations::plan_create(&mut db, &tenancy, &names, if_exists)?;
     let mut progress = Progress::new(context.output(), "created");
     if !args.if_not_exists {
@@ -99,5 +121,40 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         }
         _ => String::new(),
     };
-    report::run(context, &report, "created", &again)
+    if !args.with_role {
+        return report::run(context, &report, "created", &again);
+    }
+    let exit = report::summarize_run(context, &report, "created", &again);
+    let given = give_roles(&mut db, &tenancy, &report, &role_options, &choice, context)?;
+    let output = context.output();
+    if output.is_json() {
+        let roles = RolesReportDocument::new(&given, context);
+        output.json(&Document { created: RunDocument::new(&report, context), roles })?;
+    } else {
+        roles::show_passwords(context, &given)?;
+    }
+    let with_roles = roles::summarize(context, &given, "isolated");
+    Ok(if exit == Exit::Done { with_roles } else { exit })
+}
+
+/// Gives roles to the tenants that exist now.
+fn give_roles(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    report: &Report,
+    options: &RoleOptions,
+    choice: &PasswordChoice,
+    context: &Context,
+) -> Result<RolesReport> {
+    let created = report.done.iter().map(|done| done.tenant.clone());
+    let names: Vec<TenantName> = created.chain(report.unchanged.iter().cloned()).collect();
+    let plan = operations::plan_roles(db, tenancy, &names, options)?;
+    Ok(operations::give_roles(db, tenancy, plan, choice, &context.stop())?)
+}
+
+/// The JSON of `create --role`.
+#[derive(Serialize)]
+struct Document {
+    created: RunDocument,
+    roles: RolesReportDocument,
 }

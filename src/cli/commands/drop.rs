@@ -72,6 +72,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let untracked = if args.untracked { Untracked::Drop } else { Untracked::Refuse };
     let plan = operations::plan_drop(&mut db, &tenancy, &names, untracked, if_missing)?;
     let output = context.output();
+    warn_of_kept_roles(output, &plan);
     if args.dry_run {
         context.show_migrations(&tenancy);
         if output.is_json() {
@@ -80,6 +81,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
             output.table(&head(&plan), plan.drops.iter().map(cells))?;
         }
         warn_of_steps(output, &plan);
+        show_roles(output, &plan);
         report::failures(context, &plan.failed);
         output.status(format_args!("{} would be dropped", count(plan.drops.len(), "tenant")));
         return Ok(if plan.failed.is_empty() { Exit::Done } else { Exit::Found });
@@ -147,9 +149,27 @@ pub(super) fn show(output: &Output, plan: &DropPlan) {
         output.summary(format_args!("… and {} more; --dry-run shows all", thousands(plan.drops.len() - SHOWN)));
     }
     warn_of_steps(output, plan);
+    show_roles(output, plan);
     if !plan.failed.is_empty() {
         let names: Vec<&str> = plan.failed.iter().map(|failed| failed.tenant.as_str()).collect();
         output.warning(format_args!("cannot be dropped: {}", names.join(", ")));
+    }
+}
+
+/// Shows which roles are dropped with their tenants, and which are kept.
+pub(super) fn show_roles(output: &Output, plan: &DropPlan) {
+    let roles: Vec<&str> = plan.drops.iter().filter_map(Dropping::role).collect();
+    if !roles.is_empty() {
+        let named = if roles.len() <= SHORT { format!(": {}", roles.join(", ")) } else { String::new() };
+        output.summary(format_args!("with {}{named}", count(roles.len(), "role")));
+    }
+}
+
+/// Warns of roles that are kept.
+pub(super) fn warn_of_kept_roles(output: &Output, plan: &DropPlan) {
+    if !plan.kept_roles.is_empty() {
+        let roles = plan.kept_roles.join(", ");
+        output.warning(format_args!("kept, because they are not marked as the tenants' roles: {roles}"));
     }
 }
 
@@ -241,6 +261,8 @@ struct DroppingDocument {
     bytes: i64,
     /// Whether it is too large for one transaction and is dropped in several.
     in_steps: bool,
+    /// The tenant's role, which is dropped, too; null if it has none.
+    role: Option<String>,
 }
 
 impl PlanDocument {
@@ -253,6 +275,7 @@ impl PlanDocument {
             estimated_rows: dropping.schema.map_or(0, |schema| schema.estimated_rows),
             bytes: dropping.schema.map_or(0, |schema| schema.bytes),
             in_steps: plan.goes_in_steps(dropping),
+            role: dropping.role().map(str::to_owned),
         };
         Self {
             drops: plan.drops.iter().map(dropping).collect(),

@@ -37,9 +37,12 @@ use check_report::{CheckReport, Item, OnUnchecked, ReportedGroup, Shown, codes_o
 /// If tenants share tables, their isolation is checked instead of the structure: roles, privileges, policies, keys,
 /// functions and references between rows.
 ///
+/// If tenants with schemas of their own have roles, the roles and their privileges are checked, too.
+///
 /// A finding has a code, such as missing-migrations or column.type, which --fail-on and --ignore take, and a level. The level
 /// of a difference from the reference is structural, security, privilege, tuning or cosmetic. The level of table-in-public and
-/// ledger-in-public is warning, of findings about isolation security or warning, of other findings structural.
+/// ledger-in-public is warning, of findings about isolation security or warning, of findings about roles security, of other findings
+/// structural.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = codes::help())]
 pub(crate) struct Args {

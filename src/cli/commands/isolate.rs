@@ -1,30 +1,44 @@
 //! `isolate`
 
+pub(super) mod roles;
+
 use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
 
 use crate::cli::confirm::{Answer, ConfirmOption};
-use crate::cli::context::{Context, location};
+use crate::cli::context::{Context, Usage, location};
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
-use crate::cli::settings::{Connection, Timeouts};
-use crate::model::TenantId;
-use crate::rows::{self, IsolationPhase, IsolationPlan, IsolationStep, Obstacle, UnassignedRows};
+use crate::cli::settings::{Connection, Migrations, RoleChoices, Timeouts};
+use crate::model::{TenantId, TenantName};
+use crate::rows::{self, IsolationPhase, IsolationPlan, IsolationStep, Layout, Obstacle, UnassignedRows};
 
-/// Isolate the rows of tenants that share tables
+/// Isolate tenants by roles, or their rows in shared tables
 ///
-/// Gives each table a tenant column, row-level security, and keys that begin with the tenant column, as far as the table
+/// If tenants have schemas of their own, gives each tenant a login role with privileges in its schema alone, or corrects it.
+/// The passwords of new roles are generated and shown once.
+///
+/// If tenants share tables, gives each table a tenant column, row-level security, and keys that begin with the tenant column, as far as the table
 /// does not have them. Exempt is a table whose comment begins with 'tenantry: exempt': all tenants read its rows. On large
 /// tables, indexes are built and constraints validated without blocking writes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Print the statements as a script, and do not execute them
+    /// Tenants with schemas of their own
+    #[arg(value_name = "NAME", conflicts_with = "all")]
+    names: Vec<TenantName>,
+
+    /// All active tenants with schemas of their own
+    #[arg(long)]
+    all: bool,
+
+    /// Print the statements as a script, without passwords, and do not execute them
     #[arg(long)]
     dry_run: bool,
 
-    /// Restore the keys, remove row-level security, and revoke the application's privileges; the tenant column remains
+    /// Drop the roles; for shared tables, restore the keys, remove row-level security, and revoke the application's
+    /// privileges: the tenant column remains
     #[arg(long, conflicts_with = "assign")]
     undo: bool,
 
@@ -36,14 +50,25 @@ pub(crate) struct Args {
     confirmation: ConfirmOption,
 
     #[command(flatten)]
+    roles: RoleChoices,
+
+    #[command(flatten)]
     connection: Connection,
+
+    #[command(flatten)]
+    migrations: Migrations,
 
     #[command(flatten)]
     timeouts: Timeouts,
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let (mut db, layout) = context.shared_tables(&args.connection)?;
+    let mut db = context.database(&args.connection)?;
+    let Some(layout) = Layout::of(&mut db)? else { return roles::run(&args, db, context) };
+    if !args.names.is_empty() || args.all || args.roles.is_any_given() {
+        let message = "tenants, --all and options of roles apply to tenants with schemas of their own only";
+        return Err(Usage::new("unexpected-option", message).into());
+    }
     let output = context.output();
     let unassigned = args.assign.map_or(UnassignedRows::Refuse, UnassignedRows::AssignTo);
     let plan = if args.undo {

@@ -67,6 +67,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         output.json(&Document::new(&report, context))?;
     }
     report::failures(context, &report.failed);
+    if !report.kept_roles.is_empty() {
+        let roles = report.kept_roles.join(", ");
+        output.summary(format_args!("{} kept: {roles}", count(report.kept_roles.len(), "role")));
+    }
     let exit = report::exit(report.ended.as_ref(), &report.failed, &report.not_reached);
     let mut summary = Summary::of(report.untracked.len(), "untracked")
         .with_failed(&report.failed)
@@ -120,6 +124,8 @@ struct Document {
     /// The id of the run, as `runs` shows it; null if there was nothing to do.
     run: Option<i64>,
     untracked: Vec<String>,
+    /// The roles of these tenants.
+    kept_roles: Vec<String>,
     failed: Vec<FailedDocument>,
     not_reached: Vec<String>,
 }
@@ -130,6 +136,7 @@ impl Document {
         Self {
             run: report.run,
             untracked: names(&report.untracked),
+            kept_roles: report.kept_roles.clone(),
             failed: FailedDocument::all(&report.failed, context),
             not_reached: names(&report.not_reached),
         }

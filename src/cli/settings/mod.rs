@@ -6,6 +6,7 @@ mod given;
 mod limits;
 mod migrations;
 mod output;
+mod roles;
 mod tenancy;
 mod values;
 
@@ -19,6 +20,7 @@ pub(crate) use given::Given;
 pub(crate) use limits::{Jobs, LimitOptions, StatementTimeout, Timeouts};
 pub(crate) use migrations::{Migrations, PublicMigrations, Role, SearchPath, TenantMigrations};
 pub(crate) use output::{Color, Format, LintFormatOption, OutputOptions};
+pub(crate) use roles::RoleChoices;
 pub(crate) use tenancy::TenancyOptions;
 pub(crate) use values::{duration, positive, run_id};
 

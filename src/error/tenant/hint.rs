@@ -51,6 +51,7 @@ impl TenantError {
             Self::Pooler { .. } => "pooler",
             Self::EditedMigration { .. } => "edited-migration",
             Self::Dependents { .. } => "dependents",
+            Self::Role(error) => error.code(),
             Self::Server(_) => "server-error",
             Self::ConnectionLost(_) => "connection-lost",
         }
@@ -63,6 +64,7 @@ impl TenantError {
         let command = |verb: &str| full_command(&format!("{verb} {word}"));
         let run = |verb: &str, outcome: &str| Some(format!("'{}' {outcome}", command(verb)));
         match self {
+            Self::Role(error) => Some(error.hint(full_command)),
             Self::InvalidName(NameError::SystemSchema { .. } | NameError::SystemPrefix { .. }) | Self::SystemSchema => {
                 let name = Literal(tenant);
                 Some(format!("if the tracker has such a row: DELETE FROM public.schema_tracker WHERE name = {name}"))

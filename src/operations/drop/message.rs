@@ -64,6 +64,9 @@ pub(super) fn rest(
     if dropping.schema.is_some() {
         batch.push(&format!("DROP SCHEMA {} CASCADE;", Identifier::from(name)));
     }
+    if let Some(role) = &dropping.role {
+        batch.push(&role.sql());
+    }
     batch.push(&format!("DELETE FROM public.schema_tracker WHERE name = {};", Literal(name.as_str())));
     batch.push(record);
     batch.commit()

@@ -11,7 +11,9 @@
 //!   and `/*part … */` for hashing the objects of the fleet in `$1`,
 //! - `/*>=15 … */`, `/*<18 … */` and `/*15-16 … */` are for these major versions of the server,
 //! - `sorted(array)` sorts an array,
-//! - `grants(acl, type, owner)` is an access control list as text, and NULL for the default; `type` is as for `acldefault`.
+//! - `grants(acl, type, owner, tenant_role)` is an access control list as text, and NULL for the default; `type` is as for
+//!   `acldefault`. Privileges of `tenant_role`, the role of the tenant that has the schema, are not part of it: `health-check`
+//!   compares them.
 
 use std::sync::LazyLock;
 
@@ -162,7 +164,7 @@ fn expand(template: &str, reading: Reading, major: i32) -> String {
     static VERSIONS: LazyLock<Regex> = LazyLock::new(|| regex(r"(?s)/\*(>=|<|(\d+)-)(\d+)\s(.*?)\*/"));
     static READINGS: LazyLock<Regex> = LazyLock::new(|| regex(r"(?s)/\*(few|hash|fleet|part)\s(.*?)\*/"));
     static SORTED: LazyLock<Regex> = LazyLock::new(|| regex(r"sorted\(([^()]+)\)"));
-    static GRANTS: LazyLock<Regex> = LazyLock::new(|| regex(r"grants\(([^,()]+), ([^,()]+), ([^,()]+)\)"));
+    static GRANTS: LazyLock<Regex> = LazyLock::new(|| regex(r"grants\(([^,()]+), ([^,()]+), ([^,()]+), ([^,()]+)\)"));
 
     // Versions first, because they may be nested in readings.
     let sql = VERSIONS.replace_all(template, |found: &Captures<'_>| {
@@ -187,7 +189,7 @@ fn expand(template: &str, reading: Reading, major: i32) -> String {
         Reading::Full => sorted(&found[1]),
         Reading::HashFleet | Reading::HashPart => found[1].to_owned(),
     });
-    GRANTS.replace_all(&sql, |found: &Captures<'_>| grants(&found[1], &found[2], &found[3])).into_owned()
+    GRANTS.replace_all(&sql, |found: &Captures<'_>| grants(&found[1], &found[2], &found[3], &found[4])).into_owned()
 }
 
 fn regex(pattern: &str) -> Regex {
@@ -201,7 +203,7 @@ fn sorted(array: &str) -> String {
 }
 
 /// The owner is not named: it is compared separately.
-fn grants(acl: &str, object_type: &str, owner: &str) -> String {
+fn grants(acl: &str, object_type: &str, owner: &str, tenant_role: &str) -> String {
     let as_text = |acl: &str| {
         format!(
             "(SELECT coalesce(array_agg(x.granted ORDER BY x.granted COLLATE \"C\"), '{{}}') FROM (\
@@ -210,7 +212,8 @@ fn grants(acl: &str, object_type: &str, owner: &str) -> String {
              || string_agg(e.privilege_type || CASE WHEN e.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END, ', ' \
              ORDER BY e.privilege_type COLLATE \"C\", e.is_grantable) \
              || CASE WHEN e.grantor <> {owner} THEN ' by ' || quote_ident(pg_get_userbyid(e.grantor)) ELSE '' END AS granted \
-             FROM aclexplode({acl}) e GROUP BY e.grantee, e.grantor) x)"
+             FROM aclexplode({acl}) e WHERE e.grantee IS DISTINCT FROM {tenant_role} OR e.grantee = {owner} \
+             GROUP BY e.grantee, e.grantor) x)"
         )
     };
     let default = as_text(&format!("acldefault({object_type}, {owner})"));

@@ -34,7 +34,7 @@ CROSS JOIN LATERAL (SELECT
     a.attfdwoptions AS foreign_options,
     a.attislocal AS local,
     a.attinhcount AS inherited,
-    grants(a.attacl, 'c', c.relowner) AS grants,
+    grants(a.attacl, 'c', c.relowner, c.tenant_role) AS grants,
     o.description AS comment
 ) line
 WHERE a.attnum > 0 AND NOT a.attisdropped AND (

@@ -9,5 +9,7 @@ CROSS JOIN LATERAL (SELECT
         || CASE a.defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences' WHEN 'f' THEN 'functions'
             WHEN 'T' THEN 'types' ELSE a.defaclobjtype::text END AS name,
     -- What is granted here is added to what is granted everywhere: there is no default to compare it with.
-    coalesce(grants(a.defaclacl, 'c', a.defaclrole), '{}') AS grants
+    coalesce(grants(a.defaclacl, 'c', a.defaclrole, n.tenant_role), '{}') AS grants
 ) line
+-- Those of nobody but the role of the tenant are none.
+WHERE EXISTS (SELECT FROM aclexplode(a.defaclacl) e WHERE e.grantee IS DISTINCT FROM n.tenant_role)

@@ -45,7 +45,7 @@ CROSS JOIN LATERAL (SELECT
     ), n.own, chr(1)) END AS aggregate,
     needed.extensions AS depends_on_extensions,
     CASE WHEN p.proowner <> n.nspowner THEN pg_get_userbyid(p.proowner) END AS owner,
-    grants(p.proacl, 'f', p.proowner) AS grants,
+    grants(p.proacl, 'f', p.proowner, n.tenant_role) AS grants,
     o.description AS comment
 ) line
 WHERE p.oid NOT IN (SELECT m.objid FROM member m WHERE m.classid = 'pg_proc'::regclass)

@@ -1,6 +1,14 @@
 -- What every kind of object starts from: the schemas, and what is in them and belongs to no extension.
 WITH namespace AS NOT MATERIALIZED (
     SELECT n.oid, n.nspname, n.nspowner, n.nspacl,
+        -- The role of the tenant, found by its comment.
+        CASE WHEN n.nspacl IS NOT NULL THEN (
+            SELECT e.grantee FROM aclexplode(n.nspacl) e
+            JOIN pg_shdescription d ON d.objoid = e.grantee AND d.classoid = 'pg_authid'::regclass
+            WHERE d.description = 'tenantry: database "' || replace(current_database(), '"', '""')
+                || '": role of tenant "' || replace(n.nspname, '"', '""') || '"'
+            LIMIT 1
+        ) END AS tenant_role,
         /*hash quote_ident(n.nspname) || '.' */ /*few '' */ AS own
     FROM pg_namespace n
     /*few WHERE n.oid = ANY ($1) */ /*fleet WHERE n.oid = ANY ($1) */
@@ -32,7 +40,7 @@ needed AS MATERIALIZED (
     GROUP BY d.classid, d.objid
 ),
 relation AS NOT MATERIALIZED (
-    SELECT c.*, n.nspowner, n.own
+    SELECT c.*, n.nspowner, n.own, n.tenant_role
     FROM namespace n
     JOIN pg_class c ON c.relnamespace = n.oid
     WHERE c.oid NOT IN (SELECT m.objid FROM member m WHERE m.classid = 'pg_class'::regclass)

@@ -6,6 +6,6 @@ CROSS JOIN LATERAL (SELECT
     NULL::text AS "on",
     '' AS name,
     pg_get_userbyid(n.nspowner) AS owner,
-    grants(n.nspacl, 'n', n.nspowner) AS grants,
+    grants(n.nspacl, 'n', n.nspowner, n.tenant_role) AS grants,
     o.description AS comment
 ) line

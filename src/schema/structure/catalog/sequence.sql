@@ -8,9 +8,9 @@ LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AN
 LEFT JOIN pg_class owning_table ON owning_table.oid = d.refobjid
 LEFT JOIN pg_namespace owning_schema ON owning_schema.oid = owning_table.relnamespace
 LEFT JOIN (
-    SELECT raw.relacl, raw.relowner, grants(raw.relacl, 's', raw.relowner) AS grants
-    FROM (SELECT DISTINCT r.relacl, r.relowner FROM relation r WHERE r.relacl IS NOT NULL AND r.relkind = 'S') raw
-) acl ON acl.relacl = c.relacl AND acl.relowner = c.relowner
+    SELECT raw.relacl, raw.relowner, raw.tenant_role, grants(raw.relacl, 's', raw.relowner, raw.tenant_role) AS grants
+    FROM (SELECT DISTINCT r.relacl, r.relowner, r.tenant_role FROM relation r WHERE r.relacl IS NOT NULL AND r.relkind = 'S') raw
+) acl ON acl.relacl = c.relacl AND acl.relowner = c.relowner AND acl.tenant_role IS NOT DISTINCT FROM c.tenant_role
 CROSS JOIN LATERAL (SELECT
     'sequence' AS kind,
     NULL::text AS "on",

@@ -13,9 +13,9 @@ LEFT JOIN (
 LEFT JOIN pg_foreign_table f ON f.ftrelid = c.oid
 LEFT JOIN pg_foreign_server fs ON fs.oid = f.ftserver
 LEFT JOIN (
-    SELECT raw.relacl, raw.relowner, grants(raw.relacl, 'r', raw.relowner) AS grants
-    FROM (SELECT DISTINCT r.relacl, r.relowner FROM relation r WHERE r.relacl IS NOT NULL) raw
-) acl ON acl.relacl = c.relacl AND acl.relowner = c.relowner
+    SELECT raw.relacl, raw.relowner, raw.tenant_role, grants(raw.relacl, 'r', raw.relowner, raw.tenant_role) AS grants
+    FROM (SELECT DISTINCT r.relacl, r.relowner, r.tenant_role FROM relation r WHERE r.relacl IS NOT NULL) raw
+) acl ON acl.relacl = c.relacl AND acl.relowner = c.relowner AND acl.tenant_role IS NOT DISTINCT FROM c.tenant_role
 CROSS JOIN LATERAL (SELECT
     CASE c.relkind WHEN 'f' THEN 'foreign table' ELSE 'table' END AS kind,
     NULL::text AS "on",

@@ -36,7 +36,7 @@ CROSS JOIN LATERAL (SELECT
         'element ' || format_type(nullif(t.typelem, 0), NULL)
     ), n.own, chr(1)) END AS base,
     CASE WHEN t.typowner <> n.nspowner THEN pg_get_userbyid(t.typowner) END AS owner,
-    grants(t.typacl, 'T', t.typowner) AS grants,
+    grants(t.typacl, 'T', t.typowner, n.tenant_role) AS grants,
     o.description AS comment
 ) line
 WHERE t.oid NOT IN (SELECT m.objid FROM member m WHERE m.classid = 'pg_type'::regclass)

@@ -14,7 +14,7 @@ CROSS JOIN LATERAL (SELECT
     m.amname AS access_method,
     s.spcname AS tablespace,
     CASE WHEN c.relowner <> c.nspowner THEN pg_get_userbyid(c.relowner) END AS owner,
-    grants(c.relacl, 'r', c.relowner) AS grants,
+    grants(c.relacl, 'r', c.relowner, c.tenant_role) AS grants,
     needed.extensions AS depends_on_extensions,
     o.description AS comment
 ) line
