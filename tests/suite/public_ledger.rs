@@ -127,7 +127,7 @@ fn migrations_applied_by_diesel_are_imported() {
     assert_eq!(
         first.stderr,
         "2 public migrations recorded without running, applied by diesel_cli before: 20260301000000, 20990102000000\n\
-         10 public migrations applied\n"
+         11 public migrations applied\n"
     );
     assert_eq!(versions(&db, DIESEL), ["20250101000000", "20260301000000", "20990102000000"], "they are copied");
     assert_eq!(versions(&db, "public.schema_ledger").len(), TRACKER.len() + 3);
