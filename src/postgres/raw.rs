@@ -18,7 +18,7 @@ pub(crate) struct RawSession(NonNull<PGconn>);
 
 /// What the server answers to a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum RawAnswer {
     /// The last statement ran.
     Done {
         /// The values of its rows.
@@ -29,12 +29,12 @@ pub(crate) enum Answer {
     /// The server accepted `COPY … FROM STDIN`. Nothing was copied.
     CopyIn,
     /// A statement failed.
-    Failed(Failure),
+    Failed(RawFailure),
 }
 
 /// An error of the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub(crate) struct RawFailure {
     /// Its SQLSTATE; empty if the connection was lost.
     pub(crate) sqlstate: String,
     /// Its primary message.
@@ -71,12 +71,12 @@ impl RawSession {
     }
 
     /// Executes statements in one message, or one statement with parameters.
-    pub(crate) fn execute(&mut self, sql: &str, parameters: &[Option<&str>]) -> Answer {
+    pub(crate) fn execute(&mut self, sql: &str, parameters: &[Option<&str>]) -> RawAnswer {
         let texts: Result<Vec<Option<CString>>, _> =
             parameters.iter().map(|value| value.map(CString::new).transpose()).collect();
         let (Ok(sql), Ok(texts)) = (CString::new(sql), texts) else {
             let message = "the statement contains a NUL character".to_owned();
-            return Answer::Failed(Failure { message, ..Failure::default() });
+            return RawAnswer::Failed(RawFailure { message, ..RawFailure::default() });
         };
         let values: Vec<*const c_char> =
             texts.iter().map(|value| value.as_ref().map_or(ptr::null(), |value| value.as_ptr())).collect();
@@ -95,29 +95,29 @@ impl RawSession {
     }
 
     /// Reads an answer. A copy is ended.
-    fn answer(&mut self, result: &RawResult) -> Answer {
+    fn answer(&mut self, result: &RawResult) -> RawAnswer {
         match result.status() {
             ExecStatusType::PGRES_TUPLES_OK => {
                 let rows = result.rows();
                 let affected = rows.len().try_into().unwrap_or(u64::MAX);
-                Answer::Done { rows, affected }
+                RawAnswer::Done { rows, affected }
             }
             ExecStatusType::PGRES_COMMAND_OK | ExecStatusType::PGRES_EMPTY_QUERY => {
-                Answer::Done { rows: Vec::new(), affected: result.affected() }
+                RawAnswer::Done { rows: Vec::new(), affected: result.affected() }
             }
             ExecStatusType::PGRES_COPY_OUT => self.copy_out(),
             ExecStatusType::PGRES_COPY_IN => {
                 // SAFETY: the connection exists and is in a copy. The message makes the server end it with an error.
                 unsafe { PQputCopyEnd(self.0.as_ptr(), c"nothing is copied".as_ptr()) };
                 self.drain();
-                Answer::CopyIn
+                RawAnswer::CopyIn
             }
-            _ => Answer::Failed(result.failure()),
+            _ => RawAnswer::Failed(result.failure()),
         }
     }
 
     /// Reads and counts the rows of a copy.
-    fn copy_out(&mut self) -> Answer {
+    fn copy_out(&mut self) -> RawAnswer {
         let mut affected = 0;
         loop {
             let mut row: *mut c_char = ptr::null_mut();
@@ -131,13 +131,13 @@ impl RawSession {
             affected += 1;
         }
         match self.drain() {
-            Some(failure) => Answer::Failed(failure),
-            None => Answer::Done { rows: Vec::new(), affected },
+            Some(failure) => RawAnswer::Failed(failure),
+            None => RawAnswer::Done { rows: Vec::new(), affected },
         }
     }
 
     /// Reads the results that are left. Returns the error, if one of them is one.
-    fn drain(&mut self) -> Option<Failure> {
+    fn drain(&mut self) -> Option<RawFailure> {
         let mut failure = None;
         loop {
             // SAFETY: the connection exists.
@@ -183,10 +183,10 @@ impl RawResult {
         unsafe { text(PQcmdTuples(self.0)) }.and_then(|number| number.parse().ok()).unwrap_or(0)
     }
 
-    fn failure(&self) -> Failure {
+    fn failure(&self) -> RawFailure {
         // SAFETY: the result exists or is null, which has no fields; the text lives as long as the result.
         let field = |code: u8| unsafe { text(PQresultErrorField(self.0, c_int::from(code))) };
-        Failure {
+        RawFailure {
             sqlstate: field(PG_DIAG_SQLSTATE).unwrap_or_default(),
             message: field(PG_DIAG_MESSAGE_PRIMARY).unwrap_or_default(),
             constraint: field(PG_DIAG_CONSTRAINT_NAME),

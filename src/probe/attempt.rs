@@ -2,11 +2,11 @@
 
 use super::kind::ProbeKind;
 use crate::model::TenantId;
-use crate::postgres::raw::{Answer, Failure};
+use crate::postgres::raw::{RawAnswer, RawFailure};
 
 /// A statement that isolation must refuse. It runs in a transaction of its own, which is rolled back.
 #[derive(Debug, Clone)]
-pub(super) struct Attempt {
+pub(super) struct ProbeAttempt {
     pub(super) probe: ProbeKind,
     /// What it aims at, qualified and quoted where necessary.
     pub(super) object: String,
@@ -14,8 +14,8 @@ pub(super) struct Attempt {
     pub(super) context: Option<TenantId>,
     pub(super) access: Access,
     /// Statements before it. If one is refused, so is the attempt.
-    pub(super) before: Vec<Statement>,
-    pub(super) statement: Statement,
+    pub(super) before: Vec<AttemptStatement>,
+    pub(super) statement: AttemptStatement,
     pub(super) breach: Breach,
     /// What an answer shows that is no breach.
     pub(super) otherwise: Otherwise,
@@ -25,7 +25,7 @@ pub(super) struct Attempt {
 
 /// SQL, with the values of its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Statement {
+pub(super) struct AttemptStatement {
     pub(super) sql: String,
     pub(super) parameters: Vec<Option<String>>,
 }
@@ -73,7 +73,7 @@ pub(super) enum Breach {
 
 /// The result of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ProbeVerdict {
     Held,
     /// With what was observed.
     Breach(String),
@@ -81,7 +81,7 @@ pub(super) enum Verdict {
     Inconclusive(String),
 }
 
-impl Statement {
+impl AttemptStatement {
     pub(super) fn new(sql: impl Into<String>) -> Self {
         Self { sql: sql.into(), parameters: Vec::new() }
     }
@@ -91,7 +91,7 @@ impl Statement {
     }
 }
 
-impl Attempt {
+impl ProbeAttempt {
     /// An attempt that is a breach if it runs.
     pub(super) fn new(probe: ProbeKind, object: impl Into<String>, sql: impl Into<String>) -> Self {
         Self {
@@ -100,7 +100,7 @@ impl Attempt {
             context: None,
             access: Access::ReadWrite,
             before: Vec::new(),
-            statement: Statement::new(sql),
+            statement: AttemptStatement::new(sql),
             breach: Breach::Runs,
             otherwise: Otherwise::Held,
             refusals: &[],
@@ -120,7 +120,7 @@ impl Attempt {
         Self { context: Some(tenant), ..self }
     }
 
-    pub(super) fn before(mut self, statement: Statement) -> Self {
+    pub(super) fn before(mut self, statement: AttemptStatement) -> Self {
         self.before.push(statement);
         self
     }
@@ -141,39 +141,39 @@ impl Attempt {
     }
 
     /// The verdict on a statement before it that failed.
-    pub(super) fn judge_failure(&self, failure: &Failure) -> Verdict {
-        let Failure { sqlstate, message, .. } = failure;
+    pub(super) fn judge_failure(&self, failure: &RawFailure) -> ProbeVerdict {
+        let RawFailure { sqlstate, message, .. } = failure;
         if sqlstate == "42501" || self.refusals.contains(&sqlstate.as_str()) {
-            return Verdict::Held;
+            return ProbeVerdict::Held;
         }
-        Verdict::Inconclusive(format!("{message} ({sqlstate})"))
+        ProbeVerdict::Inconclusive(format!("{message} ({sqlstate})"))
     }
 
     /// The verdict on the answer to the statement.
-    pub(super) fn judge(&self, answer: &Answer) -> Verdict {
+    pub(super) fn judge(&self, answer: &RawAnswer) -> ProbeVerdict {
         match (self.verdict(answer), self.otherwise, answer) {
-            (Verdict::Held, Otherwise::Nothing(reason), Answer::Done { .. }) => {
-                Verdict::Inconclusive(reason.to_owned())
+            (ProbeVerdict::Held, Otherwise::Nothing(reason), RawAnswer::Done { .. }) => {
+                ProbeVerdict::Inconclusive(reason.to_owned())
             }
             (verdict, ..) => verdict,
         }
     }
 
-    fn verdict(&self, answer: &Answer) -> Verdict {
-        let breach = |observed: String| Verdict::Breach(observed);
+    fn verdict(&self, answer: &RawAnswer) -> ProbeVerdict {
+        let breach = |observed: String| ProbeVerdict::Breach(observed);
         match (&self.breach, answer) {
-            (Breach::PassesPolicies, Answer::Failed(failure)) if is_of_table(failure) => {
+            (Breach::PassesPolicies, RawAnswer::Failed(failure)) if is_of_table(failure) => {
                 breach(format!("the policies accept the row, which only a constraint refuses: {}", failure.message))
             }
-            (Breach::TrueOrFails(sqlstate), Answer::Failed(failure)) if failure.sqlstate == *sqlstate => {
+            (Breach::TrueOrFails(sqlstate), RawAnswer::Failed(failure)) if failure.sqlstate == *sqlstate => {
                 breach(format!("the error depends on rows of other tenants: {}", failure.message))
             }
-            (Breach::Reveals(own), Answer::Failed(failure))
+            (Breach::Reveals(own), RawAnswer::Failed(failure))
                 if ["23505", "23P01"].contains(&failure.sqlstate.as_str()) =>
             {
                 match &failure.constraint {
                     Some(name) if own.contains(name) => {
-                        Verdict::Inconclusive("the tenant itself has a row with the same key".to_owned())
+                        ProbeVerdict::Inconclusive("the tenant itself has a row with the same key".to_owned())
                     }
                     name => breach(format!(
                         "constraint {} reveals that another tenant has the value",
@@ -182,40 +182,42 @@ impl Attempt {
                 }
             }
             // The row is acceptable but for what it refers to, which the tenant does not have.
-            (Breach::Reveals(_), Answer::Failed(failure)) if failure.sqlstate == "23503" => Verdict::Held,
-            (_, Answer::Failed(failure)) => self.judge_failure(failure),
-            (_, Answer::CopyIn) => breach("the server accepts rows".to_owned()),
-            (Breach::Runs, Answer::Done { .. }) => breach("the statement ran".to_owned()),
-            (Breach::PassesPolicies | Breach::Changes, Answer::Done { affected: 0, .. }) => {
-                Verdict::Inconclusive("there was no row to change".to_owned())
+            (Breach::Reveals(_), RawAnswer::Failed(failure)) if failure.sqlstate == "23503" => ProbeVerdict::Held,
+            (_, RawAnswer::Failed(failure)) => self.judge_failure(failure),
+            (_, RawAnswer::CopyIn) => breach("the server accepts rows".to_owned()),
+            (Breach::Runs, RawAnswer::Done { .. }) => breach("the statement ran".to_owned()),
+            (Breach::PassesPolicies | Breach::Changes, RawAnswer::Done { affected: 0, .. }) => {
+                ProbeVerdict::Inconclusive("there was no row to change".to_owned())
             }
-            (Breach::PassesPolicies | Breach::Changes, Answer::Done { .. }) => breach("the statement ran".to_owned()),
-            (Breach::Reveals(_), Answer::Done { .. }) => Verdict::Held,
-            (Breach::Rows, Answer::Done { affected, .. }) => match affected {
-                0 => Verdict::Held,
+            (Breach::PassesPolicies | Breach::Changes, RawAnswer::Done { .. }) => {
+                breach("the statement ran".to_owned())
+            }
+            (Breach::Reveals(_), RawAnswer::Done { .. }) => ProbeVerdict::Held,
+            (Breach::Rows, RawAnswer::Done { affected, .. }) => match affected {
+                0 => ProbeVerdict::Held,
                 1 => breach("1 row".to_owned()),
                 rows => breach(format!("{rows} rows")),
             },
-            (Breach::True | Breach::TrueOrFails(_), Answer::Done { rows, .. }) => match first(rows) {
+            (Breach::True | Breach::TrueOrFails(_), RawAnswer::Done { rows, .. }) => match first(rows) {
                 Some("t") => breach("the answer is yes".to_owned()),
-                _ => Verdict::Held,
+                _ => ProbeVerdict::Held,
             },
-            (Breach::MoreThan(most), Answer::Done { rows, .. }) => {
+            (Breach::MoreThan(most), RawAnswer::Done { rows, .. }) => {
                 match first(rows).and_then(|it| it.parse::<i64>().ok()) {
                     Some(number) if number > *most => breach(format!("{} rows of other tenants", number - most)),
-                    Some(_) => Verdict::Held,
-                    None => Verdict::Inconclusive("the rows could not be counted".to_owned()),
+                    Some(_) => ProbeVerdict::Held,
+                    None => ProbeVerdict::Inconclusive("the rows could not be counted".to_owned()),
                 }
             }
-            (Breach::Shows(texts), Answer::Done { rows, .. }) => {
+            (Breach::Shows(texts), RawAnswer::Done { rows, .. }) => {
                 let shows = |value: &String| texts.iter().any(|text| value.contains(text.as_str()));
                 if rows.iter().flatten().flatten().any(shows) {
                     breach("the answer contains values of another tenant".to_owned())
                 } else {
-                    Verdict::Held
+                    ProbeVerdict::Held
                 }
             }
-            (Breach::RewrittenFrom(table), Answer::Done { rows, .. }) => {
+            (Breach::RewrittenFrom(table), RawAnswer::Done { rows, .. }) => {
                 judge_plan(first(rows).unwrap_or_default(), table)
             }
         }
@@ -224,7 +226,7 @@ impl Attempt {
 
 /// Whether a constraint of the table is violated, which is checked after the policies. Domains and the bounds of partitions are
 /// checked before.
-fn is_of_table(failure: &Failure) -> bool {
+fn is_of_table(failure: &RawFailure) -> bool {
     match failure.sqlstate.as_str() {
         "23514" => failure.table.is_some() && failure.constraint.is_some(),
         sqlstate => sqlstate.starts_with("23") && failure.table.is_some(),
@@ -236,17 +238,17 @@ fn first(rows: &[Vec<Option<String>>]) -> Option<&str> {
 }
 
 /// A statement that no rule changes has one plan, which changes its own table.
-fn judge_plan(json: &str, table: &str) -> Verdict {
+fn judge_plan(json: &str, table: &str) -> ProbeVerdict {
     let Ok(serde_json::Value::Array(plans)) = serde_json::from_str(json) else {
-        return Verdict::Inconclusive("the plan cannot be read".to_owned());
+        return ProbeVerdict::Inconclusive("the plan cannot be read".to_owned());
     };
     let changed: Vec<&str> = plans.iter().filter_map(|it| it["Plan"]["Relation Name"].as_str()).collect();
     if changed == [table] {
-        return Verdict::Held;
+        return ProbeVerdict::Held;
     }
     match changed.iter().find(|name| **name != table) {
-        Some(other) => Verdict::Breach(format!("a rule makes the statement change {other}")),
-        None => Verdict::Breach("a rule replaces the statement".to_owned()),
+        Some(other) => ProbeVerdict::Breach(format!("a rule makes the statement change {other}")),
+        None => ProbeVerdict::Breach("a rule replaces the statement".to_owned()),
     }
 }
 
@@ -254,20 +256,25 @@ fn judge_plan(json: &str, table: &str) -> Verdict {
 mod tests {
     use super::*;
 
-    fn failed(sqlstate: &str, constraint: Option<&str>) -> Answer {
+    fn failed(sqlstate: &str, constraint: Option<&str>) -> RawAnswer {
         let (sqlstate, constraint) = (sqlstate.to_owned(), constraint.map(str::to_owned));
-        Answer::Failed(Failure { sqlstate, message: "message".to_owned(), constraint, table: Some("t".to_owned()) })
+        RawAnswer::Failed(RawFailure {
+            sqlstate,
+            message: "message".to_owned(),
+            constraint,
+            table: Some("t".to_owned()),
+        })
     }
 
-    fn done(value: Option<&str>, affected: u64) -> Answer {
-        Answer::Done { rows: value.map(|value| vec![vec![Some(value.to_owned())]]).unwrap_or_default(), affected }
+    fn done(value: Option<&str>, affected: u64) -> RawAnswer {
+        RawAnswer::Done { rows: value.map(|value| vec![vec![Some(value.to_owned())]]).unwrap_or_default(), affected }
     }
 
-    fn verdict(breach: Breach, answer: &Answer) -> char {
-        match Attempt::new(ProbeKind::ReadRows, "t", "SELECT").breach(breach).judge(answer) {
-            Verdict::Held => 'h',
-            Verdict::Breach(_) => 'b',
-            Verdict::Inconclusive(_) => '?',
+    fn verdict(breach: Breach, answer: &RawAnswer) -> char {
+        match ProbeAttempt::new(ProbeKind::ReadRows, "t", "SELECT").breach(breach).judge(answer) {
+            ProbeVerdict::Held => 'h',
+            ProbeVerdict::Breach(_) => 'b',
+            ProbeVerdict::Inconclusive(_) => '?',
         }
     }
 
@@ -287,7 +294,7 @@ mod tests {
         assert_eq!(verdict(Breach::Runs, &done(None, 0)), 'b');
         assert_eq!(verdict(Breach::Rows, &done(None, 0)), 'h');
         assert_eq!(verdict(Breach::Rows, &done(None, 1)), 'b');
-        assert_eq!(verdict(Breach::Runs, &Answer::CopyIn), 'b');
+        assert_eq!(verdict(Breach::Runs, &RawAnswer::CopyIn), 'b');
         assert_eq!(verdict(Breach::True, &done(Some("t"), 1)), 'b');
         assert_eq!(verdict(Breach::True, &done(Some("f"), 1)), 'h');
         assert_eq!(verdict(Breach::TrueOrFails("22012"), &failed("22012", None)), 'b');

@@ -22,7 +22,7 @@ use crate::database::Database;
 use crate::error::{Error, ProbeError};
 use crate::postgres::Connector;
 use crate::rows::{ContextKey, ContextKind, Layout};
-use attempt::{Attempt, Verdict};
+use attempt::{ProbeAttempt, ProbeVerdict};
 use session::{ProbeSession, Signing};
 use targets::{ProbedTenancy, Targets};
 use tries::Try;
@@ -145,12 +145,12 @@ fn applies(probe: ProbeKind, separation: Separation) -> bool {
 fn carry_out(session: &mut ProbeSession, one: Try) -> Result<ProbeResult, Error> {
     let attempts = match one.attempts {
         Ok(attempts) => attempts,
-        Err(reason) => return Ok(result(one.probe, one.object, String::new(), Verdict::Inconclusive(reason))),
+        Err(reason) => return Ok(result(one.probe, one.object, String::new(), ProbeVerdict::Inconclusive(reason))),
     };
-    let mut last = (String::new(), Verdict::Inconclusive("there is nothing to try".to_owned()));
+    let mut last = (String::new(), ProbeVerdict::Inconclusive("there is nothing to try".to_owned()));
     for attempt in &attempts {
         let verdict = session.attempt(attempt)?;
-        let is_conclusive = !matches!(verdict, Verdict::Inconclusive(_));
+        let is_conclusive = !matches!(verdict, ProbeVerdict::Inconclusive(_));
         last = (shown(attempt), verdict);
         if is_conclusive {
             break;
@@ -160,16 +160,16 @@ fn carry_out(session: &mut ProbeSession, one: Try) -> Result<ProbeResult, Error>
 }
 
 /// The statements of an attempt.
-fn shown(attempt: &Attempt) -> String {
+fn shown(attempt: &ProbeAttempt) -> String {
     let statements = attempt.before.iter().chain([&attempt.statement]);
     statements.map(|statement| statement.sql.as_str()).collect::<Vec<_>>().join("; ")
 }
 
-fn result(probe: ProbeKind, object: String, statement: String, verdict: Verdict) -> ProbeResult {
+fn result(probe: ProbeKind, object: String, statement: String, verdict: ProbeVerdict) -> ProbeResult {
     let outcome = match verdict {
-        Verdict::Held => ProbeOutcome::Held,
-        Verdict::Breach(observed) => ProbeOutcome::Breach(observed),
-        Verdict::Inconclusive(reason) => ProbeOutcome::NotTried(reason),
+        ProbeVerdict::Held => ProbeOutcome::Held,
+        ProbeVerdict::Breach(observed) => ProbeOutcome::Breach(observed),
+        ProbeVerdict::Inconclusive(reason) => ProbeOutcome::NotTried(reason),
     };
     ProbeResult { probe, object, statement, outcome }
 }

@@ -1,9 +1,9 @@
 //! The session of the probed role.
 
-use super::attempt::{Access, Attempt, Verdict};
+use super::attempt::{Access, ProbeAttempt, ProbeVerdict};
 use crate::error::{Error, ProbeError};
 use crate::model::TenantId;
-use crate::postgres::raw::{Answer, RawSession};
+use crate::postgres::raw::{RawAnswer, RawSession};
 use crate::postgres::{self, Connector, path};
 use crate::rows::{CONTEXT_SETTING, ContextKey, TENANT_SETTING, TransactionIdentity, VERIFIER_SCHEMA};
 
@@ -72,30 +72,30 @@ impl ProbeSession {
     }
 
     /// Makes an attempt in a transaction, which is rolled back.
-    pub(super) fn attempt(&mut self, attempt: &Attempt) -> Result<Verdict, Error> {
+    pub(super) fn attempt(&mut self, attempt: &ProbeAttempt) -> Result<ProbeVerdict, Error> {
         self.begin(attempt.access)?;
         let verdict = self.in_transaction(attempt);
         self.run("ROLLBACK", &[])?;
         verdict
     }
 
-    fn in_transaction(&mut self, attempt: &Attempt) -> Result<Verdict, Error> {
+    fn in_transaction(&mut self, attempt: &ProbeAttempt) -> Result<ProbeVerdict, Error> {
         if let Some(tenant) = attempt.context
             && let Err(reason) = self.work_for(tenant)?
         {
-            return Ok(Verdict::Inconclusive(reason));
+            return Ok(ProbeVerdict::Inconclusive(reason));
         }
         for statement in &attempt.before {
-            if let Answer::Failed(failure) = self.run(&statement.sql, &statement.parameters)? {
+            if let RawAnswer::Failed(failure) = self.run(&statement.sql, &statement.parameters)? {
                 return Ok(attempt.judge_failure(&failure));
             }
         }
         let answer = self.run(&attempt.statement.sql, &attempt.statement.parameters)?;
         let answer = match answer {
             // Constraints that are checked at the end of the transaction are checked now.
-            Answer::Done { .. } if attempt.access == Access::ReadWrite => {
+            RawAnswer::Done { .. } if attempt.access == Access::ReadWrite => {
                 match self.run("SET CONSTRAINTS ALL IMMEDIATE", &[])? {
-                    Answer::Failed(failure) => Answer::Failed(failure),
+                    RawAnswer::Failed(failure) => RawAnswer::Failed(failure),
                     _ => answer,
                 }
             }
@@ -116,7 +116,7 @@ impl ProbeSession {
             path::CATALOG_FOR_TRANSACTION
         );
         match self.run(&sql, &[])? {
-            Answer::Failed(failure) => Err(self.unusable(&failure.message)),
+            RawAnswer::Failed(failure) => Err(self.unusable(&failure.message)),
             _ => Ok(()),
         }
     }
@@ -136,8 +136,10 @@ impl ProbeSession {
         self.set(CONTEXT_SETTING, &context)?;
         // A context that is refused would refuse every attempt, so that it would show nothing.
         Ok(match self.run(&format!("SELECT {VERIFIER_SCHEMA}.current_tenant()"), &[])? {
-            Answer::Failed(failure) => Err(format!("the database refuses contexts with this key: {}", failure.message)),
-            Answer::Done { .. } | Answer::CopyIn => Ok(()),
+            RawAnswer::Failed(failure) => {
+                Err(format!("the database refuses contexts with this key: {}", failure.message))
+            }
+            RawAnswer::Done { .. } | RawAnswer::CopyIn => Ok(()),
         })
     }
 
@@ -163,16 +165,16 @@ impl ProbeSession {
     }
 
     /// Sets a setting for the transaction.
-    pub(super) fn set(&mut self, name: &str, value: &str) -> Result<Answer, Error> {
+    pub(super) fn set(&mut self, name: &str, value: &str) -> Result<RawAnswer, Error> {
         let parameters = [Some(name.to_owned()), Some(value.to_owned())];
         self.run("SELECT pg_catalog.set_config($1, $2, true)", &parameters)
     }
 
     fn row(&mut self, sql: &str) -> Result<Vec<Option<String>>, Error> {
         match self.run(sql, &[])? {
-            Answer::Done { mut rows, .. } if !rows.is_empty() => Ok(rows.remove(0)),
-            Answer::Failed(failure) => Err(self.unusable(&failure.message)),
-            Answer::Done { .. } | Answer::CopyIn => Ok(Vec::new()),
+            RawAnswer::Done { mut rows, .. } if !rows.is_empty() => Ok(rows.remove(0)),
+            RawAnswer::Failed(failure) => Err(self.unusable(&failure.message)),
+            RawAnswer::Done { .. } | RawAnswer::CopyIn => Ok(Vec::new()),
         }
     }
 
@@ -180,7 +182,7 @@ impl ProbeSession {
     ///
     /// # Errors
     /// The connection is lost.
-    pub(super) fn run(&mut self, sql: &str, parameters: &[Option<String>]) -> Result<Answer, Error> {
+    pub(super) fn run(&mut self, sql: &str, parameters: &[Option<String>]) -> Result<RawAnswer, Error> {
         let parameters: Vec<Option<&str>> = parameters.iter().map(Option::as_deref).collect();
         let answer = self.raw.execute(sql, &parameters);
         if self.raw.is_lost() {

@@ -17,7 +17,7 @@ use crate::model::{ObjectName, TenantId};
 use crate::postgres::path;
 use crate::sql::quote::Identifier;
 pub(super) use cross::CrossReference;
-pub(super) use rows::{Aim, Values};
+pub(super) use rows::{Aim, RowValues};
 
 /// The statements that begin the transaction in which targets are read. Policies of others are not evaluated: a table whose
 /// rows they would hide is an error.
@@ -99,6 +99,8 @@ pub(super) struct ProbedRelation {
     pub(super) has_lasting_effects: bool,
     /// The unique keys and exclusion constraints with the tenant column.
     pub(super) keys_with_tenant: Vec<String>,
+    /// The columns of each of them, but the tenant's.
+    pub(super) key_columns: Vec<Vec<String>>,
     pub(super) has_unique_keys: bool,
     /// The columns that are not generated.
     pub(super) columns: Vec<ProbedColumn>,
@@ -213,6 +215,8 @@ pub(super) fn relations(
         has_lasting_effects: bool,
         #[diesel(sql_type = Array<Text>)]
         keys_with_tenant: Vec<String>,
+        #[diesel(sql_type = Array<Text>)]
+        key_columns: Vec<String>,
         #[diesel(sql_type = Bool)]
         has_unique_keys: bool,
         #[diesel(sql_type = Array<Text>)]
@@ -258,6 +262,7 @@ pub(super) fn relations(
         has_triggers: row.has_triggers,
         has_lasting_effects: row.has_lasting_effects,
         keys_with_tenant: row.keys_with_tenant,
+        key_columns: row.key_columns.iter().filter_map(|key| serde_json::from_str(key).ok()).collect(),
         has_unique_keys: row.has_unique_keys,
         protection: Protection::Private,
     };

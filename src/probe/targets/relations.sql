@@ -22,6 +22,16 @@ SELECT
             AND (x.indrelid = c.oid OR x.indrelid IN (SELECT relid FROM pg_partition_tree(c.oid)))
             AND a.attnum = ANY ((x.indkey::int2[])[0:x.indnkeyatts - 1])
     ) AS keys_with_tenant,
+    -- The columns of each of them, but the tenant's, as JSON.
+    ARRAY(
+        SELECT to_json(ARRAY(
+            SELECT k.attname::text FROM pg_attribute k
+            WHERE k.attrelid = c.oid AND k.attname <> $2::text AND k.attnum = ANY ((x.indkey::int2[])[0:x.indnkeyatts - 1])
+        ))::text
+        FROM pg_index x JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attname = $2::text
+        WHERE (x.indisunique OR x.indisexclusion) AND x.indrelid = c.oid
+            AND a.attnum = ANY ((x.indkey::int2[])[0:x.indnkeyatts - 1])
+    ) AS key_columns,
     EXISTS (SELECT FROM pg_index x WHERE x.indrelid = c.oid AND (x.indisunique OR x.indisexclusion)) AS has_unique_keys,
     ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
         AND a.attgenerated = '' ORDER BY a.attnum) AS columns,

@@ -24,15 +24,15 @@ pub(in crate::probe) struct Aim {
     /// The tenant that attempts work for.
     pub(in crate::probe) own: Option<TenantId>,
     /// One of its rows, if it has one.
-    pub(in crate::probe) own_row: Option<Values>,
+    pub(in crate::probe) own_row: Option<RowValues>,
     /// The tenant that they aim at.
     pub(in crate::probe) other: Option<TenantId>,
     /// Some of its rows.
-    pub(in crate::probe) rows: Vec<Values>,
+    pub(in crate::probe) rows: Vec<RowValues>,
 }
 
 /// The values of a row, one for each column that is not generated.
-pub(in crate::probe) type Values = Vec<Option<String>>;
+pub(in crate::probe) type RowValues = Vec<Option<String>>;
 
 /// How many rows of another tenant are read from a table.
 const ROWS: usize = 5;
@@ -229,7 +229,7 @@ impl TenantRows<'_> {
             sql_query(query)
                 .bind::<Nullable<Text>, _>(but.map(|id| id.to_string()))
                 .bind::<Nullable<Array<Text>>, _>(among)
-                .get_result::<Value>(conn)
+                .get_result::<TenantText>(conn)
                 .optional()
         })?;
         Ok(found.flatten().and_then(|row| row.value.parse().ok()))
@@ -242,11 +242,11 @@ impl TenantRows<'_> {
         relation: &ProbedRelation,
         tenant: TenantId,
         number: usize,
-    ) -> Result<Vec<Values>, Error> {
+    ) -> Result<Vec<RowValues>, Error> {
         #[derive(QueryableByName)]
         struct Row {
             #[diesel(sql_type = Array<Nullable<Text>>)]
-            cells: Values,
+            cells: RowValues,
         }
         let column = Identifier::of_object(self.column);
         let cells: Vec<String> = relation.columns.iter().map(|it| as_text(&Identifier::of_object(&it.name))).collect();
@@ -263,7 +263,7 @@ impl TenantRows<'_> {
 }
 
 #[derive(QueryableByName)]
-struct Value {
+struct TenantText {
     #[diesel(sql_type = Text)]
     value: String,
 }

@@ -3,7 +3,7 @@
 use super::{ProbedTenancy, Targets, Try};
 use crate::error::Error;
 use crate::model::TenantId;
-use crate::probe::attempt::{Access, Attempt, Breach, Statement, Verdict};
+use crate::probe::attempt::{Access, AttemptStatement, Breach, ProbeAttempt, ProbeVerdict};
 use crate::probe::kind::ProbeKind;
 use crate::probe::session::{NO_KEY, ProbeSession};
 use crate::probe::targets::Protection;
@@ -30,19 +30,19 @@ pub(in crate::probe) fn contexts(
     targets: &Targets,
     session: &mut ProbeSession,
     connect: &dyn Fn() -> Result<ProbeSession, Error>,
-    report: &mut dyn FnMut(ProbeKind, &str, &str, Verdict),
+    report: &mut dyn FnMut(ProbeKind, &str, &str, ProbeVerdict),
 ) -> Result<(), Error> {
     let ProbedTenancy::Rows { layout, own, .. } = &targets.tenancy else { return Ok(()) };
     if layout.context == ContextKind::Setting {
         FORGERIES
             .into_iter()
-            .for_each(|probe| report(probe, "tenantry.tenant", "", Verdict::Inconclusive(SETTING.to_owned())));
+            .for_each(|probe| report(probe, "tenantry.tenant", "", ProbeVerdict::Inconclusive(SETTING.to_owned())));
         return Ok(());
     }
     let function = format!("{VERIFIER_SCHEMA}.current_tenant()");
     for one in single(targets, &function) {
         match &one.attempts {
-            Err(reason) => report(one.probe, &one.object, "", Verdict::Inconclusive(reason.clone())),
+            Err(reason) => report(one.probe, &one.object, "", ProbeVerdict::Inconclusive(reason.clone())),
             Ok(attempts) => {
                 for attempt in attempts {
                     let verdict = session.attempt(attempt)?;
@@ -54,7 +54,7 @@ pub(in crate::probe) fn contexts(
     let other = aims(targets).map(|(_, _, _, other)| other).next().or(*own);
     let (Some(own), Some(other)) = (*own, other) else {
         for probe in [ProbeKind::ContextReplayed, ProbeKind::ContextOther] {
-            report(probe, &function, "", Verdict::Inconclusive("there are not two tenants".to_owned()));
+            report(probe, &function, "", ProbeVerdict::Inconclusive("there are not two tenants".to_owned()));
         }
         return Ok(());
     };
@@ -65,7 +65,7 @@ pub(in crate::probe) fn contexts(
                 let attempt = with_context(probe, object, &uses, &context).before(set_tenant(other));
                 session.attempt(&attempt)?
             }
-            Err(reason) => Verdict::Inconclusive(reason),
+            Err(reason) => ProbeVerdict::Inconclusive(reason),
         };
         report(probe, object, &uses, verdict);
         Ok::<(), Error>(())
@@ -94,8 +94,8 @@ pub(in crate::probe) fn contexts(
             let answer = session.run(&uses, &[])?;
             with_context(ProbeKind::ContextOther, "the signature of another tenant", &uses, "").judge(&answer)
         }
-        Ok(_) => Verdict::Inconclusive("there are not two tenants".to_owned()),
-        Err(reason) => Verdict::Inconclusive(reason),
+        Ok(_) => ProbeVerdict::Inconclusive("there are not two tenants".to_owned()),
+        Err(reason) => ProbeVerdict::Inconclusive(reason),
     };
     session.roll_back()?;
     report(ProbeKind::ContextOther, "the signature of another tenant", &uses, verdict);
@@ -112,16 +112,16 @@ fn signed(session: &mut ProbeSession, tenant: TenantId) -> Result<Result<String,
     Ok(session.sign(tenant)?.and_then(|context| context.ok_or_else(|| NO_KEY.to_owned())))
 }
 
-fn with_context(probe: ProbeKind, object: &str, sql: &str, context: &str) -> Attempt {
-    let set = Statement::with(
+fn with_context(probe: ProbeKind, object: &str, sql: &str, context: &str) -> ProbeAttempt {
+    let set = AttemptStatement::with(
         "SELECT pg_catalog.set_config($1, $2, true)",
         vec![Some(CONTEXT_SETTING.to_owned()), Some(context.to_owned())],
     );
-    Attempt::new(probe, object, sql).read_only().before(set).breach(Breach::True).refused_by(MALFORMED)
+    ProbeAttempt::new(probe, object, sql).read_only().before(set).breach(Breach::True).refused_by(MALFORMED)
 }
 
-fn set_tenant(tenant: TenantId) -> Statement {
-    Statement::with(
+fn set_tenant(tenant: TenantId) -> AttemptStatement {
+    AttemptStatement::with(
         "SELECT pg_catalog.set_config($1, $2, true)",
         vec![Some(TENANT_SETTING.to_owned()), Some(tenant.to_string())],
     )
@@ -161,14 +161,14 @@ fn single(targets: &Targets, function: &str) -> Vec<Try> {
         tries.push(attempt.into());
     }
     let reset = format!("ALTER FUNCTION {function} RESET search_path");
-    tries.push(Attempt::new(ProbeKind::ContextFunction, function, reset).into());
+    tries.push(ProbeAttempt::new(ProbeKind::ContextFunction, function, reset).into());
     let mut aimed = false;
     for (table, column, own, other) in aims(targets) {
         aimed = true;
         let (text, object) = (other.to_string(), table.replace('"', ""));
         let id = Literal(&text);
         let read = format!("SELECT FROM {table} WHERE {column} = {id} LIMIT 1");
-        let bare = Attempt::new(ProbeKind::ContextBare, &object, &read).read_only().breach(Breach::Rows);
+        let bare = ProbeAttempt::new(ProbeKind::ContextBare, &object, &read).read_only().breach(Breach::Rows);
         tries.push(bare.clone().before(set_tenant(other)).into());
         tries.push(bare.within(own).before(set_tenant(other)).into());
         let setting = Literal(TENANT_SETTING);
@@ -181,7 +181,7 @@ fn single(targets: &Targets, function: &str) -> Vec<Try> {
                  SELECT FROM chosen JOIN {table} ON {column}::text = tenantry_chosen LIMIT 1"
             ),
         ] {
-            let attempt = Attempt::new(ProbeKind::ContextOverride, &object, sql).read_only().breach(Breach::Rows);
+            let attempt = ProbeAttempt::new(ProbeKind::ContextOverride, &object, sql).read_only().breach(Breach::Rows);
             tries.push(attempt.within(own).into());
         }
     }

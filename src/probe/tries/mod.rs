@@ -7,7 +7,7 @@ mod roles;
 mod rows;
 mod synthetic;
 
-use super::attempt::Attempt;
+use super::attempt::ProbeAttempt;
 use super::kind::ProbeKind;
 use super::targets::{ProbedRelation, ProbedTenancy, Protection, Targets};
 
@@ -19,11 +19,11 @@ pub(super) struct Try {
     pub(super) probe: ProbeKind,
     pub(super) object: String,
     /// Attempts, of which the first conclusive one counts, or why none is possible.
-    pub(super) attempts: Result<Vec<Attempt>, String>,
+    pub(super) attempts: Result<Vec<ProbeAttempt>, String>,
 }
 
-impl From<Attempt> for Try {
-    fn from(attempt: Attempt) -> Self {
+impl From<ProbeAttempt> for Try {
+    fn from(attempt: ProbeAttempt) -> Self {
         Self { probe: attempt.probe, object: attempt.object.clone(), attempts: Ok(vec![attempt]) }
     }
 }

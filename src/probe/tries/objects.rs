@@ -2,7 +2,7 @@
 
 use super::{ProbedRelation, ProbedTenancy, Targets, Try, shown};
 use crate::model::TenantId;
-use crate::probe::attempt::{Attempt, Breach};
+use crate::probe::attempt::{Breach, ProbeAttempt};
 use crate::probe::kind::ProbeKind;
 use crate::probe::targets::ProbedFunction;
 use crate::sql::quote::{Identifier, Literal};
@@ -45,10 +45,10 @@ impl Search {
         Self { own, markers, condition }
     }
 
-    fn attempt(&self, probe: ProbeKind, object: &str, source: &str) -> Attempt {
+    fn attempt(&self, probe: ProbeKind, object: &str, source: &str) -> ProbeAttempt {
         let sql = format!("SELECT FROM {source} AS v WHERE {} LIMIT 1", self.condition);
         let attempt =
-            Attempt::new(probe, object, sql).parameters(self.markers.clone()).read_only().breach(Breach::Rows);
+            ProbeAttempt::new(probe, object, sql).parameters(self.markers.clone()).read_only().breach(Breach::Rows);
         match self.own {
             Some(own) => attempt.within(own),
             None => attempt,
@@ -68,7 +68,7 @@ pub(super) fn view(targets: &Targets, relation: &ProbedRelation, tries: &mut Vec
             Identifier::from(&layout.column),
             Literal(&own.to_string())
         );
-        let attempt = Attempt::new(ProbeKind::ReadView, &name, sql).read_only().within(*own).breach(Breach::Rows);
+        let attempt = ProbeAttempt::new(ProbeKind::ReadView, &name, sql).read_only().within(*own).breach(Breach::Rows);
         return tries.push(attempt.into());
     }
     tries.push(if search.markers.is_empty() {
@@ -88,14 +88,14 @@ pub(super) fn comment(relation: &ProbedRelation) -> Try {
         _ => "TABLE",
     };
     let sql = format!("COMMENT ON {kind} {} IS ''", relation.qualified());
-    Attempt::new(ProbeKind::OwnerAlter, shown(relation), sql).into()
+    ProbeAttempt::new(ProbeKind::OwnerAlter, shown(relation), sql).into()
 }
 
 fn of_function(targets: &Targets, function: &ProbedFunction, tries: &mut Vec<Try>) {
     let ProbedFunction { signature, .. } = function;
     let may_call = |probe| {
         let sql = format!("SELECT pg_catalog.has_function_privilege({}, 'EXECUTE')", Literal(signature));
-        Attempt::new(probe, signature, sql).read_only().breach(Breach::True)
+        ProbeAttempt::new(probe, signature, sql).read_only().breach(Breach::True)
     };
     if function.is_dblink {
         return tries.push(may_call(ProbeKind::ServerConnections).into());
@@ -114,7 +114,7 @@ fn of_function(targets: &Targets, function: &ProbedFunction, tries: &mut Vec<Try
     };
     if !is_own {
         tries.push(
-            Attempt::new(ProbeKind::OwnerAlter, signature, format!("COMMENT ON ROUTINE {signature} IS ''")).into(),
+            ProbeAttempt::new(ProbeKind::OwnerAlter, signature, format!("COMMENT ON ROUTINE {signature} IS ''")).into(),
         );
     }
     if function.is_trigger || !function.runs_as_other {
@@ -144,9 +144,9 @@ fn large_objects(targets: &Targets, tries: &mut Vec<Try>) {
     for oid in targets.others.large_objects.iter().filter(|oid| !is_own(oid)) {
         let object = format!("large object {oid}");
         let read = format!("SELECT pg_catalog.lo_get({oid}, 0, 1)");
-        tries.push(Attempt::new(ProbeKind::LargeObject, &object, read).read_only().into());
+        tries.push(ProbeAttempt::new(ProbeKind::LargeObject, &object, read).read_only().into());
         let write = format!("SELECT pg_catalog.lo_put({oid}, 0, '')");
-        tries.push(Attempt::new(ProbeKind::LargeObject, object, write).into());
+        tries.push(ProbeAttempt::new(ProbeKind::LargeObject, object, write).into());
     }
 }
 
@@ -160,18 +160,18 @@ fn new_objects(targets: &Targets, tries: &mut Vec<Try>) {
     for schema in &targets.others.schemas {
         let quoted = Identifier::of_object(schema);
         let create = format!("CREATE TABLE {quoted}.{name} ()");
-        tries.push(Attempt::new(ProbeKind::CreateObject, schema, create).into());
+        tries.push(ProbeAttempt::new(ProbeKind::CreateObject, schema, create).into());
         let comment = format!("COMMENT ON SCHEMA {quoted} IS ''");
-        tries.push(Attempt::new(ProbeKind::OwnerAlter, schema, comment).into());
+        tries.push(ProbeAttempt::new(ProbeKind::OwnerAlter, schema, comment).into());
     }
     let database = &targets.database;
-    tries.push(Attempt::new(ProbeKind::CreateSchema, database, format!("CREATE SCHEMA {name}")).into());
+    tries.push(ProbeAttempt::new(ProbeKind::CreateSchema, database, format!("CREATE SCHEMA {name}")).into());
     let comment = format!("COMMENT ON DATABASE {} IS ''", Identifier::of_object(database));
-    tries.push(Attempt::new(ProbeKind::OwnerAlter, database, comment).into());
+    tries.push(ProbeAttempt::new(ProbeKind::OwnerAlter, database, comment).into());
     // Roles of tenants have sessions of their own, in which temporary tables hide nothing of others.
     if let ProbedTenancy::Rows { .. } = targets.tenancy {
         let create = format!("CREATE TEMPORARY TABLE {name} () ON COMMIT DROP");
-        tries.push(Attempt::new(ProbeKind::CreateTemporary, database, create).into());
+        tries.push(ProbeAttempt::new(ProbeKind::CreateTemporary, database, create).into());
     }
 }
 
@@ -184,25 +184,32 @@ fn files(tries: &mut Vec<Try>) {
         ("lo_import", "SELECT pg_catalog.lo_import('PG_VERSION')"),
         ("COPY TO PROGRAM", "COPY (SELECT 1) TO PROGRAM 'true'"),
     ] {
-        tries.push(Attempt::new(ProbeKind::ServerFiles, function, sql).into());
+        tries.push(ProbeAttempt::new(ProbeKind::ServerFiles, function, sql).into());
     }
     let write = "SELECT pg_catalog.pg_has_role('pg_write_server_files', 'MEMBER')";
-    tries.push(Attempt::new(ProbeKind::ServerFiles, "COPY TO FILE", write).read_only().breach(Breach::True).into());
+    tries
+        .push(ProbeAttempt::new(ProbeKind::ServerFiles, "COPY TO FILE", write).read_only().breach(Breach::True).into());
 }
 
 fn connections(targets: &Targets, tries: &mut Vec<Try>) {
     for wrapper in &targets.others.wrappers {
         let sql = format!("SELECT pg_catalog.has_foreign_data_wrapper_privilege({}, 'USAGE')", Literal(wrapper));
-        tries.push(Attempt::new(ProbeKind::ServerConnections, wrapper, sql).read_only().breach(Breach::True).into());
+        tries.push(
+            ProbeAttempt::new(ProbeKind::ServerConnections, wrapper, sql).read_only().breach(Breach::True).into(),
+        );
     }
     for server in &targets.others.servers {
         let name = Literal(server);
         let usage = format!("SELECT pg_catalog.has_server_privilege({name}, 'USAGE')");
-        tries.push(Attempt::new(ProbeKind::ServerConnections, server, usage).read_only().breach(Breach::True).into());
+        tries.push(
+            ProbeAttempt::new(ProbeKind::ServerConnections, server, usage).read_only().breach(Breach::True).into(),
+        );
         let mapping = format!(
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_user_mappings WHERE srvname = {name} \
              AND CASE umuser WHEN 0 THEN true ELSE pg_catalog.pg_has_role(umuser, 'USAGE') END)"
         );
-        tries.push(Attempt::new(ProbeKind::ServerConnections, server, mapping).read_only().breach(Breach::True).into());
+        tries.push(
+            ProbeAttempt::new(ProbeKind::ServerConnections, server, mapping).read_only().breach(Breach::True).into(),
+        );
     }
 }

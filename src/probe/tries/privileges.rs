@@ -2,7 +2,7 @@
 //! undo, is not executed: the role asks the server for the privilege.
 
 use super::{ProbedRelation, Protection, Targets, Try, shown};
-use crate::probe::attempt::{Attempt, Breach};
+use crate::probe::attempt::{Breach, ProbeAttempt};
 use crate::probe::kind::ProbeKind;
 use crate::probe::targets::{ProbedColumn, ProbedTenancy};
 use crate::sql::quote::{Identifier, Literal};
@@ -24,15 +24,15 @@ pub(super) fn private(targets: &Targets, relation: &ProbedRelation, tries: &mut 
         ("v", ProbedTenancy::Schemas { .. }) => ProbeKind::ReadView,
         (_, ProbedTenancy::Schemas { .. }) => ProbeKind::ReadRows,
     };
-    tries.push(Attempt::new(reads, &name, format!("SELECT FROM {table} LIMIT 1")).read_only().into());
+    tries.push(ProbeAttempt::new(reads, &name, format!("SELECT FROM {table} LIMIT 1")).read_only().into());
     if !relation.is_table() {
         return;
     }
     let copy = readable(relation).map_or(String::new(), |column| Identifier::of_object(&column.name).to_string());
     let copy = format!("COPY (SELECT {copy} FROM {table} LIMIT 1) TO STDOUT");
-    tries.push(Attempt::new(ProbeKind::ReadCopy, &name, copy).read_only().into());
+    tries.push(ProbeAttempt::new(ProbeKind::ReadCopy, &name, copy).read_only().into());
     let count = format!("SELECT count(*) FROM (SELECT FROM {table} LIMIT 1) AS counted");
-    tries.push(Attempt::new(ProbeKind::CountRows, &name, count).read_only().into());
+    tries.push(ProbeAttempt::new(ProbeKind::CountRows, &name, count).read_only().into());
     writes(relation, tries);
 }
 
@@ -51,13 +51,13 @@ pub(super) fn writes(relation: &ProbedRelation, tries: &mut Vec<Try>) {
             Identifier::of_object(&column.name),
             column.data_type
         );
-        tries.push(Attempt::new(ProbeKind::WriteInsert, &name, insert).into());
+        tries.push(ProbeAttempt::new(ProbeKind::WriteInsert, &name, insert).into());
     }
     if let Some(column) = updatable(relation) {
         let update = format!("UPDATE {table} SET {} = DEFAULT WHERE false", Identifier::of_object(&column.name));
-        tries.push(Attempt::new(ProbeKind::WriteUpdate, &name, update).into());
+        tries.push(ProbeAttempt::new(ProbeKind::WriteUpdate, &name, update).into());
     }
-    tries.push(Attempt::new(ProbeKind::WriteDelete, &name, format!("DELETE FROM {table} WHERE false")).into());
+    tries.push(ProbeAttempt::new(ProbeKind::WriteDelete, &name, format!("DELETE FROM {table} WHERE false")).into());
     tries.push(copy_in(relation));
 }
 
@@ -76,7 +76,7 @@ pub(super) fn copy_in(relation: &ProbedRelation) -> Try {
         .collect();
     let columns = if columns.is_empty() { String::new() } else { format!(" ({})", columns.join(", ")) };
     let copy = format!("COPY {}{columns} FROM STDIN", relation.qualified());
-    Attempt::new(ProbeKind::WriteCopy, shown(relation), copy).refused_by(&["0A000"]).into()
+    ProbeAttempt::new(ProbeKind::WriteCopy, shown(relation), copy).refused_by(&["0A000"]).into()
 }
 
 /// The privileges that no role of an application or of a tenant has on tables of others.
@@ -95,7 +95,7 @@ pub(super) fn of_table(targets: &Targets, relation: &ProbedRelation, tries: &mut
 /// Attempts on a sequence. Its position is neither advanced nor set, as no rollback undoes that.
 pub(super) fn sequence(relation: &ProbedRelation, tries: &mut Vec<Try>) {
     let read = format!("SELECT last_value FROM {}", relation.qualified());
-    tries.push(Attempt::new(ProbeKind::SequenceRead, shown(relation), read).read_only().into());
+    tries.push(ProbeAttempt::new(ProbeKind::SequenceRead, shown(relation), read).read_only().into());
     let privileges = match relation.protection {
         Protection::Usable => "UPDATE",
         _ => "UPDATE, USAGE",
@@ -106,5 +106,5 @@ pub(super) fn sequence(relation: &ProbedRelation, tries: &mut Vec<Try>) {
 /// Asks for a privilege. The name of the relation is resolved with the rights of the role.
 fn privilege(probe: ProbeKind, relation: &ProbedRelation, function: &str, privilege: &str) -> Try {
     let sql = format!("SELECT pg_catalog.{function}({}, {})", Literal(&relation.qualified()), Literal(privilege));
-    Attempt::new(probe, shown(relation), sql).read_only().breach(Breach::True).into()
+    ProbeAttempt::new(probe, shown(relation), sql).read_only().breach(Breach::True).into()
 }

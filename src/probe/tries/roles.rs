@@ -2,7 +2,7 @@
 
 use super::objects::unused_name;
 use super::{ProbedTenancy, Targets, Try};
-use crate::probe::attempt::{Attempt, Breach, Statement};
+use crate::probe::attempt::{AttemptStatement, Breach, ProbeAttempt};
 use crate::probe::kind::ProbeKind;
 use crate::sql::quote::{Identifier, Literal};
 
@@ -20,7 +20,7 @@ pub(super) fn tries(targets: &Targets) -> Vec<Try> {
 
 fn settings(targets: &Targets, tries: &mut Vec<Try>) {
     let mut begins = |name: &str, sql: &str| {
-        tries.push(Attempt::new(ProbeKind::SessionSettings, name, sql).read_only().breach(Breach::True).into());
+        tries.push(ProbeAttempt::new(ProbeKind::SessionSettings, name, sql).read_only().breach(Breach::True).into());
     };
     begins("row_security", "SELECT pg_catalog.current_setting('row_security') <> 'on'");
     begins("session_replication_role", "SELECT pg_catalog.current_setting('session_replication_role') <> 'origin'");
@@ -42,10 +42,10 @@ fn settings(targets: &Targets, tries: &mut Vec<Try>) {
     }
     begins("search_path", &format!("{hides} FROM (SELECT {path}) AS s (path)"));
     let replica = "SET LOCAL session_replication_role = replica";
-    tries.push(Attempt::new(ProbeKind::SettingReplication, "session_replication_role", replica).into());
+    tries.push(ProbeAttempt::new(ProbeKind::SettingReplication, "session_replication_role", replica).into());
     for name in ["allow_system_table_mods", "ignore_system_indexes", "lo_compat_privileges", "zero_damaged_pages"] {
         // Some can be set at no time within a session.
-        let attempt = Attempt::new(ProbeKind::SettingSuperuser, name, format!("SET LOCAL {name} = on"));
+        let attempt = ProbeAttempt::new(ProbeKind::SettingSuperuser, name, format!("SET LOCAL {name} = on"));
         tries.push(attempt.refused_by(&["55P02"]).into());
     }
 }
@@ -57,36 +57,36 @@ fn become_others(targets: &Targets, tries: &mut Vec<Try>) {
     roles.dedup();
     for role in roles.into_iter().take(ROLES) {
         let sql = format!("SET LOCAL ROLE {}", Identifier::of_object(role));
-        tries.push(Attempt::new(ProbeKind::RoleSet, role, sql).into());
+        tries.push(ProbeAttempt::new(ProbeKind::RoleSet, role, sql).into());
     }
     for role in others.superusers.iter().chain(others.owners.iter().find(|it| !others.superusers.contains(it))) {
         if *role != targets.role {
             let sql = format!("SET LOCAL SESSION AUTHORIZATION {}", Identifier::of_object(role));
-            tries.push(Attempt::new(ProbeKind::RoleSet, role, sql).into());
+            tries.push(ProbeAttempt::new(ProbeKind::RoleSet, role, sql).into());
         }
     }
     let reset = "SELECT current_user::text <> pg_catalog.current_setting('tenantry.probed_role')";
     let remember = "SELECT pg_catalog.set_config('tenantry.probed_role', current_user::text, true)";
-    let attempt = Attempt::new(ProbeKind::RoleReset, &targets.role, reset).breach(Breach::True);
-    tries.push(attempt.before(Statement::new(remember)).before(Statement::new("RESET ROLE")).into());
+    let attempt = ProbeAttempt::new(ProbeKind::RoleReset, &targets.role, reset).breach(Breach::True);
+    tries.push(attempt.before(AttemptStatement::new(remember)).before(AttemptStatement::new("RESET ROLE")).into());
 }
 
 fn attributes(targets: &Targets, tries: &mut Vec<Try>) {
     for attribute in ["SUPERUSER", "BYPASSRLS", "CREATEROLE", "REPLICATION"] {
         let object = format!("{} {attribute}", targets.role);
         let alter = format!("ALTER ROLE {} {attribute}", Identifier::of_object(&targets.role));
-        tries.push(Attempt::new(ProbeKind::RoleAlter, object, alter).into());
+        tries.push(ProbeAttempt::new(ProbeKind::RoleAlter, object, alter).into());
     }
     for owner in
         targets.others.owners.iter().filter(|it| **it != targets.role && !targets.others.superusers.contains(it))
     {
         let grant = format!("GRANT {} TO {}", Identifier::of_object(owner), Identifier::of_object(&targets.role));
-        tries.push(Attempt::new(ProbeKind::RoleAlter, owner, grant).into());
+        tries.push(ProbeAttempt::new(ProbeKind::RoleAlter, owner, grant).into());
     }
     let create = format!("CREATE ROLE {}", unused_name());
-    tries.push(Attempt::new(ProbeKind::RoleCreate, &targets.role, create).into());
+    tries.push(ProbeAttempt::new(ProbeKind::RoleCreate, &targets.role, create).into());
     let replication = "SELECT rolreplication FROM pg_catalog.pg_roles WHERE rolname = session_user";
-    let attempt = Attempt::new(ProbeKind::RoleReplication, &targets.role, replication);
+    let attempt = ProbeAttempt::new(ProbeKind::RoleReplication, &targets.role, replication);
     tries.push(attempt.read_only().breach(Breach::True).into());
 }
 
@@ -114,7 +114,7 @@ fn default_privileges(targets: &Targets, tries: &mut Vec<Try>) {
             Literal(own)
         ),
     };
-    let attempt = Attempt::new(ProbeKind::DefaultPrivileges, "new objects", sql);
+    let attempt = ProbeAttempt::new(ProbeKind::DefaultPrivileges, "new objects", sql);
     tries.push(attempt.read_only().breach(Breach::True).into());
     for owner in targets.others.owners.iter().filter(|it| **it != targets.role).take(ROLES) {
         let sql = format!(
@@ -122,6 +122,6 @@ fn default_privileges(targets: &Targets, tries: &mut Vec<Try>) {
             Identifier::of_object(owner),
             Identifier::of_object(&targets.role)
         );
-        tries.push(Attempt::new(ProbeKind::DefaultPrivileges, owner, sql).into());
+        tries.push(ProbeAttempt::new(ProbeKind::DefaultPrivileges, owner, sql).into());
     }
 }

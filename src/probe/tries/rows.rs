@@ -4,16 +4,16 @@ use super::privileges::{copy_in, updatable, writes};
 use super::synthetic::{self, NewRow};
 use super::{ProbedRelation, ProbedTenancy, Targets, Try, shown};
 use crate::model::TenantId;
-use crate::probe::attempt::{Attempt, Breach, Statement};
+use crate::probe::attempt::{AttemptStatement, Breach, ProbeAttempt};
 use crate::probe::kind::ProbeKind;
-use crate::probe::targets::{Aim, CrossReference, OwnChanges, Protection};
+use crate::probe::targets::{Aim, CrossReference, OwnChanges, Protection, RowValues};
 use crate::sql::quote::{Identifier, Literal};
 
 const NO_ROWS: &str = "no other tenant has rows in the table";
 const NO_TENANT: &str = "there are not two tenants";
 
 /// A table, with the tenants of its attempts.
-struct Table<'a> {
+struct AimedTable<'a> {
     relation: &'a ProbedRelation,
     name: String,
     /// Qualified and quoted.
@@ -33,7 +33,7 @@ pub(super) fn tries(
     aim: &Aim,
     tries: &mut Vec<Try>,
 ) {
-    let table = Table {
+    let table = AimedTable {
         relation,
         name: shown(relation),
         table: relation.qualified(),
@@ -45,7 +45,7 @@ pub(super) fn tries(
     tries.push(if aim.rows.is_empty() {
         Try::impossible(ProbeKind::ReadWithoutContext, &table.name, NO_ROWS)
     } else {
-        Attempt::new(ProbeKind::ReadWithoutContext, &table.name, &without).read_only().breach(Breach::Rows).into()
+        ProbeAttempt::new(ProbeKind::ReadWithoutContext, &table.name, &without).read_only().breach(Breach::Rows).into()
     });
     let (Some(own), Some(other)) = (aim.own, aim.other) else {
         for probe in [ProbeKind::ReadRows, ProbeKind::CountRows, ProbeKind::WriteInsert, ProbeKind::WriteUpdate] {
@@ -59,10 +59,10 @@ pub(super) fn tries(
         Literal(&relation.schema),
         Literal(&relation.name)
     );
-    let statistics = Attempt::new(ProbeKind::ReadStatistics, &table.name, statistics).read_only();
+    let statistics = ProbeAttempt::new(ProbeKind::ReadStatistics, &table.name, statistics).read_only();
     tries.push(statistics.breach(Breach::Rows).into());
-    let off = Attempt::new(ProbeKind::SettingRowSecurity, &table.name, without).read_only().within(own);
-    tries.push(off.before(Statement::new("SET LOCAL row_security = off")).into());
+    let off = ProbeAttempt::new(ProbeKind::SettingRowSecurity, &table.name, without).read_only().within(own);
+    tries.push(off.before(AttemptStatement::new("SET LOCAL row_security = off")).into());
     table.reads(own, other, tries);
     if relation.has_rules {
         table.rules(own, tries);
@@ -80,7 +80,7 @@ pub(super) fn tries(
     }
 }
 
-impl Table<'_> {
+impl AimedTable<'_> {
     fn reads(&self, own: TenantId, other: TenantId, tries: &mut Vec<Try>) {
         let Self { table, column, name, .. } = self;
         let (own_id, other_id) = (own.to_string(), other.to_string());
@@ -111,7 +111,7 @@ impl Table<'_> {
             tries.push(if self.aim.rows.is_empty() {
                 Try::impossible(probe, name, NO_ROWS)
             } else {
-                Attempt::new(probe, name, sql).read_only().within(own).breach(breach).into()
+                ProbeAttempt::new(probe, name, sql).read_only().within(own).breach(breach).into()
             });
         }
     }
@@ -124,7 +124,7 @@ impl Table<'_> {
             format!("UPDATE {table} SET {column} = DEFAULT WHERE false"),
             format!("INSERT INTO {table} DEFAULT VALUES"),
         ] {
-            let attempt = Attempt::new(ProbeKind::WriteRule, name, format!("EXPLAIN (FORMAT JSON) {sql}"));
+            let attempt = ProbeAttempt::new(ProbeKind::WriteRule, name, format!("EXPLAIN (FORMAT JSON) {sql}"));
             tries.push(attempt.within(own).breach(Breach::RewrittenFrom(relation.name.clone())).into());
         }
     }
@@ -154,21 +154,26 @@ impl Table<'_> {
         if !guesses {
             return;
         }
-        let guess = |row: &crate::probe::targets::Values| {
-            let values = synthetic::of_tenant(relation, row, column_name, own);
+        let guess = |values: RowValues| {
             let attempt = self.insert(ProbeKind::GuessUnique, synthetic::insert(relation, values));
             attempt.within(own).breach(Breach::Reveals(relation.keys_with_tenant.clone()))
         };
-        tries.push(if aim.rows.is_empty() {
+        let mut rows: Vec<RowValues> =
+            aim.rows.iter().map(|row| synthetic::of_tenant(relation, row, column_name, own)).collect();
+        // If the tenant has rows with the same keys, other values of one key reveal the other keys.
+        if let Some(first) = rows.first().cloned() {
+            rows.extend(relation.key_columns.iter().map(|key| synthetic::with_invented(relation, &first, key)));
+        }
+        tries.push(if rows.is_empty() {
             Try::impossible(ProbeKind::GuessUnique, name, NO_ROWS)
         } else {
-            let attempts = Ok(aim.rows.iter().map(guess).collect());
+            let attempts = Ok(rows.into_iter().map(guess).collect());
             Try { probe: ProbeKind::GuessUnique, object: name.clone(), attempts }
         });
     }
 
-    fn insert(&self, probe: ProbeKind, row: NewRow) -> Attempt {
-        Attempt::new(probe, &self.name, row.insert).parameters(row.parameters)
+    fn insert(&self, probe: ProbeKind, row: NewRow) -> ProbeAttempt {
+        ProbeAttempt::new(probe, &self.name, row.insert).parameters(row.parameters)
     }
 
     /// Counts the rows that an `UPDATE` or `DELETE` reaches which reads no column, so that only the policies for this command
@@ -199,9 +204,9 @@ impl Table<'_> {
              pg_catalog.set_config('tenantry.own_rows', (SELECT count(*) FROM {table} WHERE {column} = {})::text, true)",
             Literal(&own.to_string())
         );
-        Attempt::new(probe, &self.name, statement)
+        ProbeAttempt::new(probe, &self.name, statement)
             .within(own)
-            .before(Statement::new(own_rows))
+            .before(AttemptStatement::new(own_rows))
             .breach(Breach::TrueOrFails("22012"))
             .into()
     }
@@ -217,7 +222,7 @@ impl Table<'_> {
         }
         let statement =
             format!("UPDATE {table} SET {column} = {} {}", Literal(&other.to_string()), self.one_own_row(own));
-        Attempt::new(ProbeKind::WriteMove, &self.name, statement).within(own).breach(Breach::PassesPolicies).into()
+        ProbeAttempt::new(ProbeKind::WriteMove, &self.name, statement).within(own).breach(Breach::PassesPolicies).into()
     }
 
     /// A condition that selects one of the tenant's own rows that no other transaction has locked.
@@ -245,7 +250,7 @@ impl Table<'_> {
         tries.push(match values {
             Ok(values) => {
                 let NewRow { insert, parameters } = synthetic::insert(relation, values);
-                let attempt = Attempt::new(ProbeKind::FunctionTrigger, name, format!("{insert} RETURNING *"));
+                let attempt = ProbeAttempt::new(ProbeKind::FunctionTrigger, name, format!("{insert} RETURNING *"));
                 attempt.parameters(parameters).within(own).breach(Breach::Shows(markers)).into()
             }
             Err(reason) => Try::impossible(ProbeKind::FunctionTrigger, name, reason),
@@ -264,7 +269,7 @@ pub(super) fn reference(targets: &Targets, key: &CrossReference, tries: &mut Vec
         let reason = "no other tenant has a row to refer to";
         return tries.push(Try::impossible(ProbeKind::ReferenceRow, object, reason));
     };
-    let table = Table {
+    let table = AimedTable {
         relation,
         name: shown(relation),
         table: relation.qualified(),
@@ -281,7 +286,7 @@ pub(super) fn reference(targets: &Targets, key: &CrossReference, tries: &mut Vec
             .collect();
         let update = format!("UPDATE {} SET {} {}", table.table, assignments.join(", "), table.one_own_row(own));
         let parameters = values.iter().map(|(_, value)| Some(value.clone())).collect();
-        let attempt = Attempt::new(ProbeKind::ReferenceRow, &object, update).parameters(parameters).within(own);
+        let attempt = ProbeAttempt::new(ProbeKind::ReferenceRow, &object, update).parameters(parameters).within(own);
         attempts.push(attempt.breach(Breach::Changes).refused_by(&["23503"]));
     }
     let mut given: Vec<(&str, String)> = values.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
@@ -293,7 +298,8 @@ pub(super) fn reference(targets: &Targets, key: &CrossReference, tries: &mut Vec
     match row {
         Ok(row) => {
             let NewRow { insert, parameters } = synthetic::insert(relation, row);
-            let attempt = Attempt::new(ProbeKind::ReferenceRow, &object, insert).parameters(parameters).within(own);
+            let attempt =
+                ProbeAttempt::new(ProbeKind::ReferenceRow, &object, insert).parameters(parameters).within(own);
             attempts.push(attempt.breach(Breach::Changes).refused_by(&["23503"]));
         }
         Err(reason) if attempts.is_empty() => {

@@ -1,13 +1,13 @@
 //! Rows that an attempt inserts. All columns have values, so that no default advances a sequence.
 
 use crate::model::TenantId;
-use crate::probe::targets::{ProbedRelation, Values};
+use crate::probe::targets::{ProbedRelation, RowValues};
 use crate::sql::quote::Identifier;
 
 /// A row to insert: the statement up to `VALUES (…)`, and its parameters.
 pub(super) struct NewRow {
     pub(super) insert: String,
-    pub(super) parameters: Values,
+    pub(super) parameters: RowValues,
 }
 
 /// Why no row is written.
@@ -29,7 +29,7 @@ pub(super) fn obstacle(relation: &ProbedRelation) -> Option<String> {
 }
 
 /// The statement that inserts a row.
-pub(super) fn insert(relation: &ProbedRelation, parameters: Values) -> NewRow {
+pub(super) fn insert(relation: &ProbedRelation, parameters: RowValues) -> NewRow {
     let columns: Vec<String> =
         relation.columns.iter().map(|column| Identifier::of_object(&column.name).to_string()).collect();
     let values: Vec<String> = (1..=parameters.len()).map(|number| format!("${number}")).collect();
@@ -43,9 +43,18 @@ pub(super) fn insert(relation: &ProbedRelation, parameters: Values) -> NewRow {
 }
 
 /// The values of a row with another tenant.
-pub(super) fn of_tenant(relation: &ProbedRelation, values: &Values, column: &str, tenant: TenantId) -> Values {
+pub(super) fn of_tenant(relation: &ProbedRelation, values: &RowValues, column: &str, tenant: TenantId) -> RowValues {
     let value = |(found, value): (&crate::probe::targets::ProbedColumn, &Option<String>)| {
         if found.name == column { Some(tenant.to_string()) } else { value.clone() }
+    };
+    relation.columns.iter().zip(values).map(value).collect()
+}
+
+/// The values of a row with invented ones in some columns.
+pub(super) fn with_invented(relation: &ProbedRelation, values: &RowValues, columns: &[String]) -> RowValues {
+    let value = |(found, value): (&crate::probe::targets::ProbedColumn, &Option<String>)| {
+        let invented = if columns.contains(&found.name) { invent(&found.base_type) } else { None };
+        invented.or_else(|| value.clone())
     };
     relation.columns.iter().zip(values).map(value).collect()
 }
@@ -58,8 +67,8 @@ pub(super) fn of_tenant(relation: &ProbedRelation, values: &Values, column: &str
 pub(super) fn invented(
     relation: &ProbedRelation,
     given: &[(&str, String)],
-    own: Option<&Values>,
-) -> Result<Values, String> {
+    own: Option<&RowValues>,
+) -> Result<RowValues, String> {
     let value = |(at, column): (usize, &crate::probe::targets::ProbedColumn)| {
         if let Some((_, value)) = given.iter().find(|(name, _)| *name == column.name) {
             return Ok(Some(value.clone()));
