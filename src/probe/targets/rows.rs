@@ -11,7 +11,7 @@ use super::{
     OwnChanges, ProbedRelation, ProbedTenancy, Protection, Targets, begin, cross, functions, others, relations,
 };
 use crate::database::Database;
-use crate::error::{Error, ProbeError};
+use crate::error::{Error, ProbeError, RowTenancyError};
 use crate::model::TenantId;
 use crate::postgres::Condition;
 use crate::rows::Layout;
@@ -70,6 +70,12 @@ pub(in crate::probe) fn read(
             markers: Vec::new(),
         };
         become_owner(conn, layout)?;
+        let is_registry = |it: &ProbedRelation| {
+            it.schema == layout.schema.as_str() && it.name == layout.registry.as_str() && it.is_table()
+        };
+        if !targets.relations.iter().any(is_registry) {
+            return Err(RowTenancyError::no_registry(layout.schema.as_str(), layout.registry.as_str(), None).into());
+        }
         let registry = RegistryReader(registry(layout));
         let mut chosen = ChosenTenants { own: None, others: Vec::new() };
         if let Some(name) = own {

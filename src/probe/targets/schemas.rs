@@ -52,6 +52,9 @@ pub(in crate::probe) fn read(
     named: &[String],
 ) -> Result<Targets, Error> {
     let server = db.server().clone();
+    if !server.has_tracker {
+        return Err(Error::TrackerMissing { database: server.database });
+    }
     let conn = db.connection();
     let doing = || Error::doing("read the schemas to aim at");
     conn.batch_execute(&begin()).map_err(doing())?;

@@ -28,10 +28,9 @@ fn settings(targets: &Targets, tries: &mut Vec<Try>) {
     let path = "ARRAY(SELECT pg_catalog.btrim(part, ' \"') FROM pg_catalog.pg_settings, \
                 pg_catalog.string_to_table(reset_val, ',') WITH ORDINALITY AS list (part, place) \
                 WHERE name = 'search_path' ORDER BY place)";
-    let mut hides = format!(
-        "SELECT pg_catalog.array_position(path, 'pg_temp') < pg_catalog.cardinality(path) \
-         OR pg_catalog.array_position(path, 'pg_catalog') > 1"
-    );
+    let mut hides = "SELECT pg_catalog.array_position(path, 'pg_temp') < pg_catalog.cardinality(path) \
+                     OR pg_catalog.array_position(path, 'pg_catalog') > 1"
+        .to_owned();
     if let ProbedTenancy::Rows { .. } = targets.tenancy {
         begins("tenantry.tenant", "SELECT COALESCE(pg_catalog.current_setting('tenantry.tenant', true), '') <> ''");
         begins("tenantry.context", "SELECT COALESCE(pg_catalog.current_setting('tenantry.context', true), '') <> ''");

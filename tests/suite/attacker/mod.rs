@@ -159,6 +159,33 @@ fn planted_code_never_runs_with_the_operators_privileges() {
     attack(&attacked, &attacked.db.url(), COMMANDS);
 }
 
+/// The operator's connection reads what a probe aims at, also in the schema of the attacker.
+#[test]
+fn planted_code_never_runs_with_the_operators_privileges_in_a_probe() {
+    let attacked = Attacked::new();
+    attacked.plant(&PLANT.replace(":schema", "public"));
+    attacked.plant(
+        "CREATE FUNCTION mallory.spring() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT trap.spring('function')::text $$; \
+         CREATE TABLE mallory.secrets (id text DEFAULT 'secret-of-mallory-1'); INSERT INTO mallory.secrets DEFAULT VALUES; \
+         CREATE VIEW mallory.view AS SELECT mallory.spring() AS id; \
+         CREATE TABLE mallory.guarded (id text); INSERT INTO mallory.guarded VALUES ('secret-of-mallory-2'); \
+         ALTER TABLE mallory.guarded ENABLE ROW LEVEL SECURITY; \
+         CREATE POLICY spring ON mallory.guarded USING (mallory.spring() IS NULL); \
+         CREATE INDEX spring ON mallory.secrets ((id || mallory.spring()))",
+    );
+    let (db, victim) = (&attacked.db, format!("victim_{}", attacked.db.name()));
+    db.execute(&format!(
+        "CREATE ROLE {victim} LOGIN; GRANT USAGE ON SCHEMA acme TO {victim}; ALTER ROLE {} LOGIN",
+        attacked.attacker
+    ));
+    for (role, tenant, other) in [(&victim, "acme", "mallory"), (&attacked.attacker, "mallory", "acme")] {
+        let output = db.tenantry(["probe", "--as-role", role, "--tenant", tenant, other]).run();
+        attacked.assert_nothing_executed(&format!("probe of {role}: {}", output.stderr));
+        assert!(matches!(output.code, Some(0 | 1)), "{role}: {:?} {}", output.code, output.stderr);
+    }
+    db.execute(&format!("DROP OWNED BY {victim}; DROP ROLE {victim}"));
+}
+
 /// Behind a pooler the search path of the session is the server's default, which has `public` on it.
 #[test]
 #[ignore = "long: make test-long"]
