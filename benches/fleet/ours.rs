@@ -10,7 +10,7 @@ use tenantry::{Connector, Database, Fleet, SchemaName, Stop, Tenancy, TenantName
 
 /// Puts the tracker into an empty database.
 pub fn prepare(url: &str, tenancy: &Tenancy) -> Result<()> {
-    migrate::migrate_public(&mut connect(url, 1)?, tenancy, &Stop::default())?;
+    migrate::migrate_public(&mut connect(url, 1)?, tenancy, &Stop::default(), &mut |_| ())?;
     Ok(())
 }
 

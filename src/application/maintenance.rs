@@ -41,7 +41,7 @@ impl Maintenance {
         let stop = Stop::default();
         let mut db = self.database(self.jobs)?;
         db.lock_fleet(None, self.tenancy.limits().busy_for, &stop, &mut |_| ())?;
-        let public = migrate::migrate_public(&mut db, &self.tenancy, &stop)?;
+        let public = migrate::migrate_public(&mut db, &self.tenancy, &stop, &mut |_| ())?;
         integrity::record(&mut db, &self.tenancy)?;
         let tenancy = Tenancy::clone(&self.tenancy).with_retired(integrity::accepted_removals(&mut db)?);
         let set = tenancy.tenant_migrations();

@@ -1,17 +1,20 @@
 //! Standard output is data; everything else goes to standard error. Both print foreign text only as [`crate::text`] makes it
 //! safe: no control character reaches a terminal, and no text can imitate a line of the tool.
 
+mod table;
+
 use std::fmt::{self, Display};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context as _, Result};
-use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
 use super::settings::{Color, Format, OutputOptions};
 use crate::text::{self, MAX_SHOWN};
+pub(crate) use table::terminal_width;
+use table::{DrawnTable, MaxWidth, draw};
 
 /// Prints to standard output and standard error, as the settings say.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +35,11 @@ const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default();
 const HEAD: Style = Style::new().bold();
+
+/// The style of a line that is missing, and of one that is unexpected.
+pub(crate) const MISSING: Style = AnsiColor::Red.on_default();
+pub(crate) const UNEXPECTED: Style = AnsiColor::Green.on_default();
+pub(crate) const TITLE: Style = HEAD;
 
 impl Output {
     pub(crate) fn new(options: &OutputOptions) -> Self {
@@ -82,16 +90,24 @@ impl Output {
         to_stdout(|out| lines.into_iter().try_for_each(|line| writeln!(out, "{}", text::multi_line(&line.to_string()))))
     }
 
-    /// Prints a table. On a terminal its cells wrap; elsewhere a row is a line.
-    pub(crate) fn table(&self, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<()> {
-        let drawn = draw(head, rows, Width::of(&io::stdout()));
-        let (first, rest) = drawn.split_once('\n').unwrap_or((&drawn, ""));
-        let head = match anstream::AutoStream::choice(&io::stdout()) {
-            anstream::ColorChoice::Never => Style::new(),
-            _ => HEAD,
-        };
+    /// Prints lines in styles. Without colors, they are printed like [`lines`](Self::lines).
+    pub(crate) fn styled_lines(&self, lines: impl IntoIterator<Item = (Style, String)>) -> Result<()> {
         to_stdout(|out| {
-            writeln!(out, "{head}{first}{head:#}")?;
+            lines.into_iter().try_for_each(|(style, line)| {
+                let style = if has_colors() { style } else { Style::new() };
+                writeln!(out, "{style}{}{style:#}", text::one_line_with_tabs(&line))
+            })
+        })
+    }
+
+    /// Prints a table. On a terminal its cells wrap, or each row is a record of several lines; elsewhere a row is a line.
+    pub(crate) fn table(&self, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<()> {
+        let DrawnTable { head, rest } = draw(head, rows, MaxWidth::of(&io::stdout()));
+        let style = if has_colors() { HEAD } else { Style::new() };
+        to_stdout(|out| {
+            if let Some(head) = head {
+                writeln!(out, "{style}{head}{style:#}")?;
+            }
             if !rest.is_empty() {
                 writeln!(out, "{rest}")?;
             }
@@ -106,7 +122,8 @@ impl Output {
 
     /// Prints a table to standard error, for a question that follows.
     pub(crate) fn table_aside(&self, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
-        to_stderr(&draw(head, rows, Width::of(&io::stderr())));
+        let DrawnTable { head, rest } = draw(head, rows, MaxWidth::of(&io::stderr()));
+        to_stderr(&head.into_iter().chain([rest]).filter(|lines| !lines.is_empty()).collect::<Vec<_>>().join("\n"));
     }
 
     /// Prints what was done.
@@ -152,6 +169,11 @@ impl Output {
         let text = text::clip(text, MAX_SHOWN);
         to_stderr(&format!("  {label}: {}", indented(&text, label.len() + 4)));
     }
+}
+
+/// Whether standard output has colors: as `--color` says, by default on a terminal unless `NO_COLOR` is set.
+fn has_colors() -> bool {
+    anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
 }
 
 /// Prints a JSON document where there are no settings yet.
@@ -269,36 +291,6 @@ pub(crate) fn size(bytes: i64) -> String {
         unit = next;
     }
     if unit == "bytes" { format!("{bytes} bytes") } else { format!("{value:.1} {unit}") }
-}
-
-/// The width of a table.
-enum Width {
-    /// That of the terminal: cells are wrapped.
-    Terminal,
-    /// As wide as its longest cells.
-    Unlimited,
-}
-
-impl Width {
-    fn of(stream: &impl IsTerminal) -> Self {
-        if stream.is_terminal() { Self::Terminal } else { Self::Unlimited }
-    }
-}
-
-fn draw(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>, width: Width) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_content_arrangement(match width {
-        Width::Terminal => ContentArrangement::Dynamic,
-        Width::Unlimited => ContentArrangement::Disabled,
-    });
-    table.set_header(head.iter().map(|cell| cell.to_uppercase()));
-    table.add_rows(rows.into_iter().map(|row| row.into_iter().map(|cell| text::one_line(&cell).into_owned())));
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    let drawn = table.to_string();
-    drawn.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! The progress of a run over a fleet: a bar on a terminal, elsewhere a line every ten seconds.
 
+use std::fmt::Write;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::interrupt;
-use super::output::{Output, Verbosity, count, thousands};
+use super::output::{Output, Verbosity, count, terminal_width, thousands};
 use crate::error::TenantError;
 use crate::run::{LockWait, Observer};
 
@@ -100,9 +101,13 @@ impl Observer for Progress {
         interrupt::set_exit_message(Some(self.abort_message()));
         let shows_bar = self.output.verbosity() > Verbosity::Quiet && tenants >= SMALL && io::stderr().is_terminal();
         if shows_bar {
-            let style = "{bar:30} {pos}/{len} tenants, {per_sec}, {eta} left{msg}";
+            let style = format!("{{bar:{}}} {{pos}}/{{len}} tenants, {{rate}}, {{eta}} left{{msg}}", bar_width());
             self.bar = ProgressBar::with_draw_target(Some(tenants as u64), ProgressDrawTarget::stderr());
-            self.bar.set_style(ProgressStyle::with_template(style).expect("the template is well formed"));
+            let style = ProgressStyle::with_template(&style).expect("the template is well formed");
+            self.bar.set_style(style.with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
+                // A line that is too long is cut; there is no other failure.
+                let _ = out.write_str(&rate(state.per_sec()));
+            }));
             self.bar.enable_steady_tick(Duration::from_millis(250));
         }
     }
@@ -160,6 +165,17 @@ impl Drop for Progress {
         self.bar.finish_and_clear();
         interrupt::set_exit_message(None);
     }
+}
+
+/// The width of the bar: a line of a narrow terminal has room for the numbers, too.
+fn bar_width() -> u16 {
+    const NUMBERS: u16 = 50;
+    terminal_width(&io::stderr()).map_or(30, |columns| columns.saturating_sub(NUMBERS).clamp(5, 30))
+}
+
+/// `0.4/s`, `12/s`.
+fn rate(per_second: f64) -> String {
+    if per_second < 10.0 { format!("{per_second:.1}/s") } else { format!("{per_second:.0}/s") }
 }
 
 /// `12 ms`, `1.2 s`.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{MigrationChange, ReferenceError, TenantError, UnreadableLedger, accept_versions};
-use crate::model::{State, TenantName, Unfinished};
+use crate::model::{State, TenantName, Unfinished, create_verb};
 use crate::operations::Orphan;
 use crate::roles::{RoleFinding, RoleFindingKind};
 use crate::rows::findings::{IsolationFinding, IsolationFix, IsolationKind, Severity};
@@ -281,7 +281,9 @@ impl Finding {
 
     pub(super) fn schema_missing(tenant: &TenantName, state: State) -> Self {
         let fix = match state {
-            State::Registered | State::Creating => Fix::Command(format!("create {}", shell_word(tenant.as_str())), ""),
+            State::Registered | State::Creating => {
+                Fix::Command(format!("{} {}", create_verb(tenant.as_str()), shell_word(tenant.as_str())), "")
+            }
             State::Active | State::Dropping => {
                 Fix::Command(format!("drop {}", shell_word(tenant.as_str())), "or restore the schema from a backup")
             }
@@ -328,7 +330,7 @@ impl Finding {
     pub(super) fn stuck(tenant: &TenantName, kind: FindingKind) -> Self {
         let (message, command) = match kind {
             FindingKind::StuckDropping => ("drop was interrupted", "drop"),
-            _ => ("create was interrupted", "create"),
+            _ => ("create was interrupted", create_verb(tenant.as_str())),
         };
         let fix = Fix::Command(format!("{command} {}", shell_word(tenant.as_str())), "");
         Self::of_tenant(tenant.as_str(), kind, message.to_owned(), Vec::new(), fix)

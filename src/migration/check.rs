@@ -215,8 +215,10 @@ pub(super) fn script(
             return None;
         }
     };
+    let is_dump = statements.iter().any(is_of_dump);
     for statement in statements {
-        if let Some(message) = rejection(&statement, mode) {
+        let of_dump = || dump_rejection(&statement).filter(|_| is_dump);
+        if let Some(message) = rejection(&statement, mode).or_else(of_dump) {
             report(Some(statement.line()), message);
         }
     }
@@ -245,6 +247,17 @@ fn is_of_dump(statement: &Statement<'_>) -> bool {
         r"\connect",
     ];
     STATEMENTS.iter().any(|start| statement.sql().starts_with(start))
+}
+
+/// The message for a statement about a dumped schema, in a script that has other statements of a dump.
+fn dump_rejection(statement: &Statement<'_>) -> Option<String> {
+    let sql = statement.sql();
+    if sql.starts_with("ALTER ") && sql.contains(" OWNER TO ") {
+        return Some(format!("OWNER TO names the owner of the dumped object{FROM_DUMP}"));
+    }
+    let is_about_object = ["CREATE ", "ALTER ", "COMMENT ON "].iter().any(|start| sql.starts_with(start));
+    (is_about_object && sql.contains(" public."))
+        .then(|| format!("public. names the dumped schema, and not that of the tenant{FROM_DUMP}"))
 }
 
 /// The message for a statement that a migration must not contain.

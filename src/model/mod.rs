@@ -5,6 +5,7 @@ mod object_name;
 mod state;
 mod tenant_id;
 
+pub(crate) use name::create_verb;
 pub use name::{MAX_BYTES, NameError, NamePolicy, SchemaName, TenantName};
 pub use object_name::ObjectName;
 pub use state::{State, Unfinished, UnknownState};

@@ -166,6 +166,12 @@ impl NamePolicy {
     }
 }
 
+/// `create` for a tenant, with the option that its name needs.
+pub(crate) fn create_verb(name: &str) -> &'static str {
+    let needs_option = |name: &TenantName| NamePolicy::Strict.check(name).is_err();
+    if name.parse().is_ok_and(|name| needs_option(&name)) { "create --any-name" } else { "create" }
+}
+
 impl FromStr for SchemaName {
     type Err = NameError;
 

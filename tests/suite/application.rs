@@ -421,7 +421,8 @@ fn database_value_sees_its_own_public_migrations() {
     let tenancy = Tenancy::new(MigrationSet::from_dir(Dir::new().add("1_notes", NOTES).path()).unwrap()).unwrap();
     let connector = Connector::new(db.url().parse().unwrap(), Duration::from_secs(5), |_| None);
     let mut connected = tenantry::Database::connect(connector, 1).unwrap();
-    tenantry::operations::migrate::migrate_public(&mut connected, &tenancy, &tenantry::Stop::default()).unwrap();
+    tenantry::operations::migrate::migrate_public(&mut connected, &tenancy, &tenantry::Stop::default(), &mut |_| ())
+        .unwrap();
     tenantry::create_tenant(&mut connected, &tenancy, &name("acme")).unwrap();
     assert_eq!(strings(connected.connection(), "SELECT name FROM public.schema_tracker"), ["acme"]);
     let options = tenantry::health::CheckOptions::default();

@@ -165,16 +165,22 @@ fn dump_with_data_is_refused_with_its_lines() {
 #[test]
 fn migration_that_is_a_dump_is_refused_with_the_command_for_dumps() {
     let db = crate::support::set_up();
-    let dump = "SELECT pg_catalog.set_config('search_path', '', false);\n\\restrict abc\nSET row_security = off;\n";
+    let dump = "SELECT pg_catalog.set_config('search_path', '', false);\n\\restrict abc\nSET row_security = off;\n\
+                CREATE TABLE public.a (\n    id integer\n);\nALTER TABLE public.a OWNER TO me;\n";
     let migrations = Dir::new().add("1_a", dump);
     let refused = with(&db, &migrations, &["create", "acme"]).run();
     refused.assert_code(2);
     assert_eq!(
         refused.stderr.matches("make the migration with 'new-migration --from-dump'").count(),
-        3,
+        5,
         "{}",
         refused.stderr
     );
+    assert!(refused.stderr.contains("1_a/up.sql:4: public. names the dumped schema"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("1_a/up.sql:7: OWNER TO names the owner"), "{}", refused.stderr);
+    // Without the preamble it is a migration like any other.
+    let own = Dir::new().add("1_a", "CREATE TABLE a (id int);\nALTER TABLE a OWNER TO postgres;\n");
+    with(&db, &own, &["create", "acme"]).run().assert_code(0);
 }
 
 fn from_schema(db: &Database, dir: &Dir, folder: &Path, schema: &str) -> Tenantry {

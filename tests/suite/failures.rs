@@ -134,6 +134,20 @@ fn a_public_migration_that_fails_is_named_with_its_statement() {
 }
 
 #[test]
+fn the_sqlstate_of_an_error_is_that_of_the_statement_sent_again() {
+    let db = fleet(&["acme"]);
+    for (statement, sqlstate) in [
+        ("SELECT 1 / 0", "22012"),
+        ("ALTER TABLE users ADD COLUMN email text", "42701"),
+        ("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = 'TT001'; END $$", "TT001"),
+    ] {
+        let dir = Dir::copy_of_tenant().add("29990101000000_a", &format!("{statement};"));
+        let run = db.tenantry(["migrate-all", "--format", "json", "--tenant-migrations"]).arg(dir.path()).run();
+        assert_eq!(run.assert_code(1).json()["failed"][0]["sqlstate"], sqlstate, "{statement}");
+    }
+}
+
+#[test]
 fn failed_tenants_have_the_same_fields_in_every_report() {
     let db = fleet(&["acme"]);
     let dir = Dir::copy_of_tenant()

@@ -207,7 +207,7 @@ fn holder_of_the_public_schema_lock_is_named() {
     attacker.hold("hashtextextended('tenantry:public', 0)");
     let migrations = Dir::new().add("1_a", "CREATE TABLE a (i int);");
     let tenancy = with_short_lock_timeout(&migrations);
-    let error = migrate::migrate_public(&mut connected(&db), &tenancy, &Stop::default()).unwrap_err();
+    let error = migrate::migrate_public(&mut connected(&db), &tenancy, &Stop::default(), &mut |_| ()).unwrap_err();
     assert!(matches!(error, Error::Busy { .. }), "{error}");
     attacker.assert_named(&error.to_string());
 

@@ -73,3 +73,4 @@ mod untrack;
 mod unusual_names;
 mod usage;
 mod waiting;
+mod widths;

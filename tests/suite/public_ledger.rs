@@ -277,3 +277,22 @@ fn a_database_of_an_earlier_release_is_cleaned_up() {
     assert!(!exists(&db, "public.schema_tracker") && !exists(&db, "public.schema_ledger"));
     db.tenantry(["migrate-public"]).run().assert_code(0);
 }
+
+/// A wait is shown after three seconds; one that the lock timeout ends, when it is repeated.
+#[test]
+fn waits_for_locks_of_a_public_migration_are_shown() {
+    for timeout in ["60s", "300ms"] {
+        let db = set_up();
+        db.execute("CREATE TABLE public.plans (id int)");
+        let dir = Dir::new().add("20270101000000_plans", "ALTER TABLE public.plans ADD COLUMN name text;");
+        let mut holder = db.connect();
+        holder.batch_execute("SET application_name TO 'nightly report'; BEGIN; LOCK TABLE public.plans").unwrap();
+        let run = migrate_public(&db, &dir).args(["--lock-timeout", timeout]).spawn();
+        let line = run.wait_for_stderr_line("schema public has waited ");
+        assert!(line.contains("blocked by process") && line.contains("application nightly report"), "{line}");
+        holder.batch_execute("ROLLBACK").unwrap();
+        let ended = run.wait();
+        ended.assert_code(0);
+        assert_eq!(ended.stderr.matches("has waited").count(), 1, "{}", ended.stderr);
+    }
+}

@@ -227,7 +227,7 @@ fn names_that_differ_only_by_the_case_of_a_to_z_are_one() {
 fn the_suggested_commands_quote_the_name() {
     let db = set_up();
     let stderr = |args: &[&str]| db.tenantry(args).run().stderr;
-    assert!(stderr(&["migrate-one", "has space"]).contains("'tenantry create 'has space'' creates it"));
+    assert!(stderr(&["migrate-one", "has space"]).contains("'tenantry create --any-name 'has space'' creates it"));
     let unknown = stderr(&["create", "acme-corp"]);
     for text in
         ["\"acme-corp\" contains '-'", "hint: choose another name, or add --any-name; SQL must then quote the name"]
@@ -235,4 +235,18 @@ fn the_suggested_commands_quote_the_name() {
         assert!(unknown.contains(text), "{unknown}");
     }
     assert!(stderr(&["create", "--any-name", "a\u{200b}b"]).contains("which is not printable"));
+}
+
+#[test]
+fn the_suggested_create_has_the_option_that_the_name_needs() {
+    let db = crate::support::set_up();
+    for (name, command) in [("no such tenant", "create --any-name 'no such tenant'"), ("nobody", "create nobody")] {
+        let output = db.tenantry(["migrate-one", name]).run();
+        let hint = format!("hint: 'tenantry {command}' creates it\n");
+        assert!(output.assert_code(1).stderr.contains(&hint), "{}", output.stderr);
+    }
+    db.execute("INSERT INTO schema_tracker (name, state) VALUES ('a b', 'registered')");
+    let checked = db.tenantry(["health-check"]).run().stdout;
+    assert!(checked.contains("tenantry create --any-name 'a b'"), "{checked}");
+    db.tenantry(["create", "--any-name", "a b"]).run().assert_code(0);
 }

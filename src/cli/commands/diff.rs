@@ -1,5 +1,6 @@
 //! `diff`
 
+use anstyle::Style;
 use anyhow::Result;
 use serde::Serialize;
 
@@ -7,7 +8,7 @@ use crate::cli::codes::FailOn;
 use crate::cli::compare::{CompareOptions, line_by_line, report_unused};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
-use crate::cli::output::count;
+use crate::cli::output::{MISSING, TITLE, UNEXPECTED, count};
 use crate::cli::settings::ReadOptions;
 use crate::model::TenantName;
 use crate::schema::drift::{self, Diff, Difference};
@@ -66,7 +67,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         })?;
         return Ok(if failed { Exit::Found } else { Exit::Done });
     }
-    output.lines(differences.iter().flat_map(|difference| lines(difference, &own_name)))?;
+    output.styled_lines(differences.iter().flat_map(|difference| lines(difference, &own_name)))?;
     let against = args.other.as_ref().map_or("the reference", TenantName::as_str);
     output.status(match differences.len() {
         0 => format!("{} matches {against}", args.name),
@@ -79,15 +80,21 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     Ok(if failed { Exit::Found } else { Exit::Done })
 }
 
-fn lines(difference: &Difference, own_name: &str) -> Vec<String> {
+fn lines(difference: &Difference, own_name: &str) -> Vec<(Style, String)> {
     let (code, level, kind, name) = (difference.code(), difference.level, difference.kind(), difference.name(own_name));
     let references_tenant = match &difference.references_tenant {
         Some(tenant) => format!("; refers to tenant {tenant}"),
         None => String::new(),
     };
-    let mut lines = vec![format!("{kind} {name} ({level}, {code}{references_tenant})")];
-    lines.extend(line_by_line(difference.expected(own_name).as_deref(), difference.actual(own_name).as_deref()));
-    lines.push(String::new());
+    let style = |line: &str| match line.chars().next() {
+        Some('-') => MISSING,
+        Some('+') => UNEXPECTED,
+        _ => Style::new(),
+    };
+    let changes = line_by_line(difference.expected(own_name).as_deref(), difference.actual(own_name).as_deref());
+    let mut lines = vec![(TITLE, format!("{kind} {name} ({level}, {code}{references_tenant})"))];
+    lines.extend(changes.into_iter().map(|line| (style(&line), line)));
+    lines.push((Style::new(), String::new()));
     lines
 }
 

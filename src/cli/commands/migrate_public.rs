@@ -38,7 +38,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let recorded = if db.server().has_row_tenancy { Layout::read(db.connection())? } else { None };
     let layout = args.tenancy.layout(recorded)?;
     let stop = context.stop();
-    let report = match migrate::migrate_public(&mut db, &tenancy, &stop) {
+    let output = *context.output();
+    let report = match migrate::migrate_public(&mut db, &tenancy, &stop, &mut |wait| output.status(wait)) {
         // It was canceled, or stopped waiting for another session.
         Err(error) if stop.is_requested() && !matches!(error, Error::PublicMigration(_)) => {
             report::error(context, &error.into());
@@ -50,7 +51,6 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         Some(layout) => rows::set_up(&mut db, &tenancy, layout, &stop)?,
         None => SetUp::Unchanged,
     };
-    let output = context.output();
     if output.is_json() {
         output.json(&Document::new(&report))?;
     }

@@ -2,7 +2,7 @@
 
 use super::{Contention, TenantError};
 use crate::error::accept_versions;
-use crate::model::{NameError, State};
+use crate::model::{NameError, State, create_verb};
 use crate::postgres::lock_holder;
 use crate::sql::quote::{Identifier, Literal};
 use crate::text::shell_word;
@@ -79,17 +79,17 @@ impl TenantError {
                 Some(format!("a tenant with a similar name is {similar}"))
             }
             Self::NotTracked { schema_exists: false, similar: None } | Self::SchemaMissing { state: None } => {
-                run("create", "creates it")
+                run(create_verb(tenant), "creates it")
             }
             Self::AlreadyTracked { state: State::Active } => run("migrate-one", "applies its pending migrations"),
-            Self::AlreadyTracked { .. } => run("create", "completes its creation"),
+            Self::AlreadyTracked { .. } => run(create_verb(tenant), "completes its creation"),
             Self::SchemaExists => Some(format!(
                 "'{}' adds it to the tracker; '{}' drops it",
                 command("adopt"),
                 command("drop --untracked")
             )),
             Self::SchemaMissing { state: Some(State::Registered | State::Creating) } => {
-                run("create", "creates its schema")
+                run(create_verb(tenant), "creates its schema")
             }
             Self::SchemaMissing { state: Some(_) } => Some(format!(
                 "restore the schema from a backup, or remove the tenant from the tracker with '{}'",

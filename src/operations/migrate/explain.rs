@@ -18,7 +18,7 @@ use crate::confine::{self, Scrutiny};
 use crate::error::{Effect, FailedStatement, MigrationFailure, MissingExtension, TenantError};
 use crate::migration::{Direction, Migration, Mode, Script};
 use crate::postgres::message::{self, Diagnosis};
-use crate::postgres::{ServerMessage, path, session};
+use crate::postgres::{ServerMessage, Sqlstate, path, session};
 use crate::run::Commit;
 use crate::sql::statement::{Statement, line_at};
 use crate::tenants::ledger;
@@ -230,12 +230,14 @@ fn replay(conn: &mut PgConnection, target: SchemaTarget<'_>, transaction: &Trans
     Some(ReplayFailure { index, at: None, server, at_commit: true, diagnosis: None })
 }
 
-/// Diagnoses the error of the statement after the savepoint, and adds the context to its message. `None` if the connection is
+/// Diagnoses the error of the statement after the savepoint, and adds the context and the SQLSTATE to its message. `None` if the connection is
 /// lost.
 fn diagnose(conn: &mut PgConnection, sql: &str, server: &mut ServerMessage) -> Option<Option<Diagnosis>> {
     conn.batch_execute("ROLLBACK TO SAVEPOINT statement").ok()?;
     let diagnosis = message::diagnose(conn, sql, &server.message).ok()?;
     server.context = diagnosis.as_ref().and_then(|diagnosis| diagnosis.context.clone());
+    let sqlstate = diagnosis.as_ref().and_then(|diagnosis| Sqlstate::parse(&diagnosis.sqlstate));
+    server.sqlstate = server.sqlstate.or(sqlstate);
     Some(diagnosis)
 }
 

@@ -15,7 +15,7 @@ use crate::model::{SchemaName, State};
 use crate::postgres::{self, CHANGED, GuardViolation, LockHolder, ServerMessage, connect, path};
 use crate::record::integrity;
 use crate::record::runs::Run;
-use crate::run::{AttemptError, Commit, LockMonitor, lock_monitor};
+use crate::run::{AttemptError, Commit, LockMonitor, LockWait, lock_monitor};
 use crate::tenants::ledger::public::{self, Import, PublicLedger};
 use crate::tenants::ledger::{self, Ledger, PUBLIC_TABLE};
 use crate::tenants::{Tenancy, lock_key};
@@ -41,7 +41,15 @@ pub struct PublicReport {
 ///
 /// # Errors
 /// [`Error::PublicMigration`] if a migration fails: its transaction is rolled back; [`Error::Busy`]; or the server's error.
-pub fn migrate_public(db: &mut Database, tenancy: &Tenancy, stop: &Stop) -> Result<PublicReport, Error> {
+///
+/// `waiting` is called from another thread with each wait for a lock that lasts a few seconds, or that ends with a lock timeout
+/// and is repeated.
+pub fn migrate_public(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    stop: &Stop,
+    waiting: &mut (dyn FnMut(&LockWait) + Send),
+) -> Result<PublicReport, Error> {
     db.require_primary(tenancy)?;
     if !db.server().has_public_schema {
         return Err(Error::NoPublicSchema { database: db.server().database.clone() });
@@ -49,14 +57,17 @@ pub fn migrate_public(db: &mut Database, tenancy: &Tenancy, stop: &Stop) -> Resu
     integrity::check_public(db, tenancy)?;
     // The migrations create the tables for the record.
     let run = Run::unrecorded();
-    lock_monitor::while_running(db, &LockMonitor::new(run), tenancy, stop, |db| {
-        let import = upgrade(db, tenancy, run, stop)?;
-        let report = apply_pending(db, tenancy, run, stop)?;
-        let report = PublicReport { moved: import.moved, imported: import.copied, ..report };
-        if report.changed_anything() {
-            db.refresh_server()?;
-        }
-        Ok(report)
+    let monitor = LockMonitor::new(run);
+    lock_monitor::while_running(db, &monitor, tenancy, stop, |db| {
+        monitor.showing_waits(waiting, || {
+            let import = upgrade(db, tenancy, run, stop, Some(&monitor))?;
+            let report = apply_pending(db, tenancy, run, stop, &monitor)?;
+            let report = PublicReport { moved: import.moved, imported: import.copied, ..report };
+            if report.changed_anything() {
+                db.refresh_server()?;
+            }
+            Ok(report)
+        })
     })
 }
 
@@ -66,11 +77,17 @@ impl PublicReport {
     }
 }
 
-fn apply_pending(db: &mut Database, tenancy: &Tenancy, run: Run, stop: &Stop) -> Result<PublicReport, Error> {
+fn apply_pending(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    run: Run,
+    stop: &Stop,
+    monitor: &LockMonitor,
+) -> Result<PublicReport, Error> {
     let public = SchemaName::public();
     let set = tenancy.public_migrations();
     let pool = db.pool(1)?;
-    let mut retry = StepRetry::new("apply the public migrations", tenancy, stop);
+    let mut retry = StepRetry::new("apply the public migrations", tenancy, stop, Some(monitor));
     let learned = Learned::default();
     loop {
         let ledger = Ledger::new(public::read(db.connection(), tenancy)?.applied, set);
@@ -110,8 +127,14 @@ fn apply_pending(db: &mut Database, tenancy: &Tenancy, run: Run, stop: &Stop) ->
 
 /// Has the public ledger take over its rows from Diesel's, atomically. Does nothing if there are none. If interrupted, it
 /// is repeated by the next run.
-fn upgrade(db: &mut Database, tenancy: &Tenancy, run: Run, stop: &Stop) -> Result<Import, Error> {
-    let mut retry = StepRetry::new("upgrade the public ledger", tenancy, stop);
+fn upgrade(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    run: Run,
+    stop: &Stop,
+    monitor: Option<&LockMonitor>,
+) -> Result<Import, Error> {
+    let mut retry = StepRetry::new("upgrade the public ledger", tenancy, stop, monitor);
     loop {
         if public::read(db.connection(), tenancy)?.import.is_empty() {
             return Ok(Import::default());
@@ -163,17 +186,22 @@ struct StepRetry<'a> {
     /// How long to retry.
     patience: Duration,
     stop: &'a Stop,
+    /// Shows the waits that are repeated.
+    monitor: Option<&'a LockMonitor>,
 }
 
 impl<'a> StepRetry<'a> {
-    fn new(doing: &'static str, tenancy: &Tenancy, stop: &'a Stop) -> Self {
-        Self { doing, began: Instant::now(), attempts: 0, patience: tenancy.limits().busy_for, stop }
+    fn new(doing: &'static str, tenancy: &Tenancy, stop: &'a Stop, monitor: Option<&'a LockMonitor>) -> Self {
+        Self { doing, began: Instant::now(), attempts: 0, patience: tenancy.limits().busy_for, stop, monitor }
     }
 
     /// Pauses before the next attempt, or returns the error that ends the step.
     fn after(&mut self, db: &mut Database, error: AttemptError) -> Result<(), Error> {
         self.attempts += 1;
         let left = self.patience.saturating_sub(self.began.elapsed());
+        if let (Some(monitor), AttemptError::Contention(..)) = (self.monitor, &error) {
+            monitor.note_repeated_wait(&SchemaName::public(), self.began.elapsed());
+        }
         match error.pause(self.attempts) {
             Some(pause) if !left.is_zero() && self.stop.pause(pause.min(left)) => Ok(()),
             _ => Err(self.failure(db, error)),
@@ -225,7 +253,7 @@ pub(crate) fn revert_public(
 ) -> Result<bool, Error> {
     let set = tenancy.public_migrations();
     let run = Run::unrecorded();
-    upgrade(db, tenancy, run, stop)?;
+    upgrade(db, tenancy, run, stop, None)?;
     let mut ledger = public::read(db.connection(), tenancy)?;
     let to_revert = to_revert(tenancy, &ledger)?;
     for index in to_revert.iter().copied() {

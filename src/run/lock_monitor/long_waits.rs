@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::blockers::Waiting;
 use crate::error::BlockingSession;
+use crate::model::SchemaName;
 
 /// How long a session waits before its wait is shown. Most waits are shorter, or end with the lock timeout.
 const SHOWN_AFTER: Duration = Duration::from_secs(3);
@@ -16,7 +17,7 @@ const SHOWN_AFTER: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LockWait {
-    /// The tenant. A name that is too long for `application_name` is cut.
+    /// The tenant, or `public` for a public migration. A name that is too long for `application_name` is cut.
     pub tenant: String,
     /// How long the session had waited when this was observed.
     pub waited: Duration,
@@ -28,7 +29,9 @@ pub struct LockWait {
 
 impl fmt::Display for LockWait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tenant {} has waited {} s", self.tenant, self.waited.as_secs())?;
+        // No tenant has this name.
+        let kind = if self.tenant == SchemaName::public().as_str() { "schema" } else { "tenant" };
+        write!(f, "{kind} {} has waited {} s", self.tenant, self.waited.as_secs())?;
         if let Some(phase) = &self.phase {
             write!(f, " (index build: {phase})")?;
         }
@@ -44,6 +47,8 @@ impl fmt::Display for LockWait {
 pub(super) struct LongWaits {
     /// The `application_name` of the waiting session and the process id of the blocking one, of the waits that last.
     known: HashSet<(String, i32)>,
+    /// The same of the waits that ended with a lock timeout and were repeated.
+    repeated: HashSet<(String, i32)>,
     new: Vec<LockWait>,
 }
 
@@ -65,6 +70,16 @@ impl LongWaits {
             known.extend(pairs);
         }
         self.known = known;
+    }
+
+    /// Notes a wait that ended with a lock timeout and is repeated. It is shown once while the same sessions hold the lock.
+    pub(super) fn repeat(&mut self, wait: LockWait) {
+        let pairs = wait.blocked_by.iter().map(|session| (wait.tenant.clone(), session.pid));
+        let fresh: Vec<(String, i32)> = pairs.filter(|pair| !self.repeated.contains(pair)).collect();
+        if !fresh.is_empty() {
+            self.repeated.extend(fresh);
+            self.new.push(wait);
+        }
     }
 
     /// The waits that were not taken before.

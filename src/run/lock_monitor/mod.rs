@@ -64,6 +64,27 @@ impl LockMonitor {
         self.long_waits().take()
     }
 
+    /// Notes that an attempt ended with a lock timeout after all attempts took `waited`, and is repeated.
+    pub(crate) fn note_repeated_wait(&self, schema: &SchemaName, waited: Duration) {
+        let blocked_by = self.blockers(schema);
+        self.long_waits().repeat(LockWait { tenant: schema.to_string(), waited, phase: None, blocked_by });
+    }
+
+    /// Does `work`, and shows long waits meanwhile, for work that is one step.
+    pub(crate) fn showing_waits<T>(&self, waiting: &mut (dyn FnMut(&LockWait) + Send), work: impl FnOnce() -> T) -> T {
+        let (end, ended) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                    self.take_long_waits().iter().for_each(&mut *waiting);
+                }
+            });
+            let result = work();
+            drop(end);
+            result
+        })
+    }
+
     /// Notes the sessions that wait now.
     fn observe(&self, waiting: Vec<Waiting>) {
         self.long_waits().observe(&waiting, &self.run.application_prefix());

@@ -16,7 +16,7 @@ use super::Tenantry;
 use super::capture::Capture;
 use super::output::Hidden;
 
-/// A program whose three streams are a terminal of 100 columns.
+/// A program whose three streams are a terminal, of 100 columns unless a test sets another width.
 ///
 /// On Linux it is also the controlling terminal, so that a typed Ctrl-C interrupts. `TERM` is not set, so that there
 /// are no colors and no progress bar unless a test sets it.
@@ -34,8 +34,14 @@ pub struct Terminal {
 impl Terminal {
     /// Starts a command in a new terminal.
     #[track_caller]
-    pub fn spawn(mut command: Tenantry) -> Self {
-        let (ours, theirs) = open().expect("a pseudo-terminal");
+    pub fn spawn(command: Tenantry) -> Self {
+        Self::spawn_in(command, 100)
+    }
+
+    /// Starts a command in a new terminal of this width.
+    #[track_caller]
+    pub fn spawn_in(mut command: Tenantry, columns: u16) -> Self {
+        let (ours, theirs) = open(columns).expect("a pseudo-terminal");
         let stream = || Stdio::from(theirs.try_clone().expect("a copy of the descriptor"));
         // The child must make the terminal its controlling one before it executes the program.
         let wrapper: &[&str] = if cfg!(target_os = "linux") { &["setsid", "--ctty"] } else { &["env"] };
@@ -139,7 +145,7 @@ impl Drop for Terminal {
 }
 
 /// A new terminal: the end of the test, and the end of the program.
-fn open() -> std::io::Result<(File, OwnedFd)> {
+fn open(columns: u16) -> std::io::Result<(File, OwnedFd)> {
     let options = || {
         let mut options = File::options();
         // Neither end may become the controlling terminal of the tests.
@@ -152,6 +158,6 @@ fn open() -> std::io::Result<(File, OwnedFd)> {
     unlockpt(&ours)?;
     let name = ptsname(&ours, Vec::new())?;
     let theirs = options().open(Path::new(std::ffi::OsStr::from_bytes(name.as_bytes())))?;
-    tcsetwinsize(&theirs, Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 })?;
+    tcsetwinsize(&theirs, Winsize { ws_row: 30, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 })?;
     Ok((ours, theirs.into()))
 }
