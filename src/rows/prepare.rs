@@ -29,7 +29,7 @@ pub fn prepare(
     stop: &Stop,
 ) -> Result<Report, Error> {
     db.lock_fleet(None, tenancy.limits().busy_for, stop, &mut |_| ())?;
-    migrate_public(db, tenancy, stop)?;
+    migrate_public(db, tenancy, stop, &mut |_| ())?;
     if Layout::read(db.connection())?.is_some_and(|recorded| recorded != *layout) {
         return Err(RowTenancyError::OtherLayout { database: db.server().database.clone() }.into());
     }

@@ -44,7 +44,10 @@ fn no_line_of_a_table_is_wider_than_the_terminal() {
             let lines = || screen.lines().filter(|line| !line.starts_with("--- exit"));
             let longest = lines().map(|line| line.chars().count()).max().unwrap_or_default();
             assert!(longest > 10 && longest <= usize::from(columns), "{args:?}: {longest} of {columns}\n{screen}");
-            assert!(["runs", "migrate-all"].contains(&args[0]) || screen.contains("globex_corporation"), "{args:?}\n{screen}");
+            assert!(
+                ["runs", "migrate-all"].contains(&args[0]) || screen.contains("globex_corporation"),
+                "{args:?}\n{screen}"
+            );
         }
     }
 }
