@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use self::rows::{JsonRow, Rows};
+use self::rows::{FleetRows, JsonRow};
 use super::rows as shared;
 use crate::cli::confirm::{Answer, ConfirmOption};
 use crate::cli::context::{Context, Usage, location};
@@ -177,7 +177,7 @@ impl Args {
         if output.is_json() {
             output.json(&Document::new(report, context)?)?;
         } else if script.returns_rows() {
-            let rows = Rows::of(&report.done)?;
+            let rows = FleetRows::of(&report.done)?;
             if self.csv {
                 rows.print_csv()?;
             } else if self.json_lines {
@@ -209,7 +209,7 @@ impl Args {
 struct Document {
     /// The id of the run; null without --write.
     run: Option<i64>,
-    tenants: Vec<ResultDocument>,
+    tenants: Vec<ExecResultDocument>,
     failed: Vec<FailedDocument>,
     not_reached: Vec<String>,
     /// Why the run stopped early, or null.
@@ -219,7 +219,7 @@ struct Document {
 }
 
 #[derive(Serialize)]
-struct ResultDocument {
+struct ExecResultDocument {
     tenant: String,
     rows: Vec<JsonRow>,
     truncated: bool,
@@ -227,8 +227,8 @@ struct ResultDocument {
 
 impl Document {
     fn new(report: &ExecReport, context: &Context) -> Result<Self> {
-        let result = |result: &operations::ExecResult| -> Result<ResultDocument> {
-            Ok(ResultDocument {
+        let result = |result: &operations::ExecResult| -> Result<ExecResultDocument> {
+            Ok(ExecResultDocument {
                 tenant: result.tenant.to_string(),
                 rows: JsonRow::all_of(result)?,
                 truncated: result.truncated,

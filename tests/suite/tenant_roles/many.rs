@@ -40,7 +40,7 @@ fn thousands_of_roles_are_created_checked_and_dropped() {
     let check = run(&["health-check", "--format", "json"]);
     let document = check.json();
     let kinds: Vec<&str> =
-        document["findings"].as_array().unwrap().iter().map(|it| it["kind"].as_str().unwrap()).collect();
+        document["findings"].as_array().unwrap().iter().map(|it| it["code"].as_str().unwrap()).collect();
     assert!(
         kinds.iter().all(|kind| !kind.starts_with("tenant-role.") || *kind == "tenant-role.public-create"),
         "{kinds:?}"

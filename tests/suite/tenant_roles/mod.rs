@@ -67,7 +67,7 @@ impl Isolated {
         let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
         let document = output.json();
         let findings = document["findings"].as_array().unwrap().iter();
-        let of_roles = findings.map(|finding| (text(&finding["kind"]), text(&finding["fix"])));
+        let of_roles = findings.map(|finding| (text(&finding["code"]), text(&finding["fix"])));
         of_roles.filter(|(kind, _)| kind.starts_with("tenant-role.")).collect()
     }
 }

@@ -24,8 +24,8 @@ impl JsonRow {
 
 impl<'de> Deserialize<'de> for JsonRow {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Columns;
-        impl<'de> Visitor<'de> for Columns {
+        struct RowVisitor;
+        impl<'de> Visitor<'de> for RowVisitor {
             type Value = JsonRow;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,7 +40,7 @@ impl<'de> Deserialize<'de> for JsonRow {
                 Ok(JsonRow(columns))
             }
         }
-        deserializer.deserialize_map(Columns)
+        deserializer.deserialize_map(RowVisitor)
     }
 }
 
@@ -60,14 +60,14 @@ fn text(value: &RawValue) -> Result<String> {
 }
 
 /// The rows of all tenants.
-pub(super) struct Rows<'a> {
+pub(super) struct FleetRows<'a> {
     rows: Vec<(&'a str, JsonRow)>,
     /// The columns of all tenants, in the order of their first appearance. A name that a row has several times is several
     /// columns.
     columns: Vec<(String, usize)>,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> FleetRows<'a> {
     pub(super) fn of(results: &'a [ExecResult]) -> Result<Self> {
         let mut all = Self { rows: Vec::new(), columns: Vec::new() };
         for result in results {
@@ -117,12 +117,12 @@ impl<'a> Rows<'a> {
 
     pub(super) fn print_json_lines(&self) -> Result<()> {
         #[derive(Serialize)]
-        struct Line<'a> {
+        struct JsonLine<'a> {
             tenant: &'a str,
             row: &'a JsonRow,
         }
         let lines: serde_json::Result<Vec<String>> =
-            self.rows.iter().map(|(tenant, row)| serde_json::to_string(&Line { tenant, row })).collect();
+            self.rows.iter().map(|(tenant, row)| serde_json::to_string(&JsonLine { tenant, row })).collect();
         let lines = lines?;
         to_stdout(|out| lines.iter().try_for_each(|line| writeln!(out, "{line}")))
     }
