@@ -32,6 +32,13 @@ pub(crate) enum RawAnswer {
     Failed(RawFailure),
 }
 
+/// Whether a copy was read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CopyEnd {
+    Read,
+    Unread,
+}
+
 /// An error of the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct RawFailure {
@@ -134,6 +141,34 @@ impl RawSession {
             Some(failure) => RawAnswer::Failed(failure),
             None => RawAnswer::Done { rows: Vec::new(), affected },
         }
+    }
+
+    /// The first row of `COPY … TO STDOUT`, in its text format. A copy of a table evaluates no expression of its indexes,
+    /// unlike a query, which the server plans. If more than `most` rows follow, the session must be closed.
+    pub(crate) fn first_copied(&mut self, copy: &str, most: usize) -> (Option<String>, CopyEnd) {
+        let Ok(copy) = CString::new(copy) else { return (None, CopyEnd::Read) };
+        // SAFETY: the connection exists, and `copy` is a NUL-terminated string, which libpq does not keep.
+        let result = RawResult(unsafe { PQexec(self.0.as_ptr(), copy.as_ptr()) });
+        if result.status() != ExecStatusType::PGRES_COPY_OUT {
+            return (None, CopyEnd::Read);
+        }
+        let mut first = None;
+        for _ in 0..most {
+            let mut row: *mut c_char = ptr::null_mut();
+            // SAFETY: the connection exists and is in a copy; libpq allocates the row, which is freed once.
+            let length = unsafe { PQgetCopyData(self.0.as_ptr(), &raw mut row, 0) };
+            if length <= 0 {
+                self.drain();
+                return (first, CopyEnd::Read);
+            }
+            if first.is_none() {
+                // SAFETY: libpq ends the row with NUL.
+                first = unsafe { text(row) };
+            }
+            // SAFETY: the row comes from libpq and is freed once.
+            unsafe { PQfreemem(row.cast::<c_void>()) };
+        }
+        (first, CopyEnd::Unread)
     }
 
     /// Reads the results that are left. Returns the error, if one of them is one.

@@ -22,7 +22,7 @@ use crate::database::Database;
 use crate::error::{Error, ProbeError};
 use crate::postgres::Connector;
 use crate::rows::{ContextKey, ContextKind, Layout};
-use attempt::{ProbeAttempt, ProbeVerdict};
+use attempt::{Breach, ProbeAttempt, ProbeVerdict};
 use session::{ProbeSession, Signing};
 use targets::{ProbedTenancy, Targets};
 use tries::Try;
@@ -70,10 +70,11 @@ pub fn probe(db: &mut Database, options: &ProbeOptions) -> Result<ProbeReport, E
         return Err(ProbeError::OtherDatabase.into());
     }
     let (role, own) = (identity.role.as_str(), options.own.as_deref());
-    let targets = match &layout {
+    let mut targets = match &layout {
         Some(layout) => targets::rows::read(db, layout, role, own, &options.others)?,
         None => targets::schemas::read(db, role, own, &options.others)?,
     };
+    retain_markers(&mut session, &mut targets)?;
     let separation = if layout.is_some() { Separation::Rows } else { Separation::Schemas };
     let mut report = ProbeReport::new(&identity.role, separation, aimed_at(&targets));
     let chosen = |probe: ProbeKind| options.probes.contains(&probe) && applies(probe, separation);
@@ -101,6 +102,28 @@ fn place(db: &mut Database) -> Result<String, Error> {
     let place = sql::<Text>(&format!("SELECT {}", session::PLACE)).get_result(conn).map_err(doing());
     conn.batch_execute("ROLLBACK").map_err(doing())?;
     place
+}
+
+/// Keeps the values that the role's own tenant does not have.
+fn retain_markers(session: &mut ProbeSession, targets: &mut Targets) -> Result<(), Error> {
+    let mut retained = Vec::new();
+    for marker in std::mem::take(&mut targets.markers) {
+        let is_own = match &marker.own_rows {
+            Some(query) => {
+                let attempt = ProbeAttempt::new(ProbeKind::ReadView, "", query.as_str())
+                    .read_only()
+                    .parameters(vec![Some(marker.text.clone())])
+                    .breach(Breach::True);
+                session.attempt(&attempt)? != ProbeVerdict::Held
+            }
+            None => false,
+        };
+        if !is_own {
+            retained.push(marker);
+        }
+    }
+    targets.markers = retained;
+    Ok(())
 }
 
 /// The tenants that are aimed at, by schema; empty if they share tables.

@@ -38,7 +38,7 @@ pub(super) fn is_recognizable(value: &str) -> bool {
 }
 
 /// The number of rows with a value, at most 2; `None` if it is not known.
-pub(super) fn occurrences(
+fn occurrences(
     conn: &mut PgConnection,
     table: &ProbedRelation,
     column: &ProbedColumn,
@@ -66,7 +66,7 @@ pub(super) fn markers(conn: &mut PgConnection, relations: &[ProbedRelation]) -> 
         let Protection::OwnRows { column, aim, .. } = &relation.protection else { continue };
         let (Some(other), Some(row)) = (aim.other, aim.rows.first()) else { continue };
         if let TenantId::Uuid(id) = other {
-            markers.push(Marker { tenant: Some(other), text: id.to_string() });
+            markers.push(Marker { tenant: Some(other), text: id.to_string(), own_rows: None });
         }
         for (value, found) in row.iter().zip(&relation.columns) {
             let Some(value) = value else { continue };
@@ -74,7 +74,7 @@ pub(super) fn markers(conn: &mut PgConnection, relations: &[ProbedRelation]) -> 
                 continue;
             }
             if occurrences(conn, relation, found, value)? == Some(1) {
-                markers.push(Marker { tenant: Some(other), text: value.clone() });
+                markers.push(Marker { tenant: Some(other), text: value.clone(), own_rows: None });
             }
         }
     }

@@ -127,6 +127,8 @@ pub(super) struct Marker {
     /// The tenant, if tenants share tables.
     pub(super) tenant: Option<TenantId>,
     pub(super) text: String,
+    /// The query by which the role finds out whether its own tenant has the value, too.
+    pub(super) own_rows: Option<String>,
 }
 
 /// A function.

@@ -9,10 +9,11 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, Bool, Nullable, Text};
 
-use super::rows::tolerant;
 use super::{Marker, ProbedRelation, ProbedTenancy, Protection, Targets, begin, cross, functions, others, relations};
 use crate::database::Database;
 use crate::error::{Error, ProbeError};
+use crate::postgres::Connector;
+use crate::postgres::raw::{CopyEnd, RawSession};
 use crate::sql::quote::Identifier;
 use crate::text;
 
@@ -21,6 +22,9 @@ pub const MAX_TARGETS: usize = 10;
 
 /// How many tables of each tenant are read for values to recognize.
 const MARKED_TABLES: usize = 10;
+
+/// How many rows of a table are copied at most.
+const COPIED_ROWS: usize = 100;
 
 /// The tables of Tenantry, which no tenant changes.
 const OWN_TABLES: [&str; 9] = [
@@ -58,7 +62,7 @@ pub(in crate::probe) fn read(
     let conn = db.connection();
     let doing = || Error::doing("read the schemas to aim at");
     conn.batch_execute(&begin()).map_err(doing())?;
-    let targets = (|| {
+    let targets: Result<Targets, Error> = (|| {
         conn.batch_execute("SET LOCAL row_security TO off").map_err(doing())?;
         let tracked: Vec<TrackedSchema> = sql_query(
             "SELECT t.name::text AS name, has_schema_privilege($1::name, n.oid, 'USAGE') AS is_usable \
@@ -105,11 +109,14 @@ pub(in crate::probe) fn read(
                 _ => Protection::Own,
             };
         }
-        targets.markers = markers(conn, &targets.relations, &own)?;
         Ok(targets)
     })();
     conn.batch_execute("ROLLBACK").map_err(doing())?;
-    targets
+    let mut targets = targets?;
+    if let ProbedTenancy::Schemas { own, .. } = &targets.tenancy {
+        targets.markers = markers(db.connector(), &targets.relations, own)?;
+    }
+    Ok(targets)
 }
 
 /// The schemas that belong to no tenant.
@@ -184,15 +191,12 @@ fn grantees(conn: &mut PgConnection, role: &str, schemas: &BTreeSet<String>) -> 
     Ok(rows.into_iter().map(|row| row.name).collect())
 }
 
-/// Values in tables of other tenants that the table of the same name in the own schema does not have.
-fn markers(conn: &mut PgConnection, relations: &[ProbedRelation], own: &str) -> Result<Vec<Marker>, Error> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Array<Nullable<Text>>)]
-        cells: Vec<Option<String>>,
-    }
+/// Values in tables of other tenants. The rows are copied: a query would evaluate expressions of the tenant's indexes with the
+/// rights of the operator.
+fn markers(connector: &Connector, relations: &[ProbedRelation], own: &str) -> Result<Vec<Marker>, Error> {
     let mut markers = Vec::new();
     let (mut schema, mut read) = ("", 0);
+    let mut session: Option<RawSession> = None;
     let is_marked = |it: &&ProbedRelation| {
         it.protection == Protection::Private && it.kind == "r" && !OWN_TABLES.contains(&it.name.as_str())
     };
@@ -202,25 +206,29 @@ fn markers(conn: &mut PgConnection, relations: &[ProbedRelation], own: &str) -> 
         if read > MARKED_TABLES || columns.is_empty() {
             continue;
         }
-        let cells: Vec<String> = columns
-            .iter()
-            .map(|it| Identifier::of_object(&it.name))
-            .map(|name| format!("CASE WHEN {name} IS NOT NULL THEN pg_catalog.concat({name}) END"))
-            .collect();
-        // A child of the table may be foreign.
-        let query =
-            format!("SELECT ARRAY[{}]::text[] AS cells FROM ONLY {} LIMIT 1", cells.join(", "), relation.qualified());
-        let row = tolerant(conn, |conn| sql_query(query).get_result::<Row>(conn).optional())?.flatten();
-        for (value, column) in row.map(|row| row.cells).unwrap_or_default().into_iter().zip(columns) {
-            let Some(value) = value.filter(|value| cross::is_recognizable(value)) else { continue };
-            let same = relations.iter().find(|it| it.schema == own && it.name == relation.name && it.kind == "r");
-            let of_own = match same.filter(|it| it.has_column(&column.name)) {
-                Some(same) => cross::occurrences(conn, same, column, &value)?,
-                None => Some(0),
-            };
-            if of_own == Some(0) && cross::occurrences(conn, relation, column, &value)? == Some(1) {
-                markers.push(Marker { tenant: None, text: value });
+        let names: Vec<String> = columns.iter().map(|it| Identifier::of_object(&it.name).to_string()).collect();
+        let copy = format!("COPY {} ({}) TO STDOUT", relation.qualified(), names.join(", "));
+        let mut reader = match session.take() {
+            Some(reader) => reader,
+            None => connector.connect_raw()?,
+        };
+        reader.execute(&format!("{} SET LOCAL row_security TO off", begin()), &[]);
+        let (row, end) = reader.first_copied(&copy, COPIED_ROWS);
+        if end == CopyEnd::Read {
+            reader.execute("ROLLBACK", &[]);
+            session = Some(reader);
+        }
+        let row = row.unwrap_or_default();
+        for (value, column) in row.trim_end_matches('\n').split('\t').zip(columns) {
+            if !cross::is_recognizable(value) {
+                continue;
             }
+            let same = relations.iter().find(|it| it.schema == own && it.name == relation.name && it.kind == "r");
+            let own_rows = same.filter(|it| it.has_column(&column.name)).map(|same| {
+                let name = Identifier::of_object(&column.name).to_string();
+                format!("SELECT EXISTS (SELECT FROM {} WHERE {name}::text = $1)", same.qualified())
+            });
+            markers.push(Marker { tenant: None, text: value.to_owned(), own_rows });
         }
     }
     Ok(markers)
