@@ -61,10 +61,11 @@ impl RolePassword {
 
     /// `Hi` of RFC 5802: PBKDF2 with HMAC and a block of output.
     fn salted(&self, salt: &[u8]) -> [u8; 32] {
-        let mut block = hmac(self.0.as_bytes(), &[salt, &1_u32.to_be_bytes()]);
+        let keyed = keyed(self.0.as_bytes());
+        let mut block = finish(keyed.clone(), &[salt, &1_u32.to_be_bytes()]);
         let mut result = block;
         for _ in 1..ITERATIONS {
-            block = hmac(self.0.as_bytes(), &[&block]);
+            block = finish(keyed.clone(), &[&block]);
             result.iter_mut().zip(block).for_each(|(byte, other)| *byte ^= other);
         }
         result
@@ -88,7 +89,14 @@ impl fmt::Debug for RolePassword {
 }
 
 fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    finish(keyed(key), parts)
+}
+
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length")
+}
+
+fn finish(mut mac: Hmac<Sha256>, parts: &[&[u8]]) -> [u8; 32] {
     parts.iter().for_each(|part| mac.update(part));
     mac.finalize().into_bytes().into()
 }

@@ -134,6 +134,9 @@ pub(super) struct Surroundings<'a> {
     pub(super) version: i32,
 }
 
+/// The plan for a tenant, or why its role cannot be changed.
+pub(crate) type PlannedRole = Result<RolePlan, (TenantName, RoleError)>;
+
 /// Plans the roles of tenants that exist, and their group. The plans are in the order of `tenants`; a role that has another
 /// purpose is an error.
 pub(crate) fn plan_roles(
@@ -141,7 +144,7 @@ pub(crate) fn plan_roles(
     tenancy: &Tenancy,
     tenants: &[TenantName],
     options: &RoleOptions,
-) -> Result<(GroupPlan, Vec<Result<RolePlan, (TenantName, RoleError)>>), Error> {
+) -> Result<(GroupPlan, Vec<PlannedRole>), Error> {
     let server = db.server().clone();
     let surroundings = Surroundings {
         database: &server.database,
