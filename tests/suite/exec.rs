@@ -213,6 +213,7 @@ fn rows_are_limited_and_standard_input_is_read() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn commit_that_is_lost_is_not_repeated() {
     use crate::support::proxy::{CutPoint, Proxy};
     let template = stocked();

@@ -42,11 +42,7 @@ fn error_at_the_commit_and_of_an_event_trigger_name_the_function() {
         CREATE CONSTRAINT TRIGGER checked AFTER INSERT ON a DEFERRABLE INITIALLY DEFERRED \
         FOR EACH ROW EXECUTE FUNCTION checked();\nINSERT INTO a VALUES (7);";
     let output = create(&db, deferred, &[]);
-    assert!(
-        output.stderr.contains("\n  context: PL/pgSQL function acme.checked() line 1 at RAISE\n"),
-        "{}",
-        output.stderr
-    );
+    assert!(output.stderr.contains("\n  context: PL/pgSQL function checked() line 1 at RAISE\n"), "{}", output.stderr);
     db.execute(
         "CREATE FUNCTION public.no_index() RETURNS event_trigger LANGUAGE plpgsql AS \
          $$ BEGIN RAISE EXCEPTION 'no indexes'; END $$; \

@@ -283,7 +283,7 @@ fn bad_name_is_found() {
     assert_snapshot!(check(&db), @r#"
     TENANT  CODE            LEVEL       FINDING                      FIX
     public  bad-name        structural  "public" is a system schema  if the tracker has such a row: DELETE FROM public.schema_tracker WHERE name = 'public'
-    user    schema-missing  structural  the schema does not exist    tenantry create user
+    user    schema-missing  structural  the schema does not exist    tenantry create --any-name user
     --- stderr
     warning: not checked: 1 tenant: public: the name is not a tenant name
     warning: not checked: 1 tenant: user: the schema does not exist

@@ -77,6 +77,7 @@ fn fleet(names: &[String]) -> (Database, Dir) {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn every_command_works_with_every_name_of_a_schema() {
     let mut names = unusual();
     let (db, migrations) = fleet(&names);
@@ -120,6 +121,7 @@ fn every_command_works_with_every_name_of_a_schema() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn drift_of_a_tenant_with_any_name_is_found_and_repaired() {
     let names = unusual();
     let (db, migrations) = fleet(&names);

@@ -163,6 +163,7 @@ fn revert_and_drop_are_deferred_after_lock_timeouts() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn reading_commands_do_not_wait_for_locks_indefinitely() {
     let db = fleet(3);
     let migrations = migrations();

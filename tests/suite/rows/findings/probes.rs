@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use diesel::connection::SimpleConnection;
 
-use super::{ACME, Attack, Case, GLOBEX, Shop, cases, with_safe_constructs};
+use super::{ACME, Attack, Case, GLOBEX, Shop, cases, sample, with_safe_constructs};
 use crate::support::{Output, strings};
 
 /// A shop in which both tenants have rows in every table.
@@ -104,7 +104,7 @@ fn expected(case: &Case) -> &'static [&'static str] {
         ["role.reaches-owner"] => &["role.set", "read.rows", "owner.alter", "write.update"],
         ["role.predefined"] => &["role.set", "read.elsewhere", "sequence.read"],
         ["role.parameter"] => &["setting.replication"],
-        ["role.settings"] => &["session.settings"],
+        ["role.settings"] | ["database.temp", "role.settings"] => &["session.settings"],
         ["database.owner"] => &["owner.alter", "create.schema"],
         ["database.temp"] => &["create.temporary"],
         ["schema.owner"] => &["owner.alter", "create.object"],
@@ -125,8 +125,9 @@ fn expected(case: &Case) -> &'static [&'static str] {
         ["rule"] => &["write.rule"],
         ["grant.partition"] | ["inherit.child"] | ["table.elsewhere"] => &["read.elsewhere", "read.copy"],
         [.., "grant.truncate"] => &["table.truncate"],
-        ["grant.references"] => &["reference.privilege"],
+        ["grant.references", ..] => &["reference.privilege"],
         ["grant.trigger"] => &["table.trigger"],
+        ["grant.public", "grant.exempt-write"] => &["write.insert"],
         ["grant.exempt-write"] | ["grant.registry-write"] => &["write.update"],
         ["view.definer"] => &["read.view"],
         ["matview"] => &["read.materialized-view"],
@@ -135,18 +136,18 @@ fn expected(case: &Case) -> &'static [&'static str] {
         ["large-objects"] => &["large-object"],
         ["function.owner"] => &["owner.alter"],
         ["function.definer-bypasses"] => &["function.definer"],
-        ["function.definer-path"] => &["function.path"],
+        ["function.definer-path", ..] => &["function.path"],
         ["function.leakproof"] => &["guess.leakproof"],
         ["dblink"] => &["server.connections"],
         _ => &[],
     }
 }
 
-fn check(cases: &[Case]) {
+fn check(cases: impl IntoIterator<Item = &'static Case>) {
     check_in(&shop(), cases);
 }
 
-fn check_in(shop: &Shop, cases: &[Case]) {
+fn check_in(shop: &Shop, cases: impl IntoIterator<Item = &'static Case>) {
     assert_eq!(shop.breaches(), BTreeSet::new(), "at the beginning");
     for case in cases {
         if shop.db.count("SELECT current_setting('server_version_num')::int / 10000") < case.oldest {
@@ -182,21 +183,30 @@ fn check_in(shop: &Shop, cases: &[Case]) {
 }
 
 #[test]
+fn sampled_leaks_are_breaches() {
+    check(sample());
+}
+
+#[test]
+#[ignore = "long: make test-long"]
 fn leaks_of_roles_are_breaches() {
     check(cases::ROLES);
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn leaks_of_tables_are_breaches() {
     check(cases::TABLES);
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn leaks_of_grants_are_breaches() {
     check(cases::GRANTS);
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn leaks_of_functions_are_breaches() {
     check(cases::FUNCTIONS);
 }
