@@ -50,6 +50,7 @@ fn schema_with_a_ledger_is_adopted_unchanged() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn a_repeated_adopt_changes_nothing() {
     const BASELINE: &str = "20260119090000";
     let db = fleet(&[]);
@@ -85,6 +86,7 @@ fn a_repeated_adopt_changes_nothing() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn an_empty_schema_is_adopted_and_migrated_later() {
     let db = fleet(&[]);
     db.execute("CREATE SCHEMA acme");
@@ -138,6 +140,7 @@ fn objects_without_a_ledger_require_a_baseline() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn baseline_of_the_newest_migration_leaves_none_pending() {
     let db = untracked("acme");
     db.execute("DROP TABLE acme.__diesel_schema_migrations");
@@ -146,6 +149,7 @@ fn baseline_of_the_newest_migration_leaves_none_pending() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn baseline_version_may_contain_dashes() {
     let db = untracked("acme");
     db.execute("DROP TABLE acme.__diesel_schema_migrations");
@@ -224,6 +228,7 @@ fn manually_registered_tenant_becomes_active() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn baseline_creates_a_missing_ledger_of_a_tracked_tenant() {
     let db = fleet(&["acme"]);
     db.execute("DROP TABLE acme.__diesel_schema_migrations");

@@ -137,6 +137,7 @@ fn uninitialized_database_has_nothing_to_clean_up() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn orphans_are_kept_unless_included() {
     let orphaned = || {
         let db = fleet(&["acme", "orphan"]);
@@ -350,6 +351,7 @@ fn interdependent_tenants_are_dropped_by_repeated_cleanup() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn database_of_an_older_release_is_cleaned_up_without_recording_a_run() {
     let db = fleet(&["acme", "globex"]);
     db.execute(

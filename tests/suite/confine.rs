@@ -55,6 +55,7 @@ fn shared() -> (Database, Dir) {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn change_outside_the_tenant_is_rolled_back_and_named() {
     let cases: &[(&str, &str)] = &[
         ("DROP TABLE settings CASCADE", "table shared.settings"),
@@ -138,6 +139,7 @@ fn change_outside_the_tenant_is_rolled_back_and_named() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn changes_inside_the_tenant_are_allowed() {
     let (db, migrations) = shared();
     let before = outside(&db);
@@ -222,6 +224,7 @@ fn declared_change_runs_in_its_own_transaction() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn non_transactional_change_outside_the_tenant_is_refused() {
     let (db, _) = shared();
     let before = outside(&db);

@@ -122,6 +122,7 @@ fn failed_migration_leaves_no_tenant_behind() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn incomplete_tenant_is_completed_by_create_or_migrate_all() {
     let db = set_up();
     let migrations = Dir::copy_of_tenant()

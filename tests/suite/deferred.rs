@@ -25,6 +25,7 @@ fn orders(trigger: &str) -> Dir {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn deferred_triggers_find_the_objects_of_the_tenant() {
     let migrations = orders("INSERT INTO log VALUES (current_schema());");
     let db = set_up();

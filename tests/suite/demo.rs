@@ -4,6 +4,7 @@ use crate::assert_snapshot;
 use crate::support::{Database, Tenantry, binaries, fleet};
 
 #[test]
+#[ignore = "long: make test-long"]
 fn demo_runs_on_a_private_server() {
     let output = Tenantry::new()
         .without_migrations()
@@ -14,6 +15,7 @@ fn demo_runs_on_a_private_server() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn demo_leaves_nothing_in_an_empty_database() {
     let db = Database::new();
     let relations = "SELECT count(*) FROM pg_class";
@@ -65,6 +67,7 @@ fn missing_server_programs_are_an_error() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn quiet_prints_nothing() {
     let db = Database::new();
     let output = db.tenantry(["demo", "--in-database", "--quiet"]).run();

@@ -214,6 +214,7 @@ fn tenant_being_dropped_is_not_compared() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn dependent_objects_outside_the_schema_prevent_the_drop() {
     let db = fleet(&["acme", "globex", "initech"]);
     db.execute(

@@ -104,6 +104,7 @@ fn new_migration(dir: &Dir, dump: &str, args: &[&str]) -> Output {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn tenant_made_of_a_dump_has_the_structure_of_the_original() {
     let servers = servers();
     assert!(!servers.is_empty(), "pg_dump is needed: apt install postgresql");
@@ -189,6 +190,7 @@ fn from_schema(db: &Database, dir: &Dir, folder: &Path, schema: &str) -> Tenantr
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn tenant_made_of_a_schema_has_its_structure() {
     for (server, folder) in servers() {
         let db = Database::on(server);
@@ -207,6 +209,7 @@ fn tenant_made_of_a_schema_has_its_structure() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn schema_with_any_name_is_the_only_one_that_is_dumped() {
     let (server, folder) = servers().into_iter().next().expect("pg_dump");
     for name in ["acme-corp", "Acme", "a*", "quo\"te", "has space", "p.q", "$acme"] {

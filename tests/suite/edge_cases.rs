@@ -226,6 +226,7 @@ fn interrupted_cleanup_keeps_the_tracker() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn tenant_created_during_a_cleanup_is_kept() {
     let (db, mut other, run) = blocked_cleanup();
     let migrations = Dir::new().add("1_a", "SELECT 1");
@@ -272,6 +273,7 @@ fn missing_public_schema_is_an_error() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn lock_on_a_table_outside_the_tenant_is_not_a_finding() {
     let db = set_up();
     db.execute("CREATE TABLE public.plans (i int PRIMARY KEY)");

@@ -71,6 +71,7 @@ fn context_is_escaped_and_shortened() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn object_of_an_extension_in_another_schema_is_found() {
     let db = set_up();
     db.execute("CREATE SCHEMA ext; CREATE EXTENSION citext SCHEMA ext; CREATE EXTENSION pg_trgm SCHEMA ext");
@@ -110,6 +111,7 @@ fn extension_that_is_not_installed_is_named() {
 
 /// Other errors, and objects that no extension has, get no such advice.
 #[test]
+#[ignore = "long: make test-long"]
 fn error_without_a_missing_extension_has_no_advice() {
     let db = set_up();
     db.execute("CREATE SCHEMA ext; CREATE EXTENSION citext SCHEMA ext; CREATE TYPE ext.other AS ENUM ('a')");

@@ -224,6 +224,7 @@ fn run_in_folder(command: &str, url: &str, more: &[&str]) -> Output {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn each_command_is_in_the_list_of_failing_commands() {
     let commands = crate::language::helps();
     let names = commands.iter().filter_map(|(name, _)| name.strip_prefix("help "));

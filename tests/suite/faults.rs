@@ -63,6 +63,7 @@ fn create_killed_during_an_index_build_is_completed() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn connection_lost_at_sampled_messages_loses_no_tenant() {
     cut_the_link(12);
 }

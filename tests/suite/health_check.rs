@@ -37,6 +37,7 @@ fn healthy_fleet_has_no_findings() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn quiet_prints_only_findings_that_fail_the_check() {
     let db = fleet(&["acme", "globex"]);
     db.execute("COMMENT ON TABLE acme.users IS 'people'");
@@ -134,6 +135,7 @@ fn reference_failed_is_found() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn table_in_public_is_found() {
     let db = fleet(&["acme"]);
     db.execute("CREATE TABLE public.users(i int); CREATE TABLE public.comments(i int)");
@@ -190,6 +192,7 @@ fn table_of_a_public_migration_is_not_reported() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn ledger_in_public_is_found() {
     let db = fleet(&["acme"]);
     apply_to_public(&db, &["20260105090000", "20260112090000"]);
@@ -219,6 +222,7 @@ fn ledger_in_public_is_found() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn every_kind_of_finding_can_be_ignored() {
     let (db, dir) = broken();
     let run = |args: &[&str]| {
@@ -396,6 +400,7 @@ fn unfinished_migration_that_was_removed_is_found() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn ledger_missing_is_found() {
     let db = fleet(&["without"]);
     db.execute(
@@ -466,6 +471,7 @@ fn tenant_locked_by_a_run_is_not_stuck() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn missing_migrations_are_found() {
     let db = fleet(&["whole"]);
     create_older(&db, &["behind"]);
@@ -572,6 +578,7 @@ fn broken() -> (Database, Dir) {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn all_findings_are_reported_together() {
     let (db, dir) = broken();
     let run =
@@ -640,6 +647,7 @@ fn health_check_changes_nothing() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn fail_on_selects_findings_for_the_exit_code() {
     let db = fleet(&["acme"]);
     create_older(&db, &["behind"]);
@@ -703,6 +711,7 @@ fn invalid_match_expression_is_refused() {
 
 /// One vocabulary: the table, JSON, `--group`, `--fail-on`, `--ignore` and JUnit have the same codes.
 #[test]
+#[ignore = "long: make test-long"]
 fn the_code_of_each_finding_is_the_same_everywhere() {
     let db = fleet(&["acme", "globex", "initech"]);
     db.execute("CREATE INDEX tmp ON acme.users (id); DROP SCHEMA globex CASCADE");

@@ -15,6 +15,7 @@ fn applied() -> (Database, Dir) {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn edited_migration_is_refused_before_the_run_starts() {
     let (db, migrations) = applied();
     let migrations = migrations.add("3_c", "CREATE TABLE c (i int);");
@@ -51,6 +52,7 @@ fn edited_migration_is_refused_before_the_run_starts() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn health_check_finds_changed_migrations() {
     let db = set_up();
     let migrations = Dir::new().add("10_a", "CREATE TABLE a (i int);\n").add("20_b", "CREATE TABLE b (i int);\n");
@@ -74,6 +76,7 @@ fn health_check_finds_changed_migrations() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn migration_may_be_applied_in_an_unreadable_ledger() {
     let (db, migrations) = applied();
     let migrations = migrations.add("3_c", "CREATE TABLE c (i int);");
@@ -307,6 +310,7 @@ fn squashed() -> Dir {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn squashed_migrations_are_accepted_as_a_range() {
     let (db, _) = three();
     let squashed = squashed();
@@ -414,6 +418,7 @@ fn range_accepts_only_tenant_migrations() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn changed_line_endings_are_not_an_edit() {
     let up = "-- A comment.\nCREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$\n    SELECT 'a\nb'\n$$;\n";
     let db = set_up();

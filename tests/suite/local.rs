@@ -54,6 +54,7 @@ macro_rules! assert_shape {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn server_starts_runs_and_stops() {
     let place = Place::new();
     assert_shape!(place.local(&["status"]).run());
@@ -89,6 +90,7 @@ fn server_starts_runs_and_stops() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn concurrent_starts_create_one_server() {
     let place = Place::new();
     let starts: Vec<_> = (0..3).map(|_| place.local(&["start"]).spawn()).collect();
@@ -102,6 +104,7 @@ fn concurrent_starts_create_one_server() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn server_directory_defaults_to_the_project() {
     let place = Place::new();
     let here = |action: &str| place.local(&[action]).env_remove("TENANTRY_LOCAL_DIR");

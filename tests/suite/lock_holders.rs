@@ -143,6 +143,7 @@ fn holder_of_the_fleet_lock_is_named() {
 
 /// No session holds the fleet lock, but a prepared transaction does.
 #[test]
+#[ignore = "long: make test-long"]
 fn prepared_transaction_that_holds_the_fleet_lock_is_named() {
     static SERVER: LazyLock<Ephemeral> = LazyLock::new(|| {
         Ephemeral::options().setting("max_prepared_transactions", "2").start(binaries()).expect("a server")

@@ -17,6 +17,7 @@ fn tenancy(migrations: &Dir) -> Tenancy {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn run_without_pending_migrations_costs_three_messages_per_500_tenants() {
     let db = set_up();
     small_fleet(&db, 1_200, &["1"]);
@@ -105,6 +106,7 @@ fn reference_costs_two_messages_per_migration() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn no_statement_touches_more_than_500_schemas() {
     let db = set_up();
     small_fleet(&db, 1_100, &["1"]);

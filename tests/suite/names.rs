@@ -67,6 +67,7 @@ fn hostile() -> Vec<(String, &'static str)> {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn hostile_names_are_refused_without_a_server() {
     for (name, why) in hostile() {
         // No server is there to be asked.
@@ -147,6 +148,7 @@ fn invalid_names_are_refused_with_a_reason() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn every_reserved_word_of_the_server_is_refused() {
     let db = Database::new();
     let words = db.strings("SELECT word FROM pg_get_keywords() WHERE catcode IN ('R', 'T')");

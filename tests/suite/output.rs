@@ -39,6 +39,7 @@ fn literal(text: &str) -> String {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn names_and_texts_with_any_character_are_printed_escaped() {
     let text = |length| prop::collection::vec(character(), length).prop_map(String::from_iter);
     let mut runner = TestRunner::new(Config { cases: 2, failure_persistence: None, ..Config::default() });
@@ -139,6 +140,7 @@ fn server_message_cannot_imitate_output_of_the_tool() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn long_messages_are_truncated() {
     let up = "DO $$ BEGIN RAISE EXCEPTION USING MESSAGE = repeat('é', 2500000), DETAIL = repeat('d', 5000000); END $$;";
     let statement = format!("{up} -- {}", "x".repeat(100_000));
@@ -195,6 +197,7 @@ const PRINTING: [&[&str]; 22] = [
 ];
 
 #[test]
+#[ignore = "long: make test-long"]
 fn a_full_standard_output_is_an_error() {
     let db = fleet(&["acme"]);
     db.execute("DROP TABLE acme.comments CASCADE");

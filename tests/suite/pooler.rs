@@ -13,6 +13,7 @@ fn transactional() -> Dir {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn all_commands_run_through_a_transaction_pooler() {
     let db = crate::support::Database::new();
     let pooler = PgBouncer::start(server());

@@ -44,6 +44,7 @@ impl Restricted {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn a_missing_privilege_to_read_is_named() {
     let restricted = Restricted::new();
     let all: Vec<&[&str]> = READERS.into_iter().chain(WRITERS).collect();
@@ -56,6 +57,7 @@ fn a_missing_privilege_to_read_is_named() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn a_missing_privilege_to_write_is_named() {
     let restricted = Restricted::new();
     for (table, privileges) in [
@@ -85,6 +87,7 @@ fn all_missing_privileges_are_named_at_once() {
 /// The grants that `grants` prints, as `docs/roles-and-grants.md` shows them, and no others. The page itself shows some of the
 /// commands.
 #[test]
+#[ignore = "long: make test-long"]
 fn the_documented_grants_suffice_for_every_command() {
     let db = Database::new();
     let (owner, operator) = (format!("owner_{}", db.name()), format!("operator_{}", db.name()));

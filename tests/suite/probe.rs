@@ -170,6 +170,7 @@ const LEAKS: &[(&str, &[&str], &str)] = &[
 ];
 
 #[test]
+#[ignore = "long: make test-long"]
 fn leaks_are_breaches() {
     let fleet = Fleet::new();
     assert_eq!(fleet.breaches(&[]), BTreeSet::new(), "at the beginning");

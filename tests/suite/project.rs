@@ -236,6 +236,7 @@ fn of_others() -> (Database, Dir) {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn migrations_of_another_database_are_refused() {
     let (db, others) = of_others();
     assert_snapshot!(with(&db, &others, &["migrate-all"]), @r#"
@@ -294,6 +295,7 @@ fn failed_first_run_does_not_bind_the_database_to_its_migrations() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn the_migrations_in_use_are_shown_and_recorded() {
     let (db, _) = of_others();
     let shown = "tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)\n";

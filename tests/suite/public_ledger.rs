@@ -116,6 +116,7 @@ fn ledger_of_an_earlier_release_is_upgraded() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn migrations_applied_by_diesel_are_imported() {
     let db = Database::new();
     let dir = plans();
@@ -180,6 +181,7 @@ fn migrations_applied_before_the_tracker_are_copied() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn a_database_of_an_earlier_release_works_until_it_is_upgraded() {
     let db = set_up();
     db.tenantry(["create", "acme"]).run().assert_code(0);
@@ -280,6 +282,7 @@ fn a_database_of_an_earlier_release_is_cleaned_up() {
 
 /// A wait is shown after three seconds; one that the lock timeout ends, when it is repeated.
 #[test]
+#[ignore = "long: make test-long"]
 fn waits_for_locks_of_a_public_migration_are_shown() {
     for timeout in ["60s", "300ms"] {
         let db = set_up();

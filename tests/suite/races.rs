@@ -29,6 +29,7 @@ fn concurrent_runs_migrate_each_tenant_once() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn concurrent_creates_of_one_name_create_one_tenant() {
     let db = set_up();
     for round in 0..5 {
@@ -162,6 +163,7 @@ fn second_interrupt_exits_at_once() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn connection_limit_of_the_role_is_respected() {
     let db = set_up();
     let (name, role) = (db.name(), format!("limited_{}", db.name()));

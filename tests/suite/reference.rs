@@ -32,6 +32,7 @@ fn deferrable() -> Dir {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn deferred_constraints_are_checked_at_commit() {
     let db = set_up();
     let migrations = deferrable();
@@ -106,6 +107,7 @@ fn enum_by_code() -> Dir {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn enum_value_added_by_dynamic_sql_is_committed_before_use() {
     let db = set_up();
     run_with(&db, &enum_by_code(), &["create", "acme"]).assert_code(0);
@@ -272,6 +274,7 @@ fn read_only_commands_leave_the_database_unchanged() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn replay_changes_nothing_outside_its_schema() {
     let db = fleet(&[]);
     db.execute("CREATE TABLE public.plan (tenant text)");

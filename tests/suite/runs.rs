@@ -94,6 +94,7 @@ fn retry_failed_migrates_failed_tenants() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn only_writing_commands_are_recorded() {
     let (db, migrations) = runs();
     db.execute("CREATE SCHEMA stray");
@@ -221,6 +222,7 @@ fn hint(db: &Database, run: &str) -> Option<String> {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn run_is_retried_only_by_commands_of_the_same_kind() {
     let (db, migrations) = runs();
     migrations.write("1_a/down.sql", "DROP TABLE a;");
@@ -262,6 +264,7 @@ fn run_is_retried_only_by_commands_of_the_same_kind() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn hint_repeats_the_options_of_the_run() {
     let (db, migrations) = runs();
     let path = migrations.path().to_str().unwrap();
@@ -403,6 +406,7 @@ fn a_run_of_a_newer_release_is_retried_with_that_release() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn hint_is_omitted_if_nothing_would_be_retried() {
     let (db, migrations) = runs();
     migrations.write("2_b/down.sql", "DROP TABLE b;\nSELECT 1 / 0;");
@@ -448,6 +452,7 @@ fn is_aborted_when_killed(db: &Database, run: Running) {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn paused_run_is_shown_as_running() {
     let db = set_up();
     small_fleet(&db, 7, &["1"]);
@@ -468,6 +473,7 @@ fn paused_run_is_shown_as_running() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn run_that_waits_for_locks_is_shown_as_running() {
     let db = set_up();
     let mut holder = db.connect();

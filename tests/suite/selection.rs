@@ -48,6 +48,7 @@ fn several_patterns_select_the_union() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn health_check_of_named_tenants_reports_only_these() {
     let db = fleet(&["acme", "globex"]);
     db.execute("DROP TABLE acme.comments CASCADE; DROP TABLE globex.comments CASCADE; CREATE SCHEMA acme_old");
@@ -114,6 +115,7 @@ fn tenants_to_drop_are_read_from_a_file() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn a_migration_is_named_by_its_folder_or_a_unique_part_of_it() {
     let (db, migrations) = numbered();
     let run = |args: &[&str]| run_with(&db, &migrations, args);

@@ -154,6 +154,7 @@ fn variables_work_like_their_flags() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn invalid_values_are_refused() {
     let db = Database::new();
     for (flag, variable, values) in [
@@ -331,6 +332,7 @@ fn assert_secret(output: &Output, secrets: &[&str]) {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn passwords_are_used_and_never_shown() {
     let db = Database::on(tls().server());
     let (address, port) = (Tls::ADDRESS, tls().port());
@@ -637,6 +639,7 @@ fn migrations_report_as_json() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn json_output_is_one_document() {
     let db = fleet(&["acme"]);
     for args in [

@@ -130,6 +130,7 @@ fn sql_files_are_split_as_the_server_splits_them() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn generated_scripts_are_split_as_the_server_splits_them() {
     let db = Database::new();
     let parser = RefCell::new(Parser::new(&db));

@@ -43,6 +43,7 @@ fn large_fleet() -> Database {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn diff_reports_all_differences_of_a_tenant() {
     let db = fleet(&["acme", "globex"]);
     assert_snapshot!(diff(&db, "acme"), @r"
@@ -77,6 +78,7 @@ fn diff_reports_all_differences_of_a_tenant() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn diff_refuses_tenants_that_cannot_be_compared() {
     let db = fleet(&["acme"]);
     db.execute("INSERT INTO schema_tracker (name) VALUES ('later')");
@@ -99,6 +101,7 @@ fn diff_refuses_tenants_that_cannot_be_compared() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn level_determines_the_exit_code() {
     let db = fleet(&["acme"]);
     db.execute("COMMENT ON TABLE acme.users IS 'x'; ALTER TABLE acme.users SET (fillfactor = 70)");
@@ -124,6 +127,7 @@ fn level_determines_the_exit_code() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn ignore_patterns_accept_differences() {
     let db = fleet(&["acme", "globex"]);
     db.execute("CREATE INDEX tmp_a ON acme.users (id); CREATE INDEX tmp_b ON globex.users (id)");
@@ -186,6 +190,7 @@ fn accepted_differences_of_one_tenant_split_a_group() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn fix_names_the_reference_of_the_comparison() {
     let db = fleet(&["acme", "globex"]);
     db.execute("CREATE INDEX tmp ON acme.users (id)");
@@ -215,6 +220,7 @@ fn fix_names_the_reference_of_the_comparison() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn large_fleet_is_checked_by_fingerprints() {
     let db = large_fleet();
     assert_eq!(drift_of(&db), [""; 0]);
@@ -246,6 +252,7 @@ fn large_fleet_is_checked_by_fingerprints() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn tenant_names_that_occur_in_the_structure_are_no_drift() {
     // In the view, `users` and `tasks` are tables, and `s.` is the end of both before a dot.
     let names = ["users", "tasks", "s", "id", "order_x", "Tasks2", "a", "t", "projects", "public_x", "comments"];
@@ -259,6 +266,7 @@ fn tenant_names_that_occur_in_the_structure_are_no_drift() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn tenant_with_pending_migrations_is_compared_at_its_own_version() {
     let db = fleet(&["acme"]);
     create_older(&db, &["old", "older"]);
@@ -295,6 +303,7 @@ fn junit_report_is_written() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn saved_reference_is_read_back() {
     let db = fleet(&["acme", "globex"]);
     let folder = tempfile::tempdir().unwrap();
@@ -353,6 +362,7 @@ fn saved_reference_is_read_back() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn tenant_can_be_the_reference() {
     let db = fleet(&["acme", "globex", "users"]);
     db.execute("CREATE INDEX tmp ON acme.users (id)");
@@ -382,6 +392,7 @@ fn tenant_can_be_the_reference() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn stamped_tenant_is_read_again_only_after_a_change() {
     let db = large_fleet();
     let run = |args: &[&str]| db.tenantry(["health-check", "--format", "json"]).args(args).run();
@@ -435,6 +446,7 @@ fn stamped_tenant_is_read_again_only_after_a_change() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn full_check_ignores_stamps() {
     let db = large_fleet();
     db.tenantry(["health-check", "--remember"]).run().assert_code(0);
@@ -505,6 +517,7 @@ fn stamped(db: &Database) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn repair_of_a_representative_during_the_check_does_not_hide_drift() {
     let db = drifted_fleet();
     // Of equal tenants, the last one is read in full.
@@ -519,6 +532,7 @@ fn repair_of_a_representative_during_the_check_does_not_hide_drift() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn drift_of_a_representative_during_the_check_is_not_attributed_to_others() {
     let db = large_fleet();
     let output = check_while(&db, "tenant_12", "CREATE INDEX tmp ON tenant_12.users (id)");
@@ -551,6 +565,7 @@ fn tenants_dropped_during_a_check_are_not_reported() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn check_during_concurrent_drops_does_not_fail() {
     let names: Vec<String> = (1..=40).map(|n| format!("tenant_{n:02}")).collect();
     let db = fleet(&names.iter().map(String::as_str).collect::<Vec<_>>());
@@ -566,6 +581,7 @@ fn check_during_concurrent_drops_does_not_fail() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn unreadable_tenant_is_unchecked_and_not_healthy() {
     let db = fleet(&["acme", "globex"]);
     let _session = hold(&db, "LOCK TABLE acme.open_tasks");
@@ -592,6 +608,7 @@ fn unreadable_tenant_is_unchecked_and_not_healthy() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn stamps_do_not_depend_on_the_number_of_tenants() {
     // Above this number of tenants, the catalogs are scanned instead of read by index.
     let names: Vec<String> = (1..=101).map(|n| format!("t{n:03}")).collect();
@@ -616,6 +633,7 @@ fn stamps_do_not_depend_on_the_number_of_tenants() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn committed_reference_schema_is_dropped() {
     let db = fleet(&[]);
     let dir = must_commit(Dir::copy_of_tenant());
@@ -709,6 +727,7 @@ fn missing_privilege_is_reported_with_its_grant() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn role_that_checks_may_differ_from_the_owner() {
     let db = fleet(&[]);
     let (owner, reader) = (format!("owner_of_{}", db.name()), format!("reader_of_{}", db.name()));

@@ -40,6 +40,7 @@ fn the_missing_privileges_are_named() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn the_holder_of_a_lock_is_named() {
     let db = fleet(&["acme"]);
     let mut holder = db.connect();

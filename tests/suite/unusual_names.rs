@@ -172,6 +172,7 @@ fn a_reference_to_another_tenant_is_found_whatever_their_names_are() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn an_existing_schema_with_any_name_is_adopted() {
     let names = unusual();
     let (db, migrations) = fleet(&names);

@@ -12,6 +12,7 @@ fn assert_fails(output: &Output, code: i32, texts: &[&str]) {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn pattern_without_a_match_fails_unless_allow_empty() {
     let db = fleet(&["acme", "globex"]);
     let commands: [&[&str]; 6] = [
@@ -57,6 +58,7 @@ fn unusable_file_is_refused_before_connecting() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn verbose_names_the_database_the_migrations_and_a_settings_file_above() {
     let db = fleet(&["acme"]);
     let folder = tempfile::tempdir().unwrap();
@@ -84,6 +86,7 @@ fn verbose_names_the_database_the_migrations_and_a_settings_file_above() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn a_confirmation_names_the_database_and_the_migrations() {
     let db = fleet(&["acme", "globex"]);
     db.execute("CREATE SCHEMA stray");
@@ -111,6 +114,7 @@ fn a_confirmation_names_the_database_and_the_migrations() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn unknown_tenant_is_refused_with_closest_name() {
     let db = fleet(&["acme", "globex"]);
     let commands: [&[&str]; 7] = [
@@ -154,6 +158,7 @@ fn unknown_version_or_run_is_refused_with_valid_values() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn unknown_code_level_or_number_is_refused_with_valid_values() {
     let table: [(&[&str], &str); 14] = [
         (

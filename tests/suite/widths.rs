@@ -36,6 +36,7 @@ const COMMANDS: [&[&str]; 6] = [
 ];
 
 #[test]
+#[ignore = "long: make test-long"]
 fn no_line_of_a_table_is_wider_than_the_terminal() {
     let (db, migrations) = shop();
     for args in COMMANDS {
@@ -67,6 +68,7 @@ fn rows_that_do_not_fit_are_printed_as_records() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn the_width_in_the_environment_takes_precedence_at_a_terminal_only() {
     let (db, migrations) = shop();
     let command = |columns: &str| quiet(&db, &migrations, &["health-check"]).env("COLUMNS", columns);
@@ -101,6 +103,7 @@ fn progress_fits_a_narrow_terminal_and_shows_a_short_rate() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn differences_are_colored_at_a_terminal() {
     let (db, migrations) = shop();
     let diff = |more: &[&str]| quiet(&db, &migrations, &[&["diff", "globex_corporation"], more].concat());

@@ -140,6 +140,7 @@ fn attack(attacked: &Attacked, url: &str, commands: &[&[&str]]) {
 
 /// Shows that the traps work, without which the tests below would prove nothing.
 #[test]
+#[ignore = "long: make test-long"]
 fn planted_code_is_detected_when_a_superuser_runs_it() {
     let attacked = Attacked::new();
     attacked.plant(&PLANT.replace(":schema", "public"));
@@ -152,6 +153,7 @@ fn planted_code_is_detected_when_a_superuser_runs_it() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn planted_code_never_runs_with_the_operators_privileges() {
     let attacked = Attacked::new();
     attacked.plant(&PLANT.replace(":schema", "public"));
@@ -161,6 +163,7 @@ fn planted_code_never_runs_with_the_operators_privileges() {
 
 /// The operator's connection reads what a probe aims at, also in the schema of the attacker.
 #[test]
+#[ignore = "long: make test-long"]
 fn planted_code_never_runs_with_the_operators_privileges_in_a_probe() {
     let attacked = Attacked::new();
     attacked.plant(&PLANT.replace(":schema", "public"));

@@ -116,6 +116,7 @@ fn session_pooler_is_distinguished_from_transaction_pooler() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn invalid_tracker_row_affects_only_itself() {
     let db = fleet(&["acme", "globex", "initech", "umbrella"]);
     db.execute(

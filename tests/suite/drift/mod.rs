@@ -43,6 +43,7 @@ const SURROUNDINGS: &str = "
 ";
 
 #[test]
+#[ignore = "long: make test-long"]
 fn sampled_differences_are_reported_exactly() {
     assert_differences_are_reported(12);
 }

@@ -191,6 +191,7 @@ fn thousands_of_tables_are_dropped_in_steps() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn drop_in_steps_is_announced_and_reported() {
     let db = large();
     let plan = db.tenantry(["drop", "acme", "globex", "--dry-run"]).run();
@@ -211,6 +212,7 @@ fn drop_in_steps_is_announced_and_reported() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn each_step_has_timeouts_and_an_application_name() {
     let db = large();
     let proxy = Proxy::start(db.server.0);
@@ -228,6 +230,7 @@ fn each_step_has_timeouts_and_an_application_name() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn drop_killed_at_any_step_is_completed_by_the_next() {
     let db = large();
     let before = contents(&db, "globex");
@@ -252,6 +255,7 @@ fn drop_killed_at_any_step_is_completed_by_the_next() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn every_command_recognizes_a_partly_dropped_tenant() {
     let db = large();
     let (run, mut holder) = blocked_drop(&db, "acme.t20", &[]);
@@ -346,6 +350,7 @@ fn second_interrupt_cancels_the_step_and_third_exits() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn new_dependency_stops_the_drop() {
     let db = large();
     let (run, mut holder) = blocked_drop(&db, "acme.t20", &[]);
@@ -391,6 +396,7 @@ fn tenant_whose_state_changes_during_the_drop_is_not_dropped_further() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn schema_renamed_during_the_drop_is_not_reported_as_dropped() {
     let db = large();
     let (run, mut holder) = blocked_drop(&db, "acme.t20", &["--format", "json"]);
@@ -404,6 +410,7 @@ fn schema_renamed_during_the_drop_is_not_reported_as_dropped() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn lock_timeout_is_retried_and_reported() {
     let db = large();
     let mut holder = holder(&db, "acme.t20");
@@ -487,6 +494,7 @@ fn schema_owner_drops_tables_of_other_roles_in_steps() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn concurrent_drops_of_one_tenant_complete() {
     let db = large();
     let before = contents(&db, "globex");
@@ -502,6 +510,7 @@ fn concurrent_drops_of_one_tenant_complete() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn several_large_tenants_are_dropped_in_one_run() {
     let server = SmallServer::take();
     let db = fleet(server.0, &["a", "b", "c", "d", "e"]);
@@ -541,6 +550,7 @@ fn fill_lock_table(conn: &mut PgConnection, but: i64) {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn steps_are_smaller_if_the_lock_table_is_nearly_full() {
     let db = fleet(server_with("20", "64"), &["acme", "globex"]);
     enlarge(&db, "acme", 8);
@@ -555,6 +565,7 @@ fn steps_are_smaller_if_the_lock_table_is_nearly_full() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn table_that_exceeds_the_lock_table_is_reported_with_the_setting_to_raise() {
     let db = fleet(server_with("20", "64"), &["acme"]);
     db.execute("CREATE TABLE acme.wide (i int)");

@@ -169,6 +169,7 @@ const ROWS: &str = "
 ";
 
 #[test]
+#[ignore = "long: make test-long"]
 fn measured_locks_scans_and_rewrites_match_the_rules() {
     let db = Database::new();
     let mut conn = db.connect();

@@ -36,6 +36,7 @@ fn findings(sql: &str) -> Vec<LintFinding> {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn each_rule_matches_its_examples_and_no_others() {
     let mut wrong = Vec::new();
     for case in CASES {
@@ -69,6 +70,7 @@ fn every_rule_has_examples() {
 
 /// An example that the server rejects proves nothing.
 #[test]
+#[ignore = "long: make test-long"]
 fn examples_are_valid_sql() {
     /// Newer syntax, and the first version that supports it.
     const NEWER: [(&str, u32); 6] = [
@@ -161,6 +163,7 @@ fn check_generated_scripts(cases: u32) {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn findings_have_valid_lines_in_sampled_scripts() {
     check_generated_scripts(100);
 }

@@ -27,6 +27,7 @@ fn wait_for_no_sessions(db: &Database) {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn first_interrupt_completes_running_tenants_and_starts_no_more() {
     for signal in BOTH {
         let (db, mut holder, migrations) = gated(20);
@@ -51,6 +52,7 @@ fn first_interrupt_completes_running_tenants_and_starts_no_more() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn second_interrupt_cancels_and_rolls_back_running_tenants() {
     for (signal, command) in [(Signal::INT, "migrate-all"), (Signal::TERM, "migrate-all"), (Signal::INT, "revert-all")]
     {
@@ -82,6 +84,7 @@ fn second_interrupt_cancels_and_rolls_back_running_tenants() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn third_interrupt_exits_at_once_and_reports_progress() {
     for signal in BOTH {
         let (db, mut holder, _) = gated(20);
@@ -184,6 +187,7 @@ fn interrupt_ends_the_wait_for_the_fleet_lock() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn interrupt_ends_the_wait_for_the_server() {
     let server = OwnServer::start();
     let db = server.fleet(30);

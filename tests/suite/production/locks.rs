@@ -53,6 +53,7 @@ fn state(db: &Database, tenant: &str) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn locked_tenant_is_deferred_and_the_holder_is_named() {
     let db = fleet(8);
     let migrations = migrations();
@@ -130,6 +131,7 @@ fn deferred_create_leaves_nothing_behind() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn revert_and_drop_are_deferred_after_lock_timeouts() {
     let db = fleet(3);
     let migrations = migrations();
@@ -339,6 +341,7 @@ fn concurrent_index_build_outlasts_the_lock_timeout() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn concurrent_build_that_waits_for_an_old_snapshot_names_the_session_while_it_waits() {
     let db = fleet(1);
     let mut old = db.connect();

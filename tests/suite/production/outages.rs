@@ -81,6 +81,7 @@ fn verbose(db: &Database, migrations: &Dir, args: &[&str]) -> Tenantry {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn run_survives_a_server_crash_and_restart() {
     let server = OwnServer::start();
     let db = server.fleet(200);

@@ -16,6 +16,7 @@ fn migrations() -> Dir {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn concurrent_migrations_creates_and_drops_leave_tenants_consistent() {
     let db = set_up();
     small_fleet(&db, 60, &["1"]);
@@ -192,6 +193,7 @@ fn refused_shard_names_the_holder_of_that_shard() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn lost_fleet_lock_is_acquired_again() {
     let db = set_up();
     small_fleet(&db, 4, &["1"]);
@@ -283,6 +285,7 @@ fn tenant_created_by_another_run_after_a_lost_connection_is_refused() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn ledger_locked_after_the_commit_fails_verification() {
     for verify in [false, true] {
         let db = set_up();

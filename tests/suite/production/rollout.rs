@@ -41,6 +41,7 @@ fn ended(output: &Output) -> Option<String> {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn failed_canary_stops_the_rollout() {
     let db = fleet(12);
     let migrations = migrations("name <> 't00001'");
@@ -83,6 +84,7 @@ fn failed_canary_stops_the_rollout() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn canary_with_drift_stops_the_rollout() {
     let db = fleet(8);
     db.execute("ALTER TABLE t00000.a ADD COLUMN by_hand text");
@@ -116,6 +118,7 @@ fn canary_with_drift_stops_the_rollout() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn drift_counts_toward_the_failure_limit() {
     let template = fleet(40);
     let tables = names(40).into_iter().map(|name| format!("ALTER TABLE {name}.a ADD COLUMN by_hand text;"));
@@ -134,6 +137,7 @@ fn drift_counts_toward_the_failure_limit() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn drift_is_reported_until_it_is_repaired() {
     let db = fleet(30);
     let tables = names(30).into_iter().map(|name| format!("ALTER TABLE {name}.a ADD COLUMN by_hand text;"));
@@ -213,6 +217,7 @@ fn batches_run_one_after_another() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn run_stops_at_the_failure_limit() {
     let migrations = migrations("right(name, 1) NOT IN ('1', '2', '4', '7')");
     // One job, so that only one tenant is running when the limit is reached.
@@ -236,6 +241,7 @@ fn run_stops_at_the_failure_limit() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn breaker_stops_only_runs_with_one_common_failure() {
     let template = fleet(40);
     let all = migrations("false");

@@ -36,6 +36,7 @@ fn terminated_session_is_replaced() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn run_survives_the_termination_of_all_its_sessions() {
     let db = set_up();
     small_fleet(&db, 100, &["1"]);
@@ -132,6 +133,7 @@ fn migration_that_ends_its_session_fails_after_retries() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn migration_that_ends_every_session_ends_the_run() {
     let db = set_up();
     small_fleet(&db, 30, &["1"]);

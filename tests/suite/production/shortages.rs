@@ -46,6 +46,7 @@ impl Drop for Tiny {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn full_disk_ends_the_run_and_is_reported_once() {
     let server = OwnServer::start();
     let db = server.fleet(30);
@@ -103,6 +104,7 @@ fn set_read_only(db: &Database, to: &str) {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn run_waits_while_the_database_is_read_only() {
     let db = set_up();
     small_fleet(&db, 60, &["1"]);
@@ -121,6 +123,7 @@ fn run_waits_while_the_database_is_read_only() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn run_ends_if_the_database_stays_read_only() {
     let db = set_up();
     small_fleet(&db, 60, &["1"]);
@@ -161,6 +164,7 @@ pub(super) fn role(db: &Database, name: &str, tenants: usize) -> String {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn run_continues_with_fewer_connections() {
     let db = set_up();
     small_fleet(&db, 60, &["1"]);
@@ -181,6 +185,7 @@ fn run_continues_with_fewer_connections() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn worker_without_a_connection_waits_for_the_others() {
     let db = set_up();
     small_fleet(&db, 4, &["1"]);

@@ -70,6 +70,7 @@ fn forges(shop: &Shop, shadow: &str) -> bool {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn shadowed_objects_do_not_forge_a_context() {
     for (name, shadow) in SHADOWS {
         assert!(!forges(&shop(), shadow), "{name}");

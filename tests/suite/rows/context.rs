@@ -217,6 +217,7 @@ fn transaction_ends_whatever_happens() {
 
 /// One connection serves 1,000 transactions of alternating tenants: what a transaction leaves in the session is reset.
 #[test]
+#[ignore = "long: make test-long"]
 fn one_connection_serves_alternating_tenants() {
     let shop = with_customers();
     let (tenancy, mut conn) = (RowTenancy::new(shop.key.clone()), shop.application());

@@ -33,6 +33,7 @@ fn verifications(conn: &mut PgConnection) -> Result<i64, DieselError> {
 
 /// The context is verified once for each table of a query, not for each row, and the planner uses the index of the tenant.
 #[test]
+#[ignore = "long: make test-long"]
 fn context_is_verified_once_for_each_table() {
     let shop = shop();
     let mut conn = shop.application();
@@ -65,6 +66,7 @@ fn context_is_verified_once_for_each_table() {
 
 /// A policy that calls the function without a subquery verifies the context for each row: the test above would notice.
 #[test]
+#[ignore = "long: make test-long"]
 fn unwrapped_function_is_called_for_each_row() {
     let shop = shop();
     shop.db.execute(

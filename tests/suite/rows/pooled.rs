@@ -127,6 +127,7 @@ fn pool(url: &str) -> Pool<ConnectionManager<PgConnection>> {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn pooled_connection_serves_alternating_tenants() {
     let shop = shop();
     let url = shop.db.url().replacen("://postgres@", &format!("://{}@", shop.role("user")), 1);
@@ -135,6 +136,7 @@ fn pooled_connection_serves_alternating_tenants() {
 
 /// The pooler has one session for the client, so that the prepared statements of Diesel remain in it.
 #[test]
+#[ignore = "long: make test-long"]
 fn transaction_pooler_serves_alternating_tenants() {
     let shop = shop();
     let pooler = PgBouncer::start_as(&shop.role("user"), server(), &[("default_pool_size", "1")]);

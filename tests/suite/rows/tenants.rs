@@ -24,6 +24,7 @@ fn with_rows() -> Shop {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn tenants_are_rows_of_the_registry() {
     let shop = Shop::isolated();
     let created = shop.tenantry(&["create", "initech", "acme", "--format", "json"]).run();
@@ -71,6 +72,7 @@ fn list_counts_rows() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn drop_deletes_the_rows_of_one_tenant() {
     let shop = with_rows();
     let unconfirmed = shop.tenantry(&["drop", "acme"]).run();
@@ -118,6 +120,7 @@ fn drop_deletes_rows_that_refer_to_each_other() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn cleanup_deletes_all_rows_and_restarts_sequences() {
     let shop = with_rows();
     shop.tenantry(&["cleanup"]).run().assert_code(4);
@@ -137,6 +140,7 @@ fn cleanup_deletes_all_rows_and_restarts_sequences() {
 
 /// What a later migration adds is isolated by the same command, and inaccessible before.
 #[test]
+#[ignore = "long: make test-long"]
 fn later_migrations_are_isolated() {
     let later = shop()
         .add(
@@ -177,6 +181,7 @@ fn later_migrations_are_isolated() {
 
 /// `migrate-all --verify` fails if a migration leaves a hole that isolation does not close.
 #[test]
+#[ignore = "long: make test-long"]
 fn migration_that_leaves_a_hole_is_refused() {
     let shop = Shop::migrated();
     let verify = |migrations: &Dir| {

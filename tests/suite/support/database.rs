@@ -32,9 +32,7 @@ impl Database {
 
     /// A copy. No session may be connected to the original.
     pub fn copy(&self) -> Self {
-        // Copied by files, because a copy by pages would be written to the WAL in full.
-        let strategy = if binaries().major() >= 15 { " STRATEGY file_copy" } else { "" };
-        Self::made_of(&format!("{}{strategy}", self.name), self.server)
+        Self::made_of(&self.name, self.server)
     }
 
     fn made_of(template: &str, server: &'static Ephemeral) -> Self {
@@ -42,7 +40,9 @@ impl Database {
         // As long as the placeholder DATABASE in snapshots, so that tables keep their layout.
         let name = format!("db_{:05}", MADE.fetch_add(1, Ordering::Relaxed));
         let database = Self { server, name };
-        database.maintain(&format!("CREATE DATABASE {} TEMPLATE {template}", database.name));
+        // Copied by files, because a copy by pages would be written to the WAL in full.
+        let strategy = if binaries().major() >= 15 { " STRATEGY file_copy" } else { "" };
+        database.maintain(&format!("CREATE DATABASE {} TEMPLATE {template}{strategy}", database.name));
         database
     }
 

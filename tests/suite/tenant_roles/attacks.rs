@@ -172,6 +172,7 @@ fn check<'a>(cases: impl IntoIterator<Item = &'a Case>) {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn all_defects_at_once_are_repaired() {
     let isolated = Isolated::new();
     for case in CASES {
@@ -187,6 +188,7 @@ fn all_defects_at_once_are_repaired() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn a_role_without_tenant_and_a_tenant_without_role_are_found() {
     let isolated = Isolated::new();
     assert!(isolated.may("acme", "SELECT FROM acme.users"));
@@ -218,6 +220,7 @@ fn a_role_that_is_not_marked_is_found_and_not_changed() {
 
 /// Findings are ignored and selected as others.
 #[test]
+#[ignore = "long: make test-long"]
 fn findings_are_ignored_and_select_the_exit_code() {
     let isolated = Isolated::new();
     isolated.db.execute(&isolated.fill("ALTER ROLE {acme} CREATEDB"));

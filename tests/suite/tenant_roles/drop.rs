@@ -4,6 +4,7 @@ use super::{Isolated, traces};
 use crate::support::Database;
 
 #[test]
+#[ignore = "long: make test-long"]
 fn a_drop_drops_the_role_and_its_privileges() {
     let isolated = Isolated::new();
     let role = isolated.role("acme");
@@ -83,6 +84,7 @@ fn a_killed_drop_is_resumed() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn untracking_keeps_the_role() {
     let isolated = Isolated::new();
     let role = isolated.role("acme");

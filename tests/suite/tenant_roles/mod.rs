@@ -229,6 +229,7 @@ fn later() -> Dir {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn migrations_keep_the_privileges_right() {
     for as_owner in [&[][..], &["--as-owner"]] {
         let isolated = Isolated::new();
@@ -250,6 +251,7 @@ fn migrations_keep_the_privileges_right() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn privileges_of_a_tenants_role_are_no_drift() {
     let isolated = Isolated::new();
     isolated.run(&["create", "initech"]);
@@ -285,6 +287,7 @@ fn an_undo_drops_the_roles_and_their_privileges() {
 
 /// An operator that is no superuser creates, checks and drops roles.
 #[test]
+#[ignore = "long: make test-long"]
 fn an_operator_needs_createrole() {
     let db = Database::new();
     let operator = format!("operator_{}", db.name());

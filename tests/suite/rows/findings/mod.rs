@@ -234,6 +234,7 @@ fn functions_are_found_and_repaired() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn policies_are_found_and_repaired_where_contexts_are_settings() {
     let shop = Shop::migrated();
     shop.db.execute("UPDATE public.row_tenancy SET context = 'setting'");
@@ -257,6 +258,7 @@ fn every_kind_has_a_case() {
 
 /// Several defects at once are repaired by one script.
 #[test]
+#[ignore = "long: make test-long"]
 fn all_defects_at_once_are_repaired() {
     let shop = with_safe_constructs(Shop::isolated());
     shop.db.execute(&shop.fill(
@@ -273,6 +275,7 @@ fn all_defects_at_once_are_repaired() {
 
 /// A table that cannot be read is unchecked, and not healthy.
 #[test]
+#[ignore = "long: make test-long"]
 fn rows_that_cannot_be_read_are_unchecked() {
     let shop = with_safe_constructs(Shop::isolated());
     // A query on the table reads its children, too.
@@ -315,6 +318,7 @@ fn administrator_may_check() {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn findings_are_listed_ignored_and_reported() {
     let shop = with_safe_constructs(Shop::isolated());
     shop.db.execute("ALTER TABLE app.customers DISABLE ROW LEVEL SECURITY");

@@ -183,6 +183,7 @@ fn check_in(shop: &Shop, cases: impl IntoIterator<Item = &'static Case>) {
 }
 
 #[test]
+#[ignore = "long: make test-long"]
 fn sampled_leaks_are_breaches() {
     check(sample());
 }
@@ -213,6 +214,7 @@ fn leaks_of_functions_are_breaches() {
 
 /// Where contexts are settings, SQL can choose the tenant, so that nothing is forged.
 #[test]
+#[ignore = "long: make test-long"]
 fn leaks_are_breaches_where_contexts_are_settings() {
     let shop = Shop::migrated();
     shop.db.execute("UPDATE public.row_tenancy SET context = 'setting'");
@@ -372,6 +374,7 @@ fn dump(shop: &Shop) -> Vec<String> {
 
 /// Also where attempts succeed, nothing remains of them.
 #[test]
+#[ignore = "long: make test-long"]
 fn probes_leave_nothing_behind() {
     let shop = shop();
     let before = dump(&shop);
