@@ -217,7 +217,7 @@ pub(crate) fn last_changes(conn: &mut PgConnection) -> Result<HashMap<String, Da
 ///
 /// # Errors
 /// The server's error.
-pub(crate) fn last_failed(conn: &mut PgConnection) -> Result<BTreeSet<String>, Error> {
+pub fn last_failed(conn: &mut PgConnection) -> Result<BTreeSet<String>, Error> {
     let newest: Vec<(String, String)> = t::table
         .distinct_on(t::tenant)
         .order((t::tenant, t::run.desc()))

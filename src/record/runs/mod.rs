@@ -10,8 +10,8 @@ mod run;
 mod unrecorded;
 mod write;
 
-pub use history::{RetryCommand, RunRecord, TenantRecord, failed_in, newest, one};
-pub(crate) use history::{last_changes, last_failed};
+pub(crate) use history::last_changes;
+pub use history::{RetryCommand, RunRecord, TenantRecord, failed_in, last_failed, newest, one};
 pub(crate) use outcome::Counts;
 pub use outcome::{StopReason, TenantOutcome};
 pub(crate) use run::Run;
