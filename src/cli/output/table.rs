@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn widest_column_is_wrapped_between_words() {
         let long = "one two three four five six";
-        assert_eq!(drawn(&["a", "b"], &[&["x y", long]], 30), "A    B\nx y  one two three four\n     five six");
+        assert_eq!(drawn(&["a", "b"], &[&["x y", long]], 30), "A    B\nx y  one two three four five\n     six");
     }
 
     #[test]

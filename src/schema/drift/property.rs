@@ -122,6 +122,7 @@ mod tests {
         "schema",
         "switched",
         "target_schema",
+        "tenant_role",
         "text",
         "token",
     ];
