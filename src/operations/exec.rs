@@ -7,13 +7,14 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel::{QueryableByName, sql_query};
 
+use super::scripts::{TenantLock, begin};
 use crate::confine::{self, Scrutiny};
 use crate::database::{Database, Stop};
 use crate::error::{Error, FailedTenant, TenantError};
 use crate::migration::AdHocScript;
 use crate::model::{SchemaName, TenantName};
-use crate::operations::migrate::{Batch, SchemaTarget, StopReason, TrackerRow, tracker_guard};
-use crate::postgres::{ServerMessage, Session, path, session};
+use crate::operations::migrate::{Batch, SchemaTarget, StopReason};
+use crate::postgres::{ServerMessage, Session, session};
 use crate::record::runs::{Counts, Run};
 use crate::run::{
     Attempt, AttemptError, FailureBudget, Job, Observer, Operation, Outcome, RetryState, RunContext, Runner, Verified,
@@ -230,18 +231,11 @@ impl Exec<'_> {
 
     /// Begins the transaction and runs the statements without results.
     fn opening(&self, context: &RunContext<'_>, target: SchemaTarget<'_>, sql: &str) -> Batch {
-        let schema_path = target.tenancy.path(target.schema);
-        let mut batch = Batch::begin(target, context.commit);
+        let lock = if self.options.access == ExecAccess::Read { TenantLock::None } else { TenantLock::Acquire };
+        let mut batch = begin(target, context.commit, lock);
         if self.options.access == ExecAccess::Read {
             batch.push("SET TRANSACTION READ ONLY;");
         }
-        batch.push(&schema_path.set_for_transaction());
-        let mut guards = vec![schema_path.guard(), path::CATALOG_IN_BLOCK.to_owned()];
-        if self.options.access != ExecAccess::Read {
-            guards.push(target.lock_for_transaction());
-        }
-        guards.push(tracker_guard(target.schema, TrackerRow::Known));
-        batch.guard(&guards);
         batch.inventory(target, self.scrutiny(target));
         batch.push(&target.enter());
         batch.script(0, sql);

@@ -14,7 +14,9 @@ mod print_schema;
 mod roles;
 #[cfg(feature = "cli")]
 mod schemas;
+pub(crate) mod scripts;
 pub mod seed;
+mod serial;
 mod sizes;
 mod stats;
 mod untrack;
@@ -32,8 +34,7 @@ use lookup::{NameStatus, SchemaStatus, distinct, holds_extensions, look_up};
 pub use orphans::{Orphan, orphans};
 pub use print_schema::{DieselSchema, print_schema};
 pub use roles::{
-    PasswordChoice, RoleRemovalPlan, RolesPlan, RolesReport, active_tenants, give_roles, plan_role_removal, plan_roles,
-    take_roles,
+    PasswordChoice, RoleRemovalPlan, RolesPlan, RolesReport, give_roles, plan_role_removal, plan_roles, take_roles,
 };
 #[cfg(feature = "cli")]
 pub(crate) use schemas::schema_names;

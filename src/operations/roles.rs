@@ -1,27 +1,23 @@
 //! Gives roles to tenants, corrects them, and takes them away.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel::result::Error as DieselError;
 use diesel::sql_query;
 use diesel::sql_types::Bool;
 
+use super::serial::{ChangesReport, SerialRun, TenantChange};
 use super::{NameStatus, distinct, look_up};
 use crate::database::{Database, Stop};
 use crate::error::{Error, FailedTenant, RoleError, TenantError};
 use crate::model::{State, TenantName};
-use crate::operations::migrate::{Batch, SchemaTarget, StopReason, TrackerRow, tracker_guard};
-use crate::postgres::{Condition, GuardViolation, LockHolder, ServerMessage, path};
-use crate::record::runs::{Counts, DoneRow, FailedRow, Run};
+use crate::operations::migrate::StopReason;
 use crate::roles::{
     self, Removal, RoleChange, RoleLimit, RoleLimits, RoleOptions, RolePassword, RolePlan, RoleRemoval,
 };
-use crate::run::Commit;
 use crate::sql::quote::{Identifier, Literal};
-use crate::tenants::{Tenancy, lock_key, not_tracked};
+use crate::tenants::{Tenancy, not_tracked};
 
 /// The plan for [`give_roles`].
 #[derive(Debug, Default)]
@@ -91,23 +87,6 @@ impl RoleRemovalPlan {
     pub fn statements(&self) -> impl Iterator<Item = [String; 2]> {
         self.removals.iter().map(RoleRemoval::statements)
     }
-}
-
-/// The names of all tenants that are active.
-///
-/// # Errors
-/// The errors of [`Database::require_tracker`].
-pub fn active_tenants(db: &mut Database, tenancy: &Tenancy) -> Result<Vec<TenantName>, Error> {
-    use crate::tenants::tracker::schema_tracker as tracker;
-    db.require_tracker(tenancy)?;
-    let names: Vec<String> = tracker::table
-        .select(tracker::name)
-        .filter(tracker::name.is_not_null().and(tracker::state.eq(State::Active.as_str())))
-        .load(db.connection())
-        .map_err(Error::doing("read the tracker"))?;
-    let mut names: Vec<TenantName> = names.iter().filter_map(|name| name.parse().ok()).collect();
-    names.sort();
-    Ok(names)
 }
 
 /// Plans roles for tenants that are active and have a migration ledger. Changes nothing.
@@ -299,67 +278,30 @@ fn execute(
     db: &mut Database,
     tenancy: &Tenancy,
     work: Vec<RoleWork>,
-    mut report: RolesReport,
+    report: RolesReport,
     stop: &Stop,
 ) -> Result<RolesReport, Error> {
     if work.is_empty() {
         return Ok(report);
     }
-    let run = Run::begin(db, "isolate")?;
-    report.run = Some(run.id());
-    for one in work {
-        if stop.is_requested() {
-            report.not_reached.push(one.tenant);
-            continue;
-        }
-        match db.connection().batch_execute(&message(tenancy, run, &one)) {
-            Ok(()) => report.done.push((one.tenant, one.role, one.password)),
-            Err(error) => {
-                let error = tenant_error(db, error, &one.tenant)?;
-                report.failed.push(FailedTenant::new(&one.tenant, error));
-            }
-        }
+    let mut roles = HashMap::new();
+    let mut changes = Vec::new();
+    for RoleWork { tenant, role, statements, guard, password } in work {
+        roles.insert(tenant.clone(), (role, password));
+        changes.push(TenantChange { tenant, guard, statements });
     }
-    let rows: Vec<FailedRow<'_>> = report.failed.iter().map(FailedRow::of_blocked).collect();
-    run.record_failures(db.connection(), &rows)?;
-    let counts = Counts::of(report.done.len(), report.unchanged.len(), &report.failed, report.not_reached.len());
-    report.ended = (!report.not_reached.is_empty()).then_some(StopReason::Interrupted);
-    run.end(db, report.ended.as_ref(), counts);
-    Ok(report)
-}
-
-fn message(tenancy: &Tenancy, run: Run, work: &RoleWork) -> String {
-    let schema = work.tenant.schema();
-    let target = SchemaTarget::tenant(tenancy, schema, Some(run));
-    let mut batch = Batch::begin(target, Commit::Durable);
-    batch.guard(&[
-        path::CATALOG_IN_BLOCK.to_owned(),
-        target.lock_for_transaction(),
-        tracker_guard(schema, TrackerRow::Known),
-        work.guard.clone(),
-    ]);
-    for statement in &work.statements {
-        batch.push(&format!("{};", statement.trim_end_matches(';')));
-    }
-    let row = DoneRow { from: None, to: None, before: Duration::ZERO, attempts: 1 };
-    if let Some(row) = run.record(schema, &row) {
-        batch.push(row.text());
-    }
-    batch.commit().sql().to_owned()
-}
-
-/// Ends the failed transaction of a tenant. Returns the tenant's error.
-fn tenant_error(db: &mut Database, error: DieselError, name: &TenantName) -> Result<TenantError, Error> {
-    if Condition::of(&error) == Some(Condition::ConnectionLost) {
-        return Err(Error::doing("change the role of the tenant")(error));
-    }
-    db.connection().batch_execute("ROLLBACK").map_err(Error::doing("end a transaction"))?;
-    let message = ServerMessage::from(&error);
-    Ok(match GuardViolation::from_message(&message.message) {
-        Some(GuardViolation::Busy) => {
-            TenantError::Busy { holder: LockHolder::find(db.connection(), &lock_key(name.schema())) }
-        }
-        Some(GuardViolation::Changed) => TenantError::ConcurrentlyChanged,
-        _ => TenantError::Server(message),
-    })
+    let run = SerialRun {
+        tenancy,
+        command: "isolate",
+        doing: "change the role of the tenant",
+        failed: report.failed,
+        unchanged: report.unchanged.len(),
+    };
+    let ChangesReport { run, done, failed, not_reached, ended } = run.execute(db, changes, stop)?;
+    let with_role = |tenant: TenantName| {
+        let (role, password) = roles.remove(&tenant)?;
+        Some((tenant, role, password))
+    };
+    let done = done.into_iter().filter_map(with_role).collect();
+    Ok(RolesReport { run: Some(run), done, unchanged: report.unchanged, failed, not_reached, ended })
 }

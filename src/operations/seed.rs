@@ -1,18 +1,16 @@
 //! Runs seeds in the schemas of tenants, each file in one transaction.
 
 use diesel::connection::SimpleConnection;
-use diesel::prelude::*;
 
+use super::scripts::{TenantLock, begin};
 use crate::confine;
 use crate::database::Database;
-use crate::error::Error;
 use crate::migration::SeedFile;
-use crate::model::{SchemaName, State, TenantName};
-use crate::operations::migrate::{Batch, SchemaTarget, TrackerRow, tracker_guard};
-use crate::postgres::{ServerMessage, path, session};
+use crate::model::{SchemaName, TenantName};
+use crate::operations::migrate::{Batch, SchemaTarget};
+use crate::postgres::{ServerMessage, session};
 use crate::run::Commit;
 use crate::sql::statement::line_at;
-use crate::tenants::tracker::schema_tracker;
 use crate::tenants::{RunAs, Tenancy};
 
 /// A file that failed. Its transaction was rolled back.
@@ -22,20 +20,6 @@ pub struct FailedSeed {
     pub location: String,
     /// The server's message.
     pub message: ServerMessage,
-}
-
-/// The names of the active tenants, sorted.
-///
-/// # Errors
-/// The server's error.
-pub fn active_tenants(db: &mut Database) -> Result<Vec<TenantName>, Error> {
-    let names: Vec<String> = schema_tracker::table
-        .select(schema_tracker::name)
-        .filter(schema_tracker::state.eq(State::Active.as_str()))
-        .order(schema_tracker::name)
-        .load(db.connection())
-        .map_err(Error::doing("read the tracker"))?;
-    Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
 }
 
 /// Runs files in the schema of a tenant, as the owner of the schema: code that a tenant attached to its tables runs with its
@@ -54,7 +38,7 @@ pub fn seed(
     files.iter().try_for_each(|file| {
         let script = file.script();
         let scrutiny = confine::scrutiny([script], tenancy.extension_schemas());
-        let mut batch = begin(target);
+        let mut batch = begin(target, Commit::Durable, TenantLock::Acquire);
         batch.inventory(target, scrutiny);
         batch.push(&target.enter());
         batch.script(0, script.text());
@@ -66,20 +50,6 @@ pub fn seed(
         batch.confine(target, scrutiny, None);
         execute(db, file, batch)
     })
-}
-
-/// Begins a transaction in a schema of the tracker, which it locks.
-pub(crate) fn begin(target: SchemaTarget<'_>) -> Batch {
-    let schema_path = target.tenancy.path(target.schema);
-    let mut batch = Batch::begin(target, Commit::Durable);
-    batch.push(&schema_path.set_for_transaction());
-    batch.guard(&[
-        schema_path.guard(),
-        path::CATALOG_IN_BLOCK.to_owned(),
-        target.lock_for_transaction(),
-        tracker_guard(target.schema, TrackerRow::Known),
-    ]);
-    batch
 }
 
 /// Runs the transaction of a file and commits it.

@@ -1,24 +1,20 @@
 //! Removes tenants from the tracker. Their schemas and ledgers are kept.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
-use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel::result::Error as DieselError;
 
 use super::distinct;
+use super::serial::{ChangesReport, SerialRun, TenantChange};
 use crate::database::{Database, Stop};
 use crate::error::{Error, FailedTenant, TenantError};
 use crate::model::{State, TenantName};
-use crate::operations::migrate::{Batch, SchemaTarget, StopReason, TrackerRow, tracker_guard};
-use crate::postgres::{CHUNK, Condition, GuardViolation, LockHolder, ServerMessage, path};
-use crate::record::runs::{Counts, DoneRow, FailedRow, Run};
+use crate::operations::migrate::StopReason;
+use crate::postgres::CHUNK;
 use crate::roles::TenantRole;
-use crate::run::Commit;
 use crate::sql::quote::Literal;
 use crate::tenants::tracker::schema_tracker;
-use crate::tenants::{Tenancy, lock_key, not_tracked};
+use crate::tenants::{Tenancy, not_tracked};
 
 /// The plan for [`Database::untrack`].
 #[derive(Debug, Default)]
@@ -94,7 +90,7 @@ impl Database {
     /// The errors of [`require_writable`](Self::require_writable), or the server's error if the connection is lost.
     pub fn untrack(&mut self, tenancy: &Tenancy, plan: UntrackPlan, stop: &Stop) -> Result<UntrackReport, Error> {
         self.require_writable(tenancy)?;
-        let mut report = UntrackReport { failed: plan.failed, ..UntrackReport::default() };
+        let report = UntrackReport { failed: plan.failed, ..UntrackReport::default() };
         if plan.untrack.is_empty() {
             return Ok(report);
         }
@@ -104,64 +100,22 @@ impl Database {
             let recorded = TenantRole::read(self.connection(), chunk)?;
             roles.extend(recorded.into_iter().map(|role| (role.tenant, role.role)));
         }
-        let run = Run::begin(self, "untrack")?;
-        report.run = Some(run.id());
-        for (name, _) in plan.untrack {
-            if stop.is_requested() {
-                report.not_reached.push(name);
-                continue;
-            }
-            match self.connection().batch_execute(&message(tenancy, run, &name)) {
-                Ok(()) => {
-                    report.kept_roles.extend(roles.remove(name.as_str()));
-                    report.untracked.push(name);
-                }
-                Err(error) => {
-                    let error = self.tenant_error(error, &name)?;
-                    report.failed.push(FailedTenant::new(&name, error));
-                }
-            }
-        }
-        let rows: Vec<FailedRow<'_>> = report.failed.iter().map(FailedRow::of_blocked).collect();
-        run.record_failures(self.connection(), &rows)?;
-        let counts = Counts::of(report.untracked.len(), 0, &report.failed, report.not_reached.len());
-        report.ended = (!report.not_reached.is_empty()).then_some(StopReason::Interrupted);
-        run.end(self, report.ended.as_ref(), counts);
-        Ok(report)
+        let change = |(name, _): (TenantName, State)| TenantChange {
+            // Its stamp is deleted with it.
+            statements: vec![format!("DELETE FROM public.schema_tracker WHERE name = {}", Literal(name.as_str()))],
+            guard: String::new(),
+            tenant: name,
+        };
+        let run = SerialRun {
+            tenancy,
+            command: "untrack",
+            doing: "remove the tenant from the tracker",
+            failed: report.failed,
+            unchanged: 0,
+        };
+        let ChangesReport { run, done, failed, not_reached, ended } =
+            run.execute(self, plan.untrack.into_iter().map(change).collect(), stop)?;
+        let kept_roles = done.iter().filter_map(|name| roles.remove(name.as_str())).collect();
+        Ok(UntrackReport { run: Some(run), untracked: done, kept_roles, failed, not_reached, ended })
     }
-
-    /// Ends the failed transaction of a tenant. Returns the tenant's error.
-    fn tenant_error(&mut self, error: DieselError, name: &TenantName) -> Result<TenantError, Error> {
-        if Condition::of(&error) == Some(Condition::ConnectionLost) {
-            return Err(Error::doing("remove the tenant from the tracker")(error));
-        }
-        self.connection().batch_execute("ROLLBACK").map_err(Error::doing("end a transaction"))?;
-        let message = ServerMessage::from(&error);
-        Ok(match GuardViolation::from_message(&message.message) {
-            Some(GuardViolation::Busy) => {
-                TenantError::Busy { holder: LockHolder::find(self.connection(), &lock_key(name.schema())) }
-            }
-            Some(GuardViolation::Changed) => TenantError::ConcurrentlyChanged,
-            _ => TenantError::Server(message),
-        })
-    }
-}
-
-/// Removes a tenant's row, and the rows that refer to it.
-fn message(tenancy: &Tenancy, run: Run, name: &TenantName) -> String {
-    let schema = name.schema();
-    let target = SchemaTarget::tenant(tenancy, schema, Some(run));
-    let mut batch = Batch::begin(target, Commit::Durable);
-    batch.guard(&[
-        path::CATALOG_IN_BLOCK.to_owned(),
-        target.lock_for_transaction(),
-        tracker_guard(schema, TrackerRow::Known),
-    ]);
-    // Its stamp is deleted with it.
-    batch.push(&format!("DELETE FROM public.schema_tracker WHERE name = {};", Literal(name.as_str())));
-    let row = DoneRow { from: None, to: None, before: Duration::ZERO, attempts: 1 };
-    if let Some(row) = run.record(schema, &row) {
-        batch.push(row.text());
-    }
-    batch.commit().sql().to_owned()
 }

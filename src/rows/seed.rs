@@ -5,8 +5,10 @@ use super::layout::Layout;
 use super::registry::RegisteredTenant;
 use crate::database::Database;
 use crate::migration::SeedFile;
-use crate::operations::seed::{FailedSeed, begin, execute, shared};
+use crate::operations::scripts::{TenantLock, begin};
+use crate::operations::seed::{FailedSeed, execute, shared};
 use crate::postgres::session;
+use crate::run::Commit;
 use crate::sql::quote::{Identifier, Literal};
 use crate::tenants::Tenancy;
 
@@ -24,7 +26,7 @@ pub fn seed(
 ) -> Result<(), Box<FailedSeed>> {
     let target = shared(tenancy, &layout.schema);
     files.iter().try_for_each(|file| {
-        let mut batch = begin(target);
+        let mut batch = begin(target, Commit::Durable, TenantLock::Acquire);
         batch.push(&format!("SELECT pg_catalog.set_config('{TENANT_SETTING}', {}, true);", Literal(&tenant.id)));
         batch.push(&format!("SET LOCAL ROLE {};", Identifier::from(&layout.roles.app)));
         batch.push(&tenancy.path(&layout.schema).set_for_transaction());

@@ -4,6 +4,8 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 
 use crate::error::Error;
+#[cfg(feature = "cli")]
+use crate::model::{State, TenantName};
 use crate::postgres::Server;
 use crate::tenants::{Tenancy, ledger};
 use crate::text;
@@ -85,6 +87,20 @@ pub(crate) fn names(conn: &mut PgConnection) -> Result<Vec<String>, Error> {
         .map_err(Error::doing("read the tracker"))?;
     // Not by the collation of the database.
     names.sort_unstable();
+    Ok(names)
+}
+
+/// The names of the active tenants, sorted. Omits names that are not valid, which `health-check` reports.
+#[cfg(feature = "cli")]
+pub(crate) fn active_names(conn: &mut PgConnection) -> Result<Vec<TenantName>, Error> {
+    let names: Vec<String> = schema_tracker::table
+        .select(schema_tracker::name)
+        .filter(schema_tracker::state.eq(State::Active.as_str()))
+        .filter(schema_tracker::name.is_not_null())
+        .load(conn)
+        .map_err(Error::doing("read the tracker"))?;
+    let mut names: Vec<TenantName> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    names.sort();
     Ok(names)
 }
 

@@ -21,9 +21,8 @@ use crate::cli::settings::{Connection, Jobs, LimitOptions, PublicMigrations, Sea
 use crate::database::Database;
 use crate::migration::AdHocScript;
 use crate::model::TenantName;
-use crate::operations::seed::active_tenants;
 use crate::operations::{self, ExecAccess, ExecOptions, ExecReport};
-use crate::tenants::RunAs;
+use crate::tenants::{RunAs, tracker};
 use crate::text;
 
 /// Run SQL in the schemas of tenants
@@ -158,7 +157,7 @@ impl Args {
 
     /// The active tenants that are selected, sorted by name.
     fn tenants(&self, context: &Context, db: &mut Database) -> Result<Vec<TenantName>> {
-        let mut active = active_tenants(db)?;
+        let mut active = tracker::active_names(db.connection())?;
         let unknown = self.names.iter().find(|name| !active.contains(name));
         if let Some(unknown) = unknown {
             let hint = match text::closest(unknown.as_str(), active.iter().map(TenantName::as_str)) {

@@ -17,7 +17,7 @@ use crate::model::TenantName;
 use crate::operations::seed::{self, FailedSeed};
 use crate::rows::registry::{self, RegisteredTenant};
 use crate::rows::{self as shared, Layout};
-use crate::tenants::Tenancy;
+use crate::tenants::{Tenancy, tracker};
 use crate::text;
 
 /// Run SQL files with rows for tenants of development
@@ -139,7 +139,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 fn tenants(args: &Args, context: &Context, db: &mut Database, layout: Option<&Layout>) -> Result<Vec<SeededTenant>> {
     let all: Vec<SeededTenant> = match layout {
         Some(layout) => registry::tenants(db, layout)?.into_iter().map(SeededTenant::Row).collect(),
-        None => seed::active_tenants(db)?.into_iter().map(SeededTenant::Schema).collect(),
+        None => tracker::active_names(db.connection())?.into_iter().map(SeededTenant::Schema).collect(),
     };
     if args.all {
         return Ok(all);

@@ -33,14 +33,7 @@ pub(super) fn tries(
     aim: &Aim,
     tries: &mut Vec<Try>,
 ) {
-    let table = AimedTable {
-        relation,
-        name: shown(relation),
-        table: relation.qualified(),
-        column: Identifier::of_object(column).to_string(),
-        column_name: column,
-        aim,
-    };
+    let table = AimedTable::new(relation, column, aim);
     let without = format!("SELECT FROM {} LIMIT 1", table.table);
     tries.push(if aim.rows.is_empty() {
         Try::impossible(ProbeKind::ReadWithoutContext, &table.name, NO_ROWS)
@@ -80,7 +73,18 @@ pub(super) fn tries(
     }
 }
 
-impl AimedTable<'_> {
+impl<'a> AimedTable<'a> {
+    fn new(relation: &'a ProbedRelation, column: &'a str, aim: &'a Aim) -> Self {
+        Self {
+            relation,
+            name: shown(relation),
+            table: relation.qualified(),
+            column: Identifier::of_object(column).to_string(),
+            column_name: column,
+            aim,
+        }
+    }
+
     fn reads(&self, own: TenantId, other: TenantId, tries: &mut Vec<Try>) {
         let Self { table, column, name, .. } = self;
         let (own_id, other_id) = (own.to_string(), other.to_string());
@@ -269,14 +273,7 @@ pub(super) fn reference(targets: &Targets, key: &CrossReference, tries: &mut Vec
         let reason = "no other tenant has a row to refer to";
         return tries.push(Try::impossible(ProbeKind::ReferenceRow, object, reason));
     };
-    let table = AimedTable {
-        relation,
-        name: shown(relation),
-        table: relation.qualified(),
-        column: Identifier::of_object(column).to_string(),
-        column_name: column,
-        aim,
-    };
+    let table = AimedTable::new(relation, column, aim);
     let mut attempts = Vec::new();
     if aim.own_row.is_some() && !relation.has_lasting_effects {
         let assignments: Vec<String> = values

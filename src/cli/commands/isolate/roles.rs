@@ -13,7 +13,7 @@ use crate::database::Database;
 use crate::model::TenantName;
 use crate::operations::{self, PasswordChoice, RoleRemovalPlan, RolesPlan, RolesReport};
 use crate::roles::RolePlan;
-use crate::tenants::Tenancy;
+use crate::tenants::{Tenancy, tracker};
 use crate::text;
 
 pub(super) fn run(args: &Args, mut db: Database, context: &Context) -> Result<Exit> {
@@ -26,7 +26,12 @@ pub(super) fn run(args: &Args, mut db: Database, context: &Context) -> Result<Ex
         );
     }
     let tenancy = context.tenancy_if_chosen(&args.migrations)?.with_limits(args.timeouts.limits());
-    let names = if args.all { operations::active_tenants(&mut db, &tenancy)? } else { args.names.clone() };
+    let names = if args.all {
+        db.require_tracker(&tenancy)?;
+        tracker::active_names(db.connection())?
+    } else {
+        args.names.clone()
+    };
     if args.undo {
         return undo(args, &mut db, &tenancy, &names, context);
     }
