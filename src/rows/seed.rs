@@ -31,6 +31,8 @@ pub fn seed(
         batch.push(&format!("SET LOCAL ROLE {};", Identifier::from(&layout.roles.app)));
         batch.push(&tenancy.path(&layout.schema).set_for_transaction());
         batch.script(0, file.script().text());
+        // At the commit they would run as the connected role, and without the tenant.
+        batch.push(session::RUN_DEFERRED_TRIGGERS);
         batch.after_code(session::Locks::All);
         execute(db, file, batch)
     })

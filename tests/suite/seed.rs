@@ -155,3 +155,19 @@ fn rows_of_tenants_belong_to_the_tenant_that_is_seeded() {
     seed(shop.tenantry(&["seed", "acme", "--yes"]), &seeds(&[("1.sql", "DELETE FROM orders")])).assert_code(0);
     assert_eq!(shop.db.strings("SELECT DISTINCT tenant_id FROM app.orders"), [GLOBEX]);
 }
+
+/// At the commit they would run as the connected role, and without the tenant.
+#[test]
+fn deferred_triggers_of_shared_tables_run_as_the_application_of_the_tenant() {
+    let shop = Shop::isolated();
+    shop.db.execute(
+        "CREATE FUNCTION app.first_order() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN INSERT INTO orders (customer_id, number) VALUES (NEW.id, current_user); RETURN NULL; END $$; \
+         CREATE CONSTRAINT TRIGGER first_order AFTER INSERT ON app.customers DEFERRABLE INITIALLY DEFERRED \
+             FOR EACH ROW EXECUTE FUNCTION app.first_order()",
+    );
+    let dir = seeds(&[("1.sql", "INSERT INTO customers (id, email) VALUES (1, 'info@example.org')")]);
+    seed(shop.tenantry(&["seed", "acme", "--yes"]), &dir).assert_code(0);
+    let order = shop.db.strings("SELECT tenant_id || ' ' || number FROM app.orders");
+    assert_eq!(order, [format!("{ACME} {}", shop.role("user"))]);
+}
