@@ -13,10 +13,10 @@ THREADS = RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4}
 # Not --all-targets, which includes the benchmark and excludes the examples of the documentation.
 TARGETS = --workspace --locked --lib --bins --tests
 
-.PHONY: help setup build demo test test-long test-web test-build test-matrix bench check bundled clean
+.PHONY: help setup build demo test test-long test-exhaustive test-web test-build test-matrix bench check bundled clean
 
 help: ## list the targets
-	@awk -F ': .*## ' '/^[a-z-]+:.* ## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ': .*## ' '/^[a-z-]+:.* ## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install missing libpq and PostgreSQL packages with the system's package manager
 	@scripts/setup
@@ -39,11 +39,17 @@ test: test-build ## run the tests, except the long ones (installs PostgreSQL, Pg
 	$(THREADS) $(CARGO) test $(TARGETS) -- $(TESTS)
 	$(CARGO) test --workspace --locked --doc -- $(TESTS)
 
-test-long: test-build ## run the long tests: faults at every step, large fleets, all mutations
+test-long: test-build ## run the long tests: faults at many steps, large fleets, mutations
 	$(THREADS) $(CARGO) test $(TARGETS) -- --ignored $(TESTS)
 
+# Up to an hour: what test-long checks for every so many-th item of a list, this checks for all.
+test-exhaustive: test-build ## run the long tests with every fault, mutation and generated case
+	TENANTRY_EXHAUSTIVE=1 $(THREADS) $(CARGO) test $(TARGETS) -- --ignored $(TESTS)
+
 # A separate package, as an application is: the library without default features, with axum and diesel-async.
-WEB = --manifest-path examples/web/Cargo.toml --target-dir target/web --locked
+# CI has it share the target folder: packages with the same features are built once.
+WEB_TARGET = target/web
+WEB = --manifest-path examples/web/Cargo.toml --target-dir $(WEB_TARGET) --locked
 test-web: ## run the tests of the web application in examples/web
 	@scripts/setup --test
 	$(CARGO) fmt --manifest-path examples/web/Cargo.toml --check

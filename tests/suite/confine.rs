@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::support::migrations::Dir;
-use crate::support::{Database, Output, set_up, with};
+use crate::support::{Database, Output, exhaustive, set_up, with};
 
 /// Runs a command without retries.
 fn run_once(db: &Database, migrations: &Dir, args: &[&str]) -> Output {
@@ -313,7 +313,8 @@ fn leaking(order: &[usize]) -> Dir {
 #[test]
 #[ignore = "long: make test-long"]
 fn the_result_does_not_depend_on_how_many_migrations_are_pending() {
-    let mut runner = TestRunner::new(Config { cases: 6, failure_persistence: None, ..Config::default() });
+    let mut runner =
+        TestRunner::new(Config { cases: exhaustive::choose(12, 3), failure_persistence: None, ..Config::default() });
     let orders = Just((0..LEAKS.len()).collect::<Vec<_>>()).prop_shuffle();
     let splits = proptest::collection::vec(any::<bool>(), 2 * LEAKS.len());
     runner

@@ -4,7 +4,7 @@ use diesel::connection::SimpleConnection;
 
 use crate::support::migrations::Dir;
 use crate::support::proxy::{CutPoint, Proxy};
-use crate::support::{assert_whole, server, set_up, small_fleet, with};
+use crate::support::{assert_whole, exhaustive, server, set_up, small_fleet, with};
 
 #[test]
 fn process_killed_at_any_statement_leaves_tenants_consistent() {
@@ -62,20 +62,11 @@ fn create_killed_during_an_index_build_is_completed() {
     db.tenantry(["health-check"]).run().assert_code(0);
 }
 
-#[test]
-#[ignore = "long: make test-long"]
-fn connection_lost_at_sampled_messages_loses_no_tenant() {
-    cut_the_link(12);
-}
-
+/// Cuts the connection at messages of a run, which the next run completes.
 #[test]
 #[ignore = "long: make test-long"]
 fn connection_lost_at_any_message_loses_no_tenant() {
-    cut_the_link(1);
-}
-
-/// Cuts the connection at each `step`-th message of a run, which the next run completes.
-fn cut_the_link(step: usize) {
+    let step = exhaustive::step(5);
     let migrations = Dir::new()
         .add("1_a", "CREATE TABLE a (i int);")
         .add("2_b", "CREATE TABLE b (i int); CREATE TABLE c (i int);")

@@ -20,7 +20,7 @@ use diesel::connection::SimpleConnection;
 use serde_json::Value;
 use tenantry::local::Ephemeral;
 
-use crate::support::{Database, Output, binaries};
+use crate::support::{Database, Output, binaries, exhaustive};
 use mutations::{Change, ExpectedDifference};
 
 /// The variable that names the migrations of the base.
@@ -42,20 +42,11 @@ const SURROUNDINGS: &str = "
     CREATE ACCESS METHOD drift_heap TYPE TABLE HANDLER heap_tableam_handler;
 ";
 
+/// Makes changes, and compares the reported differences with the expected ones.
 #[test]
 #[ignore = "long: make test-long"]
-fn sampled_differences_are_reported_exactly() {
-    assert_differences_are_reported(12);
-}
-
-#[test]
-#[ignore = "long: make test-long"]
-fn every_difference_is_reported_exactly() {
-    assert_differences_are_reported(1);
-}
-
-/// Makes every `step`-th change, and compares the reported differences with the expected ones.
-fn assert_differences_are_reported(step: usize) {
+fn differences_are_reported_exactly() {
+    let step = exhaustive::step(5);
     make_roles_and_tablespace();
     let base = base(&["acme", "globex"]);
     let dump = PgDump::find();

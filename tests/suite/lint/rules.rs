@@ -9,7 +9,7 @@ use tenantry::{MigrationSet, Tenancy};
 
 use super::cases::{BASE, CASES, OUTSIDE};
 use crate::support::migrations::Dir;
-use crate::support::{Database, binaries};
+use crate::support::{Database, binaries, exhaustive};
 
 /// Statements that cannot run in a transaction.
 const ALONE: [&str; 6] = ["CONCURRENTLY", "VACUUM", "ALTER SYSTEM", "DATABASE IF", "CLUSTER;", "REINDEX SCHEMA"];
@@ -146,8 +146,11 @@ fn mutilated() -> impl Strategy<Value = String> {
     })
 }
 
-/// Checks that linting scripts that load returns, and that each finding has a line of its file.
-fn check_generated_scripts(cases: u32) {
+/// Linting a script that loads returns, and each finding has a line of its file.
+#[test]
+#[ignore = "long: make test-long"]
+fn findings_have_valid_lines_in_generated_scripts() {
+    let cases = exhaustive::choose(2_000, 200);
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let checked = TestRunner::new(config).run(&mutilated(), |sql| {
         let dir = add(Dir::new(), "1_a", &sql);
@@ -160,16 +163,4 @@ fn check_generated_scripts(cases: u32) {
     if let Err(error) = checked {
         panic!("{error}");
     }
-}
-
-#[test]
-#[ignore = "long: make test-long"]
-fn findings_have_valid_lines_in_sampled_scripts() {
-    check_generated_scripts(100);
-}
-
-#[test]
-#[ignore = "long: make test-long"]
-fn findings_have_valid_lines_in_many_scripts() {
-    check_generated_scripts(2_000);
 }

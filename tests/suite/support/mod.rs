@@ -12,6 +12,7 @@ mod output;
 mod terminal;
 mod wait;
 
+pub mod exhaustive;
 pub mod migrations;
 pub mod pgbouncer;
 pub mod proxy;
