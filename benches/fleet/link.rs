@@ -28,7 +28,7 @@ pub fn measure(world: &World, sets: &Sets, args: &Args, report: &mut Report) -> 
         }
         let next = &sets.transactional_next;
         let messages = ours::messages(bare.url(), next)?;
-        let timed = world::pair(
+        let timed = world.pair(
             round,
             || {
                 proxy.reset();

@@ -171,7 +171,7 @@ fn whole_round(world: &World, sets: &Sets, args: &Args, round: usize, report: &m
         ours::create(mine.url(), jobs, set, first)?;
         floor::create(bare.url(), jobs, set.tenant_migrations(), first)?;
         for (turn, slice) in names.chunks(SLICE).enumerate() {
-            let timed = world::pair(
+            let timed = world.pair(
                 round + turn,
                 || ours::create(mine.url(), jobs, set, slice),
                 || floor::create(bare.url(), jobs, set.tenant_migrations(), slice),
@@ -186,7 +186,7 @@ fn whole_round(world: &World, sets: &Sets, args: &Args, round: usize, report: &m
             continue;
         }
         let messages = ours::messages(bare.url(), &sets.next)?;
-        let timed = world::pair(
+        let timed = world.pair(
             round,
             || ours::roll_out(mine.url(), jobs, &sets.next, tenants),
             || floor::send(bare.url(), jobs, &messages),
@@ -194,7 +194,7 @@ fn whole_round(world: &World, sets: &Sets, args: &Args, round: usize, report: &m
         report.add("roll out one migration", tenants, Goal::AtMost(1.15), timed);
         ours::expect_up_to_date(bare.url(), &sets.next, tenants).context("the floor of the roll-out")?;
         let next = &sets.one_more;
-        let timed = world::pair(
+        let timed = world.pair(
             round,
             || ours::roll_out(mine.url(), jobs, next, tenants),
             || floor::roll_out(bare.url(), jobs, next.tenant_migrations(), &all),
@@ -203,14 +203,14 @@ fn whole_round(world: &World, sets: &Sets, args: &Args, round: usize, report: &m
         ours::expect_up_to_date(bare.url(), next, tenants).context("the floor of the second roll-out")?;
 
         world.settle_statistics(&mine)?;
-        reads(&mine, next, tenants, report)?;
+        reads(world, &mine, next, tenants, report)?;
         for turn in 0..READS {
-            let timed = world::pair(turn, || ours::health(mine.url(), next, tenants), || floor::read(mine.url()))?;
+            let timed = world.pair(turn, || ours::health(mine.url(), next, tenants), || floor::read(mine.url()))?;
             report.add("health check", tenants, Goal::None, timed);
         }
         // In slices; the last one runs in a smaller fleet than the first.
         for (turn, slice) in all.chunks(SLICE).enumerate() {
-            let timed = world::pair(
+            let timed = world.pair(
                 round + turn,
                 || ours::drop(mine.url(), jobs, next, slice),
                 || floor::drop(bare.url(), jobs, slice),
@@ -228,18 +228,24 @@ fn light_round(world: &World, sets: &Sets, args: &Args, report: &mut Report) -> 
     let database = world.light_database(&sets.full, args.light, args.jobs)?;
     world.settle_statistics(&database)?;
     for _ in 0..args.rounds {
-        reads(&database, &sets.full, args.light, report)?;
+        reads(world, &database, &sets.full, args.light, report)?;
     }
     Ok(())
 }
 
 /// The operations that read the fleet, on the same database for both sides.
-fn reads(database: &world::Scratch<'_>, set: &tenantry::Tenancy, tenants: usize, report: &mut Report) -> Result<()> {
+fn reads(
+    world: &World,
+    database: &world::Scratch<'_>,
+    set: &tenantry::Tenancy,
+    tenants: usize,
+    report: &mut Report,
+) -> Result<()> {
     for turn in 0..READS {
         let floor = || floor::read(database.url());
-        let timed = world::pair(turn, || ours::migrate_nothing(database.url(), set, tenants), floor)?;
+        let timed = world.pair(turn, || ours::migrate_nothing(database.url(), set, tenants), floor)?;
         report.add("migrate, nothing to do", tenants, Goal::AtMost(1.5), timed);
-        let timed = world::pair(turn, || ours::list(database.url(), set, tenants), floor)?;
+        let timed = world.pair(turn, || ours::list(database.url(), set, tenants), floor)?;
         report.add("list", tenants, Goal::AtMost(1.5), timed);
     }
     Ok(())

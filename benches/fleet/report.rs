@@ -3,13 +3,34 @@
 use std::fmt;
 use std::time::Duration;
 
+/// The times of one side in one turn.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// The time that passed.
+    pub elapsed: Duration,
+    /// The processor time of this program and of the server, if the system reports it.
+    pub processor: Option<Duration>,
+}
+
 /// The times of the two sides in one turn.
 #[derive(Debug, Clone, Copy)]
 pub struct Pair {
-    /// The time of the library.
-    pub ours: Duration,
-    /// The time of the floor.
-    pub floor: Duration,
+    /// The times of the library.
+    pub ours: Times,
+    /// The times of the floor.
+    pub floor: Times,
+}
+
+impl Pair {
+    /// The ratio of the elapsed times.
+    fn ratio(&self) -> f64 {
+        self.ours.elapsed.as_secs_f64() / self.floor.elapsed.as_secs_f64()
+    }
+
+    /// The ratio of the processor times, which other programs on the machine hardly affect.
+    fn processor_ratio(&self) -> Option<f64> {
+        Some(self.ours.processor?.as_secs_f64() / self.floor.processor?.as_secs_f64())
+    }
 }
 
 /// The goal for a ratio.
@@ -44,10 +65,11 @@ impl Report {
 }
 
 impl Row {
-    fn cells(&self) -> [String; 9] {
-        let ours = median(self.pairs.iter().map(|pair| pair.ours.as_secs_f64()));
-        let floor = median(self.pairs.iter().map(|pair| pair.floor.as_secs_f64()));
-        let ratios = || self.pairs.iter().map(|pair| pair.ours.as_secs_f64() / pair.floor.as_secs_f64());
+    fn cells(&self) -> [String; 10] {
+        let ours = median(self.pairs.iter().map(|pair| pair.ours.elapsed.as_secs_f64()));
+        let floor = median(self.pairs.iter().map(|pair| pair.floor.elapsed.as_secs_f64()));
+        let ratios = || self.pairs.iter().map(Pair::ratio);
+        let processor = median(self.pairs.iter().filter_map(Pair::processor_ratio));
         let ratio = median(ratios());
         let (least, most) = ratios().fold((f64::MAX, 0.0), |(least, most), ratio| (ratio.min(least), ratio.max(most)));
         let (goal, verdict) = match self.goal {
@@ -61,6 +83,7 @@ impl Row {
             format!("{floor:.3}"),
             format!("{ratio:.2}"),
             format!("{least:.2}-{most:.2}"),
+            if processor.is_nan() { "-".to_owned() } else { format!("{processor:.2}") },
             goal,
             verdict.to_owned(),
             format!("{:.0}", self.tenants as f64 / ours),
@@ -68,8 +91,8 @@ impl Row {
     }
 }
 
-const HEAD: [&str; 9] =
-    ["operation", "tenants", "ours (s)", "floor (s)", "ratio", "from-to", "goal", "verdict", "tenants/s"];
+const HEAD: [&str; 10] =
+    ["operation", "tenants", "ours (s)", "floor (s)", "ratio", "from-to", "cpu ratio", "goal", "verdict", "tenants/s"];
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,7 +12,7 @@ use diesel::prelude::*;
 use tenantry::local::{Binaries, Ephemeral};
 use tenantry::{CHUNK, Tenancy, TenantName};
 
-use crate::report::Pair;
+use crate::report::{Pair, Times};
 use crate::{Args, floor, ours};
 
 /// The server of the benchmark.
@@ -102,24 +102,36 @@ impl World {
     /// The processor time of the server's processes since it started, if the system reports it.
     pub fn server_time(&self) -> Option<Duration> {
         let pid = self.server.pid().ok()??;
-        let of = |pid: u32, ended: bool| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            // After the name, which is in parentheses: the state, 10 numbers, and the ticks of the process and of its
-            // finished children.
-            let ticks: Vec<u64> = stat
-                .rsplit_once(')')?
-                .1
-                .split_whitespace()
-                .skip(11)
-                .take(4)
-                .filter_map(|word| word.parse().ok())
-                .collect();
-            Some(ticks[..if ended { 4 } else { 2 }].iter().sum::<u64>())
-        };
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
-        let running: u64 = children.split_whitespace().filter_map(|child| of(child.parse().ok()?, false)).sum();
-        // A tick is a hundredth of a second on Linux.
-        Some(Duration::from_millis(10 * (of(pid, true)? + running)))
+        let running: u64 = children.split_whitespace().filter_map(|child| ticks(child, 2)).sum();
+        Some(TICK * u32::try_from(ticks(&pid.to_string(), 4)? + running).ok()?)
+    }
+
+    /// Times both sides. In even turns the library comes first.
+    pub fn pair(
+        &self,
+        turn: usize,
+        ours: impl FnOnce() -> Result<()>,
+        floor: impl FnOnce() -> Result<()>,
+    ) -> Result<Pair> {
+        let ours = || self.time(ours).context("ours");
+        let floor = || self.time(floor).context("the floor");
+        Ok(if turn.is_multiple_of(2) {
+            let ours = ours()?;
+            Pair { ours, floor: floor()? }
+        } else {
+            let floor = floor()?;
+            Pair { ours: ours()?, floor }
+        })
+    }
+
+    fn time(&self, work: impl FnOnce() -> Result<()>) -> Result<Times> {
+        let processor = || Some(self.server_time()? + TICK * u32::try_from(ticks("self", 2)?).ok()?);
+        let (before, began) = (processor(), Instant::now());
+        work()?;
+        let elapsed = began.elapsed();
+        let processor = processor().zip(before).map(|(after, before)| after.saturating_sub(before));
+        Ok(Times { elapsed, processor })
     }
 
     fn admin(&self, sql: &str) -> Result<()> {
@@ -152,21 +164,14 @@ pub fn names(tenants: usize) -> Vec<TenantName> {
     (0..tenants).map(|number| format!("tenant_{number:06}").parse().expect("a tenant's name")).collect()
 }
 
-/// Times both sides. In even turns the library comes first.
-pub fn pair(turn: usize, ours: impl FnOnce() -> Result<()>, floor: impl FnOnce() -> Result<()>) -> Result<Pair> {
-    let ours = || time(ours).context("ours");
-    let floor = || time(floor).context("the floor");
-    Ok(if turn.is_multiple_of(2) {
-        let ours = ours()?;
-        Pair { ours, floor: floor()? }
-    } else {
-        let floor = floor()?;
-        Pair { ours: ours()?, floor }
-    })
-}
+/// The unit of processor time in `/proc` on Linux.
+const TICK: Duration = Duration::from_millis(10);
 
-fn time(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
-    let began = Instant::now();
-    work()?;
-    Ok(began.elapsed())
+/// The processor time of a process, in [`TICK`]s: of its user and system time (`fields` is 2), and also of its finished
+/// children (4).
+fn ticks(pid: &str, fields: usize) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // After the name, which is in parentheses: the state, 10 numbers, and the ticks.
+    let words = stat.rsplit_once(')')?.1.split_whitespace().skip(11).take(fields);
+    words.map(|word| word.parse::<u64>().ok()).sum()
 }
