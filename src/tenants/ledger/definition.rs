@@ -8,6 +8,7 @@
 //! code to the table, and does not conflict with `SELECT` or `INSERT`.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -23,7 +24,10 @@ pub(super) const INVALID: &str = "tenantry: a ledger has an unexpected definitio
 
 /// An SQL expression over the `pg_class` row `ledger`: the reason why the table cannot be used as a ledger, or NULL. It compares
 /// the text of a default, which depends on the search path, so the search path must be `pg_catalog`.
-const PROBLEM: &str = include_str!("definition.sql");
+static PROBLEM: LazyLock<String> = LazyLock::new(|| include_str!("definition.sql").replace("PLAIN", PLAIN));
+
+/// An SQL condition on the `pg_class` row `ledger`: the table has the definition that tenantry gives a ledger.
+const PLAIN: &str = include_str!("definition_quick.sql");
 
 /// PL/pgSQL statements that lock a schema's ledger until the end of the transaction, so that its definition does not change
 /// after [`runs_code`] has checked it. They raise [`GuardViolation::Changed`] if the ledger does not exist.
@@ -86,11 +90,11 @@ pub(crate) fn runs_code(name: &str, check: DefinitionCheck) -> Refusal {
     let oid = format!("{}::pg_catalog.oid", super::regclass(name));
     match check {
         DefinitionCheck::Quick => {
-            let as_created = include_str!("definition_quick.sql").replace("$ledger", &oid);
-            Refusal::new(GuardViolation::NeedsThoroughCheck, format!("NOT ({as_created})"))
+            let as_created = format!("SELECT FROM pg_catalog.pg_class AS ledger WHERE ledger.oid = {oid} AND {PLAIN}");
+            Refusal::new(GuardViolation::NeedsThoroughCheck, format!("NOT EXISTS ({as_created})"))
         }
         DefinitionCheck::Thorough => {
-            let problem = format!("(SELECT {PROBLEM} FROM pg_catalog.pg_class AS ledger WHERE ledger.oid = {oid})");
+            let problem = format!("(SELECT {} FROM pg_catalog.pg_class AS ledger WHERE ledger.oid = {oid})", *PROBLEM);
             Refusal::new(GuardViolation::Changed, format!("{problem} IS NOT NULL"))
         }
     }
@@ -107,19 +111,37 @@ pub(crate) fn definition_guard(schema: &SchemaName) -> String {
 /// lock, as [`lock`] acquires it, and no other session can attach code. A role that may only read and a standby also use
 /// `ACCESS SHARE`.
 pub(super) fn begin(schemas: &[&SchemaName]) -> String {
-    format!("{} DO {};", begin_read(), Literal(&format!("{} END", lock_all(schemas))))
+    // The transaction is not READ ONLY, which allows only ACCESS SHARE locks.
+    let begin = format!("BEGIN; {READ_LIMITS} {}", path::CATALOG_FOR_TRANSACTION);
+    let lock = "BEGIN EXECUTE pg_catalog.concat('LOCK TABLE ONLY ', target, ' IN SHARE UPDATE EXCLUSIVE MODE NOWAIT'); \
+         EXCEPTION WHEN lock_not_available OR insufficient_privilege OR read_only_sql_transaction \
+         OR object_not_in_prerequisite_state THEN \
+         EXECUTE pg_catalog.concat('LOCK TABLE ONLY ', target, ' IN ACCESS SHARE MODE'); END;";
+    format!("{begin} {}", for_each(schemas, "", lock, ""))
 }
 
 /// Like [`begin`], and raises [`INVALID`] unless all ledgers have a valid definition.
 pub(super) fn begin_checked(schemas: &[&SchemaName]) -> String {
-    let names: Vec<String> = schemas.iter().map(|schema| Literal(&super::qualified(schema)).to_string()).collect();
     let check = format!(
         "IF EXISTS (SELECT FROM pg_catalog.pg_class AS ledger \
-         WHERE ledger.oid = ANY(ARRAY[{}]::pg_catalog.regclass[]::pg_catalog.oid[]) AND {PROBLEM} IS NOT NULL) \
+         WHERE ledger.oid = ANY(targets::pg_catalog.regclass[]::pg_catalog.oid[]) AND {} IS NOT NULL) \
          THEN RAISE EXCEPTION '{INVALID}'; END IF;",
-        names.join(", ")
+        *PROBLEM
     );
-    format!("{} DO {};", begin_read(), Literal(&format!("{} {check} END", lock_all(schemas))))
+    format!("{} {}", begin(schemas), for_each(schemas, "", "", &check))
+}
+
+/// A block that runs statements of PL/pgSQL for each ledger, and others at the end. The variable `targets` has the qualified
+/// and quoted names of the ledgers, `target` one of them.
+pub(super) fn for_each(schemas: &[&SchemaName], variables: &str, each: &str, end: &str) -> String {
+    let names: Vec<String> = schemas.iter().map(|schema| Literal(&super::qualified(schema)).to_string()).collect();
+    let targets = format!("ARRAY[{}]::pg_catalog.text[]", names.join(", "));
+    let each =
+        if each.is_empty() { String::new() } else { format!("FOREACH target IN ARRAY targets LOOP {each} END LOOP;") };
+    let block = format!(
+        "DECLARE target pg_catalog.text; targets pg_catalog.text[] := {targets}; {variables} BEGIN {each} {end} END"
+    );
+    format!("DO {};", Literal(&block))
 }
 
 /// The problem of each ledger that cannot be used, by the name of its schema.
@@ -136,28 +158,11 @@ pub(super) fn problems(conn: &mut PgConnection, schemas: &[&SchemaName]) -> Quer
     let rows: Vec<Row> = sql_query(format!(
         "SELECT wanted.schema, why FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS wanted (schema, name) \
          JOIN pg_catalog.pg_class AS ledger ON ledger.oid = pg_catalog.to_regclass(wanted.name)::pg_catalog.oid \
-         CROSS JOIN LATERAL (SELECT {PROBLEM} AS why) AS found WHERE why IS NOT NULL"
+         CROSS JOIN LATERAL (SELECT {} AS why) AS found WHERE why IS NOT NULL",
+        *PROBLEM
     ))
     .bind::<Array<Text>, _>(names)
     .bind::<Array<Text>, _>(tables)
     .load(conn)?;
     Ok(rows.into_iter().map(|row| (row.schema, row.why)).collect())
-}
-
-/// Begins a transaction that is rolled back. It is not `READ ONLY`, which allows only `ACCESS SHARE` locks.
-fn begin_read() -> String {
-    format!("BEGIN; {READ_LIMITS} {}", path::CATALOG_FOR_TRANSACTION)
-}
-
-fn lock_all(schemas: &[&SchemaName]) -> String {
-    let names: Vec<String> = schemas.iter().map(|schema| Literal(&super::qualified(schema)).to_string()).collect();
-    format!(
-        "DECLARE target pg_catalog.text; BEGIN \
-         FOREACH target IN ARRAY ARRAY[{}]::pg_catalog.text[] LOOP BEGIN \
-         EXECUTE pg_catalog.concat('LOCK TABLE ONLY ', target, ' IN SHARE UPDATE EXCLUSIVE MODE NOWAIT'); \
-         EXCEPTION WHEN lock_not_available OR insufficient_privilege OR read_only_sql_transaction \
-         OR object_not_in_prerequisite_state THEN \
-         EXECUTE pg_catalog.concat('LOCK TABLE ONLY ', target, ' IN ACCESS SHARE MODE'); END; END LOOP;",
-        names.join(", ")
-    )
 }

@@ -4,6 +4,24 @@
 -- valid ledger has no such code: no view, rule, policy, trigger, check constraint, generated column, user-defined type, and no
 -- default other than the current time. The planner also evaluates constant parts of expressions in indexes and statistics.
 CASE
+    -- The definition that tenantry gives a ledger, which is found in a tenth of the time.
+    WHEN PLAIN
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid = ledger.oid OFFSET 0)
+        AND NOT EXISTS (
+            SELECT FROM pg_catalog.pg_constraint AS c
+            WHERE c.conrelid = ledger.oid AND c.contype NOT IN ('p', 'u', 'n')
+            OFFSET 0
+        )
+        AND NOT EXISTS (
+            SELECT FROM pg_catalog.pg_attrdef AS d
+            JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+            WHERE d.adrelid = ledger.oid
+                AND NOT (
+                    a.attname = 'run_on'
+                    AND pg_catalog.pg_get_expr(d.adbin, d.adrelid) IN ('CURRENT_TIMESTAMP', 'now()')
+                )
+            OFFSET 0
+        ) THEN NULL
     WHEN ledger.relkind <> 'r' THEN
         CASE ledger.relkind
             WHEN 'v' THEN 'it is a view'
