@@ -4,12 +4,12 @@ use anyhow::Result;
 use clap::Args;
 use regex::Regex;
 
-use super::context::Context;
+use super::context::{Context, Usage};
 use super::output::count;
 use super::request::SelectionRequest;
 use crate::database::Database;
 use crate::tenants::tracker;
-use crate::text::shell_word;
+use crate::text::{self, shell_word};
 
 /// Selects tenants by name.
 #[derive(Debug, Clone, Args)]
@@ -66,6 +66,22 @@ impl Selection {
         };
         flags("match", &self.matching.matching) + &flags("except", &self.except)
     }
+}
+
+/// Checks that each name is that of one of these tenants, which are the active ones.
+pub(crate) fn require_known<'a>(
+    context: &Context,
+    mut names: impl Iterator<Item = &'a str>,
+    active: &[impl AsRef<str>],
+) -> Result<()> {
+    let active = || active.iter().map(AsRef::as_ref);
+    let Some(unknown) = names.find(|name| active().all(|known| known != *name)) else { return Ok(()) };
+    let hint = match text::closest(unknown, active()) {
+        Some(closest) => format!("a tenant with a similar name is {closest}"),
+        None => format!("'{}' lists the tenants", context.command("list")),
+    };
+    let message = format!("tenant {unknown}: no active tenant has this name");
+    Err(Usage::with_hint("unknown-tenant", message, hint).into())
 }
 
 impl NothingMatches {

@@ -1,6 +1,6 @@
 //! SQL that an operator runs in the schemas of tenants. The rules for migrations apply to it, too.
 
-use super::{Mode, Script, check};
+use super::{Script, check};
 
 /// SQL that is run once in each of some tenants.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl AdHocScript {
     /// statement.
     pub fn parse(sql: &[u8]) -> Result<Self, InvalidScript> {
         let mut first = None;
-        let script = check::script(sql, Some(Mode::Transactional), |line, message| {
+        let script = check::script(sql, None, |line, message| {
             first.get_or_insert((line, message));
         });
         let invalid = |(line, message): (Option<usize>, String)| InvalidScript { line, message };
@@ -43,8 +43,12 @@ impl AdHocScript {
             return Err(invalid(first.unwrap_or_default()));
         };
         let Some(last) = script.statements().last().copied() else {
-            return Err(invalid((None, "there is no statement".to_owned())));
+            return Err(invalid((None, "no SQL statement was given".to_owned())));
         };
+        let refused = script.statements().iter().find_map(|one| Some((one.line(), one.refused_in_transaction()?)));
+        if let Some((line, command)) = refused {
+            return Err(invalid((Some(line), format!("{command} cannot run in a transaction; use psql"))));
+        }
         if last.describes() {
             let message = "EXPLAIN and SHOW return no rows here; use psql".to_owned();
             return Err(invalid((Some(last.line()), message)));
@@ -92,7 +96,8 @@ mod tests {
     fn sql_that_ends_the_transaction_is_refused_with_its_line() {
         let error = |sql: &str| AdHocScript::parse(sql.as_bytes()).unwrap_err().to_string();
         assert!(error("SELECT 1;\nCOMMIT").starts_with("line 2: "), "{}", error("SELECT 1;\nCOMMIT"));
-        assert_eq!(error("-- nothing"), "there is no statement");
+        assert_eq!(error("-- nothing"), "no SQL statement was given");
+        assert_eq!(error("SELECT 1;\nVACUUM"), "line 2: VACUUM cannot run in a transaction; use psql");
         assert!(error("EXPLAIN SELECT 1").contains("use psql"));
         assert!(error("SELECT 'x").contains("line 1"));
     }

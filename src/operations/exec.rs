@@ -289,8 +289,7 @@ impl Exec<'_> {
         let server = match AttemptError::classify(error) {
             // The transaction is read-only, and not the server.
             Ok(AttemptError::ReadOnly) if self.options.access == ExecAccess::Read => {
-                let hint = Some("to change tenants, add --write".to_owned());
-                ServerMessage { hint, ..ServerMessage::from(error) }
+                ServerMessage { advice: Some("to change tenants, add --write"), ..ServerMessage::from(error) }
             }
             Ok(error) => return error,
             Err(server) => server,

@@ -195,7 +195,7 @@ fn wrong_input_is_refused() {
     refused(&["acme", "-c", "COMMIT"], "line 1");
     refused(&["acme", "-c", "SET search_path TO public; SELECT 1"], "search_path");
     refused(&["acme", "-c", "EXPLAIN SELECT 1"], "use psql");
-    refused(&["acme", "-c", ""], "there is no statement");
+    refused(&["acme", "-c", ""], "no SQL statement was given");
     refused(&["acm", "-c", "SELECT 1"], "a tenant with a similar name is acme");
     refused(&["acme", "-f", "/nowhere.sql"], "cannot read /nowhere.sql");
     refused(&["acme", "--changes-outside", "-c", "SELECT 1"], "--write");

@@ -106,7 +106,7 @@ fn seeds_are_confined_to_their_tenant() {
     seed(db.tenantry(["seed", "acme", "--yes"]), &seeds(&[])).assert_code(2);
     let unknown = seed(db.tenantry(["seed", "acmee", "--yes"]), &seeds(&[("1.sql", "SELECT 1")]));
     unknown.assert_code(2);
-    assert!(unknown.stderr.contains("did you mean acme?"), "{}", unknown.stderr);
+    assert!(unknown.stderr.contains("a tenant with a similar name is acme"), "{}", unknown.stderr);
     db.tenantry(["seed", "acme", "--yes", "--seeds", "/nonexistent"]).run().assert_code(2);
 }
 

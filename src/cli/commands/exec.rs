@@ -16,14 +16,13 @@ use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, ErrorDocument, FailedDocument, Summary};
-use crate::cli::selection::Selection;
+use crate::cli::selection::{Selection, require_known};
 use crate::cli::settings::{Connection, Jobs, LimitOptions, PublicMigrations, SearchPath};
 use crate::database::Database;
 use crate::migration::AdHocScript;
 use crate::model::TenantName;
 use crate::operations::{self, ExecAccess, ExecOptions, ExecReport};
 use crate::tenants::{RunAs, tracker};
-use crate::text;
 
 /// Run SQL in the schemas of tenants
 ///
@@ -158,15 +157,7 @@ impl Args {
     /// The active tenants that are selected, sorted by name.
     fn tenants(&self, context: &Context, db: &mut Database) -> Result<Vec<TenantName>> {
         let mut active = tracker::active_names(db.connection())?;
-        let unknown = self.names.iter().find(|name| !active.contains(name));
-        if let Some(unknown) = unknown {
-            let hint = match text::closest(unknown.as_str(), active.iter().map(TenantName::as_str)) {
-                Some(closest) => format!("a tenant with a similar name is {closest}"),
-                None => format!("'{}' shows the tenants", context.command("list")),
-            };
-            let message = format!("tenant {unknown} does not exist, or is not active");
-            return Err(Usage::with_hint("unknown-tenant", message, hint).into());
-        }
+        require_known(context, self.names.iter().map(TenantName::as_str), &active)?;
         active.retain(|name| self.selection.picks(name.as_str()) && (self.all || self.names.contains(name)));
         Ok(active)
     }

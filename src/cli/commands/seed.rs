@@ -10,6 +10,7 @@ use crate::cli::confirm::{Answer, ConfirmOption};
 use crate::cli::context::{Context, Usage, location};
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
+use crate::cli::selection::require_known;
 use crate::cli::settings::{Connection, SearchPath, Timeouts};
 use crate::database::Database;
 use crate::migration::{MigrationSet, SeedError, SeedFile};
@@ -18,7 +19,6 @@ use crate::operations::seed::{self, FailedSeed};
 use crate::rows::registry::{self, RegisteredTenant};
 use crate::rows::{self as shared, Layout};
 use crate::tenants::{Tenancy, tracker};
-use crate::text;
 
 /// Run SQL files with rows for tenants of development
 ///
@@ -144,15 +144,8 @@ fn tenants(args: &Args, context: &Context, db: &mut Database, layout: Option<&La
     if args.all {
         return Ok(all);
     }
-    let unknown = args.names.iter().find(|name| !all.iter().any(|tenant| tenant.name() == name.as_str()));
-    if let Some(unknown) = unknown {
-        let hint = match text::closest(unknown, all.iter().map(SeededTenant::name)) {
-            Some(closest) => format!("did you mean {closest}?"),
-            None => format!("'{}' shows the tenants", context.command("list")),
-        };
-        let message = format!("tenant {unknown:?} does not exist, or is not active");
-        return Err(Usage::with_hint("unknown-tenant", message, hint).into());
-    }
+    let known: Vec<&str> = all.iter().map(SeededTenant::name).collect();
+    require_known(context, args.names.iter().map(String::as_str), &known)?;
     Ok(all.into_iter().filter(|tenant| args.names.iter().any(|name| name == tenant.name())).collect())
 }
 

@@ -124,6 +124,7 @@ impl TenantError {
             )),
             Self::Drifted { .. } | Self::NotCompared { .. } => run("diff", "shows the differences"),
             Self::Migration(failure) => failure.hint(),
+            Self::Server(server) => server.advice.map(str::to_owned),
             other => other.fixed_hint().map(str::to_owned),
         }
     }

@@ -101,7 +101,11 @@ impl<'a> FleetRows<'a> {
         self.rows.iter().map(cells).collect()
     }
 
+    /// Prints nothing if no tenant returned a row: the names of the columns are not known.
     pub(super) fn print_table(&self, output: &Output) -> Result<()> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
         output.table(&self.head(), self.cells()?)
     }
 
