@@ -13,9 +13,9 @@ use super::url::DatabaseUrl;
 /// What the transactions of a session may do unless they are begun otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transactions {
-    /// Read and write.
+    /// They read and write.
     ReadWrite,
-    /// Only read.
+    /// They only read.
     ReadOnly,
 }
 
@@ -29,6 +29,21 @@ impl ChildSession {
     /// The connection string, without the password.
     pub(crate) fn conninfo(&self) -> String {
         self.url.clone().without("password").conninfo()
+    }
+
+    /// The variables of the environment for a program: `DATABASE_URL`, and those of libpq. They contain the password.
+    pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
+        const OF_LIBPQ: [(&str, &str); 7] = [
+            ("PGHOST", "host"),
+            ("PGPORT", "port"),
+            ("PGUSER", "user"),
+            ("PGPASSWORD", "password"),
+            ("PGDATABASE", "dbname"),
+            ("PGSSLMODE", "sslmode"),
+            ("PGOPTIONS", "options"),
+        ];
+        let of_libpq = OF_LIBPQ.into_iter().filter_map(|(name, key)| Some((name, self.url.get(key)?.to_owned())));
+        of_libpq.chain([("DATABASE_URL", self.url.uri())]).collect()
     }
 
     /// The password in the connection string.

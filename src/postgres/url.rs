@@ -7,6 +7,8 @@ mod address;
 mod conninfo;
 mod error;
 mod redact;
+#[cfg(feature = "cli")]
+mod uri;
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use diesel::connection::SimpleConnection;
 
 use crate::assert_snapshot;
-use crate::support::{Database, Output, eventually, fleet};
+use crate::support::{Database, Output, binaries, eventually, fleet};
 
 fn exec(db: &Database, args: &[&str]) -> Output {
     db.tenantry(["exec"]).args(args).run()
@@ -210,6 +210,49 @@ fn rows_are_limited_and_standard_input_is_read() {
         .run();
     assert_eq!(output.stdout, "tenant,i\nacme,1\nacme,2\n");
     assert!(output.stderr.contains("tenant acme: only the first 2 rows are shown"), "{}", output.stderr);
+}
+
+#[test]
+fn program_runs_in_the_schema_of_each_tenant() {
+    let db = stocked();
+    let psql = binaries().folder().join("psql").display().to_string();
+    // Once by the URL, once by the variables of libpq.
+    let script = format!(
+        "{psql} -X -Atc 'SELECT current_schema()' \"$DATABASE_URL\" && \
+         {psql} -XAtc \"SELECT '$TENANTRY_TENANT', current_schemas(false), current_database()\""
+    );
+    let output = exec(&db, &["--all", "--extension-schema", "public", "--", "sh", "-c", &script]);
+    let expected = ["acme", "globex"].map(|name| format!("{name}\n{name}|{{{name},public}}|{}\n", db.name()));
+    assert_eq!((output.stdout.as_str(), output.code), (expected.concat().as_str(), Some(0)), "{}", output.stderr);
+
+    // A failure does not stop the other tenants. Without --write, transactions are read-only.
+    let create = "CREATE TABLE acme.made (); CREATE TABLE made ()";
+    let script = format!("{psql} -X -v ON_ERROR_STOP=1 -c '{create}'");
+    let output = exec(&db, &["--all", "--", "sh", "-c", &script]);
+    output.assert_code(1);
+    assert!(output.stderr.contains("error: tenant acme: sh: exit status: 1"), "{}", output.stderr);
+    assert!(output.stderr.contains("error: tenant globex: sh: exit status: 1"), "{}", output.stderr);
+    assert!(output.stderr.ends_with("0 done, 2 failed\n"), "{}", output.stderr);
+    let script = format!("{psql} -Xqc 'CREATE TABLE made ()'; test $TENANTRY_TENANT = globex");
+    let unconfirmed = exec(&db, &["--all", "--write", "--", "sh", "-c", &script]);
+    unconfirmed.assert_code(4);
+    let output = exec(&db, &["--all", "--write", "--yes", "--", "sh", "-c", &script]);
+    output.assert_code(1);
+    assert!(output.stderr.ends_with("1 done, 1 failed\n"), "{}", output.stderr);
+    assert_eq!(db.strings("SELECT schemaname FROM pg_tables WHERE tablename = 'made' ORDER BY 1"), ["acme", "globex"]);
+}
+
+#[test]
+fn program_that_cannot_run_is_an_error() {
+    let db = stocked();
+    let output = exec(&db, &["acme", "--", "/nowhere/program"]);
+    output.assert_code(2);
+    assert!(output.stderr.contains("cannot run /nowhere/program: No such file"), "{}", output.stderr);
+    for args in [&["acme", "--csv", "--", "true"][..], &["acme", "-c", "SELECT 1", "--", "true"], &["--", "true"]] {
+        exec(&db, args).assert_code(2);
+    }
+    exec(&db, &["acme", "--format", "json", "--", "true"]).assert_code(2);
+    exec(&db, &["acme", "--", "true"]).assert_code(0);
 }
 
 #[test]

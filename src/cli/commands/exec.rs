@@ -1,5 +1,6 @@
 //! `exec`
 
+mod program;
 mod rows;
 
 use std::io::Read as _;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
+use self::program::Program;
 use self::rows::{FleetRows, JsonRow};
 use super::rows as shared;
 use crate::cli::confirm::{Answer, ConfirmOption};
@@ -22,13 +24,17 @@ use crate::database::Database;
 use crate::migration::AdHocScript;
 use crate::model::TenantName;
 use crate::operations::{self, ExecAccess, ExecOptions, ExecReport};
+use crate::postgres::Transactions;
 use crate::tenants::{RunAs, tracker};
 
-/// Run SQL in the schemas of tenants
+/// Run SQL or a program in the schemas of tenants
 ///
 /// Runs the statements for each tenant in one transaction, with the tenant's schema on the search path and as the owner of the
 /// schema, and prints the rows of the last statement. The transaction is read-only and is rolled back, unless --write is
 /// given.
+///
+/// A program after -- runs for one tenant after the other. DATABASE_URL and the PG* variables connect it in the tenant's schema,
+/// as the connected role; its transactions are read-only by default, unless --write is given. TENANTRY_TENANT is the tenant.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("sql").required(true))]
 pub(crate) struct Args {
@@ -51,7 +57,16 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "FILE", group = "sql")]
     file: Option<PathBuf>,
 
-    /// Commit the transactions; the run is recorded
+    /// Program to run for each tenant, with its arguments
+    #[arg(
+        last = true,
+        value_name = "PROGRAM",
+        group = "sql",
+        conflicts_with_all = ["csv", "json_lines", "changes_outside", "as_connected_role"]
+    )]
+    program: Vec<String>,
+
+    /// Commit the transactions; the run of SQL is recorded
     #[arg(long)]
     write: bool,
 
@@ -101,6 +116,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if output.is_json() && (args.csv || args.json_lines) {
         return Err(Usage::new("argument-conflict", "--csv and --json-lines do not apply to --format json").into());
     }
+    if !args.program.is_empty() {
+        return args.run_program(context);
+    }
     let script =
         AdHocScript::parse(args.sql()?.as_bytes()).map_err(|error| Usage::new(error.code(), error.to_string()))?;
     let run_as = if args.as_connected_role { RunAs::ConnectedRole } else { RunAs::SchemaOwner };
@@ -137,6 +155,25 @@ impl Args {
             (true, false) => ExecAccess::Write,
             (true, true) => ExecAccess::WriteOutside,
         }
+    }
+
+    fn run_program(&self, context: &Context) -> Result<Exit> {
+        if context.output().is_json() {
+            return Err(Usage::new("argument-conflict", "--format json does not apply to a program").into());
+        }
+        let tenancy = context.tenancy_of_public(&self.public)?;
+        let mut db = context.database(&self.connection)?;
+        shared::require_schemas(&mut db, "exec")?;
+        db.require_tracker(&tenancy)?;
+        self.selection.require_any(context, &mut db)?;
+        let tenants = self.tenants(context, &mut db)?;
+        let transactions = if self.write { Transactions::ReadWrite } else { Transactions::ReadOnly };
+        if transactions == Transactions::ReadWrite {
+            let question = program::question(tenants.len(), &location(&db).to_string());
+            self.confirmation.ask(&question, Answer::Yes)?;
+        }
+        let extension_schemas = &self.path.extension_schemas;
+        Program { words: &self.program, transactions, extension_schemas }.run(context, &db, &tenants)
     }
 
     fn sql(&self) -> Result<String> {
