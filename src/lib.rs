@@ -82,8 +82,8 @@ pub use error::{
 };
 pub use migration::{Embedded, LoadError, Migration, MigrationSet, Version, VersionRange};
 pub use model::{
-    IdType, MAX_BYTES, NameError, NamePolicy, ObjectName, SchemaName, State, TenantId, TenantIdError, TenantName,
-    Unfinished, UnknownState,
+    IdType, LabelChange, LabelError, LabelKey, LabelSelector, MAX_BYTES, NameError, NamePolicy, ObjectName, SchemaName,
+    State, TenantId, TenantIdError, TenantName, Unfinished, UnknownState,
 };
 pub use operations::{CreateError, create_tenant};
 pub use postgres::{CHUNK, Connector, DatabaseUrl, FromEnvError, LockHolder};

@@ -64,6 +64,8 @@ fn with_values(command: Command, app: &App) -> Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Values {
     Tenants,
+    /// Keys of labels, with their values.
+    Labels,
     Runs,
     Versions,
     /// Codes of findings and differences, and levels.
@@ -81,6 +83,7 @@ impl Values {
             ("create" | "adopt" | "new-migration" | "grants", "NAME") => None,
             (_, "NAME" | "OTHER") if arg.is_positional() => Some(Self::Tenants),
             (_, "TENANT" | "TENANT|FILE") => Some(Self::Tenants),
+            (_, "KEY[=VALUE]") => Some(Self::Labels),
             (_, "RUN") => Some(Self::Runs),
             (_, "VERSION" | "VERSION|FIRST..LAST") => Some(Self::Versions),
             (_, "CODE|LEVEL") => Some(Self::Findings),
@@ -95,6 +98,12 @@ impl Values {
             Self::Tenants => read(
                 app,
                 "SELECT name AS value, state::pg_catalog.text AS help FROM public.schema_tracker ORDER BY name",
+            ),
+            Self::Labels => read(
+                app,
+                "SELECT l.key AS value, pg_catalog.string_agg(DISTINCT l.value, ' ' ORDER BY l.value) AS help \
+                 FROM public.schema_tracker AS t CROSS JOIN LATERAL pg_catalog.jsonb_each_text(t.labels) AS l \
+                 GROUP BY l.key ORDER BY l.key",
             ),
             Self::Runs => read(
                 app,
@@ -245,6 +254,8 @@ mod tests {
             "repair-plan Tenants",
             "print-schema Tenants",
             "reference Tenants",
+            "label Tenants",
+            "list Labels",
             "show Runs",
             "migrate-all Runs",
             "migrate-all Versions",

@@ -37,23 +37,25 @@ pub(crate) struct FleetOptions {
 }
 
 impl FleetOptions {
-    /// Connects, and checks that `--match` matches a tenant and that `--junit` can be written.
+    /// Connects, and checks that `--match` and `--label` select a tenant and that `--junit` can be written.
     pub(crate) fn connect(&self, context: &Context, purpose: Purpose) -> Result<(Tenancy, Database)> {
         self.junit.check(context)?;
         let (tenancy, mut db) = context.fleet(&self.options, &self.role, Some(&self.jobs), purpose)?;
-        self.selection.require_any(context, &mut db)?;
+        self.selection.resolve(context, &mut db, &tenancy)?;
         Ok((tenancy, db))
     }
 
-    /// Selects the tenants of the run by name.
-    pub(crate) fn picks<'a>(
-        &'a self,
+    /// Selects the tenants of the run.
+    pub(crate) fn picks(
+        &self,
         context: &Context,
         db: &mut Database,
+        tenancy: &Tenancy,
         retry: RetryCommand,
-    ) -> Result<impl Fn(&str) -> bool + use<'a>> {
+    ) -> Result<impl Fn(&str) -> bool + use<>> {
         let in_rollout = self.rollout.picks(context, db, retry)?;
-        Ok(move |name: &str| in_rollout(name) && self.selection.picks(name))
+        let selected = self.selection.resolve(context, db, tenancy)?;
+        Ok(move |name: &str| in_rollout(name) && selected.picks(name))
     }
 
     /// The command line, after the program's name, that resumes a run. `what` are the options that determine what is done to

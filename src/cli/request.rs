@@ -61,12 +61,14 @@ pub(crate) struct CleanupRequest {
     pub(crate) settings: SettingsRequest,
 }
 
-/// The regular expressions that select tenants.
+/// The regular expressions and labels that select tenants.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SelectionRequest {
     #[serde(rename = "match")]
     pub(crate) matching: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) labels: Vec<String>,
     pub(crate) except: Vec<String>,
 }
 
@@ -196,6 +198,7 @@ impl CommandLine {
 
     fn selection(&mut self, selection: &SelectionRequest) {
         selection.matching.iter().for_each(|regex| self.value("match", Some(regex)));
+        selection.labels.iter().for_each(|label| self.value("label", Some(label)));
         selection.except.iter().for_each(|regex| self.value("except", Some(regex)));
     }
 
@@ -283,8 +286,12 @@ mod tests {
     #[test]
     fn every_option_is_recorded_and_repeated() {
         let texts = |texts: [&str; 2]| texts.map(str::to_owned).into();
-        let selection = SelectionRequest { matching: texts(["^a|g", "i$"]), except: texts(["x", "y"]) };
-        let rollout = "--match '^a|g' --match 'i$' --except x --except y --canary '^g' --batch 2 --pause 1s --max-failures 5% --shard 1/2 \
+        let selection = SelectionRequest {
+            matching: texts(["^a|g", "i$"]),
+            labels: texts(["ring=canary", "plan"]),
+            except: texts(["x", "y"]),
+        };
+        let rollout = "--match '^a|g' --match 'i$' --label ring=canary --label plan --except x --except y --canary '^g' --batch 2 --pause 1s --max-failures 5% --shard 1/2 \
                        --order size";
         check(
             &Request::MigrateAll(MigrateAllRequest {

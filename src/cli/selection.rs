@@ -1,5 +1,7 @@
 //! Options that select tenants.
 
+use std::collections::HashSet;
+
 use anyhow::Result;
 use clap::Args;
 use regex::Regex;
@@ -8,31 +10,38 @@ use super::context::{Context, Usage};
 use super::output::count;
 use super::request::SelectionRequest;
 use crate::database::Database;
-use crate::tenants::tracker;
+use crate::error::Error;
+use crate::model::LabelSelector;
+use crate::tenants::{Tenancy, labels, tracker};
 use crate::text::{self, shell_word};
 
-/// Selects tenants by name.
+/// Selects tenants by name and by label.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Matching {
     /// Only tenants whose names match this regular expression; may be repeated to match several
     #[arg(long = "match", value_name = "REGEX")]
     matching: Vec<Regex>,
 
-    /// Do not fail if a --match selects no tenant
+    /// Only tenants with this label, or with this key and any value; if repeated, all must be present
+    #[arg(long = "label", value_name = "KEY[=VALUE]")]
+    labels: Vec<LabelSelector>,
+
+    /// Do not fail if --match or --label selects no tenant
     #[arg(long)]
     allow_empty: bool,
 }
 
-/// A `--match` selects none of the tenants.
+/// A `--match` or a `--label` selects none of the tenants.
 #[derive(Debug, thiserror::Error)]
-#[error("--match {} matches none of {}", shell_word(.pattern), count(*.tenants, "tenant"))]
+#[error("{selection} none of {}", count(*.tenants, "tenant"))]
 pub(crate) struct NothingMatches {
-    pattern: String,
+    /// The options and a verb, such as `--label ring=canary selects`.
+    selection: String,
     tenants: usize,
     hint: String,
 }
 
-/// Selects tenants by name, with exceptions.
+/// Selects tenants by name and by label, with exceptions.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Selection {
     #[command(flatten)]
@@ -43,28 +52,48 @@ pub(crate) struct Selection {
     except: Vec<Regex>,
 }
 
+/// The tenants that the options select.
+#[derive(Debug, Clone)]
+pub(crate) struct Selected {
+    matching: Vec<Regex>,
+    except: Vec<Regex>,
+    /// The tenants that have the labels; `None` if no label is given.
+    labeled: Option<HashSet<String>>,
+}
+
+impl Selected {
+    /// Whether the tenant with this name is selected.
+    pub(crate) fn picks(&self, name: &str) -> bool {
+        self.matches(name)
+            && self.labeled.as_ref().is_none_or(|labeled| labeled.contains(name))
+            && !self.except.iter().any(|except| except.is_match(name))
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        self.matching.is_empty() || self.matching.iter().any(|regex| regex.is_match(name))
+    }
+}
+
 impl Selection {
-    /// Checks that each `--match` matches the name of a tenant, as [`Matching::require_any`] does.
-    pub(crate) fn require_any(&self, context: &Context, db: &mut Database) -> Result<()> {
-        self.matching.require_any(context, db, &[])
+    /// The selected tenants, as [`Matching::resolve`].
+    pub(crate) fn resolve(&self, context: &Context, db: &mut Database, tenancy: &Tenancy) -> Result<Selected> {
+        Ok(Selected { except: self.except.clone(), ..self.matching.resolve(context, db, tenancy)? })
     }
 
     /// The selection, for the record of the run.
     pub(crate) fn request(&self) -> SelectionRequest {
         let texts = |list: &[Regex]| list.iter().map(|regex| regex.as_str().to_owned()).collect();
-        SelectionRequest { matching: texts(&self.matching.matching), except: texts(&self.except) }
-    }
-
-    pub(crate) fn picks(&self, name: &str) -> bool {
-        self.matching.picks(name) && !self.except.iter().any(|except| except.is_match(name))
+        SelectionRequest {
+            matching: texts(&self.matching.matching),
+            labels: self.matching.labels.iter().map(LabelSelector::to_string).collect(),
+            except: texts(&self.except),
+        }
     }
 
     /// The options as given, for a suggested command.
     pub(crate) fn flags(&self) -> String {
-        let flags = |flag: &str, list: &[Regex]| -> String {
-            list.iter().map(|regex| format!(" --{flag} {}", shell_word(regex.as_str()))).collect()
-        };
-        flags("match", &self.matching.matching) + &flags("except", &self.except)
+        let excepted = flags("except", self.except.iter().map(Regex::as_str));
+        self.matching.name_flags() + &self.matching.label_flags() + &excepted
     }
 }
 
@@ -91,26 +120,83 @@ impl NothingMatches {
 }
 
 impl Matching {
-    /// Checks that each `--match` matches the name of a tenant or one of `others`. Also succeeds if the database has no
-    /// tracker.
+    /// Whether any of the options is given.
+    pub(crate) fn is_any_given(&self) -> bool {
+        !self.matching.is_empty() || self.has_labels() || self.allow_empty
+    }
+
+    /// Whether tenants are selected by labels.
+    pub(crate) fn has_labels(&self) -> bool {
+        !self.labels.is_empty()
+    }
+
+    /// The selected tenants. Checks that each `--match` matches the name of a tenant, and that a tenant has the labels.
     ///
     /// # Errors
     /// [`NothingMatches`], unless `--allow-empty` is given; or the tracker cannot be read.
-    pub(crate) fn require_any(&self, context: &Context, db: &mut Database, others: &[&str]) -> Result<()> {
-        if self.matching.is_empty() || self.allow_empty || !db.server().has_tracker {
+    pub(crate) fn resolve(&self, context: &Context, db: &mut Database, tenancy: &Tenancy) -> Result<Selected> {
+        let selected = self.read(db, tenancy)?;
+        self.require_any(&selected, context, db, &[])?;
+        Ok(selected)
+    }
+
+    /// The selected tenants, which may be none.
+    ///
+    /// # Errors
+    /// The errors of [`Database::require_tracker`] if a label is given.
+    pub(crate) fn read(&self, db: &mut Database, tenancy: &Tenancy) -> Result<Selected, Error> {
+        let labeled = if self.has_labels() {
+            db.require_tracker(tenancy)?;
+            Some(labels::select(db.connection(), &self.labels)?)
+        } else {
+            None
+        };
+        Ok(Selected { matching: self.matching.clone(), except: Vec::new(), labeled })
+    }
+
+    /// Checks that each `--match` matches the name of a tenant or one of `others`, and that a tenant has the labels. Also
+    /// succeeds if the database has no tracker.
+    ///
+    /// # Errors
+    /// [`NothingMatches`], unless `--allow-empty` is given; or the tracker cannot be read.
+    pub(crate) fn require_any(
+        &self,
+        selected: &Selected,
+        context: &Context,
+        db: &mut Database,
+        others: &[&str],
+    ) -> Result<()> {
+        if !self.is_any_given() || self.allow_empty || !db.server().has_tracker {
             return Ok(());
         }
         let names = tracker::names(db.connection())?;
         let all = || names.iter().map(String::as_str).chain(others.iter().copied());
-        let Some(regex) = self.matching.iter().find(|regex| !all().any(|name| regex.is_match(name))) else {
-            return Ok(());
+        let unmatched = self.matching.iter().find(|regex| !all().any(|name| regex.is_match(name)));
+        let selection = match unmatched {
+            Some(regex) => format!("--match {} matches", shell_word(regex.as_str())),
+            None if !self.has_labels() || names.iter().any(|name| selected.picks(name)) => return Ok(()),
+            None => {
+                let flags = self.name_flags() + &self.label_flags();
+                let verb = if self.matching.len() + self.labels.len() == 1 { "selects" } else { "select" };
+                format!("{} {verb}", flags.trim_start())
+            }
         };
-        let hint =
-            format!("'{}' lists the tenants; to accept this, add --allow-empty", context.command("list --names"));
-        Err(NothingMatches { pattern: regex.as_str().to_owned(), tenants: names.len(), hint }.into())
+        let what = if unmatched.is_some() { "list --names" } else { "list" };
+        let hint = format!("'{}' lists the tenants; to accept this, add --allow-empty", context.command(what));
+        Err(NothingMatches { selection, tenants: names.len(), hint }.into())
     }
 
-    pub(crate) fn picks(&self, name: &str) -> bool {
-        self.matching.is_empty() || self.matching.iter().any(|regex| regex.is_match(name))
+    fn name_flags(&self) -> String {
+        flags("match", self.matching.iter().map(Regex::as_str))
     }
+
+    fn label_flags(&self) -> String {
+        let labels: Vec<String> = self.labels.iter().map(LabelSelector::to_string).collect();
+        flags("label", labels.iter().map(String::as_str))
+    }
+}
+
+/// ` --FLAG VALUE` for each value.
+fn flags<'a>(flag: &str, values: impl Iterator<Item = &'a str>) -> String {
+    values.map(|value| format!(" --{flag} {}", shell_word(value))).collect()
 }

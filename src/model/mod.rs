@@ -1,10 +1,12 @@
-//! Typed names, ids and states. They are parsed where they enter the crate; other modules never pass them as plain text.
+//! Typed names, ids, labels and states. They are parsed where they enter the crate; other modules never pass them as plain text.
 
+mod label;
 mod name;
 mod object_name;
 mod state;
 mod tenant_id;
 
+pub use label::{LabelChange, LabelError, LabelKey, LabelSelector};
 pub(crate) use name::create_verb;
 pub use name::{MAX_BYTES, NameError, NamePolicy, SchemaName, TenantName};
 pub use object_name::ObjectName;

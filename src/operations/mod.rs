@@ -1,4 +1,4 @@
-//! Operations on tenants: create, migrate, revert, adopt, untrack, drop and cleanup, and the sizes of tenants.
+//! Operations on tenants: create, migrate, revert, adopt, untrack, label, drop and cleanup, and the sizes of tenants.
 
 mod adopt;
 mod catalogs;
@@ -7,6 +7,7 @@ mod create;
 mod drop;
 mod exec;
 mod grants;
+mod label;
 mod lookup;
 pub mod migrate;
 mod orphans;
@@ -30,6 +31,7 @@ pub(crate) use drop::any_exists;
 pub use drop::{Contents, DropPlan, DropReport, Dropping, IfMissing, InSteps, Untracked, drop_tenants, plan_drop};
 pub use exec::{ExecAccess, ExecOptions, ExecReport, ExecResult, exec};
 pub use grants::{GrantPurpose, GrantStatements, Grantees, create_role, grants, tenant_grants};
+pub use label::{LabeledTenant, label};
 use lookup::{NameStatus, SchemaStatus, distinct, holds_extensions, look_up};
 pub use orphans::{Orphan, orphans};
 pub use print_schema::{DieselSchema, print_schema};

@@ -23,6 +23,7 @@ helps! {
     help_of_create: "create";
     help_of_adopt: "adopt";
     help_of_untrack: "untrack";
+    help_of_label: "label";
     help_of_list: "list";
     help_of_stats: "stats";
     help_of_metrics: "metrics";
@@ -74,7 +75,10 @@ fn the_main_help_lists_the_commands_by_purpose() {
     assert_eq!(
         groups,
         [
-            ("Tenants", vec!["create", "adopt", "untrack", "list", "stats", "exec", "psql", "drop", "cleanup"]),
+            (
+                "Tenants",
+                vec!["create", "adopt", "untrack", "label", "list", "stats", "exec", "psql", "drop", "cleanup"]
+            ),
             ("Migrations", vec!["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "runs"]),
             ("Isolation", vec!["isolate", "key", "benchmark"]),
             (

@@ -29,6 +29,7 @@ mod grants;
 mod health_check;
 mod help;
 mod integrity;
+mod label;
 mod language;
 mod large_drops;
 mod lint;

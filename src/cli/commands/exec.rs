@@ -18,7 +18,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::count;
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, ErrorDocument, FailedDocument, Summary};
-use crate::cli::selection::{Selection, require_known};
+use crate::cli::selection::{Selected, Selection, require_known};
 use crate::cli::settings::{Connection, Jobs, LimitOptions, PublicMigrations, SearchPath};
 use crate::database::Database;
 use crate::migration::AdHocScript;
@@ -135,8 +135,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     } else {
         db.require_writable(&tenancy)?;
     }
-    args.selection.require_any(context, &mut db)?;
-    let tenants = args.tenants(context, &mut db)?;
+    let selected = args.selection.resolve(context, &mut db, &tenancy)?;
+    let tenants = args.tenants(context, &mut db, &selected)?;
     if access != ExecAccess::Read {
         let question = format!("Change {} in database {}? [y/N]", count(tenants.len(), "tenant"), location(&db));
         args.confirmation.ask(&question, Answer::Yes)?;
@@ -192,10 +192,10 @@ impl Args {
     }
 
     /// The active tenants that are selected, sorted by name.
-    fn tenants(&self, context: &Context, db: &mut Database) -> Result<Vec<TenantName>> {
+    fn tenants(&self, context: &Context, db: &mut Database, selected: &Selected) -> Result<Vec<TenantName>> {
         let mut active = tracker::active_names(db.connection())?;
         require_known(context, self.names.iter().map(TenantName::as_str), &active)?;
-        active.retain(|name| self.selection.picks(name.as_str()) && (self.all || self.names.contains(name)));
+        active.retain(|name| selected.picks(name.as_str()) && (self.all || self.names.contains(name)));
         Ok(active)
     }
 

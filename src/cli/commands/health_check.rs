@@ -13,7 +13,7 @@ use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
 use crate::cli::junit::{JunitOption, TableOutput};
 use crate::cli::output::count;
-use crate::cli::selection::{Matching, NothingMatches};
+use crate::cli::selection::{Matching, NothingMatches, Selected};
 use crate::cli::settings::{Jobs, ReadOptions};
 use crate::database::Database;
 use crate::error::Error;
@@ -47,7 +47,7 @@ use check_report::{CheckReport, Item, OnUnchecked, ReportedGroup, Shown, codes_o
 #[command(after_long_help = codes::help())]
 pub(crate) struct Args {
     /// Check only these tenants; findings of the database are reported too
-    #[arg(value_name = "NAME", conflicts_with = "matching")]
+    #[arg(value_name = "NAME", conflicts_with_all = ["matching", "labels"])]
     names: Vec<TenantName>,
 
     #[command(flatten)]
@@ -105,9 +105,11 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         (true, true) => Stamps::Renew,
     };
     args.require_tracked(&mut db)?;
-    let health =
-        health::check(&mut db, &tenancy, &health::CheckOptions { reference, stamps }, |name| args.picks(name))?;
-    let unmatched = args.unmatched(context, &mut db, &health)?;
+    let selected = args.matching.read(&mut db, &tenancy)?;
+    let health = health::check(&mut db, &tenancy, &health::CheckOptions { reference, stamps }, |name| {
+        args.picks(&selected, name)
+    })?;
+    let unmatched = args.unmatched(&selected, context, &mut db, &health)?;
     let on_unchecked = if args.allow_unchecked { OnUnchecked::Allow } else { OnUnchecked::Fail };
     let report = CheckReport::new(&health, &accepted, &args.comparing, &args.fail_on, on_unchecked);
     let exit = if report.passes() && unmatched.is_none() { Exit::Done } else { Exit::Found };
@@ -167,6 +169,7 @@ impl Args {
     fn require_no_reference(&self) -> Result<(), Usage> {
         let given = [
             ("NAME", !self.names.is_empty()),
+            ("--label", self.matching.has_labels()),
             ("--reference", self.comparing.has_reference()),
             ("--remember", self.remember),
             ("--full", self.full),
@@ -184,19 +187,25 @@ impl Args {
         }
     }
 
-    fn picks(&self, name: &str) -> bool {
-        self.matching.picks(name) && (self.names.is_empty() || self.names.iter().any(|one| one.as_str() == name))
+    fn picks(&self, selected: &Selected, name: &str) -> bool {
+        selected.picks(name) && (self.names.is_empty() || self.names.iter().any(|one| one.as_str() == name))
     }
 
-    /// The error of a `--match` that selects nothing, if the check has findings to report besides. `--match` also selects
+    /// The error of a `--match` or `--label` that selects nothing, if the check has findings to report besides. `--match` also selects
     /// orphaned schemas.
     ///
     /// # Errors
     /// The same error if there is nothing to report.
-    fn unmatched(&self, context: &Context, db: &mut Database, health: &Health) -> Result<Option<NothingMatches>> {
+    fn unmatched(
+        &self,
+        selected: &Selected,
+        context: &Context,
+        db: &mut Database,
+        health: &Health,
+    ) -> Result<Option<NothingMatches>> {
         let orphans = health.findings.iter().filter(|finding| finding.kind == FindingKind::OrphanedSchema);
         let orphans: Vec<&str> = orphans.flat_map(|finding| &finding.items).map(String::as_str).collect();
-        let Err(error) = self.matching.require_any(context, db, &orphans) else { return Ok(None) };
+        let Err(error) = self.matching.require_any(selected, context, db, &orphans) else { return Ok(None) };
         if health.findings.is_empty() {
             return Err(error);
         }

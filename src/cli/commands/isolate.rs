@@ -11,6 +11,7 @@ use crate::cli::confirm::{Answer, ConfirmOption};
 use crate::cli::context::{Context, Usage, location};
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
+use crate::cli::selection::Matching;
 use crate::cli::settings::{Connection, Migrations, RoleChoices, Timeouts};
 use crate::model::{TenantId, TenantName};
 use crate::rows::{self, IsolationPhase, IsolationPlan, IsolationStep, Layout, Obstacle, UnassignedRows};
@@ -26,12 +27,15 @@ use crate::rows::{self, IsolationPhase, IsolationPlan, IsolationStep, Layout, Ob
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Tenants with schemas of their own
-    #[arg(value_name = "NAME", conflicts_with = "all")]
+    #[arg(value_name = "NAME", conflicts_with_all = ["all", "matching", "labels"])]
     names: Vec<TenantName>,
 
     /// All active tenants with schemas of their own
     #[arg(long)]
     all: bool,
+
+    #[command(flatten)]
+    matching: Matching,
 
     /// Print the statements as a script, without passwords, and do not execute them
     #[arg(long)]
@@ -65,7 +69,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut db = context.database(&args.connection)?;
     let Some(layout) = Layout::of(&mut db)? else { return roles::run(&args, db, context) };
-    if !args.names.is_empty() || args.all || args.roles.is_any_given() {
+    if !args.names.is_empty() || args.all || args.matching.is_any_given() || args.roles.is_any_given() {
         let message = "tenants, --all and options of roles apply to tenants with schemas of their own only";
         return Err(Usage::new("unexpected-option", message).into());
     }

@@ -4,6 +4,7 @@ use anyhow::Result;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
+use super::label::in_a_line;
 use super::rows::{self, ListColumns};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
@@ -13,7 +14,7 @@ use crate::cli::settings::ReadOptions;
 use crate::error::TenantError;
 use crate::migration::MigrationSet;
 use crate::record::integrity;
-use crate::tenants::{Fleet, InvalidRow, Misnamed, Schema, Tenant, tracker};
+use crate::tenants::{Fleet, InvalidRow, Labels, Misnamed, Schema, Tenant, labels, tracker};
 
 /// List the tenants with state, version and pending migrations
 #[derive(Debug, clap::Args)]
@@ -33,16 +34,18 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let tenancy = context.tenancy_if_chosen(&args.options.migrations)?;
     let mut db = context.database(&args.options.connection)?;
     if let Some(layout) = rows::layout(&mut db)? {
+        rows::refuse_labels(&args.matching)?;
+        let selected = args.matching.read(&mut db, &tenancy)?;
         let columns = if args.names { ListColumns::Name } else { ListColumns::All };
-        return rows::list(context, &mut db, &layout, columns, |name| args.matching.picks(name));
+        return rows::list(context, &mut db, &layout, columns, |name| selected.picks(name));
     }
     db.require_tracker(&tenancy)?;
     context.warn_of_ledger_upgrade(&db);
-    args.matching.require_any(context, &mut db, &[])?;
+    let selected = args.matching.resolve(context, &mut db, &tenancy)?;
     let output = context.output();
     if args.names {
         let names = tracker::names(db.connection())?;
-        output.lines(names.iter().filter(|name| args.matching.picks(name)))?;
+        output.lines(names.iter().filter(|name| selected.picks(name)))?;
         return Ok(Exit::Done);
     }
     let set = tenancy.tenant_migrations();
@@ -52,15 +55,17 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     } else {
         integrity::require_matching_migrations(&mut db, &tenancy).err().map(|error| error.to_string())
     };
+    let mut labels = labels::read(db.connection(), None)?;
     let mut rows: Vec<Row> = fleet
         .tenants
         .iter()
-        .filter(|tenant| args.matching.picks(tenant.name.as_str()))
+        .filter(|tenant| selected.picks(tenant.name.as_str()))
         .map(|tenant| Row::of(tenant, set))
-        .chain(fleet.misnamed.iter().filter(|misnamed| args.matching.picks(&misnamed.name)).map(Row::of_misnamed))
-        .chain(fleet.invalid.iter().filter(|invalid| args.matching.picks(&invalid.name)).map(Row::of_invalid))
+        .chain(fleet.misnamed.iter().filter(|misnamed| selected.picks(&misnamed.name)).map(Row::of_misnamed))
+        .chain(fleet.invalid.iter().filter(|invalid| selected.picks(&invalid.name)).map(Row::of_invalid))
         .collect();
     rows.sort_by(|a, b| a.name.cmp(&b.name));
+    rows.iter_mut().for_each(|row| row.labels = labels.remove(&row.name).unwrap_or_default());
     if let Some(reason) = unknown {
         rows.iter_mut().for_each(|row| row.pending = None);
         output.warning(format_args!("pending migrations are unknown: {reason}"));
@@ -71,7 +76,12 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     let total = rows.len();
     let has_problems = rows.iter().any(|row| row.problem.is_some());
-    output.table(&["tenant", "state", "version", "pending", "created"], rows.into_iter().map(Row::cells))?;
+    let mut head = vec!["tenant", "state", "version", "pending", "created"];
+    if rows.iter().any(|row| !row.labels.is_empty()) {
+        head.push("labels");
+    }
+    let columns = head.len();
+    output.table(&head, rows.into_iter().map(|row| row.cells(columns)))?;
     output.status(count(total, "tenant"));
     if has_problems {
         output.next(format_args!("'{}' shows the problems", context.command("health-check")));
@@ -97,6 +107,8 @@ struct Row {
     created_at: Option<String>,
     /// Why its migrations are unknown: the code of a finding, or null.
     problem: Option<&'static str>,
+    /// Values by key.
+    labels: Labels,
     #[serde(skip)]
     created: Option<DateTime<Utc>>,
 }
@@ -118,6 +130,7 @@ impl Row {
             pending,
             created_at: Some(tenant.created_at.to_rfc3339_opts(SecondsFormat::Secs, true)),
             problem,
+            labels: Labels::new(),
             created: Some(tenant.created_at),
         }
     }
@@ -130,6 +143,7 @@ impl Row {
             pending: None,
             created_at: Some(misnamed.created_at.to_rfc3339_opts(SecondsFormat::Secs, true)),
             problem: Some(TenantError::InvalidName(misnamed.reason.clone()).code()),
+            labels: Labels::new(),
             created: Some(misnamed.created_at),
         }
     }
@@ -142,18 +156,24 @@ impl Row {
             pending: None,
             created_at: invalid.created_at.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true)),
             problem: Some("invalid-row"),
+            labels: Labels::new(),
             created: invalid.created_at,
         }
     }
 
-    fn cells(self) -> Vec<String> {
+    /// The first cells of the row.
+    fn cells(self, columns: usize) -> Vec<String> {
         let dash = || "-".to_owned();
-        vec![
+        let labels = if self.labels.is_empty() { dash() } else { in_a_line(&self.labels) };
+        let mut cells = vec![
             self.name,
             self.state.unwrap_or_else(dash),
             self.problem.map(str::to_owned).or(self.version).unwrap_or_else(dash),
             self.pending.map_or_else(dash, |pending| pending.to_string()),
             self.created.map_or_else(dash, |created| created.format("%Y-%m-%d %H:%M").to_string()),
-        ]
+            labels,
+        ];
+        cells.truncate(columns);
+        cells
     }
 }

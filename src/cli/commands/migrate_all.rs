@@ -93,7 +93,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if !args.dry_run {
         rollout.lock_fleet(context, &mut db)?;
     }
-    let picks = args.fleet.picks(context, &mut db, RetryCommand::MigrateAll)?;
+    let picks = args.fleet.picks(context, &mut db, &tenancy, RetryCommand::MigrateAll)?;
     let mut plan = MigratePlan::of(Fleet::read(db.connection(), set)?, set, picks);
     rollout.sort(&mut db, &mut plan.migrate, |planned| &planned.tenant)?;
     rollout.require_canary(plan.migrate.iter().map(|planned| &planned.tenant.name).chain(&plan.up_to_date))?;

@@ -13,6 +13,7 @@ mod grants;
 mod health_check;
 mod isolate;
 mod key;
+mod label;
 mod lint;
 mod list;
 mod local;
@@ -49,6 +50,7 @@ pub(crate) enum Command {
     Create(create::Args),
     Adopt(adopt::Args),
     Untrack(untrack::Args),
+    Label(label::Args),
     List(list::Args),
     Stats(stats::Args),
     Exec(exec::Args),
@@ -88,6 +90,7 @@ impl Command {
             Self::Create(args) => create::run(args, context),
             Self::Adopt(args) => adopt::run(args, context),
             Self::Untrack(args) => untrack::run(args, context),
+            Self::Label(args) => label::run(args, context),
             Self::List(args) => list::run(args, context),
             Self::Stats(args) => stats::run(args, context),
             Self::Exec(args) => exec::run(args, context),

@@ -87,10 +87,9 @@ fn target<'a>(back: &'a Back, plan: &'a RevertPlan) -> Option<&'a str> {
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let purpose = if args.dry_run { Purpose::Show } else { Purpose::Change };
     let (tenancy, mut db) = args.fleet.connect(context, purpose)?;
-    let set = tenancy.tenant_migrations();
     let back = args.back.back(&tenancy)?;
     if args.dry_run {
-        let plan = args.plan(context, &mut db, set, &back)?;
+        let plan = args.plan(context, &mut db, &tenancy, &back)?;
         context.warn_of_other_owners(&tenancy, plan.revert.iter().map(|reverting| &reverting.tenant));
         let junit = &args.fleet.junit;
         junit.write(|| report::suite_of_revert_plan(&plan, context))?;
@@ -98,7 +97,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     // The lock is not held during the confirmation.
     let shown = if args.confirmation.is_asked() {
-        let plan = args.plan(context, &mut db, set, &back)?;
+        let plan = args.plan(context, &mut db, &tenancy, &back)?;
         ask(context, &location(&db), &plan, &tenancy, args.confirmation)?;
         Some(plan)
     } else {
@@ -106,7 +105,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     };
     let stop = context.stop();
     args.fleet.rollout.lock_fleet(context, &mut db)?;
-    let plan = args.plan(context, &mut db, set, &back)?;
+    let plan = args.plan(context, &mut db, &tenancy, &back)?;
     if shown.is_some_and(|shown| !shown.is_same(&plan)) {
         return Err(Unconfirmed::Changed.into());
     }
@@ -147,8 +146,9 @@ impl Args {
         })
     }
 
-    fn plan(&self, context: &Context, db: &mut Database, set: &MigrationSet, back: &Back) -> Result<RevertPlan> {
-        let picks = self.fleet.picks(context, db, RetryCommand::RevertAll)?;
+    fn plan(&self, context: &Context, db: &mut Database, tenancy: &Tenancy, back: &Back) -> Result<RevertPlan> {
+        let set = tenancy.tenant_migrations();
+        let picks = self.fleet.picks(context, db, tenancy, RetryCommand::RevertAll)?;
         let rollout = &self.fleet.rollout;
         let mut plan = RevertPlan::of(Fleet::read(db.connection(), set)?, set, back, picks)?;
         rollout.sort(db, &mut plan.revert, |reverting| &reverting.tenant)?;

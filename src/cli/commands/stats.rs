@@ -54,8 +54,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut db = context.database(&args.connection)?;
     rows::require_schemas(&mut db, "stats")?;
     db.require_tracker(&tenancy)?;
-    args.matching.require_any(context, &mut db, &[])?;
-    let mut stats = operations::stats(&mut db, |name| args.matching.picks(name))?;
+    let selected = args.matching.resolve(context, &mut db, &tenancy)?;
+    let mut stats = operations::stats(&mut db, |name| selected.picks(name))?;
     let of = |tenant: &TenantStats, column: fn(&TenantSize) -> i64| Reverse(tenant.size.as_ref().map(column));
     match args.sort {
         SortColumn::Size => stats.tenants.sort_by_key(|tenant| of(tenant, |size| size.bytes)),

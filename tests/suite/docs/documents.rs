@@ -147,6 +147,8 @@ fn check_value(value: &Value, types: &str, path: &str, tables: &Tables, problems
         Value::Array(values) if is("array of objects") => (values.iter().all(Value::is_object), Vec::new()),
         Value::Array(values) if is("array of strings") => (values.iter().all(Value::is_string), Vec::new()),
         Value::Array(values) => (types.contains("array of ["), values.iter().collect()),
+        // Their keys are the user's.
+        Value::Object(fields) if is("object of strings") => (fields.values().all(Value::is_string), Vec::new()),
         Value::Object(_) => (!types.contains("array of") && object.is_some(), vec![value]),
     };
     if !fits {

@@ -28,7 +28,10 @@ pub(super) fn run(args: &Args, mut db: Database, context: &Context) -> Result<Ex
     let tenancy = context.tenancy_if_chosen(&args.migrations)?.with_limits(args.timeouts.limits());
     let names = if args.all {
         db.require_tracker(&tenancy)?;
-        tracker::active_names(db.connection())?
+        let selected = args.matching.resolve(context, &mut db, &tenancy)?;
+        let mut names = tracker::active_names(db.connection())?;
+        names.retain(|name| selected.picks(name.as_str()));
+        names
     } else {
         args.names.clone()
     };

@@ -6,6 +6,8 @@ mod drop;
 mod list;
 mod migrate;
 
+use crate::cli::context::Usage;
+use crate::cli::selection::Matching;
 use crate::database::Database;
 use crate::error::{Error, RowTenancyError};
 use crate::rows::Layout;
@@ -29,6 +31,15 @@ pub(super) fn require_schemas(db: &mut Database, command: &'static str) -> Resul
         None => Ok(()),
         Some(_) => Err(RowTenancyError::NotSchemas { database: db.server().database.clone(), command }.into()),
     }
+}
+
+/// Refuses to select tenants by labels.
+pub(super) fn refuse_labels(matching: &Matching) -> Result<(), Usage> {
+    if matching.has_labels() {
+        let message = "the tenants of this database share tables: they have no labels";
+        return Err(Usage::new("unexpected-option", message));
+    }
+    Ok(())
 }
 
 /// The tenants with these names.
