@@ -22,6 +22,9 @@ pub enum AccessError {
         /// Its state in the tracker.
         state: String,
     },
+    /// The tenant is archived: out of service until it is unarchived.
+    #[error("tenant {0} is archived")]
+    Archived(TenantName),
     /// The tenant's schema does not exist, or the connected role has no `USAGE` privilege on it.
     #[error("the schema of tenant {0} does not exist, or this role may not use it")]
     SchemaMissing(TenantName),
@@ -56,6 +59,7 @@ impl AccessError {
         match self {
             Self::UnknownTenant(_) => "unknown-tenant",
             Self::NotActive { .. } => "not-active",
+            Self::Archived(_) => "archived",
             Self::SchemaMissing(_) => "schema-missing",
             Self::Pool(_) => "no-connection",
             #[cfg(feature = "async")]
@@ -70,7 +74,7 @@ impl AccessError {
 
     /// Whether the tenant does not exist or cannot be used at present: an error of the request, not of the application.
     pub fn is_about_tenant(&self) -> bool {
-        matches!(self, Self::UnknownTenant(_) | Self::NotActive { .. } | Self::SchemaMissing(_))
+        matches!(self, Self::UnknownTenant(_) | Self::NotActive { .. } | Self::Archived(_) | Self::SchemaMissing(_))
     }
 }
 

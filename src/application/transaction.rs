@@ -76,6 +76,7 @@ impl<'a> TenantEntry<'a> {
         let state = message.split_once(NOT_ACTIVE).and_then(|(_, rest)| rest.split_once(']')).map(|(state, _)| state);
         match state {
             Some("") => AccessError::UnknownTenant(self.tenant.clone()),
+            Some(state) if state == State::Archived.as_str() => AccessError::Archived(self.tenant.clone()),
             Some(state) => AccessError::NotActive { tenant: self.tenant.clone(), state: state.to_owned() },
             None if message.contains(WRONG_SCHEMA) => AccessError::SchemaMissing(self.tenant.clone()),
             None => AccessError::Database(error),

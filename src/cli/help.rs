@@ -6,7 +6,24 @@ use clap::Command;
 
 /// The commands by purpose. A test checks that each command is in one group.
 const GROUPS: [(&str, &[&str]); 6] = [
-    ("Tenants", &["create", "adopt", "untrack", "label", "list", "stats", "exec", "psql", "drop", "cleanup"]),
+    (
+        "Tenants",
+        &[
+            "create",
+            "adopt",
+            "untrack",
+            "label",
+            "archive",
+            "unarchive",
+            "list",
+            "stats",
+            "exec",
+            "psql",
+            "drop",
+            "purge",
+            "cleanup",
+        ],
+    ),
     ("Migrations", &["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "runs"]),
     ("Isolation", &["isolate", "key", "benchmark"]),
     ("Checks and repair", &["health-check", "probe", "diff", "repair-plan", "reference", "repair", "metrics"]),

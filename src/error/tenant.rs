@@ -1,10 +1,12 @@
 //! Errors of a single tenant, which do not end a run over others.
 
+mod display;
 mod hint;
 mod migration;
 
 use std::fmt;
 
+use self::display::{BlockedBy, DifferenceCount, ListedSessions, first_of};
 use crate::error::{BlockingSession, RoleError, UnreadableLedger};
 use crate::model::{NameError, State, TenantName};
 use crate::postgres::lock_holder::HeldBy;
@@ -41,6 +43,32 @@ pub enum TenantError {
     AlreadyTracked {
         /// Its state.
         state: State,
+    },
+    /// The tenant does not have the state that the operation requires.
+    #[error("the tenant is {state}, not {expected}")]
+    WrongState {
+        /// Its state.
+        state: State,
+        /// The required state.
+        expected: State,
+    },
+    /// Sessions use the schema of the tenant.
+    #[error("sessions use the schema: {}", ListedSessions(sessions))]
+    InUse {
+        /// The sessions.
+        sessions: Vec<BlockingSession>,
+    },
+    /// Text names the schema, and PostgreSQL does not change text when the schema is renamed.
+    #[error("text names the schema in: {}", .objects.join(", "))]
+    Mentioned {
+        /// The objects, or the roles and databases with such a setting.
+        objects: Vec<String>,
+    },
+    /// Roles other than the owner of the schema have granted privileges on it.
+    #[error("roles other than the owner have granted privileges on the schema: {}", .roles.join(", "))]
+    ForeignGrants {
+        /// The roles.
+        roles: Vec<String>,
     },
     /// The name differs from that of an existing tenant only in case.
     #[error("name differs only in case from tenant {tracked:?}")]
@@ -363,30 +391,4 @@ impl fmt::Display for Attempts {
             Self(contention, attempts) => write!(f, "{contention} on {attempts} of {attempts} attempts"),
         }
     }
-}
-
-/// The message of the server and the blocking sessions.
-struct BlockedBy<'a>(&'a ServerMessage, &'a [BlockingSession]);
-
-impl fmt::Display for BlockedBy<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        self.1.iter().try_for_each(|holder| write!(f, "; blocked by {holder}"))
-    }
-}
-
-/// `1 difference`, `2 differences`.
-struct DifferenceCount(usize);
-
-impl fmt::Display for DifferenceCount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} difference{}", self.0, if self.0 == 1 { "" } else { "s" })
-    }
-}
-
-/// The first differences of the list.
-fn first_of(differences: &[String]) -> String {
-    const FEW: usize = 3;
-    let more = if differences.len() > FEW { ", …" } else { "" };
-    differences.iter().take(FEW).cloned().collect::<Vec<_>>().join(", ") + more
 }

@@ -284,7 +284,7 @@ impl Finding {
             State::Registered | State::Creating => {
                 Fix::Command(format!("{} {}", create_verb(tenant.as_str()), shell_word(tenant.as_str())), "")
             }
-            State::Active | State::Dropping => {
+            State::Active | State::Archived | State::Dropping => {
                 Fix::Command(format!("drop {}", shell_word(tenant.as_str())), "or restore the schema from a backup")
             }
         };

@@ -12,6 +12,8 @@ pub enum State {
     Creating,
     /// The schema exists.
     Active,
+    /// Out of service: its schema is kept and migrated, and only its owner may use it.
+    Archived,
     /// A drop has started. `drop` completes it.
     Dropping,
 }
@@ -41,12 +43,17 @@ pub struct Unfinished {
 
 impl State {
     /// Every state, in the order of a tenant's life.
-    pub const ALL: [Self; 4] = [Self::Registered, Self::Creating, Self::Active, Self::Dropping];
+    pub const ALL: [Self; 5] = [Self::Registered, Self::Creating, Self::Active, Self::Archived, Self::Dropping];
 
     /// Parses the `state` column of the tracker. The error describes the invalid value; a later version may know more states.
     pub(crate) fn of_row(text: Option<&str>) -> Result<Self, String> {
         let text = text.ok_or("state is NULL")?;
         text.parse().map_err(|_| format!("unknown state {text:?}"))
+    }
+
+    /// Whether the tenant's creation is complete and its drop has not started.
+    pub(crate) fn is_complete(self) -> bool {
+        matches!(self, Self::Active | Self::Archived)
     }
 
     /// The value in the tracker.
@@ -55,6 +62,7 @@ impl State {
             Self::Registered => "registered",
             Self::Creating => "creating",
             Self::Active => "active",
+            Self::Archived => "archived",
             Self::Dropping => "dropping",
         }
     }

@@ -62,6 +62,8 @@ pub struct Dropping {
     pub schema: Option<Contents>,
     /// The tenant's role, which is dropped, too.
     pub(crate) role: Option<RoleRemoval>,
+    /// Whether it is dropped only if it is archived and its purge date has passed.
+    pub(crate) only_if_due: bool,
 }
 
 impl Dropping {
@@ -184,6 +186,16 @@ pub fn plan_drop(
     plan(db, names, untracked, if_missing)
 }
 
+/// Plans to drop archived tenants whose purge date has passed. A tenant that is unarchived in the meantime is not dropped.
+///
+/// # Errors
+/// As [`plan_drop`].
+pub fn plan_purge(db: &mut Database, tenancy: &Tenancy, names: &[SchemaName]) -> Result<DropPlan, Error> {
+    let mut plan = plan_drop(db, tenancy, names, Untracked::Refuse, IfMissing::Fail)?;
+    plan.drops.iter_mut().for_each(|dropping| dropping.only_if_due = true);
+    Ok(plan)
+}
+
 /// Plans a drop, even if public migrations are pending.
 pub(super) fn plan(
     db: &mut Database,
@@ -239,6 +251,7 @@ pub(super) fn plan(
                 tracked: is_tracked,
                 schema: schema.map(|schema| Contents::of(schema.oid)),
                 role,
+                only_if_due: false,
             }),
         }
     }

@@ -1,6 +1,7 @@
 //! Operations on tenants: create, migrate, revert, adopt, untrack, label, drop and cleanup, and the sizes of tenants.
 
 mod adopt;
+mod archive;
 mod catalogs;
 mod cleanup;
 mod create;
@@ -23,12 +24,15 @@ mod stats;
 mod untrack;
 
 pub use adopt::{AdoptOptions, AdoptPlan, AdoptPreview, Adopted, SchemaContents, adopt, plan_adopt};
+pub use archive::{ArchiveReport, ArchivedTenant, archive, archived, unarchive};
 pub use cleanup::{CleanupPlan, CleanupReport, Orphans, cleanup, plan_cleanup};
 pub(crate) use create::create_one;
 pub use create::{CreateError, CreatePlan, IfExists, create, create_tenant, plan_create};
 #[cfg(feature = "cli")]
 pub(crate) use drop::any_exists;
-pub use drop::{Contents, DropPlan, DropReport, Dropping, IfMissing, InSteps, Untracked, drop_tenants, plan_drop};
+pub use drop::{
+    Contents, DropPlan, DropReport, Dropping, IfMissing, InSteps, Untracked, drop_tenants, plan_drop, plan_purge,
+};
 pub use exec::{ExecAccess, ExecOptions, ExecReport, ExecResult, exec};
 pub use grants::{GrantPurpose, GrantStatements, Grantees, create_role, grants, tenant_grants};
 pub use label::{LabeledTenant, label};

@@ -69,7 +69,7 @@ impl SerialRun<'_> {
             match db.connection().batch_execute(&message(self.tenancy, run, &change)) {
                 Ok(()) => done.push(change.tenant),
                 Err(error) => {
-                    let error = self.tenant_error(db, error, &change.tenant)?;
+                    let error = transaction_error(db, error, &change.tenant, self.doing)?;
                     failed.push(FailedTenant::new(&change.tenant, error));
                 }
             }
@@ -82,22 +82,28 @@ impl SerialRun<'_> {
         run.end(db, ended.as_ref(), counts);
         Ok(ChangesReport { run: run.id(), done, failed, not_reached, ended })
     }
+}
 
-    /// Ends the failed transaction of a tenant. Returns the tenant's error.
-    fn tenant_error(&self, db: &mut Database, error: DieselError, name: &TenantName) -> Result<TenantError, Error> {
-        if Condition::of(&error) == Some(Condition::ConnectionLost) {
-            return Err(Error::doing(self.doing)(error));
-        }
-        db.connection().batch_execute("ROLLBACK").map_err(Error::doing("end a transaction"))?;
-        let message = ServerMessage::from(&error);
-        Ok(match GuardViolation::from_message(&message.message) {
-            Some(GuardViolation::Busy) => {
-                TenantError::Busy { holder: LockHolder::find(db.connection(), &lock_key(name.schema())) }
-            }
-            Some(GuardViolation::Changed) => TenantError::ConcurrentlyChanged,
-            _ => TenantError::Server(message),
-        })
+/// Ends the failed transaction of a tenant. Returns the tenant's error. `doing` is the purpose of the transaction, for the error if
+/// the connection is lost.
+pub(super) fn transaction_error(
+    db: &mut Database,
+    error: DieselError,
+    name: &TenantName,
+    doing: &'static str,
+) -> Result<TenantError, Error> {
+    if Condition::of(&error) == Some(Condition::ConnectionLost) {
+        return Err(Error::doing(doing)(error));
     }
+    db.connection().batch_execute("ROLLBACK").map_err(Error::doing("end a transaction"))?;
+    let message = ServerMessage::from(&error);
+    Ok(match GuardViolation::from_message(&message.message) {
+        Some(GuardViolation::Busy) => {
+            TenantError::Busy { holder: LockHolder::find(db.connection(), &lock_key(name.schema())) }
+        }
+        Some(GuardViolation::Changed) => TenantError::ConcurrentlyChanged,
+        _ => TenantError::Server(message),
+    })
 }
 
 fn message(tenancy: &Tenancy, run: Run, change: &TenantChange) -> String {

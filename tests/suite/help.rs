@@ -24,6 +24,9 @@ helps! {
     help_of_adopt: "adopt";
     help_of_untrack: "untrack";
     help_of_label: "label";
+    help_of_archive: "archive";
+    help_of_unarchive: "unarchive";
+    help_of_purge: "purge";
     help_of_list: "list";
     help_of_stats: "stats";
     help_of_metrics: "metrics";
@@ -77,7 +80,21 @@ fn the_main_help_lists_the_commands_by_purpose() {
         [
             (
                 "Tenants",
-                vec!["create", "adopt", "untrack", "label", "list", "stats", "exec", "psql", "drop", "cleanup"]
+                vec![
+                    "create",
+                    "adopt",
+                    "untrack",
+                    "label",
+                    "archive",
+                    "unarchive",
+                    "list",
+                    "stats",
+                    "exec",
+                    "psql",
+                    "drop",
+                    "purge",
+                    "cleanup"
+                ]
             ),
             ("Migrations", vec!["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "runs"]),
             ("Isolation", vec!["isolate", "key", "benchmark"]),

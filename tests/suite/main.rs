@@ -4,6 +4,7 @@ mod support;
 
 mod adopt;
 mod application;
+mod archive;
 mod attacker;
 mod baselines;
 mod cleanup;

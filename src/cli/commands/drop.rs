@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::rows::{self, DropOptions};
 use crate::cli::confirm::{Answer, ConfirmOption};
-use crate::cli::context::{Context, location};
+use crate::cli::context::{Context, Usage, location};
 use crate::cli::exit::Exit;
 use crate::cli::files::read_names;
 use crate::cli::output::{Output, count, size, thousands};
@@ -15,8 +15,8 @@ use crate::cli::progress::Progress;
 use crate::cli::report::{self, ErrorDocument, FailedDocument, Summary, stop_reason};
 use crate::cli::request::{DropRequest, Request};
 use crate::cli::resume::SHORT;
-use crate::cli::settings::{Jobs, WriteOptions};
-use crate::model::SchemaName;
+use crate::cli::settings::{Jobs, WriteOptions, keep};
+use crate::model::{SchemaName, TenantName};
 use crate::operations::{self, DropPlan, DropReport, Dropping, IfMissing, InSteps, Untracked};
 use crate::text::shell_words;
 
@@ -49,6 +49,10 @@ pub(crate) struct Args {
     #[arg(long)]
     untracked: bool,
 
+    /// Archive the tenants, and let 'purge' drop them after this time
+    #[arg(long, value_name = "TIME", value_parser = keep, conflicts_with = "untracked")]
+    grace: Option<humantime::Duration>,
+
     #[command(flatten)]
     jobs: Jobs,
 
@@ -66,6 +70,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let if_missing = if args.if_exists { IfMissing::Accept } else { IfMissing::Fail };
     if let Some(layout) = rows::layout(&mut db)? {
         let names: Vec<String> = names.iter().map(SchemaName::to_string).collect();
+        if args.grace.is_some() {
+            let message = "--grace applies to tenants with schemas of their own only";
+            return Err(Usage::new("unexpected-option", message).into());
+        }
         let options = DropOptions { dry_run: args.dry_run, confirmation: args.confirmation, if_missing };
         return rows::drop(context, &mut db, &layout, &names, options);
     }
@@ -83,7 +91,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         warn_of_steps(output, &plan);
         show_roles(output, &plan);
         report::failures(context, &plan.failed);
-        output.status(format_args!("{} would be dropped", count(plan.drops.len(), "tenant")));
+        let verb =
+            args.grace.map_or_else(|| "dropped".to_owned(), |grace| format!("archived, and dropped after {grace}"));
+        output.status(format_args!("{} would be {verb}", count(plan.drops.len(), "tenant")));
         return Ok(if plan.failed.is_empty() { Exit::Done } else { Exit::Found });
     }
     if !plan.drops.is_empty() {
@@ -91,8 +101,16 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
             context.show_migrations_before_prompt(&tenancy);
             show(output, &plan);
         }
-        let question = format!("Drop {} from database {}? [y/N]", what(&plan.drops), location(&db));
+        let (what, location) = (what(&plan.drops), location(&db));
+        let question = match args.grace {
+            Some(grace) => format!("Archive {what} in database {location}, to be dropped after {grace}? [y/N]"),
+            None => format!("Drop {what} from database {location}? [y/N]"),
+        };
         args.confirmation.ask(&question, Answer::Yes)?;
+    }
+    if let Some(grace) = args.grace {
+        let names = plan.drops.iter().map(|it| it.name.as_str().parse()).collect::<Result<Vec<TenantName>, _>>()?;
+        return super::archive::archive(context, &mut db, &tenancy, &names, Some(grace.into()), plan.failed);
     }
     let settings = context.settings_request();
     db.set_request(Request::Drop(DropRequest { untracked: args.untracked, settings }).to_json()?);

@@ -1,6 +1,7 @@
 //! The commands. Each file has the arguments of a command and its `run`, which calls the library and prints the result.
 
 mod adopt;
+mod archive;
 mod benchmark;
 mod cleanup;
 mod completions;
@@ -26,6 +27,7 @@ mod new_migration;
 mod print_schema;
 mod probe;
 mod psql;
+mod purge;
 mod reference;
 mod repair;
 mod repair_plan;
@@ -35,6 +37,7 @@ mod rows;
 mod runs;
 mod seed;
 mod stats;
+mod unarchive;
 mod untrack;
 
 use anyhow::Result;
@@ -51,6 +54,8 @@ pub(crate) enum Command {
     Adopt(adopt::Args),
     Untrack(untrack::Args),
     Label(label::Args),
+    Archive(archive::Args),
+    Unarchive(unarchive::Args),
     List(list::Args),
     Stats(stats::Args),
     Exec(exec::Args),
@@ -73,6 +78,7 @@ pub(crate) enum Command {
     PrintSchema(print_schema::Args),
     Lint(lint::Args),
     Drop(drop::Args),
+    Purge(purge::Args),
     Cleanup(cleanup::Args),
     Grants(grants::Args),
     NewMigration(new_migration::Args),
@@ -91,6 +97,8 @@ impl Command {
             Self::Adopt(args) => adopt::run(args, context),
             Self::Untrack(args) => untrack::run(args, context),
             Self::Label(args) => label::run(args, context),
+            Self::Archive(args) => archive::run(args, context),
+            Self::Unarchive(args) => unarchive::run(args, context),
             Self::List(args) => list::run(args, context),
             Self::Stats(args) => stats::run(args, context),
             Self::Exec(args) => exec::run(args, context),
@@ -113,6 +121,7 @@ impl Command {
             Self::PrintSchema(args) => print_schema::run(args, context),
             Self::Lint(args) => lint::run(args, context),
             Self::Drop(args) => drop::run(args, context),
+            Self::Purge(args) => purge::run(args, context),
             Self::Cleanup(args) => cleanup::run(args, context),
             Self::Grants(args) => grants::run(args, context),
             Self::NewMigration(args) => new_migration::run(args, context),

@@ -22,7 +22,7 @@ pub(crate) use migrations::{Migrations, PublicMigrations, Role, SearchPath, Tena
 pub(crate) use output::{Color, Format, LintFormatOption, OutputOptions};
 pub(crate) use roles::RoleChoices;
 pub(crate) use tenancy::TenancyOptions;
-pub(crate) use values::{duration, positive, run_id};
+pub(crate) use values::{duration, keep, positive, run_id};
 
 /// Options of a command that reads tenants.
 #[derive(Debug, Clone, Args)]

@@ -60,7 +60,7 @@ pub(super) fn reconnect_for(text: &str) -> Result<humantime::Duration, String> {
     at_most(text, Duration::from_secs(86_400), "1day")
 }
 
-pub(super) fn keep(text: &str) -> Result<humantime::Duration, String> {
+pub(crate) fn keep(text: &str) -> Result<humantime::Duration, String> {
     at_most(text, Duration::from_secs(100 * 365 * 86_400), "100years")
 }
 

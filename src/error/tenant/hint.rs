@@ -17,6 +17,10 @@ impl TenantError {
             Self::NotFound { .. } => "not-found",
             Self::AlreadyTracked { .. } => "already-tracked",
             Self::CaseClash { .. } => "case-clash",
+            Self::WrongState { .. } => "wrong-state",
+            Self::ForeignGrants { .. } => "foreign-grants",
+            Self::InUse { .. } => "in-use",
+            Self::Mentioned { .. } => "name-in-text",
             Self::SchemaExists => "schema-exists",
             Self::SchemaMissing { .. } => "schema-missing",
             Self::Untracked => "untracked",
@@ -82,6 +86,13 @@ impl TenantError {
                 run(create_verb(tenant), "creates it")
             }
             Self::AlreadyTracked { state: State::Active } => run("migrate-one", "applies its pending migrations"),
+            Self::AlreadyTracked { state: State::Archived } | Self::WrongState { state: State::Archived, .. } => {
+                run("unarchive", "puts it back into service")
+            }
+            Self::WrongState { state: State::Registered | State::Creating, .. } => {
+                run(create_verb(tenant), "completes its creation")
+            }
+            Self::WrongState { state: State::Dropping, .. } => run("drop", "completes the drop"),
             Self::AlreadyTracked { .. } => run(create_verb(tenant), "completes its creation"),
             Self::SchemaExists => Some(format!(
                 "'{}' adds it to the tracker; '{}' drops it",
@@ -144,6 +155,11 @@ impl TenantError {
                 "choose the baseline that the schema matches, correct the migrations or the schema, or omit --verify"
             }
             Self::BaselineKept { .. } => "revert the migrations, or correct the ledger by hand",
+            Self::ForeignGrants { .. } => {
+                "as the owner of the schema, grant these privileges instead, and revoke those of the others"
+            }
+            Self::InUse { .. } => "end these sessions, or add --force",
+            Self::Mentioned { .. } => "change these objects with a migration so that they do not name the schema",
             Self::NameOfOwnRole => "choose another name, or connect as another role",
             Self::LedgerExists { .. } => {
                 "omit --baseline, or replace the baseline of an earlier adopt with --rebaseline"

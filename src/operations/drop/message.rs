@@ -84,6 +84,9 @@ fn guard(batch: &mut Batch, conditions: &[String]) {
 fn unchanged(target: SchemaTarget<'_>, dropping: &Dropping, expected: ExpectedRow, objects: &[Address]) -> Vec<String> {
     let literal = Literal(dropping.name.as_str());
     let and_state = match expected {
+        ExpectedRow::AsPlanned if dropping.only_if_due => {
+            " AND state IN ('archived', 'dropping') AND purge_after <= pg_catalog.now()".to_owned()
+        }
         ExpectedRow::AsPlanned => String::new(),
         ExpectedRow::Dropping => format!(" AND state = {}", Literal(State::Dropping.as_str())),
     };

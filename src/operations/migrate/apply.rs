@@ -267,7 +267,7 @@ pub(super) fn run_row(request: &MigrationRequest<'_>) -> Option<Call> {
 
 /// Whether the last message makes the tenant active.
 pub(super) fn becomes_active(request: &MigrationRequest<'_>) -> bool {
-    request.direction == Direction::Up && request.target.kind == Kind::Tenant && request.state != State::Active
+    request.direction == Direction::Up && request.target.kind == Kind::Tenant && !request.state.is_complete()
 }
 
 /// The precondition of the next message after `migrations` were applied.

@@ -84,7 +84,7 @@ pub(super) fn tracker_differs(schema: &SchemaName, row: TrackerRow) -> Refusal {
 pub(super) fn untracked(tenant: &str) -> Refusal {
     let condition = format!(
         "NOT EXISTS (SELECT FROM public.schema_tracker \
-         WHERE name = {tenant} AND state IN ('registered', 'creating', 'active'))"
+         WHERE name = {tenant} AND state IN ('registered', 'creating', 'active', 'archived'))"
     );
     Refusal::new(GuardViolation::Changed, condition)
 }

@@ -69,7 +69,7 @@ impl MigratePlan {
             match is_behind(&tenant, set) {
                 Ok(true) => plan.migrate.push(Planned { tenant }),
                 Ok(false) => {
-                    if tenant.state != State::Active {
+                    if !tenant.state.is_complete() {
                         plan.settle.push(tenant.name.clone());
                     }
                     if tenant.ledger().is_some_and(|ledger| !unknown_versions(ledger, set).is_empty()) {

@@ -59,7 +59,7 @@ impl<'a> Versions<'a> {
         match tenant.state {
             State::Creating => return Err("its creation is not complete"),
             State::Dropping => return Err("its drop is not complete"),
-            State::Registered | State::Active => {}
+            State::Registered | State::Active | State::Archived => {}
         }
         if tenant.unfinished.is_some() {
             return Err("a non-transactional migration is unfinished");

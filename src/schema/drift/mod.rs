@@ -1,6 +1,7 @@
 //! Drift: any difference of a tenant's structure from the reference.
 
 mod accept;
+mod archived;
 mod candidate;
 mod check;
 mod compare;

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use diesel::prelude::*;
 
+use super::archived::restore_grants;
 use super::compare::compare;
 use super::difference::Difference;
 use crate::database::Database;
@@ -64,7 +65,7 @@ pub fn against_reference(
     for _ in 0..ATTEMPTS {
         let before = tenant(db, tenancy, name)?;
         // Fails for a tenant without a ledger or schema.
-        let (structure, _) = structure::read_with_ledger(db, tenancy, name)?;
+        let (mut structure, _) = structure::read_with_ledger(db, tenancy, name)?;
         let Some(applied) = before.as_ref().and_then(reference::applied).cloned() else {
             return Err(Error::cannot_compare(name, "its ledger records migrations that are not tenant migrations"));
         };
@@ -73,8 +74,11 @@ pub fn against_reference(
             continue;
         }
         let reference = Reference::from_source(db, tenancy, source, &BTreeSet::from([applied.clone()]))?;
-        if reference.structure(&applied).is_none() {
+        let Some(expected) = reference.structure(&applied) else {
             return Err(Error::cannot_compare(name, "there is no reference for its set of applied migrations"));
+        };
+        if let Some(tenant) = &after {
+            restore_grants(tenant, &mut structure, expected);
         }
         return Ok(Compared { reference, applied, structure, names: names(db)? });
     }
@@ -99,8 +103,11 @@ pub fn against_tenant(
     name: &TenantName,
     other: &TenantName,
 ) -> Result<Compared, Error> {
-    let (structure, _) = structure::read_tenant(db, tenancy, name)?;
+    let (mut structure, _) = structure::read_tenant(db, tenancy, name)?;
     let reference = Reference::of_tenant(db, tenancy, other)?;
+    if let (Some(tenant), Some((_, expected))) = (self::tenant(db, tenancy, name)?, reference.structures().next()) {
+        restore_grants(&tenant, &mut structure, expected);
+    }
     let applied = reference.structures().next().map(|(applied, _)| applied.clone()).unwrap_or_default();
     Ok(Compared { reference, applied, structure, names: names(db)? })
 }

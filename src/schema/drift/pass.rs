@@ -8,6 +8,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, Oid, Text};
 
+use super::archived::restore_grants;
 use super::candidate::{Candidate, Versions};
 use super::check::{FEW, Member, Verdicts};
 use super::compare::compare;
@@ -16,7 +17,7 @@ use super::stamp::{self, Stamped, Stamps};
 use crate::database::Database;
 use crate::error::Error;
 use crate::migration::MigrationSet;
-use crate::model::TenantName;
+use crate::model::{State, TenantName};
 use crate::postgres::{self, CHUNK};
 use crate::schema::reference;
 use crate::schema::structure::{self, AT_ONCE, Fingerprint, Structure};
@@ -31,7 +32,7 @@ pub(super) struct Pass<'a> {
     pub(super) stamps: Stamps,
 }
 
-/// Tenants with the same applied migrations and the same fingerprint. The last member represents them.
+/// Tenants with the same applied migrations, the same state and the same fingerprint. The last member represents them.
 struct Alike<'t> {
     members: Vec<Candidate<'t>>,
     /// The reason reason the last representative could not be read.
@@ -97,12 +98,15 @@ impl Pass<'_> {
             ..=FEW => HashMap::new(),
             _ => structure::fingerprints(db, &oids)?,
         };
-        let mut groups: BTreeMap<(usize, Fingerprint), Vec<Candidate<'t>>> = BTreeMap::new();
+        let mut groups: BTreeMap<(usize, State, Fingerprint), Vec<Candidate<'t>>> = BTreeMap::new();
         let mut alike = Vec::new();
         for candidate in candidates {
             match fingerprints.get(&candidate.oid) {
                 Some(fingerprint) if !self.versions.may_mention(&candidate) => {
-                    groups.entry((candidate.version, *fingerprint)).or_default().push(candidate);
+                    groups
+                        .entry((candidate.version, candidate.tenant.state, *fingerprint))
+                        .or_default()
+                        .push(candidate);
                 }
                 _ => alike.push(Alike { members: vec![candidate], reason: None }),
             }
@@ -136,8 +140,9 @@ impl Pass<'_> {
                     if !stamped.is_unchanged(&representative, &after) {
                         changed.push(representative.name().clone());
                         group.reason = None;
-                    } else if let Some(Ok(structure)) = structure {
+                    } else if let Some(Ok(mut structure)) = structure {
                         let expected = self.versions.expected(&representative);
+                        restore_grants(representative.tenant, &mut structure, expected);
                         let differences = compare(expected, &structure, self.names).into();
                         compared.push(ComparedGroup { members: group.members, differences });
                         continue;

@@ -2,13 +2,23 @@
 WITH namespace AS NOT MATERIALIZED (
     SELECT n.oid, n.nspname, n.nspowner, n.nspacl,
         -- The role of the tenant, found by its comment.
-        CASE WHEN n.nspacl IS NOT NULL THEN (
-            SELECT e.grantee FROM aclexplode(n.nspacl) e
-            JOIN pg_shdescription d ON d.objoid = e.grantee AND d.classoid = 'pg_authid'::regclass
-            WHERE d.description = 'tenantry: database "' || replace(current_database(), '"', '""')
-                || '": role of tenant "' || replace(n.nspname, '"', '""') || '"'
-            LIMIT 1
-        ) END AS tenant_role,
+        CASE
+            WHEN EXISTS (SELECT FROM aclexplode(n.nspacl) e WHERE e.grantee <> n.nspowner) THEN (
+                SELECT e.grantee FROM aclexplode(n.nspacl) e
+                JOIN pg_shdescription d ON d.objoid = e.grantee AND d.classoid = 'pg_authid'::regclass
+                WHERE d.description = 'tenantry: database "' || replace(current_database(), '"', '""')
+                    || '": role of tenant "' || replace(n.nspname, '"', '""') || '"'
+                LIMIT 1
+            )
+            -- That of an archived tenant has no privileges on the schema.
+            WHEN n.nspacl IS NOT NULL THEN (
+                SELECT d.objoid FROM pg_shdescription d
+                WHERE d.classoid = 'pg_authid'::regclass
+                    AND d.description = 'tenantry: database "' || replace(current_database(), '"', '""')
+                        || '": role of tenant "' || replace(n.nspname, '"', '""') || '"'
+                LIMIT 1
+            )
+        END AS tenant_role,
         /*hash quote_ident(n.nspname) || '.' */ /*few '' */ AS own
     FROM pg_namespace n
     /*few WHERE n.oid = ANY ($1) */ /*fleet WHERE n.oid = ANY ($1) */
