@@ -12,6 +12,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "create",
             "adopt",
             "untrack",
+            "rename",
             "label",
             "archive",
             "unarchive",

@@ -13,6 +13,7 @@ mod lookup;
 pub mod migrate;
 mod orphans;
 mod print_schema;
+mod rename;
 mod roles;
 #[cfg(feature = "cli")]
 mod schemas;
@@ -39,6 +40,7 @@ pub use label::{LabeledTenant, label};
 use lookup::{NameStatus, SchemaStatus, distinct, holds_extensions, look_up};
 pub use orphans::{Orphan, orphans};
 pub use print_schema::{DieselSchema, print_schema};
+pub use rename::{InUse, RenameOptions, RenamedTenant, rename};
 pub use roles::{
     PasswordChoice, RoleRemovalPlan, RolesPlan, RolesReport, give_roles, plan_role_removal, plan_roles, take_roles,
 };

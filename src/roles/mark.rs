@@ -10,7 +10,7 @@ pub(super) fn of_database(database: &str) -> String {
 }
 
 /// The mark of a tenant's role.
-pub(super) fn of_tenant(database: &str, tenant: &str) -> String {
+pub(crate) fn of_tenant(database: &str, tenant: &str) -> String {
     format!("{}role of tenant {}", of_database(database), Identifier::of_object(tenant))
 }
 

@@ -109,7 +109,7 @@ fn intended(tenant: &TenantName, recorded: Option<&TenantRole>, options: &RoleOp
 }
 
 /// A name of at most 63 bytes: one that is too long ends with a hash of all of it.
-fn shortened(prefix: &str, suffix: &str) -> String {
+pub(crate) fn shortened(prefix: &str, suffix: &str) -> String {
     use sha2::{Digest, Sha256};
     const MAX_BYTES: usize = 63;
     let name = format!("{prefix}{suffix}");

@@ -135,7 +135,7 @@ fn drop_marked(role: &str, mark: &str) -> String {
 }
 
 /// PL/pgSQL that raises an error unless a role has a mark.
-pub(super) fn mark_guard(role: &str, mark: &str) -> String {
+pub(crate) fn mark_guard(role: &str, mark: &str) -> String {
     format!(
         "IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS r JOIN pg_catalog.pg_shdescription AS d ON d.objoid = r.oid \
          AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass \

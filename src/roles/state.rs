@@ -74,3 +74,11 @@ pub(super) fn reading<T>(
     let found = found?;
     ended.map(|()| found)
 }
+
+/// Whether a role with this name exists.
+pub(crate) fn exists(conn: &mut PgConnection, role: &str) -> Result<bool, Error> {
+    let exists = diesel::dsl::sql::<Bool>("EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = ")
+        .bind::<Text, _>(role)
+        .sql("::name)");
+    diesel::select(exists).get_result(conn).map_err(Error::doing("look for a role"))
+}

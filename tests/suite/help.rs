@@ -23,6 +23,7 @@ helps! {
     help_of_create: "create";
     help_of_adopt: "adopt";
     help_of_untrack: "untrack";
+    help_of_rename: "rename";
     help_of_label: "label";
     help_of_archive: "archive";
     help_of_unarchive: "unarchive";
@@ -84,6 +85,7 @@ fn the_main_help_lists_the_commands_by_purpose() {
                     "create",
                     "adopt",
                     "untrack",
+                    "rename",
                     "label",
                     "archive",
                     "unarchive",

@@ -55,6 +55,7 @@ mod psql;
 mod public_ledger;
 mod races;
 mod reference;
+mod rename;
 mod repair_plan;
 mod reports;
 mod revert;

@@ -29,6 +29,7 @@ mod probe;
 mod psql;
 mod purge;
 mod reference;
+mod rename;
 mod repair;
 mod repair_plan;
 mod revert_all;
@@ -56,6 +57,7 @@ pub(crate) enum Command {
     Label(label::Args),
     Archive(archive::Args),
     Unarchive(unarchive::Args),
+    Rename(rename::Args),
     List(list::Args),
     Stats(stats::Args),
     Exec(exec::Args),
@@ -99,6 +101,7 @@ impl Command {
             Self::Label(args) => label::run(args, context),
             Self::Archive(args) => archive::run(args, context),
             Self::Unarchive(args) => unarchive::run(args, context),
+            Self::Rename(args) => rename::run(args, context),
             Self::List(args) => list::run(args, context),
             Self::Stats(args) => stats::run(args, context),
             Self::Exec(args) => exec::run(args, context),
