@@ -25,7 +25,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "cleanup",
         ],
     ),
-    ("Migrations", &["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "runs"]),
+    ("Migrations", &["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "redo", "runs"]),
     ("Isolation", &["isolate", "key", "benchmark"]),
     ("Checks and repair", &["health-check", "probe", "diff", "repair-plan", "reference", "repair", "metrics"]),
     ("Development", &["new-migration", "seed", "lint", "print-schema", "grants", "local", "demo"]),

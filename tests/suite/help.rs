@@ -37,6 +37,7 @@ helps! {
     help_of_migrate_all: "migrate-all";
     help_of_revert_one: "revert-one";
     help_of_revert_all: "revert-all";
+    help_of_redo: "redo";
     help_of_runs: "runs";
     help_of_runs_show: "runs" "show";
     help_of_repair: "repair";
@@ -98,7 +99,10 @@ fn the_main_help_lists_the_commands_by_purpose() {
                     "cleanup"
                 ]
             ),
-            ("Migrations", vec!["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "runs"]),
+            (
+                "Migrations",
+                vec!["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "redo", "runs"]
+            ),
             ("Isolation", vec!["isolate", "key", "benchmark"]),
             (
                 "Checks and repair",

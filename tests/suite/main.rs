@@ -54,6 +54,7 @@ mod project;
 mod psql;
 mod public_ledger;
 mod races;
+mod redo;
 mod reference;
 mod rename;
 mod repair_plan;

@@ -28,6 +28,7 @@ mod print_schema;
 mod probe;
 mod psql;
 mod purge;
+mod redo;
 mod reference;
 mod rename;
 mod repair;
@@ -66,6 +67,7 @@ pub(crate) enum Command {
     MigrateAll(migrate_all::Args),
     RevertOne(revert_one::Args),
     RevertAll(revert_all::Args),
+    Redo(redo::Args),
     Runs(runs::Args),
     Isolate(isolate::Args),
     Key(key::Args),
@@ -110,6 +112,7 @@ impl Command {
             Self::MigrateAll(args) => migrate_all::run(args, context),
             Self::RevertOne(args) => revert_one::run(args, context),
             Self::RevertAll(args) => revert_all::run(args, context),
+            Self::Redo(args) => redo::run(args, context),
             Self::Runs(args) => runs::run(args, context),
             Self::Isolate(args) => isolate::run(args, context),
             Self::Key(args) => key::run(args, context),
