@@ -165,8 +165,8 @@ impl Args {
         let mut db = context.database(&self.connection)?;
         shared::require_schemas(&mut db, "exec")?;
         db.require_tracker(&tenancy)?;
-        self.selection.require_any(context, &mut db)?;
-        let tenants = self.tenants(context, &mut db)?;
+        let selected = self.selection.resolve(context, &mut db, &tenancy)?;
+        let tenants = self.tenants(context, &mut db, &selected)?;
         let transactions = if self.write { Transactions::ReadWrite } else { Transactions::ReadOnly };
         if transactions == Transactions::ReadWrite {
             let question = program::question(tenants.len(), &location(&db).to_string());
