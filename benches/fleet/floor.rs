@@ -118,6 +118,16 @@ pub fn light(set: &MigrationSet, names: &[TenantName]) -> String {
     format!("BEGIN; {tenants} INSERT INTO public.schema_tracker (name, state) VALUES {}; COMMIT;", tracked.join(", "))
 }
 
+/// A message that creates a tenant with a schema, everything that a script creates, and a full ledger.
+pub fn with_ledger(name: &TenantName, set: &MigrationSet, script: &str) -> String {
+    let all: Vec<&Migration> = set.iter().map(|migration| &**migration).collect();
+    format!(
+        "BEGIN; {}{script}{} INSERT INTO public.schema_tracker (name, state) VALUES ('{name}', 'active'); COMMIT;",
+        schema(name),
+        rows(name, &all)
+    )
+}
+
 /// Sends the messages of each item through the given number of connections, and makes all of it durable at the end.
 pub fn run<T: Sync>(
     url: &str,

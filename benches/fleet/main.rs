@@ -10,6 +10,7 @@
 
 #[path = "../../tests/suite/support/address.rs"]
 mod address;
+mod creation;
 mod floor;
 mod link;
 mod memory;
@@ -62,6 +63,10 @@ pub struct Args {
     /// The number of tenants with 13 tables each that are compared with the reference; 0 omits this part.
     #[arg(long, default_value_t = 1_000, value_name = "N")]
     structure: usize,
+
+    /// Omits the creation with 300 migrations.
+    #[arg(long)]
+    omit_creation: bool,
 
     /// Enables fsync. Both sides then wait for the disk equally often; on a shared disk, the variation of that time
     /// hides the difference between the two sides.
@@ -138,6 +143,10 @@ fn main() -> Result<()> {
     if args.light > 0 {
         eprintln!("{} light schemas", args.light);
         light_round(&world, &sets, &args, &mut report).context("the light schemas were not read")?;
+    }
+    if !args.omit_creation {
+        eprintln!("creation with 300 migrations");
+        creation::measure(&world, &args, &mut report).context("creation from a snapshot was not measured")?;
     }
     let mut link = String::new();
     if args.link > 0 {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tenantry::health::{self, Health};
-use tenantry::operations::migrate::{self, MigratePlan, Rollout};
+use tenantry::operations::migrate::{self, CreationMethod, MigratePlan, Rollout};
 use tenantry::operations::{self, IfExists, IfMissing, Untracked};
 use tenantry::{Connector, Database, Fleet, SchemaName, Stop, Tenancy, TenantName};
 
@@ -16,8 +16,19 @@ pub fn prepare(url: &str, tenancy: &Tenancy) -> Result<()> {
 
 /// Creates the tenants.
 pub fn create(url: &str, jobs: usize, tenancy: &Tenancy, names: &[TenantName]) -> Result<()> {
+    create_with(url, jobs, tenancy, CreationMethod::default(), names)
+}
+
+/// Creates the tenants in one way.
+pub fn create_with(
+    url: &str,
+    jobs: usize,
+    tenancy: &Tenancy,
+    method: CreationMethod,
+    names: &[TenantName],
+) -> Result<()> {
     let mut db = connect(url, jobs)?;
-    let plan = operations::plan_create(&mut db, tenancy, names, IfExists::Fail)?;
+    let plan = operations::plan_create(&mut db, tenancy, names, IfExists::Fail)?.with_method(method);
     let report = operations::create(&mut db, tenancy, plan, &Stop::default(), &mut ())?;
     ensure!(report.is_success() && report.done.len() == names.len(), "not all were created: {report:?}");
     Ok(())

@@ -53,6 +53,11 @@ impl Sets {
     }
 }
 
+/// The same for owned texts.
+pub fn set_of_owned(migrations: &[(String, String)]) -> Result<MigrationSet> {
+    set_of(migrations.iter().map(|(folder, up)| (folder.as_str(), up.as_str())))
+}
+
 /// A set of folders with an up.sql each.
 fn set_of<'a>(migrations: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<MigrationSet> {
     let root = tempfile::tempdir()?;

@@ -1,5 +1,6 @@
-//! Creates tenants: schema, ledger, migrations and tracker row in one transaction. If a migration is not transactional, the
-//! tenant has the state `creating` until all migrations have run.
+//! Creates tenants: schema, ledger, migrations and tracker row in one transaction. With many migrations, a snapshot of what they
+//! produce takes their place. If a migration is not transactional and there is no snapshot, the tenant has the state
+//! `creating` until all migrations have run.
 
 use std::collections::HashMap;
 
@@ -10,7 +11,8 @@ use crate::database::{Database, Stop};
 use crate::error::{Error, FailedTenant, TenantError};
 use crate::model::{State, TenantName};
 use crate::operations::migrate::{
-    self, Done, MigratePlan, MigrationJob, Report, Rollout, RunJobs, StopReason, TrackerRow, run_jobs, settle,
+    self, CreationMethod, Done, MigratePlan, MigrationJob, Report, Rollout, RunJobs, StopReason, TrackerRow, run_jobs,
+    settle,
 };
 use crate::run::{AttemptError, Observer};
 use crate::tenants::{Fleet, Tenancy};
@@ -29,6 +31,7 @@ pub struct CreatePlan {
     jobs: Vec<MigrationJob>,
     report: Report,
     if_exists: IfExists,
+    method: CreationMethod,
 }
 
 /// Why a tenant was not created.
@@ -52,6 +55,12 @@ impl CreatePlan {
     pub fn names(&self) -> impl Iterator<Item = &TenantName> {
         self.jobs.iter().map(MigrationJob::name)
     }
+
+    /// Sets how the tenants are created.
+    #[must_use]
+    pub fn with_method(self, method: CreationMethod) -> Self {
+        Self { method, ..self }
+    }
 }
 
 /// Plans what to do for each name. [`Tenancy::with_name_policy`] decides which names new tenants may have.
@@ -69,7 +78,8 @@ pub fn plan_create(
     let names = distinct(names);
     let found = look_up(db.connection(), &names)?;
 
-    let mut plan = CreatePlan { jobs: Vec::new(), report: Report::default(), if_exists };
+    let mut plan =
+        CreatePlan { jobs: Vec::new(), report: Report::default(), if_exists, method: CreationMethod::default() };
     let mut to_complete = Vec::new();
     let mut earlier: HashMap<String, &TenantName> = HashMap::new();
     for name in names {
@@ -128,11 +138,11 @@ pub fn create(
     stop: &Stop,
     observer: &mut dyn Observer,
 ) -> Result<Report, Error> {
-    let CreatePlan { jobs, report, if_exists } = plan;
+    let CreatePlan { jobs, report, if_exists, method } = plan;
     let reread =
         move |conn: &mut PgConnection, tenancy: &Tenancy, name: &TenantName| reread(conn, tenancy, name, if_exists);
     let rollout = &Rollout::default();
-    run_jobs(db, tenancy, RunJobs { command: "create", jobs, reread: &reread, rollout, stop, report }, observer)
+    run_jobs(db, tenancy, RunJobs { command: "create", jobs, method, reread: &reread, rollout, stop, report }, observer)
 }
 
 impl CreateError {

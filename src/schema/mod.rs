@@ -2,4 +2,5 @@
 
 pub mod drift;
 pub mod reference;
+pub(crate) mod snapshot;
 pub mod structure;

@@ -3,6 +3,7 @@
 //! A statement is not parsed. It is recognized by its first keywords, without comments and white space. A statement with a
 //! syntax error may therefore be accepted here and rejected by the server.
 
+mod environment;
 mod plain;
 mod rows;
 mod search_path;

@@ -42,6 +42,7 @@ pages! {
     readme: "README.md";
     adoption: "docs/adoption.md";
     ci: "docs/ci.md";
+    copies: "docs/copies.md";
     drift: "docs/drift.md";
     getting_started: "docs/getting-started.md";
     isolation: "docs/isolation.md";

@@ -66,6 +66,7 @@ mod runs;
 mod seed;
 mod selection;
 mod settings;
+mod snapshots_of_migrations;
 mod splitter;
 mod stats;
 mod structure;

@@ -8,7 +8,7 @@ use crate::support::{Database, Tenantry, set_up};
 
 const DIESEL: &str = "public.__diesel_schema_migrations";
 
-const TRACKER: [&str; 12] = [
+const TRACKER: [&str; 13] = [
     "20260105080000",
     "20260216080000",
     "20260504080000",
@@ -21,6 +21,7 @@ const TRACKER: [&str; 12] = [
     "20261129130000",
     "20261130090000",
     "20261130100000",
+    "20261130110000",
 ];
 
 const CREATE_DIESEL: &str = "CREATE TABLE IF NOT EXISTS public.__diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY \

@@ -35,7 +35,7 @@ const LAYERS: [&str; 21] = [
 ];
 
 /// The modules of `schema`, from the bottom to the top.
-const SCHEMA: [&str; 3] = ["structure", "reference", "drift"];
+const SCHEMA: [&str; 4] = ["structure", "reference", "drift", "snapshot"];
 
 /// The names of types that several modules have for the same thing, each its own: the arguments and the JSON document of a
 /// command, the row of a query, and the errors of the crate and of its module `postgres`.

@@ -507,6 +507,7 @@ fn quiet_and_verbose_control_the_report() {
         database: DATABASE on the socket in SOCKET
         created globex in TIME
         created initech in TIME
+        created by applying each migration: there are fewer than 20 migrations
         2 created
         --- exit 0
     ");

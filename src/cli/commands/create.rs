@@ -16,7 +16,7 @@ use crate::cli::resume::SHORT;
 use crate::cli::settings::{Jobs, Role, RoleChoices, WriteOptions};
 use crate::database::Database;
 use crate::model::{NamePolicy, TenantId, TenantName};
-use crate::operations::migrate::Report;
+use crate::operations::migrate::{CreatedFrom, CreationMethod, Report};
 use crate::operations::{self, IfExists, PasswordChoice, RolesReport};
 use crate::roles::RoleOptions;
 use crate::rows::registry::FirstMember;
@@ -25,9 +25,10 @@ use crate::text::{shell_word, shell_words};
 
 /// Create tenants, each in one transaction
 ///
-/// The transaction creates the schema, the migration ledger and the tracker row, and applies all tenant migrations. If one
-/// of them is not transactional, the tenant has the state creating until all are applied. If that is interrupted, create or
-/// migrate-all completes the tenant.
+/// The transaction creates the schema, the migration ledger and the tracker row, and applies all tenant migrations. From 20
+/// migrations on, a proven snapshot of what they produce takes their place; --verbose shows which was used, and why. If a
+/// migration is applied that is not transactional, the tenant has the state creating until all are applied. If that is
+/// interrupted, create or migrate-all completes the tenant.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Names: letters, digits and underscores, not starting with a digit, at most 63 bytes; see --any-name
@@ -64,6 +65,10 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     roles: RoleChoices,
+
+    /// Apply each migration, even if there is a snapshot of what the migrations produce
+    #[arg(long)]
+    replay: bool,
 
     #[command(flatten)]
     jobs: Jobs,
@@ -105,13 +110,15 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     }
     let role_options = args.roles.options(names.len())?;
     let choice = args.roles.passwords()?;
-    let plan = operations::plan_create(&mut db, &tenancy, &names, if_exists)?;
+    let method = if args.replay { CreationMethod::Replay } else { CreationMethod::Snapshot };
+    let plan = operations::plan_create(&mut db, &tenancy, &names, if_exists)?.with_method(method);
     let mut progress = Progress::new(context.output(), "created");
     if !args.if_not_exists {
         progress = progress.resumed_by("repeat the command with --if-not-exists to resume");
     }
     let report = operations::create(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
+    show_source(&report, context);
     let left = report.to_try_again();
     let any_name = if args.any_name { " --any-name" } else { "" };
     let again = match &args.from {
@@ -122,19 +129,36 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         _ => String::new(),
     };
     if !args.with_role {
-        return report::run(context, &report, "created", &again);
+        if context.output().is_json() {
+            context.output().json(&CreateDocument::new(&report, context))?;
+        }
+        return Ok(report::summarize_run(context, &report, "created", &again));
     }
     let exit = report::summarize_run(context, &report, "created", &again);
     let given = give_roles(&mut db, &tenancy, &report, &role_options, &choice, context)?;
     let output = context.output();
     if output.is_json() {
         let roles = RolesReportDocument::new(&given, context);
-        output.json(&Document { created: RunDocument::new(&report, context), roles })?;
+        output.json(&Document { created: CreateDocument::new(&report, context), roles })?;
     } else {
         roles::show_passwords(context, &given)?;
     }
     let with_roles = roles::summarize(context, &given, "isolated");
     Ok(if exit == Exit::Done { with_roles } else { exit })
+}
+
+/// Shows how the tenants were created, with `--verbose`.
+fn show_source(report: &Report, context: &Context) {
+    let output = context.output();
+    let by_migrations = |reason: &str| output.detail(format_args!("created by applying each migration: {reason}"));
+    match &report.created_from {
+        Some(CreatedFrom::Snapshot { except }) => {
+            output.detail(format_args!("created from the snapshot of the migrations"));
+            except.as_deref().iter().for_each(|except| by_migrations(except));
+        }
+        Some(CreatedFrom::Migrations { reason }) => by_migrations(reason),
+        None => {}
+    }
 }
 
 /// Gives roles to the tenants that exist now.
@@ -152,9 +176,31 @@ fn give_roles(
     Ok(operations::give_roles(db, tenancy, plan, choice, &context.stop())?)
 }
 
+/// The JSON of `create`.
+#[derive(Serialize)]
+struct CreateDocument {
+    #[serde(flatten)]
+    run: RunDocument,
+    /// `snapshot` or `migrations`; null if no tenant had to be created.
+    created_from: Option<&'static str>,
+    /// Why the migrations were applied, or to which tenants besides.
+    reason: Option<String>,
+}
+
+impl CreateDocument {
+    fn new(report: &Report, context: &Context) -> Self {
+        let (created_from, reason) = match report.created_from.clone() {
+            Some(CreatedFrom::Snapshot { except }) => (Some("snapshot"), except),
+            Some(CreatedFrom::Migrations { reason }) => (Some("migrations"), Some(reason)),
+            None => (None, None),
+        };
+        Self { run: RunDocument::new(report, context), created_from, reason }
+    }
+}
+
 /// The JSON of `create --role`.
 #[derive(Serialize)]
 struct Document {
-    created: RunDocument,
+    created: CreateDocument,
     roles: RolesReportDocument,
 }

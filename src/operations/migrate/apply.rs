@@ -11,13 +11,14 @@ use super::batch::{Batch, Precondition, set_state};
 use super::explain::Explained;
 use super::target::SchemaTarget;
 use super::transaction::Transaction;
-use super::{explain, non_transactional};
+use super::{explain, non_transactional, snapshot};
 use crate::error::TenantError;
 use crate::migration::{Boundaries, Direction, Kind, Mode};
 use crate::model::{State, Unfinished};
 use crate::postgres::{Call, GuardViolation, PreparedStatements, Session};
 use crate::record::runs::DoneRow;
 use crate::run::{AttemptError, Commit};
+use crate::schema::snapshot::Snapshot;
 
 /// The migrations to apply or to revert in one schema.
 pub(crate) struct MigrationRequest<'a> {
@@ -35,6 +36,8 @@ pub(crate) struct MigrationRequest<'a> {
     pub(crate) guards: Guards,
     /// The tenant's row in the record of the run.
     pub(crate) row: RunRow<'a>,
+    /// The snapshot from which the tenant is created; `None` if the migrations are applied.
+    pub(crate) snapshot: Option<&'a Snapshot>,
     /// What the run has learned from other tenants.
     pub(crate) learned: &'a Learned,
 }
@@ -55,9 +58,34 @@ pub(crate) struct Learned {
     needs_thorough_check: AtomicBool,
     /// The migrations that need a commit before them.
     boundaries: Mutex<Boundaries>,
+    /// Why the script of the snapshot failed. It is not used again in the run.
+    snapshot_failure: Mutex<Option<String>>,
+    /// Whether a tenant could not be created from the snapshot because of its name.
+    has_quoted_name: AtomicBool,
 }
 
 impl Learned {
+    /// The server's message, if the script of the snapshot failed.
+    pub(super) fn snapshot_failure(&self) -> Option<String> {
+        self.snapshot_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The tenants that could not be created from the snapshot, and why.
+    pub(super) fn snapshot_exception(&self) -> Option<String> {
+        let text = "tenants whose names need quotes, because the schema's name is in the text of an object";
+        self.has_quoted_name.load(Ordering::Relaxed).then(|| text.to_owned())
+    }
+
+    /// Records that a tenant could not be created from the snapshot because of its name.
+    pub(super) fn note_quoted_name(&self) {
+        self.has_quoted_name.store(true, Ordering::Relaxed);
+    }
+
+    /// Records that the script of the snapshot failed.
+    pub(super) fn give_up_snapshot(&self, message: String) {
+        *self.snapshot_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
+    }
+
     fn boundaries(&self) -> MutexGuard<'_, Boundaries> {
         self.boundaries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,6 +126,10 @@ pub(crate) fn apply(session: &mut Session, request: &MigrationRequest<'_>) -> Re
 /// Runs the migrations in as few transactions as possible. Counts them in `applied`.
 fn in_order(session: &mut Session, request: &MigrationRequest<'_>, applied: &mut usize) -> Result<(), AttemptError> {
     let target = request.target;
+    if snapshot::create(session, request)? {
+        *applied = request.migrations.len();
+        return Ok(());
+    }
     if request.pooler
         && let Some(index) = first_non_transactional(request)
     {

@@ -147,7 +147,7 @@ impl Batch {
                 batch.push(&refuse(&locks));
                 batch.push(&refuse(&checks));
                 batch.push(&format!("CREATE SCHEMA {};", Identifier::from(schema)));
-                batch.push(&refuse(&path.refusals(&format!("{}::pg_catalog.text", Literal(schema.as_str())))));
+                batch.push(&target.check_path());
                 batch.push(&ledger::create(schema));
             }
             Precondition::EmptySchema => {

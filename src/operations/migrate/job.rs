@@ -10,6 +10,7 @@ use crate::migration::{Direction, MigrationSet, Mode};
 use crate::model::{SchemaName, State, TenantName};
 use crate::postgres::Session;
 use crate::run::{self, Attempt, AttemptError, Outcome, RetryState, RunContext};
+use crate::schema::snapshot::Snapshot;
 use crate::tenants::ledger::Ledger;
 use crate::tenants::{Tenancy, Tenant};
 
@@ -40,6 +41,8 @@ pub(super) struct MigrationContext<'a> {
     pub(super) pooler: bool,
     pub(super) guards: Guards,
     pub(super) reread: &'a Reread<'a>,
+    /// The snapshot from which tenants are created; `None` for a replay.
+    pub(super) snapshot: Option<Snapshot>,
     pub(super) learned: Learned,
 }
 
@@ -251,6 +254,7 @@ impl MigrationJob {
             pooler: migration.pooler,
             guards: migration.guards,
             row: RunRow { from, to, began, attempts },
+            snapshot: migration.snapshot.as_ref().filter(|_| matches!(self.task, Task::Create(..))),
             learned: &migration.learned,
         }
     }

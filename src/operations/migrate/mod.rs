@@ -16,6 +16,7 @@ mod public;
 mod revert;
 mod rollout;
 mod run;
+mod snapshot;
 mod target;
 mod transaction;
 mod verify;
@@ -36,6 +37,7 @@ use crate::tenants::tracker::schema_tracker;
 pub use crate::error::{Contention, Effect, FailedStatement, MigrationFailure};
 pub use crate::record::runs::StopReason;
 pub use crate::run::Breaker;
+pub use crate::schema::snapshot::CreatedFrom;
 pub(crate) use batch::{Batch, TrackerRow, set_state, tracker_guard};
 pub(crate) use job::{MigrationJob, Reread};
 pub(crate) use plan::reread;
@@ -44,6 +46,7 @@ pub use public::{PublicReport, migrate_public};
 pub(crate) use public::{revert_public, to_revert};
 pub use revert::{Back, RevertPlan, Reverting, revert};
 pub use rollout::{Canary, MaxFailures, ParseCanaryError, ParseMaxFailuresError, Rollout};
+pub use run::CreationMethod;
 pub(crate) use run::{RunJobs, run_jobs};
 pub(crate) use target::SchemaTarget;
 
@@ -62,6 +65,8 @@ pub struct Report {
     pub not_reached: Vec<TenantName>,
     /// Why the run stopped early.
     pub ended: Option<StopReason>,
+    /// How the tenants were created; `None` if none had to be.
+    pub created_from: Option<CreatedFrom>,
 }
 
 /// A tenant whose migrations were applied or reverted.
@@ -129,8 +134,8 @@ pub fn migrate(
     let report = Report { unchanged: plan.up_to_date, failed: plan.blocked, ..Report::default() };
     settle(db.connection(), &plan.settle)?;
     let jobs = plan.migrate.into_iter().map(|planned| MigrationJob::migrate(planned.tenant)).collect();
-    let command = "migrate";
-    run_jobs(db, tenancy, RunJobs { command, jobs, reread: &plan::reread, rollout, stop, report }, observer)
+    let (command, method) = ("migrate", CreationMethod::Replay);
+    run_jobs(db, tenancy, RunJobs { command, jobs, method, reread: &plan::reread, rollout, stop, report }, observer)
 }
 
 /// Sets the state of tenants whose schemas are complete to active. Returns those that had another state.

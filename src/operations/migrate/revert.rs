@@ -7,7 +7,7 @@ use diesel::pg::PgConnection;
 
 use super::plan::require_known;
 use super::rollout::Rollout;
-use super::{MigrationJob, Report, RunJobs, plan, run_jobs};
+use super::{CreationMethod, MigrationJob, Report, RunJobs, plan, run_jobs};
 use crate::database::{Database, Stop};
 use crate::error::{Error, FailedTenant, TenantError};
 use crate::migration::{Kind, MigrationSet, Version};
@@ -147,7 +147,8 @@ pub fn revert(
     let jobs =
         plan.revert.into_iter().map(|reverting| MigrationJob::revert(reverting.tenant, reverting.migrations)).collect();
     let command = "revert";
-    run_jobs(db, tenancy, RunJobs { command, jobs, reread: &plan::reread, rollout, stop, report }, observer)
+    let method = CreationMethod::Replay;
+    run_jobs(db, tenancy, RunJobs { command, jobs, method, reread: &plan::reread, rollout, stop, report }, observer)
 }
 
 /// Plans again for a tenant that was changed: the migrations among `migrations` that its ledger still has, and none before

@@ -14,6 +14,7 @@ use crate::postgres::Session;
 use crate::record::integrity;
 use crate::record::runs::{Counts, Run};
 use crate::run::{Attempt, FailureBudget, Observer, Operation, RunContext, Runner, Verified};
+use crate::schema::snapshot::{self, CreatedFrom};
 use crate::tenants::{Fleet, Tenancy};
 
 /// The number of existing tenants from which on the guards are prepared. When schemas are created, the server plans prepared
@@ -25,12 +26,25 @@ pub(crate) struct RunJobs<'a> {
     /// The command in the record of the run, unless the actor has one.
     pub(crate) command: &'static str,
     pub(crate) jobs: Vec<MigrationJob>,
+    /// How tenants are created.
+    pub(crate) method: CreationMethod,
     /// Plans again for a tenant that was changed.
     pub(crate) reread: &'a Reread<'a>,
     pub(crate) rollout: &'a Rollout,
     pub(crate) stop: &'a Stop,
     /// The tenants that need no job.
     pub(crate) report: Report,
+}
+
+/// How tenants are created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CreationMethod {
+    /// From a snapshot of what the migrations produce, if there are many migrations and the snapshot is proven; otherwise by
+    /// a replay.
+    #[default]
+    Snapshot,
+    /// By applying each migration.
+    Replay,
 }
 
 /// Runs jobs and reports on all tenants.
@@ -64,13 +78,19 @@ fn run(
     to_compare: &[TenantName],
     observer: &mut dyn Observer,
 ) -> Result<Report, Error> {
-    let RunJobs { command, jobs, reread, rollout, stop, mut report } = input;
+    let RunJobs { command, jobs, method, reread, rollout, stop, mut report } = input;
     db.require_free_connection()?;
     integrity::record(db, tenancy)?;
     let to_compare = if to_compare.is_empty() {
         Fleet::default()
     } else {
         Fleet::read_some(db.connection(), tenancy.tenant_migrations(), to_compare)?
+    };
+    let creates = jobs.iter().any(|job| !job.has_tenant());
+    let choice = match method {
+        CreationMethod::Snapshot if creates => Some(snapshot::choose(db, tenancy)?),
+        CreationMethod::Replay if creates => Some(Err("a replay was requested".to_owned())),
+        CreationMethod::Snapshot | CreationMethod::Replay => None,
     };
     let check = ReferenceCheck::prepare(db, tenancy, rollout, &jobs, &report.unchanged, &to_compare)?;
     let needs_session = jobs.iter().any(|job| job.needs_session(tenancy));
@@ -88,10 +108,19 @@ fn run(
     observer.begin(jobs.len());
     runner.record_blocked(db, &report.failed)?;
     report.failed.iter().for_each(|failed| observer.failed(&failed.tenant, &failed.error));
-    let context = MigrationContext { pooler, guards, reread, learned: Learned::default() };
+    let (snapshot, no_snapshot) = choice.map_or((None, None), |choice| (choice.as_ref().ok().cloned(), choice.err()));
+    let context = MigrationContext { pooler, guards, reread, snapshot, learned: Learned::default() };
     let mut rollout = MigrationRun { runner: &runner, context, rollout, check, report, observer };
     let result = rollout.compare_unchanged(db, &to_compare).and_then(|()| rollout.stages(db, jobs));
-    let report = rollout.report;
+    let created_from = match (&rollout.context.snapshot, no_snapshot) {
+        _ if !creates => None,
+        (_, Some(reason)) => Some(CreatedFrom::Migrations { reason }),
+        _ => Some(rollout.context.learned.snapshot_failure().map_or_else(
+            || CreatedFrom::Snapshot { except: rollout.context.learned.snapshot_exception() },
+            |message| CreatedFrom::Migrations { reason: format!("the script of the snapshot failed: {message}") },
+        )),
+    };
+    let report = Report { created_from, ..rollout.report };
     let counts = Counts::of(report.done.len(), report.unchanged.len(), &report.failed, report.not_reached.len());
     runner.end(db, report.ended.as_ref(), counts);
     result.map(|()| report)

@@ -3,7 +3,7 @@
 use crate::confine::{self, Scrutiny};
 use crate::migration::{Kind, Migration, MigrationSet};
 use crate::model::SchemaName;
-use crate::postgres::{GuardViolation, Refusal};
+use crate::postgres::{GuardViolation, Refusal, refuse};
 use crate::record::runs::Run;
 use crate::sql::quote::Literal;
 use crate::tenants::{RunAs, Tenancy, lock_key, lock_key_of};
@@ -56,6 +56,12 @@ impl<'a> SchemaTarget<'a> {
     pub(crate) fn enter(&self) -> String {
         let role = self.as_owner(Lasting::Transaction).map(|select| select + " ").unwrap_or_default();
         role + &self.tenancy.path(self.schema).set_for_transaction()
+    }
+
+    /// SQL that fails unless the search path leads to the schema. Afterwards, the path has only the catalog.
+    pub(super) fn check_path(&self) -> String {
+        let name = format!("{}::pg_catalog.text", Literal(self.schema.as_str()));
+        refuse(&self.tenancy.path(self.schema).refusals(&name))
     }
 
     /// Whether the migrations run as the owner of the schema.

@@ -27,7 +27,7 @@ const MARKED_TABLES: usize = 10;
 const COPIED_ROWS: usize = 100;
 
 /// The tables of Tenantry, which no tenant changes.
-const OWN_TABLES: [&str; 9] = [
+const OWN_TABLES: [&str; 10] = [
     "__diesel_schema_migrations",
     "row_tenancy",
     "schema_acceptance",
@@ -35,6 +35,7 @@ const OWN_TABLES: [&str; 9] = [
     "schema_migration",
     "schema_run",
     "schema_run_tenant",
+    "schema_snapshot",
     "schema_stamp",
     "schema_tracker",
 ];

@@ -38,6 +38,7 @@ pub(super) fn make(db: &mut Database, tenancy: &Tenancy, wanted: &BTreeSet<Appli
         horizon,
         migrations,
         read_after,
+        reads_leftovers: false,
     };
     let set = tenancy.tenant_migrations();
     let (prefixes, with_gaps): (Vec<&Applied>, Vec<&Applied>) =
@@ -70,6 +71,39 @@ pub(super) fn make(db: &mut Database, tenancy: &Tenancy, wanted: &BTreeSet<Appli
         }
     }
     Ok(Reference { tables: replayed.tables, structures, set: set.clone() })
+}
+
+/// What all tenant migrations produce.
+pub(crate) struct Products {
+    /// The structure, with markers for the schema's name.
+    pub(crate) structure: Structure,
+    /// What they leave besides the structure, as a clause: rows, or a sequence that is not at its start.
+    pub(crate) leftovers: Option<String>,
+}
+
+/// Replays all tenant migrations as the connected role, as `create` applies them. Nothing is left in the database; see
+/// [`Reference::make`].
+///
+/// # Errors
+/// As [`Reference::make`].
+pub(crate) fn products(db: &mut Database, tenancy: &Tenancy) -> Result<Products, Error> {
+    require_schema_creation(db)?;
+    scratch::sweep(db.connection())?;
+    let server = db.server().clone();
+    let horizon = confine::read_horizon(db.connection()).map_err(Error::doing("make the reference"))?;
+    let count = tenancy.tenant_migrations().len();
+    let replay = Replay {
+        tenancy,
+        server: &server,
+        owner: None,
+        horizon,
+        migrations: (0..count).collect(),
+        read_after: BTreeSet::from([count]),
+        reads_leftovers: true,
+    };
+    let mut replayed = replay.run(db)?;
+    let structure = replayed.structures.remove(&count).unwrap_or_else(|| [].into_iter().collect());
+    Ok(Products { structure, leftovers: replayed.leftovers })
 }
 
 /// Fails unless this session can create a schema.

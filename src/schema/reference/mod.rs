@@ -6,6 +6,7 @@
 mod committed;
 mod confined;
 mod file;
+mod leftovers;
 mod make;
 mod owner;
 mod replay;
@@ -119,7 +120,7 @@ impl Reference {
     }
 
     /// The reference of tenants with exactly these migrations.
-    fn of_one(applied: Applied, structure: Structure) -> Self {
+    pub(crate) fn of_one(applied: Applied, structure: Structure) -> Self {
         Self {
             tables: vec![structure.tables().map(str::to_owned).collect()],
             structures: BTreeMap::from([(applied, structure)]),
@@ -152,6 +153,10 @@ impl Reference {
         self.structures.iter()
     }
 }
+
+pub(crate) use make::{Products, products};
+pub(crate) use scratch::name as scratch_name;
+pub(crate) use transaction::ROLL_BACK;
 
 /// The applied versions without the retired ones, whose effects later migrations contain.
 fn without_retired(applied: &[String], set: &MigrationSet) -> Applied {

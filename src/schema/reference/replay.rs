@@ -11,6 +11,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Oid, Text};
 
+use super::leftovers;
 use super::owner::Owner;
 use crate::confine;
 use crate::database::Database;
@@ -48,6 +49,8 @@ pub(super) struct Replay<'a> {
     pub(super) migrations: Vec<usize>,
     /// The numbers of migrations after which the structure is read.
     pub(super) read_after: BTreeSet<usize>,
+    /// Whether what the migrations leave besides the structure is read, too.
+    pub(super) reads_leftovers: bool,
 }
 
 /// The result of a replay.
@@ -57,6 +60,8 @@ pub(super) struct Replayed {
     pub(super) tables: Vec<BTreeSet<String>>,
     /// The structures after the first n migrations, for each requested n.
     pub(super) structures: BTreeMap<usize, Structure>,
+    /// See [`leftovers::read`].
+    pub(super) leftovers: Option<String>,
 }
 
 /// Why a replay that is rolled back failed.
@@ -199,6 +204,9 @@ impl Replay<'_> {
             if let Some(structure) = structures.remove(&schema) {
                 replayed.structures.insert(count, structure.with_name_replaced());
             }
+        }
+        if self.reads_leftovers && count == self.migrations.len() {
+            replayed.leftovers = leftovers::read(conn, schema)?;
         }
         Ok(())
     }

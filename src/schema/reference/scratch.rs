@@ -19,7 +19,7 @@ const PREFIX: &str = "tenantry_reference_";
 const COMMENT: &str = "tenantry: a reference that is being made; it is dropped again";
 
 /// A unique name.
-pub(super) fn name() -> SchemaName {
+pub(crate) fn name() -> SchemaName {
     let name = format!("{PREFIX}{}", uuid::Uuid::new_v4().simple());
     name.parse().expect("letters, digits and underscores, fewer than 63")
 }

@@ -24,7 +24,7 @@ use crate::tenants::ledger;
 
 /// Rolls a replay back, and removes what outlasts a rollback: advisory locks and prepared statements. Prepared statements
 /// of the protocol are not from a migration; behind a pooler they may be another client's.
-const ROLL_BACK: &str = "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all(); \
+pub(crate) const ROLL_BACK: &str = "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all(); \
                          DO 'DECLARE prepared text; BEGIN \
                              FOR prepared IN SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql LOOP \
                                  EXECUTE pg_catalog.format(''DEALLOCATE %I'', prepared); \

@@ -89,6 +89,12 @@ impl<'a> Statement<'a> {
         (!has_none).then_some(Cow::Borrowed(self.sql))
     }
 
+    /// Whether the statement maintains tables or the server, without an effect on the structure or on rows.
+    pub(crate) fn is_maintenance(&self) -> bool {
+        let tokens = self.tokens();
+        MAINTENANCE_COMMANDS.iter().any(|command| begins(&tokens, command))
+    }
+
     /// The statement without one of its tokens and the white space after it. White space before the token is kept, because a
     /// line break may end a comment.
     fn without(&self, tokens: &[Token<'_>], removed: usize) -> String {

@@ -35,13 +35,14 @@ use std::collections::BTreeSet;
 
 use super::difference::{Aspect, Difference};
 use super::one::Compared;
-use crate::schema::structure::Identity;
+use crate::schema::structure::{Identity, ObjectKind, Structure};
 use builder::Builder;
 use rebuild::SavedRows;
 
 pub use script::ScriptContext;
 #[cfg(feature = "cli")]
 pub(crate) use script::refuse_other_database;
+pub(crate) use verify::try_in_transaction;
 pub use verify::{Trial, verify};
 
 /// The statements that repair a tenant, and the differences that remain after them.
@@ -161,6 +162,17 @@ impl Plan {
     /// Whether the tenant matches the reference: the plan has no statements, and no differences remain.
     pub fn is_empty(&self) -> bool {
         self.statements.is_empty() && self.remaining.is_empty()
+    }
+
+    /// The plan without the statements that give objects to the owner of the schema, for a role that creates them as that
+    /// owner.
+    pub(crate) fn without_owner(mut self, structure: &Structure) -> Self {
+        let schema = structure.objects.values().find(|object| object.identity.kind == ObjectKind::Schema);
+        if let Some(owner) = schema.and_then(|schema| schema.text("owner")) {
+            let to_owner = format!(" OWNER TO {}", text::ident(owner));
+            self.statements.retain(|it| it.phase != Phase::Owner || !it.sql.ends_with(&to_owner));
+        }
+        self
     }
 
     /// The statements that run.

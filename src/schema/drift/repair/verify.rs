@@ -58,6 +58,27 @@ pub fn verify(db: &mut Database, trial: &Trial<'_>, plan: Plan) -> Result<Plan, 
     }
 }
 
+/// Runs the statements of a plan in the caller's transaction, which has created the schema, and those that are planned for
+/// what remains. The transaction is to be rolled back.
+///
+/// # Errors
+/// The server's error.
+pub(crate) fn try_in_transaction(
+    conn: &mut PgConnection,
+    trial: &Trial<'_>,
+    version: i32,
+    plan: Plan,
+) -> Result<Plan, Error> {
+    let structure = trial.compared.structure.clone();
+    conn.batch_execute(&trial.settings()).map_err(Error::doing("verify the repair plan"))?;
+    let mut execution = Execution::new(conn, trial, version, &plan, structure);
+    match execution.run_plan() {
+        Ok(()) => Ok(execution.into_plan()),
+        Err(StopCause::Blocked { sql }) => Ok(Plan { verification: Verification::Blocked(sql), ..plan }),
+        Err(StopCause::Error(error)) => Err(error),
+    }
+}
+
 fn verify_in_transaction(
     conn: &mut PgConnection,
     trial: &Trial<'_>,
