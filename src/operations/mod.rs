@@ -12,6 +12,7 @@ mod label;
 mod lookup;
 pub mod migrate;
 mod orphans;
+mod path_benchmark;
 mod print_schema;
 mod rename;
 mod roles;
@@ -39,6 +40,9 @@ pub use grants::{GrantPurpose, GrantStatements, Grantees, create_role, grants, t
 pub use label::{LabeledTenant, label};
 use lookup::{NameStatus, SchemaStatus, distinct, holds_extensions, look_up};
 pub use orphans::{Orphan, orphans};
+pub use path_benchmark::{
+    Latency, PathBenchmark, PathBenchmarkSize, PathOperation, VisitedTenants, benchmark_search_path,
+};
 pub use print_schema::{DieselSchema, print_schema};
 pub use rename::{InUse, RenameOptions, RenamedTenant, rename};
 pub use roles::{

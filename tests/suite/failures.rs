@@ -190,6 +190,7 @@ const COMMANDS: &[&str] = &[
     "seed acme",
     "probe",
     "benchmark isolation",
+    "benchmark search-path",
     "isolate",
     "key generate",
     "key install --key-file none",

@@ -44,6 +44,8 @@ mod migrate;
 mod names;
 mod new_migration;
 mod output;
+mod packaging;
+mod path_benchmark;
 mod pooler;
 mod prepared_guards;
 mod print_schema;

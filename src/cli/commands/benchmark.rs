@@ -1,5 +1,7 @@
 //! `benchmark`
 
+mod search_path;
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -28,6 +30,12 @@ enum BenchmarkSubject {
     /// policies on a setting, and with policies on a signed context. All of it is one transaction with roles and tables of
     /// its own, which is rolled back: nothing remains, also if the command is killed. It requires a superuser.
     Isolation(IsolationArgs),
+    /// Compare ways to reach the schema of a tenant
+    ///
+    /// Measures a query on a fixed search_path, with the path set in each transaction, and by qualified names; and sessions
+    /// that visit many tenants. The schemas of the benchmark are its own and are dropped at the end; those of a killed run are
+    /// dropped by the next one. It requires CREATE on the database.
+    SearchPath(search_path::SearchPathArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -52,7 +60,13 @@ struct IsolationArgs {
 const MAX_SCAN_PERCENT: u64 = 110;
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
-    let BenchmarkSubject::Isolation(args) = args.subject;
+    match args.subject {
+        BenchmarkSubject::Isolation(args) => isolation(&args, context),
+        BenchmarkSubject::SearchPath(args) => search_path::run(&args, context),
+    }
+}
+
+fn isolation(args: &IsolationArgs, context: &Context) -> Result<Exit> {
     let mut db = context.database(&args.connection)?;
     let output = context.output();
     let size = BenchmarkSize { rows: args.rows.get(), tenants: args.tenants.get(), iterations: args.iterations.get() };
@@ -62,9 +76,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         output.json(&document)?;
     } else {
         let cells = |one: &MeasurementDocument| {
-            let time = |nanos: u64| format!("{}.{:03} ms", nanos / 1_000_000, nanos / 1_000 % 1_000);
-            let ratio = format!("{}.{:02}", one.percent / 100, one.percent % 100);
-            vec![one.operation.to_owned(), one.isolation.to_owned(), time(one.p50_ns), time(one.p95_ns), ratio]
+            let times = [one.p50_ns, one.p95_ns].map(milliseconds);
+            let words = [one.operation.to_owned(), one.isolation.to_owned()];
+            words.into_iter().chain(times).chain([ratio(one.percent)]).collect()
         };
         output.table(&["operation", "isolation", "p50", "p95", "ratio"], document.measurements.iter().map(cells))?;
     }
@@ -123,11 +137,10 @@ impl Document {
         let point = nanos(point(MeasuredIsolation::Signed).saturating_sub(point(MeasuredIsolation::Where))) / 1_000;
         let within_limit = scan_percent <= MAX_SCAN_PERCENT;
         let verdict = format!(
-            "signed contexts {} a scan of {} rows {}.{:02} times as long as an explicit condition, and add {} µs to a query of one row",
+            "signed contexts {} a scan of {} rows {} times as long as an explicit condition, and add {} µs to a query of one row",
             if within_limit { "are suitable here: they make" } else { "are slow here: they make" },
             thousands(usize::try_from(size.rows).unwrap_or(usize::MAX)),
-            scan_percent / 100,
-            scan_percent % 100,
+            ratio(scan_percent),
             point
         );
         Self {
@@ -140,6 +153,16 @@ impl Document {
             verdict,
         }
     }
+}
+
+/// A time in milliseconds with three decimals.
+fn milliseconds(nanos: u64) -> String {
+    format!("{}.{:03} ms", nanos / 1_000_000, nanos / 1_000 % 1_000)
+}
+
+/// A ratio with two decimals.
+fn ratio(percent: u64) -> String {
+    format!("{}.{:02}", percent / 100, percent % 100)
 }
 
 fn nanos(time: Duration) -> u64 {
