@@ -6,14 +6,25 @@ use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Bytea, Text, Timestamptz};
+use diesel::sql_types::{Text, Timestamptz};
 
+use self::table::context_key;
 use super::ContextKey;
 use super::layout::{Layout, VERIFIER_SCHEMA};
 use super::verifier::KEY_TABLE;
 use crate::database::Database;
 use crate::error::{Error, RowTenancyError};
 use crate::sql::quote::Identifier;
+
+mod table {
+    diesel::table! {
+        tenantry.context_key (id) {
+            id -> Text,
+            inner_pad -> Binary,
+            outer_pad -> Binary,
+        }
+    }
+}
 
 /// A key in the database. Its secret is not read.
 #[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
@@ -53,17 +64,23 @@ pub fn list(db: &mut Database, layout: &Layout) -> Result<Vec<InstalledKey>, Err
 /// The server's error.
 pub fn install(db: &mut Database, layout: &Layout, key: &ContextKey) -> Result<Installed, Error> {
     let (inner, outer) = key.pads();
-    let inserted = in_transaction(db.connection(), layout, |conn| {
-        sql_query(format!(
-            "INSERT INTO {VERIFIER_SCHEMA}.{KEY_TABLE} (id, inner_pad, outer_pad) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
-        ))
-        .bind::<Text, _>(key.id())
-        .bind::<Bytea, _>(&inner[..])
-        .bind::<Bytea, _>(&outer[..])
-        .execute(conn)
+    in_transaction(db.connection(), layout, |conn| {
+        conn.batch_execute(&format!("LOCK TABLE {VERIFIER_SCHEMA}.{KEY_TABLE} IN SHARE ROW EXCLUSIVE MODE"))?;
+        let exists = context_key::table.filter(context_key::id.eq(key.id()));
+        if diesel::select(diesel::dsl::exists(exists)).get_result(conn)? {
+            return Ok(Installed::Before);
+        }
+        // The server may log the parameters of a statement, and the text of a copied line that causes an error. It does not
+        // log what is copied in binary.
+        let row = (
+            context_key::id.eq(key.id()),
+            context_key::inner_pad.eq(&inner[..]),
+            context_key::outer_pad.eq(&outer[..]),
+        );
+        diesel::copy_from(context_key::table).from_insertable(vec![row]).execute(conn)?;
+        Ok(Installed::New)
     })
-    .map_err(Error::doing("install the context key"))?;
-    Ok(if inserted == 0 { Installed::Before } else { Installed::New })
+    .map_err(Error::doing("install the context key"))
 }
 
 /// Retires a key: contexts that are signed with it are refused from now on.
@@ -86,18 +103,13 @@ pub fn retire(db: &mut Database, layout: &Layout, id: &str) -> Result<(), Error>
     .map(|_| ())
 }
 
-/// Runs `work` as the role that owns the keys. Where this role may, the server's log gets no parameters.
+/// Runs `work` as the role that owns the keys.
 fn in_transaction<T>(
     conn: &mut PgConnection,
     layout: &Layout,
     work: impl FnOnce(&mut PgConnection) -> QueryResult<T>,
 ) -> QueryResult<T> {
-    const QUIET: &str = "DO $$ BEGIN \
-        PERFORM pg_catalog.set_config('log_parameter_max_length', '0', true), \
-                pg_catalog.set_config('log_parameter_max_length_on_error', '0', true); \
-        EXCEPTION WHEN insufficient_privilege THEN NULL; END $$";
     conn.transaction(|conn| {
-        conn.batch_execute(QUIET)?;
         conn.batch_execute(&format!("SET LOCAL ROLE {}", Identifier::from(&layout.roles.verifier)))?;
         work(conn)
     })
