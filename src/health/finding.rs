@@ -373,6 +373,14 @@ impl Finding {
         Self::of_tenant(tenant.as_str(), FindingKind::UnfinishedMigration, message, vec![version.clone()], fix)
     }
 
+    /// The same for the schema of shared tables.
+    pub(super) fn of_shared_tables(mut self) -> Self {
+        if matches!(&self.fix, Fix::Command(command, _) if command.starts_with("migrate-one ")) {
+            self.fix = Fix::Command("migrate-all".to_owned(), "");
+        }
+        self
+    }
+
     fn of_database(kind: FindingKind, message: String, items: Vec<String>, fix: Fix) -> Self {
         Self { tenant: None, kind, message, items, fix }
     }

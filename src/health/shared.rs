@@ -13,9 +13,11 @@ pub(super) fn check(db: &mut Database, tenancy: &Tenancy, layout: &Layout, healt
     let in_progress = in_progress(db.connection(), set, &mut fleet)?;
     health.findings.extend(fleet.misnamed.iter().map(Finding::bad_name));
     health.findings.extend(fleet.invalid.iter().map(Finding::invalid_row));
+    let mut found = Vec::new();
     for tenant in fleet.tenants.iter().filter(|tenant| !in_progress.contains(tenant.name.as_str())) {
-        checks::tenant(tenant, set, &mut health.findings);
+        checks::tenant(tenant, set, &mut found);
     }
+    health.findings.extend(found.into_iter().map(Finding::of_shared_tables));
     health.not_checked(in_progress, "another run is working on the schema");
     let found = findings::find(db, layout)?;
     health.findings.extend(found.findings.into_iter().map(Finding::isolation));
