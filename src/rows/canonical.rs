@@ -93,10 +93,15 @@ pub(crate) fn policies_verified_in(schema: &str, layout: &Layout, column: &str, 
 impl CanonicalPolicy {
     /// SQL that creates it. `table` is qualified and quoted.
     pub(crate) fn create(&self, table: &str) -> String {
-        let Self { name, expression, .. } = self;
-        let kind = if self.is_permissive { "PERMISSIVE" } else { "RESTRICTIVE" };
         let role =
             if self.role == "public" { "PUBLIC".to_owned() } else { Identifier::of_object(&self.role).to_string() };
+        self.create_for(table, &role)
+    }
+
+    /// The same for other roles, which are quoted.
+    pub(crate) fn create_for(&self, table: &str, role: &str) -> String {
+        let Self { name, expression, .. } = self;
+        let kind = if self.is_permissive { "PERMISSIVE" } else { "RESTRICTIVE" };
         format!("CREATE POLICY {name} ON {table} AS {kind} TO {role} USING ({expression}) WITH CHECK ({expression})")
     }
 

@@ -132,49 +132,56 @@ fn in_transaction(
         conn.batch_execute(&objects.fill(tenant, size.rows))?;
     }
     conn.batch_execute(&objects.complete())?;
+    objects.set_context(conn)?;
     let mut measurements = Vec::new();
-    for isolation in MeasuredIsolation::ALL {
-        observe(isolation.as_str());
-        if let Some(sql) = objects.isolate(isolation) {
-            conn.batch_execute(&sql)?;
+    for operation in MeasuredOperation::ALL {
+        observe(operation.as_str());
+        let prepared = MeasuredIsolation::ALL.map(|isolation| objects.prepare(operation, isolation));
+        for (isolation, statement) in MeasuredIsolation::ALL.iter().zip(&prepared) {
+            conn.batch_execute(&objects.enter(*isolation))?;
+            conn.batch_execute(&statement.prepare)?;
         }
-        objects.enter(conn, isolation)?;
-        for operation in MeasuredOperation::ALL {
-            let prepared = objects.prepare(operation, isolation);
-            conn.batch_execute(&prepared.prepare)?;
-            let (p50, p95) = measure(size, operation, |key| conn.batch_execute(&prepared.execute(key)))?;
-            conn.batch_execute(&prepared.deallocate)?;
+        let measured = measure(size, operation, |which, key| {
+            conn.batch_execute(&objects.enter(MeasuredIsolation::ALL[which]))?;
+            let started = Instant::now();
+            conn.batch_execute(&prepared[which].execute(key))?;
+            Ok(started.elapsed())
+        })?;
+        prepared.iter().try_for_each(|statement| conn.batch_execute(&statement.deallocate))?;
+        for (isolation, (p50, p95)) in MeasuredIsolation::ALL.into_iter().zip(measured) {
             measurements.push(Measurement { operation, isolation, p50, p95 });
         }
-        conn.batch_execute("SET LOCAL SESSION AUTHORIZATION DEFAULT")?;
     }
-    measurements.sort_by_key(|one| (one.operation, one.isolation));
     Ok(measurements)
 }
 
-/// The median and the 95th percentile of an operation.
+/// The median and the 95th percentile of an operation with each kind of isolation. They take turns, so that the load of the
+/// server is the same for all of them. `execute` gets the index of the kind and the key of a row, and returns the time.
 fn measure(
     size: BenchmarkSize,
     operation: MeasuredOperation,
-    mut execute: impl FnMut(u32) -> QueryResult<()>,
-) -> QueryResult<(Duration, Duration)> {
+    mut execute: impl FnMut(usize, u32) -> QueryResult<Duration>,
+) -> QueryResult<[(Duration, Duration); MeasuredIsolation::ALL.len()]> {
     let iterations = size.iterations.max(1);
     let iterations = if operation == MeasuredOperation::Scan { iterations.min(MAX_SCANS) } else { iterations };
     // The first executions of a prepared statement plan it, and read what is not in memory yet.
     let warm_up = iterations.min(10);
-    let mut times = Vec::new();
+    let mut times = MeasuredIsolation::ALL.map(|_| Vec::new());
     for i in 0..warm_up + iterations {
         // A prime number, so that consecutive keys are in different pages.
         let key = i.wrapping_mul(7_919) % size.rows.max(1) + 1;
-        let started = Instant::now();
-        execute(key)?;
-        if i >= warm_up {
-            times.push(started.elapsed());
+        for (which, times) in times.iter_mut().enumerate() {
+            let time = execute(which, key)?;
+            if i >= warm_up {
+                times.push(time);
+            }
         }
     }
-    times.sort_unstable();
-    let at = |percent: usize| times[(times.len() * percent).div_ceil(100).clamp(1, times.len()) - 1];
-    Ok((at(50), at(95)))
+    Ok(times.map(|mut times| {
+        times.sort_unstable();
+        let at = |percent: usize| times[(times.len() * percent).div_ceil(100).clamp(1, times.len()) - 1];
+        (at(50), at(95))
+    }))
 }
 
 #[cfg(test)]
@@ -182,22 +189,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_of_existing_rows() {
+    fn kinds_of_isolation_take_turns_on_existing_rows() {
         let size = BenchmarkSize { rows: 7, tenants: 1, iterations: 100 };
-        let mut keys = Vec::new();
-        measure(size, MeasuredOperation::Point, |key| {
-            keys.push(key);
-            Ok(())
+        let mut executed = Vec::new();
+        measure(size, MeasuredOperation::Point, |which, key| {
+            executed.push((which, key));
+            Ok(Duration::from_nanos(which as u64))
         })
         .unwrap();
-        assert_eq!(keys.len(), 110);
-        assert!(keys.iter().all(|key| (1..=7).contains(key)));
+        assert_eq!(executed.len(), 440);
+        assert!(executed.iter().all(|(_, key)| (1..=7).contains(key)));
+        let turns: Vec<usize> = executed.iter().take(8).map(|(which, _)| *which).collect();
+        assert_eq!(turns, [0, 1, 2, 3, 0, 1, 2, 3]);
         let mut scans = 0;
-        measure(size, MeasuredOperation::Scan, |_| {
+        let measured = measure(size, MeasuredOperation::Scan, |which, _| {
             scans += 1;
-            Ok(())
-        })
-        .unwrap();
-        assert_eq!(scans, 30);
+            Ok(Duration::from_nanos(which as u64))
+        });
+        assert_eq!(scans, 120);
+        let nanos = |nanos| (Duration::from_nanos(nanos), Duration::from_nanos(nanos));
+        assert_eq!(measured.unwrap(), [0, 1, 2, 3].map(nanos));
     }
 }

@@ -72,7 +72,7 @@ fn nothing_remains_of_a_benchmark_that_ends_early() {
         let before = objects(&db);
         let running =
             db.tenantry(["benchmark", "isolation", "--iterations", "100000000", "--rows", "100", "-v"]).spawn();
-        running.wait_for_stderr_line("none");
+        running.wait_for_stderr_line("point");
         if kills {
             running.kill();
         } else {
