@@ -1,5 +1,7 @@
 //! Errors of probes.
 
+use crate::postgres::ServerMessage;
+
 /// Why a role cannot be probed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -28,6 +30,12 @@ pub enum ProbeError {
         /// The role.
         role: String,
     },
+    /// The registry cannot be read.
+    #[error("cannot read the registry: {message}")]
+    UnreadableRegistry {
+        /// The server's message.
+        message: ServerMessage,
+    },
     /// A tenant does not exist.
     #[error("tenant {name:?} does not exist")]
     NoSuchTenant {
@@ -47,6 +55,7 @@ impl ProbeError {
             Self::OperatorRole { .. } => "probe-operator",
             Self::OtherDatabase => "probe-other-database",
             Self::NoOwnTenant { .. } => "no-own-tenant",
+            Self::UnreadableRegistry { .. } => "unreadable-registry",
             Self::NoSuchTenant { .. } => "unknown-tenant",
         }
     }
@@ -60,6 +69,9 @@ impl ProbeError {
             }
             Self::OtherDatabase => "set --as and --database-url to the same database".to_owned(),
             Self::NoOwnTenant { .. } => "add --tenant NAME".to_owned(),
+            Self::UnreadableRegistry { .. } => {
+                "set --database-url to a URL with a superuser or the administrator".to_owned()
+            }
             Self::NoSuchTenant { similar: Some(similar), .. } => format!("did you mean {similar}?"),
             Self::NoSuchTenant { similar: None, .. } => format!("'{}' shows the tenants", command("list")),
         }

@@ -4,6 +4,7 @@
 mod child;
 pub(crate) mod condition;
 pub mod connect;
+pub(crate) mod contained;
 mod error;
 mod from_env;
 pub(crate) mod guard_violation;

@@ -25,6 +25,9 @@ pub const CATALOG_FOR_TRANSACTION: &str = "SET LOCAL search_path TO pg_catalog, 
 /// The same as a PL/pgSQL statement, for the conditions after [`SchemaPath::guard`].
 pub(crate) const CATALOG_IN_BLOCK: &str = "PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);";
 
+/// The same as a clause of a function.
+pub(crate) const CATALOG_OF_FUNCTION: &str = "SET search_path TO pg_catalog, pg_temp";
+
 /// The startup options of every session; `RESET` restores their values.
 ///
 /// With the server's default path, `"$user", public`, objects in `public` could be found instead of those in `pg_catalog`.
@@ -68,6 +71,11 @@ impl<'a> SchemaPath<'a> {
         // White space separates options, and a backslash quotes it.
         let escaped = self.list().replace('\\', r"\\").replace(' ', r"\ ");
         format!("-c search_path={escaped}")
+    }
+
+    /// The clause of a function that sets the path while it runs.
+    pub(crate) fn set_for_function(&self) -> String {
+        format!("SET search_path TO {}", self.list())
     }
 
     /// SQL that sets the path for sessions of a role in a database.

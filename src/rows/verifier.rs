@@ -2,6 +2,7 @@
 
 use super::layout::{CONTEXT_SETTING, Layout};
 use crate::model::IdType;
+use crate::postgres::path;
 use crate::sql::quote::Identifier;
 
 /// The table with the keys, without its schema.
@@ -58,10 +59,11 @@ pub(crate) fn create_context_function(schema: &str, layout: &Layout, id: IdType)
     let body = context_body(schema, id);
     format!(
         "CREATE OR REPLACE FUNCTION {function} RETURNS {id} LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER \
-         SET search_path TO pg_catalog, pg_temp AS $tenantry${body}$tenantry$;\n\
+         {path} AS $tenantry${body}$tenantry$;\n\
          REVOKE ALL ON FUNCTION {function} FROM PUBLIC;\n\
          GRANT EXECUTE ON FUNCTION {function} TO {app}, {owner}",
         id = id.as_sql(),
+        path = path::CATALOG_OF_FUNCTION,
         app = Identifier::from(&layout.roles.app),
         owner = Identifier::from(&layout.roles.owner),
     )

@@ -122,7 +122,7 @@ pub fn prepare(
         .iter()
         .map(|name| match existing.iter().find(|tenant| tenant.name == *name) {
             Some(tenant) => Ok(tenant.id.parse()?),
-            None => Ok(registry::create(&mut db, layout, name, None, None)?),
+            None => Ok(registry::create(&mut db, &tenancy, layout, name, None, None)?),
         })
         .collect()
 }

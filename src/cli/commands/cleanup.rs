@@ -53,7 +53,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if let (Some(layout), false) = (rows::layout(&mut db)?, args.drop_all) {
         let execution =
             if args.dry_run { CleanupMode::DryRun } else { CleanupMode::AfterConfirmation(args.confirmation) };
-        return rows::cleanup(context, &mut db, &layout, execution);
+        return rows::cleanup(context, &mut db, (&tenancy, &layout), execution);
     }
     let orphans = if args.include_orphans { Orphans::Drop } else { Orphans::Keep };
     let plan = operations::plan_cleanup(&mut db, &tenancy, orphans)?;

@@ -99,7 +99,13 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
             return Err(Usage::new("unexpected-option", message).into());
         }
         let member = args.member.map(|email| FirstMember { email, rights: args.rights });
-        return rows::create(context, &mut db, &layout, &names, rows::NewTenant { id: args.id, member, if_exists });
+        return rows::create(
+            context,
+            &mut db,
+            (&tenancy, &layout),
+            &names,
+            rows::NewTenant { id: args.id, member, if_exists },
+        );
     }
     if let Some(option) = args.id.map(|_| "--id").or(args.member.as_ref().map(|_| "--member")) {
         let message = format!("{option} applies to tenants that share tables only");

@@ -75,7 +75,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
             return Err(Usage::new("unexpected-option", message).into());
         }
         let options = DropOptions { dry_run: args.dry_run, confirmation: args.confirmation, if_missing };
-        return rows::drop(context, &mut db, &layout, &names, options);
+        return rows::drop(context, &mut db, (&tenancy, &layout), &names, options);
     }
     let untracked = if args.untracked { Untracked::Drop } else { Untracked::Refuse };
     let plan = operations::plan_drop(&mut db, &tenancy, &names, untracked, if_missing)?;

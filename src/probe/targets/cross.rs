@@ -3,14 +3,14 @@
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Text};
+use diesel::sql_types::{Array, Text};
 
-use super::rows::tolerant;
+use super::rows::TableReader;
 use super::{Marker, OwnChanges, ProbedColumn, ProbedRelation, Protection};
 use crate::error::Error;
 use crate::model::TenantId;
 use crate::rows::Layout;
-use crate::sql::quote::Identifier;
+use crate::sql::quote::{Identifier, Literal};
 
 /// The lengths of values that can be recognized.
 const MARKER: std::ops::RangeInclusive<usize> = 8..=200;
@@ -40,27 +40,28 @@ pub(super) fn is_recognizable(value: &str) -> bool {
 /// The number of rows with a value, at most 2; `None` if it is not known.
 fn occurrences(
     conn: &mut PgConnection,
+    tables: &TableReader,
     table: &ProbedRelation,
     column: &ProbedColumn,
     value: &str,
 ) -> Result<Option<i64>, Error> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = BigInt)]
-        rows: i64,
-    }
     let query = format!(
-        "SELECT count(*) AS rows FROM (SELECT FROM {} WHERE {} = $1::{} LIMIT 2) AS found",
+        "SELECT ARRAY[count(*)::text] AS cells FROM (SELECT FROM {} WHERE {} = {}::{} LIMIT 2) AS found",
         table.qualified(),
         Identifier::of_object(&column.name),
+        Literal(value),
         column.base_type
     );
-    let row = tolerant(conn, |conn| sql_query(query).bind::<Text, _>(value).get_result::<Row>(conn))?;
-    Ok(row.map(|row| row.rows))
+    let rows = tables.rows(conn, &query)?.unwrap_or_default();
+    Ok(rows.into_iter().flatten().flatten().next().and_then(|number| number.parse().ok()))
 }
 
 /// The values that only rows of one tenant contain: the id of the tenant, and texts of its first row.
-pub(super) fn markers(conn: &mut PgConnection, relations: &[ProbedRelation]) -> Result<Vec<Marker>, Error> {
+pub(super) fn markers(
+    conn: &mut PgConnection,
+    tables: &TableReader,
+    relations: &[ProbedRelation],
+) -> Result<Vec<Marker>, Error> {
     let mut markers: Vec<Marker> = Vec::new();
     for relation in relations {
         let Protection::OwnRows { column, aim, .. } = &relation.protection else { continue };
@@ -73,7 +74,7 @@ pub(super) fn markers(conn: &mut PgConnection, relations: &[ProbedRelation]) -> 
             if !is_text(found) || !is_recognizable(value) || found.name == *column {
                 continue;
             }
-            if occurrences(conn, relation, found, value)? == Some(1) {
+            if occurrences(conn, tables, relation, found, value)? == Some(1) {
                 markers.push(Marker { tenant: Some(other), text: value.clone(), own_rows: None });
             }
         }
@@ -85,6 +86,7 @@ pub(super) fn markers(conn: &mut PgConnection, relations: &[ProbedRelation]) -> 
 /// The foreign keys between tables with rows of tenants, each with a row of another tenant to refer to.
 pub(super) fn references(
     conn: &mut PgConnection,
+    tables: &TableReader,
     layout: &Layout,
     relations: &[ProbedRelation],
 ) -> Result<Vec<CrossReference>, Error> {
@@ -136,7 +138,7 @@ pub(super) fn references(
         let values = match (aim.own, other) {
             (Some(own), Some(other)) if !pairs.is_empty() => {
                 let referenced: Vec<&str> = pairs.iter().map(|(_, referenced)| referenced.as_str()).collect();
-                key_of(conn, parent, column, &referenced, own, other)?
+                key_of(conn, tables, parent, (column, &referenced), (own, other))?
             }
             _ => None,
         };
@@ -149,17 +151,11 @@ pub(super) fn references(
 /// A key of a row of another tenant that the tenant itself does not have.
 fn key_of(
     conn: &mut PgConnection,
+    tables: &TableReader,
     table: &ProbedRelation,
-    column: &str,
-    key: &[&str],
-    own: TenantId,
-    other: TenantId,
+    (column, key): (&str, &[&str]),
+    (own, other): (TenantId, TenantId),
 ) -> Result<Option<Vec<String>>, Error> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Array<Text>)]
-        cells: Vec<String>,
-    }
     let tenant_type = table.columns.iter().find(|it| it.name == column).map_or("text", |it| it.data_type.as_str());
     let tenant = Identifier::of_object(column);
     let names: Vec<String> = key.iter().map(|name| Identifier::of_object(name).to_string()).collect();
@@ -167,19 +163,15 @@ fn key_of(
     let matches: Vec<String> = names.iter().map(|name| format!("a.{name} = p.{name}")).collect();
     let exists: Vec<String> = names.iter().map(|name| format!("p.{name} IS NOT NULL")).collect();
     let query = format!(
-        "SELECT ARRAY[{}] AS cells FROM {table} AS p WHERE p.{tenant} = $1::{tenant_type} AND {} \
-         AND NOT EXISTS (SELECT FROM {table} AS a WHERE a.{tenant} = $2::{tenant_type} AND {}) LIMIT 1",
+        "SELECT ARRAY[{}] AS cells FROM {table} AS p WHERE p.{tenant} = {}::{tenant_type} AND {} \
+         AND NOT EXISTS (SELECT FROM {table} AS a WHERE a.{tenant} = {}::{tenant_type} AND {}) LIMIT 1",
         of_other.join(", "),
+        Literal(&other.to_string()),
         exists.join(" AND "),
+        Literal(&own.to_string()),
         matches.join(" AND "),
         table = table.qualified(),
     );
-    let row = tolerant(conn, |conn| {
-        sql_query(query)
-            .bind::<Text, _>(other.to_string())
-            .bind::<Text, _>(own.to_string())
-            .get_result::<Row>(conn)
-            .optional()
-    })?;
-    Ok(row.flatten().map(|row| row.cells))
+    let rows = tables.rows(conn, &query)?.unwrap_or_default();
+    Ok(rows.into_iter().next().map(|cells| cells.into_iter().flatten().collect()))
 }

@@ -22,8 +22,17 @@ pub(super) use rows::{Aim, RowValues};
 /// The statements that begin the transaction in which targets are read. Policies of others are not evaluated: a table whose
 /// rows they would hide is an error.
 pub(super) fn begin() -> String {
+    begin_with("BEGIN READ ONLY")
+}
+
+/// The same for a transaction that creates what reads tables in it, and is rolled back.
+fn begin_reading_tables() -> String {
+    begin_with("BEGIN")
+}
+
+fn begin_with(begin: &str) -> String {
     format!(
-        "BEGIN READ ONLY; SET LOCAL lock_timeout TO '200ms'; SET LOCAL statement_timeout TO '5s'; \
+        "{begin}; SET LOCAL lock_timeout TO '200ms'; SET LOCAL statement_timeout TO '5s'; \
          SET LOCAL timezone TO 'UTC'; SET LOCAL datestyle TO 'ISO, YMD'; {}",
         path::CATALOG_FOR_TRANSACTION
     )

@@ -4,18 +4,19 @@ use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_query;
-use diesel::sql_types::{Array, Bool, Nullable, Text};
+use diesel::sql_types::Bool;
 
 use super::{
-    OwnChanges, ProbedRelation, ProbedTenancy, Protection, Targets, begin, cross, functions, others, relations,
+    OwnChanges, ProbedRelation, ProbedTenancy, Protection, Targets, begin_reading_tables, cross, functions, others,
+    relations,
 };
 use crate::database::Database;
 use crate::error::{Error, ProbeError, RowTenancyError};
 use crate::model::TenantId;
-use crate::postgres::Condition;
+use crate::postgres::ServerMessage;
+use crate::postgres::contained::{ContainedReader, ReadingRights};
 use crate::rows::Layout;
-use crate::sql::quote::Identifier;
+use crate::sql::quote::{Identifier, Literal};
 use crate::text;
 
 /// The tenants of a table.
@@ -56,7 +57,7 @@ pub(in crate::probe) fn read(
     let server = db.server().clone();
     let conn = db.connection();
     let doing = || Error::doing("read the tables to aim at");
-    conn.batch_execute(&begin()).map_err(doing())?;
+    conn.batch_execute(&begin_reading_tables()).map_err(doing())?;
     let targets = (|| {
         let of_layout = [&layout.roles.owner, &layout.roles.verifier, &layout.roles.admin];
         let mut targets = Targets {
@@ -69,14 +70,14 @@ pub(in crate::probe) fn read(
             tenancy: ProbedTenancy::Rows { layout: Box::new(layout.clone()), references: Vec::new(), own: None },
             markers: Vec::new(),
         };
-        become_owner(conn, layout)?;
+        let tables = TableReader::create(conn, layout)?;
         let is_registry = |it: &ProbedRelation| {
             it.schema == layout.schema.as_str() && it.name == layout.registry.as_str() && it.is_table()
         };
         if !targets.relations.iter().any(is_registry) {
             return Err(RowTenancyError::no_registry(layout.schema.as_str(), layout.registry.as_str(), None).into());
         }
-        let registry = RegistryReader(registry(layout));
+        let registry = RegistryReader { table: registry(layout), tables: &tables };
         let mut chosen = ChosenTenants { own: None, others: Vec::new() };
         if let Some(name) = own {
             chosen.own = Some(registry.id(conn, name)?);
@@ -86,10 +87,10 @@ pub(in crate::probe) fn read(
         }
         let any = registry.some(conn)?;
         for relation in &mut targets.relations {
-            protect(conn, layout, relation, &chosen, &any)?;
+            protect(conn, layout, relation, (&tables, &chosen, &any))?;
         }
-        let references = cross::references(conn, layout, &targets.relations)?;
-        targets.markers = cross::markers(conn, &targets.relations)?;
+        let references = cross::references(conn, &tables, layout, &targets.relations)?;
+        targets.markers = cross::markers(conn, &tables, &targets.relations)?;
         let own = chosen.own.or_else(|| any.first().copied());
         targets.tenancy = ProbedTenancy::Rows { layout: Box::new(layout.clone()), references, own };
         Ok(targets)
@@ -102,43 +103,69 @@ fn registry(layout: &Layout) -> String {
     format!("{}.{}", Identifier::from(&layout.schema), Identifier::from(&layout.registry))
 }
 
-/// Reads as the owner of the tables, whose policy shows all rows, unless the operator is a superuser.
-fn become_owner(conn: &mut PgConnection, layout: &Layout) -> Result<(), Error> {
-    let doing = Error::doing("read the tables to aim at");
-    let is_superuser: bool =
-        sql::<Bool>("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").get_result(conn).map_err(&doing)?;
-    if is_superuser {
-        return Ok(());
+/// Reads tables, with all of their rows. Their code does not run with the rights of the operator.
+pub(super) struct TableReader(ContainedReader);
+
+impl TableReader {
+    /// Reads as the owner of the tables, whose policy shows all rows, unless the operator is a superuser.
+    fn create(conn: &mut PgConnection, layout: &Layout) -> Result<Self, Error> {
+        let doing = Error::doing("read the tables to aim at");
+        let is_superuser: bool = sql::<Bool>("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+            .get_result(conn)
+            .map_err(&doing)?;
+        let rights = if is_superuser {
+            ReadingRights::Superuser
+        } else {
+            ReadingRights::Role { role: Identifier::from(&layout.roles.owner), schema: &layout.schema }
+        };
+        ContainedReader::create(conn, rights).map(Self).map_err(doing)
     }
-    conn.batch_execute(&format!("SET LOCAL ROLE {}", Identifier::from(&layout.roles.owner))).map_err(&doing)
+
+    /// The rows of a query whose only column is the array `cells`, or why they cannot be read, for example because that takes
+    /// too long.
+    pub(super) fn rows(
+        &self,
+        conn: &mut PgConnection,
+        query: &str,
+    ) -> Result<Result<Vec<RowValues>, ServerMessage>, Error> {
+        let rows = format!("(SELECT COALESCE(pg_catalog.json_agg(found.cells), '[]') FROM ({query}) AS found)");
+        let json = self.0.evaluate(conn, &rows, None).map_err(Error::doing("read rows to aim at"))?;
+        Ok(json
+            .map(|json| serde_json::from_str(&json).unwrap_or_default())
+            .map_err(|error| ServerMessage::from(&error)))
+    }
 }
 
-/// Reads the registry, whose qualified name it has.
-struct RegistryReader(String);
+/// Reads the registry.
+struct RegistryReader<'a> {
+    /// Its qualified name.
+    table: String,
+    tables: &'a TableReader,
+}
 
-impl RegistryReader {
+impl RegistryReader<'_> {
+    fn texts(&self, conn: &mut PgConnection, query: &str) -> Result<Vec<String>, Error> {
+        let rows = self.tables.rows(conn, query)?;
+        let rows = rows.map_err(|message| ProbeError::UnreadableRegistry { message })?;
+        Ok(rows.into_iter().flatten().flatten().collect())
+    }
+
     fn id(&self, conn: &mut PgConnection, name: &str) -> Result<TenantId, Error> {
-        let Self(table) = self;
-        let doing = Error::doing("read the registry");
-        let id: Option<String> = sql::<Text>(&format!("SELECT id::text FROM {table} WHERE name::text = "))
-            .bind::<Text, _>(name)
-            .get_result(conn)
-            .optional()
-            .map_err(&doing)?;
-        if let Some(id) = id.and_then(|id| id.parse().ok()) {
+        let (table, literal) = (&self.table, Literal(name));
+        let ids =
+            self.texts(conn, &format!("SELECT ARRAY[id::text] AS cells FROM {table} WHERE name::text = {literal}"))?;
+        if let Some(id) = ids.first().and_then(|id| id.parse().ok()) {
             return Ok(id);
         }
-        let names: Vec<String> =
-            sql::<Text>(&format!("SELECT name::text FROM {table} LIMIT 10000")).load(conn).map_err(&doing)?;
+        let names = self.texts(conn, &format!("SELECT ARRAY[name::text] AS cells FROM {table} LIMIT 10000"))?;
         let similar = text::closest(name, names.iter().map(String::as_str)).map(str::to_owned);
         Err(ProbeError::NoSuchTenant { name: name.to_owned(), similar }.into())
     }
 
     /// Some tenants.
     fn some(&self, conn: &mut PgConnection) -> Result<Vec<TenantId>, Error> {
-        let ids: Vec<String> = sql::<Text>(&format!("SELECT id::text FROM {} ORDER BY id LIMIT 3", self.0))
-            .load(conn)
-            .map_err(Error::doing("read the registry"))?;
+        let ids =
+            self.texts(conn, &format!("SELECT ARRAY[id::text] AS cells FROM {} ORDER BY id LIMIT 3", self.table))?;
         Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
     }
 }
@@ -148,8 +175,7 @@ fn protect(
     conn: &mut PgConnection,
     layout: &Layout,
     relation: &mut ProbedRelation,
-    chosen: &ChosenTenants,
-    any: &[TenantId],
+    tenants: (&TableReader, &ChosenTenants, &[TenantId]),
 ) -> Result<(), Error> {
     let is_shared = relation.schema == layout.schema.as_str();
     let column = layout.column.as_str();
@@ -157,12 +183,12 @@ fn protect(
         "v" => Protection::View,
         "S" if is_shared => Protection::Usable,
         "r" | "p" if is_shared && relation.name == layout.registry.as_str() => {
-            let aim = Box::new(aim(conn, relation, "id", chosen, any)?);
+            let aim = Box::new(aim(conn, relation, "id", tenants)?);
             Protection::OwnRows { column: "id".to_owned(), changes: OwnChanges::Refused, aim }
         }
         "r" | "p" if is_shared && relation.is_exempt => Protection::ReadOnly,
         "r" | "p" if is_shared && !relation.is_partition && relation.has_column(column) => {
-            let aim = Box::new(aim(conn, relation, column, chosen, any)?);
+            let aim = Box::new(aim(conn, relation, column, tenants)?);
             Protection::OwnRows { column: column.to_owned(), changes: OwnChanges::Allowed, aim }
         }
         _ => Protection::Private,
@@ -175,10 +201,9 @@ fn aim(
     conn: &mut PgConnection,
     relation: &ProbedRelation,
     column: &str,
-    chosen: &ChosenTenants,
-    any: &[TenantId],
+    (tables, chosen, any): (&TableReader, &ChosenTenants, &[TenantId]),
 ) -> Result<Aim, Error> {
-    let reader = TenantRows { column };
+    let reader = TenantRows { tables, column };
     let own = match chosen.own {
         Some(own) => Some(own),
         None => reader.tenant(conn, relation, "ASC", &[], chosen.others.first().copied())?,
@@ -208,6 +233,7 @@ fn aim(
 
 /// Reads rows of a table by its tenant column.
 struct TenantRows<'a> {
+    tables: &'a TableReader,
     column: &'a str,
 }
 
@@ -222,23 +248,21 @@ impl TenantRows<'_> {
         but: Option<TenantId>,
     ) -> Result<Option<TenantId>, Error> {
         let column = Identifier::of_object(self.column);
-        let among: Option<Vec<String>> =
-            (!among.is_empty()).then(|| among.iter().map(ToString::to_string).collect::<Vec<_>>());
         let data_type =
             relation.columns.iter().find(|it| it.name == self.column).map_or("text", |it| it.data_type.as_str());
+        let literal = |id: &TenantId| format!("{}::{data_type}", Literal(&id.to_string()));
+        let mut conditions = vec![format!("{column} IS NOT NULL")];
+        conditions.extend(but.map(|but| format!("{column} <> {}", literal(&but))));
+        if !among.is_empty() {
+            conditions.push(format!("{column} IN ({})", among.iter().map(literal).collect::<Vec<_>>().join(", ")));
+        }
         let query = format!(
-            "SELECT {column}::text AS value FROM {} WHERE {column} IS NOT NULL AND ($1 IS NULL OR {column} <> $1::{data_type}) \
-             AND ($2 IS NULL OR {column} = ANY ($2::{data_type}[])) ORDER BY {column} {order} LIMIT 1",
-            relation.qualified()
+            "SELECT ARRAY[{column}::text] AS cells FROM {} WHERE {} ORDER BY {column} {order} LIMIT 1",
+            relation.qualified(),
+            conditions.join(" AND ")
         );
-        let found = tolerant(conn, |conn| {
-            sql_query(query)
-                .bind::<Nullable<Text>, _>(but.map(|id| id.to_string()))
-                .bind::<Nullable<Array<Text>>, _>(among)
-                .get_result::<TenantText>(conn)
-                .optional()
-        })?;
-        Ok(found.flatten().and_then(|row| row.value.parse().ok()))
+        let found = self.tables.rows(conn, &query)?.unwrap_or_default();
+        Ok(found.into_iter().flatten().flatten().next().and_then(|id| id.parse().ok()))
     }
 
     /// Rows of a tenant. Output functions make text of the values, but no casts, which others could define.
@@ -249,48 +273,20 @@ impl TenantRows<'_> {
         tenant: TenantId,
         number: usize,
     ) -> Result<Vec<RowValues>, Error> {
-        #[derive(QueryableByName)]
-        struct Row {
-            #[diesel(sql_type = Array<Nullable<Text>>)]
-            cells: RowValues,
-        }
         let column = Identifier::of_object(self.column);
         let cells: Vec<String> = relation.columns.iter().map(|it| as_text(&Identifier::of_object(&it.name))).collect();
         let data_type =
             relation.columns.iter().find(|it| it.name == self.column).map_or("text", |it| it.data_type.as_str());
         let query = format!(
-            "SELECT ARRAY[{}]::text[] AS cells FROM {} WHERE {column} = $1::{data_type} LIMIT {number}",
+            "SELECT ARRAY[{}]::text[] AS cells FROM {} WHERE {column} = {}::{data_type} LIMIT {number}",
             cells.join(", "),
-            relation.qualified()
+            relation.qualified(),
+            Literal(&tenant.to_string())
         );
-        let rows = tolerant(conn, |conn| sql_query(query).bind::<Text, _>(tenant.to_string()).load::<Row>(conn))?;
-        Ok(rows.unwrap_or_default().into_iter().map(|row| row.cells).collect())
+        Ok(self.tables.rows(conn, &query)?.unwrap_or_default())
     }
-}
-
-#[derive(QueryableByName)]
-struct TenantText {
-    #[diesel(sql_type = Text)]
-    value: String,
 }
 
 fn as_text(column: &Identifier<'_>) -> String {
     format!("CASE WHEN {column} IS NOT NULL THEN pg_catalog.concat({column}) END")
-}
-
-/// Runs a query, or returns `None` if it fails, for example because it takes too long.
-pub(super) fn tolerant<T>(
-    conn: &mut PgConnection,
-    query: impl FnOnce(&mut PgConnection) -> QueryResult<T>,
-) -> Result<Option<T>, Error> {
-    let doing = || Error::doing("read rows to aim at");
-    conn.batch_execute("SAVEPOINT probe").map_err(doing())?;
-    match query(conn) {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if Condition::of(&error) == Some(Condition::ConnectionLost) => Err(doing()(error)),
-        Err(_) => {
-            conn.batch_execute("ROLLBACK TO SAVEPOINT probe").map_err(doing())?;
-            Ok(None)
-        }
-    }
 }

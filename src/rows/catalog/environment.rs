@@ -56,6 +56,9 @@ pub(crate) struct Environment {
     pub(crate) public_executes_new_functions: bool,
     #[diesel(sql_type = Bool)]
     pub(crate) is_superuser: bool,
+    /// The current role.
+    #[diesel(sql_type = Text)]
+    pub(crate) role: String,
     #[diesel(sql_type = Text)]
     pub(crate) database: String,
 }

@@ -61,5 +61,6 @@ SELECT
             AND NOT EXISTS (SELECT FROM aclexplode(d.defaclacl) AS acl WHERE acl.grantee = 0)
     ) AS public_executes_new_functions,
     (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS is_superuser,
+    current_user::text AS role,
     current_database()::text AS database
 FROM role

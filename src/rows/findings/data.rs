@@ -2,15 +2,15 @@
 //! valid although rows violate it.
 
 use diesel::connection::SimpleConnection;
-use diesel::dsl::sql;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Bool, Text};
+use diesel::sql_types::Text;
 
 use super::{IsolationFinding, IsolationFix, IsolationKind};
 use crate::error::Error;
-use crate::postgres::{Condition, ServerMessage};
+use crate::postgres::ServerMessage;
+use crate::postgres::contained::{ContainedReader, ReadingRights};
 use crate::rows::canonical::printed_identifier;
 use crate::rows::isolate::IsolationState;
 use crate::rows::layout::Layout;
@@ -56,28 +56,39 @@ pub(super) fn orphans(
         .bind::<Text, _>(layout.schema.as_str())
         .load(conn)
         .map_err(Error::doing("read the foreign keys of the shared tables"))?;
+    // A superuser sees all rows; others do as the owner.
+    let rights = if state.environment.is_superuser {
+        ReadingRights::Superuser
+    } else {
+        ReadingRights::Role { role: Identifier::from(&layout.roles.owner), schema: &layout.schema }
+    };
+    let doing = || Error::doing("look for orphaned rows");
+    conn.batch_execute("SAVEPOINT orphans").map_err(doing())?;
+    let reader = ContainedReader::create(conn, rights).map_err(|error| ServerMessage::from(&error).message);
+    if reader.is_err() {
+        // The connection may be lost.
+        conn.batch_execute("ROLLBACK TO SAVEPOINT orphans").map_err(doing())?;
+    }
     let mut orphans = OrphanedRows::default();
     for reference in references {
-        let object = format!(
-            "{}.{}.{}",
-            printed_identifier(layout.schema.as_str()),
-            printed_identifier(&reference.table_name),
-            printed_identifier(&reference.name)
-        );
+        let object = reference.object(layout);
         let query = reference.query(layout, state);
-        let exists = if reference.is_hidden(layout, state, findings) {
-            Err("policies hide rows from the owner".to_owned())
-        } else {
-            exists(conn, layout, state, &query)?
+        let exists = match &reader {
+            _ if reference.is_hidden(layout, state, findings) => Err("policies hide rows from the owner".to_owned()),
+            Ok(reader) => reader
+                .evaluate(conn, &format!("EXISTS ({query})"), Some(STATEMENT_TIMEOUT))
+                .map_err(doing())?
+                .map_err(|error| ServerMessage::from(&error).message),
+            Err(reason) => Err(reason.clone()),
         };
         match exists {
-            Ok(false) => {}
-            Ok(true) => orphans.findings.push(IsolationFinding {
+            Ok(exists) if exists == "true" => orphans.findings.push(IsolationFinding {
                 kind: IsolationKind::DataOrphans,
                 message: format!("rows violate foreign key {object}"),
                 object,
                 fix: IsolationFix::Advice(format!("{}: {query}", IsolationKind::DataOrphans.advice())),
             }),
+            Ok(_) => {}
             Err(reason) => orphans.unchecked.push(format!("{}: {object}: {reason}", IsolationKind::DataOrphans)),
         }
     }
@@ -85,6 +96,15 @@ pub(super) fn orphans(
 }
 
 impl RowReference {
+    fn object(&self, layout: &Layout) -> String {
+        format!(
+            "{}.{}.{}",
+            printed_identifier(layout.schema.as_str()),
+            printed_identifier(&self.table_name),
+            printed_identifier(&self.name)
+        )
+    }
+
     /// The query that selects the rows that violate the foreign key.
     fn query(&self, layout: &Layout, state: &IsolationState) -> String {
         let table = |name: &str| format!("{}.{}", Identifier::from(&layout.schema), Identifier::of_object(name));
@@ -117,33 +137,4 @@ impl RowReference {
         let is_policy = |kind| matches!(kind, IsolationKind::PolicyMissing | IsolationKind::PolicyAdminOpen);
         !state.environment.is_superuser && findings.iter().any(|found| is_policy(found.kind) && concerns(found))
     }
-}
-
-/// Whether a query returns rows, or why that is not known.
-fn exists(
-    conn: &mut PgConnection,
-    layout: &Layout,
-    state: &IsolationState,
-    query: &str,
-) -> Result<Result<bool, String>, Error> {
-    // A superuser sees all rows; others do as the owner.
-    let role = if state.environment.is_superuser {
-        String::new()
-    } else {
-        format!("SET LOCAL ROLE {};", Identifier::from(&layout.roles.owner))
-    };
-    let begin = format!("SAVEPOINT orphans; SET LOCAL statement_timeout TO {STATEMENT_TIMEOUT}; {role}");
-    let exists = conn
-        .batch_execute(&begin)
-        .and_then(|()| diesel::select(sql::<Bool>(&format!("EXISTS ({query})"))).get_result::<bool>(conn));
-    let exists = match exists {
-        Err(error) if Condition::of(&error) == Some(Condition::ConnectionLost) => {
-            return Err(Error::doing("look for orphaned rows")(error));
-        }
-        Err(error) => Err(ServerMessage::from(&error).message),
-        Ok(exists) => Ok(exists),
-    };
-    // The settings are those of before, too.
-    conn.batch_execute("ROLLBACK TO SAVEPOINT orphans").map_err(Error::doing("look for orphaned rows"))?;
-    Ok(exists)
 }

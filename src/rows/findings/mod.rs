@@ -81,8 +81,7 @@ pub fn find(db: &mut Database, layout: &Layout) -> Result<IsolationFindings, Err
     let version = db.server().version;
     let conn = db.connection();
     let doing = || Error::doing("check the isolation of tenants");
-    let begin =
-        format!("BEGIN READ ONLY; SET LOCAL lock_timeout TO {}; {}", data::LOCK_TIMEOUT, path::CATALOG_FOR_TRANSACTION);
+    let begin = format!("BEGIN; SET LOCAL lock_timeout TO {}; {}", data::LOCK_TIMEOUT, path::CATALOG_FOR_TRANSACTION);
     conn.batch_execute(&begin).map_err(doing())?;
     let found = in_transaction(conn, layout, version);
     let ended = conn.batch_execute("ROLLBACK").map_err(doing());

@@ -6,12 +6,12 @@ use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::result::Error as DieselError;
-use diesel::sql_query;
 
 use super::plan::IsolationPlan;
 use super::step::{IsolationPhase, IsolationStep};
 use crate::database::{Database, Stop};
 use crate::error::{Contention, Error, RowTenancyError};
+use crate::postgres::contained::ContainedStatements;
 use crate::postgres::{Condition, ServerMessage, path};
 use crate::rows::layout::Layout;
 use crate::sql::quote::Identifier;
@@ -73,36 +73,71 @@ impl PhaseRun<'_> {
     fn in_order(&self, conn: &mut PgConnection, begin: &str, steps: &[&IsolationStep]) -> Result<(), RowTenancyError> {
         let other = |error| failure(None, &error);
         conn.batch_execute(begin).map_err(other)?;
-        self.become_owner(conn, "SET LOCAL").map_err(other)?;
-        for step in steps {
-            conn.batch_execute(&step.sql).map_err(|error| failure(Some(step), &error))?;
+        if matches!(self.phase, IsolationPhase::SetUp | IsolationPhase::CleanUp) {
+            for step in steps {
+                conn.batch_execute(&step.sql).map_err(|error| failure(Some(step), &error))?;
+            }
+        } else {
+            let statements = self.as_owner(conn).map_err(other)?;
+            for step in steps {
+                statements.execute(conn, &step.sql).map_err(|error| failure(Some(step), &error))?;
+            }
+            statements.drop(conn).map_err(other)?;
         }
         conn.batch_execute("COMMIT").map_err(other)
     }
 
-    /// Runs a step without a transaction.
+    /// Becomes the owner of the tables for the transaction. Code of the tables cannot become the connected role again: the
+    /// server evaluates expressions of indexes when it validates a foreign key, and an update runs triggers.
+    fn as_owner(&self, conn: &mut PgConnection) -> QueryResult<ContainedStatements> {
+        conn.batch_execute(&format!("SET LOCAL ROLE {}", Identifier::from(&self.layout.roles.owner)))?;
+        ContainedStatements::create(conn, &self.layout.schema)
+    }
+
+    /// Runs a step that is not in a transaction with others.
     fn alone(&self, conn: &mut PgConnection, step: &IsolationStep) -> Result<(), Error> {
+        if self.phase == IsolationPhase::Build {
+            return self.build(conn, step);
+        }
+        let counting = format!("WITH changed AS ({} RETURNING 1) SELECT ARRAY[count(*)::text] FROM changed", step.sql);
+        loop {
+            let mut changed = 0;
+            self.repeat(|| {
+                let result = conn.transaction(|conn| {
+                    conn.batch_execute(&format!("{} {}", self.settings("SET LOCAL"), path::CATALOG_FOR_TRANSACTION))?;
+                    let statements = self.as_owner(conn)?;
+                    changed = 0;
+                    if self.phase == IsolationPhase::Assign {
+                        let rows = statements.rows(conn, &counting, &[])?;
+                        changed = rows.into_iter().flatten().filter_map(|rows| rows.parse::<i64>().ok()).sum();
+                    } else {
+                        statements.execute(conn, &step.sql)?;
+                    }
+                    statements.drop(conn)
+                });
+                result.map_err(|error| failure(Some(step), &error))
+            })?;
+            // Rows are assigned in batches, until none is left.
+            if changed == 0 || self.stop.is_requested() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Runs a step without a transaction. While an index is built, the server itself prevents that its code changes the role.
+    fn build(&self, conn: &mut PgConnection, step: &IsolationStep) -> Result<(), Error> {
         let set = self.settings("SET");
+        let become_owner = format!("SET ROLE {}", Identifier::from(&self.layout.roles.owner));
         let result = self.repeat(|| {
             conn.batch_execute(&set)
-                .and_then(|()| self.become_owner(conn, "SET"))
-                .and_then(|()| match self.phase {
-                    IsolationPhase::Assign => while_rows_change(conn, &step.sql, self.stop),
-                    _ => conn.batch_execute(&step.sql),
-                })
+                .and_then(|()| conn.batch_execute(&become_owner))
+                .and_then(|()| conn.batch_execute(&step.sql))
                 .map_err(|error| failure(Some(step), &error))
         });
         let reset = conn
             .batch_execute("RESET ROLE; RESET lock_timeout; RESET statement_timeout")
             .map_err(|error| failure(Some(step), &error).into());
         result.and(reset)
-    }
-
-    fn become_owner(&self, conn: &mut PgConnection, set: &str) -> QueryResult<()> {
-        match self.phase {
-            IsolationPhase::SetUp | IsolationPhase::CleanUp => Ok(()),
-            _ => conn.batch_execute(&format!("{set} ROLE {}", Identifier::from(&self.layout.roles.owner))),
-        }
     }
 
     fn settings(&self, set: &str) -> String {
@@ -132,16 +167,6 @@ impl PhaseRun<'_> {
             }
         }
     }
-}
-
-/// Executes a statement until it changes no row, each time in a transaction of its own.
-fn while_rows_change(conn: &mut PgConnection, sql: &str, stop: &Stop) -> QueryResult<()> {
-    while sql_query(sql).execute(conn)? > 0 {
-        if stop.is_requested() {
-            break;
-        }
-    }
-    Ok(())
 }
 
 fn failure(step: Option<&IsolationStep>, error: &DieselError) -> RowTenancyError {

@@ -25,6 +25,7 @@ use super::layout::Layout;
 use crate::database::{Database, Stop};
 use crate::error::{Error, RowTenancyError};
 use crate::model::IdType;
+use crate::postgres::contained::{self, ReadingRights};
 use crate::postgres::path;
 use crate::sql::quote::Identifier;
 use crate::tenants::Limits;
@@ -42,7 +43,7 @@ pub fn plan_isolation(db: &mut Database, layout: &Layout, unassigned: Unassigned
     let version = db.server().version;
     let conn = db.connection();
     let doing = || Error::doing("read the shared tables");
-    conn.batch_execute(&format!("BEGIN READ ONLY; {}", path::CATALOG_FOR_TRANSACTION)).map_err(doing())?;
+    conn.batch_execute(&format!("BEGIN; {}", path::CATALOG_FOR_TRANSACTION)).map_err(doing())?;
     let state = IsolationState::read(conn, layout, unassigned, version);
     let ended = conn.batch_execute("ROLLBACK").map_err(doing());
     let state = state?;
@@ -128,7 +129,7 @@ impl IsolationState {
             return Err(RowTenancyError::no_registry(schema, registry, catalog.registry_id.as_deref()).into());
         };
         let environment = Environment::read(conn, layout, Some(id))?;
-        let with_unassigned_rows = with_unassigned_rows(conn, layout, &catalog, id)?;
+        let with_unassigned_rows = with_unassigned_rows(conn, layout, &catalog, &environment, id)?;
         let mut plan = Planner::new(layout, &catalog, id, unassigned, &with_unassigned_rows, version).plan();
         let mut steps = set_up::steps(layout, &environment, Some(id));
         steps.append(&mut plan.steps);
@@ -148,6 +149,7 @@ fn with_unassigned_rows(
     conn: &mut PgConnection,
     layout: &Layout,
     catalog: &Catalog,
+    environment: &Environment,
     id: IdType,
 ) -> Result<BTreeSet<String>, Error> {
     let is_candidate = |table: &&Table| {
@@ -167,12 +169,31 @@ fn with_unassigned_rows(
             Identifier::from(&layout.schema),
             Identifier::of_object(&table.name)
         );
-        let has_rows: bool = diesel::select(sql::<Bool>(&exists))
-            .get_result(conn)
-            .map_err(Error::doing("look for rows without a tenant"))?;
-        if has_rows {
+        if has_rows(conn, layout, environment, table, &exists)? {
             found.insert(table.name.clone());
         }
     }
     Ok(found)
+}
+
+/// Evaluates a condition on the rows of a table. Code of the table does not run as the connected role, unless that role owns
+/// the table.
+fn has_rows(
+    conn: &mut PgConnection,
+    layout: &Layout,
+    environment: &Environment,
+    table: &Table,
+    condition: &str,
+) -> Result<bool, Error> {
+    let doing = || Error::doing("look for rows without a tenant");
+    if !environment.is_superuser && table.owner == environment.role {
+        return diesel::select(sql::<Bool>(condition)).get_result(conn).map_err(doing());
+    }
+    let rights = if environment.is_superuser {
+        ReadingRights::Superuser
+    } else {
+        ReadingRights::Role { role: Identifier::of_object(&table.owner), schema: &layout.schema }
+    };
+    let value = contained::evaluate(conn, rights, condition).and_then(|value| value).map_err(doing())?;
+    Ok(value == "true")
 }

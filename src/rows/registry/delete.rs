@@ -2,15 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use diesel::prelude::*;
-use diesel::sql_query;
-
 use super::{RegisteredTenant, Registry};
 use crate::database::{Database, Stop};
 use crate::error::{Error, RowTenancyError};
 use crate::rows::catalog::{SharedForeignKey, Table};
 use crate::rows::layout::Layout;
 use crate::sql::quote::{Identifier, Literal};
+use crate::tenants::Tenancy;
 
 /// How many rows one statement deletes at most.
 const BATCH: usize = 5_000;
@@ -25,6 +23,7 @@ const DOING: &str = "delete the rows of a tenant";
 /// [`RowTenancyError::Interrupted`], or the server's error. What was deleted before remains deleted.
 pub fn delete(
     db: &mut Database,
+    tenancy: &Tenancy,
     layout: &Layout,
     tenant: &RegisteredTenant,
     stop: &Stop,
@@ -34,7 +33,14 @@ pub fn delete(
     let column = Identifier::from(&layout.column);
     let order = DeletionOrder::new(&registry.catalog.tables, &registry.catalog.foreign_keys, layout);
     let mut deleted = BTreeMap::new();
-    let mut execute = |sql: &str| registry.as_owner(db.connection(), DOING, |conn| sql_query(sql).execute(conn));
+    // Returns the number of rows that a statement changes.
+    let mut execute = |sql: &str| {
+        registry.as_owner(db.connection(), tenancy, DOING, |conn, statements| {
+            let rows = statements.rows(conn, sql, &[])?;
+            Ok(rows.into_iter().flatten().filter_map(|number| number.parse::<i64>().ok()).sum::<i64>())
+        })
+    };
+    let is_of_tenant = |column: &dyn std::fmt::Display| format!("{column} OPERATOR(pg_catalog.=) {id}");
     for key in &order.cut {
         let columns: Vec<String> = key
             .columns
@@ -42,32 +48,30 @@ pub fn delete(
             .filter(|column| column.as_str() != "id")
             .map(|column| format!("{} = NULL", Identifier::of_object(column)))
             .collect();
-        execute(&format!("UPDATE {} SET {} WHERE id = {id}", registry.table, columns.join(", ")))?;
+        let cut = format!("UPDATE {} SET {} WHERE {}", registry.table, columns.join(", "), is_of_tenant(&"id"));
+        execute(&counting(&[cut]))?;
     }
     for group in &order.groups {
-        let from = |table: &Table| format!("DELETE FROM {} WHERE {column} = {id}", registry.qualified(&table.name));
+        let from =
+            |table: &Table| format!("DELETE FROM {} WHERE {}", registry.qualified(&table.name), is_of_tenant(&column));
         let (sql, name) = match group {
             DeletionGroup::Batches(table) => {
                 let qualified = registry.qualified(&table.name);
-                let batch = format!("SELECT ctid FROM {qualified} WHERE {column} = {id} LIMIT {BATCH}");
-                (format!("DELETE FROM {qualified} WHERE ctid = ANY (ARRAY({batch}))"), table.name.clone())
+                let batch = format!("SELECT ctid FROM {qualified} WHERE {} LIMIT {BATCH}", is_of_tenant(&column));
+                let delete = format!("DELETE FROM {qualified} WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY({batch}))");
+                (counting(&[delete]), table.name.clone())
             }
-            DeletionGroup::Whole(table) => (from(table), table.name.clone()),
+            DeletionGroup::Whole(table) => (counting(&[from(table)]), table.name.clone()),
             DeletionGroup::Circle(tables) => {
-                let parts: Vec<String> = tables
-                    .iter()
-                    .enumerate()
-                    .map(|(i, table)| format!("part{i} AS ({} RETURNING 1)", from(table)))
-                    .collect();
-                let counts: Vec<String> = (0..parts.len()).map(|i| format!("SELECT 1 FROM part{i}")).collect();
+                let deletes: Vec<String> = tables.iter().map(|table| from(table)).collect();
                 let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
-                (format!("WITH {} {}", parts.join(", "), counts.join(" UNION ALL ")), names.join(", "))
+                (counting(&deletes), names.join(", "))
             }
         };
         let mut rows = 0;
         loop {
             let now = execute(&sql)?;
-            rows += i64::try_from(now).unwrap_or(i64::MAX);
+            rows += now;
             if now == 0 {
                 break;
             }
@@ -79,8 +83,17 @@ pub fn delete(
             deleted.insert(name, rows);
         }
     }
-    execute(&format!("DELETE FROM {} WHERE id = {id}", registry.table))?;
+    execute(&counting(&[format!("DELETE FROM {} WHERE {}", registry.table, is_of_tenant(&"id"))]))?;
     Ok(deleted)
+}
+
+/// A statement that executes changes of rows at once, and returns their numbers.
+fn counting(changes: &[String]) -> String {
+    let parts: Vec<String> =
+        changes.iter().enumerate().map(|(i, change)| format!("part{i} AS ({change} RETURNING 1)")).collect();
+    let counts: Vec<String> =
+        (0..parts.len()).map(|i| format!("SELECT ARRAY[pg_catalog.count(*)::pg_catalog.text] FROM part{i}")).collect();
+    format!("WITH {} {}", parts.join(", "), counts.join(" UNION ALL "))
 }
 
 /// In which order the rows of a tenant are deleted.

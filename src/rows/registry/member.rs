@@ -2,12 +2,11 @@
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_query;
-use diesel::sql_types::{Array, Text};
 
 use super::Registry;
 use crate::error::RowTenancyError;
 use crate::model::TenantId;
+use crate::postgres::contained::ContainedStatements;
 use crate::sql::quote::Identifier;
 
 /// The tables of users and of what they may do in a tenant.
@@ -36,6 +35,7 @@ impl Registry<'_> {
     pub(super) fn add_member(
         &self,
         conn: &mut PgConnection,
+        statements: &ContainedStatements,
         tenant: TenantId,
         member: &FirstMember,
     ) -> QueryResult<()> {
@@ -44,20 +44,19 @@ impl Registry<'_> {
         // A user who exists stays unchanged; the update lets the statement return the id.
         let sql = format!(
             "WITH added_user AS (
-                 INSERT INTO {users} (email) VALUES ($1)
+                 INSERT INTO {users} (email) VALUES (($1)[1])
                  ON CONFLICT (email) DO UPDATE SET email = excluded.email RETURNING id
              ), added_membership AS (
-                 INSERT INTO {memberships} ({column}, user_id) SELECT $2::{id}, id FROM added_user
+                 INSERT INTO {memberships} ({column}, user_id) SELECT ($1)[2]::{id}, id FROM added_user
                  RETURNING {column} AS tenant, user_id
              )
              INSERT INTO {rights} ({column}, user_id, name)
-             SELECT tenant, user_id, granted FROM added_membership, unnest($3::text[]) AS granted"
+             SELECT tenant, user_id, granted FROM added_membership, unnest(($1)[3:]) AS granted
+             RETURNING ARRAY[name::text]"
         );
-        sql_query(sql)
-            .bind::<Text, _>(&member.email)
-            .bind::<Text, _>(tenant.to_string())
-            .bind::<Array<Text>, _>(&member.rights)
-            .execute(conn)
-            .map(|_| ())
+        let tenant = tenant.to_string();
+        let rights = member.rights.iter().map(String::as_str);
+        let arguments: Vec<&str> = [member.email.as_str(), tenant.as_str()].into_iter().chain(rights).collect();
+        statements.rows(conn, &sql, &arguments).map(|_| ())
     }
 }

@@ -8,28 +8,26 @@ use std::collections::BTreeMap;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_query;
-use diesel::sql_types::{BigInt, Text};
 
 use super::catalog::{Catalog, Table};
 use super::layout::Layout;
 use crate::database::Database;
 use crate::error::{Error, RowTenancyError};
 use crate::model::{IdType, TenantId};
+use crate::postgres::contained::ContainedStatements;
 use crate::postgres::path;
 use crate::sql::quote::Identifier;
+use crate::tenants::Tenancy;
 
 pub use delete::delete;
 pub use member::FirstMember;
 
 /// A tenant of the registry.
-#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegisteredTenant {
     /// Its id, as the server prints it.
-    #[diesel(sql_type = Text)]
     pub id: String,
     /// Its name.
-    #[diesel(sql_type = Text)]
     pub name: String,
 }
 
@@ -45,13 +43,12 @@ const MAX_DRAWS: usize = 1_000;
 /// [`RowTenancyError::NoRegistry`], or the server's error.
 pub fn tenants(db: &mut Database, layout: &Layout) -> Result<Vec<RegisteredTenant>, Error> {
     let registry = Registry::read(db, layout)?;
-    registry.as_owner(db.connection(), "read the registry", |conn| {
-        sql_query(format!(
-            "SELECT id::text AS id, name::text AS name FROM {} ORDER BY name::text COLLATE \"C\"",
-            registry.table
-        ))
-        .load(conn)
-    })
+    let sql = format!(
+        "SELECT ARRAY[id::text, name::text] FROM {} ORDER BY name::text COLLATE pg_catalog.\"C\"",
+        registry.table
+    );
+    let rows = registry.read_as_owner(db.connection(), "read the registry", &sql)?;
+    Ok(rows.into_iter().map(|[id, name]| RegisteredTenant { id, name }).collect())
 }
 
 /// Counts the rows of all tenants. Reads all shared tables.
@@ -59,25 +56,16 @@ pub fn tenants(db: &mut Database, layout: &Layout) -> Result<Vec<RegisteredTenan
 /// # Errors
 /// As [`tenants`].
 pub fn count_rows(db: &mut Database, layout: &Layout) -> Result<RowCounts, Error> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Text)]
-        tenant: String,
-        #[diesel(sql_type = BigInt)]
-        rows: i64,
-    }
     let registry = Registry::read(db, layout)?;
     let mut counts = RowCounts::new();
     for table in registry.tables().filter(|table| !table.is_partition) {
         let column = Identifier::from(&layout.column);
         let sql = format!(
-            "SELECT {column}::text AS tenant, count(*) AS rows FROM {} GROUP BY {column}",
+            "SELECT ARRAY[{column}::text, count(*)::text] FROM {} GROUP BY {column}",
             registry.qualified(&table.name)
         );
-        let rows: Vec<Row> =
-            registry.as_owner(db.connection(), "count the rows of the tenants", |conn| sql_query(sql).load(conn))?;
-        for row in rows {
-            counts.entry(row.tenant).or_default().insert(table.name.clone(), row.rows);
+        for [tenant, rows] in registry.read_as_owner(db.connection(), "count the rows of the tenants", &sql)? {
+            counts.entry(tenant).or_default().insert(table.name.clone(), rows.parse().unwrap_or_default());
         }
     }
     Ok(counts)
@@ -91,6 +79,7 @@ pub fn count_rows(db: &mut Database, layout: &Layout) -> Result<RowCounts, Error
 /// error.
 pub fn create(
     db: &mut Database,
+    tenancy: &Tenancy,
     layout: &Layout,
     name: &str,
     id: Option<TenantId>,
@@ -114,14 +103,15 @@ pub fn create(
     let doing = "add a tenant to the registry";
     for _ in 0..MAX_DRAWS {
         // The sequence of the default advances also if the transaction is rolled back.
-        let drawn = registry.as_owner(db.connection(), doing, |conn| {
-            let drawn: TenantId = registry.insert(conn, name, id)?;
+        let drawn = registry.as_owner(db.connection(), tenancy, doing, |conn, statements| {
+            conn.batch_execute("SAVEPOINT tenantry_insert")?;
+            let drawn: TenantId = registry.insert(conn, statements, name, id)?;
             if layout.reserved.contains(drawn) {
                 conn.batch_execute("ROLLBACK TO SAVEPOINT tenantry_insert")?;
                 return Ok(None);
             }
             if let Some(member) = member {
-                registry.add_member(conn, drawn, member)?;
+                registry.add_member(conn, statements, drawn, member)?;
             }
             Ok(Some(drawn))
         })?;
@@ -136,7 +126,7 @@ pub fn create(
 ///
 /// # Errors
 /// The server's error; nothing was deleted.
-pub fn truncate(db: &mut Database, layout: &Layout) -> Result<(), Error> {
+pub fn truncate(db: &mut Database, tenancy: &Tenancy, layout: &Layout) -> Result<(), Error> {
     let registry = Registry::read(db, layout)?;
     let tables: Vec<String> = registry
         .tables()
@@ -145,7 +135,9 @@ pub fn truncate(db: &mut Database, layout: &Layout) -> Result<(), Error> {
         .chain([registry.table.clone()])
         .collect();
     let sql = format!("TRUNCATE {} RESTART IDENTITY", tables.join(", "));
-    registry.as_owner(db.connection(), "delete the rows of all tenants", |conn| conn.batch_execute(&sql))
+    registry.as_owner(db.connection(), tenancy, "delete the rows of all tenants", |conn, statements| {
+        statements.execute(conn, &sql)
+    })
 }
 
 /// The registry and the shared tables of a database.
@@ -183,37 +175,63 @@ impl<'a> Registry<'a> {
         self.catalog.tables.iter().filter(move |table| table.has_column && !table.is_exempt && table.name != registry)
     }
 
-    /// Runs `work` in a transaction as the owner of the shared tables, whose policy shows it the rows of all tenants.
+    /// Runs `work` in a transaction. Its statements have the rights of the owner of the shared tables, whose policy shows it
+    /// the rows of all tenants, and the search path of migrations, which the triggers of the tables expect.
     fn as_owner<T>(
         &self,
         conn: &mut PgConnection,
+        tenancy: &Tenancy,
         doing: &'static str,
-        work: impl FnOnce(&mut PgConnection) -> QueryResult<T>,
+        work: impl FnOnce(&mut PgConnection, &ContainedStatements) -> QueryResult<T>,
     ) -> Result<T, Error> {
-        let begin =
-            format!("{} SET LOCAL ROLE {}", path::CATALOG_FOR_TRANSACTION, Identifier::from(&self.layout.roles.owner));
+        let become_owner = self.become_owner();
         conn.transaction(|conn| {
-            conn.batch_execute(&begin)?;
-            work(conn)
+            conn.batch_execute(&become_owner)?;
+            let statements = ContainedStatements::create_on_path(conn, tenancy.path(&self.layout.schema))?;
+            let result = work(conn, &statements)?;
+            statements.drop(conn)?;
+            Ok(result)
         })
         .map_err(Error::doing(doing))
     }
 
-    fn insert(&self, conn: &mut PgConnection, name: &str, id: Option<TenantId>) -> QueryResult<TenantId> {
-        #[derive(QueryableByName)]
-        struct Row {
-            #[diesel(sql_type = Text)]
-            id: String,
-        }
+    /// Reads rows of a number of texts with the rights of the owner.
+    fn read_as_owner<const N: usize>(
+        &self,
+        conn: &mut PgConnection,
+        doing: &'static str,
+        query: &str,
+    ) -> Result<Vec<[String; N]>, Error> {
+        let begin = format!("BEGIN; {}", self.become_owner());
+        let rows = conn.batch_execute(&begin).and_then(|()| {
+            let statements = ContainedStatements::create(conn, &self.layout.schema)?;
+            conn.batch_execute("SET LOCAL transaction_read_only TO on")?;
+            statements.rows(conn, query, &[])
+        });
+        let ended = conn.batch_execute("ROLLBACK");
+        let rows = rows.map_err(Error::doing(doing))?;
+        ended.map_err(Error::doing(doing))?;
+        Ok(rows.into_iter().filter_map(|row| row.try_into().ok()).collect())
+    }
+
+    fn become_owner(&self) -> String {
+        format!("{} SET LOCAL ROLE {}", path::CATALOG_FOR_TRANSACTION, Identifier::from(&self.layout.roles.owner))
+    }
+
+    fn insert(
+        &self,
+        conn: &mut PgConnection,
+        statements: &ContainedStatements,
+        name: &str,
+        id: Option<TenantId>,
+    ) -> QueryResult<TenantId> {
         let (columns, values) = match id {
-            Some(id) => ("id, name", format!("'{id}'::{}, $1", self.id.as_sql())),
-            None => ("name", "$1".to_owned()),
+            Some(id) => ("id, name", format!("'{id}'::{}, ($1)[1]", self.id.as_sql())),
+            None => ("name", "($1)[1]".to_owned()),
         };
-        conn.batch_execute("SAVEPOINT tenantry_insert")?;
-        let row: Row =
-            sql_query(format!("INSERT INTO {} ({columns}) VALUES ({values}) RETURNING id::text AS id", self.table))
-                .bind::<Text, _>(name)
-                .get_result(conn)?;
-        row.id.parse().map_err(|error| diesel::result::Error::DeserializationError(Box::new(error)))
+        let sql = format!("INSERT INTO {} ({columns}) VALUES ({values}) RETURNING ARRAY[id::text]", self.table);
+        let rows = statements.rows(conn, &sql, &[name])?;
+        let id = rows.into_iter().flatten().next().ok_or(diesel::result::Error::NotFound)?;
+        id.parse().map_err(|error| diesel::result::Error::DeserializationError(Box::new(error)))
     }
 }

@@ -189,6 +189,27 @@ fn planted_code_never_runs_with_the_operators_privileges_in_a_probe() {
     db.execute(&format!("DROP OWNED BY {victim}; DROP ROLE {victim}"));
 }
 
+/// `repair-plan` counts the rows that a statement would lose. The server evaluates expressions of indexes as soon as it plans that.
+#[test]
+fn planted_code_never_runs_while_lost_rows_are_counted() {
+    let attacked = Attacked::new();
+    attacked.plant(
+        "CREATE FUNCTION mallory.spring() RETURNS text LANGUAGE plpgsql IMMUTABLE AS \
+         $$ BEGIN PERFORM trap.spring('index'); RETURN ''; END $$; \
+         CREATE TABLE mallory.extra (id text); INSERT INTO mallory.extra VALUES ('1'), ('2'); \
+         CREATE INDEX spring ON mallory.extra ((id || mallory.spring()))",
+    );
+    attacked.db.execute("GRANT USAGE ON SCHEMA trap TO PUBLIC; SELECT FROM mallory.extra WHERE id = ''");
+    assert_eq!(attacked.executed().as_deref(), Some("index"), "the trap works");
+    let (db, migrations) = (&attacked.db, older());
+    let output = db
+        .tenantry(["repair-plan", "mallory", "--allow-data-loss", "--tenant-migrations"])
+        .arg(migrations.path())
+        .run();
+    attacked.assert_nothing_executed(&format!("repair-plan: {}", output.stderr));
+    assert!(output.stdout.contains("(2 rows)"), "{}{}", output.stdout, output.stderr);
+}
+
 /// Behind a pooler the search path of the session is the server's default, which has `public` on it.
 #[test]
 #[ignore = "long: make test-long"]

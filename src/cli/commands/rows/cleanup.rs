@@ -10,6 +10,7 @@ use crate::cli::output::count;
 use crate::database::Database;
 use crate::rows::Layout;
 use crate::rows::registry::{self, RowCounts};
+use crate::tenants::Tenancy;
 
 /// Whether the command shows or does it.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +20,12 @@ pub(crate) enum CleanupMode {
 }
 
 /// Deletes the rows of all tenants and the registry, and restarts sequences. The tables and their isolation remain.
-pub(crate) fn cleanup(context: &Context, db: &mut Database, layout: &Layout, execution: CleanupMode) -> Result<Exit> {
+pub(crate) fn cleanup(
+    context: &Context,
+    db: &mut Database,
+    (tenancy, layout): (&Tenancy, &Layout),
+    execution: CleanupMode,
+) -> Result<Exit> {
     let output = context.output();
     let tenants = registry::tenants(db, layout)?.len();
     let rows = total(&registry::count_rows(db, layout)?);
@@ -34,7 +40,7 @@ pub(crate) fn cleanup(context: &Context, db: &mut Database, layout: &Layout, exe
     let database = db.server().database.clone();
     let question = format!("Delete {what} from database {}? Type the name of the database to confirm:", location(db));
     confirmation.ask(&question, Answer::Text(&database))?;
-    registry::truncate(db, layout)?;
+    registry::truncate(db, tenancy, layout)?;
     if output.is_json() {
         output.json(&Document { tenants, rows, deleted: true })?;
     }

@@ -12,6 +12,7 @@ use crate::model::TenantId;
 use crate::operations::IfExists;
 use crate::rows::Layout;
 use crate::rows::registry::{self, FirstMember};
+use crate::tenants::Tenancy;
 
 /// What new tenants get.
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ pub(crate) struct NewTenant {
 pub(crate) fn create(
     context: &Context,
     db: &mut Database,
-    layout: &Layout,
+    (tenancy, layout): (&Tenancy, &Layout),
     names: &[String],
     new: NewTenant,
 ) -> Result<Exit> {
@@ -36,7 +37,7 @@ pub(crate) fn create(
     let output = context.output();
     let mut document = Document { created: Vec::new(), unchanged: Vec::new(), failed: Vec::new() };
     for name in names {
-        match registry::create(db, layout, name, id, member.as_ref()) {
+        match registry::create(db, tenancy, layout, name, id, member.as_ref()) {
             Ok(id) => document.created.push(RegisteredTenantDocument { id: id.to_string(), name: name.clone() }),
             Err(Error::RowTenancy(RowTenancyError::TenantExists { .. })) if if_exists == IfExists::Leave => {
                 document.unchanged.push(name.clone());

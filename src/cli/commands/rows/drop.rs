@@ -15,6 +15,7 @@ use crate::error::{Error, RowTenancyError};
 use crate::operations::IfMissing;
 use crate::rows::Layout;
 use crate::rows::registry::{self, RegisteredTenant, RowCounts};
+use crate::tenants::Tenancy;
 
 /// What a drop may do.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +29,7 @@ pub(crate) struct DropOptions {
 pub(crate) fn drop(
     context: &Context,
     db: &mut Database,
-    layout: &Layout,
+    (tenancy, layout): (&Tenancy, &Layout),
     names: &[String],
     options: DropOptions,
 ) -> Result<Exit> {
@@ -71,7 +72,7 @@ pub(crate) fn drop(
     let stop = context.stop();
     let mut deleted = Vec::new();
     for tenant in &tenants {
-        match registry::delete(db, layout, tenant, &stop) {
+        match registry::delete(db, tenancy, layout, tenant, &stop) {
             Ok(rows) => deleted.push(DeletedDocument::new(tenant, rows)),
             Err(Error::RowTenancy(error @ RowTenancyError::Interrupted { .. })) => {
                 report(output, &deleted)?;

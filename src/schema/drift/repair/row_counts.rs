@@ -2,26 +2,35 @@
 
 use std::collections::BTreeMap;
 
-use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Double};
+use diesel::sql_types::{Bool, Double, Text};
 
 use super::execution::Execution;
 use super::text::ident;
 use crate::error::Error;
+use crate::postgres::contained::{self, ReadingRights};
 use crate::schema::structure::{Identity, ObjectKind};
-use crate::sql::quote::Literal;
+use crate::sql::quote::Identifier;
 
 /// Rows are counted up to this number, and estimated beyond it.
 const COUNTED: i64 = 10_000;
 
-#[derive(QueryableByName)]
 struct Rows {
-    #[diesel(sql_type = BigInt)]
     counted: i64,
+    estimate: f64,
+}
+
+/// What the catalogs say about a table.
+#[derive(QueryableByName)]
+struct KnownOfTable {
     #[diesel(sql_type = Double)]
     estimate: f64,
+    #[diesel(sql_type = Text)]
+    owner: String,
+    /// Whether the connected role is a superuser.
+    #[diesel(sql_type = Bool)]
+    is_superuser: bool,
 }
 
 impl Execution<'_> {
@@ -55,15 +64,25 @@ impl Execution<'_> {
             return Ok(None);
         }
         let table = format!("{}.{}", original.own_name, ident(table));
-        let sql = format!(
-            "SELECT (SELECT count(*) FROM (SELECT FROM {table} LIMIT {}) x) AS counted, reltuples::float8 AS estimate \
-             FROM pg_catalog.pg_class WHERE oid = {}::pg_catalog.regclass",
-            COUNTED + 1,
-            Literal(&table)
-        );
-        self.conn.batch_execute("SAVEPOINT one")?;
-        let rows: Option<Rows> = sql_query(sql).get_result(self.conn).ok();
-        self.conn.batch_execute("ROLLBACK TO SAVEPOINT one; RELEASE SAVEPOINT one")?;
+        let known: Option<KnownOfTable> = sql_query(
+            "SELECT c.reltuples::float8 AS estimate, pg_catalog.pg_get_userbyid(c.relowner)::text AS owner, \
+             (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname OPERATOR(pg_catalog.=) current_user) AS is_superuser \
+             FROM pg_catalog.pg_class AS c WHERE c.oid OPERATOR(pg_catalog.=) $1::pg_catalog.regclass",
+        )
+        .bind::<Text, _>(&table)
+        .get_result(self.conn)
+        .optional()?;
+        let Some(known) = known else { return Ok(None) };
+        // The code of the tenant's tables does not run with the rights of the connected role.
+        let rights = if known.is_superuser {
+            ReadingRights::Superuser
+        } else {
+            ReadingRights::Role { role: Identifier::of_object(&known.owner), schema: self.trial.name.schema() }
+        };
+        let counted = format!("(SELECT count(*) FROM (SELECT FROM {table} LIMIT {}) x)", COUNTED + 1);
+        let counted = contained::evaluate(self.conn, rights, &counted)?;
+        let counted: Option<i64> = counted.ok().and_then(|counted| counted.parse().ok());
+        let rows = counted.map(|counted| Rows { counted, estimate: known.estimate });
         Ok(rows.map(|rows| match rows {
             Rows { counted: 1, .. } => "1 row".to_owned(),
             Rows { counted, .. } if counted <= COUNTED => format!("{counted} rows"),
