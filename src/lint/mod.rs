@@ -38,9 +38,11 @@ use acceptance::{Acceptance, acceptances};
 use code::Parsed;
 use history::History;
 use names::Names;
+use rules::isolation::SharedRules;
 use rules::{Borders, Found, Held, Look};
 
 pub use rule::{Rule, UnknownRule};
+pub use rules::isolation::SharedTables;
 
 /// A statement that a rule reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +100,16 @@ impl LintFinding {
 /// All migrations are read, because the effect of a migration depends on earlier ones. To get the findings of some, such as
 /// the pending ones, filter by [`LintFinding::migration`].
 pub fn lint(tenancy: &Tenancy) -> Vec<LintFinding> {
+    findings(tenancy, None)
+}
+
+/// As [`lint`] for tables that tenants share, with the rules whose names begin with `row-`: they report what would open the
+/// rows of a tenant to others.
+pub fn lint_shared(tenancy: &Tenancy, tables: &SharedTables) -> Vec<LintFinding> {
+    findings(tenancy, Some(&SharedRules::new(tables, tenancy.tenant_migrations())))
+}
+
+fn findings(tenancy: &Tenancy, shared: Option<&SharedRules<'_>>) -> Vec<LintFinding> {
     let set = tenancy.tenant_migrations();
     let borders = Borders { extension_schemas: tenancy.extension_schemas() };
     let mut history = History::default();
@@ -105,8 +117,14 @@ pub fn lint(tenancy: &Tenancy) -> Vec<LintFinding> {
     let mut findings = Vec::new();
     for (index, migration) in set.iter().enumerate() {
         history.enter(index);
-        let mut reading =
-            MigrationReading { set, migration: index, history: &mut history, borders: &borders, held: Held::default() };
+        let mut reading = MigrationReading {
+            set,
+            migration: index,
+            history: &mut history,
+            borders: &borders,
+            shared,
+            held: Held::default(),
+        };
         findings.extend(reading.script(migration.up(), File::Up, &mut names));
         if let Some(down) = migration.down() {
             findings.extend(reading.script(down, File::Down, &mut names.clone()));
@@ -121,6 +139,8 @@ struct MigrationReading<'a> {
     migration: usize,
     history: &'a mut History,
     borders: &'a Borders<'a>,
+    /// The rules for tables that tenants share.
+    shared: Option<&'a SharedRules<'a>>,
     held: Held,
 }
 
@@ -150,9 +170,12 @@ impl MigrationReading<'_> {
         }
         // If names are not checked, acceptances of them cannot be verified.
         let names_checked = !self.borders.extension_schemas.is_empty() && !names.any_may_exist();
-        let is_of_names = |it: &Acceptance| it.meaning.as_ref().is_ok_and(|it| it.rule == Rule::UnknownName);
+        let is_checked = |rule: Rule| match rule {
+            Rule::UnknownName => names_checked,
+            rule => self.shared.is_some() || !rule.is_about_shared_tables(),
+        };
         let is_unused = |(it, used): &&(Acceptance, bool)| {
-            let is_judged = names_checked || it.statement.is_none() || !is_of_names(it);
+            let is_judged = it.statement.is_none() || it.meaning.as_ref().map_or(true, |it| is_checked(it.rule));
             !used && is_judged
         };
         for (acceptance, _) in acceptances.iter().filter(is_unused) {
@@ -181,6 +204,9 @@ impl MigrationReading<'_> {
                     let mut look = Look { set, migration, history: self.history, code, found: &mut found };
                     rules::hurts(&mut look, &stmt);
                     self.held.check(&mut look, &stmt);
+                    if let Some(shared) = self.shared {
+                        shared.check(&mut look, &stmt);
+                    }
                     self.history.apply(&stmt);
                 }
             }

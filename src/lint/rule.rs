@@ -71,6 +71,24 @@ pub enum Rule {
     Truncate,
     /// `DISABLE` or `NO FORCE ROW LEVEL SECURITY`, or `DROP POLICY`.
     RowSecurityRemoved,
+    /// `CREATE` or `ALTER POLICY` that may show rows of other tenants.
+    RowPolicy,
+    /// A foreign key to a shared table without the tenant column.
+    RowReference,
+    /// A unique key of a live shared table without the tenant column.
+    RowUnique,
+    /// Privileges of `PUBLIC`, or others than on rows.
+    RowGrant,
+    /// `OWNER TO`.
+    RowOwner,
+    /// `SECURITY DEFINER` without a search path that ends in `pg_temp`.
+    RowDefinerPath,
+    /// `LEAKPROOF`.
+    RowLeakproof,
+    /// A trigger that does not run in sessions of the application.
+    RowTrigger,
+    /// `CREATE RULE`.
+    RowRule,
     /// `CASCADE`.
     DropCascade,
     /// A rename of a table or a view.
@@ -109,6 +127,16 @@ impl Rule {
         RULES_ABOUT_OUTSIDE.contains(&self.name())
     }
 
+    /// Whether it applies only to tables that tenants share.
+    pub(super) fn is_about_shared_tables(self) -> bool {
+        self.name().starts_with("row-") && self != Self::RowSecurityRemoved
+    }
+
+    /// Whether a statement that it finds opens shared tables in a way that isolation does not close again.
+    pub fn leaves_hole(self) -> bool {
+        self.is_about_shared_tables() && !matches!(self, Self::RowUnique | Self::RowReference)
+    }
+
     /// Every rule.
     pub const ALL: &[Self] = &[
         Self::IndexNotConcurrently,
@@ -140,6 +168,15 @@ impl Rule {
         Self::DropSchema,
         Self::Truncate,
         Self::RowSecurityRemoved,
+        Self::RowPolicy,
+        Self::RowReference,
+        Self::RowUnique,
+        Self::RowGrant,
+        Self::RowOwner,
+        Self::RowDefinerPath,
+        Self::RowLeakproof,
+        Self::RowTrigger,
+        Self::RowRule,
         Self::DropCascade,
         Self::RenameTable,
         Self::RenameColumn,

@@ -30,7 +30,8 @@ pub use layout::{
     CONTEXT_SETTING, ContextKind, ContextKindError, Layout, ReservedIds, ReservedIdsError, Roles, TENANT_SETTING,
     VERIFIER_SCHEMA,
 };
-pub use migrate::migrate;
+pub(crate) use migrate::{is_isolated, pending};
+pub use migrate::{migrate, revert};
 pub use prepare::prepare;
 pub use seed::seed;
 pub use set_up::{SetUp, set_up};

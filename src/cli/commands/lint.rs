@@ -10,8 +10,9 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::junit::{JunitOption, TableOutput};
 use crate::cli::output::{Output, count};
-use crate::cli::settings::{Format, LintFormatOption, Migrations};
-use crate::lint::{self, LintFinding, Rule};
+use crate::cli::settings::{Format, LintFormatOption, Migrations, TenancyKind};
+use crate::lint::{self, LintFinding, Rule, SharedTables};
+use crate::model::ObjectName;
 use code_scanning::{Files, SarifLog, workflow_commands};
 
 /// Check tenant migrations for unsafe statements
@@ -35,6 +36,18 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "since")]
     rules: bool,
 
+    /// How tenants are separated; the rules that begin with row- apply to rows [default: schemas]
+    #[arg(long, env = "TENANTRY_TENANCY", hide_env_values = true, value_enum, value_name = "KIND")]
+    tenancy: Option<TenancyKind>,
+
+    /// Table with a row for each tenant, for --tenancy rows
+    #[arg(long, value_name = "TABLE", default_value = "tenants")]
+    registry: ObjectName,
+
+    /// Column of shared tables with the tenant's id, for --tenancy rows
+    #[arg(long, value_name = "COLUMN", default_value = "tenant_id")]
+    tenant_column: ObjectName,
+
     #[command(flatten)]
     migrations: Migrations,
 
@@ -56,7 +69,14 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let position = since.and_then(|version| tenancy.tenant_migrations().position(version.as_str()));
     let first = position.map_or(0, |position| position + 1);
     let read = tenancy.tenant_migrations().len() - first;
-    let reported = lint::lint(&tenancy).into_iter().filter(|finding| finding.migration >= first);
+    let reported = match args.tenancy {
+        Some(TenancyKind::Rows) => {
+            let tables = SharedTables { registry: args.registry, column: args.tenant_column };
+            lint::lint_shared(&tenancy, &tables)
+        }
+        Some(TenancyKind::Schemas) | None => lint::lint(&tenancy),
+    };
+    let reported = reported.into_iter().filter(|finding| finding.migration >= first);
     let (accepted, findings): (Vec<LintFinding>, Vec<LintFinding>) =
         reported.partition(|finding| finding.accepted.is_some());
     let exit = if findings.is_empty() { Exit::Done } else { Exit::Found };

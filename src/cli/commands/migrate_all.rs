@@ -13,7 +13,7 @@ use crate::cli::output::{Verbosity, count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, failures};
 use crate::cli::request::{MigrateAllRequest, Request};
-use crate::lint::{File, LintFinding, lint};
+use crate::lint::{File, LintFinding, SharedTables, lint, lint_shared};
 use crate::migration::{MigrationSet, Version};
 use crate::model::TenantName;
 use crate::operations::migrate::{self, MigratePlan, Rollout};
@@ -84,8 +84,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let (tenancy, mut db) = args.fleet.connect(context, purpose)?;
     let target = args.target.of(&tenancy)?;
     let tenancy = target.limit(tenancy)?;
-    if let (Some(layout), false) = (rows::layout(&mut db)?, args.dry_run) {
-        return rows::migrate(context, &mut db, &tenancy, &layout, &target, &args.fleet.junit);
+    let layout = rows::layout(&mut db)?;
+    if let (Some(layout), false) = (&layout, args.dry_run) {
+        return rows::migrate(context, &mut db, &tenancy, layout, &target, &args.fleet.junit);
     }
     let set = tenancy.tenant_migrations();
     let stop = context.stop();
@@ -102,7 +103,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if args.dry_run {
         let junit = &args.fleet.junit;
         junit.write(|| report::suite_of_migrate_plan(&plan, context))?;
-        return show(context, &plan, &tenancy, junit.table());
+        let shared = layout.map(|layout| SharedTables { registry: layout.registry, column: layout.column });
+        return show(context, &plan, (&tenancy, shared.as_ref()), junit.table());
     }
     db.set_request(args.request(context, &target).to_json()?);
     let rollout = Rollout { verify: target.verify, ..rollout.rollout()? };
@@ -138,12 +140,18 @@ pub(super) fn warn_of_unknown(context: &Context, plan: &MigratePlan) {
 }
 
 /// Shows a plan.
-pub(super) fn show(context: &Context, plan: &MigratePlan, tenancy: &Tenancy, table: TableOutput) -> Result<Exit> {
+pub(super) fn show(
+    context: &Context,
+    plan: &MigratePlan,
+    (tenancy, shared): (&Tenancy, Option<&SharedTables>),
+    table: TableOutput,
+) -> Result<Exit> {
     let output = context.output();
     let set = tenancy.tenant_migrations();
     context.show_migrations(tenancy);
+    let findings = shared.map_or_else(|| lint(tenancy), |shared| lint_shared(tenancy, shared));
     let findings: Vec<LintFinding> =
-        lint(tenancy).into_iter().filter(|finding| finding.file == File::Up && finding.accepted.is_none()).collect();
+        findings.into_iter().filter(|finding| finding.file == File::Up && finding.accepted.is_none()).collect();
     if output.is_json() {
         output.json(&Document::new(plan, set, &findings, context))?;
     } else if !plan.migrate.is_empty() && table == TableOutput::Print {

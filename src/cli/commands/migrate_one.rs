@@ -53,7 +53,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     context.warn_of_other_owners(&tenancy, plan.migrate.iter().map(|planned| &planned.tenant));
     warn_of_unknown(context, &plan);
     if args.dry_run {
-        return show(context, &plan, &tenancy, TableOutput::Print);
+        return show(context, &plan, (&tenancy, None), TableOutput::Print);
     }
     let mut progress = Progress::new(context.output(), "migrated");
     let rollout = Rollout { verify: target.verify, ..Rollout::default() };

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use anyhow::Result;
 use serde::Serialize;
 
+use super::rows;
 use crate::cli::confirm::{Answer, ConfirmOption, Unconfirmed};
 use crate::cli::context::{Context, Purpose, location};
 use crate::cli::exit::Exit;
@@ -19,7 +20,7 @@ use crate::cli::settings::positive;
 use crate::database::Database;
 use crate::migration::MigrationSet;
 use crate::model::TenantName;
-use crate::operations::migrate::{self, Back, RevertPlan, Reverting};
+use crate::operations::migrate::{Back, RevertPlan, Reverting};
 use crate::record::runs::RetryCommand;
 use crate::tenants::{Fleet, Tenancy};
 
@@ -87,6 +88,8 @@ fn target<'a>(back: &'a Back, plan: &'a RevertPlan) -> Option<&'a str> {
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let purpose = if args.dry_run { Purpose::Show } else { Purpose::Change };
     let (tenancy, mut db) = args.fleet.connect(context, purpose)?;
+    let layout = rows::layout(&mut db)?;
+    let tenancy = rows::revert_as(tenancy, layout.as_ref());
     let back = args.back.back(&tenancy)?;
     if args.dry_run {
         let plan = args.plan(context, &mut db, &tenancy, &back)?;
@@ -117,7 +120,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         Some(to) => format!("repeat the command with{to} to resume"),
         None => "do not repeat the command with the same --steps: it would revert finished tenants further".to_owned(),
     });
-    let report = migrate::revert(&mut db, &tenancy, plan, &rollout, &stop, &mut progress)?;
+    let report = rows::revert(&mut db, (&tenancy, layout.as_ref()), plan, &rollout, &stop, &mut progress)?;
     std::mem::drop(progress);
     let again = match (resumed, args.back.steps) {
         (Some(what), _) => args.fleet.resume("revert-all", &what, &report),

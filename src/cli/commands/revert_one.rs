@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::revert_all::{BackArgs, ask, resumed, show};
+use super::rows;
 use crate::cli::confirm::ConfirmOption;
 use crate::cli::context::{Context, Purpose, location};
 use crate::cli::exit::Exit;
@@ -12,7 +13,7 @@ use crate::cli::report;
 use crate::cli::settings::{Role, WriteOptions};
 use crate::error::FailedTenant;
 use crate::model::TenantName;
-use crate::operations::migrate::{self, RevertPlan, Rollout};
+use crate::operations::migrate::{RevertPlan, Rollout};
 use crate::tenants::{Fleet, not_tracked};
 use crate::text::shell_word;
 
@@ -45,6 +46,8 @@ pub(crate) struct Args {
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let purpose = if args.dry_run { Purpose::Show } else { Purpose::Change };
     let (tenancy, mut db) = context.fleet(&args.options, &args.role, None, purpose)?;
+    let layout = rows::layout(&mut db)?;
+    let tenancy = rows::revert_as(tenancy, layout.as_ref());
     let set = tenancy.tenant_migrations();
     let name = &args.name;
     let fleet = Fleet::read_some(db.connection(), set, std::slice::from_ref(name))?;
@@ -61,7 +64,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     ask(context, &location(&db), &plan, &tenancy, args.confirmation)?;
     let resumed = resumed(&back, &plan);
     let mut progress = Progress::new(context.output(), "reverted");
-    let report = migrate::revert(&mut db, &tenancy, plan, &Rollout::default(), &context.stop(), &mut progress)?;
+    let tenancy = (&tenancy, layout.as_ref());
+    let report = rows::revert(&mut db, tenancy, plan, &Rollout::default(), &context.stop(), &mut progress)?;
     std::mem::drop(progress);
     let again = match resumed {
         Some(to) if tracked => format!("revert-one {}{to}", shell_word(name.as_str())),

@@ -21,7 +21,7 @@ pub(crate) use limits::{Jobs, LimitOptions, StatementTimeout, Timeouts};
 pub(crate) use migrations::{Migrations, PublicMigrations, Role, SearchPath, TenantMigrations};
 pub(crate) use output::{Color, Format, LintFormatOption, OutputOptions};
 pub(crate) use roles::RoleChoices;
-pub(crate) use tenancy::TenancyOptions;
+pub(crate) use tenancy::{TenancyKind, TenancyOptions};
 pub(crate) use values::{duration, keep, positive, run_id};
 
 /// Options of a command that reads tenants.

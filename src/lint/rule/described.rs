@@ -164,6 +164,43 @@ impl Rule {
                 "leave the policies of tables that tenants share to the command isolate; to change others, create the new \
                  policy first, then accept this finding",
             ),
+            Self::RowPolicy => (
+                "row-policy",
+                "in shared tables, a policy is added that is not RESTRICTIVE, or a policy is changed",
+                "leave permissive policies to the command isolate, and write AS RESTRICTIVE for others",
+            ),
+            Self::RowReference => (
+                "row-reference",
+                "a foreign key to a shared table of an earlier migration has no tenant column",
+                "FOREIGN KEY (tenant_id, column) REFERENCES table (tenant_id, id)",
+            ),
+            Self::RowUnique => (
+                "row-unique",
+                "a unique key of a shared table of an earlier migration has no tenant column",
+                "begin the key with the tenant column",
+            ),
+            Self::RowGrant => (
+                "row-grant",
+                "in shared tables, PUBLIC gets privileges, or a role gets others than on rows, such as TRUNCATE",
+                "leave privileges on tables to the command isolate; grant SELECT on a view, or EXECUTE on a function, to a role",
+            ),
+            Self::RowOwner => (
+                "row-owner",
+                "in shared tables, an object gets another owner",
+                "leave out the statement: migrations run as the owner of the tables, to whom the policies apply",
+            ),
+            Self::RowDefinerPath => (
+                "row-definer-path",
+                "in shared tables, a SECURITY DEFINER function has no search path that ends in pg_temp",
+                "add SET search_path TO pg_catalog, pg_temp, and qualify names; or use a body that is parsed at creation: RETURN or BEGIN ATOMIC",
+            ),
+            Self::RowLeakproof => ("row-leakproof", "in shared tables, a function is LEAKPROOF", "leave out LEAKPROOF"),
+            Self::RowTrigger => (
+                "row-trigger",
+                "in shared tables, a trigger is disabled or made to run only in replicas",
+                "leave it enabled",
+            ),
+            Self::RowRule => ("row-rule", "in shared tables, a rule is created", "use a trigger"),
             Self::DropCascade => (
                 "drop-cascade",
                 "CASCADE drops or empties objects that are not named",

@@ -3,6 +3,7 @@
 mod columns;
 mod constraints;
 mod indexes;
+pub(super) mod isolation;
 mod locks;
 mod outside;
 mod policies;

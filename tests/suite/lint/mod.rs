@@ -4,6 +4,7 @@ mod cases;
 mod formats;
 mod measured;
 mod rules;
+mod shared;
 
 use tenantry::lint::{File, Rule, lint};
 

@@ -4,10 +4,11 @@ use diesel::connection::SimpleConnection;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::TestRunner;
-use tenantry::lint::{LintFinding, Rule, lint};
+use tenantry::lint::{LintFinding, Rule, SharedTables, lint, lint_shared};
 use tenantry::{MigrationSet, Tenancy};
 
-use super::cases::{BASE, CASES, OUTSIDE};
+use super::cases::{BASE, CASES, Case, OUTSIDE};
+use super::shared;
 use crate::support::migrations::Dir;
 use crate::support::{Database, binaries, exhaustive};
 
@@ -35,14 +36,27 @@ fn findings(sql: &str) -> Vec<LintFinding> {
     lint(&tenancy(&dir)).into_iter().filter(|finding| finding.migration == 1).collect()
 }
 
+/// The same, if all tenants share the tables.
+fn shared_findings(sql: &str) -> Vec<LintFinding> {
+    let dir = add(Dir::new().add("1_base", BASE), "2_change", sql);
+    let (registry, column) = ("tenants".parse().expect("a name"), "tenant_id".parse().expect("a name"));
+    let findings = lint_shared(&tenancy(&dir), &SharedTables { registry, column });
+    findings.into_iter().filter(|finding| finding.migration == 1).collect()
+}
+
+fn all() -> impl Iterator<Item = &'static Case> {
+    CASES.iter().chain(shared::CASES)
+}
+
 #[test]
 #[ignore = "long: make test-long"]
 fn each_rule_matches_its_examples_and_no_others() {
     let mut wrong = Vec::new();
-    for case in CASES {
+    for case in all() {
+        let is_shared = shared::CASES.iter().any(|shared| shared.rule == case.rule);
         let expected = case.found.iter().map(|sql| (sql, true)).chain(case.missed.iter().map(|sql| (sql, false)));
         for (sql, is_expected) in expected {
-            let findings = findings(sql);
+            let findings = if is_shared { shared_findings(sql) } else { findings(sql) };
             let of_rule = |rule: Rule| findings.iter().find(|finding| finding.rule == rule);
             match of_rule(case.rule) {
                 None if is_expected => wrong.push(format!("{} is not found, but {findings:?}, in: {sql}", case.rule)),
@@ -63,7 +77,7 @@ fn each_rule_matches_its_examples_and_no_others() {
 #[test]
 fn every_rule_has_examples() {
     for rule in Rule::ALL.iter().filter(|rule| !rule.is_about_acceptances()) {
-        let case = CASES.iter().find(|case| case.rule == *rule).unwrap_or_else(|| panic!("{rule}"));
+        let case = all().find(|case| case.rule == *rule).unwrap_or_else(|| panic!("{rule}"));
         assert!(case.found.len() >= 2 && case.missed.len() >= 2, "{rule}");
     }
 }
@@ -87,7 +101,7 @@ fn examples_are_valid_sql() {
     conn.batch_execute("CREATE FUNCTION extensions.made() RETURNS text LANGUAGE sql AS 'SELECT 1'")
         .expect("extensions");
     let mut wrong = Vec::new();
-    for case in CASES.iter().filter(|case| case.rule != Rule::NotUnderstood) {
+    for case in all().filter(|case| case.rule != Rule::NotUnderstood) {
         for sql in case.found.iter().chain(case.missed) {
             let known = |(word, major): &(&str, u32)| !sql.contains(word) || binaries().major() >= *major;
             if !NEWER.iter().all(known) || is_alone(sql) || REFUSED.contains(sql) {

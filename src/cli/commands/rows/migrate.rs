@@ -13,6 +13,7 @@ use crate::cli::progress::Progress;
 use crate::cli::report;
 use crate::database::Database;
 use crate::error::{Error, RowTenancyError};
+use crate::lint::{File, LintFinding, SharedTables, lint_shared};
 use crate::rows::findings::{self, Severity};
 use crate::rows::{self, Layout, Obstacle, UnassignedRows};
 use crate::tenants::Tenancy;
@@ -31,6 +32,17 @@ pub(crate) fn migrate(
     let output = context.output();
     if db.fleet_lock.is_none() {
         db.lock_fleet(None, Duration::ZERO, &stop, &mut |_| ())?;
+    }
+    if target.verify {
+        let holes = holes(db, tenancy, layout)?;
+        if !holes.is_empty() {
+            for finding in &holes {
+                output.error(format_args!("{}: {}: {}", finding.place(), finding.rule, finding.message));
+            }
+            output.summary(format!("nothing was migrated: {} in pending migrations", count(holes.len(), "finding")));
+            output.hint("to accept one, add a comment before the statement: -- tenantry: accept RULE: reason");
+            return Ok(Exit::Found);
+        }
     }
     let mut progress = Progress::new(output, "migrated");
     let migrated = rows::migrate(db, tenancy, layout, &stop, &mut progress);
@@ -67,4 +79,20 @@ pub(crate) fn migrate(
         context.command("repair-plan")
     ));
     Ok(Exit::Found)
+}
+
+/// The statements of pending migrations that open isolated tables in a way that isolation does not close again.
+fn holes(db: &mut Database, tenancy: &Tenancy, layout: &Layout) -> Result<Vec<LintFinding>, Error> {
+    if !rows::is_isolated(db, layout)? {
+        return Ok(Vec::new());
+    }
+    let pending = rows::pending(db, tenancy, layout)?;
+    let tables = SharedTables { registry: layout.registry.clone(), column: layout.column.clone() };
+    let is_hole = |finding: &LintFinding| {
+        finding.rule.leaves_hole()
+            && finding.accepted.is_none()
+            && finding.file == File::Up
+            && pending.contains(&finding.migration)
+    };
+    Ok(lint_shared(tenancy, &tables).into_iter().filter(is_hole).collect())
 }

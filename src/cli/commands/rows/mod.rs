@@ -8,17 +8,20 @@ mod migrate;
 
 use crate::cli::context::Usage;
 use crate::cli::selection::Matching;
-use crate::database::Database;
+use crate::database::{Database, Stop};
 use crate::error::{Error, RowTenancyError};
-use crate::rows::Layout;
+use crate::operations::migrate::{Report, RevertPlan, Rollout, revert as revert_schemas};
 use crate::rows::registry::{self, RegisteredTenant};
+use crate::rows::{Layout, revert as revert_shared};
+use crate::run::Observer;
+use crate::tenants::{RunAs, Tenancy};
 use crate::text;
 
+pub(super) use self::migrate::migrate;
 pub(super) use cleanup::{CleanupMode, cleanup};
 pub(super) use create::{NewTenant, create};
 pub(super) use drop::{DropOptions, drop};
 pub(super) use list::{ListColumns, list};
-pub(super) use migrate::migrate;
 
 /// The layout of the database; `None` if its tenants have schemas of their own.
 pub(super) fn layout(db: &mut Database) -> Result<Option<Layout>, Error> {
@@ -40,6 +43,26 @@ pub(super) fn refuse_labels(matching: &Matching) -> Result<(), Usage> {
         return Err(Usage::new("unexpected-option", message));
     }
     Ok(())
+}
+
+/// The settings for reverts: those of shared tables run as their owner.
+pub(super) fn revert_as(tenancy: Tenancy, layout: Option<&Layout>) -> Tenancy {
+    if layout.is_some() { tenancy.with_run_as(RunAs::SchemaOwner) } else { tenancy }
+}
+
+/// Executes a plan to revert migrations, and isolates shared tables again.
+pub(super) fn revert(
+    db: &mut Database,
+    (tenancy, layout): (&Tenancy, Option<&Layout>),
+    plan: RevertPlan,
+    rollout: &Rollout,
+    stop: &Stop,
+    observer: &mut dyn Observer,
+) -> Result<Report, Error> {
+    match layout {
+        Some(layout) => revert_shared(db, tenancy, layout, plan, stop, observer),
+        None => revert_schemas(db, tenancy, plan, rollout, stop, observer),
+    }
 }
 
 /// The tenants with these names.
