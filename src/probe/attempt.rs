@@ -132,7 +132,7 @@ impl ProbeAttempt {
 
     /// A breach is proven by the answer, but not that there is none: a function may answer otherwise to other arguments.
     pub(super) fn proving_breach_only(self) -> Self {
-        let reason = "it has parameters, and its answer to NULL shows nothing; check it by hand";
+        let reason = "it has parameters, and its answers to samples show nothing; check it by hand";
         Self { otherwise: Otherwise::Nothing(reason), ..self }
     }
 

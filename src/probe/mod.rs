@@ -7,6 +7,7 @@
 mod attempt;
 mod kind;
 mod report;
+mod role_causes;
 mod session;
 mod targets;
 mod tries;
@@ -21,6 +22,7 @@ use diesel::sql_types::Text;
 use crate::database::Database;
 use crate::error::{Error, ProbeError};
 use crate::postgres::Connector;
+use crate::roles::TenantRole;
 use crate::rows::{ContextKey, ContextKind, Layout};
 use attempt::{Breach, ProbeAttempt, ProbeVerdict};
 use session::{ProbeSession, Signing};
@@ -77,6 +79,10 @@ pub fn probe(db: &mut Database, options: &ProbeOptions) -> Result<ProbeReport, E
     retain_markers(&mut session, &mut targets)?;
     let separation = if layout.is_some() { Separation::Rows } else { Separation::Schemas };
     let mut report = ProbeReport::new(&identity.role, separation, aimed_at(&targets));
+    if separation == Separation::Schemas && db.server().has_tenant_roles {
+        let recorded = TenantRole::read_all(db.connection())?;
+        report.is_checked_role = recorded.iter().any(|recorded| recorded.role == identity.role);
+    }
     let chosen = |probe: ProbeKind| options.probes.contains(&probe) && applies(probe, separation);
     for one in tries::all(&targets).into_iter().filter(|one| chosen(one.probe)) {
         report.results.push(carry_out(&mut session, one)?);

@@ -1,7 +1,6 @@
 //! What probes have shown.
 
 use super::kind::ProbeKind;
-use crate::rows::findings::IsolationKind;
 
 /// The results of probes.
 #[derive(Debug, Clone)]
@@ -10,6 +9,8 @@ pub struct ProbeReport {
     pub role: String,
     /// How tenants are separated.
     pub separation: Separation,
+    /// Whether `health-check` checks the role: it is the application's, or the tracker has it as that of a tenant.
+    pub is_checked_role: bool,
     /// The tenants whose schemas were aimed at; empty if tenants share tables.
     pub aimed_at: Vec<String>,
     /// A result for each probe and object, in the order of the probes.
@@ -53,7 +54,14 @@ pub enum ProbeOutcome {
 
 impl ProbeReport {
     pub(super) fn new(role: &str, separation: Separation, aimed_at: Vec<String>) -> Self {
-        Self { role: role.to_owned(), separation, aimed_at, results: Vec::new(), absent: Vec::new() }
+        Self {
+            role: role.to_owned(),
+            separation,
+            is_checked_role: separation == Separation::Rows,
+            aimed_at,
+            results: Vec::new(),
+            absent: Vec::new(),
+        }
     }
 
     /// Whether there is a result of this probe.
@@ -62,24 +70,25 @@ impl ProbeReport {
     }
 
     /// The findings of `health-check` that can explain a breach.
-    pub fn causes(&self, result: &ProbeResult) -> impl Iterator<Item = IsolationKind> {
-        let causes = match self.separation {
-            Separation::Rows => result.probe.causes(),
-            Separation::Schemas => &[],
-        };
-        causes.iter().copied()
+    pub fn causes(&self, result: &ProbeResult) -> Vec<&'static str> {
+        match self.separation {
+            Separation::Rows => result.probe.causes().iter().map(|cause| cause.as_str()).collect(),
+            Separation::Schemas if !self.is_checked_role => Vec::new(),
+            Separation::Schemas => result.probe.role_causes().iter().map(|cause| cause.as_str()).collect(),
+        }
     }
 
     /// What to do about a breach. `command` turns a subcommand into a full command line.
     pub fn fix(&self, result: &ProbeResult, command: &dyn Fn(&str) -> String) -> String {
-        let causes: Vec<&str> = self.causes(result).map(IsolationKind::as_str).collect();
+        let causes = self.causes(result);
         if !causes.is_empty() {
-            return format!(
-                "'{}' names the cause ({}), and '{}' prints the fix",
-                command("health-check"),
-                causes.join(", "),
-                command("repair-plan")
-            );
+            let (check, causes) = (command("health-check"), causes.join(", "));
+            return match self.separation {
+                Separation::Rows => {
+                    format!("'{check}' names the cause ({causes}), and '{}' prints the fix", command("repair-plan"))
+                }
+                Separation::Schemas => format!("'{check}' names the cause ({causes}) and the fix"),
+            };
         }
         let (role, object) = (&self.role, &result.object);
         match result.probe {

@@ -246,11 +246,7 @@ impl<'a> Document<'a> {
                 outcome,
                 detail,
                 statement: (!result.statement.is_empty()).then_some(result.statement.as_str()),
-                causes: if is_breach {
-                    report.causes(result).map(|cause| cause.as_str()).collect()
-                } else {
-                    Vec::new()
-                },
+                causes: if is_breach { report.causes(result) } else { Vec::new() },
                 fix: is_breach.then(|| fix(result)),
             }
         };

@@ -1,5 +1,6 @@
 //! What is tried: for each probe and each object that it concerns, attempts.
 
+mod arguments;
 mod context;
 mod objects;
 mod privileges;

@@ -1,6 +1,6 @@
 //! Views, functions, large objects, new objects, files of the server and connections to others.
 
-use super::{ProbedRelation, ProbedTenancy, Targets, Try, shown};
+use super::{ProbedRelation, ProbedTenancy, Targets, Try, arguments, shown};
 use crate::model::TenantId;
 use crate::probe::attempt::{Breach, ProbeAttempt};
 use crate::probe::kind::ProbeKind;
@@ -39,10 +39,21 @@ impl Search {
             ProbedTenancy::Schemas { .. } => None,
         };
         let markers = targets.markers.iter().filter(|it| own.is_none() || it.tenant != own).take(MARKERS);
-        let markers: Vec<Option<String>> = markers.map(|it| Some(it.text.clone())).collect();
+        Self::of(own, markers.map(|it| Some(it.text.clone())).collect())
+    }
+
+    fn of(own: Option<TenantId>, markers: Vec<Option<String>>) -> Self {
         let contains = |at: usize| format!("pg_catalog.strpos(pg_catalog.concat(v), ${at}) > 0");
         let condition = (1..=markers.len()).map(contains).collect::<Vec<_>>().join(" OR ");
         Self { own, markers, condition }
+    }
+
+    /// The same without the values that are arguments of a function, which may return them.
+    fn besides(&self, arguments: &[String]) -> Self {
+        let is_given = |marker: &&Option<String>| {
+            marker.as_deref().is_some_and(|marker| arguments.iter().any(|argument| argument.contains(marker)))
+        };
+        Self::of(self.own, self.markers.iter().filter(|marker| !is_given(marker)).cloned().collect())
     }
 
     fn attempt(&self, probe: ProbeKind, object: &str, source: &str) -> ProbeAttempt {
@@ -131,10 +142,22 @@ fn of_function(targets: &Targets, function: &ProbedFunction, tries: &mut Vec<Try
         let reason = "it is a procedure, which returns no rows; check it by hand";
         return tries.push(Try::impossible(ProbeKind::FunctionDefiner, signature, reason));
     }
-    let arguments: Vec<String> = function.parameters.iter().map(|name| format!("NULL::{name}")).collect();
-    let source = format!("{}({})", function.name, arguments.join(", "));
-    let attempt = search.attempt(ProbeKind::FunctionDefiner, signature, &source);
-    tries.push(if arguments.is_empty() { attempt } else { attempt.proving_breach_only() }.into());
+    let attempt = |search: &Search, arguments: &[String]| {
+        let source = format!("{}({})", function.name, arguments.join(", "));
+        search.attempt(ProbeKind::FunctionDefiner, signature, &source)
+    };
+    tries.push(if function.parameters.is_empty() {
+        attempt(&search, &[]).into()
+    } else {
+        let mut attempts = Vec::new();
+        for arguments in arguments::samples(targets, &function.parameters) {
+            let search = search.besides(&arguments);
+            if !search.markers.is_empty() {
+                attempts.push(attempt(&search, &arguments).proving_breach_only());
+            }
+        }
+        Try { probe: ProbeKind::FunctionDefiner, object: signature.clone(), attempts: Ok(attempts) }
+    });
 }
 
 fn large_objects(targets: &Targets, tries: &mut Vec<Try>) {
