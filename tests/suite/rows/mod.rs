@@ -6,7 +6,10 @@ mod context;
 mod findings;
 mod isolate;
 mod planned;
+mod planted;
 mod pooled;
+mod reverted;
+mod secrets;
 mod tenants;
 
 use diesel::pg::PgConnection;

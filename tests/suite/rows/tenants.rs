@@ -119,6 +119,35 @@ fn drop_deletes_rows_that_refer_to_each_other() {
     assert_eq!(shop.db.count("SELECT count(*) FROM app.a WHERE b IS NOT NULL"), 9, "other tenants are unchanged");
 }
 
+/// Triggers of the tables run as the owner, on the search path that they have in migrations, at once or deferred.
+#[test]
+fn triggers_run_while_a_tenant_is_created_and_dropped() {
+    let shop = Shop::with(shop().add(
+        "2026-01-03-000000_create_log",
+        "CREATE TABLE log (line text);
+         COMMENT ON TABLE log IS 'tenantry: exempt';
+         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             INSERT INTO log VALUES (format('%s %s %s', TG_OP, TG_TABLE_NAME, current_user)); RETURN NULL; END $$;
+         CREATE TRIGGER note AFTER DELETE ON orders FOR EACH ROW EXECUTE FUNCTION note();
+         CREATE CONSTRAINT TRIGGER later AFTER INSERT OR DELETE ON tenants DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW EXECUTE FUNCTION note();",
+    ));
+    shop.run(&["isolate", "--yes"]);
+    shop.run(&["create", "acme", "--id", ACME]);
+    shop.db.execute(&format!(
+        "INSERT INTO app.customers (tenant_id, id, email) VALUES ('{ACME}', 1, 'info@acme.example'); \
+         INSERT INTO app.orders (tenant_id, customer_id, number) VALUES ('{ACME}', 1, 'n1'), ('{ACME}', 1, 'n2')"
+    ));
+    shop.run(&["drop", "acme", "--yes"]);
+    let owner = shop.role("owner");
+    let lines = ["INSERT tenants", "DELETE orders", "DELETE orders", "DELETE tenants"];
+    let lines = lines.map(|line| format!("{line} {owner}"));
+    assert_eq!(shop.db.strings("SELECT line FROM app.log"), lines);
+    shop.run(&["create", "globex"]);
+    shop.run(&["cleanup", "--yes"]);
+    assert_eq!(shop.db.count("SELECT count(*) FROM app.tenants"), 0);
+}
+
 #[test]
 #[ignore = "long: make test-long"]
 fn cleanup_deletes_all_rows_and_restarts_sequences() {
@@ -200,6 +229,20 @@ fn migration_that_leaves_a_hole_is_refused() {
         &format!(
             "ALTER TABLE notes ADD COLUMN text text; \
              CREATE POLICY everyone ON notes TO {} USING (true);",
+            shop.role("user")
+        ),
+    );
+    // By its text, before it is applied.
+    let refused = verify(&open);
+    refused.assert_code(1);
+    assert!(refused.stderr.contains("2026-02-02-000000_open_notes/up.sql:1: row-policy: "), "{}", refused.stderr);
+    assert!(refused.stderr.contains("nothing was migrated: 1 finding in pending migrations"), "{}", refused.stderr);
+    assert_eq!(shop.db.count("SELECT count(*) FROM pg_policy WHERE polname = 'everyone'"), 0);
+    // What the text does not show, or what is accepted, is found afterwards.
+    let open = super::shop().add("2026-02-01-000000_create_notes", "CREATE TABLE notes (id bigint PRIMARY KEY);").add(
+        "2026-02-02-000000_open_notes",
+        &format!(
+            "DO $$ BEGIN EXECUTE format('CREATE POLICY everyone ON notes TO %I USING (true)', '{}'); END $$;",
             shop.role("user")
         ),
     );

@@ -171,6 +171,41 @@ fn check<'a>(cases: impl IntoIterator<Item = &'a Case>) {
     isolated.run(&["health-check"]);
 }
 
+/// The breaches that a probe finds because of a defect name the finding of `health-check`.
+fn check_causes<'a>(cases: impl IntoIterator<Item = &'a Case>) {
+    let isolated = Isolated::new();
+    for Case { code, plant, clean_up, .. } in cases {
+        isolated.db.execute(&isolated.fill(plant));
+        let args = ["probe", "--tenant", "acme", "--format", "json", "--as-role", &isolated.role("acme"), "globex"];
+        let output = isolated.db.tenantry(args).run();
+        // A superuser is refused.
+        if output.code != Some(3) {
+            let document = output.json();
+            let breaches: Vec<&serde_json::Value> =
+                document["results"].as_array().unwrap().iter().filter(|it| it["outcome"] == "breach").collect();
+            let names = |breach: &&serde_json::Value| breach["causes"].as_array().unwrap().iter().any(|it| it == code);
+            assert!(breaches.is_empty() || breaches.iter().any(names), "{plant}: {breaches:?}");
+            let hint = "'tenantry health-check' names the cause";
+            assert!(breaches.is_empty() || output.stderr.contains(hint), "{plant}: {}", output.stderr);
+        }
+        isolated.repair();
+        if !clean_up.is_empty() {
+            isolated.db.execute(clean_up);
+        }
+    }
+}
+
+#[test]
+fn breaches_of_the_first_defects_name_the_finding() {
+    check_causes(&CASES[..2]);
+}
+
+#[test]
+#[ignore = "long: make test-long"]
+fn breaches_name_the_finding() {
+    check_causes(CASES);
+}
+
 #[test]
 #[ignore = "long: make test-long"]
 fn all_defects_at_once_are_repaired() {

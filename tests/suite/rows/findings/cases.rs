@@ -12,7 +12,16 @@ pub use grants::GRANTS;
 pub use roles::ROLES;
 pub use tables::TABLES;
 
-const NONE: Case = Case { codes: &[], plant: "", attack: Attack::None, clean_up: "", oldest: 0 };
+const NONE: Case = Case {
+    codes: &[],
+    prepare: "",
+    plant: "",
+    before_attack: "",
+    attack: Attack::None,
+    after_attack: "",
+    clean_up: "",
+    oldest: 0,
+};
 
 /// Reads the rows of the other tenant.
 const READ_OTHER: Attack = Attack::Reads(&["SELECT count(*) FROM app.customers WHERE email LIKE '%globex%'"]);

@@ -1,51 +1,22 @@
 //! `health-check` and `repair-plan` where tenants share tables: each defect is found, the attack that it makes possible
 //! succeeds before the repair and fails after it, and nothing else is found.
 
+mod attack;
+mod by_hand;
 mod cases;
+mod probed_functions;
 mod probes;
 
 use std::collections::BTreeSet;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel::sql_types::BigInt;
-use tenantry::RowTenancy;
+use diesel::sql_types::Text;
 use tenantry::rows::findings::{IsolationKind, Severity};
 
 use super::{ACME, GLOBEX, Shop};
 use crate::support::{Tenantry, binaries};
-
-/// A defect.
-pub struct Case {
-    /// The codes of the findings.
-    codes: &'static [&'static str],
-    /// The statements that plant it, as a superuser.
-    plant: &'static str,
-    attack: Attack,
-    /// Statements that remove what the repair leaves.
-    clean_up: &'static str,
-    /// The oldest version of the server that knows the statements.
-    oldest: i64,
-}
-
-/// What the application's role can do because of a defect, with SQL that it may send. Each is rolled back.
-pub enum Attack {
-    /// There is none by itself.
-    None,
-    /// There is none by itself, and no statement repairs the defect.
-    NoStatement,
-    /// In the context of a tenant, the last statement returns more than 0.
-    Reads(&'static [&'static str]),
-    /// Without a context, the last statement returns more than 0.
-    ReadsOutside(&'static [&'static str]),
-    /// In the context of a tenant, the statements run.
-    Runs(&'static [&'static str]),
-    /// Without a context, the statements run.
-    RunsOutside(&'static [&'static str]),
-    /// In the context of a tenant, the last statement reveals the value of another tenant by a unique violation.
-    Reveals(&'static [&'static str]),
-}
+use attack::{Attack, Case};
 
 /// A shop with a customer of each tenant, a function and a view that are safe although they do not run as the caller.
 fn with_safe_constructs(shop: Shop) -> Shop {
@@ -86,52 +57,6 @@ impl Shop {
         codes
     }
 
-    fn attack(&self, attack: &Attack) -> bool {
-        let (statements, in_context): (&[&str], bool) = match attack {
-            Attack::None | Attack::NoStatement => return false,
-            Attack::Reads(statements) | Attack::Runs(statements) | Attack::Reveals(statements) => (statements, true),
-            Attack::ReadsOutside(statements) | Attack::RunsOutside(statements) => (statements, false),
-        };
-        let execute = match attack {
-            Attack::Reads(_) | Attack::ReadsOutside(_) => number,
-            _ => succeeds,
-        };
-        let mut result = None;
-        let mut work = |conn: &mut PgConnection| -> Result<(), DieselError> {
-            result = Some(self.statements(conn, statements, execute));
-            Err(DieselError::RollbackTransaction)
-        };
-        let mut conn = self.application();
-        if in_context {
-            let _ = self.tenancy().with_tenant(&mut conn, ACME.parse::<tenantry::TenantId>().unwrap(), work);
-        } else {
-            let _ = conn.transaction(|conn| work(conn));
-        }
-        match (attack, result.expect("the attack ran")) {
-            (Attack::Reveals(_), Err(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _))) => true,
-            (Attack::Reveals(_), _) => false,
-            (_, result) => result.is_ok_and(|number| number > 0),
-        }
-    }
-
-    /// Runs statements, the last one with `execute`.
-    fn statements(
-        &self,
-        conn: &mut PgConnection,
-        statements: &[&str],
-        execute: fn(&mut PgConnection, &str) -> QueryResult<i64>,
-    ) -> QueryResult<i64> {
-        let (last, first) = statements.split_last().unwrap();
-        for statement in first {
-            conn.batch_execute(&self.fill(statement))?;
-        }
-        execute(conn, &self.fill(last))
-    }
-
-    fn tenancy(&self) -> RowTenancy {
-        RowTenancy::new(self.key.clone())
-    }
-
     /// Removes what a defect leaves, if anything.
     #[track_caller]
     fn clean_up(&self, case: &Case) {
@@ -154,14 +79,17 @@ impl Shop {
     }
 
     fn check(&self, case: &Case) {
-        if self.db.count("SELECT current_setting('server_version_num')::int / 10000") < case.oldest {
+        if !self.can_plant(case) {
             return;
         }
         let name = format!("{:?}: {}", case.codes, case.plant);
         let has_attack = !matches!(case.attack, Attack::None | Attack::NoStatement);
-        assert!(!self.attack(&case.attack), "{name}: the attack succeeds without the defect");
+        if !case.prepare.is_empty() {
+            self.db.execute(&self.fill(case.prepare));
+        }
+        assert!(!self.attack(case), "{name}: the attack succeeds without the defect");
         self.db.execute(&self.fill(case.plant));
-        assert!(!has_attack || self.attack(&case.attack), "{name}: the attack fails with the defect");
+        assert!(!has_attack || self.attack(case), "{name}: the attack fails with the defect");
         assert_eq!(self.codes(), case.codes.iter().map(|code| (*code).to_owned()).collect(), "{name}");
         let plan = self.tenantry(&["repair-plan"]).run();
         if matches!(case.attack, Attack::NoStatement) {
@@ -175,22 +103,12 @@ impl Shop {
         } else {
             plan.assert_code(0);
             self.psql(plan.stdout);
-            assert!(!self.attack(&case.attack), "{name}: the attack succeeds after the repair");
+            assert!(!self.attack(case), "{name}: the attack succeeds after the repair");
             self.assert_clean(&name);
             self.clean_up(case);
         }
         self.assert_clean(&name);
     }
-}
-
-/// The number that a query returns.
-fn number(conn: &mut PgConnection, sql: &str) -> QueryResult<i64> {
-    diesel::dsl::sql::<BigInt>(sql).get_result(conn)
-}
-
-/// 1 if a statement runs.
-fn succeeds(conn: &mut PgConnection, sql: &str) -> QueryResult<i64> {
-    conn.batch_execute(sql).map(|()| 1)
 }
 
 fn check(cases: impl IntoIterator<Item = &'static Case>) {
@@ -359,6 +277,7 @@ fn pending_migrations_are_found() {
         shop.tenantry(&["health-check", "--ignore", "server.cve"]).env("TENANTRY_TENANT_MIGRATIONS", more.path()).run();
     output.assert_code(1);
     assert!(output.stdout.contains("missing-migrations"), "{}", output.stdout);
+    assert!(output.stdout.contains("tenantry migrate-all"), "{}", output.stdout);
 }
 
 #[test]

@@ -63,8 +63,10 @@ pub const GRANTS: &[Case] = &[
     },
     Case {
         codes: &["grant.other-role"],
-        plant: "CREATE ROLE {db}_stranger; GRANT SELECT (email) ON app.customers TO {db}_stranger",
-        clean_up: "DROP ROLE {db}_stranger",
+        prepare: "CREATE ROLE {db}_stranger LOGIN; GRANT USAGE ON SCHEMA app TO {db}_stranger",
+        plant: "GRANT SELECT (email) ON app.customers TO {db}_stranger; GRANT TRUNCATE ON app.orders TO {db}_stranger",
+        attack: Attack::RunsAs("stranger", &["TRUNCATE app.orders"]),
+        clean_up: "DROP OWNED BY {db}_stranger; DROP ROLE {db}_stranger",
         ..NONE
     },
     Case {

@@ -96,16 +96,23 @@ pub const ROLES: &[Case] = &[
         plant: "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA app GRANT ALL ON TABLES TO {user}; \
                 ALTER DEFAULT PRIVILEGES FOR ROLE {admin} GRANT SELECT ON TABLES TO PUBLIC; \
                 ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT ALL ON SEQUENCES TO {user}",
+        before_attack: "SET ROLE {owner}; CREATE TABLE app.fresh (id bigint)",
+        attack: Attack::RunsOutside(&["TRUNCATE app.fresh"]),
+        after_attack: "DROP TABLE app.fresh",
         ..NONE
     },
     Case {
         codes: &["default-privileges"],
         plant: "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT EXECUTE ON FUNCTIONS TO PUBLIC",
+        before_attack: "SET ROLE {owner}; CREATE FUNCTION app.fresh() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        attack: Attack::RunsOutside(&["SELECT app.fresh()"]),
+        after_attack: "DROP FUNCTION app.fresh()",
         ..NONE
     },
     Case {
         codes: &["isolation.incomplete"],
         plant: "REVOKE SELECT ON app.orders FROM {user}; REVOKE USAGE ON SCHEMA app FROM {user}",
+        attack: Attack::Breaks(&["SELECT FROM app.orders"]),
         ..NONE
     },
     Case {

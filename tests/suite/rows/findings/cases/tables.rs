@@ -35,10 +35,17 @@ pub const TABLES: &[Case] = &[
         clean_up: "DROP TABLE app.log",
         ..NONE
     },
-    Case { codes: &["column.default"], plant: "ALTER TABLE app.orders ALTER COLUMN tenant_id DROP DEFAULT", ..NONE },
     Case {
+        codes: &["column.default"],
+        plant: "ALTER TABLE app.customers ALTER COLUMN tenant_id DROP DEFAULT",
+        attack: Attack::Breaks(&["INSERT INTO app.customers (id, email) VALUES (60, 'x')"]),
+        ..NONE
+    },
+    Case {
+        // Rows of tenants that do not exist, which a later tenant with the same id would get.
         codes: &["column.no-registry-key"],
-        plant: "ALTER TABLE app.orders DROP CONSTRAINT orders_tenant_id_fkey",
+        plant: "ALTER TABLE app.customers DROP CONSTRAINT customers_tenant_id_fkey",
+        attack: Attack::RunsForUnknown(&["INSERT INTO app.customers (email) VALUES ('x')"]),
         ..NONE
     },
     Case {
@@ -58,10 +65,18 @@ pub const TABLES: &[Case] = &[
         ..NONE
     },
     Case {
+        // A row cannot be deleted while another refers to it, although the key allows it.
         codes: &["fk.set-null-tenant"],
-        plant: "ALTER TABLE app.orders ADD CONSTRAINT nulls FOREIGN KEY (tenant_id, customer_id) \
+        prepare: "ALTER TABLE app.customers ADD COLUMN partner bigint, ADD CONSTRAINT nulls \
+                  FOREIGN KEY (tenant_id, partner) REFERENCES app.customers (tenant_id, id) ON DELETE SET NULL (partner)",
+        plant: "ALTER TABLE app.customers DROP CONSTRAINT nulls, ADD CONSTRAINT nulls FOREIGN KEY (tenant_id, partner) \
                 REFERENCES app.customers (tenant_id, id) ON DELETE SET NULL DEFERRABLE",
-        clean_up: "ALTER TABLE app.orders DROP CONSTRAINT nulls",
+        attack: Attack::Breaks(&[
+            "INSERT INTO app.customers (id, email) VALUES (50, 'x')",
+            "INSERT INTO app.customers (id, email, partner) VALUES (51, 'y', 50)",
+            "DELETE FROM app.customers WHERE id = 50",
+        ]),
+        clean_up: "ALTER TABLE app.customers DROP COLUMN partner",
         oldest: 15,
         ..NONE
     },
@@ -70,6 +85,13 @@ pub const TABLES: &[Case] = &[
         plant: "ALTER TABLE app.orders ADD CONSTRAINT late FOREIGN KEY (tenant_id, customer_id) \
                 REFERENCES app.customers (tenant_id, id) NOT VALID",
         clean_up: "ALTER TABLE app.orders DROP CONSTRAINT late",
+        ..NONE
+    },
+    Case {
+        codes: &["index.none-led-by-tenant"],
+        plant: "ALTER TABLE app.events DROP CONSTRAINT events_pkey",
+        attack: Attack::ReadsAll("SELECT * FROM app.events"),
+        clean_up: "DROP INDEX app.events_tenant_id_idx; ALTER TABLE app.events ADD PRIMARY KEY (tenant_id, id, at)",
         ..NONE
     },
     Case {
@@ -156,6 +178,7 @@ pub const TABLES: &[Case] = &[
         clean_up: "DROP PUBLICATION everything",
         attack: Attack::NoStatement,
         oldest: 15,
+        ..NONE
     },
     Case {
         codes: &["column.type", "policy.missing", "rls.not-forced", "rls.off"],
