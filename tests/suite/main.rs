@@ -72,6 +72,7 @@ mod snapshots_of_migrations;
 mod splitter;
 mod stats;
 mod structure;
+mod systems;
 mod tenant_roles;
 mod tls;
 mod unknown_migrations;
