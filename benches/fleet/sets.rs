@@ -14,6 +14,13 @@ static THIRTEEN: tenantry::Embedded = embed_migrations!("$CARGO_MANIFEST_DIR/ben
 /// The migrations that are rolled out, one after another.
 const NEXT: (&str, &str) = ("20990101000000_add_estimate", "ALTER TABLE tasks ADD COLUMN estimate_hours integer;\n");
 const ONE_MORE: (&str, &str) = ("20990102000000_add_budget", "ALTER TABLE projects ADD COLUMN budget integer;\n");
+/// As a release often brings it: a table with keys and an index.
+const TABLE: (&str, &str) = (
+    "20990103000000_create_milestones",
+    "CREATE TABLE milestones (\n    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,\n    \
+     project_id bigint NOT NULL REFERENCES projects,\n    name text NOT NULL,\n    due date\n);\n\
+     CREATE INDEX milestones_project_id_idx ON milestones (project_id);\n",
+);
 
 /// The migrations that the tenants have.
 pub struct Sets {
@@ -25,8 +32,10 @@ pub struct Sets {
     pub transactional_next: Tenancy,
     /// All of these, and the first migration that is rolled out.
     pub next: Tenancy,
-    /// All of these, and both migrations that are rolled out.
+    /// All of these, and the second migration that is rolled out.
     pub one_more: Tenancy,
+    /// All of these, and a table that is rolled out.
+    pub table: Tenancy,
     /// Thirteen tables, like those of an application.
     pub thirteen: Tenancy,
 }
@@ -42,12 +51,14 @@ impl Sets {
         let transactional = set_of(transactional)?;
         let next = full.merge(&set_of([NEXT])?)?;
         let one_more = next.merge(&set_of([ONE_MORE])?)?;
+        let table = one_more.merge(&set_of([TABLE])?)?;
         Ok(Self {
             full: Tenancy::new(full)?,
             transactional_next: Tenancy::new(transactional.merge(&set_of([NEXT])?)?)?,
             transactional: Tenancy::new(transactional)?,
             next: Tenancy::new(next)?,
             one_more: Tenancy::new(one_more)?,
+            table: Tenancy::new(table)?,
             thirteen: Tenancy::new(MigrationSet::from_embedded(&THIRTEEN)?)?,
         })
     }
