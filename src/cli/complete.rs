@@ -186,7 +186,7 @@ fn versions(app: &App) -> Result<Vec<Value>> {
             None => return Ok(Vec::new()),
         },
     };
-    let newest_first = set.iter().rev();
+    let newest_first = set.versioned().rev();
     Ok(newest_first
         .map(|migration| Value { value: migration.version().to_string(), help: migration.folder().to_owned() })
         .collect())

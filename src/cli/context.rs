@@ -1,5 +1,6 @@
 //! What every command uses: the program, its migrations, the output and the connection to the database.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -14,7 +15,7 @@ use super::settings::{
 };
 use crate::database::{Actor, DEFAULT_JOBS, Database, Stop};
 use crate::error::{Error, RowTenancyError};
-use crate::migration::MigrationSet;
+use crate::migration::{LoadError, MigrationSet};
 use crate::postgres::{Connector, DatabaseUrl, LIBPQ_VARIABLES};
 use crate::record::integrity;
 use crate::rows::Layout;
@@ -143,13 +144,13 @@ impl Context {
     /// sample.
     fn tenant_migrations(&self, migrations: &Migrations) -> Result<Option<MigrationSet>> {
         if let Some(dir) = &migrations.tenant.dir {
-            return Ok(Some(self.demonstrated(MigrationSet::from_dir(dir)?)));
+            return Ok(Some(self.demonstrated(from_dir(dir)?)));
         }
         let sample = if self.demo.is_some() { self.app.sample } else { None };
         if let Some(embedded) = self.app.tenant.or(sample) {
             return Ok(Some(self.demonstrated(MigrationSet::from_embedded(embedded)?)));
         }
-        let found = project::tenant_migrations()?.map(|dir| MigrationSet::from_dir(&dir)).transpose()?;
+        let found = project::tenant_migrations()?.map(|dir| from_dir(&dir)).transpose()?;
         Ok(found.map(|set| self.demonstrated(set)))
     }
 
@@ -296,6 +297,11 @@ impl Context {
     pub(crate) fn stop(&self) -> Stop {
         interrupt::graceful()
     }
+}
+
+/// The tenant migrations of a directory, with the repeatable ones beside it.
+fn from_dir(dir: &Path) -> Result<MigrationSet, LoadError> {
+    MigrationSet::from_dir(dir)?.with_repeatable_beside(dir)
 }
 
 /// Why a command connects.

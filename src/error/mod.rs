@@ -249,7 +249,7 @@ impl Error {
 
     /// [`Error::UnknownVersion`] for a version that no migration of the set has.
     pub(crate) fn unknown_version(version: &Version, set: &MigrationSet) -> Self {
-        let mut known: Vec<&Version> = set.iter().rev().map(|migration| migration.version()).collect();
+        let mut known: Vec<&Version> = set.versioned().rev().map(|migration| migration.version()).collect();
         known.sort_by_cached_key(|one| text::distance(version.as_str(), one.as_str()));
         Self::UnknownVersion { version: version.clone(), known: known.into_iter().cloned().collect() }
     }
@@ -261,7 +261,7 @@ impl Error {
             Some((_, name)) if !given.starts_with(|c: char| c.is_ascii_digit()) => name.to_owned(),
             _ => folder.to_owned(),
         };
-        let mut known: Vec<String> = set.iter().rev().map(|migration| migration.folder().to_owned()).collect();
+        let mut known: Vec<String> = set.versioned().rev().map(|migration| migration.folder().to_owned()).collect();
         known.sort_by_cached_key(|folder| text::distance(given, &name(folder)));
         Self::UnknownMigration { given: given.to_owned(), known }
     }

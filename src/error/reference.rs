@@ -94,6 +94,7 @@ impl ReferenceError {
                 Some(grant) => format!("{grant}, or {SAVED}"),
                 None => format!("connect as the role that migrates the tenants, or {SAVED}"),
             },
+            Self::Failed { folder, .. } if folder.ends_with(".sql") => format!("correct {folder}"),
             Self::Failed { folder, .. } => format!("correct {folder}/up.sql"),
             Self::ChangesOutside { folder, .. } => {
                 format!("correct {folder}/up.sql, or set changes_outside = \"REASON\" in its metadata.toml")

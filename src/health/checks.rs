@@ -42,7 +42,10 @@ pub(super) fn tenant(tenant: &Tenant, set: &MigrationSet, findings: &mut Vec<Fin
 }
 
 fn of_ledger(name: &TenantName, ledger: &Ledger, set: &MigrationSet, findings: &mut Vec<Finding>) {
-    let version = |index: &usize| set.at(*index).version().as_str().to_owned();
+    let version = |index: &usize| {
+        let migration = set.at(*index);
+        if migration.is_repeatable() { migration.folder() } else { migration.version().as_str() }.to_owned()
+    };
     let (late, missing): (Vec<usize>, Vec<usize>) =
         ledger.pending.iter().partition(|index| ledger.out_of_order.contains(index));
     if !missing.is_empty() {

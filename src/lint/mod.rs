@@ -91,7 +91,16 @@ impl File {
 impl LintFinding {
     /// The directory, file and line: `20260105090000_create_users/up.sql:3`.
     pub fn place(&self) -> String {
-        format!("{}/{}:{}", self.folder, self.file.as_str(), self.line)
+        let (folder, file) = self.path();
+        format!("{folder}/{file}:{}", self.line)
+    }
+
+    /// The folder and the file: those of a migration, or `repeatable` and a repeatable migration.
+    pub fn path(&self) -> (&str, &str) {
+        match self.folder.split_once('/') {
+            Some(repeatable) => repeatable,
+            None => (&self.folder, self.file.as_str()),
+        }
     }
 }
 
@@ -153,7 +162,12 @@ impl MigrationReading<'_> {
             acceptances(script.text(), &statements).into_iter().map(|it| (it, false)).collect();
         let mut findings = Vec::new();
         for (index, statement) in statements.iter().enumerate() {
-            for found in self.statement(&text, statement, file, names) {
+            let mut found = self.statement(&text, statement, file, names);
+            if self.set.at(self.migration).is_repeatable() {
+                let before = index.checked_sub(1).map(|before| &statements[before]);
+                rules::repeatable::check(statement, before, &mut found);
+            }
+            for found in found {
                 let fits = |it: &&mut (Acceptance, bool)| it.0.accepts(index, found.rule);
                 let accepted = acceptances.iter_mut().find(fits).and_then(|(acceptance, used)| {
                     *used = true;

@@ -101,6 +101,8 @@ pub enum Rule {
     UnknownName,
     /// An object of the database or the server that belongs to no schema.
     ObjectOutsideTenant,
+    /// A statement of a repeatable migration that cannot be executed again.
+    NotRepeatable,
     /// A statement that the parser does not understand.
     NotUnderstood,
     /// An acceptance without a finding.
@@ -183,6 +185,7 @@ impl Rule {
         Self::NamesOtherSchema,
         Self::UnknownName,
         Self::ObjectOutsideTenant,
+        Self::NotRepeatable,
         Self::NotUnderstood,
         Self::UnusedAcceptance,
         Self::MalformedAcceptance,

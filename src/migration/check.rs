@@ -181,7 +181,7 @@ impl Metadata {
 pub(crate) const RULES_ABOUT_OUTSIDE: [&str; 3] = ["names-other-schema", "object-outside-tenant", "unknown-name"];
 
 /// The reason in the first comment that accepts a finding of [`RULES_ABOUT_OUTSIDE`].
-fn accepted_outside(script: &str) -> Option<String> {
+pub(super) fn accepted_outside(script: &str) -> Option<String> {
     comments(script).find_map(|comment| {
         let (rule, reason) = acceptance::read(comment)?.ok()?;
         (RULES_ABOUT_OUTSIDE.contains(&rule) && !reason.is_empty()).then(|| reason.to_owned())

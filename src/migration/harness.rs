@@ -43,7 +43,7 @@ impl MigrationName for FolderName {
 
 impl MigrationSource<Pg> for MigrationSet {
     fn migrations(&self) -> migration::Result<Vec<Box<dyn migration::Migration<Pg>>>> {
-        Ok(self.iter().map(|migration| Box::new(SharedMigration(Arc::clone(migration))) as _).collect())
+        Ok(self.versioned().map(|migration| Box::new(SharedMigration(Arc::clone(migration))) as _).collect())
     }
 }
 

@@ -11,7 +11,10 @@ use super::{Migration, MigrationSet, Mode};
 
 /// Migrations that [`embed_migrations!`](crate::embed_migrations) embedded in the binary.
 #[derive(Debug, Clone)]
-pub struct Embedded(Dir<'static>);
+pub struct Embedded {
+    dir: Dir<'static>,
+    repeatable: Option<&'static Self>,
+}
 
 /// Why migrations cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +66,22 @@ impl Embedded {
     /// Wraps the embedded directory.
     #[doc(hidden)]
     pub const fn new(dir: Dir<'static>) -> Self {
-        Self(dir)
+        Self { dir, repeatable: None }
+    }
+
+    /// Adds the SQL files of another embedded directory as repeatable migrations.
+    #[must_use]
+    pub const fn with_repeatable(self, repeatable: &'static Self) -> Self {
+        Self { repeatable: Some(repeatable), ..self }
+    }
+
+    /// The SQL files in the directory, with their contents.
+    pub(super) fn sql_files(&self) -> Vec<(String, Vec<u8>)> {
+        self.dir
+            .files()
+            .map(|file| (name_of(file.path()), file.contents().to_vec()))
+            .filter(|(name, _)| is_sql_file(name))
+            .collect()
     }
 }
 
@@ -86,17 +104,20 @@ impl MigrationSet {
     /// # Errors
     /// [`LoadError::Empty`] if there are none; [`LoadError::Invalid`] if a migration violates a rule.
     pub fn from_embedded(embedded: &Embedded) -> Result<Self, LoadError> {
-        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let folders = embedded
-            .0
+            .dir
             .dirs()
-            .filter(|dir| !name(dir.path()).starts_with('.'))
+            .filter(|dir| !name_of(dir.path()).starts_with('.'))
             .map(|dir| Folder {
-                name: name(dir.path()),
-                files: dir.files().map(|file| (name(file.path()), file.contents().to_vec())).collect(),
+                name: name_of(dir.path()),
+                files: dir.files().map(|file| (name_of(file.path()), file.contents().to_vec())).collect(),
             })
             .collect();
-        Self::from_folders(EMBEDDED, folders)
+        let set = Self::from_folders(EMBEDDED, folders)?;
+        match embedded.repeatable {
+            Some(repeatable) => set.with_repeatable(repeatable),
+            None => Ok(set),
+        }
     }
 
     /// Rejects non-transactional migrations with several statements.
@@ -155,6 +176,27 @@ pub(super) fn merge(one: &MigrationSet, other: &MigrationSet) -> Result<Migratio
         return Ok(MigrationSet::new(migrations, &one.origin));
     }
     Err(InvalidMigrations { origin: "the public migrations".to_owned(), problems }.into())
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn is_sql_file(name: &str) -> bool {
+    !name.starts_with('.') && Path::new(name).extension().is_some_and(|extension| extension == "sql")
+}
+
+/// The SQL files in a folder, with their contents.
+pub(super) fn sql_files_in(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, LoadError> {
+    let mut files = Vec::new();
+    for entry in entries(folder)? {
+        let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+        if is_sql_file(&name) {
+            let contents = read(&path).map_err(|source| LoadError::Read { path, source })?;
+            files.push((name, contents));
+        }
+    }
+    Ok(files)
 }
 
 fn folders_in(root: &Path) -> Result<Vec<Folder>, LoadError> {

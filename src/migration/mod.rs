@@ -6,6 +6,7 @@ mod ad_hoc;
 mod check;
 mod harness;
 mod load;
+pub(crate) mod repeatable;
 mod seeds;
 mod transactions;
 mod version;
@@ -263,7 +264,7 @@ impl MigrationSet {
     pub fn named(&self, text: &str) -> Vec<&Arc<Migration>> {
         let version = text.parse::<Version>().ok();
         let version = version.as_ref().map(Version::as_str);
-        let exact = self.iter().find(|it| Some(it.version().as_str()) == version || it.folder() == text);
+        let exact = self.versioned().find(|it| Some(it.version().as_str()) == version || it.folder() == text);
         if let Some(migration) = exact {
             return vec![migration];
         }
@@ -272,7 +273,7 @@ impl MigrationSet {
                 || it.folder().ends_with(text)
                 || version.is_some_and(|version| it.version().as_str().starts_with(version))
         };
-        if text.is_empty() { Vec::new() } else { self.iter().filter(is_part).collect() }
+        if text.is_empty() { Vec::new() } else { self.versioned().filter(is_part).collect() }
     }
 
     /// The first `n` migrations. The versions of the others stay [known](Self::is_known).
@@ -317,9 +318,16 @@ impl MigrationSet {
 
     /// The origin, the number of migrations and the newest version, in one line.
     pub fn summary(&self) -> String {
-        match self.migrations.last() {
+        match self.versioned().next_back() {
             None => self.origin.to_string(),
-            Some(newest) => format!("{} ({} in all, newest {})", self.origin, self.len(), newest.version()),
+            Some(newest) => {
+                let repeatable = match self.len() - self.versioned_len() {
+                    0 => String::new(),
+                    repeatable => format!(", {repeatable} repeatable"),
+                };
+                let versioned = self.versioned_len();
+                format!("{} ({versioned} in all, newest {}{repeatable})", self.origin, newest.version())
+            }
         }
     }
 

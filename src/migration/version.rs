@@ -6,9 +6,9 @@ use std::str::FromStr;
 /// The version of a migration: the digits before the first `_` of its folder name, without dashes, as in Diesel
 /// (`2026-01-05-090000_create_users` has the version `20260105090000`).
 ///
-/// As in Diesel, versions are sorted as text, byte by byte.
+/// As in Diesel, versions are sorted as text, byte by byte. The version of a repeatable migration is its file and its checksum.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Version(String);
+pub struct Version(pub(super) String);
 
 /// The error for a text that is not a [`Version`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

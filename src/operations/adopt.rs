@@ -164,7 +164,7 @@ pub fn adopt(
 
 /// The versions of all tenant migrations.
 fn known_versions(tenancy: &Tenancy) -> Vec<String> {
-    tenancy.all_tenant_migrations().iter().map(|migration| migration.version().to_string()).collect()
+    tenancy.all_tenant_migrations().versioned().map(|migration| migration.version().to_string()).collect()
 }
 
 /// The versions of the migrations up to one.

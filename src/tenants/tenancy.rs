@@ -153,14 +153,16 @@ impl Tenancy {
         }
     }
 
-    /// Limits the tenant migrations to those up to `version`.
+    /// Limits the tenant migrations to those up to `version`. Repeatable migrations are left out, unless it is the newest.
     ///
     /// # Errors
     /// [`Error::UnknownVersion`] if no tenant migration has this version.
     pub fn up_to(mut self, version: &Version) -> Result<Self, Error> {
         let last = self.tenant.position(version.as_str());
         let last = last.ok_or_else(|| Error::unknown_version(version, &self.tenant))?;
-        self.tenant = self.tenant.first(last + 1);
+        if last + 1 != self.tenant.versioned_len() {
+            self.tenant = self.tenant.first(last + 1);
+        }
         Ok(self)
     }
 

@@ -60,6 +60,7 @@ mod redo;
 mod reference;
 mod rename;
 mod repair_plan;
+mod repeatable;
 mod reports;
 mod revert;
 mod rooms;

@@ -157,7 +157,7 @@ pub(super) struct LintFindingDocument<'a> {
     migration: &'a str,
     version: &'a str,
     /// `up.sql` or `down.sql`
-    pub(super) file: &'static str,
+    pub(super) file: &'a str,
     pub(super) line: usize,
     /// For `unused-acceptance` and `malformed-acceptance`, the comment.
     statement: &'a str,
@@ -178,9 +178,9 @@ impl<'a> LintFindingDocument<'a> {
     pub(super) fn new(finding: &'a LintFinding) -> Self {
         Self {
             rule: finding.rule.name(),
-            migration: &finding.folder,
+            migration: finding.path().0,
             version: finding.version.as_str(),
-            file: finding.file.as_str(),
+            file: finding.path().1,
             line: finding.line,
             statement: &finding.statement,
             object: finding.object.as_deref(),

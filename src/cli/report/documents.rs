@@ -80,7 +80,7 @@ struct CommandErrorDocument {
 struct MigrationDocument {
     version: String,
     folder: String,
-    file: &'static str,
+    file: String,
     line: Option<usize>,
     /// Cut to 2 KiB.
     statement: Option<String>,
@@ -213,7 +213,7 @@ impl MigrationDocument {
         Self {
             version: failure.version.to_string(),
             folder: failure.folder.clone(),
-            file: failure.file,
+            file: failure.file.clone(),
             line: failure.at.as_ref().map(|at| at.line),
             statement: failure.at.as_ref().map(|at| text::clip(&at.sql, MAX_SHOWN).into_owned()),
             applied_before: failure.applied_before,

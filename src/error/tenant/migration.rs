@@ -12,10 +12,10 @@ use crate::sql::quote::Identifier;
 pub struct MigrationFailure {
     /// The version of the migration.
     pub version: Version,
-    /// The folder of the migration.
+    /// The folder of the migration; `repeatable` if it is repeatable.
     pub folder: String,
-    /// The executed file: `up.sql` or `down.sql`.
-    pub file: &'static str,
+    /// The executed file: `up.sql` or `down.sql`, or that of a repeatable migration.
+    pub file: String,
     /// The failed statement. None if the failure occurred at the commit or did not occur again.
     pub at: Option<FailedStatement>,
     /// The message of the server.

@@ -236,6 +236,12 @@ impl Rule {
                 "an object of the database or the server, which is in no schema, is created or changed",
                 "do it once, in a public migration or as an administrator, and not for each tenant",
             ),
+            Self::NotRepeatable => (
+                "not-repeatable",
+                "a statement of a repeatable migration may fail or have another effect when it is executed again",
+                "write CREATE OR REPLACE, IF NOT EXISTS, ON CONFLICT, or DROP … IF EXISTS before the CREATE; do other \
+                 changes in a versioned migration",
+            ),
             Self::NotUnderstood => (
                 "not-understood",
                 "the parser does not understand a statement, which is therefore not checked",

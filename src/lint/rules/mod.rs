@@ -7,6 +7,7 @@ pub(super) mod isolation;
 mod locks;
 mod outside;
 mod policies;
+pub(super) mod repeatable;
 mod rows;
 mod tables;
 mod unknown;

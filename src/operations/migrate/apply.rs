@@ -278,6 +278,7 @@ fn message(
     } else if then == Then::Complete && becomes_active(request) {
         batch.push(&set_state(target.schema, State::Active));
     }
+    batch.record_repeatables(target, transaction);
     if then == Then::Complete
         && let Some(row) = run_row(request)
     {
@@ -308,7 +309,8 @@ fn advance(precondition: Precondition, target: SchemaTarget<'_>, migrations: &[u
         Precondition::Ledger { applied } | Precondition::Public { applied } => applied,
         Precondition::NoSchema { .. } | Precondition::EmptySchema => Vec::new(),
     };
-    applied.extend(migrations.iter().map(|index| target.migration(*index).version().as_str().to_owned()));
+    let versioned = migrations.iter().map(|index| target.migration(*index)).filter(|it| !it.is_repeatable());
+    applied.extend(versioned.map(|migration| migration.version().as_str().to_owned()));
     applied.sort_unstable();
     match target.kind {
         Kind::Public => Precondition::Public { applied },

@@ -131,7 +131,7 @@ impl Batch {
             return batch;
         }
         let mut batch = Self { prepared, ..Self::begin(target, commit) };
-        let migrations = transaction.recorded();
+        let migrations = transaction.recorded(target);
         let recorded_guard = || {
             (!migrations.is_empty()).then(|| integrity::guard(target.migrations(), migrations, LockScope::Transaction))
         };
@@ -223,7 +223,7 @@ impl Batch {
         self.push(&target.enter());
         self.script(index, migration.up().text());
         self.after_script(target, migration.up());
-        self.push(&ledger::insert(target.schema, [migration.version().as_str()], columns));
+        self.ledger_row(target, index, columns);
     }
 
     /// Adds the script that reverts a migration, and deletes its ledger row. Statements that would run concurrently, outside a

@@ -113,8 +113,8 @@ pub(super) fn statement_failure(
     let at = FailedStatement { line: line_in(script, statement, &server), sql: statement.sql().to_owned() };
     MigrationFailure {
         version: migration.version().clone(),
-        folder: migration.folder().to_owned(),
-        file: "up.sql",
+        folder: migration.place(Direction::Up).0.to_owned(),
+        file: migration.place(Direction::Up).1.to_owned(),
         at: Some(at),
         server,
         effect,
@@ -212,12 +212,11 @@ fn replay(conn: &mut PgConnection, target: SchemaTarget<'_>, transaction: &Trans
             }
             conn.batch_execute("RELEASE SAVEPOINT statement").ok()?;
         }
-        let version = migration.version().as_str();
         let mut row = Batch::after_of(target, script);
-        row.push(&match transaction.direction {
-            Direction::Up => ledger::insert(target.schema, [version], transaction.columns()),
-            Direction::Down => ledger::delete(target.schema, version),
-        });
+        match transaction.direction {
+            Direction::Up => row.ledger_row(target, *index, transaction.columns()),
+            Direction::Down => row.push(&ledger::delete(target.schema, migration.version().as_str())),
+        }
         if let Err(error) = conn.batch_execute(row.sql()) {
             return Some(internal(Some(*index))(error));
         }
@@ -269,8 +268,8 @@ pub(super) fn rolled_back(
 ) -> TenantError {
     TenantError::Migration(Box::new(MigrationFailure {
         version: migration.version().clone(),
-        folder: migration.folder().to_owned(),
-        file: direction.file(),
+        folder: migration.place(direction).0.to_owned(),
+        file: migration.place(direction).1.to_owned(),
         at,
         server,
         effect: Effect::RolledBack,

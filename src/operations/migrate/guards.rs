@@ -90,7 +90,7 @@ pub(super) fn untracked(tenant: &str) -> Refusal {
 }
 
 fn recorded(target: SchemaTarget<'_>, transaction: &Transaction<'_>) -> Option<[Refusal; 2]> {
-    let migrations = transaction.recorded();
+    let migrations = transaction.recorded(target);
     (!migrations.is_empty()).then(|| integrity::refusals(target.migrations(), migrations, LockScope::Transaction))
 }
 

@@ -5,6 +5,7 @@ use diesel::pg::PgConnection;
 use super::Done;
 use super::apply::{self, Guards, Learned, MigrationRequest, RunRow};
 use super::batch::{Precondition, TrackerRow};
+use super::repeatables::with_all_repeatable;
 use super::target::SchemaTarget;
 use crate::migration::{Direction, MigrationSet, Mode};
 use crate::model::{SchemaName, State, TenantName};
@@ -111,10 +112,11 @@ impl MigrationJob {
             && self.migrations(set).iter().any(|index| set.at(*index).mode() == Mode::NonTransactional)
     }
 
-    /// The versions in the tenant's ledger when the job is done.
+    /// The effective versions of the tenant when the job is done.
     pub(super) fn goal(&self, set: &MigrationSet) -> Vec<String> {
         let migrations = self.migrations(set);
-        let mut applied: Vec<String> = self.ledger().map(|ledger| ledger.applied.clone()).unwrap_or_default();
+        let mut applied: Vec<String> = self.ledger().map(|ledger| ledger.effective.clone()).unwrap_or_default();
+        applied.retain(|version| !migrations.iter().any(|index| set.at(*index).version().as_str() == version));
         let version = |index: &usize| set.at(*index).version().as_str();
         match self.direction() {
             Direction::Up => applied.extend(migrations.iter().map(|index| version(index).to_owned())),
@@ -127,7 +129,7 @@ impl MigrationJob {
     /// Whether a ledger with these versions shows that the job is done, whatever another run has done since.
     pub(super) fn is_reached(&self, applied: &[String], set: &MigrationSet) -> bool {
         let is_applied = |index: usize| applied.iter().any(|version| version == set.at(index).version().as_str());
-        let mut migrations = self.migrations(set).into_iter();
+        let mut migrations = self.migrations(set).into_iter().filter(|index| !set.at(*index).is_repeatable());
         match self.direction() {
             Direction::Up => migrations.all(is_applied),
             Direction::Down => !migrations.any(is_applied),
@@ -177,7 +179,7 @@ impl MigrationJob {
         }
         let migrations = self.migrations(set);
         let goal = self.goal(set);
-        let request = self.request(context, migration, &migrations, goal.last().map(String::as_str));
+        let request = self.request(context, migration, &migrations, newest_of(set, &goal));
         apply::apply(session, &request)?;
         Ok(Outcome::Done(self.done(set)))
     }
@@ -199,7 +201,7 @@ impl MigrationJob {
         Done {
             tenant: self.name().clone(),
             from: run::Job::version_before(self).map(str::to_owned),
-            to: self.goal(set).pop(),
+            to: newest_of(set, &self.goal(set)).map(str::to_owned),
             applied: self.migrations(set).len(),
             attempts: self.retry.attempts(),
             took: self.retry.took(),
@@ -224,7 +226,7 @@ impl MigrationJob {
     fn migrations(&self, set: &MigrationSet) -> Vec<usize> {
         match &self.task {
             Task::Create(..) => (0..set.len()).collect(),
-            Task::Migrate(tenant) => tenant.pending(set),
+            Task::Migrate(tenant) => with_all_repeatable(tenant.pending(set), set),
             Task::Revert(_, migrations) => migrations.clone(),
         }
     }
@@ -258,4 +260,10 @@ impl MigrationJob {
             learned: &migration.learned,
         }
     }
+}
+
+/// The newest of these versions that a ledger records.
+fn newest_of<'a>(set: &MigrationSet, versions: &'a [String]) -> Option<&'a str> {
+    let is_repeatable = |version: &str| set.position(version).is_some_and(|index| set.at(index).is_repeatable());
+    versions.iter().rev().map(String::as_str).find(|version| !is_repeatable(version))
 }

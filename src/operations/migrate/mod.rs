@@ -13,6 +13,7 @@ mod missing;
 mod non_transactional;
 mod plan;
 mod public;
+mod repeatables;
 mod revert;
 mod rollout;
 mod run;

@@ -301,7 +301,7 @@ fn revert(db: &mut Database, tenancy: &Tenancy, run: Run, index: usize) -> Resul
     Err(Error::PublicMigration(Box::new(MigrationFailure {
         version: migration.version().clone(),
         folder: migration.folder().to_owned(),
-        file: "down.sql",
+        file: "down.sql".to_owned(),
         at: byte.and_then(|byte| explain::statement_at(down, byte)),
         server,
         effect: Effect::RolledBack,

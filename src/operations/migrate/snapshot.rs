@@ -73,6 +73,7 @@ fn message(
     batch.push(&ledger::insert(target.schema, applied.iter().map(String::as_str), transaction.columns()));
     batch.confine(target, transaction.scrutiny, Some(&applied));
     batch.track(target.schema, *row, State::Active);
+    batch.record_repeatables(target, transaction);
     if let Some(row) = run_row(request) {
         batch.call(&row);
     }

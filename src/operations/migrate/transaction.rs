@@ -69,9 +69,10 @@ impl<'t> Transaction<'t> {
         self.scripts(target).any(|script| script.traits().may_leave_state)
     }
 
-    /// The migrations that must match their records: those that are applied.
-    pub(super) fn recorded(&self) -> &[usize] {
-        if self.direction == Direction::Up { self.migrations } else { &[] }
+    /// The migrations that must match their records: those that are applied and are not repeatable.
+    pub(super) fn recorded(&self, target: SchemaTarget<'_>) -> &[usize] {
+        let versioned = self.migrations.partition_point(|index| !target.migration(*index).is_repeatable());
+        if self.direction == Direction::Up { &self.migrations[..versioned] } else { &[] }
     }
 
     /// The versions in the ledger after it.
@@ -79,7 +80,10 @@ impl<'t> Transaction<'t> {
         let mut applied = self.precondition.applied().to_vec();
         let version = |index: &usize| target.migration(*index).version().as_str();
         match self.direction {
-            Direction::Up => applied.extend(self.migrations.iter().map(|index| version(index).to_owned())),
+            Direction::Up => {
+                let versioned = self.migrations.iter().filter(|index| !target.migration(**index).is_repeatable());
+                applied.extend(versioned.map(|index| version(index).to_owned()));
+            }
             Direction::Down => applied.retain(|applied| !self.migrations.iter().any(|index| version(index) == applied)),
         }
         applied.sort_unstable();

@@ -95,7 +95,7 @@ impl<'a> ReferenceCheck<'a> {
             return Ok(None);
         }
         let goals = jobs.iter().map(|job| job.goal(tenancy.tenant_migrations()));
-        let reached = to_compare.tenants.iter().filter_map(|tenant| Some(tenant.ledger()?.applied.clone()));
+        let reached = to_compare.tenants.iter().filter_map(|tenant| Some(tenant.ledger()?.effective.clone()));
         let wanted: BTreeSet<Vec<String>> = goals.chain(reached).collect();
         let reference = Reference::make(db, tenancy, &wanted)?;
         let names = jobs.iter().map(MigrationJob::name).chain(unchanged).map(|name| name.as_str().to_owned()).collect();

@@ -98,11 +98,11 @@ impl<'a> Differences<'a> {
     fn of(kind: Kind, set: &MigrationSet, record: &'a Record) -> Self {
         let version = |index: usize| set.at(index).version().as_str();
         let unrecorded: Vec<usize> =
-            (0..set.len()).filter(|index| !record.migrations.contains_key(version(*index))).collect();
+            (0..set.versioned_len()).filter(|index| !record.migrations.contains_key(version(*index))).collect();
         let mut edited = Vec::new();
         let mut removed = Vec::new();
         // Recorded versions newer than the whole set are those of a newer release.
-        let newest_of_set = set.iter().next_back().map(|last| last.version().as_str());
+        let newest_of_set = set.versioned().next_back().map(|last| last.version().as_str());
         for was in record.migrations.values() {
             match set.position(&was.version) {
                 Some(index) if set.at(index).up().checksum() != was.checksum => edited.push((was, index)),

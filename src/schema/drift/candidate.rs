@@ -64,6 +64,9 @@ impl<'a> Versions<'a> {
         if tenant.unfinished.is_some() {
             return Err("a non-transactional migration is unfinished");
         }
+        if tenant.ledger().is_some_and(|ledger| ledger.outdated) {
+            return Err("its repeatable migrations must be applied again");
+        }
         let Some(applied) = reference::applied(tenant) else {
             return Err("the ledger records migrations that are not tenant migrations");
         };

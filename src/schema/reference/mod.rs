@@ -104,7 +104,7 @@ impl Reference {
     /// [`Error::Tenant`], [`Error::CannotCompare`], or the server's error.
     pub fn of_tenant(db: &mut Database, tenancy: &Tenancy, name: &TenantName) -> Result<Self, Error> {
         let (structure, ledger) = structure::read_with_ledger(db, tenancy, name)?;
-        let reference = Self::of_one(ledger.applied.clone(), structure.with_name_marked());
+        let reference = Self::of_one(ledger.effective.clone(), structure.with_name_marked());
         Ok(reference.for_set(tenancy.tenant_migrations()))
     }
 
@@ -170,5 +170,5 @@ pub fn wanted<'a>(tenants: impl IntoIterator<Item = &'a Tenant>) -> BTreeSet<App
 
 /// The applied migrations of a tenant for which a reference can be made: the set contains all of them.
 pub fn applied(tenant: &Tenant) -> Option<&Applied> {
-    tenant.ledger().filter(|ledger| ledger.unknown.is_empty()).map(|ledger| &ledger.applied)
+    tenant.ledger().filter(|ledger| ledger.unknown.is_empty()).map(|ledger| &ledger.effective)
 }

@@ -17,7 +17,7 @@ use crate::tenants::ledger::{self, Ledger, LedgerContents};
 /// Reads the fleet; with `names`, only the tenants with one of the names.
 pub(super) fn read(conn: &mut PgConnection, set: &MigrationSet, names: Option<&[&str]>) -> Result<Fleet, Error> {
     let mut reader = Reader { set, fleet: Fleet::default(), ledgers: HashMap::new() };
-    let mut unread = reader.add(row::read(conn, names)?);
+    let mut unread = reader.add(row::read(conn, set, names)?);
     while !unread.is_empty() {
         let rest = unread.split_off(unread.len().min(CHUNK));
         reader.read_ledgers(conn, unread)?;
@@ -31,8 +31,8 @@ pub(super) fn read(conn: &mut PgConnection, set: &MigrationSet, names: Option<&[
 struct Reader<'a> {
     set: &'a MigrationSet,
     fleet: Fleet,
-    /// The ledgers read so far, by the versions that they record.
-    ledgers: HashMap<Vec<String>, Arc<Ledger>>,
+    /// The ledgers read so far, by the versions that they record and the repeatable migrations that were applied.
+    ledgers: HashMap<(Vec<String>, Vec<String>), Arc<Ledger>>,
 }
 
 /// How many times the ledgers of a chunk are read in one statement. Then each is read alone.
@@ -71,7 +71,7 @@ impl Reader<'_> {
                     Some(Condition::LockTimeout) => break,
                     _ => {
                         let names: Vec<&str> = unread.iter().map(|tenant| tenant.name().as_str()).collect();
-                        unread = self.add(row::read(conn, Some(&names))?);
+                        unread = self.add(row::read(conn, self.set, Some(&names))?);
                     }
                 },
             }
@@ -93,19 +93,23 @@ impl Reader<'_> {
     }
 
     /// Adds a tenant whose ledger was read.
-    fn add_read(&mut self, tenant: Unread, contents: LedgerContents) {
+    fn add_read(&mut self, mut tenant: Unread, contents: LedgerContents) {
         let schema = match contents {
-            LedgerContents::Versions(applied) => Schema::Ledger { oid: tenant.oid, ledger: self.ledger(applied) },
+            LedgerContents::Versions(applied) => {
+                let ledger = self.ledger(applied, std::mem::take(&mut tenant.repeatables));
+                Schema::Ledger { oid: tenant.oid, ledger }
+            }
             LedgerContents::Invalid(reason) => Schema::InvalidLedger { reason },
         };
         self.fleet.tenants.push(tenant.with_schema(schema));
     }
 
     /// The ledger that records these versions, shared by all tenants that have it.
-    fn ledger(&mut self, applied: Vec<String>) -> Arc<Ledger> {
+    fn ledger(&mut self, applied: Vec<String>, repeatables: Vec<String>) -> Arc<Ledger> {
         let set = self.set;
-        let ledger =
-            self.ledgers.entry(applied).or_insert_with_key(|applied| Arc::new(Ledger::new(applied.clone(), set)));
+        let ledger = self.ledgers.entry((applied, repeatables)).or_insert_with_key(|(applied, repeatables)| {
+            Arc::new(Ledger::with_repeatables(applied.clone(), repeatables.clone(), set))
+        });
         Arc::clone(ledger)
     }
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{InvalidRow, Misnamed, Schema, Tenant};
 use crate::error::Error;
+use crate::migration::MigrationSet;
 use crate::model::{State, TenantName, Unfinished};
 use crate::sql::catalog::holds_relations;
 use crate::tenants::ledger::access::{self, LedgerAccess};
@@ -30,6 +31,9 @@ pub(super) struct FleetRow {
     unfinished_statements: Option<i32>,
     #[diesel(sql_type = Bool)]
     unfinished_in_doubt: bool,
+    /// The versions of the repeatable migrations that were applied.
+    #[diesel(sql_type = Array<Text>)]
+    repeatables: Vec<String>,
     #[diesel(sql_type = Nullable<Oid>)]
     schema_oid: Option<u32>,
     #[diesel(sql_type = Nullable<Text>)]
@@ -59,6 +63,8 @@ pub(super) struct Unread {
     tracked: Tracked,
     /// The oid of its schema.
     pub(super) oid: u32,
+    /// The versions of the repeatable migrations that it has applied.
+    pub(super) repeatables: Vec<String>,
 }
 
 /// The columns of a valid row that do not depend on the schema.
@@ -71,10 +77,23 @@ struct Tracked {
     owned_by_other_role: bool,
 }
 
+/// The versions of the repeatable migrations that a tenant has applied. A tracker whose migrations are pending has no such
+/// column.
+const REPEATABLES: &str = "ARRAY(SELECT 'repeatable/' || r.key || '@' || r.value \
+     FROM pg_catalog.jsonb_each_text(COALESCE(pg_catalog.to_jsonb(t) -> 'repeatables', '{}')) AS r \
+     ORDER BY r.key COLLATE pg_catalog.\"C\")";
+
 /// Reads the rows of the tracker; with `names`, only those with one of the names.
-pub(super) fn read(conn: &mut PgConnection, names: Option<&[&str]>) -> Result<Vec<FleetRow>, Error> {
+pub(super) fn read(
+    conn: &mut PgConnection,
+    set: &MigrationSet,
+    names: Option<&[&str]>,
+) -> Result<Vec<FleetRow>, Error> {
+    // They cost time for each tenant.
+    let repeatables = if set.all_repeatable().next().is_some() { REPEATABLES } else { "'{}'::text[]" };
     sql_query(
         include_str!("tracker.sql")
+            .replace("REPEATABLES", repeatables)
             .replace("HOLDS_RELATIONS", &holds_relations("n.oid"))
             .replace("LEDGER_ACCESS", access::COLUMNS),
     )
@@ -109,7 +128,9 @@ impl FleetRow {
             (None, ..) => Schema::Missing,
             (_, Some(kind), _) if kind != "r" => Schema::InvalidLedger { reason: not_a_table(kind).to_owned() },
             (_, _, Some(reason)) => Schema::Unreadable(reason),
-            (Some(oid), Some(_), None) => return Entry::Unread(Unread { tracked, oid }),
+            (Some(oid), Some(_), None) => {
+                return Entry::Unread(Unread { tracked, oid, repeatables: self.repeatables });
+            }
             (Some(oid), None, None) => Schema::NoLedger { oid, empty: self.empty },
         };
         Entry::Tenant(tracked.with_schema(schema))

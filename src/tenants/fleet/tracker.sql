@@ -6,6 +6,7 @@ SELECT
     t.unfinished_version::pg_catalog.text AS unfinished_version,
     t.unfinished_statements,
     COALESCE(t.unfinished_in_doubt, true) AS unfinished_in_doubt,
+    REPEATABLES AS repeatables,
     n.oid AS schema_oid,
     ledger.relkind::pg_catalog.text AS ledger_kind,
     LEDGER_ACCESS,

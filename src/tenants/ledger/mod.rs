@@ -29,6 +29,10 @@ pub const PUBLIC_TABLE: &str = "schema_ledger";
 pub struct Ledger {
     /// The applied versions, sorted.
     pub applied: Vec<String>,
+    /// The applied versions with those of the repeatable migrations that were applied as they are in the set, sorted.
+    pub effective: Vec<String>,
+    /// Whether the tenant has applied another text of a repeatable migration, so that its structure is not known.
+    pub outdated: bool,
     /// The indexes in the set of the migrations that are not applied, in order.
     pub pending: Vec<usize>,
     /// The indexes in `pending` of migrations that are older than an applied one.
@@ -39,15 +43,28 @@ pub struct Ledger {
 
 impl Ledger {
     /// Compares the versions of a ledger with a set.
-    pub fn new(mut applied: Vec<String>, set: &MigrationSet) -> Self {
+    pub fn new(applied: Vec<String>, set: &MigrationSet) -> Self {
+        Self::with_repeatables(applied, Vec::new(), set)
+    }
+
+    /// Compares the versions of a ledger and of applied repeatable migrations with a set. A repeatable migration whose file was
+    /// deleted does not count.
+    pub fn with_repeatables(mut applied: Vec<String>, repeatables: Vec<String>, set: &MigrationSet) -> Self {
         applied.sort_unstable();
-        let known: BTreeSet<usize> = applied.iter().filter_map(|version| set.position(version)).collect();
+        let file = |version: &str| version.split('@').next().map(str::to_owned);
+        let files: BTreeSet<Option<String>> = set.all_repeatable().map(file).collect();
+        let (current, former): (Vec<String>, Vec<String>) =
+            repeatables.into_iter().partition(|version| set.position(version).is_some());
+        let outdated = former.iter().any(|version| files.contains(&file(version)));
+        let mut effective: Vec<String> = applied.iter().cloned().chain(current).collect();
+        effective.sort_unstable();
+        let known: BTreeSet<usize> = effective.iter().filter_map(|version| set.position(version)).collect();
+        let newest = known.range(..set.versioned_len()).next_back().copied();
         let is_unknown = |version: &&String| set.position(version).is_none() && !set.is_retired(version);
         let unknown = applied.iter().filter(is_unknown).cloned().collect();
         let pending: Vec<usize> = (0..set.len()).filter(|index| !known.contains(index)).collect();
-        let out_of_order =
-            pending.iter().copied().filter(|index| known.last().is_some_and(|last| index < last)).collect();
-        Self { applied, pending, out_of_order, unknown }
+        let out_of_order = pending.iter().copied().filter(|index| newest.is_some_and(|last| *index < last)).collect();
+        Self { applied, effective, outdated, pending, out_of_order, unknown }
     }
 
     /// The newest applied version.

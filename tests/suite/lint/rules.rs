@@ -76,7 +76,9 @@ fn each_rule_matches_its_examples_and_no_others() {
 
 #[test]
 fn every_rule_has_examples() {
-    for rule in Rule::ALL.iter().filter(|rule| !rule.is_about_acceptances()) {
+    // The examples of the rule about repeatable migrations are beside it: they are files of another folder.
+    let has_cases = |rule: &&Rule| !rule.is_about_acceptances() && **rule != Rule::NotRepeatable;
+    for rule in Rule::ALL.iter().filter(has_cases) {
         let case = all().find(|case| case.rule == *rule).unwrap_or_else(|| panic!("{rule}"));
         assert!(case.found.len() >= 2 && case.missed.len() >= 2, "{rule}");
     }

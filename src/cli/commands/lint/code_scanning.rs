@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::lint::{LintFinding, Rule};
 use crate::migration::MigrationSet;
+use crate::migration::repeatable;
 
 /// The schema of the log, as the standard names it.
 const SCHEMA: &str = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
@@ -63,7 +64,11 @@ impl Files {
     }
 
     fn path(&self, finding: &LintFinding) -> PathBuf {
-        self.directory.join(&finding.folder).join(finding.file.as_str())
+        let (folder, file) = finding.path();
+        // The repeatable migrations are in a folder beside that of the others.
+        let is_beside = folder == repeatable::FOLDER;
+        let directory = if is_beside { self.directory.parent().unwrap_or(Path::new("")) } else { &self.directory };
+        directory.join(folder).join(file)
     }
 }
 

@@ -15,8 +15,8 @@ pub(super) fn suite<'a>(
     for (index, migration) in migrations {
         let own: Vec<&LintFinding> = findings.iter().filter(|finding| finding.migration == index).collect();
         let line = |finding: &&LintFinding| {
-            let LintFinding { file, line, rule, message, .. } = finding;
-            format!("{}:{line}: {rule}: {message}", file.as_str())
+            let LintFinding { line, rule, message, .. } = finding;
+            format!("{}:{line}: {rule}: {message}", finding.path().1)
         };
         let status = match own.as_slice() {
             [] => TestCaseStatus::success(),

@@ -1,0 +1,1 @@
+ALTER TABLE public.schema_tracker DROP COLUMN repeatables;
