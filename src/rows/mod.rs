@@ -30,6 +30,7 @@ pub use layout::{
     CONTEXT_SETTING, ContextKind, ContextKindError, Layout, ReservedIds, ReservedIdsError, Roles, TENANT_SETTING,
     VERIFIER_SCHEMA,
 };
+#[cfg(feature = "cli")]
 pub(crate) use migrate::{is_isolated, pending};
 pub use migrate::{migrate, revert};
 pub use prepare::prepare;
