@@ -8,7 +8,7 @@ use crate::database::{DEFAULT_JOBS, Database, Stop};
 use crate::error::Error;
 use crate::model::TenantName;
 use crate::operations::migrate::{self, MigratePlan, Rollout};
-use crate::operations::{CreateError, IfExists, create_one};
+use crate::operations::{CreateError, IfExists, create_one, drop_stale_spares};
 use crate::postgres::Connector;
 use crate::record::integrity;
 use crate::tenants::{Fleet, Tenancy};
@@ -47,6 +47,7 @@ impl Maintenance {
         let set = tenancy.tenant_migrations();
         let plan = MigratePlan::of(Fleet::read(db.connection(), set)?, set, |_| true);
         let tenants = migrate::migrate(&mut db, &tenancy, plan, &Rollout::default(), &stop, &mut ())?;
+        drop_stale_spares(&mut db, &tenancy)?;
         if tenants.is_success() {
             self.was_ready.store(true, Ordering::Relaxed);
             Ok(Migrated { public, tenants })

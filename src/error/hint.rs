@@ -68,6 +68,7 @@ impl Error {
             Self::NoPublicSchema { .. } => "run CREATE SCHEMA public, or GRANT USAGE ON SCHEMA public to this role",
             Self::TrackerHidden => "connect as the owner of public.schema_tracker",
             Self::NoDown { .. } => "add a down.sql to the migration",
+            Self::CannotPrewarm { .. } => "omit --prewarm: create applies each migration",
             Self::NoExtensionSchema { .. } => "correct --extension-schema, or create the schema",
             Self::Migrations(_) => "correct the migrations; nothing was executed",
             _ => return None,

@@ -193,6 +193,12 @@ pub enum Error {
         /// The database.
         database: String,
     },
+    /// No schema can be made in advance.
+    #[error("no schema can be made in advance: {reason}")]
+    CannotPrewarm {
+        /// Why, as a clause.
+        reason: String,
+    },
     /// The structure of a tenant cannot be compared.
     #[error("cannot compare the structure of tenant {name}: {reason}")]
     CannotCompare {

@@ -200,6 +200,7 @@ fn check_surroundings(
     health: &mut Health,
 ) -> Result<(), Error> {
     let server = db.server().clone();
+    let spares = operations::spare_schemas(db)?;
     let conn = db.connection();
     if server.has_recorded_migrations && server.may_read_recorded_migrations {
         let mut applied = BTreeSet::new();
@@ -225,7 +226,7 @@ fn check_surroundings(
         health.findings.extend(checks::ledger_in_public(stray));
     }
     let tables = reference.map(Reference::tables_now).unwrap_or_default();
-    let orphans = operations::orphans(conn, tenancy.tenant_migrations(), &tables)?;
+    let orphans = operations::orphans(conn, tenancy.tenant_migrations(), &tables, &spares)?;
     health.findings.extend(orphans.iter().filter(|orphan| choose(orphan.name.as_str())).map(Finding::orphan));
     Ok(())
 }

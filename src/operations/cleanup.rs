@@ -22,6 +22,8 @@ pub struct CleanupPlan {
     pub database: String,
     /// The tenants to drop, with the orphaned schemas if asked for.
     pub tenants: DropPlan,
+    /// The spare schemas to drop, which no tenant has taken.
+    pub spares: Vec<SchemaName>,
     /// The folders of the public migrations to revert, newest first.
     pub public: Vec<String>,
     /// The versions of the public migrations that are not reverted because Diesel's ledger records them too, so that they
@@ -38,7 +40,10 @@ impl CleanupPlan {
     /// Whether the plan is empty.
     pub fn is_empty(&self) -> bool {
         let nothing_of_tenants = self.tenants.drops.is_empty() && self.tenants.failed.is_empty();
-        nothing_of_tenants && self.public.is_empty() && !(self.has_ledger && self.foreign_versions == 0)
+        nothing_of_tenants
+            && self.spares.is_empty()
+            && self.public.is_empty()
+            && !(self.has_ledger && self.foreign_versions == 0)
     }
 }
 
@@ -56,6 +61,8 @@ pub enum Orphans {
 pub struct CleanupReport {
     /// The tenants dropped and those that failed. Unless all are dropped, no public migration is reverted.
     pub tenants: DropReport,
+    /// The number of spare schemas dropped.
+    pub spares: usize,
     /// The folders of the public migrations reverted, newest first.
     pub reverted: Vec<String>,
     /// The group of the tenants' roles, which was dropped.
@@ -81,8 +88,9 @@ pub fn plan_cleanup(db: &mut Database, tenancy: &Tenancy, orphans: Orphans) -> R
     let foreign_versions = ledger.applied.iter().filter(is_foreign).count();
     let is_applied = |version: &String| ledger.applied.contains(version);
     let kept = ledger.shared.iter().filter(|version| is_applied(version)).cloned().collect();
+    let spares = if db.server().has_tracker { super::spare_schemas(db)? } else { Vec::new() };
     let tenants = if db.server().has_tracker {
-        plan_tenants(db, tenancy, orphans)?
+        plan_tenants(db, tenancy, orphans, &spares)?
     } else {
         // An earlier cleanup was interrupted after it reverted the tracker.
         DropPlan::default()
@@ -90,6 +98,7 @@ pub fn plan_cleanup(db: &mut Database, tenancy: &Tenancy, orphans: Orphans) -> R
     Ok(CleanupPlan {
         database: db.server().database.clone(),
         tenants,
+        spares,
         public,
         kept,
         foreign_versions,
@@ -97,7 +106,12 @@ pub fn plan_cleanup(db: &mut Database, tenancy: &Tenancy, orphans: Orphans) -> R
     })
 }
 
-fn plan_tenants(db: &mut Database, tenancy: &Tenancy, orphans: Orphans) -> Result<DropPlan, Error> {
+fn plan_tenants(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    orphans: Orphans,
+    spares: &[SchemaName],
+) -> Result<DropPlan, Error> {
     let names: Vec<String> = schema_tracker::table
         .select(schema_tracker::name)
         .filter(schema_tracker::name.is_not_null())
@@ -111,7 +125,7 @@ fn plan_tenants(db: &mut Database, tenancy: &Tenancy, orphans: Orphans) -> Resul
     };
     if orphans == Orphans::Drop {
         let tables = Reference::tables(db, tenancy)?;
-        let found = super::orphans(db.connection(), tenancy.tenant_migrations(), &tables)?;
+        let found = super::orphans(db.connection(), tenancy.tenant_migrations(), &tables, spares)?;
         names.extend(found.into_iter().map(|orphan| orphan.name));
     }
     drop::plan(db, &names, untracked, IfMissing::Accept)
@@ -128,6 +142,7 @@ pub fn cleanup(
     stop: &Stop,
     observer: &mut dyn Observer,
 ) -> Result<CleanupReport, Error> {
+    let spares = super::prewarm::drop_all(db.connection(), tenancy, &plan.spares)?;
     let mut tenants = drop_tenants(db, tenancy, plan.tenants, stop, observer)?;
     if stop.is_requested() {
         tenants.ended.get_or_insert(StopReason::Interrupted);
@@ -135,17 +150,18 @@ pub fn cleanup(
     let reached = tenants.unfinished.is_empty() && tenants.not_reached.is_empty();
     let all_gone = tenants.failed.is_empty() && reached && !stop.is_requested();
     if !all_gone {
-        return Ok(CleanupReport { tenants, group: None, reverted: Vec::new(), ledger_dropped: false, failed: None });
+        let (reverted, failed) = (Vec::new(), None);
+        return Ok(CleanupReport { tenants, spares, group: None, reverted, ledger_dropped: false, failed });
     }
     let group = match roles::drop_group(db) {
         Ok(group) => group,
         Err(error) => {
             let (reverted, failed) = (Vec::new(), Some(error));
-            return Ok(CleanupReport { tenants, group: None, reverted, ledger_dropped: false, failed });
+            return Ok(CleanupReport { tenants, spares, group: None, reverted, ledger_dropped: false, failed });
         }
     };
     let mut reverted = Vec::new();
     let dropped = migrate::revert_public(db, tenancy, stop, &mut reverted);
     let ledger_dropped = matches!(dropped, Ok(true));
-    Ok(CleanupReport { tenants, group, reverted, ledger_dropped, failed: dropped.err() })
+    Ok(CleanupReport { tenants, spares, group, reverted, ledger_dropped, failed: dropped.err() })
 }

@@ -70,7 +70,7 @@ pub fn grants(purpose: GrantPurpose, names: Grantees<'_>) -> Vec<GrantStatements
                          public.schema_run, public.schema_run_tenant",
                         "SELECT, INSERT, UPDATE ON public.schema_migration",
                         "SELECT, INSERT ON public.schema_acceptance",
-                        "SELECT, INSERT, UPDATE, DELETE ON public.schema_snapshot",
+                        "SELECT, INSERT, UPDATE, DELETE ON public.schema_snapshot, public.schema_spare",
                     ],
                 ),
             ]

@@ -13,6 +13,7 @@ mod lookup;
 pub mod migrate;
 mod orphans;
 mod path_benchmark;
+mod prewarm;
 mod print_schema;
 mod rename;
 mod roles;
@@ -43,6 +44,7 @@ pub use orphans::{Orphan, orphans};
 pub use path_benchmark::{
     Latency, PathBenchmark, PathBenchmarkSize, PathOperation, VisitedTenants, benchmark_search_path,
 };
+pub use prewarm::{PrewarmReport, drop_stale_spares, prewarm, spare_schemas};
 pub use print_schema::{DieselSchema, print_schema};
 pub use rename::{InUse, RenameOptions, RenamedTenant, rename};
 pub use roles::{

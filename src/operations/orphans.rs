@@ -23,11 +23,17 @@ pub struct Orphan {
     pub applied: Option<usize>,
 }
 
-/// Finds orphans. `tables` are the tables of the reference; if it is empty, only ledgers count.
+/// Finds orphans. `tables` are the tables of the reference; if it is empty, only ledgers count. `spares` are the
+/// [spare schemas](super::spare_schemas), which are no orphans.
 ///
 /// # Errors
 /// Errors of the server.
-pub fn orphans(conn: &mut PgConnection, set: &MigrationSet, tables: &[String]) -> Result<Vec<Orphan>, Error> {
+pub fn orphans(
+    conn: &mut PgConnection,
+    set: &MigrationSet,
+    tables: &[String],
+    spares: &[SchemaName],
+) -> Result<Vec<Orphan>, Error> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Text)]
@@ -41,6 +47,7 @@ pub fn orphans(conn: &mut PgConnection, set: &MigrationSet, tables: &[String]) -
     }
     let rows: Vec<Row> = sql_query(include_str!("orphans.sql"))
         .bind::<Array<Text>, _>(tables)
+        .bind::<Array<Text>, _>(spares.iter().map(SchemaName::as_str).collect::<Vec<_>>())
         .load(conn)
         .map_err(Error::doing("look for orphaned schemas"))?;
     let mut orphans = Vec::new();

@@ -10,6 +10,7 @@ FROM (
     FROM pg_catalog.pg_namespace AS n
     WHERE NOT EXISTS (SELECT FROM public.schema_tracker AS t WHERE t.name = n.nspname)
         AND n.nspname NOT IN ('public', 'information_schema')
+        AND n.nspname::pg_catalog.text <> ALL ($2)
         AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_')
         AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension AS e WHERE e.extnamespace = n.oid)
     -- Looks for the tables in the remaining schemas, each through the index on (relname, relnamespace).

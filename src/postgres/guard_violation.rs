@@ -21,13 +21,15 @@ pub(crate) enum GuardViolation {
     LedgerMismatch,
     /// Another session holds the lock of the recorded migrations.
     RecordLocked,
+    /// Other sessions have taken all spare schemas.
+    NoSpare,
 }
 
 /// The message of [`GuardViolation::Changed`].
 pub(crate) const CHANGED: &str = GuardViolation::Changed.message();
 
 impl GuardViolation {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Busy,
         Self::Changed,
         Self::WrongSchema,
@@ -37,6 +39,7 @@ impl GuardViolation {
         Self::NeedsThoroughCheck,
         Self::LedgerMismatch,
         Self::RecordLocked,
+        Self::NoSpare,
     ];
 
     /// The message of the error.
@@ -51,6 +54,7 @@ impl GuardViolation {
             Self::NeedsThoroughCheck => "tenantry: the transaction needs a thorough check",
             Self::LedgerMismatch => "tenantry: the ledger does not contain the expected versions",
             Self::RecordLocked => "tenantry: another session holds the lock of the recorded migrations",
+            Self::NoSpare => "tenantry: no spare schema is left",
         }
     }
 

@@ -58,6 +58,9 @@ pub struct Server {
     /// Whether tenants share tables: `public.row_tenancy` has a row.
     #[diesel(sql_type = Bool)]
     pub has_row_tenancy: bool,
+    /// Whether `public.schema_spare` has had rows.
+    #[diesel(sql_type = Bool)]
+    pub has_spares: bool,
     /// Whether `public.schema_tracker` has the columns for tenants' roles.
     #[diesel(sql_type = Bool)]
     pub has_tenant_roles: bool,

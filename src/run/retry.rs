@@ -64,7 +64,8 @@ impl AttemptError {
                 GuardViolation::Edited
                 | GuardViolation::Outside
                 | GuardViolation::NeedsThoroughCheck
-                | GuardViolation::LedgerMismatch,
+                | GuardViolation::LedgerMismatch
+                | GuardViolation::NoSpare,
             ) => {
                 return Err(server);
             }

@@ -14,7 +14,7 @@ fn public_tables(db: &Database) -> String {
 }
 
 const UNTOUCHED: &str = "row_isolation row_tenancy schema_acceptance schema_ledger schema_migration schema_run \
-                         schema_run_tenant schema_snapshot schema_stamp schema_tracker";
+                         schema_run_tenant schema_snapshot schema_spare schema_stamp schema_tracker";
 
 #[test]
 fn dry_run_shows_the_plan() {
@@ -26,7 +26,7 @@ fn dry_run_shows_the_plan() {
     globex  yes      4       0 SIZE
     --- stderr
     tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
-    in the database DATABASE: 2 tenants would be dropped, 14 public migrations reverted, and public.schema_ledger would be dropped
+    in the database DATABASE: 2 tenants would be dropped, 15 public migrations reverted, and public.schema_ledger would be dropped
     --- exit 0
     ");
     assert_snapshot!(db.tenantry(["cleanup", "--dry-run", "--format", "json"]).run());
@@ -41,7 +41,7 @@ fn confirmation_is_required_without_a_terminal() {
     tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
     TENANT  TRACKED  TABLES  ROWS (ESTIMATED)  SIZE
     acme    yes      4       0 SIZE
-    in the database DATABASE: 1 tenant would be dropped, 14 public migrations reverted, and public.schema_ledger would be dropped
+    in the database DATABASE: 1 tenant would be dropped, 15 public migrations reverted, and public.schema_ledger would be dropped
     error: confirmation required, but there is no terminal
     hint: check with --dry-run, then add --yes
     --- exit 4
@@ -81,7 +81,7 @@ fn yes_removes_everything_and_can_be_repeated() {
     assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @"
     --- stderr
     2 dropped
-    14 public migrations reverted
+    15 public migrations reverted
     public.schema_ledger dropped
     hint: to start again: tenantry migrate-public, then tenantry create NAME
     --- exit 0
@@ -160,13 +160,13 @@ fn orphans_are_kept_unless_included() {
     we-ird  no       0       0 SIZE
     --- stderr
     tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
-    in the database DATABASE: 3 tenants would be dropped, 14 public migrations reverted, and public.schema_ledger would be dropped
+    in the database DATABASE: 3 tenants would be dropped, 15 public migrations reverted, and public.schema_ledger would be dropped
     --- exit 0
     ");
     assert_snapshot!(db.tenantry(["cleanup", "--include-orphans", "--yes"]).run(), @"
     --- stderr
     3 dropped
-    14 public migrations reverted
+    15 public migrations reverted
     public.schema_ledger dropped
     hint: to start again: tenantry migrate-public, then tenantry create NAME
     --- exit 0
@@ -183,14 +183,14 @@ fn public_ledger_with_foreign_versions_is_kept() {
     acme    yes      4       0 SIZE
     --- stderr
     tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
-    in the database DATABASE: 1 tenant would be dropped, 14 public migrations reverted, and public.schema_ledger would be kept, as it records 2 other migrations
+    in the database DATABASE: 1 tenant would be dropped, 15 public migrations reverted, and public.schema_ledger would be kept, as it records 2 other migrations
     --- exit 0
     ");
     assert_snapshot!(db.tenantry(["cleanup", "--dry-run", "--format", "json"]).run());
     assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @"
     --- stderr
     1 dropped
-    14 public migrations reverted
+    15 public migrations reverted
     public.schema_ledger kept: it records 2 other migrations
     hint: to start again: tenantry migrate-public, then tenantry create NAME
     --- exit 0
@@ -215,7 +215,7 @@ fn interrupted_cleanup_is_completed_by_the_next() {
     assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @"
     --- stderr
     2 dropped
-    14 public migrations reverted
+    15 public migrations reverted
     public.schema_ledger dropped
     hint: to start again: tenantry migrate-public, then tenantry create NAME
     --- exit 0
@@ -226,7 +226,7 @@ fn interrupted_cleanup_is_completed_by_the_next() {
     let db = fleet(&[]);
     db.execute(
         "DROP TABLE row_isolation, row_tenancy, schema_acceptance, schema_migration, schema_run, schema_run_tenant, \
-         schema_snapshot, schema_stamp, schema_tracker; \
+         schema_snapshot, schema_spare, schema_stamp, schema_tracker; \
          DELETE FROM public.schema_ledger",
     );
     db.tenantry(["cleanup", "--yes"]).run().assert_code(0);
@@ -356,7 +356,7 @@ fn database_of_an_older_release_is_cleaned_up_without_recording_a_run() {
     let db = fleet(&["acme", "globex"]);
     db.execute(
         "DROP TABLE row_isolation, row_tenancy, schema_acceptance, schema_migration, schema_run, schema_run_tenant, \
-         schema_snapshot, schema_stamp; \
+         schema_snapshot, schema_spare, schema_stamp; \
          ALTER TABLE public.schema_ledger RENAME TO __diesel_schema_migrations; \
          DELETE FROM public.__diesel_schema_migrations WHERE version > '20260105080000'; \
          CREATE VIEW public.of_globex AS SELECT id FROM globex.users",

@@ -43,6 +43,7 @@ fn created_tenant_has_schema_ledger_structure_and_tracker_row() {
             "schema_run",
             "schema_run_tenant",
             "schema_snapshot",
+            "schema_spare",
             "schema_stamp",
             "schema_tracker"
         ],

@@ -48,6 +48,7 @@ mod packaging;
 mod path_benchmark;
 mod pooler;
 mod prepared_guards;
+mod prewarm;
 mod print_schema;
 mod privileges;
 mod probe;

@@ -8,7 +8,7 @@ use crate::support::{Database, Tenantry, set_up};
 
 const DIESEL: &str = "public.__diesel_schema_migrations";
 
-const TRACKER: [&str; 14] = [
+const TRACKER: [&str; 15] = [
     "20260105080000",
     "20260216080000",
     "20260504080000",
@@ -23,6 +23,7 @@ const TRACKER: [&str; 14] = [
     "20261130100000",
     "20261130110000",
     "20261130120000",
+    "20261130130000",
 ];
 
 const CREATE_DIESEL: &str = "CREATE TABLE IF NOT EXISTS public.__diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY \
@@ -135,7 +136,7 @@ fn migrations_applied_by_diesel_are_imported() {
     assert_eq!(
         first.stderr,
         "2 public migrations recorded without running, applied by diesel_cli before: 20260301000000, 20990102000000\n\
-         14 public migrations applied\n"
+         15 public migrations applied\n"
     );
     assert_eq!(versions(&db, DIESEL), ["20250101000000", "20260301000000", "20990102000000"], "they are copied");
     assert_eq!(versions(&db, "public.schema_ledger").len(), TRACKER.len() + 3);

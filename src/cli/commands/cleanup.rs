@@ -107,6 +107,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         output.hint(format_args!("to resume: {again}"));
         return Ok(exit);
     }
+    if report.spares > 0 {
+        output.status(format_args!("{} dropped", count(report.spares, "spare schema")));
+    }
     if let Some(group) = &report.group {
         output.status(format_args!("role {group} dropped"));
     }
@@ -141,6 +144,10 @@ fn would(plan: &CleanupPlan) -> String {
             "{tenants}, {left} cannot be dropped; the public migrations and public.schema_ledger would be kept"
         );
     }
+    let tenants = match plan.spares.len() {
+        0 => tenants,
+        n => format!("{tenants}, {} dropped", count(n, "spare schema")),
+    };
     let ledger = match (plan.has_ledger, plan.foreign_versions) {
         (false, _) => "there is no public ledger".to_owned(),
         (true, 0) => "public.schema_ledger would be dropped".to_owned(),
@@ -165,6 +172,7 @@ fn kept_by_diesel(kept: &[String]) -> String {
 struct PlanOfCleanup {
     database: String,
     tenants: PlanDocument,
+    spare_schemas: Vec<String>,
     revert: Vec<String>,
     /// Whether the public ledger is dropped: it records nothing that is not reverted or kept.
     drop_ledger: bool,
@@ -177,6 +185,7 @@ impl PlanOfCleanup {
         Self {
             database: plan.database.clone(),
             tenants: PlanDocument::new(&plan.tenants, context),
+            spare_schemas: plan.spares.iter().map(|spare| spare.as_str().to_owned()).collect(),
             revert: plan.public.clone(),
             kept: plan.kept.clone(),
             drop_ledger: plan.has_ledger && plan.foreign_versions == 0 && plan.tenants.failed.is_empty(),
@@ -187,6 +196,7 @@ impl PlanOfCleanup {
 #[derive(Serialize)]
 struct ReportOfCleanup {
     tenants: ReportDocument,
+    spare_schemas: usize,
     reverted: Vec<String>,
     ledger_dropped: bool,
     /// The error that stopped the public migrations from being reverted, or null.
@@ -197,6 +207,7 @@ impl ReportOfCleanup {
     fn new(report: &CleanupReport, context: &Context) -> Self {
         Self {
             tenants: ReportDocument::new(&report.tenants, context),
+            spare_schemas: report.spares,
             reverted: report.reverted.clone(),
             ledger_dropped: report.ledger_dropped,
             error: report.failed.as_ref().map(|error| ErrorDocument::of_library(error, context)),

@@ -10,6 +10,7 @@ use super::rows;
 use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
 use crate::cli::files::read_names;
+use crate::cli::output::count;
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, RunDocument};
 use crate::cli::resume::SHORT;
@@ -17,7 +18,7 @@ use crate::cli::settings::{Jobs, Role, RoleChoices, WriteOptions};
 use crate::database::Database;
 use crate::model::{NamePolicy, TenantId, TenantName};
 use crate::operations::migrate::{CreatedFrom, CreationMethod, Report};
-use crate::operations::{self, IfExists, PasswordChoice, RolesReport};
+use crate::operations::{self, IfExists, PasswordChoice, PrewarmReport, RolesReport};
 use crate::roles::RoleOptions;
 use crate::rows::registry::FirstMember;
 use crate::tenants::Tenancy;
@@ -32,7 +33,7 @@ use crate::text::{shell_word, shell_words};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Names: letters, digits and underscores, not starting with a digit, at most 63 bytes; see --any-name
-    #[arg(value_name = "NAME", required_unless_present = "from")]
+    #[arg(value_name = "NAME", required_unless_present_any = ["from", "prewarm"])]
     names: Vec<TenantName>,
 
     /// Read names from this file, one per line; - reads standard input
@@ -70,6 +71,10 @@ pub(crate) struct Args {
     #[arg(long)]
     replay: bool,
 
+    /// Then make schemas in advance until N are ready; a later create renames one, in milliseconds
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=500))]
+    prewarm: Option<u16>,
+
     #[command(flatten)]
     jobs: Jobs,
 
@@ -94,8 +99,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut db = context.database_for_run(&args.options, Some(&args.jobs))?;
     if let Some(layout) = rows::layout(&mut db)? {
         let names: Vec<String> = names.iter().map(TenantName::to_string).collect();
-        if args.with_role {
-            let message = "--role applies to tenants with schemas of their own only";
+        let options = [(args.with_role, "--role"), (args.replay, "--replay"), (args.prewarm.is_some(), "--prewarm")];
+        if let Some((_, option)) = options.into_iter().find(|(is_given, _)| *is_given) {
+            let message = format!("{option} applies to tenants with schemas of their own only");
             return Err(Usage::new("unexpected-option", message).into());
         }
         let member = args.member.map(|email| FirstMember { email, rights: args.rights });
@@ -117,6 +123,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let role_options = args.roles.options(names.len())?;
     let choice = args.roles.passwords()?;
     let method = if args.replay { CreationMethod::Replay } else { CreationMethod::Snapshot };
+    if names.is_empty() && args.from.is_none() {
+        return prewarm_only(&mut db, &tenancy, args.prewarm.unwrap_or_default(), context);
+    }
     let plan = operations::plan_create(&mut db, &tenancy, &names, if_exists)?.with_method(method);
     let mut progress = Progress::new(context.output(), "created");
     if !args.if_not_exists {
@@ -125,6 +134,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let report = operations::create(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
     std::mem::drop(progress);
     show_source(&report, context);
+    // If it fails, the tenants are reported first.
+    let prewarmed =
+        args.prewarm.map(|count| operations::prewarm(&mut db, &tenancy, count.into(), &context.stop())).transpose();
+    let spares = prewarmed.as_ref().ok().copied().flatten();
     let left = report.to_try_again();
     let any_name = if args.any_name { " --any-name" } else { "" };
     let again = match &args.from {
@@ -134,29 +147,52 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         }
         _ => String::new(),
     };
-    if !args.with_role {
-        if context.output().is_json() {
-            context.output().json(&CreateDocument::new(&report, context))?;
-        }
-        return Ok(report::summarize_run(context, &report, "created", &again));
+    if !args.with_role && context.output().is_json() {
+        context.output().json(&CreateDocument::new(&report, spares, context))?;
     }
     let exit = report::summarize_run(context, &report, "created", &again);
+    show_spares(spares, context);
+    if !args.with_role {
+        prewarmed?;
+        return Ok(exit);
+    }
     let given = give_roles(&mut db, &tenancy, &report, &role_options, &choice, context)?;
     let output = context.output();
     if output.is_json() {
         let roles = RolesReportDocument::new(&given, context);
-        output.json(&Document { created: CreateDocument::new(&report, context), roles })?;
+        output.json(&Document { created: CreateDocument::new(&report, spares, context), roles })?;
     } else {
         roles::show_passwords(context, &given)?;
     }
     let with_roles = roles::summarize(context, &given, "isolated");
+    prewarmed?;
     Ok(if exit == Exit::Done { with_roles } else { exit })
+}
+
+/// Makes spare schemas, and no tenant.
+fn prewarm_only(db: &mut Database, tenancy: &Tenancy, count: u16, context: &Context) -> Result<Exit> {
+    let spares = operations::prewarm(db, tenancy, count.into(), &context.stop())?;
+    if context.output().is_json() {
+        context.output().json(&CreateDocument::new(&Report::default(), Some(spares), context))?;
+    }
+    show_spares(Some(spares), context);
+    Ok(if spares.ready < count.into() { Exit::Interrupted } else { Exit::Done })
+}
+
+/// Shows the spare schemas that were made.
+fn show_spares(spares: Option<PrewarmReport>, context: &Context) {
+    let Some(PrewarmReport { made, dropped, ready }) = spares else { return };
+    let dropped = if dropped > 0 { format!(", {dropped} dropped") } else { String::new() };
+    context.output().status(format_args!("{} made{dropped}, {ready} ready", count(made, "spare schema")));
 }
 
 /// Shows how the tenants were created, with `--verbose`.
 fn show_source(report: &Report, context: &Context) {
     let output = context.output();
     let by_migrations = |reason: &str| output.detail(format_args!("created by applying each migration: {reason}"));
+    if report.prewarmed > 0 {
+        output.detail(format_args!("{} took a spare schema", count(report.prewarmed, "tenant")));
+    }
     match &report.created_from {
         Some(CreatedFrom::Snapshot { except }) => {
             output.detail(format_args!("created from the snapshot of the migrations"));
@@ -191,16 +227,26 @@ struct CreateDocument {
     created_from: Option<&'static str>,
     /// Why the migrations were applied, or to which tenants besides.
     reason: Option<String>,
+    /// The number of tenants that took a spare schema.
+    prewarmed: usize,
+    /// The number of spare schemas that are ready, with `--prewarm`.
+    ready: Option<usize>,
 }
 
 impl CreateDocument {
-    fn new(report: &Report, context: &Context) -> Self {
+    fn new(report: &Report, spares: Option<PrewarmReport>, context: &Context) -> Self {
         let (created_from, reason) = match report.created_from.clone() {
             Some(CreatedFrom::Snapshot { except }) => (Some("snapshot"), except),
             Some(CreatedFrom::Migrations { reason }) => (Some("migrations"), Some(reason)),
             None => (None, None),
         };
-        Self { run: RunDocument::new(report, context), created_from, reason }
+        Self {
+            run: RunDocument::new(report, context),
+            created_from,
+            reason,
+            prewarmed: report.prewarmed,
+            ready: spares.map(|spares| spares.ready),
+        }
     }
 }
 

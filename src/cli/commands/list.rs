@@ -13,6 +13,7 @@ use crate::cli::selection::Matching;
 use crate::cli::settings::ReadOptions;
 use crate::error::TenantError;
 use crate::migration::MigrationSet;
+use crate::operations;
 use crate::record::integrity;
 use crate::tenants::{Fleet, InvalidRow, Labels, Misnamed, Schema, Tenant, labels, tracker};
 
@@ -83,6 +84,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let columns = head.len();
     output.table(&head, rows.into_iter().map(|row| row.cells(columns)))?;
     output.status(count(total, "tenant"));
+    let spares = operations::spare_schemas(&mut db)?.len();
+    if spares > 0 {
+        output.status(format_args!("{} for new tenants", count(spares, "spare schema")));
+    }
     if has_problems {
         output.next(format_args!("'{}' shows the problems", context.command("health-check")));
     }

@@ -16,6 +16,7 @@ use crate::cli::request::{MigrateAllRequest, Request};
 use crate::lint::{File, LintFinding, SharedTables, lint, lint_shared};
 use crate::migration::{MigrationSet, Version};
 use crate::model::TenantName;
+use crate::operations;
 use crate::operations::migrate::{self, MigratePlan, Rollout};
 use crate::record::runs::RetryCommand;
 use crate::tenants::{Fleet, Tenancy};
@@ -83,7 +84,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let purpose = if args.dry_run { Purpose::Show } else { Purpose::Change };
     let (tenancy, mut db) = args.fleet.connect(context, purpose)?;
     let target = args.target.of(&tenancy)?;
-    let tenancy = target.limit(tenancy)?;
+    let (tenancy, unlimited) = (target.limit(tenancy.clone())?, tenancy);
     let layout = rows::layout(&mut db)?;
     if let (Some(layout), false) = (&layout, args.dry_run) {
         return rows::migrate(context, &mut db, &tenancy, layout, &target, &args.fleet.junit);
@@ -114,6 +115,12 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let again = args.fleet.resume("migrate-all", &target.flags(), &report);
     let exit = report::run(context, &report, "migrated", &again)?;
     args.fleet.junit.write(|| report::suite_of_run("migrate-all", &report, context))?;
+    // They were made for fewer migrations, and making others takes no longer than migrating them.
+    let spares = operations::drop_stale_spares(&mut db, &unlimited)?;
+    if spares > 0 {
+        context.output().status(format_args!("{} dropped, made for other migrations", count(spares, "spare schema")));
+        context.output().next(format_args!("'{}' makes others", context.command("create --prewarm N")));
+    }
     Ok(exit)
 }
 

@@ -1,6 +1,6 @@
 //! Applies or reverts a tenant's migrations, in one message if all are transactional.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::model::{State, Unfinished};
 use crate::postgres::{Call, GuardViolation, PreparedStatements, Session};
 use crate::record::runs::DoneRow;
 use crate::run::{AttemptError, Commit};
-use crate::schema::snapshot::Snapshot;
+use crate::schema::snapshot::Sources;
 
 /// The migrations to apply or to revert in one schema.
 pub(crate) struct MigrationRequest<'a> {
@@ -36,8 +36,8 @@ pub(crate) struct MigrationRequest<'a> {
     pub(crate) guards: Guards,
     /// The tenant's row in the record of the run.
     pub(crate) row: RunRow<'a>,
-    /// The snapshot from which the tenant is created; `None` if the migrations are applied.
-    pub(crate) snapshot: Option<&'a Snapshot>,
+    /// What the tenant is created from, if it is created; otherwise the migrations are applied.
+    pub(crate) sources: Option<&'a Sources>,
     /// What the run has learned from other tenants.
     pub(crate) learned: &'a Learned,
 }
@@ -62,6 +62,10 @@ pub(crate) struct Learned {
     snapshot_failure: Mutex<Option<String>>,
     /// Whether a tenant could not be created from the snapshot because of its name.
     has_quoted_name: AtomicBool,
+    /// The number of tenants that took a spare schema.
+    prewarmed: AtomicUsize,
+    /// Whether no spare schema is left.
+    has_no_spares: AtomicBool,
 }
 
 impl Learned {
@@ -79,6 +83,26 @@ impl Learned {
     /// Records that a tenant could not be created from the snapshot because of its name.
     pub(super) fn note_quoted_name(&self) {
         self.has_quoted_name.store(true, Ordering::Relaxed);
+    }
+
+    /// The number of tenants that took a spare schema.
+    pub(super) fn prewarmed(&self) -> usize {
+        self.prewarmed.load(Ordering::Relaxed)
+    }
+
+    /// Counts a tenant that took a spare schema.
+    pub(super) fn count_prewarmed(&self) {
+        self.prewarmed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether no spare schema is left.
+    pub(super) fn has_no_spares(&self) -> bool {
+        self.has_no_spares.load(Ordering::Relaxed)
+    }
+
+    /// Records that no spare schema is left.
+    pub(super) fn note_no_spares(&self) {
+        self.has_no_spares.store(true, Ordering::Relaxed);
     }
 
     /// Records that the script of the snapshot failed.

@@ -11,7 +11,7 @@ use crate::migration::{Direction, MigrationSet, Mode};
 use crate::model::{SchemaName, State, TenantName};
 use crate::postgres::Session;
 use crate::run::{self, Attempt, AttemptError, Outcome, RetryState, RunContext};
-use crate::schema::snapshot::Snapshot;
+use crate::schema::snapshot::{CreatedFrom, Sources};
 use crate::tenants::ledger::Ledger;
 use crate::tenants::{Tenancy, Tenant};
 
@@ -42,9 +42,23 @@ pub(super) struct MigrationContext<'a> {
     pub(super) pooler: bool,
     pub(super) guards: Guards,
     pub(super) reread: &'a Reread<'a>,
-    /// The snapshot from which tenants are created; `None` for a replay.
-    pub(super) snapshot: Option<Snapshot>,
+    /// What tenants are created from; `None` if none is created.
+    pub(super) sources: Option<Sources>,
     pub(super) learned: Learned,
+}
+
+impl MigrationContext<'_> {
+    /// How the tenants were created that took no spare schema; `None` if none had to be created.
+    pub(super) fn created_from(&self) -> Option<CreatedFrom> {
+        let reason = match &self.sources.as_ref()?.snapshot {
+            Err(reason) => reason.clone(),
+            Ok(_) => match self.learned.snapshot_failure() {
+                Some(message) => format!("the script of the snapshot failed: {message}"),
+                None => return Some(CreatedFrom::Snapshot { except: self.learned.snapshot_exception() }),
+            },
+        };
+        Some(CreatedFrom::Migrations { reason })
+    }
 }
 
 impl run::Job for MigrationJob {
@@ -256,7 +270,7 @@ impl MigrationJob {
             pooler: migration.pooler,
             guards: migration.guards,
             row: RunRow { from, to, began, attempts },
-            snapshot: migration.snapshot.as_ref().filter(|_| matches!(self.task, Task::Create(..))),
+            sources: migration.sources.as_ref().filter(|_| matches!(self.task, Task::Create(..))),
             learned: &migration.learned,
         }
     }

@@ -49,6 +49,7 @@ pub use revert::{Back, RevertPlan, Reverting, revert};
 pub use rollout::{Canary, MaxFailures, ParseCanaryError, ParseMaxFailuresError, Rollout};
 pub use run::CreationMethod;
 pub(crate) use run::{RunJobs, run_jobs};
+pub(crate) use snapshot::spare;
 pub(crate) use target::SchemaTarget;
 
 /// The results of a run for all tenants, each list sorted by name.
@@ -66,8 +67,10 @@ pub struct Report {
     pub not_reached: Vec<TenantName>,
     /// Why the run stopped early.
     pub ended: Option<StopReason>,
-    /// How the tenants were created; `None` if none had to be.
+    /// How the other tenants were created; `None` if none had to be.
     pub created_from: Option<CreatedFrom>,
+    /// The number of tenants that were created by renaming a schema that was made in advance.
+    pub prewarmed: usize,
 }
 
 /// A tenant whose migrations were applied or reverted.

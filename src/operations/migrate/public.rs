@@ -108,7 +108,7 @@ fn apply_pending(
             pooler: needs_session && !db.connector().has_dedicated_session()?,
             guards: Guards::Inline,
             row: RunRow { from: None, to: None, began: retry.began, attempts: 1 },
-            snapshot: None,
+            sources: None,
             learned: &learned,
         };
         let mut session = connect::session(&pool, Duration::MAX, || true)

@@ -14,7 +14,7 @@ use crate::postgres::Session;
 use crate::record::integrity;
 use crate::record::runs::{Counts, Run};
 use crate::run::{Attempt, FailureBudget, Observer, Operation, RunContext, Runner, Verified};
-use crate::schema::snapshot::{self, CreatedFrom};
+use crate::schema::snapshot::{self, Sources};
 use crate::tenants::{Fleet, Tenancy};
 
 /// The number of existing tenants from which on the guards are prepared. When schemas are created, the server plans prepared
@@ -86,10 +86,12 @@ fn run(
     } else {
         Fleet::read_some(db.connection(), tenancy.tenant_migrations(), to_compare)?
     };
-    let creates = jobs.iter().any(|job| !job.has_tenant());
-    let choice = match method {
-        CreationMethod::Snapshot if creates => Some(snapshot::choose(db, tenancy)?),
-        CreationMethod::Replay if creates => Some(Err("a replay was requested".to_owned())),
+    let created = jobs.iter().filter(|job| !job.has_tenant()).count();
+    let sources = match method {
+        CreationMethod::Snapshot if created > 0 => Some(snapshot::sources(db, tenancy, created)?),
+        CreationMethod::Replay if created > 0 => {
+            Some(Sources { snapshot: Err("a replay was requested".to_owned()), spares: Vec::new() })
+        }
         CreationMethod::Snapshot | CreationMethod::Replay => None,
     };
     let check = ReferenceCheck::prepare(db, tenancy, rollout, &jobs, &report.unchanged, &to_compare)?;
@@ -108,19 +110,13 @@ fn run(
     observer.begin(jobs.len());
     runner.record_blocked(db, &report.failed)?;
     report.failed.iter().for_each(|failed| observer.failed(&failed.tenant, &failed.error));
-    let (snapshot, no_snapshot) = choice.map_or((None, None), |choice| (choice.as_ref().ok().cloned(), choice.err()));
-    let context = MigrationContext { pooler, guards, reread, snapshot, learned: Learned::default() };
+    let context = MigrationContext { pooler, guards, reread, sources, learned: Learned::default() };
     let mut rollout = MigrationRun { runner: &runner, context, rollout, check, report, observer };
     let result = rollout.compare_unchanged(db, &to_compare).and_then(|()| rollout.stages(db, jobs));
-    let created_from = match (&rollout.context.snapshot, no_snapshot) {
-        _ if !creates => None,
-        (_, Some(reason)) => Some(CreatedFrom::Migrations { reason }),
-        _ => Some(rollout.context.learned.snapshot_failure().map_or_else(
-            || CreatedFrom::Snapshot { except: rollout.context.learned.snapshot_exception() },
-            |message| CreatedFrom::Migrations { reason: format!("the script of the snapshot failed: {message}") },
-        )),
-    };
-    let report = Report { created_from, ..rollout.report };
+    let MigrationRun { context, report, .. } = rollout;
+    let prewarmed = context.learned.prewarmed();
+    let created_from = context.created_from().filter(|_| prewarmed < created);
+    let report = Report { created_from, prewarmed, ..report };
     let counts = Counts::of(report.done.len(), report.unchanged.len(), &report.failed, report.not_reached.len());
     runner.end(db, report.ended.as_ref(), counts);
     result.map(|()| report)

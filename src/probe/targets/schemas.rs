@@ -27,7 +27,7 @@ const MARKED_TABLES: usize = 10;
 const COPIED_ROWS: usize = 100;
 
 /// The tables of Tenantry, which no tenant changes.
-const OWN_TABLES: [&str; 10] = [
+const OWN_TABLES: [&str; 11] = [
     "__diesel_schema_migrations",
     "row_tenancy",
     "schema_acceptance",
@@ -36,6 +36,7 @@ const OWN_TABLES: [&str; 10] = [
     "schema_run",
     "schema_run_tenant",
     "schema_snapshot",
+    "schema_spare",
     "schema_stamp",
     "schema_tracker",
 ];

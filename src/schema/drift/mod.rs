@@ -23,3 +23,4 @@ pub use level::{Level, UnknownLevel};
 pub use one::{Compared, Diff, against_reference, against_tenant};
 pub use property::PROPERTIES;
 pub use stamp::Stamps;
+pub(crate) use stamp::read_current as current_stamps;

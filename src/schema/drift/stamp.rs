@@ -153,7 +153,7 @@ fn stored(conn: &mut PgConnection) -> Result<HashMap<Uuid, Stored>, Error> {
 const MAX_LOOKED_UP: usize = 100;
 
 /// Reads the current stamps of schemas. A schema that does not exist has none.
-pub(super) fn read_current(conn: &mut PgConnection, schemas: &[u32]) -> Result<HashMap<u32, i64>, Error> {
+pub(crate) fn read_current(conn: &mut PgConnection, schemas: &[u32]) -> Result<HashMap<u32, i64>, Error> {
     static INSIDE: LazyLock<Regex> = LazyLock::new(|| regex(r"/\*inside (pg_\w+) (\w+)\*/"));
     static FEW_ONLY: LazyLock<Regex> = LazyLock::new(|| regex(r"(?s)/\*few\s(.*?)\*/"));
     if schemas.is_empty() {

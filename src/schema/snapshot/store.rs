@@ -9,7 +9,7 @@ use diesel::sql_query;
 use diesel::sql_types::{Array, Bool, Nullable, Text};
 
 use super::key::{SnapshotKey, digest};
-use super::{Choice, Snapshot};
+use super::{Choice, Snapshot, SpareKey};
 use crate::error::Error;
 
 const ENVIRONMENT: &str = include_str!("environment.sql");
@@ -25,6 +25,13 @@ pub(super) struct StoredSnapshot {
     pub(super) is_trusted: bool,
     /// The result of an earlier [`make`](super::make::make).
     pub(super) choice: Option<Choice>,
+}
+
+impl StoredSnapshot {
+    /// The key of the spares that were made from it.
+    pub(super) fn spare_key(&self, key: &SnapshotKey) -> SpareKey {
+        SpareKey { migrations: key.migrations.clone(), environment: self.environment.clone() }
+    }
 }
 
 #[derive(QueryableByName)]
@@ -45,13 +52,22 @@ struct Row {
     checksum: Option<String>,
 }
 
+/// A query whether only trusted roles may write to one of Tenantry's tables.
+pub(super) fn trusted(table: &str) -> String {
+    include_str!("trusted.sql").replace("$table", table)
+}
+
 /// Reads what is stored under a key, in one query.
 pub(super) fn find(conn: &mut PgConnection, key: &SnapshotKey) -> Result<StoredSnapshot, Error> {
-    let row: Row = sql_query(include_str!("find.sql").replace("$environment", ENVIRONMENT))
-        .bind::<Array<Text>, _>(&key.words)
-        .bind::<Text, _>(&key.migrations)
-        .get_result(conn)
-        .map_err(Error::doing("read public.schema_snapshot"))?;
+    let row: Row = sql_query(
+        include_str!("find.sql")
+            .replace("$environment", ENVIRONMENT)
+            .replace("$trusted", &trusted("public.schema_snapshot")),
+    )
+    .bind::<Array<Text>, _>(&key.words)
+    .bind::<Text, _>(&key.migrations)
+    .get_result(conn)
+    .map_err(Error::doing("read public.schema_snapshot"))?;
     let Row { digest: environment, is_trusted, placeholder, script, renamable, reason, checksum } = row;
     let choice = match (placeholder, script, renamable, reason) {
         (Some(placeholder), Some(script), Some(is_renamable), None) => {
