@@ -113,7 +113,9 @@ impl<'a> Cause<'a> {
     /// The tenant that the error concerns, if it concerns one.
     pub(crate) fn tenant(self) -> Option<&'a str> {
         match self.library()? {
-            Error::Tenant { name, .. } | Error::CannotCompare { name, .. } => Some(name.as_str()),
+            Error::Tenant { name, .. } | Error::CannotCompare { name, .. } | Error::CannotClone { name, .. } => {
+                Some(name.as_str())
+            }
             Error::UnknownState { tenant, .. } => Some(tenant),
             _ => None,
         }

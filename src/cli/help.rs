@@ -13,6 +13,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "adopt",
             "untrack",
             "rename",
+            "clone",
             "label",
             "archive",
             "unarchive",

@@ -30,6 +30,7 @@ impl Error {
             Self::TrackerHidden => "tracker-hidden",
             Self::MissingPrivileges { .. } => "missing-privileges",
             Self::NoDown { .. } => "no-down",
+            Self::CannotClone { .. } => "cannot-clone",
             Self::CannotPrewarm { .. } => "cannot-prewarm",
             Self::NoExtensionSchema { .. } => "no-extension-schema",
             Self::CannotCompare { .. } => "cannot-compare",

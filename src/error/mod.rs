@@ -193,6 +193,14 @@ pub enum Error {
         /// The database.
         database: String,
     },
+    /// A tenant cannot be cloned.
+    #[error("cannot clone tenant {name}: {reason}")]
+    CannotClone {
+        /// The source.
+        name: TenantName,
+        /// Why, as a clause.
+        reason: String,
+    },
     /// No schema can be made in advance.
     #[error("no schema can be made in advance: {reason}")]
     CannotPrewarm {

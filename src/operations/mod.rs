@@ -4,6 +4,7 @@ mod adopt;
 mod archive;
 mod catalogs;
 mod cleanup;
+mod clone;
 mod create;
 mod drop;
 mod exec;
@@ -29,6 +30,7 @@ mod untrack;
 pub use adopt::{AdoptOptions, AdoptPlan, AdoptPreview, Adopted, SchemaContents, adopt, plan_adopt};
 pub use archive::{ArchiveReport, ArchivedTenant, archive, archived, unarchive};
 pub use cleanup::{CleanupPlan, CleanupReport, Orphans, cleanup, plan_cleanup};
+pub use clone::{ClonedRows, ClonedTenant, clone};
 pub(crate) use create::create_one;
 pub use create::{CreateError, CreatePlan, IfExists, create, create_tenant, plan_create};
 #[cfg(feature = "cli")]

@@ -114,7 +114,7 @@ pub fn rename(
 }
 
 /// The oid of the schema of a tenant that can be renamed.
-fn judge(
+pub(super) fn judge(
     db: &mut Database,
     tenancy: &Tenancy,
     old: &TenantName,

@@ -40,7 +40,7 @@ fn arguments_that_cannot_be_parsed_are_an_error_document() {
         assert_error(&output, 2, json!({ "code": code, "retryable": false, "sqlstate": null, "tenant": null }));
     }
     let similar = Tenantry::new().args(["cleanpu", "--format", "json"]).run();
-    assert_error(&similar, 2, json!({ "hint": "a similar subcommand exists: 'cleanup'" }));
+    assert_error(&similar, 2, json!({ "hint": "some similar subcommands exist: 'clone', 'cleanup'" }));
     let none = Tenantry::new().args(["--format", "json"]).run();
     assert_eq!(none.assert_code(2).json()["error"]["code"], "missing-command");
 }

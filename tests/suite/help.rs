@@ -23,6 +23,7 @@ helps! {
     help_of_create: "create";
     help_of_adopt: "adopt";
     help_of_untrack: "untrack";
+    help_of_clone: "clone";
     help_of_rename: "rename";
     help_of_label: "label";
     help_of_archive: "archive";
@@ -87,6 +88,7 @@ fn the_main_help_lists_the_commands_by_purpose() {
                     "adopt",
                     "untrack",
                     "rename",
+                    "clone",
                     "label",
                     "archive",
                     "unarchive",

@@ -8,6 +8,7 @@ mod archive;
 mod attacker;
 mod baselines;
 mod cleanup;
+mod clone;
 mod completions;
 mod confine;
 mod create;

@@ -4,6 +4,7 @@ mod adopt;
 mod archive;
 mod benchmark;
 mod cleanup;
+mod clone;
 mod completions;
 mod create;
 mod demo;
@@ -59,6 +60,7 @@ pub(crate) enum Command {
     Archive(archive::Args),
     Unarchive(unarchive::Args),
     Rename(rename::Args),
+    Clone(clone::Args),
     List(list::Args),
     Stats(stats::Args),
     Exec(exec::Args),
@@ -104,6 +106,7 @@ impl Command {
             Self::Archive(args) => archive::run(args, context),
             Self::Unarchive(args) => unarchive::run(args, context),
             Self::Rename(args) => rename::run(args, context),
+            Self::Clone(args) => clone::run(args, context),
             Self::List(args) => list::run(args, context),
             Self::Stats(args) => stats::run(args, context),
             Self::Exec(args) => exec::run(args, context),

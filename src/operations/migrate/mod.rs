@@ -49,7 +49,7 @@ pub use revert::{Back, RevertPlan, Reverting, revert};
 pub use rollout::{Canary, MaxFailures, ParseCanaryError, ParseMaxFailuresError, Rollout};
 pub use run::CreationMethod;
 pub(crate) use run::{RunJobs, run_jobs};
-pub(crate) use snapshot::spare;
+pub(crate) use snapshot::{begin_repeatable_read, spare, transaction_settings};
 pub(crate) use target::SchemaTarget;
 
 /// The results of a run for all tenants, each list sorted by name.

@@ -7,13 +7,13 @@ use diesel::connection::SimpleConnection;
 
 use super::apply::{MigrationRequest, execute, run_row};
 use super::batch::{Batch, Precondition, TrackerRow};
-use super::guards;
 use super::target::SchemaTarget;
 use super::transaction::Transaction;
+use super::{guards, limits};
 use crate::confine::Scrutiny;
 use crate::migration::Direction;
 use crate::model::{SchemaName, State};
-use crate::postgres::{GuardViolation, Session, refuse, session};
+use crate::postgres::{GuardViolation, Session, path, refuse, session};
 use crate::run::{AttemptError, Commit};
 use crate::schema::snapshot::{Snapshot, SpareKey, spares};
 use crate::sql::quote::Identifier;
@@ -129,6 +129,16 @@ fn end(batch: &mut Batch, request: &MigrationRequest<'_>, transaction: &Transact
     if let Some(row) = run_row(request) {
         batch.call(&row);
     }
+}
+
+/// SQL that begins a transaction which reads one snapshot of the database, as [`Batch::begin`] begins others.
+pub(crate) fn begin_repeatable_read(target: SchemaTarget<'_>) -> String {
+    format!("BEGIN ISOLATION LEVEL REPEATABLE READ; {}", transaction_settings(target))
+}
+
+/// SQL that sets what [`Batch::begin`] sets, after the session was reset.
+pub(crate) fn transaction_settings(target: SchemaTarget<'_>) -> String {
+    format!("{} {}", limits::of_transaction(target, Commit::Durable), path::CATALOG_FOR_TRANSACTION)
 }
 
 /// A message that makes a spare schema from a snapshot.

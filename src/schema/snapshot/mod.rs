@@ -6,6 +6,7 @@
 
 mod key;
 mod make;
+pub(crate) mod render;
 pub(crate) mod spares;
 mod store;
 

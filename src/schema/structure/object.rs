@@ -262,6 +262,12 @@ impl Structure {
         self.objects.keys().filter(table).map(|identity| identity.name.as_str())
     }
 
+    /// The owner of the schema.
+    pub(crate) fn owner(&self) -> Option<String> {
+        let schema = self.objects.values().find(|object| object.identity.kind == ObjectKind::Schema);
+        schema?.text("owner").map(str::to_owned)
+    }
+
     /// The facts of the schema itself.
     pub(crate) fn schema_facts(&mut self) -> Option<&mut Facts> {
         let mut objects = self.objects.values_mut();

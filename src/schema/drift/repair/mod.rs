@@ -35,7 +35,7 @@ use std::collections::BTreeSet;
 
 use super::difference::{Aspect, Difference};
 use super::one::Compared;
-use crate::schema::structure::{Identity, ObjectKind, Structure};
+use crate::schema::structure::{Identity, Structure};
 use builder::Builder;
 use rebuild::SavedRows;
 
@@ -153,6 +153,11 @@ impl RepairStatement {
         self.reason.is_none()
     }
 
+    /// Whether the statement belongs after the rows of a new table: it creates a constraint, an index, a view or a trigger.
+    pub(crate) fn follows_rows(&self) -> bool {
+        self.phase > Phase::OwnedBy
+    }
+
     fn is_for(&self, difference: &Difference) -> bool {
         self.repairs.iter().any(|(identity, aspect)| *identity == difference.identity && *aspect == difference.aspect)
     }
@@ -167,12 +172,25 @@ impl Plan {
     /// The plan without the statements that give objects to the owner of the schema, for a role that creates them as that
     /// owner.
     pub(crate) fn without_owner(mut self, structure: &Structure) -> Self {
-        let schema = structure.objects.values().find(|object| object.identity.kind == ObjectKind::Schema);
-        if let Some(owner) = schema.and_then(|schema| schema.text("owner")) {
-            let to_owner = format!(" OWNER TO {}", text::ident(owner));
+        if let Some(owner) = structure.owner() {
+            let to_owner = format!(" OWNER TO {}", text::ident(&owner));
             self.statements.retain(|it| it.phase != Phase::Owner || !it.sql.ends_with(&to_owner));
         }
         self
+    }
+
+    /// The statements, if all of them run and change privileges only.
+    pub(crate) fn grants(&self) -> Option<Vec<&str>> {
+        let is_grant = |it: &RepairStatement| it.phase == Phase::Grant && it.runs();
+        let all = self.remaining.is_empty() && self.statements.iter().all(is_grant);
+        all.then(|| self.statements.iter().map(|it| it.sql.as_str()).collect())
+    }
+
+    /// Takes out the statements that give objects to other owners than the role that creates them.
+    pub(crate) fn take_owners(&mut self) -> Vec<String> {
+        let (owners, rest) = std::mem::take(&mut self.statements).into_iter().partition(|it| it.phase == Phase::Owner);
+        self.statements = rest;
+        Vec::into_iter(owners).map(|it: RepairStatement| it.sql).collect()
     }
 
     /// The statements that run.
