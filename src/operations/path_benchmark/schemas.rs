@@ -41,7 +41,7 @@ impl BenchmarkSchemas {
     /// Creates the next schemas, in one transaction. Returns `false` if all exist.
     pub(super) fn create_next(&self, conn: &mut PgConnection, made: &mut usize) -> QueryResult<bool> {
         let next = &self.names[*made..(*made + BATCH).min(self.names.len())];
-        let create: String = next.iter().map(|name| create(name)).collect();
+        let create: String = next.iter().map(create).collect();
         conn.batch_execute(&format!("BEGIN; {create} COMMIT;"))?;
         *made += next.len();
         Ok(*made < self.names.len())

@@ -30,7 +30,8 @@ pub(super) fn in_structure(structure: &Structure, name: &str) -> Vec<String> {
     found
 }
 
-/// The roles and databases with a setting that names a schema, other than the tenant's own role.
+/// The roles and databases with a setting that names a schema, other than the tenant's own role. A role that has the setting in
+/// all databases counts only if it may use the schema: the setting may be for a schema of another database.
 pub(super) fn in_settings(db: &mut Database, name: &TenantName, own_role: Option<&str>) -> Result<Vec<String>, Error> {
     #[derive(QueryableByName)]
     struct SettingRow {
@@ -45,10 +46,12 @@ pub(super) fn in_settings(db: &mut Database, name: &TenantName, own_role: Option
          CROSS JOIN LATERAL pg_catalog.unnest(x.setconfig) AS s (setting) \
          LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = x.setrole \
          LEFT JOIN pg_catalog.pg_database AS d ON d.oid = x.setdatabase \
-         WHERE (d.oid IS NULL OR d.datname = pg_catalog.current_database()) \
+         WHERE CASE WHEN d.oid IS NULL THEN pg_catalog.has_schema_privilege(r.oid, $2, 'USAGE') \
+         ELSE d.datname = pg_catalog.current_database() END \
          AND pg_catalog.starts_with(s.setting, 'search_path=') AND r.rolname IS DISTINCT FROM $1 ORDER BY 1",
     )
     .bind::<Nullable<Text>, _>(own_role)
+    .bind::<Text, _>(name.as_str())
     .load(db.connection())
     .map_err(Error::doing("read the settings of roles"))?;
     let names_it = |row: &SettingRow| words(&row.setting, name.as_str()).next().is_some();

@@ -16,6 +16,12 @@ pub fn set_up() -> Database {
     TEMPLATE.get_or_init(make).copy()
 }
 
+/// The number of public migrations of this repository.
+pub fn public_migrations() -> i64 {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/public");
+    std::fs::read_dir(folder).expect("the public migrations").count() as i64
+}
+
 /// A database with a tracker and these tenants, all up to date with the migrations of this repository.
 ///
 /// The fleets that most tests use are created once and copied.

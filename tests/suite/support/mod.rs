@@ -34,7 +34,8 @@ pub use address::{percent_encoded, socket_of};
 pub use command::{Running, Signal, Tenantry};
 pub use database::{Database, connector, strings};
 pub use fleets::{
-    assert_whole, create_older, fleet, older, run_with, schemas, set_up, small_fleet, url_of_a_stranger, with,
+    assert_whole, create_older, fleet, older, public_migrations, run_with, schemas, set_up, small_fleet,
+    url_of_a_stranger, with,
 };
 pub use output::{Output, normalized};
 pub use terminal::{Screen, Terminal};
