@@ -207,6 +207,12 @@ impl Cloning<'_> {
         }
         let mut end = Batch::default();
         end.track(new, TrackerRow::Missing, State::Active);
+        end.push(&format!(
+            "UPDATE public.schema_tracker AS t SET repeatables = s.repeatables FROM public.schema_tracker AS s \
+             WHERE t.name = {} AND s.name = {};",
+            Literal(new.as_str()),
+            Literal(source.as_str())
+        ));
         let to = self.newest(conn, new)?;
         let row = DoneRow { from: None, to: to.as_deref(), before: began.elapsed(), attempts: 1 };
         if let Some(row) = self.run.record(new, &row) {

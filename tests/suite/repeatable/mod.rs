@@ -112,6 +112,11 @@ fn they_are_applied_after_the_versioned_ones_and_again_when_they_change() {
     assert_eq!(db.count("SELECT acme.answer() + globex.answer()"), 4);
     assert!(project.run(&db, &["migrate-all", "--verify"]).stderr.contains("0 migrated, 2 unchanged"));
     project.run(&db, &["health-check", "--full"]);
+    // A copy of a tenant has applied the same.
+    project.run(&db, &["clone", "acme", "initech"]);
+    assert_eq!((project.pending(&db), recorded(&db, "initech").len()), (vec![0, 0, 0], 2));
+    project.run(&db, &["health-check"]);
+    project.run(&db, &["drop", "initech", "--yes"]);
 
     // A versioned migration comes before them, and is not out of order.
     project.versioned("2_notes", "ALTER TABLE orders ADD note text", "ALTER TABLE orders DROP note CASCADE");
