@@ -70,12 +70,9 @@ impl MigrationSet {
     /// # Errors
     /// As [`from_dir`](Self::from_dir).
     pub fn with_repeatable_beside(self, directory: &Path) -> Result<Self, LoadError> {
-        // The parent of `tenant` is the working directory.
-        let parent = match directory.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-            Some(parent) => parent,
-            None => return Ok(self),
-        };
+        let absolute = directory.canonicalize();
+        let absolute = absolute.map_err(|source| LoadError::Read { path: directory.to_owned(), source })?;
+        let Some(parent) = absolute.parent() else { return Ok(self) };
         let folder = parent.join(FOLDER);
         if !folder.is_dir() {
             return Ok(self);

@@ -48,7 +48,7 @@ fn printed_grants_suffice_for_every_command() {
     let roles = Roles::new();
     let reference = tempfile::NamedTempFile::new().unwrap();
     let reference = reference.path().to_str().unwrap();
-    let commands: [&[&str]; 15] = [
+    let commands: [&[&str]; 22] = [
         &["create", "acme", "globex"],
         &["migrate-all", "--verify"],
         &["migrate-one", "acme"],
@@ -62,6 +62,13 @@ fn printed_grants_suffice_for_every_command() {
         &["runs"],
         &["runs", "show", "1"],
         &["print-schema", "acme"],
+        &["redo", "acme", "--yes"],
+        &["label", "acme", "globex", "ring=canary"],
+        &["archive", "acme"],
+        &["unarchive", "acme"],
+        &["rename", "acme", "initech"],
+        &["rename", "initech", "acme"],
+        &["purge", "--yes"],
         &["revert-one", "globex", "--to", "1", "--yes"],
         &["drop", "globex", "--yes"],
     ];
