@@ -102,7 +102,7 @@ pub fn clone(
 ) -> Result<ClonedTenant, Error> {
     db.require_writable(tenancy)?;
     let of_tenant = |error| Error::Tenant { name: source.clone(), error: Box::new(error) };
-    let oid = judge(db, tenancy, source, new)?.map_err(of_tenant)?;
+    let oid = judge(db, tenancy, source, new)?;
     let run = Run::begin(db, "clone")?;
     let cloning = Cloning { tenancy, source, new, oid, rows, version: db.server().version, run };
     let error = match cloning.execute(db.connection()) {

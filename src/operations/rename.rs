@@ -79,7 +79,7 @@ pub fn rename(
     let RenameOptions { in_use, dry_run } = options;
     db.require_writable(tenancy)?;
     let of_tenant = |error| Error::Tenant { name: old.clone(), error: Box::new(error) };
-    let oid = judge(db, tenancy, old, new)?.map_err(of_tenant)?;
+    let oid = judge(db, tenancy, old, new)?;
     let role = new_role(db, old, new)?.map_err(of_tenant)?;
     let renaming = Renaming { old, new, oid, role, in_use };
     if in_use == InUse::Refuse {
@@ -113,15 +113,14 @@ pub fn rename(
     Ok(RenamedTenant { run: run.map(Run::id), role })
 }
 
-/// The oid of the schema of a tenant that can be renamed.
-pub(super) fn judge(
-    db: &mut Database,
-    tenancy: &Tenancy,
-    old: &TenantName,
-    new: &TenantName,
-) -> Result<Result<u32, TenantError>, Error> {
+/// The oid of the schema of a tenant that can be renamed or copied, if the new name is free.
+///
+/// # Errors
+/// [`Error::Tenant`] with the name that it is about.
+pub(super) fn judge(db: &mut Database, tenancy: &Tenancy, old: &TenantName, new: &TenantName) -> Result<u32, Error> {
+    let error_of = |name: &TenantName, error| Error::Tenant { name: name.clone(), error: Box::new(error) };
     if let Err(error) = tenancy.name_policy().check(new) {
-        return Ok(Err(TenantError::NameRefused(error)));
+        return Err(error_of(new, TenantError::NameRefused(error)));
     }
     let mut found = look_up(db.connection(), &[old, new])?;
     let mut find = |name: &TenantName| found.remove(name.as_str()).unwrap_or(NameStatus::UNUSED);
@@ -129,24 +128,25 @@ pub(super) fn judge(
     let schema = match (from.tracked, from.schema) {
         (Some((tracked, state)), schema) if tracked == old.as_str() => match (state, schema) {
             (State::Active | State::Archived, Some(schema)) => schema,
-            (state, None) => return Ok(Err(TenantError::SchemaMissing { state: Some(state) })),
-            (state, Some(_)) => return Ok(Err(TenantError::WrongState { state, expected: State::Active })),
+            (state, None) => return Err(error_of(old, TenantError::SchemaMissing { state: Some(state) })),
+            (state, Some(_)) => return Err(error_of(old, TenantError::WrongState { state, expected: State::Active })),
         },
-        _ => return Ok(Err(not_tracked(db.connection(), old)?)),
+        _ => return Err(error_of(old, not_tracked(db.connection(), old)?)),
     };
     let is_other = |tracked: &str| tracked != old.as_str();
-    Ok(match (to.tracked, to.schema) {
-        _ if old == new => Err(TenantError::AlreadyTracked { state: State::Active }),
-        (Some((tracked, state)), _) if tracked == new.as_str() => Err(TenantError::AlreadyTracked { state }),
+    let refused = match (to.tracked, to.schema) {
+        _ if old == new => TenantError::AlreadyTracked { state: State::Active },
+        (Some((tracked, state)), _) if tracked == new.as_str() => TenantError::AlreadyTracked { state },
         // The tenant itself has a name that differs in case only.
-        (Some((tracked, _)), _) if is_other(&tracked) => Err(TenantError::CaseClash { tracked }),
-        (_, Some(_)) => Err(TenantError::SchemaExists),
+        (Some((tracked, _)), _) if is_other(&tracked) => TenantError::CaseClash { tracked },
+        (_, Some(_)) => TenantError::SchemaExists,
         (_, None) if holds_extensions(tenancy, new, None::<&SchemaStatus>) => {
-            Err(TenantError::ContainsExtensions { new: true })
+            TenantError::ContainsExtensions { new: true }
         }
-        (_, None) if db.server().is_own_role(new.as_str()) => Err(TenantError::NameOfOwnRole),
-        (_, None) => Ok(schema.oid),
-    })
+        (_, None) if db.server().is_own_role(new.as_str()) => TenantError::NameOfOwnRole,
+        (_, None) => return Ok(schema.oid),
+    };
+    Err(error_of(new, refused))
 }
 
 /// The role of the tenant, and its new name: a name that ends with the tenant's follows it.

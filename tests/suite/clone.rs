@@ -111,7 +111,7 @@ fn clone_that_fails_leaves_nothing_behind() {
         assert_eq!(schemas(&db), ["acme", "globex", "other"]);
         assert_eq!(db.count("SELECT count(*) FROM schema_tracker"), 2);
     };
-    refused(&["acme", "globex"], "tenant already exists");
+    refused(&["acme", "globex"], "error: tenant globex: tenant already exists");
     refused(&["acme", "other"], "an untracked schema with this name exists");
     refused(&["acme", "Globex"], "differs only in case");
     refused(&["nobody", "new"], "nobody");

@@ -136,6 +136,9 @@ fn a_tenant_that_cannot_be_renamed_is_unchanged() {
     ] {
         assert_eq!(code(&args), expected, "{args:?}");
     }
+    // The error is about the name that cannot be used.
+    let output = db.tenantry(["rename", "acme", "globex"]).run();
+    assert!(output.stderr.starts_with("error: tenant globex: tenant already exists"), "{}", output.stderr);
     // A session with a lock in the schema, also of a read.
     let mut session = db.connect();
     session.batch_execute("BEGIN; SELECT FROM acme.users").expect("a read");

@@ -15,7 +15,7 @@ use crate::cli::output::thousands;
 use crate::cli::settings::Connection;
 use crate::rows::benchmark::{self, BenchmarkSize, MeasuredIsolation, MeasuredOperation, Measurement};
 
-/// Measure what isolation costs on a server
+/// Measure what isolation and search_path cost
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]

@@ -24,7 +24,10 @@ pub(super) const INVALID: &str = "tenantry: a ledger has an unexpected definitio
 
 /// An SQL expression over the `pg_class` row `ledger`: the reason why the table cannot be used as a ledger, or NULL. It compares
 /// the text of a default, which depends on the search path, so the search path must be `pg_catalog`.
-static PROBLEM: LazyLock<String> = LazyLock::new(|| include_str!("definition.sql").replace("PLAIN", PLAIN));
+static PROBLEM: LazyLock<String> = LazyLock::new(|| {
+    let has_default = include_str!("definition_default.sql");
+    include_str!("definition.sql").replace("PLAIN", PLAIN).replace("HAS_DEFAULT", has_default)
+});
 
 /// An SQL condition on the `pg_class` row `ledger`: the table has the definition that tenantry gives a ledger.
 const PLAIN: &str = include_str!("definition_quick.sql");

@@ -12,16 +12,7 @@ CASE
             WHERE c.conrelid = ledger.oid AND c.contype NOT IN ('p', 'u', 'n')
             OFFSET 0
         )
-        AND NOT EXISTS (
-            SELECT FROM pg_catalog.pg_attrdef AS d
-            JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
-            WHERE d.adrelid = ledger.oid
-                AND NOT (
-                    a.attname = 'run_on'
-                    AND pg_catalog.pg_get_expr(d.adbin, d.adrelid) IN ('CURRENT_TIMESTAMP', 'now()')
-                )
-            OFFSET 0
-        ) THEN NULL
+        AND NOT HAS_DEFAULT THEN NULL
     WHEN ledger.relkind <> 'r' THEN
         CASE ledger.relkind
             WHEN 'v' THEN 'it is a view'
@@ -58,15 +49,7 @@ CASE
         SELECT FROM pg_catalog.pg_attribute AS a
         WHERE a.attrelid = ledger.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> ''
     ) THEN 'it has a generated column'
-    WHEN EXISTS (
-        SELECT FROM pg_catalog.pg_attrdef AS d
-        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
-        WHERE d.adrelid = ledger.oid
-            AND NOT (
-                a.attname = 'run_on'
-                AND pg_catalog.pg_get_expr(d.adbin, d.adrelid) IN ('CURRENT_TIMESTAMP', 'now()')
-            )
-    ) THEN 'it has a default other than CURRENT_TIMESTAMP'
+    WHEN HAS_DEFAULT THEN 'it has a default other than CURRENT_TIMESTAMP'
     WHEN NOT EXISTS (
         SELECT FROM pg_catalog.pg_attribute AS a
         JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
