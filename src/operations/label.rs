@@ -30,8 +30,8 @@ struct LockedRow {
 /// Changes the labels of tenants in one transaction: all of them, or none. Returns them in the order of the names.
 ///
 /// # Errors
-/// The errors of [`Database::require_writable`], [`Error::Tenant`] with [`TenantError::NotTracked`] for an unknown tenant, or
-/// the server's error.
+/// The errors of [`Database::require_writable`], [`Error::Tenant`] with [`NotTracked`](crate::TenantError::NotTracked) for an
+/// unknown tenant, or the server's error.
 pub fn label(
     db: &mut Database,
     tenancy: &Tenancy,
