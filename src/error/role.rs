@@ -38,6 +38,14 @@ pub enum RoleError {
     /// The tenant has no role.
     #[error("the tenant has no role")]
     NoRole,
+    /// The tenant has a role already, and another name was given for it or for its group.
+    #[error("the tenant has the role {role:?} in the group {group:?} already")]
+    HasRole {
+        /// The role.
+        role: String,
+        /// Its group.
+        group: String,
+    },
     /// This role may not set the limit of temporary files.
     #[error("role {role:?} may not set temp_file_limit")]
     TempFileLimit {
@@ -55,6 +63,7 @@ impl RoleError {
             Self::Owns { .. } => "role-owns-objects",
             Self::NotActive => "not-yet-active",
             Self::NoRole => "no-role",
+            Self::HasRole { .. } => "has-role",
             Self::TempFileLimit { .. } => "no-temp-file-limit",
         }
     }
@@ -68,6 +77,9 @@ impl RoleError {
             Self::Owns { .. } => "change the owner of these objects, or drop them".to_owned(),
             Self::NotActive => format!("run '{}' first", command("migrate-all")),
             Self::NoRole => format!("'{}' gives roles to tenants", command("isolate NAME")),
+            Self::HasRole { .. } => {
+                format!("omit --role-name and --role-group, or drop the role first with '{}'", command("isolate NAME --undo"))
+            }
             Self::TempFileLimit { .. } => {
                 "add --role-temp-file-limit none, or have a superuser GRANT SET ON PARAMETER temp_file_limit \
                  (PostgreSQL 15 and later)"

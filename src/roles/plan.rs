@@ -167,7 +167,12 @@ pub(crate) fn plan_roles(
         }
         let changes = reading(db.connection(), |conn| changes(conn, &roles, &surroundings))?;
         for ((tenant, role), found) in chunk.iter().zip(roles).zip(changes) {
+            let differs = |given: Option<&ObjectName>, has: &str| given.is_some_and(|given| given.as_str() != has);
             plans.push(match found {
+                // A role is not renamed.
+                _ if differs(options.name.as_ref(), &role.role) || differs(options.group.as_ref(), &role.group) => {
+                    Err((tenant.clone(), RoleError::HasRole { role: role.role, group: role.group }))
+                }
                 RoleDifferences::OtherPurpose => Err((tenant.clone(), RoleError::Exists { role: role.role })),
                 RoleDifferences::Changes { exists, mut changes } => {
                     if recorded.get(tenant.as_str()).is_none_or(|recorded| **recorded != role) {

@@ -187,6 +187,12 @@ fn a_role_that_exists_for_another_purpose_is_refused() {
     let other = format!("{role}_login");
     db.tenantry(["isolate", "acme", "--yes", "--role-name", &other]).run().assert_code(0);
     assert_eq!(db.string("SELECT role_name FROM schema_tracker WHERE name = 'acme'"), other);
+    // Then the tenant keeps it: a role is not renamed.
+    for (option, name) in [("--role-name", "another"), ("--role-group", "others")] {
+        let renamed = db.tenantry(["isolate", "acme", "--yes", option, name]).run();
+        assert!(renamed.assert_code(1).stderr.contains(&format!("has the role \"{other}\"")), "{}", renamed.stderr);
+    }
+    db.tenantry(["isolate", "acme", "--yes", "--role-name", &other]).run().assert_code(0);
 
     // A role of a copy of the database is not its own, nor is the group.
     let copy = db.copy();
