@@ -124,7 +124,7 @@ fn invalid_tracker_row_affects_only_itself() {
          ALTER TABLE schema_tracker DROP CONSTRAINT schema_tracker_pkey CASCADE; \
          ALTER TABLE schema_tracker ALTER id DROP NOT NULL, ALTER name DROP NOT NULL, ALTER state DROP NOT NULL, \
          ALTER created_at DROP NOT NULL; \
-         UPDATE schema_tracker SET state = 'archived' WHERE name = 'globex'; \
+         UPDATE schema_tracker SET state = 'suspended' WHERE name = 'globex'; \
          UPDATE schema_tracker SET state = NULL WHERE name = 'initech'; \
          INSERT INTO schema_tracker (id, name, state, created_at) VALUES (NULL, 'noid', 'active', now()), \
          (gen_random_uuid(), 'notime', 'active', NULL), ('00000000-0000-0000-0000-000000000001', NULL, 'active', now())",
@@ -155,7 +155,7 @@ fn invalid_tracker_row_affects_only_itself() {
     db.tenantry(["list"]).run().assert_code(0);
     let health = db.tenantry(["health-check", "--format", "json"]).run();
     health.assert_code(1);
-    for why in ["archived", "state is NULL", "its name is NULL", "its id is NULL", "its created_at is NULL"] {
+    for why in ["suspended", "state is NULL", "its name is NULL", "its id is NULL", "its created_at is NULL"] {
         assert!(health.stdout.contains(why), "{why}: {}", health.stdout);
     }
     // The tenant is not migrated.
