@@ -78,7 +78,10 @@ impl RoleError {
             Self::NotActive => format!("run '{}' first", command("migrate-all")),
             Self::NoRole => format!("'{}' gives roles to tenants", command("isolate NAME")),
             Self::HasRole { .. } => {
-                format!("omit --role-name and --role-group, or drop the role first with '{}'", command("isolate NAME --undo"))
+                format!(
+                    "omit --role-name and --role-group, or drop the role first with '{}'",
+                    command("isolate NAME --undo")
+                )
             }
             Self::TempFileLimit { .. } => {
                 "add --role-temp-file-limit none, or have a superuser GRANT SET ON PARAMETER temp_file_limit \

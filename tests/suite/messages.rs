@@ -1,5 +1,7 @@
 //! The number of round trips, counted in front of the server.
 
+use std::collections::HashSet;
+
 use tenantry::operations::migrate::{self, MigratePlan, Rollout};
 use tenantry::schema::reference::Reference;
 use tenantry::{Database as Connected, Fleet, MigrationSet, Stop, Tenancy};
@@ -116,7 +118,8 @@ fn no_statement_touches_more_than_500_schemas() {
     for command in [&["health-check", "--format", "json"][..], &["cleanup", "--dry-run"]] {
         db.tenantry(command).args(["--tenant-migrations", path]).env("DATABASE_URL", proxy.url(db.name())).run();
     }
-    let ledgers = |query: &String| query.matches(".\"__diesel_schema_migrations\"").count();
-    let most = proxy.queries().iter().map(ledgers).max().unwrap();
+    let ledger = regex::Regex::new(r#""(t\d+)"\."?__diesel_schema_migrations"#).unwrap();
+    let ledgers = |query: &String| ledger.captures_iter(query).map(|found| found[1].to_owned()).collect::<HashSet<_>>();
+    let most = proxy.queries().iter().map(|query| ledgers(query).len()).max().unwrap();
     assert!((100..=500).contains(&most), "{most} ledgers in one statement");
 }
