@@ -133,11 +133,12 @@ fn migrations_applied_by_diesel_are_imported() {
     let dir = dir.add("20990103000000_later", "CREATE TABLE later (i int);").down("DROP TABLE later;");
     let first = migrate_public(&db, &dir).run();
     first.assert_code(0);
-    assert_eq!(
-        first.stderr,
+    let expected = format!(
         "2 public migrations recorded without running, applied by diesel_cli before: 20260301000000, 20990102000000\n\
-         15 public migrations applied\n"
+         {} public migrations applied\n",
+        TRACKER.len() + 1
     );
+    assert_eq!(first.stderr, expected);
     assert_eq!(versions(&db, DIESEL), ["20250101000000", "20260301000000", "20990102000000"], "they are copied");
     assert_eq!(versions(&db, "public.schema_ledger").len(), TRACKER.len() + 3);
     let health = || db.tenantry(["health-check", "--public-migrations"]).arg(dir.path()).run();
