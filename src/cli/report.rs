@@ -23,7 +23,7 @@ use crate::text::{self, MAX_KEPT, MAX_SHOWN};
 pub(crate) use documents::RunDocument;
 pub(crate) use documents::{ErrorDocument, FailedDocument, FailureDocument, stop_reason};
 pub(crate) use junit::{suite_of_migrate_plan, suite_of_revert_plan, suite_of_run};
-pub(crate) use summary::Summary;
+pub(crate) use summary::{Changed, Summary};
 
 /// Prints an error that ends the command, on standard error and as JSON. Returns the exit status for it.
 pub(crate) fn error(context: &Context, error: &anyhow::Error) -> Exit {

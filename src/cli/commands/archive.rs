@@ -10,7 +10,7 @@ use super::rows;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::files::read_names;
-use crate::cli::report::{self, FailedDocument, Summary};
+use crate::cli::report::{Changed, FailedDocument};
 use crate::cli::settings::WriteOptions;
 use crate::database::Database;
 use crate::error::FailedTenant;
@@ -95,17 +95,15 @@ pub(super) fn archive(
 
 /// Prints the failures and the summary of a report.
 pub(super) fn summarize(context: &Context, report: &ArchiveReport, verb: &str) -> Exit {
-    report::failures(context, &report.failed);
-    let exit = report::exit(report.ended.as_ref(), &report.failed, &report.not_reached);
-    let mut summary = Summary::of(report.done.len(), verb)
-        .with_failed(&report.failed)
-        .with(report.unchanged.len(), "unchanged")
-        .with(report.not_reached.len(), "not reached");
-    if exit != Exit::Done {
-        summary = summary.of_run(report.run);
-    }
-    summary.print(context.output(), exit);
-    exit
+    let changed = Changed {
+        done: report.done.len(),
+        unchanged: report.unchanged.len(),
+        failed: &report.failed,
+        not_reached: &report.not_reached,
+        ended: report.ended.as_ref(),
+        run: report.run,
+    };
+    changed.summarize(context, verb)
 }
 
 /// The names as strings.

@@ -1,8 +1,11 @@
 //! The last line of a run over a fleet: the number of tenants by outcome.
 
+use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, thousands};
 use crate::error::FailedTenant;
+use crate::model::TenantName;
+use crate::operations::migrate::StopReason;
 
 /// The number of tenants by outcome. Zeros are omitted.
 pub(crate) struct Summary(String);
@@ -46,5 +49,30 @@ impl Summary {
         } else {
             output.summary(self.0);
         }
+    }
+}
+
+/// What a run did to tenants that it changed one after the other.
+pub(crate) struct Changed<'a> {
+    pub(crate) done: usize,
+    pub(crate) unchanged: usize,
+    pub(crate) failed: &'a [FailedTenant],
+    pub(crate) not_reached: &'a [TenantName],
+    pub(crate) ended: Option<&'a StopReason>,
+    pub(crate) run: Option<i64>,
+}
+
+impl Changed<'_> {
+    /// Prints the failures and the summary. Returns the exit status.
+    pub(crate) fn summarize(self, context: &Context, verb: &str) -> Exit {
+        super::failures(context, self.failed);
+        let exit = super::exit(self.ended, self.failed, self.not_reached);
+        Summary::of(self.done, verb)
+            .with_failed(self.failed)
+            .with(self.unchanged, "unchanged")
+            .with(self.not_reached.len(), "not reached")
+            .of_run(self.run.filter(|_| exit != Exit::Done))
+            .print(context.output(), exit);
+        exit
     }
 }

@@ -8,7 +8,7 @@ use crate::cli::confirm::Answer;
 use crate::cli::context::{Context, Usage, location};
 use crate::cli::exit::Exit;
 use crate::cli::output::count;
-use crate::cli::report::{self, ErrorDocument, FailedDocument, Summary, stop_reason};
+use crate::cli::report::{self, Changed, ErrorDocument, FailedDocument, stop_reason};
 use crate::database::Database;
 use crate::model::TenantName;
 use crate::operations::{self, PasswordChoice, RoleRemovalPlan, RolesPlan, RolesReport};
@@ -114,17 +114,15 @@ pub(in crate::cli::commands) fn show_passwords(context: &Context, report: &Roles
 
 /// Prints failures and a summary. Returns the exit status.
 pub(in crate::cli::commands) fn summarize(context: &Context, report: &RolesReport, verb: &str) -> Exit {
-    report::failures(context, &report.failed);
-    let exit = report::exit(report.ended.as_ref(), &report.failed, &report.not_reached);
-    let mut summary = Summary::of(report.done.len(), verb)
-        .with_failed(&report.failed)
-        .with(report.unchanged.len(), "unchanged")
-        .with(report.not_reached.len(), "not reached");
-    if exit != Exit::Done {
-        summary = summary.of_run(report.run);
-    }
-    summary.print(context.output(), exit);
-    exit
+    let changed = Changed {
+        done: report.done.len(),
+        unchanged: report.unchanged.len(),
+        failed: &report.failed,
+        not_reached: &report.not_reached,
+        ended: report.ended.as_ref(),
+        run: report.run,
+    };
+    changed.summarize(context, verb)
 }
 
 /// The plan as a script for psql, without passwords.
