@@ -3,20 +3,34 @@
 //! The server counts the rows that it reads in its catalogs and in the tracker. The same commands run in a small and in
 //! a large fleet, and in the large one also with current statistics.
 
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::Text;
+use tenantry::local::Ephemeral;
 
 use crate::support::proxy::Proxy;
-use crate::support::{Database, server};
+use crate::support::{Database, binaries};
 
 const SMALL: usize = 40;
 const LARGE: usize = 1_000;
 
 /// The difference in rows per tenant that does not count as growth, because the planner may choose another index. One
 /// scan of the tracker in the large fleet, the smallest of the tables, exceeds it.
-const SLACK: i64 = 500;
+const SLACK: i64 = 700;
+
+/// A server for these tests alone, which run one after the other: a session whose queue of invalidation messages
+/// overflows, for example because other tests create many objects, reads all its catalog entries again.
+fn server() -> (&'static Ephemeral, MutexGuard<'static, ()>) {
+    static SERVER: LazyLock<Ephemeral> = LazyLock::new(|| {
+        let settings = [("autovacuum", "off"), ("jit", "off")];
+        Ephemeral::start(binaries(), &settings).unwrap()
+    });
+    static IN_USE: Mutex<()> = Mutex::new(());
+    (&SERVER, IN_USE.lock().unwrap_or_else(PoisonError::into_inner))
+}
 
 /// A command for a few tenants, with SQL that runs before it.
 struct Step {
@@ -75,8 +89,8 @@ const STEPS: [Step; 16] = [
 ];
 
 /// A fleet of tenants with the kinds of objects that enlarge the catalogs, and a complete ledger.
-fn fleet(tenants: usize) -> Database {
-    let db = Database::new();
+fn fleet(server: &'static Ephemeral, tenants: usize) -> Database {
+    let db = Database::on(server);
     db.tenantry(["migrate-public"]).run().assert_code(0);
     db.tenantry(["create", "model"]).run().assert_code(0);
     // One transaction per tenant, because of the locks.
@@ -132,7 +146,7 @@ fn rows_read(db: &Database) -> i64 {
 /// The number of rows that a command makes the server read, without those that its lock monitor reads: the number of its
 /// polls depends on how long the command takes.
 fn cost(db: &Database, args: &[&str], code: i32) -> i64 {
-    let proxy = Proxy::start(server());
+    let proxy = Proxy::start(db.server());
     let before = rows_read(db);
     db.tenantry(args).env("DATABASE_URL", proxy.url(db.name())).run().assert_code(code);
     let read = rows_read(db) - before;
@@ -170,8 +184,9 @@ fn costs(db: &Database) -> Vec<i64> {
 #[test]
 #[ignore = "long: make test-long"]
 fn cost_for_a_few_tenants_does_not_depend_on_the_fleet_size() {
-    let small = costs(&fleet(SMALL));
-    let large = fleet(LARGE);
+    let (server, _in_use) = server();
+    let small = costs(&fleet(server, SMALL));
+    let large = fleet(server, LARGE);
     let analyzed = large.copy();
     analyzed.execute("ANALYZE");
     let mut grown = Vec::new();
@@ -191,7 +206,8 @@ fn cost_for_a_few_tenants_does_not_depend_on_the_fleet_size() {
 #[test]
 #[ignore = "long: make test-long"]
 fn cost_for_the_whole_fleet_is_linear() {
-    let (small, large) = (fleet(SMALL), fleet(LARGE));
+    let (server, _in_use) = server();
+    let (small, large) = (fleet(server, SMALL), fleet(server, LARGE));
     for args in [
         &["cleanup", "--dry-run"][..],
         &["cleanup", "--dry-run", "--include-orphans"],

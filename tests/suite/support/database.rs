@@ -46,6 +46,11 @@ impl Database {
         database
     }
 
+    /// The server that it is on.
+    pub fn server(&self) -> &'static Ephemeral {
+        self.server
+    }
+
     /// Its name, an identifier that needs no quotes.
     pub fn name(&self) -> &str {
         &self.name
