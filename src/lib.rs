@@ -63,6 +63,7 @@ pub mod record;
 pub mod roles;
 pub mod rows;
 pub mod schema;
+pub mod servers;
 pub mod tenants;
 
 mod confine;
@@ -78,12 +79,12 @@ pub use database::{Actor, DEFAULT_JOBS, Database, KEEP, ParseShardError, Shard, 
 pub use error::{
     BlockingSession, ChangeKind, Contention, Effect, Error, FailedStatement, FailedTenant, FleetHolder,
     MigrationChange, MigrationChanges, MigrationFailure, MissingExtension, ProbeError, ReferenceError, RoleError,
-    RowTenancyError, TenantError,
+    RowTenancyError, ServersError, TenantError,
 };
 pub use migration::{Embedded, LoadError, Migration, MigrationSet, Version, VersionRange};
 pub use model::{
     IdType, LabelChange, LabelError, LabelKey, LabelSelector, MAX_BYTES, NameError, NamePolicy, ObjectName, SchemaName,
-    State, TenantId, TenantIdError, TenantName, Unfinished, UnknownState,
+    ServerName, ServerNameError, ServerState, State, TenantId, TenantIdError, TenantName, Unfinished, UnknownState,
 };
 pub use operations::{CreateError, create_tenant};
 pub use postgres::{CHUNK, Connector, DatabaseUrl, FromEnvError, LockHolder};

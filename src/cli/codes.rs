@@ -8,6 +8,7 @@ use crate::roles::RoleFindingKind;
 use crate::rows::findings::IsolationKind;
 use crate::schema::drift::{Difference, Level, PROPERTIES, Pattern};
 use crate::schema::structure::ObjectKind;
+use crate::servers::findings::ServerFindingKind;
 use crate::text;
 
 /// Where the codes are listed.
@@ -25,7 +26,8 @@ pub(crate) fn all() -> impl Iterator<Item = String> {
     });
     let isolation = IsolationKind::ALL.iter().map(|kind| kind.as_str().to_owned());
     let roles = RoleFindingKind::ALL.iter().map(|kind| kind.as_str().to_owned());
-    findings.chain(isolation).chain(roles).chain(differences)
+    let servers = ServerFindingKind::ALL.iter().map(|kind| kind.as_str().to_owned());
+    findings.chain(isolation).chain(roles).chain(servers).chain(differences)
 }
 
 /// A pattern for findings and differences that can match one of them.
@@ -95,13 +97,16 @@ impl FromStr for FailOn {
 pub(crate) fn help() -> String {
     let findings: Vec<&str> = FindingKind::ALL.iter().map(|kind| kind.as_str()).collect();
     let isolation: Vec<&str> = IsolationKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    let servers: Vec<&str> = ServerFindingKind::ALL.iter().map(|kind| kind.as_str()).collect();
     let kinds: Vec<String> = ObjectKind::ALL.into_iter().map(ObjectKind::slug).collect();
     format!(
         "Codes of findings: {}.\n\nCodes of findings about isolation: {}.\n\n\
+         Codes of findings about servers: {}.\n\n\
          Codes of differences: KIND.missing, KIND.extra and KIND.PROPERTY, for example column.type. KIND is one of {}. \
          PROPERTY is one of {}.",
         findings.join(", "),
         isolation.join(", "),
+        servers.join(", "),
         kinds.join(", "),
         PROPERTIES.join(", ")
     )

@@ -1,6 +1,7 @@
 //! ConfirmOption prompts.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 
@@ -72,6 +73,9 @@ fn ask(question: &str, answer: Answer<'_>) -> Result<()> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(Unconfirmed::NoTerminal.into());
     }
+    // One question at a time, also if a command runs on several servers.
+    static ASKING: Mutex<()> = Mutex::new(());
+    let _asking = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
     // In one call, because standard error is not buffered.
     io::stderr().lock().write_all(format!("{} ", text::one_line(question)).as_bytes())?;
     let mut line = String::new();

@@ -1,13 +1,17 @@
 //! What every command uses: the program, its migrations, the output and the connection to the database.
 
-use std::path::Path;
-use std::time::Duration;
+mod connect;
 
-use anyhow::{Context as _, Result};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
 
 use super::App;
+use super::fleet::{Route, ServerTarget};
 use super::interrupt;
-use super::output::{Output, Verbosity, count};
+use super::output::{Gathered, Output, Verbosity, count};
+use super::parse;
 use super::project;
 use super::request::SettingsRequest;
 use super::settings::{
@@ -16,10 +20,11 @@ use super::settings::{
 use crate::database::{Actor, DEFAULT_JOBS, Database, Stop};
 use crate::error::{Error, RowTenancyError};
 use crate::migration::{LoadError, MigrationSet};
-use crate::postgres::{Connector, DatabaseUrl, LIBPQ_VARIABLES};
 use crate::record::integrity;
 use crate::rows::Layout;
 use crate::tenants::{RunAs, Tenancy, Tenant, tracker};
+
+pub(crate) use connect::connector;
 
 /// What every command uses.
 pub(crate) struct Context {
@@ -29,6 +34,7 @@ pub(crate) struct Context {
     given: Given,
     /// Set for the commands of the demonstration.
     demo: Option<Demo>,
+    route: Route,
 }
 
 /// How the demonstration loads the migrations.
@@ -69,13 +75,34 @@ impl Usage {
 impl Context {
     pub(crate) fn new(app: App, actor: Actor, output: &OutputOptions, given: Given) -> Self {
         interrupt::install();
-        Self { app, actor, output: Output::new(output), given, demo: None }
+        Self { app, actor, output: Output::new(output), given, demo: None, route: Route::Open }
     }
 
     /// The context of a command of the demonstration: the sample migrations, and only the `first` of them.
     pub(crate) fn for_demo(&self, first: Option<usize>) -> Self {
         let (app, actor, given) = (self.app.clone(), self.actor.clone(), self.given.clone());
-        Self { app, actor, output: self.output, given, demo: Some(Demo { first }) }
+        Self { app, actor, output: self.output.clone(), given, demo: Some(Demo { first }), route: Route::Here }
+    }
+
+    /// The context of a command on the database of the options, also if that has a directory of servers.
+    pub(crate) fn here(&self) -> Self {
+        Self { route: Route::Here, ..self.copy() }
+    }
+
+    /// The context of a command on one of several servers. With `gathered`, what it prints is put together with what it prints
+    /// on others.
+    pub(crate) fn on(&self, target: ServerTarget, gathered: Option<Arc<Gathered>>) -> Self {
+        let given = self.given.clone().on_server(&parse::command(self.program()), &target.server.name);
+        let output = match gathered {
+            Some(gathered) => self.output.gathering(gathered),
+            None => self.output.clone(),
+        };
+        Self { output, given, route: Route::Server(Box::new(target)), ..self.copy() }
+    }
+
+    fn copy(&self) -> Self {
+        let (app, actor, given) = (self.app.clone(), self.actor.clone(), self.given.clone());
+        Self { app, actor, output: self.output.clone(), given, demo: self.demo, route: self.route.clone() }
     }
 
     /// The name of the program, for the commands in messages.
@@ -196,20 +223,6 @@ impl Context {
         self.connect(&options.connection, jobs.map_or(DEFAULT_JOBS, Jobs::count), actor)
     }
 
-    fn connect(&self, connection: &Connection, jobs: usize, actor: Actor) -> Result<Database> {
-        let connector = self.connector(connection)?;
-        let (address, wait) = (connector.address().to_owned(), connection.wait);
-        let waiting = |_: &_| {
-            self.output.status(format_args!("waiting up to {wait} for PostgreSQL at {address} to accept connections"))
-        };
-        let db = Database::connect_within(connector, jobs, wait.into(), waiting)?.with_actor(actor);
-        self.output.detail(format_args!("database: {}", location(&db)));
-        if db.jobs() < jobs {
-            self.output.detail(format_args!("the server has {} free connections", db.server().free_connections));
-        }
-        Ok(db)
-    }
-
     /// Connects for a command of tenants that share tables.
     ///
     /// # Errors
@@ -289,10 +302,6 @@ impl Context {
         }
     }
 
-    fn connector(&self, connection: &Connection) -> Result<Connector> {
-        connector(connection.database_url.as_deref(), connection.connect_timeout.into(), self.program())
-    }
-
     /// From now on, an interrupt lets running tenants finish.
     pub(crate) fn stop(&self) -> Stop {
         interrupt::graceful()
@@ -311,28 +320,6 @@ pub(crate) enum Purpose {
     Change,
     /// To show what would change.
     Show,
-}
-
-/// The connector for a URL; without one, libpq's variables apply.
-///
-/// # Errors
-/// If no database is specified, or the URL is invalid.
-pub(crate) fn connector(url: Option<&str>, timeout: Duration, program: &str) -> Result<Connector> {
-    let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let url = match url.map(str::trim).filter(|url| !url.is_empty()) {
-        Some(url) => url,
-        None if LIBPQ_VARIABLES.iter().any(|name| env(name).is_some()) => "",
-        None => {
-            return Err(Usage::with_hint(
-                "no-database",
-                "no database specified",
-                format!("set DATABASE_URL or --database-url, or start a private server with '{program} local start'"),
-            )
-            .into());
-        }
-    };
-    let url: DatabaseUrl = url.parse().context("invalid database URL")?;
-    Ok(Connector::new(url, timeout, env))
 }
 
 /// The name of the database and the address of its server, for messages.

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result};
 
@@ -45,7 +46,9 @@ pub(crate) fn require_writable(file: &Path) -> Result<(), Usage> {
 pub(crate) fn read_names<N>(path: &Path, parse: impl Fn(&str) -> Result<N, NameError>) -> Result<Vec<N>> {
     let shown = || if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
     let reader: Box<dyn BufRead> = if path == Path::new("-") {
-        Box::new(io::stdin().lock())
+        let text = standard_input()
+            .map_err(|error| Usage::new("unreadable-file", format!("cannot read standard input: {error}")))?;
+        Box::new(text.as_bytes())
     } else {
         let file = File::open(path)
             .map_err(|error| Usage::new("unreadable-file", format!("cannot read {}: {error}", shown())))?;
@@ -60,4 +63,11 @@ pub(crate) fn read_names<N>(path: &Path, parse: impl Fn(&str) -> Result<N, NameE
         }
     }
     Ok(names)
+}
+
+/// What standard input has, which is read once: a command that runs on several servers needs it on each.
+pub(crate) fn standard_input() -> io::Result<&'static str> {
+    static TEXT: OnceLock<Result<String, (ErrorKind, String)>> = OnceLock::new();
+    let read = TEXT.get_or_init(|| io::read_to_string(io::stdin()).map_err(|error| (error.kind(), error.to_string())));
+    read.as_deref().map_err(|(kind, message)| io::Error::new(*kind, message.as_str()))
 }

@@ -15,7 +15,7 @@ use crate::record::runs::RetryCommand;
 use crate::tenants::Tenancy;
 
 /// The options of a command that migrates or reverts a fleet.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct FleetOptions {
     #[command(flatten)]
     pub(crate) selection: Selection,
@@ -37,6 +37,11 @@ pub(crate) struct FleetOptions {
 }
 
 impl FleetOptions {
+    /// The number of connections.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
     /// Connects, and checks that `--match` and `--label` select a tenant and that `--junit` can be written.
     pub(crate) fn connect(&self, context: &Context, purpose: Purpose) -> Result<(Tenancy, Database)> {
         self.junit.check(context)?;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::Command;
 
 /// The commands by purpose. A test checks that each command is in one group.
-const GROUPS: [(&str, &[&str]); 6] = [
+const GROUPS: [(&str, &[&str]); 7] = [
     (
         "Tenants",
         &[
@@ -27,6 +27,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
         ],
     ),
     ("Migrations", &["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "redo", "runs"]),
+    ("Servers", &["server", "where"]),
     ("Isolation", &["isolate", "key", "benchmark"]),
     ("Checks and repair", &["health-check", "probe", "diff", "repair-plan", "reference", "repair", "metrics"]),
     ("Development", &["new-migration", "seed", "lint", "print-schema", "grants", "local", "demo"]),

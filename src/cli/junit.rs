@@ -10,7 +10,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::context::{Context, Usage};
 use super::files::require_writable;
-use super::output::to_stdout;
+use super::output::{Output, to_stdout};
 use super::settings::Format;
 use crate::text;
 
@@ -58,17 +58,28 @@ impl JunitOption {
     }
 
     /// Writes the report if the option is given.
-    pub(crate) fn write(&self, suite: impl FnOnce() -> TestSuite) -> Result<()> {
+    pub(crate) fn write(&self, output: &Output, suite: impl FnOnce() -> TestSuite) -> Result<()> {
         let Some(path) = &self.junit else { return Ok(()) };
-        let mut report = Report::new("tenantry");
-        report.add_test_suite(suite());
-        if self.is_stdout() {
-            let xml = report.to_string().context("cannot write the JUnit report")?;
-            return to_stdout(|out| writeln!(out, "{}", xml.trim_end()));
+        match output.gathered() {
+            Some(gathered) => {
+                gathered.push_junit(suite(), path.clone());
+                Ok(())
+            }
+            None => write(path, [suite()]),
         }
-        let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-        report.serialize(BufWriter::new(file)).with_context(|| format!("cannot write {}", path.display()))
     }
+}
+
+/// Writes a report of test suites.
+pub(crate) fn write(path: &Path, suites: impl IntoIterator<Item = TestSuite>) -> Result<()> {
+    let mut report = Report::new("tenantry");
+    report.add_test_suites(suites);
+    if path == Path::new("-") {
+        let xml = report.to_string().context("cannot write the JUnit report")?;
+        return to_stdout(|out| writeln!(out, "{}", xml.trim_end()));
+    }
+    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    report.serialize(BufWriter::new(file)).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// A test case. Its name may be any text.

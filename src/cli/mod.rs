@@ -23,6 +23,7 @@ mod confirm;
 mod context;
 mod dotenv;
 mod files;
+mod fleet;
 mod fleet_options;
 mod help;
 mod interrupt;
@@ -122,7 +123,7 @@ impl App {
                 dotenv.ignored.join(", ")
             ));
         }
-        match arguments.command.run(&context) {
+        match fleet::run(arguments.command, &context) {
             Ok(exit) => exit,
             Err(error) => report::error(&context, &error),
         }

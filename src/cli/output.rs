@@ -1,10 +1,12 @@
 //! Standard output is data; everything else goes to standard error. Both print foreign text only as [`crate::text`] makes it
 //! safe: no control character reaches a terminal, and no text can imitate a line of the tool.
 
+mod gathered;
 mod table;
 
 use std::fmt::{self, Display};
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context as _, Result};
@@ -13,14 +15,17 @@ use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
 use super::settings::{Color, Format, OutputOptions};
 use crate::text::{self, MAX_SHOWN};
+pub(crate) use gathered::{Gathered, Part, TableForm};
 pub(crate) use table::terminal_width;
 use table::{DrawnTable, MaxWidth, draw};
 
 /// Prints to standard output and standard error, as the settings say.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Output {
     format: Format,
     verbosity: Verbosity,
+    /// Set for a command on one of several servers.
+    gathered: Option<Arc<Gathered>>,
 }
 
 /// How much is printed to standard error. Errors are always printed.
@@ -53,7 +58,37 @@ impl Output {
             (false, true) => Verbosity::Verbose,
             (false, false) => Verbosity::Normal,
         };
-        Self { format: options.format, verbosity }
+        Self { format: options.format, verbosity, gathered: None }
+    }
+
+    /// The output of a command on one of several servers: what it prints to standard output is gathered, and each message
+    /// begins with the name of the server.
+    pub(crate) fn gathering(&self, gathered: Arc<Gathered>) -> Self {
+        Self { gathered: Some(gathered), ..self.clone() }
+    }
+
+    /// Where the data of a command on one of several servers is gathered.
+    pub(crate) fn gathered(&self) -> Option<&Gathered> {
+        self.gathered.as_deref()
+    }
+
+    /// Prints data, or gathers it.
+    fn data(&self, part: impl FnOnce() -> Result<Part>, print: impl FnOnce() -> Result<()>) -> Result<()> {
+        match &self.gathered {
+            Some(gathered) => {
+                gathered.push(part()?);
+                Ok(())
+            }
+            None => print(),
+        }
+    }
+
+    /// A message with the name of the server in front.
+    fn located(&self, message: impl Display) -> String {
+        match &self.gathered {
+            Some(gathered) => format!("{}: {message}", gathered.server),
+            None => message.to_string(),
+        }
     }
 
     pub(crate) fn format(&self) -> Format {
@@ -70,38 +105,48 @@ impl Output {
 
     /// Prints a JSON document.
     pub(crate) fn json(&self, document: &impl Serialize) -> Result<()> {
-        json(document)
+        self.data(|| Ok(Part::Json(serde_json::to_value(document)?)), || json(document))
     }
 
     /// Prints JSON that is serialized already.
     pub(crate) fn json_text(&self, text: &str) -> Result<()> {
-        to_stdout(|out| writeln!(out, "{}", text::json(text.trim_end())))
+        self.data(
+            || Ok(Part::Json(serde_json::from_str(text)?)),
+            || to_stdout(|out| writeln!(out, "{}", text::json(text.trim_end()))),
+        )
     }
 
     /// Prints items, each as one line.
     pub(crate) fn lines(&self, lines: impl IntoIterator<Item = impl Display>) -> Result<()> {
-        to_stdout(|out| {
-            lines.into_iter().try_for_each(|line| writeln!(out, "{}", text::one_line_with_tabs(&line.to_string())))
-        })
+        let lines: Vec<String> =
+            lines.into_iter().map(|line| text::one_line_with_tabs(&line.to_string()).into_owned()).collect();
+        self.data(|| Ok(Part::Lines(lines.clone())), || print_lines(&lines))
     }
 
     /// Prints a script. Its statements keep their line breaks.
     pub(crate) fn script(&self, lines: impl IntoIterator<Item = impl Display>) -> Result<()> {
-        to_stdout(|out| lines.into_iter().try_for_each(|line| writeln!(out, "{}", text::multi_line(&line.to_string()))))
+        let lines: Vec<String> =
+            lines.into_iter().map(|line| text::multi_line(&line.to_string()).into_owned()).collect();
+        self.data(|| Ok(Part::Lines(lines.clone())), || print_lines(&lines))
     }
 
     /// Prints lines in styles. Without colors, they are printed like [`lines`](Self::lines).
     pub(crate) fn styled_lines(&self, lines: impl IntoIterator<Item = (Style, String)>) -> Result<()> {
-        to_stdout(|out| {
-            lines.into_iter().try_for_each(|(style, line)| {
-                let style = if has_colors() { style } else { Style::new() };
-                writeln!(out, "{style}{}{style:#}", text::one_line_with_tabs(&line))
-            })
-        })
+        let styled = |(style, line): (Style, String)| {
+            let style = if has_colors() { style } else { Style::new() };
+            format!("{style}{}{style:#}", text::one_line_with_tabs(&line))
+        };
+        let lines: Vec<String> = lines.into_iter().map(styled).collect();
+        self.data(|| Ok(Part::Lines(lines.clone())), || print_lines(&lines))
     }
 
     /// Prints a table. On a terminal its cells wrap, or each row is a record of several lines; elsewhere a row is a line.
     pub(crate) fn table(&self, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<()> {
+        if let Some(gathered) = &self.gathered {
+            let head = head.iter().map(|cell| (*cell).to_owned()).collect();
+            gathered.push(Part::Table { head, rows: rows.into_iter().collect(), form: TableForm::Drawn });
+            return Ok(());
+        }
         let DrawnTable { head, rest } = draw(head, rows, MaxWidth::of(&io::stdout()));
         let style = if has_colors() { HEAD } else { Style::new() };
         to_stdout(|out| {
@@ -113,6 +158,27 @@ impl Output {
             }
             Ok(())
         })
+    }
+
+    /// Prints records as CSV.
+    pub(crate) fn csv(&self, head: &[&str], rows: Vec<Vec<String>>) -> Result<()> {
+        if let Some(gathered) = &self.gathered {
+            let head = head.iter().map(|cell| (*cell).to_owned()).collect();
+            gathered.push(Part::Table { head, rows, form: TableForm::Csv });
+            return Ok(());
+        }
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        csv.write_record(head)?;
+        for cells in rows {
+            csv.write_record(cells)?;
+        }
+        let bytes = csv.into_inner().context("cannot write CSV")?;
+        to_stdout(|out| out.write_all(&bytes))
+    }
+
+    /// Prints JSON documents, each on one line.
+    pub(crate) fn json_lines(&self, documents: Vec<String>) -> Result<()> {
+        self.data(|| Ok(Part::JsonLines(documents.clone())), || print_lines(&documents))
     }
 
     /// Whether `--quiet` is set.
@@ -135,7 +201,7 @@ impl Output {
 
     /// Prints what was done, also with `--quiet`.
     pub(crate) fn summary(&self, message: impl Display) {
-        to_stderr(&indented(&message.to_string(), 4));
+        to_stderr(&indented(&self.located(message), 4));
     }
 
     /// Prints what only `--verbose` shows.
@@ -146,15 +212,15 @@ impl Output {
     }
 
     pub(crate) fn error(&self, message: impl Display) {
-        error(message);
+        error(self.located(message));
     }
 
     pub(crate) fn warning(&self, message: impl Display) {
-        labelled(WARNING, "warning", message);
+        labelled(WARNING, "warning", self.located(message));
     }
 
     pub(crate) fn hint(&self, message: impl Display) {
-        labelled(HINT, "hint", message);
+        labelled(HINT, "hint", self.located(message));
     }
 
     /// Prints what to do next after a success.
@@ -169,6 +235,11 @@ impl Output {
         let text = text::clip(text, MAX_SHOWN);
         to_stderr(&format!("  {label}: {}", indented(&text, label.len() + 4)));
     }
+}
+
+/// Prints lines that are safe to print.
+fn print_lines(lines: &[String]) -> Result<()> {
+    to_stdout(|out| lines.iter().try_for_each(|line| writeln!(out, "{line}")))
 }
 
 /// Whether standard output has colors: as `--color` says, by default on a terminal unless `NO_COLOR` is set.

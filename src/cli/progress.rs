@@ -37,7 +37,7 @@ impl Progress {
     pub(crate) fn new(output: &Output, verb: &'static str) -> Self {
         let next_line = Instant::now() + LINE_EVERY;
         Self {
-            output: *output,
+            output: output.clone(),
             verb,
             bar: ProgressBar::hidden(),
             total: 0,

@@ -179,6 +179,9 @@ pub(crate) fn run(context: &Context, report: &Report, verb: &str, again: &str) -
 /// Prints the report of a run on standard error. Returns the exit status for it.
 pub(crate) fn summarize_run(context: &Context, report: &Report, verb: &str, again: &str) -> Exit {
     let output = context.output();
+    if let (Some(gathered), Some(run)) = (output.gathered(), report.run) {
+        gathered.set_run(run);
+    }
     failures(context, &report.failed);
     lost(context, report.ended.as_ref());
     if let Some(message) = report.ended.as_ref().and_then(stop_message) {

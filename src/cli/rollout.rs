@@ -20,7 +20,7 @@ use crate::tenants::Tenant;
 use crate::text::shell_word;
 
 /// Options of a rollout.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Rollout")]
 pub(crate) struct RolloutOptions {
     /// Process the first N tenants, or N percent, or those whose names match, before the others; stop if one fails or has
@@ -92,6 +92,11 @@ impl RolloutOptions {
         Ok(move |name: &str| {
             shard.is_none_or(|shard| shard.has(name)) && failed.as_ref().is_none_or(|failed| failed.contains(name))
         })
+    }
+
+    /// Whether some tenants come before the others.
+    pub(crate) fn has_canary(&self) -> bool {
+        self.canary.is_some()
     }
 
     /// Sorts a plan by --order.

@@ -38,6 +38,7 @@ impl Error {
             Self::ReferenceFile { .. } => "reference-file",
             Self::Migrations(error) => error.code(),
             Self::RowTenancy(error) => error.code(),
+            Self::Servers(error) => error.code(),
             Self::Probe(error) => error.code(),
             Self::Role(error) => error.code(),
         }

@@ -16,6 +16,7 @@ impl Error {
             Self::Tenant { name, error } => error.hint(name.as_str(), command),
             Self::NoReference(error) => Some(error.hint()),
             Self::RowTenancy(error) => error.hint(command),
+            Self::Servers(error) => error.hint(command),
             Self::Probe(error) => Some(error.hint(command)),
             Self::Role(error) => Some(error.hint(command)),
             Self::MigrationsChanged(changes) => changes.hint(command),

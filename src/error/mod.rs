@@ -11,6 +11,7 @@ mod reference;
 mod retry;
 mod role;
 mod row_tenancy;
+mod servers;
 mod tenant;
 mod unreadable_ledger;
 
@@ -34,6 +35,7 @@ pub use probe::ProbeError;
 pub use reference::ReferenceError;
 pub use role::RoleError;
 pub use row_tenancy::RowTenancyError;
+pub use servers::ServersError;
 #[cfg(feature = "cli")]
 pub(crate) use tenant::Attempts;
 pub use tenant::{Contention, Effect, FailedStatement, FailedTenant, MigrationFailure, MissingExtension, TenantError};
@@ -240,6 +242,9 @@ pub enum Error {
     /// Row-level tenancy.
     #[error(transparent)]
     RowTenancy(#[from] RowTenancyError),
+    /// A fleet on several servers.
+    #[error(transparent)]
+    Servers(#[from] ServersError),
     /// A role cannot be probed.
     #[error(transparent)]
     Probe(#[from] ProbeError),

@@ -11,6 +11,7 @@ impl Error {
             Self::Postgres(error) => error.is_retryable(),
             Self::Public(error) | Self::Tenant { error, .. } => error.is_retryable(),
             Self::NoReference(error) => error.is_retryable(),
+            Self::Servers(error) => error.is_retryable(),
             Self::NoFreeConnection
             | Self::Standby
             | Self::Busy { .. }

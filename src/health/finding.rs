@@ -1,14 +1,19 @@
 //! Findings: the kinds of problems, and the command that fixes each.
 
+mod isolation;
+#[cfg(feature = "cli")]
+mod servers;
+
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{MigrationChange, ReferenceError, TenantError, UnreadableLedger, accept_versions};
 use crate::model::{State, TenantName, Unfinished, create_verb};
 use crate::operations::Orphan;
-use crate::roles::{RoleFinding, RoleFindingKind};
-use crate::rows::findings::{IsolationFinding, IsolationFix, IsolationKind, Severity};
+use crate::roles::RoleFindingKind;
+use crate::rows::findings::{IsolationKind, Severity};
 use crate::schema::drift::Level;
+use crate::servers::findings::ServerFindingKind;
 use crate::tenants::{InvalidRow, Misnamed};
 use crate::text::shell_word;
 
@@ -55,6 +60,8 @@ pub enum FindingKind {
     Isolation(IsolationKind),
     /// A problem of the roles of tenants.
     Role(RoleFindingKind),
+    /// A problem of a server of a fleet on several servers.
+    Server(ServerFindingKind),
 }
 
 /// A text that is not a [`FindingKind`].
@@ -93,7 +100,7 @@ enum Fix {
 }
 
 impl FindingKind {
-    /// Every kind but those of [`Isolation`](Self::Isolation) and [`Role`](Self::Role), in the order in which findings are listed.
+    /// Every kind but those of [`Isolation`](Self::Isolation), [`Role`](Self::Role) and [`Server`](Self::Server), in the order in which findings are listed.
     pub const ALL: [Self; 18] = [
         Self::TrackerBehind,
         Self::MigrationChanged,
@@ -120,6 +127,7 @@ impl FindingKind {
         match self {
             Self::TableInPublic | Self::LedgerInPublic => true,
             Self::Isolation(kind) => kind.severity() == Severity::Warning,
+            Self::Server(kind) => kind.is_warning(),
             _ => false,
         }
     }
@@ -155,6 +163,7 @@ impl FindingKind {
             Self::UnfinishedMigration => "unfinished-migration",
             Self::Isolation(kind) => kind.as_str(),
             Self::Role(kind) => kind.as_str(),
+            Self::Server(kind) => kind.as_str(),
         }
     }
 }
@@ -171,7 +180,8 @@ impl FromStr for FindingKind {
     fn from_str(text: &str) -> Result<Self, UnknownKind> {
         let isolation = IsolationKind::ALL.iter().copied().map(Self::Isolation);
         let roles = RoleFindingKind::ALL.iter().copied().map(Self::Role);
-        let mut kinds = Self::ALL.into_iter().chain(isolation).chain(roles);
+        let servers = ServerFindingKind::ALL.into_iter().map(Self::Server);
+        let mut kinds = Self::ALL.into_iter().chain(isolation).chain(roles).chain(servers);
         kinds.find(|kind| kind.as_str() == text).ok_or_else(|| UnknownKind(text.to_owned()))
     }
 }
@@ -230,29 +240,6 @@ impl Finding {
             "check which objects in public the application uses, and the setting --public-migrations".to_owned(),
         );
         Self::of_database(FindingKind::LedgerInPublic, message, versions, fix)
-    }
-
-    pub(super) fn isolation(finding: IsolationFinding) -> Self {
-        let IsolationFinding { kind, object, message, fix } = finding;
-        let fix = match fix {
-            IsolationFix::Statements(_) => Fix::Command("repair-plan".to_owned(), ""),
-            IsolationFix::Isolation => Fix::Command("isolate".to_owned(), ""),
-            IsolationFix::Advice(words) => Fix::Advice(words),
-        };
-        Self::of_database(FindingKind::Isolation(kind), message, vec![object], fix)
-    }
-
-    pub(super) fn role(finding: RoleFinding) -> Self {
-        let RoleFinding { tenant, kind, objects, message, sql } = finding;
-        let fix = match (sql, &tenant) {
-            (Some(sql), _) => Fix::Advice(sql),
-            (None, _) if kind == RoleFindingKind::Unmarked => {
-                Fix::Advice("check what the role is for; if it is the tenant's, drop it and run isolate".to_owned())
-            }
-            (None, Some(tenant)) => Fix::Command(format!("isolate {}", shell_word(tenant)), ""),
-            (None, None) => Fix::Command("isolate --all".to_owned(), ""),
-        };
-        Self { tenant, kind: FindingKind::Role(kind), message, items: objects, fix }
     }
 
     pub(super) fn orphan(orphan: &Orphan) -> Self {

@@ -3,6 +3,7 @@
 mod label;
 mod name;
 mod object_name;
+mod server_name;
 mod state;
 mod tenant_id;
 
@@ -10,5 +11,6 @@ pub use label::{LabelChange, LabelError, LabelKey, LabelSelector};
 pub(crate) use name::create_verb;
 pub use name::{MAX_BYTES, NameError, NamePolicy, SchemaName, TenantName};
 pub use object_name::ObjectName;
+pub use server_name::{ServerName, ServerNameError, ServerState};
 pub use state::{State, Unfinished, UnknownState};
 pub use tenant_id::{IdType, TenantId, TenantIdError};

@@ -73,6 +73,11 @@ pub fn grants(purpose: GrantPurpose, names: Grantees<'_>) -> Vec<GrantStatements
                         "SELECT, INSERT, UPDATE, DELETE ON public.schema_snapshot, public.schema_spare",
                     ],
                 ),
+                tracker(
+                    "the directory of a fleet on several servers",
+                    &["SELECT, INSERT, UPDATE, DELETE ON public.schema_identity, public.schema_server, \
+                       public.schema_placement, public.schema_fleet_run, public.schema_fleet_run_server"],
+                ),
             ]
         }
         GrantPurpose::Application => {
@@ -91,7 +96,8 @@ pub fn grants(purpose: GrantPurpose, names: Grantees<'_>) -> Vec<GrantStatements
         GrantPurpose::Monitoring => vec![tracker(
             "the tracker, the recorded migrations and the record of runs",
             &["SELECT ON public.schema_ledger, public.schema_tracker, public.schema_migration, \
-               public.schema_acceptance, public.schema_stamp, public.schema_run, public.schema_run_tenant"],
+               public.schema_acceptance, public.schema_stamp, public.schema_run, public.schema_run_tenant, \
+               public.schema_identity, public.schema_server, public.schema_placement"],
         )],
     }
 }

@@ -61,6 +61,9 @@ pub struct Server {
     /// Whether `public.schema_spare` has had rows.
     #[diesel(sql_type = Bool)]
     pub has_spares: bool,
+    /// Whether `public.schema_server` has had rows: the fleet may be on several servers.
+    #[diesel(sql_type = Bool)]
+    pub has_servers: bool,
     /// Whether `public.schema_tracker` has the columns for tenants' roles.
     #[diesel(sql_type = Bool)]
     pub has_tenant_roles: bool,

@@ -6,7 +6,7 @@ WITH own AS (
     WHERE n.nspname = 'public'
         AND c.relname IN (
             'schema_tracker', 'schema_ledger', '__diesel_schema_migrations', 'schema_run', 'schema_run_tenant',
-            'schema_migration', 'schema_acceptance', 'schema_spare', 'row_tenancy'
+            'schema_migration', 'schema_acceptance', 'schema_spare', 'row_tenancy', 'schema_server'
         )
 ),
 -- The privileges that every command that reads tenants, or changes them, uses.
@@ -81,6 +81,7 @@ SELECT
     -- The table is empty where tenants have schemas of their own. This role may not be allowed to read it.
     EXISTS (SELECT FROM own WHERE own.name = 'row_tenancy' AND pg_catalog.pg_relation_size(own.oid) > 0) AS has_row_tenancy,
     EXISTS (SELECT FROM own WHERE own.name = 'schema_spare' AND pg_catalog.pg_relation_size(own.oid) > 0) AS has_spares,
+    EXISTS (SELECT FROM own WHERE own.name = 'schema_server' AND pg_catalog.pg_relation_size(own.oid) > 0) AS has_servers,
     EXISTS (
         SELECT FROM own JOIN pg_catalog.pg_attribute AS a ON a.attrelid = own.oid
         WHERE own.name = 'schema_tracker' AND a.attname = 'role_name' AND NOT a.attisdropped

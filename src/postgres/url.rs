@@ -80,6 +80,19 @@ impl DatabaseUrl {
         self.settings.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
     }
 
+    /// Whether the connection string has a password or another secret.
+    #[must_use]
+    pub fn has_secrets(&self) -> bool {
+        self.settings.iter().any(|(key, value)| is_secret(key, value))
+    }
+
+    /// The same connection without any secret.
+    #[must_use]
+    pub fn without_any_secret(mut self) -> Self {
+        self.settings.retain(|(key, value)| !is_secret(key, value));
+        self
+    }
+
     /// The connection string without the password, and the password, for a program that reads `PGPASSWORD`: command lines are
     /// shown to other users. `None` if other options have secrets.
     #[cfg(feature = "local")]

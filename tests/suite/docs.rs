@@ -50,6 +50,7 @@ pages! {
     lint: "docs/lint.md";
     operations: "docs/operations.md";
     roles_and_grants: "docs/roles-and-grants.md";
+    servers: "docs/servers.md";
     upgrading: "docs/upgrading.md";
 }
 
@@ -139,8 +140,10 @@ fn every_setting_is_described() {
 fn every_kind_of_finding_and_level_is_described() {
     let page = fs::read_to_string(root().join("docs/drift.md")).expect("the page");
     let kinds = tenantry::health::FindingKind::ALL.iter().map(|kind| kind.as_str());
+    let servers = tenantry::servers::findings::ServerFindingKind::ALL.iter().map(|kind| kind.as_str());
     let levels = tenantry::schema::drift::Level::ALL.iter().map(|level| level.as_str());
-    let missing: Vec<&str> = kinds.chain(levels).filter(|name| !page.contains(&format!("| `{name}` |"))).collect();
+    let missing: Vec<&str> =
+        kinds.chain(servers).chain(levels).filter(|name| !page.contains(&format!("| `{name}` |"))).collect();
     assert_eq!(missing, [""; 0]);
 }
 

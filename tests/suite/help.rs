@@ -49,6 +49,9 @@ helps! {
     help_of_reference: "reference";
     help_of_print_schema: "print-schema";
     help_of_lint: "lint";
+    help_of_server: "server";
+    help_of_server_add: "server" "add";
+    help_of_where: "where";
     help_of_drop: "drop";
     help_of_cleanup: "cleanup";
     help_of_grants: "grants";
@@ -105,6 +108,7 @@ fn the_main_help_lists_the_commands_by_purpose() {
                 "Migrations",
                 vec!["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "redo", "runs"]
             ),
+            ("Servers", vec!["server", "where"]),
             ("Isolation", vec!["isolate", "key", "benchmark"]),
             (
                 "Checks and repair",

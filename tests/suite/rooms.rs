@@ -10,7 +10,7 @@ use crate::support::source::{root, sources};
 
 /// The top-level modules from the bottom to the top. A module may import from those before it. ARCHITECTURE.md has the
 /// same list, with the purpose of each.
-const LAYERS: [&str; 21] = [
+const LAYERS: [&str; 22] = [
     "text",
     "model",
     "sql",
@@ -25,6 +25,7 @@ const LAYERS: [&str; 21] = [
     "confine",
     "schema",
     "operations",
+    "servers",
     "rows",
     "health",
     "probe",

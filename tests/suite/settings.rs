@@ -126,7 +126,7 @@ fn every_setting_has_a_variable() {
         assert_eq!(options, with_variable, "{heading}: {help}");
         variables += options;
     }
-    assert_eq!(variables, 17, "{help}");
+    assert_eq!(variables, 21, "{help}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::cli::compare::accepted_by_file;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::files::read_names;
+use crate::cli::fleet::named_tenants;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, ErrorDocument, FailedDocument, Summary, stop_reason};
@@ -25,7 +26,7 @@ use crate::text::{shell_word, shell_words};
 /// With --baseline, the migrations up to it are recorded as applied in the schema's migration ledger, and are not run. A
 /// schema that has objects but no ledger requires a baseline. The command can be repeated: it reports tenants that are
 /// adopted already as unchanged.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Schemas to adopt
     #[arg(value_name = "NAME", required_unless_present = "from")]
@@ -57,6 +58,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     options: WriteOptions,
 }
+
+named_tenants!(Args, names, from from);
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut names = args.names.clone();

@@ -10,6 +10,7 @@ use super::rows;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::files::read_names;
+use crate::cli::fleet::named_tenants;
 use crate::cli::report::{Changed, FailedDocument};
 use crate::cli::settings::WriteOptions;
 use crate::database::Database;
@@ -23,18 +24,18 @@ use crate::text::shell_words;
 ///
 /// Revokes the privileges on the schema from everyone but its owner, and keeps the tenant's role from logging in. An archived
 /// tenant is still migrated and checked. unarchive restores what was revoked.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    pub(super) tenants: ArchiveNames,
+    pub(crate) tenants: ArchiveNames,
 
     #[command(flatten)]
     pub(super) options: WriteOptions,
 }
 
 /// The tenants of `archive` and `unarchive`.
-#[derive(Debug, clap::Args)]
-pub(super) struct ArchiveNames {
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ArchiveNames {
     /// Names of the tenants
     #[arg(value_name = "NAME", required_unless_present = "from")]
     names: Vec<TenantName>,
@@ -53,6 +54,8 @@ impl ArchiveNames {
         Ok(names)
     }
 }
+
+named_tenants!(ArchiveNames, names, from from);
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let names = args.tenants.read()?;

@@ -16,13 +16,13 @@ use crate::cli::settings::Connection;
 use crate::rows::benchmark::{self, BenchmarkSize, MeasuredIsolation, MeasuredOperation, Measurement};
 
 /// Measure what isolation and search_path cost
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
     subject: BenchmarkSubject,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum BenchmarkSubject {
     /// Compare row-level security with explicit conditions
     ///
@@ -38,7 +38,7 @@ enum BenchmarkSubject {
     SearchPath(search_path::SearchPathArgs),
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 struct IsolationArgs {
     /// Rows of each tenant
     #[arg(long, value_name = "N", default_value = "100000")]

@@ -19,7 +19,7 @@ use crate::operations::{self, CleanupPlan, CleanupReport, Orphans};
 ///
 /// Drops every tenant, reverts the public migrations and drops the public ledger. Schemas that were never tracked are kept,
 /// unless --include-orphans is given. An interrupted cleanup resumes when the command is repeated.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     confirmation: ConfirmOption,

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::archive::connect;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
+use crate::cli::fleet::named_tenants;
 use crate::cli::output::{count, thousands};
 use crate::cli::settings::WriteOptions;
 use crate::model::{NamePolicy, TenantName};
@@ -16,7 +17,7 @@ use crate::operations::{self, ClonedRows};
 /// Copies the structure, the migration ledger, the rows and the values of sequences in one transaction, from one snapshot. The
 /// source can be used meanwhile. The transaction runs as the owner of the source, and commits only if the structures are equal
 /// and each table has as many rows as that of the source.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Name of the tenant
     #[arg(value_name = "NAME")]
@@ -36,6 +37,15 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     options: WriteOptions,
+}
+
+named_tenants!(Args, one source);
+
+impl Args {
+    /// The name of the new tenant.
+    pub(crate) fn new_name(&self) -> String {
+        self.new.to_string()
+    }
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {

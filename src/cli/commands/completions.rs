@@ -13,7 +13,7 @@ use crate::cli::parse;
 ///
 /// The script asks the program for candidates: commands, options, and the names of tenants, runs, versions and codes, which
 /// are read from the database and the migrations.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Shell to complete commands in
     shell: Shell,

@@ -10,6 +10,7 @@ use super::rows;
 use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
 use crate::cli::files::read_names;
+use crate::cli::fleet::{PlacementRule, named_tenants};
 use crate::cli::output::count;
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, RunDocument};
@@ -30,7 +31,7 @@ use crate::text::{shell_word, shell_words};
 /// migrations on, a proven snapshot of what they produce takes their place; --verbose shows which was used, and why. If a
 /// migration is applied that is not transactional, the tenant has the state creating until all are applied. If that is
 /// interrupted, create or migrate-all completes the tenant.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Names: letters, digits and underscores, not starting with a digit, at most 63 bytes; see --any-name
     #[arg(value_name = "NAME", required_unless_present_any = ["from", "prewarm"])]
@@ -75,6 +76,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=500))]
     prewarm: Option<u16>,
 
+    /// By what the server of each tenant is chosen, if the fleet is on several servers [default: least-tenants]
+    #[arg(long, value_enum, value_name = "RULE", hide_possible_values = false)]
+    place: Option<PlacementRule>,
+
     #[command(flatten)]
     jobs: Jobs,
 
@@ -83,6 +88,20 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     options: WriteOptions,
+}
+
+named_tenants!(Args, names, from from);
+
+impl Args {
+    /// By what the server of each tenant is chosen.
+    pub(crate) fn placement(&self) -> PlacementRule {
+        self.place.unwrap_or(PlacementRule::LeastTenants)
+    }
+
+    /// The number of connections.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {

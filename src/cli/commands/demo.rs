@@ -24,7 +24,7 @@ use crate::sql::quote::Identifier;
 use crate::tenants::Tenancy;
 
 /// Demonstrate the commands on a private PostgreSQL server
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Show how long each step takes
     #[arg(long)]
@@ -68,7 +68,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         context.output().status(format_args!("  ({})", milliseconds(begun.elapsed())));
     }
     let mut options = args.options;
-    options.connection.database_url = Some(server.url(DATABASE));
+    options.connection.database.database_url = Some(server.url(DATABASE));
     Demonstration::new(context, options, timing)?.run()
 }
 

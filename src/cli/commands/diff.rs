@@ -8,6 +8,7 @@ use crate::cli::codes::FailOn;
 use crate::cli::compare::{CompareOptions, line_by_line, report_unused};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
+use crate::cli::fleet::named_tenants;
 use crate::cli::output::{MISSING, TITLE, UNEXPECTED, count};
 use crate::cli::settings::ReadOptions;
 use crate::model::TenantName;
@@ -18,7 +19,7 @@ use crate::schema::drift::{self, Diff, Difference};
 /// Compares the structure of the tenant's schema with the reference, which is the result of the tenant migrations, or with
 /// another tenant. Lines with - are expected and missing, lines with + are unexpected. The exit code is 1 if there are
 /// differences that --fail-on selects.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Name of the tenant
     name: TenantName,
@@ -38,6 +39,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     options: ReadOptions,
 }
+
+named_tenants!(Args, one name, other);
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let accepted = args.comparing.accepted()?;

@@ -10,6 +10,7 @@ use crate::cli::confirm::{Answer, ConfirmOption};
 use crate::cli::context::{Context, Usage, location};
 use crate::cli::exit::Exit;
 use crate::cli::files::read_names;
+use crate::cli::fleet::named_tenants;
 use crate::cli::output::{Output, count, size, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, ErrorDocument, FailedDocument, Summary, stop_reason};
@@ -24,7 +25,7 @@ use crate::text::shell_words;
 ///
 /// Drops the schema with everything in it and deletes the tracker row, in one transaction. A tenant that is too large for
 /// one transaction is dropped in several, with the state dropping.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Names of the tenants
     #[arg(value_name = "NAME", required_unless_present = "from")]
@@ -58,6 +59,15 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     options: WriteOptions,
+}
+
+named_tenants!(Args, names, from from);
+
+impl Args {
+    /// The number of connections.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {

@@ -3,7 +3,6 @@
 mod program;
 mod rows;
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -15,6 +14,8 @@ use super::rows as shared;
 use crate::cli::confirm::{Answer, ConfirmOption};
 use crate::cli::context::{Context, Usage, location};
 use crate::cli::exit::Exit;
+use crate::cli::files::standard_input;
+use crate::cli::fleet::named_tenants;
 use crate::cli::output::count;
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, ErrorDocument, FailedDocument, Summary};
@@ -35,7 +36,7 @@ use crate::tenants::{RunAs, tracker};
 ///
 /// A program after -- runs for one tenant after the other. DATABASE_URL and the PG* variables connect it in the tenant's schema,
 /// as the connected role; its transactions are read-only by default, unless --write is given. TENANTRY_TENANT is the tenant.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(group = clap::ArgGroup::new("sql").required(true))]
 pub(crate) struct Args {
     /// Names of tenants
@@ -111,6 +112,8 @@ pub(crate) struct Args {
     limits: LimitOptions,
 }
 
+named_tenants!(Args, names);
+
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let output = context.output();
     if output.is_json() && (args.csv || args.json_lines) {
@@ -149,6 +152,11 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 }
 
 impl Args {
+    /// The number of connections.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
     fn access(&self) -> ExecAccess {
         match (self.write, self.changes_outside) {
             (false, _) => ExecAccess::Read,
@@ -180,9 +188,7 @@ impl Args {
         match (&self.command, &self.file) {
             (Some(sql), _) => Ok(sql.clone()),
             (None, Some(file)) if file == Path::new("-") => {
-                let mut sql = String::new();
-                std::io::stdin().lock().read_to_string(&mut sql).context("cannot read standard input")?;
-                Ok(sql)
+                Ok(standard_input().context("cannot read standard input")?.to_owned())
             }
             (None, Some(file)) => std::fs::read_to_string(file).map_err(|error| {
                 Usage::new("unreadable-file", format!("cannot read {}: {error}", file.display())).into()
@@ -206,9 +212,9 @@ impl Args {
         } else if script.returns_rows() {
             let rows = FleetRows::of(&report.done)?;
             if self.csv {
-                rows.print_csv()?;
+                rows.print_csv(context.output())?;
             } else if self.json_lines {
-                rows.print_json_lines()?;
+                rows.print_json_lines(context.output())?;
             } else {
                 rows.print_table(output)?;
             }

@@ -17,7 +17,7 @@ use crate::operations::{self, GrantPurpose, GrantStatements, Grantees};
 ///
 /// An administrator executes the statements in the database after migrate-public; each comment names the role that may do
 /// so. With --migration, prints the statements that belong in a tenant migration.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Purpose of the role
     #[arg(long = "for", value_enum, value_name = "PURPOSE")]

@@ -11,13 +11,14 @@ use crate::cli::codes::{self, FailOn};
 use crate::cli::compare::{CompareOptions, report_unused};
 use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
+use crate::cli::fleet::named_tenants;
 use crate::cli::junit::{JunitOption, TableOutput};
 use crate::cli::output::count;
 use crate::cli::selection::{Matching, NothingMatches, Selected};
 use crate::cli::settings::{Jobs, ReadOptions};
 use crate::database::Database;
 use crate::error::Error;
-use crate::health::{self, FindingKind, Health, Unchecked};
+use crate::health::{self, Finding, FindingKind, Health, Unchecked};
 use crate::model::TenantName;
 use crate::schema::drift::Stamps;
 use crate::tenants::{not_tracked, tracker};
@@ -43,7 +44,7 @@ use check_report::{CheckReport, Item, OnUnchecked, ReportedGroup, Shown, codes_o
 /// of a difference from the reference is structural, security, privilege, tuning or cosmetic. The level of table-in-public and
 /// ledger-in-public is warning, of findings about isolation security or warning, of findings about roles security, of other findings
 /// structural.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = codes::help())]
 pub(crate) struct Args {
     /// Check only these tenants; findings of the database are reported too
@@ -87,6 +88,8 @@ pub(crate) struct Args {
     options: ReadOptions,
 }
 
+named_tenants!(Args, names);
+
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let accepted = args.comparing.accepted()?;
     let reference = args.comparing.source(context)?;
@@ -106,9 +109,14 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     };
     args.require_tracked(&mut db)?;
     let selected = args.matching.read(&mut db, &tenancy)?;
-    let health = health::check(&mut db, &tenancy, &health::CheckOptions { reference, stamps }, |name| {
+    let mut health = health::check(&mut db, &tenancy, &health::CheckOptions { reference, stamps }, |name| {
         args.picks(&selected, name)
     })?;
+    for finding in context.server_findings(&mut db)? {
+        if finding.tenant.as_deref().is_none_or(|name| args.picks(&selected, name)) {
+            health.findings.push(Finding::server(finding));
+        }
+    }
     let unmatched = args.unmatched(&selected, context, &mut db, &health)?;
     let on_unchecked = if args.allow_unchecked { OnUnchecked::Allow } else { OnUnchecked::Fail };
     let report = CheckReport::new(&health, &accepted, &args.comparing, &args.fail_on, on_unchecked);
@@ -118,7 +126,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         output.error(nothing);
         output.hint(nothing.hint());
     }
-    args.junit.write(|| junit::suite(&report))?;
+    args.junit.write(context.output(), || junit::suite(&report))?;
     if output.is_json() {
         output.json(&Document::new(&report, context))?;
         return Ok(exit);
@@ -146,6 +154,11 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 }
 
 impl Args {
+    /// The number of connections.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
     /// Checks that the tracker has each of the names.
     ///
     /// # Errors

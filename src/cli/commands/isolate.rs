@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::cli::confirm::{Answer, ConfirmOption};
 use crate::cli::context::{Context, Usage, location};
 use crate::cli::exit::Exit;
+use crate::cli::fleet::named_tenants;
 use crate::cli::output::count;
 use crate::cli::selection::Matching;
 use crate::cli::settings::{Connection, Migrations, RoleChoices, Timeouts};
@@ -24,7 +25,7 @@ use crate::rows::{self, IsolationPhase, IsolationPlan, IsolationStep, Layout, Ob
 /// If tenants share tables, gives each table a tenant column, row-level security, and keys that begin with the tenant column, as far as the table
 /// does not have them. Exempt is a table whose comment begins with 'tenantry: exempt': all tenants read its rows. On large
 /// tables, indexes are built and constraints validated without blocking writes.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Tenants with schemas of their own
     #[arg(value_name = "NAME", conflicts_with_all = ["all", "matching", "labels"])]
@@ -65,6 +66,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     timeouts: Timeouts,
 }
+
+named_tenants!(Args, names);
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut db = context.database(&args.connection)?;

@@ -1,7 +1,6 @@
 //! `key`
 
 use std::fs;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -11,6 +10,7 @@ use serde::Serialize;
 
 use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
+use crate::cli::files::standard_input;
 use crate::cli::settings::Connection;
 use crate::rows::keys::{self, Installed, InstalledKey};
 use crate::rows::{ContextKey, ContextKeyError};
@@ -20,13 +20,13 @@ use crate::rows::{ContextKey, ContextKeyError};
 /// The application signs the context of each transaction with a key. The database has what verifies the signatures, for one
 /// or several keys, so that a key can be replaced while the application runs: rotate installs a new key; restart the
 /// application with it, and retire the old one. Dumps of the database do not contain keys.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
     action: KeyAction,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum KeyAction {
     /// Print a new random key
     Generate,
@@ -42,7 +42,7 @@ enum KeyAction {
     Retire(RetireArgs),
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 struct InstallArgs {
     /// File with the key; '-' is standard input [default: the variable TENANTRY_CONTEXT_KEY]
     #[arg(long, value_name = "FILE", env = "TENANTRY_CONTEXT_KEY_FILE", hide_env_values = true)]
@@ -52,19 +52,19 @@ struct InstallArgs {
     connection: Connection,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 struct RotateArgs {
     #[command(flatten)]
     connection: Connection,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 struct ListArgs {
     #[command(flatten)]
     connection: Connection,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 struct RetireArgs {
     /// Id of the key
     id: String,
@@ -148,9 +148,7 @@ fn read_key(args: &InstallArgs) -> Result<ContextKey> {
 pub(super) fn read_key_if_given(file: Option<&Path>) -> Result<Option<ContextKey>> {
     let (text, source) = match file {
         Some(path) if path.as_os_str() == "-" => {
-            let mut text = String::new();
-            io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
-            (text, "standard input".to_owned())
+            (standard_input().context("cannot read standard input")?.to_owned(), "standard input".to_owned())
         }
         Some(path) => {
             let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;

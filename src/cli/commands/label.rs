@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::rows;
 use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
+use crate::cli::fleet::NamedTenants;
 use crate::cli::output::count;
 use crate::cli::selection::Selection;
 use crate::cli::settings::{Connection, PublicMigrations, Timeouts};
@@ -18,7 +19,7 @@ use crate::tenants::{Labels, Tenancy, tracker};
 ///
 /// KEY=VALUE sets a label, and replaces its value; KEY- removes it. Keys and values are as in Kubernetes. The labels of all
 /// tenants are changed in one transaction. Commands select tenants with --label KEY=VALUE.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(override_usage = "tenantry label [OPTIONS] <NAME>... <KEY=VALUE|KEY->...\n       \
                             tenantry label [OPTIONS] --all <KEY=VALUE|KEY->...")]
 pub(crate) struct Args {
@@ -41,6 +42,19 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     timeouts: Timeouts,
+}
+
+impl NamedTenants for Args {
+    fn names(&self) -> Vec<String> {
+        self.words[..self.first_change()].to_vec()
+    }
+
+    fn keep(&mut self, is_kept: &dyn Fn(&str) -> bool) -> bool {
+        let changes = self.words.split_off(self.first_change());
+        self.words.retain(|name| is_kept(name));
+        self.words.extend(changes);
+        true
+    }
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
@@ -68,10 +82,15 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 }
 
 impl Args {
+    /// The place of the first change: the words before it are names.
+    fn first_change(&self) -> usize {
+        let first = self.words.iter().position(|word| LabelChange::is_change(word)).unwrap_or(self.words.len());
+        if self.all { 0 } else { first }
+    }
+
     /// The words before the first change, and the changes.
     fn parse(&self) -> Result<(Vec<TenantName>, Vec<LabelChange>)> {
-        let first = self.words.iter().position(|word| LabelChange::is_change(word)).unwrap_or(self.words.len());
-        let (names, changes) = self.words.split_at(if self.all { 0 } else { first });
+        let (names, changes) = self.words.split_at(self.first_change());
         let names = names.iter().map(|name| name.parse()).collect::<Result<Vec<TenantName>, _>>()?;
         let mut parsed: Vec<LabelChange> = Vec::new();
         for word in changes {

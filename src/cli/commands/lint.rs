@@ -26,7 +26,7 @@ use code_scanning::{Files, SarifLog, workflow_commands};
 /// annotate the lines. Paths are relative to the working directory, or to GITHUB_WORKSPACE.
 ///
 /// To suppress a finding, put the comment `-- tenantry: accept RULE: reason` before the statement or in it.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Check only migrations newer than this one: a version, or a unique beginning or end of a folder name
     #[arg(long, value_name = "VERSION")]
@@ -82,7 +82,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let exit = if findings.is_empty() { Exit::Done } else { Exit::Found };
     let set = tenancy.tenant_migrations();
     let checked = || set.iter().enumerate().skip(first).map(|(index, migration)| (index, migration.as_ref()));
-    args.junit.write(|| junit::suite(checked(), &findings))?;
+    args.junit.write(context.output(), || junit::suite(checked(), &findings))?;
     match output.format() {
         Format::Json => output.json(&Document {
             migrations: read,
@@ -91,7 +91,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         })?,
         Format::Sarif => output.json(&SarifLog::new(&findings, &Files::of(set)))?,
         Format::Github => output.lines(workflow_commands(&findings, &Files::of(set)))?,
-        Format::Table => match args.junit.table() {
+        // It has no other format.
+        Format::Table | Format::Url | Format::Pgdog | Format::Pgbouncer => match args.junit.table() {
             TableOutput::Print => print_findings(output, &findings)?,
             TableOutput::Omit => {}
         },

@@ -18,7 +18,7 @@ use crate::record::integrity;
 use crate::tenants::{Fleet, InvalidRow, Labels, Misnamed, Schema, Tenant, labels, tracker};
 
 /// List the tenants with state, version and pending migrations
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     matching: Matching,

@@ -17,7 +17,7 @@ use crate::text::shell_word;
 ///
 /// Uses the PostgreSQL installation of the machine. The server listens only on a Unix socket in a directory that other users
 /// cannot access, and requires no password. It also works if the user is root.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,
@@ -39,7 +39,7 @@ pub(crate) struct BinariesArgs {
     pg_bin: Option<PathBuf>,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Action {
     /// Start the server, create it if necessary, print its URL
     Start,

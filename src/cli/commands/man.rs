@@ -14,7 +14,7 @@ use crate::cli::output::count;
 /// Write the manual pages to a directory
 ///
 /// Writes one page for the program and one for each command, in section 1. The directory is created if necessary.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Directory for the pages
     #[arg(value_name = "DIR")]

@@ -1,11 +1,12 @@
 //! `metrics`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use prometheus::proto::MetricFamily;
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::cli::context::Context;
@@ -26,7 +27,7 @@ use crate::tenants::Fleet;
 /// Print metrics of the fleet for Prometheus
 ///
 /// Compares the tenants as health-check does. Findings do not change the exit code.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Replace this file instead of printing, for the textfile collector of node_exporter
     #[arg(short, long, value_name = "FILE")]
@@ -39,6 +40,13 @@ pub(crate) struct Args {
     options: ReadOptions,
 }
 
+impl Args {
+    /// The number of connections.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+}
+
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if let Some(file) = &args.output {
         require_writable(file)?;
@@ -46,16 +54,25 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let (tenancy, mut db) = context.comparing(&args.options, Some(&args.jobs))?;
     let options = health::CheckOptions { reference: Source::default(), stamps: Stamps::Trust };
     let health = health::check(&mut db, &tenancy, &options, |_| true)?;
-    let metrics = Metrics::default();
+    let metrics = Metrics::new(context)?;
     metrics.add_tenants(&mut db, tenancy.tenant_migrations())?;
     metrics.add_health(&health)?;
     metrics.add_runs(&mut db)?;
-    let text = TextEncoder::new().encode_to_string(&metrics.registry.gather())?;
-    match &args.output {
-        Some(file) => replace(file, &text)?,
-        None => to_stdout(|out| out.write_all(text.as_bytes()))?,
+    let families = metrics.registry.gather();
+    match context.output().gathered() {
+        Some(gathered) => gathered.push_metrics(families, args.output),
+        None => write(&families, args.output.as_deref())?,
     }
     Ok(Exit::Done)
+}
+
+/// Writes metrics to a file, or prints them.
+pub(crate) fn write(families: &[MetricFamily], file: Option<&Path>) -> Result<()> {
+    let text = TextEncoder::new().encode_to_string(families)?;
+    match file {
+        Some(file) => replace(file, &text),
+        None => to_stdout(|out| out.write_all(text.as_bytes())),
+    }
 }
 
 /// Replaces a file atomically, so that a collector never reads a part of it.
@@ -84,12 +101,18 @@ fn set_readable(_: &fs::File) -> std::io::Result<()> {
     Ok(())
 }
 
-#[derive(Default)]
 struct Metrics {
     registry: Registry,
 }
 
 impl Metrics {
+    /// Metrics of a command on one of several servers have the label `server`.
+    fn new(context: &Context) -> Result<Self> {
+        let server = context.output().gathered().map(|gathered| gathered.server.to_string());
+        let labels = server.map(|server| HashMap::from([("server".to_owned(), server)]));
+        Ok(Self { registry: Registry::new_custom(None, labels)? })
+    }
+
     fn gauge(&self, name: &str, help: &str, value: usize) -> Result<()> {
         let gauge = IntGauge::new(name, help)?;
         gauge.set(i64::try_from(value).unwrap_or(i64::MAX));

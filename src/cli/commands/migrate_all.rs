@@ -13,6 +13,7 @@ use crate::cli::output::{Verbosity, count, thousands};
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, failures};
 use crate::cli::request::{MigrateAllRequest, Request};
+use crate::cli::settings::Jobs;
 use crate::lint::{File, LintFinding, SharedTables, lint, lint_shared};
 use crate::migration::{MigrationSet, Version};
 use crate::model::TenantName;
@@ -25,7 +26,7 @@ use crate::tenants::{Fleet, Tenancy};
 ///
 /// Continues after a failure, and reports at the end what failed and how to retry. Stops if the first tenants all fail with
 /// the same error. Only one such run at a time can change the tenants of a database, or one for each shard.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Show the pending migrations of each tenant, and change nothing
     #[arg(long)]
@@ -39,7 +40,7 @@ pub(crate) struct Args {
 }
 
 /// What is done to each tenant.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct TargetArgs {
     /// Apply only migrations up to and including this one: a version, or a unique beginning or end of a folder name
     #[arg(long, value_name = "VERSION")]
@@ -103,7 +104,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     warn_of_unknown(context, &plan);
     if args.dry_run {
         let junit = &args.fleet.junit;
-        junit.write(|| report::suite_of_migrate_plan(&plan, context))?;
+        junit.write(context.output(), || report::suite_of_migrate_plan(&plan, context))?;
         let shared = layout.map(|layout| SharedTables { registry: layout.registry, column: layout.column });
         return show(context, &plan, (&tenancy, shared.as_ref()), junit.table());
     }
@@ -114,7 +115,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     std::mem::drop(progress);
     let again = args.fleet.resume("migrate-all", &target.flags(), &report);
     let exit = report::run(context, &report, "migrated", &again)?;
-    args.fleet.junit.write(|| report::suite_of_run("migrate-all", &report, context))?;
+    args.fleet.junit.write(context.output(), || report::suite_of_run("migrate-all", &report, context))?;
     // They were made for fewer migrations, and making others takes no longer than migrating them.
     let spares = operations::drop_stale_spares(&mut db, &unlimited)?;
     if spares > 0 {
@@ -125,6 +126,21 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 }
 
 impl Args {
+    /// The number of connections.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        self.fleet.jobs()
+    }
+
+    /// Whether some tenants come before the others.
+    pub(crate) fn has_canary(&self) -> bool {
+        self.fleet.rollout.has_canary()
+    }
+
+    /// Whether nothing is changed.
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
     /// The request, for the record of the run.
     fn request(&self, context: &Context, target: &MigrateTarget) -> Request {
         Request::MigrateAll(MigrateAllRequest {

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::cli::context::{Context, Purpose};
 use crate::cli::exit::Exit;
+use crate::cli::fleet::named_tenants;
 use crate::cli::junit::TableOutput;
 use crate::cli::progress::Progress;
 use crate::cli::report;
@@ -17,7 +18,7 @@ use crate::text::shell_word;
 use super::migrate_all::{TargetArgs, show, warn_of_unknown};
 
 /// Apply pending migrations to one tenant
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Name of the tenant
     name: TenantName,
@@ -35,6 +36,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     options: WriteOptions,
 }
+
+named_tenants!(Args, one name);
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let purpose = if args.dry_run { Purpose::Show } else { Purpose::Change };

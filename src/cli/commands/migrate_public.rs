@@ -13,7 +13,7 @@ use crate::operations::migrate::{self, PublicReport};
 use crate::rows::{self, Layout, SetUp};
 
 /// Apply the tracker's and the project's public migrations
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     connection: Connection,
@@ -38,7 +38,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let recorded = if db.server().has_row_tenancy { Layout::read(db.connection())? } else { None };
     let layout = args.tenancy.layout(recorded)?;
     let stop = context.stop();
-    let output = *context.output();
+    let output = context.output().clone();
     let report = match migrate::migrate_public(&mut db, &tenancy, &stop, &mut |wait| output.status(wait)) {
         // It was canceled, or stopped waiting for another session.
         Err(error) if stop.is_requested() && !matches!(error, Error::PublicMigration(_)) => {

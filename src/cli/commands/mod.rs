@@ -19,6 +19,7 @@ mod label;
 mod lint;
 mod list;
 mod local;
+mod locate;
 mod man;
 mod metrics;
 mod migrate_all;
@@ -39,6 +40,7 @@ mod revert_one;
 mod rows;
 mod runs;
 mod seed;
+mod server;
 mod stats;
 mod unarchive;
 mod untrack;
@@ -50,7 +52,7 @@ use super::context::Context;
 use super::exit::Exit;
 
 /// The commands.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Command {
     MigratePublic(migrate_public::Args),
     Create(create::Args),
@@ -89,13 +91,50 @@ pub(crate) enum Command {
     Grants(grants::Args),
     NewMigration(new_migration::Args),
     Seed(seed::Args),
+    Server(server::Args),
+    Where(locate::Args),
     Local(local::Args),
     Demo(demo::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
 
+pub(super) use metrics::write as write_metrics;
+
 impl Command {
+    /// Its name on the command line.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Cleanup(_) => "cleanup",
+            Self::Benchmark(_) => "benchmark",
+            Self::Grants(_) => "grants",
+            Self::Key(_) => "key",
+            Self::NewMigration(_) => "new-migration",
+            Self::Reference(_) => "reference",
+            Self::Runs(_) => "runs",
+            _ => "the command",
+        }
+    }
+
+    /// The number of connections to all servers together.
+    pub(crate) fn total_jobs(&self) -> Option<usize> {
+        self.jobs()?.total_jobs.map(usize::from)
+    }
+
+    fn jobs(&self) -> Option<&super::settings::Jobs> {
+        match self {
+            Self::Create(args) => Some(args.jobs()),
+            Self::Drop(args) => Some(args.jobs()),
+            Self::Exec(args) => Some(args.jobs()),
+            Self::HealthCheck(args) => Some(args.jobs()),
+            Self::Metrics(args) => Some(args.jobs()),
+            Self::MigrateAll(args) => Some(args.jobs()),
+            Self::RevertAll(args) => Some(args.jobs()),
+            Self::Purge(args) => Some(args.jobs()),
+            _ => None,
+        }
+    }
+
     pub(crate) fn run(self, context: &Context) -> Result<Exit> {
         match self {
             Self::MigratePublic(args) => migrate_public::run(args, context),
@@ -135,6 +174,8 @@ impl Command {
             Self::Grants(args) => grants::run(args, context),
             Self::NewMigration(args) => new_migration::run(args, context),
             Self::Seed(args) => seed::run(args, context),
+            Self::Server(args) => server::run(args, context),
+            Self::Where(args) => locate::run(&args, context),
             Self::Local(args) => local::run(args, context),
             Self::Demo(args) => demo::run(args, context),
             Self::Completions(args) => completions::run(args, context),

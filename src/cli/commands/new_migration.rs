@@ -26,7 +26,7 @@ use dump::DumpArgs;
 ///
 /// A tenant migration is created in --tenant-migrations, else in dir of [migrations_directory] in diesel.toml, else in
 /// migrations/tenant. A public migration is created in --public-migrations, else in migrations/public.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// What the migration applies to
     set: Set,

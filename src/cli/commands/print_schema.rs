@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
+use crate::cli::fleet::named_tenants;
 use crate::cli::settings::Connection;
 use crate::model::TenantName;
 use crate::operations;
@@ -13,7 +14,7 @@ use crate::operations;
 ///
 /// Prints a schema.rs for the tenant's tables as 'diesel print-schema' does, without the name of the schema, so that it is
 /// the same for every tenant.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Name of the tenant
     tenant: TenantName,
@@ -28,6 +29,8 @@ struct Document {
     /// The tables that are omitted because Diesel requires a primary key.
     without_primary_key: Vec<String>,
 }
+
+named_tenants!(Args, one tenant);
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut db = context.database(&args.connection)?;

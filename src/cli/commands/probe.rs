@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::key;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
+use crate::cli::fleet::named_tenants;
 use crate::cli::output::{Output, count};
 use crate::cli::settings::Connection;
 use crate::database::Database;
@@ -28,7 +29,7 @@ use crate::text::shell_word;
 ///
 /// docs/isolation.md lists the probes. Use --as or --as-role for the role; its password comes from the URL, from
 /// TENANTRY_PROBE_PASSWORD or from ~/.pgpass. --database-url is the operator's connection, which reads what to aim at.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Tenants to aim at [default: one with rows for each table, or 10 of the tenants with schemas]
     #[arg(value_name = "NAME")]
@@ -72,6 +73,8 @@ const PASSWORD: &str = "TENANTRY_PROBE_PASSWORD";
 fn probe_kind() -> impl TypedValueParser<Value = ProbeKind> {
     PossibleValuesParser::new(ProbeKind::ALL.iter().map(|kind| kind.as_str())).try_map(|name| name.parse::<ProbeKind>())
 }
+
+named_tenants!(Args, names);
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut db = context.database(&args.connection)?;

@@ -8,6 +8,7 @@ use anyhow::{Result, anyhow};
 use super::rows;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
+use crate::cli::fleet::named_tenants;
 use crate::cli::settings::{Connection, SearchPath};
 use crate::error::Error;
 use crate::model::TenantName;
@@ -17,7 +18,7 @@ use crate::tenants::{not_tracked, tracker};
 /// Open psql in the schema of a tenant
 ///
 /// The search path has the tenant's schema and the extension schemas. Runs the psql on PATH.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Name of the tenant
     tenant: TenantName,
@@ -36,6 +37,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     connection: Connection,
 }
+
+named_tenants!(Args, one tenant);
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut db = context.database(&args.connection)?;

@@ -20,7 +20,7 @@ use crate::operations::{self, ArchivedTenant, DropPlan, DropReport};
 ///
 /// Drops the tenants that 'drop --grace' has archived and whose purge date has passed, with all their data. Other tenants are
 /// never dropped. An interrupted purge resumes when the command is repeated.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     confirmation: ConfirmOption,
@@ -34,6 +34,13 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     options: WriteOptions,
+}
+
+impl Args {
+    /// The number of connections.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {

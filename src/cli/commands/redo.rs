@@ -10,6 +10,7 @@ use super::rows;
 use crate::cli::confirm::ConfirmOption;
 use crate::cli::context::{Context, Purpose, location};
 use crate::cli::exit::Exit;
+use crate::cli::fleet::named_tenants;
 use crate::cli::junit::TableOutput;
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, RunDocument};
@@ -24,7 +25,7 @@ use crate::text::shell_word;
 ///
 /// For the development of a migration: runs its down.sql and then its up.sql, in two transactions. Rows of tables and columns
 /// that the migration creates are lost. If up.sql fails, the tenant remains without the migration.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Name of the tenant
     name: TenantName,
@@ -42,6 +43,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     options: WriteOptions,
 }
+
+named_tenants!(Args, one name);
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let purpose = if args.dry_run { Purpose::Show } else { Purpose::Change };

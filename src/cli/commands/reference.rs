@@ -18,7 +18,7 @@ use crate::schema::reference::{Applied, Reference, Source};
 ///
 /// The reference schema is the structure that the tenant migrations produce. The output is a header line and one line of
 /// JSON for each object. health-check and diff read the file with --reference, also on a standby or as a read-only role.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Use the structure of this tenant
     #[arg(long, value_name = "TENANT")]

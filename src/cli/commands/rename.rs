@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::archive::connect;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
+use crate::cli::fleet::named_tenants;
 use crate::cli::settings::WriteOptions;
 use crate::model::{NamePolicy, TenantName};
 use crate::operations::{self, InUse, RenameOptions};
@@ -15,7 +16,7 @@ use crate::operations::{self, InUse, RenameOptions};
 /// Renames the schema, the tracker row and the records of runs in one transaction, with the tenant's role if its name ends with
 /// the tenant's. Refused while sessions hold locks in the schema or are sessions of the role, and if a text such as the source of
 /// a function names the schema.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Name of the tenant
     #[arg(value_name = "NAME")]
@@ -39,6 +40,15 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     options: WriteOptions,
+}
+
+named_tenants!(Args, one old);
+
+impl Args {
+    /// The new name, if the tenant is to be renamed.
+    pub(crate) fn new_name(&self) -> Option<String> {
+        (!self.dry_run).then(|| self.new.to_string())
+    }
 }
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {

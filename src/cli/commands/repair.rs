@@ -14,7 +14,7 @@ use crate::record::integrity;
 ///
 /// Records who accepts the change and why, and the previous text of each migration, in one transaction. Tenants are not
 /// changed. The ledgers of tenants can keep the version of a deleted migration that was accepted.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Version of a migration, or an inclusive range of versions of tenant migrations; may be repeated
     #[arg(long, value_name = "VERSION|FIRST..LAST", required = true)]

@@ -11,6 +11,7 @@ use super::diff::DifferenceDocument;
 use crate::cli::compare::{CompareOptions, report_unused};
 use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
+use crate::cli::fleet::named_tenants;
 use crate::cli::output::count;
 use crate::cli::settings::{ReadOptions, StatementTimeout};
 use crate::error::Error;
@@ -33,7 +34,7 @@ use crate::tenants::Limits;
 ///
 /// If tenants share tables, there is no NAME, and the plan fixes the findings of 'health-check' about their isolation. It is
 /// not run first. What no statement can fix is a comment; the exit code is then 1, unless it is only a warning.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Name of the tenant; omitted if tenants share tables
     name: Option<TenantName>,
@@ -55,6 +56,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     options: ReadOptions,
 }
+
+named_tenants!(Args, one name);
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let accepted = args.comparing.accepted()?;

@@ -16,6 +16,7 @@ use crate::cli::progress::Progress;
 use crate::cli::report::{self, FailedDocument, failures};
 use crate::cli::request::{Request, RevertAllRequest};
 use crate::cli::resume::only;
+use crate::cli::settings::Jobs;
 use crate::cli::settings::positive;
 use crate::database::Database;
 use crate::migration::MigrationSet;
@@ -28,7 +29,7 @@ use crate::tenants::{Fleet, Tenancy};
 ///
 /// Runs down.sql of each migration, in one transaction for each tenant. Tables that the migrations created are dropped with
 /// their rows. If a migration has no down.sql, nothing is reverted.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     back: BackArgs,
@@ -95,7 +96,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         let plan = args.plan(context, &mut db, &tenancy, &back)?;
         context.warn_of_other_owners(&tenancy, plan.revert.iter().map(|reverting| &reverting.tenant));
         let junit = &args.fleet.junit;
-        junit.write(|| report::suite_of_revert_plan(&plan, context))?;
+        junit.write(context.output(), || report::suite_of_revert_plan(&plan, context))?;
         return show(context, &plan, &tenancy, junit.table());
     }
     // The lock is not held during the confirmation.
@@ -134,11 +135,26 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         (None, None) => String::new(),
     };
     let exit = report::run(context, &report, "reverted", &again)?;
-    args.fleet.junit.write(|| report::suite_of_run("revert-all", &report, context))?;
+    args.fleet.junit.write(context.output(), || report::suite_of_run("revert-all", &report, context))?;
     Ok(exit)
 }
 
 impl Args {
+    /// The number of connections.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        self.fleet.jobs()
+    }
+
+    /// Whether some tenants come before the others.
+    pub(crate) fn has_canary(&self) -> bool {
+        self.fleet.rollout.has_canary()
+    }
+
+    /// Whether nothing is changed.
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
     /// The request, for the record of the run.
     fn request(&self, context: &Context, to: Option<&str>) -> Request {
         Request::RevertAll(RevertAllRequest {

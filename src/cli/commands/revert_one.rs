@@ -7,6 +7,7 @@ use super::rows;
 use crate::cli::confirm::ConfirmOption;
 use crate::cli::context::{Context, Purpose, location};
 use crate::cli::exit::Exit;
+use crate::cli::fleet::named_tenants;
 use crate::cli::junit::TableOutput;
 use crate::cli::progress::Progress;
 use crate::cli::report;
@@ -21,7 +22,7 @@ use crate::text::shell_word;
 ///
 /// Runs down.sql of each migration, in one transaction. Tables that the migrations created are dropped with their rows. If
 /// a migration has no down.sql, nothing is reverted.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Name of the tenant
     name: TenantName,
@@ -42,6 +43,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     options: WriteOptions,
 }
+
+named_tenants!(Args, one name);
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let purpose = if args.dry_run { Purpose::Show } else { Purpose::Change };

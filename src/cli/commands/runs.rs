@@ -17,7 +17,7 @@ use crate::text::shell_word;
 use crate::text::{self, MAX_KEPT, MAX_SHOWN};
 
 /// List the runs that changed tenants, newest first
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -31,7 +31,7 @@ pub(crate) struct Args {
     options: RunsOptions,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Runs {
     /// Show one run and its outcome for each tenant
     Show {

@@ -9,6 +9,7 @@ use super::rows;
 use crate::cli::confirm::{Answer, ConfirmOption};
 use crate::cli::context::{Context, Usage, location};
 use crate::cli::exit::Exit;
+use crate::cli::fleet::named_tenants;
 use crate::cli::output::count;
 use crate::cli::selection::require_known;
 use crate::cli::settings::{Connection, SearchPath, Timeouts};
@@ -25,7 +26,7 @@ use crate::tenants::{Tenancy, tracker};
 /// Runs the files of a directory for each tenant, in the order of their names and each in one transaction: as the owner of the
 /// tenant's schema, or, where tenants share tables, as the application in the tenant's context. A file may run several
 /// times: write INSERT … ON CONFLICT DO NOTHING.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Names of tenants
     #[arg(value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
@@ -70,6 +71,8 @@ impl SeededTenant {
         }
     }
 }
+
+named_tenants!(Args, names);
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let files =

@@ -18,7 +18,7 @@ use crate::operations::{self, TenantSize, TenantStats};
 /// Show the sizes of the tenants, largest first
 ///
 /// The number of rows is an estimate of the last ANALYZE. Sizes are estimates, too, for more than 500 tenants.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     matching: Matching,

@@ -16,10 +16,10 @@ use crate::text::shell_words;
 ///
 /// Restores the privileges on the schema that archive has revoked, and lets the tenant's role log in again. The tenant is no
 /// longer purged.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    tenants: ArchiveNames,
+    pub(crate) tenants: ArchiveNames,
 
     #[command(flatten)]
     options: WriteOptions,

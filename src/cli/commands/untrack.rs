@@ -10,6 +10,7 @@ use crate::cli::confirm::{Answer, ConfirmOption};
 use crate::cli::context::{Context, location};
 use crate::cli::exit::Exit;
 use crate::cli::files::read_names;
+use crate::cli::fleet::named_tenants;
 use crate::cli::output::count;
 use crate::cli::report::{self, FailedDocument, Summary};
 use crate::cli::settings::WriteOptions;
@@ -21,7 +22,7 @@ use crate::text::shell_words;
 ///
 /// The schema and its migration ledger are not touched, so that adopt takes the tenant back. What is recorded about the
 /// structure of the tenant and about an unfinished migration is deleted. A tenant that a run is working on is refused.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Names of the tenants
     #[arg(value_name = "NAME", required_unless_present = "from")]
@@ -41,6 +42,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     options: WriteOptions,
 }
+
+named_tenants!(Args, names, from from);
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut names = args.names;

@@ -16,6 +16,10 @@ pub(crate) struct Jobs {
     #[arg(long, env = "TENANTRY_JOBS", hide_env_values = true, value_name = "N", default_value_t = DEFAULT_JOBS as u16,
           value_parser = jobs)]
     pub(crate) jobs: u16,
+
+    /// Number of parallel connections to all servers together [default: --jobs for each server]
+    #[arg(long, env = "TENANTRY_TOTAL_JOBS", hide_env_values = true, value_name = "N", value_parser = jobs)]
+    pub(crate) total_jobs: Option<u16>,
 }
 
 /// The limit of a statement.

@@ -15,14 +15,14 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command};
 
-pub(crate) use connection::Connection;
+pub(crate) use connection::{Connection, DatabaseOptions};
 pub(crate) use given::Given;
 pub(crate) use limits::{Jobs, LimitOptions, StatementTimeout, Timeouts};
 pub(crate) use migrations::{Migrations, PublicMigrations, Role, SearchPath, TenantMigrations};
-pub(crate) use output::{Color, Format, LintFormatOption, OutputOptions};
+pub(crate) use output::{Color, Format, LintFormatOption, OutputOptions, WhereFormatOption};
 pub(crate) use roles::RoleChoices;
 pub(crate) use tenancy::{TenancyKind, TenancyOptions};
-pub(crate) use values::{duration, keep, positive, run_id};
+pub(crate) use values::{capacity, duration, keep, positive, run_id};
 
 /// Options of a command that reads tenants.
 #[derive(Debug, Clone, Args)]
@@ -48,7 +48,7 @@ pub(crate) struct WriteOptions {
 }
 
 /// The options of all groups, in the order in which messages repeat them.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct Shared {
     #[command(flatten)]
     _migrations: Migrations,

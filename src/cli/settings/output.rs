@@ -62,7 +62,26 @@ pub(crate) struct LintFormatOption {
         hide_env_values = true,
         value_name = "FORMAT",
         default_value = "table",
-        display_order = 0
+        display_order = 0,
+        value_parser = formats_of("lint")
+    )]
+    _format: Format,
+}
+
+/// The option --format of `where`, as [`LintFormatOption`].
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct WhereFormatOption {
+    /// Format of standard output
+    #[arg(
+        long = "format",
+        id = "format",
+        env = VARIABLE,
+        hide_env_values = true,
+        value_name = "FORMAT",
+        default_value = "table",
+        display_order = 0,
+        value_parser = formats_of("where")
     )]
     _format: Format,
 }
@@ -78,24 +97,30 @@ pub(crate) enum Format {
     Sarif,
     /// Commands of a GitHub workflow, which annotate lines of files.
     Github,
+    /// The URL of each tenant's database, one per line.
+    Url,
+    /// Configuration of PgDog.
+    Pgdog,
+    /// Configuration of PgBouncer.
+    Pgbouncer,
 }
 
 /// Shows only the formats that every command has. The others are parsed, too, because the option can precede the command.
 fn general_format() -> impl TypedValueParser<Value = Format> {
+    formats_of("")
+}
+
+/// Shows only the formats that a command has.
+fn formats_of(command: &'static str) -> impl TypedValueParser<Value = Format> {
     let values = Format::value_variants().iter().filter_map(|format| {
         let value = format.to_possible_value()?;
-        Some(value.hide(!format.is_general()))
+        Some(value.hide(format.require_for(command).is_err()))
     });
     // It parses these values only.
     PossibleValuesParser::new(values).map(|name| Format::from_str(&name, false).unwrap_or(Format::Table))
 }
 
 impl Format {
-    /// Whether every command has it.
-    fn is_general(self) -> bool {
-        matches!(self, Self::Table | Self::Json)
-    }
-
     /// Its name on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -103,6 +128,9 @@ impl Format {
             Self::Json => "json",
             Self::Sarif => "sarif",
             Self::Github => "github",
+            Self::Url => "url",
+            Self::Pgdog => "pgdog",
+            Self::Pgbouncer => "pgbouncer",
         }
     }
 
@@ -111,10 +139,15 @@ impl Format {
     /// # Errors
     /// The message if it has not.
     pub(crate) fn require_for(self, command: &str) -> Result<(), String> {
-        if self.is_general() || command == "lint" {
+        let only = match self {
+            Self::Table | Self::Json => return Ok(()),
+            Self::Sarif | Self::Github => "lint",
+            Self::Url | Self::Pgdog | Self::Pgbouncer => "where",
+        };
+        if command == only {
             return Ok(());
         }
-        Err(format!("--format {} does not apply to '{command}': only 'lint' has it", self.name()))
+        Err(format!("--format {} does not apply to '{command}': only '{only}' has it", self.name()))
     }
 
     /// The format that arguments and the environment choose, for errors before the arguments are parsed.

@@ -1,12 +1,11 @@
 //! The roles of tenants with schemas of their own.
 
-use std::io;
-
 use anyhow::Context as _;
 use clap::Args;
 
 use super::values::duration;
 use crate::cli::context::Usage;
+use crate::cli::files::standard_input;
 use crate::model::ObjectName;
 use crate::operations::PasswordChoice;
 use crate::roles::{InvalidPassword, RoleLimit, RoleOptions};
@@ -71,8 +70,7 @@ impl RoleChoices {
         if !self.password_stdin {
             return Ok(if self.new_password { PasswordChoice::ForAllRoles } else { PasswordChoice::ForNewRoles });
         }
-        let mut text = String::new();
-        io::stdin().read_line(&mut text).context("cannot read standard input")?;
+        let text = standard_input().context("cannot read standard input")?.lines().next().unwrap_or_default();
         let invalid = |error: InvalidPassword| Usage::new(error.code(), error.to_string());
         Ok(PasswordChoice::Given(text.trim_end_matches(['\r', '\n']).parse().map_err(invalid)?))
     }

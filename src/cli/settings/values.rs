@@ -28,6 +28,15 @@ pub(crate) fn positive(text: &str) -> Result<NonZeroUsize, String> {
     text.trim().parse().map_err(|_| "expected a number, at least 1".to_owned())
 }
 
+/// The number of tenants of a server; `none`, no limit, is -1.
+pub(crate) fn capacity(text: &str) -> Result<i64, String> {
+    if text.trim() == "none" {
+        return Ok(-1);
+    }
+    let number = text.trim().parse().ok().filter(|number| *number >= 0);
+    number.ok_or_else(|| "expected a number of tenants, or none".to_owned())
+}
+
 /// The id of a run.
 pub(crate) fn run_id(text: &str) -> Result<i64, String> {
     text.trim().parse().map_err(|_| "expected the number of a run; 'runs' lists them".to_owned())

@@ -27,14 +27,19 @@ const MARKED_TABLES: usize = 10;
 const COPIED_ROWS: usize = 100;
 
 /// The tables of Tenantry, which no tenant changes.
-const OWN_TABLES: [&str; 11] = [
+const OWN_TABLES: [&str; 16] = [
     "__diesel_schema_migrations",
     "row_tenancy",
     "schema_acceptance",
+    "schema_fleet_run",
+    "schema_fleet_run_server",
+    "schema_identity",
     "schema_ledger",
     "schema_migration",
+    "schema_placement",
     "schema_run",
     "schema_run_tenant",
+    "schema_server",
     "schema_snapshot",
     "schema_spare",
     "schema_stamp",

@@ -119,7 +119,7 @@ fn rules_are_listed() {
     let rules = listed["rules"].as_array().expect("a list");
     assert_eq!(rules.len(), tenantry::lint::Rule::ALL.len());
     let keys: Vec<&String> = rules[0].as_object().expect("a rule").keys().collect();
-    assert_eq!(keys, ["remedy", "rule", "what"]);
+    assert_eq!(keys, ["rule", "what", "remedy"]);
     run(&shop(), &["--rules", "--since", "20260102000000"]).run().assert_code(2);
 }
 

@@ -12,7 +12,7 @@ use crate::cli::output;
 use crate::cli::settings::Connection;
 use crate::operations::{self, Latency, PathBenchmark, PathBenchmarkSize, PathOperation, VisitedTenants};
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct SearchPathArgs {
     /// Executions of each operation
     #[arg(long, value_name = "N", default_value = "1000")]

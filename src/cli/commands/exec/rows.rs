@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::cli::output::{Output, to_stdout};
+use crate::cli::output::Output;
 use crate::operations::ExecResult;
 
 /// The first column.
@@ -109,17 +109,11 @@ impl<'a> FleetRows<'a> {
         output.table(&self.head(), self.cells()?)
     }
 
-    pub(super) fn print_csv(&self) -> Result<()> {
-        let mut csv = csv::Writer::from_writer(Vec::new());
-        csv.write_record(self.head())?;
-        for cells in self.cells()? {
-            csv.write_record(cells)?;
-        }
-        let bytes = csv.into_inner().context("cannot write CSV")?;
-        to_stdout(|out| out.write_all(&bytes))
+    pub(super) fn print_csv(&self, output: &Output) -> Result<()> {
+        output.csv(&self.head(), self.cells()?)
     }
 
-    pub(super) fn print_json_lines(&self) -> Result<()> {
+    pub(super) fn print_json_lines(&self, output: &Output) -> Result<()> {
         #[derive(Serialize)]
         struct JsonLine<'a> {
             tenant: &'a str,
@@ -127,8 +121,7 @@ impl<'a> FleetRows<'a> {
         }
         let lines: serde_json::Result<Vec<String>> =
             self.rows.iter().map(|(tenant, row)| serde_json::to_string(&JsonLine { tenant, row })).collect();
-        let lines = lines?;
-        to_stdout(|out| lines.iter().try_for_each(|line| writeln!(out, "{line}")))
+        output.json_lines(lines?)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::sql::dump::{self, DumpOptions, DumpProblem, DumpRefused, Privileges};
 use crate::text;
 
 /// What the migration is made of.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct DumpArgs {
     /// Fill up.sql with the definition of this schema of the database, which pg_dump reads
     #[arg(long, value_name = "SCHEMA", conflicts_with = "from_dump")]

@@ -60,7 +60,7 @@ pub(crate) fn migrate(
         report => report?,
     };
     let exit = report::run(context, &report, "migrated", &format!("migrate-all{}", target.flags()))?;
-    junit.write(|| report::suite_of_run("migrate-all", &report, context))?;
+    junit.write(context.output(), || report::suite_of_run("migrate-all", &report, context))?;
     if !target.verify || exit != Exit::Done {
         return Ok(exit);
     }

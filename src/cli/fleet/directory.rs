@@ -1,0 +1,94 @@
+//! The directory of servers, and its copies.
+
+use anyhow::Result;
+
+use super::route::FoundServers;
+use crate::cli::commands::Command;
+use crate::cli::context::Context;
+use crate::cli::settings::Connection;
+use crate::database::Database;
+use crate::error::{Error, ServersError};
+use crate::postgres::Connector;
+use crate::servers::{Directory, FleetServer, copy_directory, placements, require_identity};
+use crate::tenants::tracker;
+
+/// Connects to a server, and checks that it is the one that was registered.
+///
+/// # Errors
+/// [`ServersError::WrongDatabase`], or the server cannot be reached.
+pub(crate) fn connect(connector: Connector, server: &FleetServer, directory: &Directory) -> Result<Database, Error> {
+    let mut db = Database::connect(connector, 1)?;
+    let connector = db.connector().clone();
+    require_identity(db.connection(), &connector, server, directory.registry)?;
+    Ok(db)
+}
+
+/// Copies the directory to each server that can be reached. The others get it from a later command.
+pub(crate) fn copy_to_all(context: &Context, connection: &Connection, registry: &mut Database) -> Result<()> {
+    let server = registry.server().clone();
+    let directory = Directory::require(registry.connection(), &server)?;
+    for server in directory.servers.iter().filter(|server| !server.is_registry && server.copied < directory.version) {
+        let copied = context.connector_of(server, connection).and_then(|connector| {
+            let mut db = connect(connector, server, &directory)?;
+            copy_directory(registry.connection(), &directory, db.connection(), server)
+        });
+        if let Err(error) = copied {
+            context.output().warning(format_args!("server {} has an earlier directory: {error}", server.name));
+        }
+    }
+    Ok(())
+}
+
+/// Goes from a copy of the directory to the registry. If that cannot be reached, continues with the copy.
+///
+/// # Errors
+/// [`ServersError::RegistryDown`] if the command changes the directory.
+pub(super) fn to_registry(found: &mut FoundServers, command: &Command, context: &Context) -> Result<(), Error> {
+    if found.directory.is_registry() {
+        return Ok(());
+    }
+    let Some(registry) = found.directory.registry_server() else { return Ok(()) };
+    let reached = context
+        .connector_of(registry, &found.connection)
+        .and_then(|connector| connect(connector, registry, &found.directory));
+    match reached {
+        Ok(mut db) => {
+            let server = db.server().clone();
+            if let Some(directory) = Directory::read(db.connection(), &server)? {
+                found.directory = directory;
+                found.db = db;
+            }
+            Ok(())
+        }
+        Err(error) if command.changes_tenants() => Err(ServersError::RegistryDown { error: Box::new(error) }.into()),
+        Err(error) => {
+            context.output().warning(format_args!(
+                "using the copy of the directory of {}, as the registry cannot be reached: {error}",
+                found.directory.here().map_or("this server", |server| server.name.as_str())
+            ));
+            Ok(())
+        }
+    }
+}
+
+/// Brings the directory up to date with the tracker of a server. With `only`, considers only tenants with those names.
+pub(super) fn reconcile(
+    found: &mut FoundServers,
+    server: &FleetServer,
+    only: Option<&[&str]>,
+    context: &Context,
+) -> Result<(), Error> {
+    let changes = if server.id == found.directory.identity {
+        let tracked = tracker::names(found.db.connection())?;
+        placements::reconcile(found.db.connection(), server.id, &tracked, only)?
+    } else {
+        let connector = context.connector_of(server, &found.connection)?;
+        let mut db = connect(connector, server, &found.directory)?;
+        let tracked = tracker::names(db.connection())?;
+        placements::reconcile(found.db.connection(), server.id, &tracked, only)?
+    };
+    for tenant in &changes.elsewhere {
+        context.output().warning(format_args!("tenant {tenant} is on {} and on another server", server.name));
+    }
+    Ok(())
+}
