@@ -4,7 +4,7 @@ use diesel::r2d2::PoolError;
 use diesel::result::Error as DieselError;
 
 use crate::error::{Error, FailedTenant};
-use crate::model::TenantName;
+use crate::model::{ServerName, TenantName};
 use crate::operations::migrate::Report;
 
 /// Why a tenant cannot be accessed, or why its transaction was not committed.
@@ -28,6 +28,9 @@ pub enum AccessError {
     /// The tenant's schema does not exist, or the connected role has no `USAGE` privilege on it.
     #[error("the schema of tenant {0} does not exist, or this role may not use it")]
     SchemaMissing(TenantName),
+    /// The tenant is on a server for which the application has no pool.
+    #[error("there is no connection pool for server {0}")]
+    NoPool(ServerName),
     /// No connection of the pool can be acquired.
     #[error("no database connection can be acquired from the pool")]
     Pool(#[source] PoolError),
@@ -61,6 +64,7 @@ impl AccessError {
             Self::NotActive { .. } => "not-active",
             Self::Archived(_) => "archived",
             Self::SchemaMissing(_) => "schema-missing",
+            Self::NoPool(_) => "no-pool",
             Self::Pool(_) => "no-connection",
             #[cfg(feature = "async")]
             Self::AsyncPool(_) => "no-connection",

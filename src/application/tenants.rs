@@ -1,6 +1,7 @@
 //! The tenants of an application.
 
 use std::fmt;
+use std::sync::Arc;
 
 use diesel::dsl::sql;
 use diesel::pg::PgConnection;
@@ -9,10 +10,11 @@ use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
 use diesel::sql_types::Bool;
 
 use super::maintenance::Maintenance;
+use super::routing::{Location, Router, Source};
 use super::transaction::TenantEntry;
 use super::{AccessError, EachError, MigrateError, Readiness, TransactionError};
 use crate::error::Error;
-use crate::model::{State, TenantName};
+use crate::model::{ServerName, State, TenantName};
 use crate::operations::CreateError;
 use crate::operations::migrate::{PublicReport, Report};
 use crate::postgres::Connector;
@@ -30,6 +32,7 @@ pub type PgPool = Pool<ConnectionManager<PgConnection>>;
 pub struct Tenants {
     pool: PgPool,
     maintenance: Maintenance,
+    router: Arc<Router>,
 }
 
 /// What [`Tenants::create_if_not_exists`] did.
@@ -53,7 +56,32 @@ pub struct Migrated {
 impl Tenants {
     /// The tenants in the database of `pool`. `connector` opens connections to the same database to create and migrate them.
     pub fn new(pool: PgPool, connector: Connector, tenancy: Tenancy) -> Self {
-        Self { pool, maintenance: Maintenance::new(connector, tenancy) }
+        Self { pool, maintenance: Maintenance::new(connector, tenancy), router: Arc::default() }
+    }
+
+    /// Adds the pools of the servers of a fleet on several servers, by their names in the directory; the registry is one of
+    /// them. Then [`with`](Self::with) runs on the server of the tenant. The pool given to [`new`](Self::new) is that of the
+    /// registry, where the directory is read; if it gives no connection, the copy on another server is read.
+    ///
+    /// Creation and migration work on the registry only; on other servers, the command line does.
+    #[must_use]
+    pub fn with_servers(mut self, pools: impl IntoIterator<Item = (ServerName, PgPool)>) -> Self {
+        let mut router = Router::default();
+        pools.into_iter().for_each(|(server, pool)| router.add(&server, pool));
+        self.router = Arc::new(router);
+        self
+    }
+
+    /// The server of a tenant, with its pool. Locations are remembered until [`with`](Self::with) fails there, for example
+    /// because the tenant has moved. Without [`with_servers`](Self::with_servers), the only server, and no query.
+    ///
+    /// # Errors
+    /// [`AccessError::UnknownTenant`], [`AccessError::NoPool`], [`AccessError::Pool`] or [`AccessError::Database`].
+    pub fn locate(&self, tenant: &TenantName) -> Result<Location, AccessError> {
+        if self.router.is_empty() {
+            return Ok(Location { server: None, epoch: 1, pool: self.pool.clone() });
+        }
+        self.router.locate(&self.pool, tenant).map(|(location, _)| location)
     }
 
     /// Sets how many connections [`migrate`](Self::migrate) uses for tenants; [`DEFAULT_JOBS`](crate::DEFAULT_JOBS) by default.
@@ -89,8 +117,40 @@ impl Tenants {
         tenant: &TenantName,
         work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
     ) -> Result<T, TransactionError<E>> {
-        let mut conn = self.connection()?;
-        self.with_connection(&mut conn, tenant, work)
+        if self.router.is_empty() {
+            let mut conn = self.connection()?;
+            return self.with_connection(&mut conn, tenant, work);
+        }
+        self.routed(tenant, work)
+    }
+
+    /// Runs `work` on the server of the tenant. If the tenant is not where it was, looks it up again, once.
+    fn routed<T, E>(
+        &self,
+        tenant: &TenantName,
+        work: impl FnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, TransactionError<E>> {
+        let mut work = Some(work);
+        loop {
+            let (location, source) = self.router.locate(&self.pool, tenant)?;
+            let mut conn = location.pool.get().map_err(AccessError::Pool)?;
+            // It is called at most once: the tenant is entered before.
+            let result = self.with_connection(&mut conn, tenant, |conn| match work.take().map(|work| work(conn)) {
+                Some(Ok(value)) => Ok(Some(value)),
+                Some(Err(error)) => Err(Some(error)),
+                None => Err(None),
+            });
+            if result.is_err() {
+                self.router.forget(tenant);
+            }
+            return match result {
+                Ok(Some(value)) => Ok(value),
+                Err(TransactionError::Closure(Some(error))) => Err(TransactionError::Closure(error)),
+                Err(TransactionError::Access(error)) if source == Source::Cache && error.is_about_tenant() => continue,
+                Err(TransactionError::Access(error)) => Err(error.into()),
+                Ok(None) | Err(TransactionError::Closure(None)) => Err(AccessError::Aborted.into()),
+            };
+        }
     }
 
     /// Like [`with`](Self::with), on a connection that the caller has. If the connection is in a transaction, such as
@@ -108,7 +168,7 @@ impl Tenants {
     }
 
     /// Runs `work` for each active tenant, in the order of their names and each in a transaction of its own as
-    /// [`with`](Self::with) does, and returns how many there were. All of them use one connection. Skips tenants that are
+    /// [`with`](Self::with) does, and returns how many there were. All of them use one connection of each server. Skips tenants that are
     /// dropped in the meantime.
     ///
     /// # Errors
@@ -119,8 +179,14 @@ impl Tenants {
     ) -> Result<usize, EachError<E>> {
         let mut conn = self.connection().map_err(EachError::Names)?;
         let mut done = 0;
-        for tenant in names(&mut conn).map_err(EachError::Names)? {
-            match self.with_connection(&mut conn, &tenant, |conn| work(&tenant, conn)) {
+        let names = if self.router.is_empty() { names(&mut conn) } else { self.router.names(&mut conn) };
+        for tenant in names.map_err(EachError::Names)? {
+            let result = if self.router.is_empty() {
+                self.with_connection(&mut conn, &tenant, |conn| work(&tenant, conn))
+            } else {
+                self.routed(&tenant, |conn| work(&tenant, conn))
+            };
+            match result {
                 Ok(()) => done += 1,
                 Err(TransactionError::Access(AccessError::UnknownTenant(_))) => {}
                 Err(error) => return Err(EachError::Tenant { tenant, error }),
@@ -134,7 +200,8 @@ impl Tenants {
     /// # Errors
     /// [`AccessError::Pool`] or [`AccessError::Database`].
     pub fn names(&self) -> Result<Vec<TenantName>, AccessError> {
-        names(&mut *self.connection()?)
+        let mut conn = self.connection()?;
+        if self.router.is_empty() { names(&mut conn) } else { self.router.names(&mut conn) }
     }
 
     /// Creates a tenant: its schema and everything that its migrations create.

@@ -91,6 +91,10 @@ pub fn grants(purpose: GrantPurpose, names: Grantees<'_>) -> Vec<GrantStatements
                     default,
                 ),
                 tracker("the names and states of tenants, for the library", &["SELECT ON public.schema_tracker"]),
+                tracker(
+                    "the servers of tenants, for the library, in a fleet on several servers",
+                    &["SELECT ON public.schema_server, public.schema_placement"],
+                ),
             ]
         }
         GrantPurpose::Monitoring => vec![tracker(

@@ -1,5 +1,6 @@
 //! The library in an application: `Tenants` on the application's own pool.
 
+mod routing;
 mod types;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -124,6 +124,8 @@ fn grants_are_printed_without_a_connection() {
     ALTER DEFAULT PRIVILEGES FOR ROLE "operator" GRANT USAGE, SELECT ON SEQUENCES TO "application";
     -- the owner of public.schema_tracker: the names and states of tenants, for the library
     GRANT SELECT ON public.schema_tracker TO "application";
+    -- the owner of public.schema_tracker: the servers of tenants, for the library, in a fleet on several servers
+    GRANT SELECT ON public.schema_server, public.schema_placement TO "application";
     --- stderr
     --- exit 0
     "#);
