@@ -11,18 +11,40 @@ pub(crate) struct CanonicalPolicy {
     pub(crate) name: &'static str,
     is_permissive: bool,
     role: String,
-    /// The expression of USING and of WITH CHECK.
-    expression: String,
-    /// The expression as the server prints it, without the aliases that it gives to columns of subqueries.
+    /// The expression of USING.
+    using: PolicyExpression,
+    /// The expression of WITH CHECK.
+    check: PolicyExpression,
+}
+
+/// An expression of a policy. [`TABLE`] stands for the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct PolicyExpression {
+    sql: String,
+    /// As the server prints it, without the aliases that it gives to columns of subqueries.
     printed: String,
 }
 
-/// Restricts the application to the tenant of its transaction. Its subquery is evaluated once a query, so that the planner
-/// can use an index.
-const TENANT_POLICY: &str = "tenantry_tenant";
+/// The table of a policy in its expressions. No name contains this character.
+const TABLE: &str = "\0";
 
-/// Restricts every role to the tenant whose signed context the transaction has. It restricts what other policies allow.
-const CONTEXT_POLICY: &str = "tenantry_context";
+/// Gives the application access to rows. If contexts are settings, to those of the tenant of its transaction. If they are
+/// signed, to the rows that [`CONTEXT_POLICY`] leaves, and to none if the table does not have that policy: a comparison of
+/// its own with the tenant would cost time for each row.
+pub(super) const TENANT_POLICY: &str = "tenantry_tenant";
+
+/// Restricts every role to the tenant whose signed context the transaction has. It restricts what other policies allow. Its
+/// subquery is evaluated once a query, so that the planner can use an index.
+pub(super) const CONTEXT_POLICY: &str = "tenantry_context";
+
+/// The function that returns the tenant of the signed context, without its schema.
+pub(crate) const CONTEXT_FUNCTION: &str = "current_tenant";
+
+/// The function that returns whether the session's role may become the owner, without its schema.
+pub(super) const ADMINISTRATOR_FUNCTION: &str = "is_administrator";
+
+/// The function that returns whether a table has [`CONTEXT_POLICY`], without its schema.
+pub(super) const RESTRICTION_FUNCTION: &str = "requires_context";
 
 /// Lets sessions of roles that may become the owner, such as migrations, access all rows.
 pub(crate) const ADMIN_POLICY: &str = "tenantry_admin";
@@ -58,39 +80,88 @@ pub(crate) fn policies(layout: &Layout, column: &str, id: IdType) -> Vec<Canonic
 /// The same, with the schema that verifies contexts.
 pub(crate) fn policies_verified_in(schema: &str, layout: &Layout, column: &str, id: IdType) -> Vec<CanonicalPolicy> {
     let owner = Literal(layout.roles.owner.as_str());
-    let quoted = Identifier::of_object(column);
-    let printed_column = printed_identifier(column);
-    let may_be_owner = format!("(SELECT pg_catalog.pg_has_role(session_user, {owner}, 'MEMBER'))");
-    let printed_may_be_owner = format!("( SELECT pg_has_role(SESSION_USER, {owner}::name, 'MEMBER'::text))");
+    let of_tenant = PolicyExpression {
+        sql: format!("{} = (SELECT {})", Identifier::of_object(column), setting(id)),
+        printed: format!("({} = ( SELECT {}))", printed_identifier(column), printed_setting(id)),
+    };
+    let (visible, new) = match layout.context {
+        ContextKind::Setting => (of_tenant.clone(), of_tenant),
+        ContextKind::Signed => {
+            let restricted = format!("{schema}.{RESTRICTION_FUNCTION}({TABLE})");
+            let new = PolicyExpression {
+                sql: format!("{restricted} AND {}", of_tenant.sql),
+                printed: format!("({restricted} AND {})", of_tenant.printed),
+            };
+            (PolicyExpression { sql: restricted.clone(), printed: restricted }, new)
+        }
+    };
+    let admin = PolicyExpression {
+        sql: format!("(SELECT pg_catalog.pg_has_role(session_user, {owner}, 'MEMBER'))"),
+        printed: format!("( SELECT pg_has_role(SESSION_USER, {owner}::name, 'MEMBER'::text))"),
+    };
+    let policy = |name, is_permissive, role: &str, using, check| CanonicalPolicy {
+        name,
+        is_permissive,
+        role: role.to_owned(),
+        using,
+        check,
+    };
     let mut policies = vec![
-        CanonicalPolicy {
-            name: TENANT_POLICY,
-            is_permissive: true,
-            role: layout.roles.app.as_str().to_owned(),
-            expression: format!("{quoted} = (SELECT {})", setting(id)),
-            printed: format!("({printed_column} = ( SELECT {}))", printed_setting(id)),
-        },
-        CanonicalPolicy {
-            name: ADMIN_POLICY,
-            is_permissive: true,
-            role: layout.roles.owner.as_str().to_owned(),
-            expression: may_be_owner.clone(),
-            printed: printed_may_be_owner.clone(),
-        },
+        policy(TENANT_POLICY, true, layout.roles.app.as_str(), visible, new),
+        policy(ADMIN_POLICY, true, layout.roles.owner.as_str(), admin.clone(), admin),
     ];
     if layout.context == ContextKind::Signed {
-        policies.push(CanonicalPolicy {
-            name: CONTEXT_POLICY,
-            is_permissive: false,
-            role: "public".to_owned(),
-            expression: format!("{may_be_owner} OR {quoted} = (SELECT {schema}.current_tenant())"),
-            printed: format!("({printed_may_be_owner} OR ({printed_column} = ( SELECT {schema}.current_tenant())))"),
-        });
+        let context = PolicyExpression {
+            sql: format!(
+                "{schema}.{ADMINISTRATOR_FUNCTION}() OR {} = (SELECT {schema}.{CONTEXT_FUNCTION}())",
+                Identifier::of_object(column)
+            ),
+            printed: printed_context(schema, column),
+        };
+        policies.push(policy(CONTEXT_POLICY, false, "public", context.clone(), context));
     }
     policies
 }
 
+/// The expression of [`CONTEXT_POLICY`] as the server prints it, without aliases.
+fn printed_context(schema: &str, column: &str) -> String {
+    format!(
+        "({schema}.{ADMINISTRATOR_FUNCTION}() OR ({} = ( SELECT {schema}.{CONTEXT_FUNCTION}())))",
+        printed_identifier(column)
+    )
+}
+
+/// The expressions of [`CONTEXT_POLICY`] as servers of all versions print them, for all tables of a layout.
+pub(super) fn all_printed_contexts(schema: &str, layout: &Layout) -> Vec<String> {
+    [layout.column.as_str(), "id"]
+        .iter()
+        .map(|column| printed_context(schema, column))
+        .flat_map(|printed| {
+            let call = format!("{CONTEXT_FUNCTION}()");
+            [printed.replace(&call, &format!("{call} AS {CONTEXT_FUNCTION}")), printed]
+        })
+        .collect()
+}
+
+impl PolicyExpression {
+    /// Its SQL in the policy of a table, which is qualified and quoted.
+    fn of_table(&self, table: &str) -> String {
+        self.sql.replace(TABLE, &format!("{}::pg_catalog.regclass", Literal(table)))
+    }
+
+    /// Whether an expression of a policy is this one.
+    fn is(&self, policy: &Policy, found: Option<&str>) -> bool {
+        let table = format!("'{}'::regclass", policy.printed_table.replace('\'', "''"));
+        found.is_some_and(|found| without_aliases(found) == self.printed.replace(TABLE, &table))
+    }
+}
+
 impl CanonicalPolicy {
+    /// The same policy with another name.
+    pub(crate) fn renamed(&self, name: &'static str) -> Self {
+        Self { name, ..self.clone() }
+    }
+
     /// SQL that creates it. `table` is qualified and quoted.
     pub(crate) fn create(&self, table: &str) -> String {
         let role =
@@ -100,22 +171,20 @@ impl CanonicalPolicy {
 
     /// The same for other roles, which are quoted.
     pub(crate) fn create_for(&self, table: &str, role: &str) -> String {
-        let Self { name, expression, .. } = self;
+        let name = self.name;
         let kind = if self.is_permissive { "PERMISSIVE" } else { "RESTRICTIVE" };
-        format!("CREATE POLICY {name} ON {table} AS {kind} TO {role} USING ({expression}) WITH CHECK ({expression})")
+        let (using, check) = (self.using.of_table(table), self.check.of_table(table));
+        format!("CREATE POLICY {name} ON {table} AS {kind} TO {role} USING ({using}) WITH CHECK ({check})")
     }
 
     /// Whether a policy of the database is this one.
     pub(crate) fn is(&self, policy: &Policy) -> bool {
-        let is_expression = |expression: &Option<String>| {
-            expression.as_deref().is_some_and(|expression| without_aliases(expression) == self.printed)
-        };
         policy.name == self.name
             && policy.is_permissive == self.is_permissive
             && policy.command == "*"
             && policy.roles == [self.role.as_str()]
-            && is_expression(&policy.using_expression)
-            && is_expression(&policy.check_expression)
+            && self.using.is(policy, policy.using_expression.as_deref())
+            && self.check.is(policy, policy.check_expression.as_deref())
     }
 }
 

@@ -21,6 +21,6 @@ LEFT JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND
 LEFT JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
     AND ($2::text[] IS NULL OR n.nspname = ANY ($2::text[]))
-    AND NOT (n.nspname = 'tenantry' AND p.proname = 'current_tenant' AND p.pronargs = 0)
+    AND NOT (n.nspname = 'tenantry' AND p.proname IN ('current_tenant', 'is_administrator', 'requires_context'))
     AND (e.extname IS NULL OR e.extname = 'dblink' OR p.prosecdef)
 ORDER BY p.oid::regprocedure::text COLLATE "C"

@@ -120,7 +120,7 @@ fn with_context(probe: ProbeKind, object: &str, sql: &str, context: &str) -> Pro
     ProbeAttempt::new(probe, object, sql).read_only().before(set).breach(Breach::True).refused_by(MALFORMED)
 }
 
-fn set_tenant(tenant: TenantId) -> AttemptStatement {
+pub(super) fn set_tenant(tenant: TenantId) -> AttemptStatement {
     AttemptStatement::with(
         "SELECT pg_catalog.set_config($1, $2, true)",
         vec![Some(TENANT_SETTING.to_owned()), Some(tenant.to_string())],

@@ -24,15 +24,23 @@ pub(super) fn private(targets: &Targets, relation: &ProbedRelation, tries: &mut 
         ("v", ProbedTenancy::Schemas { .. }) => ProbeKind::ReadView,
         (_, ProbedTenancy::Schemas { .. }) => ProbeKind::ReadRows,
     };
-    tries.push(ProbeAttempt::new(reads, &name, format!("SELECT FROM {table} LIMIT 1")).read_only().into());
+    // Policies of a partition may refuse to read it without a context.
+    let context = match &targets.tenancy {
+        ProbedTenancy::Rows { own, .. } if relation.is_partition => *own,
+        _ => None,
+    };
+    let mut read = |probe, sql: String| {
+        let attempt = ProbeAttempt::new(probe, &name, sql).read_only();
+        tries.extend(context.map(|own| attempt.clone().within(own).into()));
+        tries.push(attempt.into());
+    };
+    read(reads, format!("SELECT FROM {table} LIMIT 1"));
     if !relation.is_table() {
         return;
     }
     let copy = readable(relation).map_or(String::new(), |column| Identifier::of_object(&column.name).to_string());
-    let copy = format!("COPY (SELECT {copy} FROM {table} LIMIT 1) TO STDOUT");
-    tries.push(ProbeAttempt::new(ProbeKind::ReadCopy, &name, copy).read_only().into());
-    let count = format!("SELECT count(*) FROM (SELECT FROM {table} LIMIT 1) AS counted");
-    tries.push(ProbeAttempt::new(ProbeKind::CountRows, &name, count).read_only().into());
+    read(ProbeKind::ReadCopy, format!("COPY (SELECT {copy} FROM {table} LIMIT 1) TO STDOUT"));
+    read(ProbeKind::CountRows, format!("SELECT count(*) FROM (SELECT FROM {table} LIMIT 1) AS counted"));
     writes(relation, tries);
 }
 

@@ -1,5 +1,6 @@
 //! Tables with rows of several tenants, of which the role should reach those of one.
 
+use super::context::set_tenant;
 use super::privileges::{copy_in, updatable, writes};
 use super::synthetic::{self, NewRow};
 use super::{ProbedRelation, ProbedTenancy, Targets, Try, shown};
@@ -7,6 +8,7 @@ use crate::model::TenantId;
 use crate::probe::attempt::{AttemptStatement, Breach, ProbeAttempt};
 use crate::probe::kind::ProbeKind;
 use crate::probe::targets::{Aim, CrossReference, OwnChanges, Protection, RowValues};
+use crate::rows::ContextKind;
 use crate::sql::quote::{Identifier, Literal};
 
 const NO_ROWS: &str = "no other tenant has rows in the table";
@@ -22,6 +24,7 @@ struct AimedTable<'a> {
     column: String,
     column_name: &'a str,
     aim: &'a Aim,
+    context: ContextKind,
 }
 
 /// Attempts on a table.
@@ -33,7 +36,7 @@ pub(super) fn tries(
     aim: &Aim,
     tries: &mut Vec<Try>,
 ) {
-    let table = AimedTable::new(relation, column, aim);
+    let table = AimedTable::new(targets, relation, column, aim);
     let without = format!("SELECT FROM {} LIMIT 1", table.table);
     tries.push(if aim.rows.is_empty() {
         Try::impossible(ProbeKind::ReadWithoutContext, &table.name, NO_ROWS)
@@ -74,7 +77,11 @@ pub(super) fn tries(
 }
 
 impl<'a> AimedTable<'a> {
-    fn new(relation: &'a ProbedRelation, column: &'a str, aim: &'a Aim) -> Self {
+    fn new(targets: &Targets, relation: &'a ProbedRelation, column: &'a str, aim: &'a Aim) -> Self {
+        let context = match &targets.tenancy {
+            ProbedTenancy::Rows { layout, .. } => layout.context,
+            ProbedTenancy::Schemas { .. } => ContextKind::Setting,
+        };
         Self {
             relation,
             name: shown(relation),
@@ -82,6 +89,7 @@ impl<'a> AimedTable<'a> {
             column: Identifier::of_object(column).to_string(),
             column_name: column,
             aim,
+            context,
         }
     }
 
@@ -148,13 +156,18 @@ impl<'a> AimedTable<'a> {
             Some(row) => Ok(synthetic::of_tenant(relation, row, column_name, other)),
             None => synthetic::invented(relation, &[(column_name, other.to_string())], None),
         };
-        tries.push(match of_other {
+        match of_other {
             Ok(values) => {
                 let attempt = self.insert(ProbeKind::WriteInsert, synthetic::insert(relation, values));
-                attempt.within(own).breach(Breach::PassesPolicies).into()
+                let attempt = attempt.within(own).breach(Breach::PassesPolicies);
+                tries.push(attempt.clone().into());
+                // Also with the setting of the other tenant, where that is not what contexts are.
+                if self.context == ContextKind::Signed {
+                    tries.push(attempt.before(set_tenant(other)).into());
+                }
             }
-            Err(reason) => Try::impossible(ProbeKind::WriteInsert, name, reason),
-        });
+            Err(reason) => tries.push(Try::impossible(ProbeKind::WriteInsert, name, reason)),
+        }
         if !guesses {
             return;
         }
@@ -273,7 +286,7 @@ pub(super) fn reference(targets: &Targets, key: &CrossReference, tries: &mut Vec
         let reason = "no other tenant has a row to refer to";
         return tries.push(Try::impossible(ProbeKind::ReferenceRow, object, reason));
     };
-    let table = AimedTable::new(relation, column, aim);
+    let table = AimedTable::new(targets, relation, column, aim);
     let mut attempts = Vec::new();
     if aim.own_row.is_some() && !relation.has_lasting_effects {
         let assignments: Vec<String> = values

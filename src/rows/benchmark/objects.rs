@@ -116,22 +116,24 @@ impl BenchmarkObjects {
         let signed = Layout { context: ContextKind::Signed, ..layout.clone() };
         let signed = canonical::policies_verified_in(schema, &signed, column, ID);
         let mut sql = format!(
-            "{}; {}; ALTER TABLE {schema}.{KEY_TABLE} OWNER TO {verifier}; \
-             ALTER FUNCTION {schema}.{}() OWNER TO {verifier};",
+            "{}; {}; ALTER TABLE {schema}.{KEY_TABLE} OWNER TO {verifier};",
             verifier::create_key_table(schema),
-            verifier::create_context_function(schema, layout, ID),
-            verifier::CONTEXT_FUNCTION,
+            verifier::create_context_functions(schema, layout, ID),
         );
+        sql.push_str(&format!("ALTER FUNCTION {schema}.{}() OWNER TO {verifier};", canonical::CONTEXT_FUNCTION));
         for table in TABLES {
             let shared = format!("{schema}.{table}");
             for policy in &signed {
                 let policy = if policy.name == ADMIN_POLICY {
                     policy.create(&shared)
-                } else if by_setting.contains(policy) {
-                    policy.create_for(&shared, &format!("{app}, {setting_role}"))
                 } else {
                     policy.create_for(&shared, &app.to_string())
                 };
+                sql.push_str(&format!("{policy};"));
+            }
+            // A table has no two policies with one name.
+            for policy in by_setting.iter().filter(|policy| policy.name != ADMIN_POLICY) {
+                let policy = policy.renamed("tenantry_setting").create_for(&shared, &setting_role);
                 sql.push_str(&format!("{policy};"));
             }
             sql.push_str(&format!("ALTER TABLE {shared} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;"));

@@ -42,9 +42,9 @@ pub(crate) struct Environment {
     /// Whether dumps of the database omit the keys.
     #[diesel(sql_type = Bool)]
     pub(crate) keys_are_undumped: bool,
-    /// Whether the context function is the one that this version creates, with its privileges.
+    /// Whether the functions that the policies call are those that this version creates, with their privileges.
     #[diesel(sql_type = Bool)]
-    pub(crate) has_context_function: bool,
+    pub(crate) has_context_functions: bool,
     /// Whether every role may create schemas or temporary tables in the database.
     #[diesel(sql_type = Bool)]
     pub(crate) public_creates_in_database: bool,
@@ -73,6 +73,8 @@ impl Environment {
             .bind::<Text, _>(layout.roles.admin.as_str())
             .bind::<Text, _>(layout.roles.app.as_str())
             .bind::<Text, _>(id.map(|id| verifier::context_body(VERIFIER_SCHEMA, id)).unwrap_or_default())
+            .bind::<Text, _>(verifier::administrator_body(layout))
+            .bind::<Text, _>(verifier::restriction_body(VERIFIER_SCHEMA, layout))
             .get_result(conn)
             .map_err(Error::doing("read the roles and schemas of row-level tenancy"))
     }

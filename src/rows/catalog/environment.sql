@@ -1,6 +1,6 @@
 -- The roles, schemas and privileges around the shared tables.
 -- $1: the shared schema; $2: the owner; $3: the role that owns the keys; $4: the administrator; $5: the application;
--- $6: the body of the context function.
+-- $6, $7, $8: the bodies of the functions that the policies call.
 WITH role AS (
     SELECT
         (SELECT oid FROM pg_roles WHERE rolname = $2::text) AS owner,
@@ -11,8 +11,11 @@ WITH role AS (
     SELECT n.* FROM pg_namespace n WHERE n.nspname = $1::text
 ), verifier AS (
     SELECT n.* FROM pg_namespace n WHERE n.nspname = 'tenantry'
-), context AS (
-    SELECT p.* FROM pg_proc p JOIN verifier ON p.pronamespace = verifier.oid WHERE p.proname = 'current_tenant' AND p.pronargs = 0
+), expected (name, arguments, body, is_definer, volatility, parallel) AS (
+    VALUES
+        ('current_tenant', '', $6::text, true, 's'::"char", 'r'::"char"),
+        ('is_administrator', '', $7::text, false, 'i', 's'),
+        ('requires_context', 'regclass', $8::text, false, 'i', 's')
 ), keys AS (
     SELECT c.* FROM pg_class c JOIN verifier ON c.relnamespace = verifier.oid WHERE c.relname = 'context_key' AND c.relkind = 'r'
 )
@@ -39,14 +42,21 @@ SELECT
         SELECT FROM keys, pg_depend d
         WHERE d.classid = 'pg_class'::regclass AND d.objid = keys.oid AND d.deptype = 'e'
     ) AS keys_are_undumped,
-    EXISTS (
-        SELECT FROM context
-        WHERE proowner = role.verifier AND prosrc = $6::text AND prosecdef AND provolatile = 's' AND proparallel = 'r'
-            AND proconfig = ARRAY['search_path=pg_catalog, pg_temp']
-            AND NOT EXISTS (SELECT FROM aclexplode(COALESCE(proacl, acldefault('f', proowner))) AS acl WHERE acl.grantee = 0)
-            AND EXISTS (SELECT FROM aclexplode(proacl) AS acl WHERE acl.grantee = role.app)
-            AND EXISTS (SELECT FROM aclexplode(proacl) AS acl WHERE acl.grantee = role.owner)
-    ) AS has_context_function,
+    NOT EXISTS (
+        SELECT FROM expected e
+        WHERE NOT EXISTS (
+            SELECT FROM pg_proc p JOIN verifier ON p.pronamespace = verifier.oid
+            WHERE p.proname = e.name AND oidvectortypes(p.proargtypes) = e.arguments
+                AND p.proowner = role.verifier AND p.prosrc = e.body AND p.prosecdef = e.is_definer
+                AND p.provolatile = e.volatility AND p.proparallel = e.parallel
+                AND p.proconfig = ARRAY['search_path=pg_catalog, pg_temp']
+                AND NOT EXISTS (
+                    SELECT FROM aclexplode(COALESCE(p.proacl, acldefault('f', p.proowner))) AS acl WHERE acl.grantee = 0
+                )
+                AND EXISTS (SELECT FROM aclexplode(p.proacl) AS acl WHERE acl.grantee = role.app)
+                AND EXISTS (SELECT FROM aclexplode(p.proacl) AS acl WHERE acl.grantee = role.owner)
+        )
+    ) AS has_context_functions,
     EXISTS (
         SELECT FROM pg_database d, aclexplode(COALESCE(d.datacl, acldefault('d', d.datdba))) AS acl
         WHERE d.datname = current_database() AND acl.grantee = 0 AND acl.privilege_type IN ('TEMPORARY', 'CREATE')

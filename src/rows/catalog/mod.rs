@@ -129,6 +129,9 @@ pub(crate) struct SharedForeignKey {
 pub(crate) struct Policy {
     #[diesel(sql_type = Text)]
     pub(crate) table_name: String,
+    /// The table with its schema, in quotes where necessary.
+    #[diesel(sql_type = Text)]
+    pub(crate) printed_table: String,
     #[diesel(sql_type = Text)]
     pub(crate) name: String,
     #[diesel(sql_type = Bool)]

@@ -1,6 +1,7 @@
 -- The policies of the tables of a schema. $1: the schema.
 SELECT
     c.relname::text AS table_name,
+    p.polrelid::regclass::text AS printed_table,
     p.polname::text AS name,
     p.polpermissive AS is_permissive,
     p.polcmd::text AS command,

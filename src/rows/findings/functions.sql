@@ -54,7 +54,7 @@ SELECT
     ARRAY[format('ALTER ROUTINE %s OWNER TO %I', r.name, layout.owner)]
 FROM layout, routine r
 WHERE r.proowner IN (SELECT oid FROM wrong_owner)
-    AND NOT (r.nspname = 'tenantry' AND r.proname = 'current_tenant' AND r.pronargs = 0)
+    AND NOT (r.nspname = 'tenantry' AND r.proname IN ('current_tenant', 'is_administrator', 'requires_context'))
 UNION ALL
 SELECT
     'verifier.changed',
@@ -62,7 +62,7 @@ SELECT
     format('%s is owned by %I; expected: %I', r.name, pg_get_userbyid(r.proowner), layout.verifier),
     ARRAY[format('ALTER ROUTINE %s OWNER TO %I', r.name, layout.verifier)]
 FROM layout, routine r
-WHERE r.nspname = 'tenantry' AND r.proname = 'current_tenant' AND r.pronargs = 0
+WHERE r.nspname = 'tenantry' AND r.proname IN ('current_tenant', 'is_administrator', 'requires_context')
     AND pg_get_userbyid(r.proowner) <> layout.verifier
 UNION ALL
 SELECT

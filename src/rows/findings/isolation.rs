@@ -10,7 +10,6 @@ use crate::rows::canonical::{self, ADMIN_POLICY, printed_identifier};
 use crate::rows::catalog::{SharedForeignKey, Table};
 use crate::rows::isolate::{IsolationState, Planner};
 use crate::rows::layout::{ContextKind, Layout, VERIFIER_SCHEMA};
-use crate::rows::verifier::CONTEXT_FUNCTION;
 use crate::sql::quote::Identifier;
 
 /// The findings about the shared tables and the function that verifies contexts.
@@ -33,10 +32,11 @@ pub(super) fn findings(layout: &Layout, state: &IsolationState, version: i32) ->
     for key in &state.catalog.foreign_keys {
         rules.foreign_key(key, version);
     }
-    if layout.context == ContextKind::Signed && !state.environment.has_context_function {
-        let function = format!("{VERIFIER_SCHEMA}.{CONTEXT_FUNCTION}()");
-        let message = format!("{function} is not the function that this version creates, or its privileges differ");
-        rules.found.push(finding(IsolationKind::VerifierChanged, function, message));
+    if layout.context == ContextKind::Signed && !state.environment.has_context_functions {
+        let message = format!(
+            "functions of schema {VERIFIER_SCHEMA} are not those that this version creates, or their privileges differ"
+        );
+        rules.found.push(finding(IsolationKind::VerifierChanged, VERIFIER_SCHEMA.to_owned(), message));
     }
     rules.found
 }
@@ -72,7 +72,7 @@ pub(super) fn unreported(
     let reported = [
         environment.public_creates_in_database,
         environment.public_executes_new_functions,
-        layout.context == ContextKind::Signed && !environment.has_context_function,
+        layout.context == ContextKind::Signed && !environment.has_context_functions,
     ];
     let surroundings = steps.iter().filter(|step| step.table.is_none()).count();
     if surroundings > reported.into_iter().filter(|is_reported| *is_reported).count() {

@@ -147,7 +147,7 @@ kinds! {
     LargeObjects = "large-objects", Error, "The application has access to large objects, which have no tenant.",
         advice: "there are more than 1,000: change their owners, and revoke the privileges on them";
     VerifierKeyReadable = "verifier.key-readable", Error, "A role has privileges on the keys that verify contexts.";
-    VerifierChanged = "verifier.changed", Error, "The function that verifies contexts was changed.";
+    VerifierChanged = "verifier.changed", Error, "A function that the policies call was changed.";
     Publication = "publication", Error, "A publication contains the rows of all tenants, or the keys.",
         advice: "subscribers depend on it: give each table a row filter, or drop the publication";
     IndexNoneLedByTenant = "index.none-led-by-tenant", Warning, "A shared table has no index that begins with the tenant.";

@@ -7,7 +7,7 @@ use crate::rows::layout::{ContextKind, Layout, VERIFIER_SCHEMA};
 use crate::rows::verifier;
 use crate::sql::quote::Identifier;
 
-/// The steps that are missing. `id` is the type of the registry's ids; without it, the context function is omitted.
+/// The steps that are missing. `id` is the type of the registry's ids; without it, the functions of the policies are omitted.
 pub(crate) fn steps(layout: &Layout, found: &Environment, id: Option<IdType>) -> Vec<IsolationStep> {
     let mut steps = SetUpSteps::default();
     roles(layout, found, &mut steps);
@@ -97,8 +97,8 @@ fn context(layout: &Layout, found: &Environment, id: Option<IdType>, steps: &mut
         steps.add(format!("ALTER EXTENSION plpgsql ADD TABLE {VERIFIER_SCHEMA}.{}", verifier::KEY_TABLE));
     }
     if let Some(id) = id
-        && !found.has_context_function
+        && !found.has_context_functions
     {
-        steps.add(as_verifier(verifier::create_context_function(VERIFIER_SCHEMA, layout, id)));
+        steps.add(as_verifier(verifier::create_context_functions(VERIFIER_SCHEMA, layout, id)));
     }
 }

@@ -86,7 +86,8 @@ fn function_without_a_search_path_is_forged() {
              'CREATE FUNCTION tenantry.naive() RETURNS uuid LANGUAGE plpgsql STABLE SECURITY DEFINER AS %L',
              (SELECT prosrc FROM pg_proc WHERE oid = 'tenantry.current_tenant()'::regprocedure)); END $do$;
          ALTER FUNCTION tenantry.naive() OWNER TO {verifier};
-         DROP POLICY tenantry_context ON app.customers;
+         DROP POLICY tenantry_context ON app.customers; DROP POLICY tenantry_tenant ON app.customers;
+         CREATE POLICY tenantry_tenant ON app.customers USING (true);
          CREATE POLICY tenantry_context ON app.customers AS RESTRICTIVE USING (tenant_id = (SELECT tenantry.naive()))",
         verifier = shop.role("verifier")
     ));
@@ -152,6 +153,80 @@ fn valid_context_is_not_turned_into_another() {
             })
         })
         .unwrap();
+}
+
+/// The context restricts what every role reads, also by a policy that shows all rows to it: a role that inherits from the
+/// application, the owner of a view that the application reads, and the owner of the tables.
+#[test]
+fn context_restricts_all_roles() {
+    let shop = shop();
+    let (app, owner) = (shop.role("user"), shop.role("owner"));
+    let (reader, heir) = (shop.role("reader"), shop.role("heir"));
+    shop.db.execute(&format!(
+        "CREATE ROLE {reader} LOGIN; CREATE ROLE {heir} LOGIN IN ROLE {app}; GRANT USAGE ON SCHEMA app TO {reader};
+         GRANT SELECT ON app.customers, app.events TO {reader}; GRANT SELECT ON app.events_2026 TO {app};
+         CREATE POLICY everything ON app.customers USING (true);
+         CREATE POLICY everything ON app.events USING (true); CREATE POLICY everything ON app.events_2026 USING (true);
+         INSERT INTO app.events (tenant_id, id, at) VALUES ('{ACME}', 1, '2026-05-05'), ('{GLOBEX}', 2, '2026-05-05');
+         CREATE VIEW app.of_reader AS SELECT email FROM app.customers; CREATE VIEW app.of_owner AS SELECT email FROM app.customers;
+         ALTER VIEW app.of_reader OWNER TO {reader}; ALTER VIEW app.of_owner OWNER TO {owner};
+         GRANT SELECT ON app.of_reader, app.of_owner TO {app}"
+    ));
+    let relations = ["app.customers", "app.of_reader", "app.of_owner", "app.events", "app.events_2026"];
+    let count = |conn: &mut PgConnection, relation: &str| {
+        diesel::dsl::sql::<BigInt>(&format!("SELECT count(*) FROM {relation}")).get_result::<i64>(conn)
+    };
+    let tenancy = RowTenancy::new(shop.key.clone());
+    for role in ["user", "heir"] {
+        let mut conn = shop.connect_as(role);
+        for relation in relations {
+            assert_eq!(
+                tenancy.with_tenant(&mut conn, tenant(ACME), |conn| count(conn, relation)).unwrap(),
+                1,
+                "{role}: {relation}"
+            );
+            let without = count(&mut conn, relation).unwrap_err().to_string();
+            assert_eq!(without, "this transaction has no tenant context", "{role}: {relation}");
+            let bare = conn.transaction(|conn| {
+                set(conn, "tenantry.tenant", GLOBEX)?;
+                count(conn, relation)
+            });
+            assert!(bare.is_err(), "{role}: {relation}: {bare:?}");
+        }
+    }
+    // A role that may not call the function can have no context.
+    let refused = count(&mut shop.connect_as("reader"), "app.customers").unwrap_err().to_string();
+    assert_eq!(refused, "permission denied for function is_administrator");
+    // In a function of the owner, the policies apply to the owner.
+    shop.db.execute(&format!(
+        "CREATE FUNCTION app.read() RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = app, pg_temp \
+         AS 'SELECT count(*) FROM customers'; \
+         ALTER FUNCTION app.read() OWNER TO {owner}; GRANT EXECUTE ON FUNCTION app.read() TO {app}"
+    ));
+    let mut conn = shop.application();
+    let call = |conn: &mut PgConnection| diesel::dsl::sql::<BigInt>("SELECT app.read()").get_result::<i64>(conn);
+    assert_eq!(tenancy.with_tenant(&mut conn, tenant(ACME), call).unwrap(), 1);
+    assert!(call(&mut conn).is_err());
+    shop.db.execute(&format!("DROP OWNED BY {reader}, {heir}; DROP ROLE {reader}, {heir}"));
+}
+
+/// What the planner knows of a session does not reach another role: a statement that the administrator has prepared is planned
+/// again for the application, and the other way round.
+#[test]
+fn prepared_statements_of_the_administrator_show_nothing_to_the_application() {
+    let shop = shop();
+    let (app, owner) = (shop.role("user"), shop.role("owner"));
+    let mut conn = shop.db.connect();
+    conn.batch_execute(&format!(
+        "SET plan_cache_mode = force_generic_plan; SET ROLE {owner}; PREPARE customers AS SELECT count(*) FROM app.customers"
+    ))
+    .unwrap();
+    let execute = |conn: &mut PgConnection| diesel::dsl::sql::<BigInt>("EXECUTE customers").get_result::<i64>(conn);
+    assert_eq!(execute(&mut conn), Ok(2));
+    conn.batch_execute(&format!("RESET ROLE; SET SESSION AUTHORIZATION {app}")).unwrap();
+    assert_eq!(execute(&mut conn).unwrap_err().to_string(), "this transaction has no tenant context");
+    conn.batch_execute(&format!("RESET SESSION AUTHORIZATION; SET ROLE {owner}")).unwrap();
+    assert_eq!(execute(&mut conn), Ok(2));
 }
 
 /// A function of the application is not called with rows of other tenants, although it is cheaper than the policies.

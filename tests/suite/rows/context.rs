@@ -23,6 +23,11 @@ fn count(conn: &mut PgConnection, sql: &str) -> Result<i64> {
     diesel::dsl::sql::<BigInt>(sql).get_result(conn)
 }
 
+/// The tenants of the visible customers.
+fn tenants(conn: &mut PgConnection) -> Result<Vec<String>> {
+    diesel::dsl::sql::<Text>("SELECT DISTINCT tenant_id::text FROM app.customers").load(conn)
+}
+
 /// A shop in which both tenants have a customer with the same id and email.
 fn with_customers() -> Shop {
     let shop = Shop::isolated();
@@ -126,9 +131,14 @@ fn contexts_cannot_be_forged() {
     // A valid context of one tenant does not open another, whatever the setting says.
     let switched = tenancy.with_tenant(&mut conn, id(ACME), |conn| {
         conn.batch_execute(&format!("SET LOCAL tenantry.tenant = '{GLOBEX}'"))?;
-        emails(conn)
+        tenants(conn)
     });
-    assert_eq!(switched.unwrap(), Vec::<String>::new());
+    assert_eq!(switched.unwrap(), [ACME]);
+    let inserted = tenancy.with_tenant(&mut conn, id(ACME), |conn| {
+        conn.batch_execute(&format!("SET LOCAL tenantry.tenant = '{GLOBEX}'"))?;
+        conn.batch_execute("INSERT INTO app.customers (email) VALUES ('new@example.org')")
+    });
+    assert!(inserted.is_err());
     let with_other_key = RowTenancy::new(ContextKey::generate()).with_tenant(&mut conn, id(ACME), emails);
     assert!(matches!(with_other_key, Err(TransactionError::Closure(_))));
 }
@@ -248,7 +258,8 @@ fn one_connection_serves_alternating_tenants() {
             );
         }
     }
-    assert!(emails(&mut conn).is_ok_and(|seen| seen.is_empty()), "outside of a transaction there is no tenant");
+    let outside = emails(&mut conn).unwrap_err().to_string();
+    assert_eq!(outside, "this transaction has no tenant context");
 }
 
 /// While a key is replaced, contexts of both keys are valid.

@@ -2,6 +2,11 @@
 
 use std::process::{Command, Stdio};
 
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use tenantry::{RowTenancy, TenantId};
+
 use super::{ACME, GLOBEX, Shop, shop};
 use crate::support::migrations::Dir;
 
@@ -146,6 +151,56 @@ fn nullable_tenant_column_is_completed() {
         ]
     );
     assert_eq!(shop.run(&["isolate", "--dry-run"]), "");
+}
+
+/// The policies of a former version, which compared each row with the setting and with the context, still isolate.
+/// `health-check` finds them, and `isolate` replaces them.
+#[test]
+fn policies_of_a_former_version_are_replaced() {
+    let shop = Shop::isolated();
+    shop.db.execute(&format!(
+        "INSERT INTO app.customers (tenant_id, email) VALUES ('{ACME}', 'info@acme.example'), ('{GLOBEX}', 'info@globex.example')"
+    ));
+    let (owner, app) = (shop.role("owner"), shop.role("user"));
+    for (table, column) in [
+        ("customers", "tenant_id"),
+        ("orders", "tenant_id"),
+        ("events", "tenant_id"),
+        ("events_2026", "tenant_id"),
+        ("tenants", "id"),
+    ] {
+        let tenant = format!("{column} = (SELECT nullif(current_setting('tenantry.tenant', true), '')::uuid)");
+        let context = format!(
+            "(SELECT pg_has_role(session_user, '{owner}', 'MEMBER')) OR {column} = (SELECT tenantry.current_tenant())"
+        );
+        shop.db.execute(&format!(
+            "DROP POLICY tenantry_tenant ON app.{table}; DROP POLICY tenantry_context ON app.{table};
+             CREATE POLICY tenantry_tenant ON app.{table} TO {app} USING ({tenant}) WITH CHECK ({tenant});
+             CREATE POLICY tenantry_context ON app.{table} AS RESTRICTIVE USING ({context}) WITH CHECK ({context})"
+        ));
+    }
+    shop.db.execute("DROP FUNCTION tenantry.is_administrator(), tenantry.requires_context(regclass)");
+    let visible = || {
+        let acme = ACME.parse::<TenantId>().unwrap();
+        let all = |conn: &mut PgConnection| sql::<Text>("SELECT email FROM app.customers").load::<String>(conn);
+        assert!(all(&mut shop.application()).unwrap_or_default().is_empty(), "without a context");
+        RowTenancy::new(shop.key.clone()).with_tenant(&mut shop.application(), acme, all).unwrap()
+    };
+    assert_eq!(visible(), ["info@acme.example"]);
+    let output = shop.tenantry(&["health-check", "--ignore", "server.cve"]).run();
+    output.assert_code(1);
+    for found in [
+        "policy tenantry_tenant of app.orders is not the one that isolation creates",
+        "policy tenantry_context of app.tenants is not the one that isolation creates",
+        "functions of schema tenantry are not those that this version creates, or their privileges differ",
+    ] {
+        assert!(output.stdout.contains(found), "{found}: {}", output.stdout);
+    }
+    assert!(output.stderr.contains("11 findings"), "{}", output.stderr);
+    shop.run(&["isolate", "--yes"]);
+    shop.run(&["health-check", "--ignore", "server.cve"]);
+    assert_eq!(shop.run(&["isolate", "--dry-run"]), "");
+    assert_eq!(visible(), ["info@acme.example"]);
 }
 
 #[test]

@@ -36,6 +36,9 @@ const READ_BY_SETTING: Attack = Attack::Reads(&[
     "SELECT count(*) FROM app.customers WHERE email LIKE '%globex%'",
 ]);
 
+/// The rows of the tenant itself are hidden.
+const READS_NOTHING: Attack = Attack::Breaks(&["SELECT 1 / count(*) FROM app.customers"]);
+
 /// Functions.
 pub const FUNCTIONS: &[Case] = &[
     Case {

@@ -1,7 +1,7 @@
 //! Columns, keys, policies and triggers of the shared tables.
 
 use super::super::{Attack, Case};
-use super::{NONE, READ_BY_SETTING, READ_OTHER};
+use super::{NONE, READ_BY_SETTING, READ_OTHER, READS_NOTHING};
 
 /// Columns, keys, policies and triggers of the shared tables.
 pub const TABLES: &[Case] = &[
@@ -107,15 +107,39 @@ pub const TABLES: &[Case] = &[
         attack: Attack::Reads(&["SELECT count(*) FROM app.emails() AS email WHERE email LIKE '%globex%'"]),
         ..NONE
     },
+    // Without the policy that verifies contexts, the application sees no rows.
     Case {
         codes: &["policy.missing"],
         plant: "DROP POLICY tenantry_context ON app.customers",
-        attack: READ_BY_SETTING,
+        attack: READS_NOTHING,
         ..NONE
     },
     Case {
         codes: &["policy.missing"],
         plant: "ALTER POLICY tenantry_context ON app.customers USING (true)",
+        attack: READS_NOTHING,
+        ..NONE
+    },
+    Case {
+        codes: &["policy.missing"],
+        plant: "ALTER POLICY tenantry_context ON app.customers TO {owner}",
+        attack: READS_NOTHING,
+        ..NONE
+    },
+    Case {
+        codes: &["policy.missing"],
+        plant: "ALTER POLICY tenantry_context ON app.customers WITH CHECK (true)",
+        attack: Attack::Runs(&[
+            "SELECT set_config('tenantry.tenant', '{globex}', true)",
+            "INSERT INTO app.customers (id, email) VALUES (70, 'x')",
+        ]),
+        ..NONE
+    },
+    Case {
+        codes: &["policy.missing"],
+        plant: "DROP POLICY tenantry_context ON app.customers; \
+                ALTER POLICY tenantry_tenant ON app.customers \
+                USING (tenant_id = (SELECT nullif(current_setting('tenantry.tenant', true), '')::uuid))",
         attack: READ_BY_SETTING,
         ..NONE
     },
