@@ -133,6 +133,11 @@ pub enum RowTenancyError {
     /// The connected role is no superuser, and what is to be done requires one.
     #[error("the connected role is not a superuser")]
     NotSuperuser,
+    /// Rows of the shared tables are to be read, and the server is a standby.
+    #[error(
+        "rows of shared tables cannot be read on a standby: the function that limits the rights of their code cannot be created"
+    )]
+    Standby,
     /// The server is behind a transaction pooler, and indexes are built without a transaction.
     #[error("indexes cannot be built through a transaction pooler")]
     Pooler,
@@ -160,6 +165,7 @@ impl RowTenancyError {
             Self::NoFreeId => "no-free-id",
             Self::Interrupted { .. } => "interrupted",
             Self::NotSuperuser => "not-superuser",
+            Self::Standby => "standby",
             Self::Pooler => "pooler",
         }
     }
@@ -205,6 +211,7 @@ impl RowTenancyError {
             Self::NoFreeId => "add --id with an id that is not reserved".to_owned(),
             Self::TenantExists { .. } | Self::ReservedId { .. } | Self::WrongIdType { .. } => return None,
             Self::NotSuperuser => "set --database-url to a URL with a superuser".to_owned(),
+            Self::Standby => "set --database-url to the primary server".to_owned(),
             Self::Pooler => "set --database-url to the server itself".to_owned(),
         })
     }

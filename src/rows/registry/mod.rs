@@ -40,7 +40,7 @@ const MAX_DRAWS: usize = 1_000;
 /// The tenants, sorted by name.
 ///
 /// # Errors
-/// [`RowTenancyError::NoRegistry`], or the server's error.
+/// [`RowTenancyError::NoRegistry`], [`RowTenancyError::Standby`], or the server's error.
 pub fn tenants(db: &mut Database, layout: &Layout) -> Result<Vec<RegisteredTenant>, Error> {
     let registry = Registry::read(db, layout)?;
     let sql = format!(
@@ -151,6 +151,9 @@ struct Registry<'a> {
 
 impl<'a> Registry<'a> {
     fn read(db: &mut Database, layout: &'a Layout) -> Result<Self, Error> {
+        if db.server().in_recovery {
+            return Err(RowTenancyError::Standby.into());
+        }
         let doing = || Error::doing("read the shared tables");
         let conn = db.connection();
         conn.batch_execute(&format!("BEGIN READ ONLY; {}", path::CATALOG_FOR_TRANSACTION)).map_err(doing())?;
@@ -202,7 +205,8 @@ impl<'a> Registry<'a> {
         doing: &'static str,
         query: &str,
     ) -> Result<Vec<[String; N]>, Error> {
-        let begin = format!("BEGIN; {}", self.become_owner());
+        // The function of the transaction is rolled back, also where transactions are read-only by default.
+        let begin = format!("BEGIN READ WRITE; {}", self.become_owner());
         let rows = conn.batch_execute(&begin).and_then(|()| {
             let statements = ContainedStatements::create(conn, &self.layout.schema)?;
             conn.batch_execute("SET LOCAL transaction_read_only TO on")?;

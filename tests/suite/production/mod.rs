@@ -10,6 +10,7 @@ mod races;
 mod rollout;
 mod sessions;
 mod shortages;
+mod standby;
 mod vanished;
 
 use std::collections::BTreeSet;

@@ -41,7 +41,7 @@ impl OwnServer {
     }
 
     /// Starts it again as a standby, which is read-only until it is promoted.
-    fn start_as_standby(&self) {
+    pub(super) fn start_as_standby(&self) {
         let (folder, signal) = (self.0.data_folder(), self.0.data_folder().join("standby.signal"));
         std::fs::write(&signal, "").unwrap();
         let owner = std::fs::metadata(folder).unwrap();

@@ -78,7 +78,12 @@ impl Shop {
 
     /// The same, with more options of `migrate-public`.
     pub fn with_options(migrations: Dir, options: &[&str]) -> Self {
-        let shop = Self { db: Database::new(), migrations, key: ContextKey::generate() };
+        Self::in_database(Database::new(), migrations, options)
+    }
+
+    /// The same, in a database.
+    pub fn in_database(db: Database, migrations: Dir, options: &[&str]) -> Self {
+        let shop = Self { db, migrations, key: ContextKey::generate() };
         // Roles belong to the whole server.
         let prefix = shop.db.name().to_owned();
         let set_up = [&["migrate-public", "--tenancy", "rows", "--role-prefix", &prefix][..], options].concat();
