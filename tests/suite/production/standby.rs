@@ -1,16 +1,14 @@
 //! Tenants that share tables, on a standby.
 
 use super::outages::OwnServer;
-use crate::rows::{ACME, GLOBEX, Shop, shop};
+use crate::rows::Shop;
 use crate::support::Database;
 
 #[test]
 #[ignore = "long: make test-long"]
 fn rows_of_shared_tables_are_not_read_on_a_standby() {
     let server = OwnServer::start();
-    let shop = Shop::in_database(Database::on(server.0), shop(), &[]);
-    shop.run(&["isolate", "--yes"]);
-    shop.db.execute(&format!("INSERT INTO app.tenants (id, name) VALUES ('{ACME}', 'acme'), ('{GLOBEX}', 'globex')"));
+    let shop = Shop::isolated_in(Database::on(server.0));
     // Transactions that are read-only by default are no obstacle.
     shop.db.execute(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", shop.db.name()));
     assert_eq!(shop.run(&["list", "--names"]), "acme\nglobex\n");

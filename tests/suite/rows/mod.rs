@@ -94,7 +94,12 @@ impl Shop {
 
     /// An isolated shop with two tenants and the application's key.
     pub fn isolated() -> Self {
-        let shop = Self::migrated();
+        Self::isolated_in(Database::new())
+    }
+
+    /// The same, in a database.
+    pub fn isolated_in(db: Database) -> Self {
+        let shop = Self::in_database(db, shop(), &[]);
         shop.run(&["isolate", "--yes"]);
         shop.tenantry(&["key", "install"]).env("TENANTRY_CONTEXT_KEY", shop.key.reveal()).run().assert_code(0);
         shop.db.execute(&format!(

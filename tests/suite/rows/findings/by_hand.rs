@@ -1,6 +1,11 @@
 //! Defects that no statement repairs: each is found, the attack succeeds before the advice is followed, and fails after it.
 
+use diesel::dsl::sql;
+use diesel::sql_types::Bytea;
+use tenantry::local::Ephemeral;
+
 use super::*;
+use crate::support::Database;
 
 /// The rows of a customer of another tenant disappear with it: the other tenant deletes the orders of this one.
 #[test]
@@ -72,4 +77,56 @@ fn dead_index_is_not_used_by_the_application() {
     assert_eq!(shop.codes(), ["index.dead-under-rls".to_owned()].into());
     shop.db.execute("DROP INDEX app.dead");
     shop.assert_clean("without the index");
+}
+
+/// A subscriber gets the rows of all tenants that a publication has. The application's role cannot decode the log, so that the
+/// attack is that of a role with REPLICATION.
+#[test]
+#[ignore = "long: make test-long"]
+fn publication_sends_the_rows_of_all_tenants_to_subscribers() {
+    let settings = [("wal_level", "logical"), ("synchronous_commit", "on"), ("timezone", "UTC")];
+    let server: &'static Ephemeral = Box::leak(Box::new(Ephemeral::start(binaries(), &settings).unwrap()));
+    let shop = with_safe_constructs(Shop::isolated_in(Database::on(server)));
+    shop.db.execute(&shop.fill("CREATE ROLE {db}_subscriber LOGIN REPLICATION"));
+    let mut subscriber = shop.connect_as("subscriber");
+    // Inserts a row of each tenant, and returns which of them the subscriber receives.
+    let mut received = || -> Vec<&str> {
+        let receive = "SELECT data FROM pg_logical_slot_get_binary_changes('slot', NULL, NULL, 'proto_version', '1', \
+                       'publication_names', 'published')";
+        subscriber.batch_execute("SELECT pg_create_logical_replication_slot('slot', 'pgoutput', true)").unwrap();
+        shop.db.execute(&shop.fill(
+            "INSERT INTO app.customers (tenant_id, id, email) SELECT id, (random() * 1e9)::int8 + 10, 'of ' || name || gen_random_uuid() \
+             FROM app.tenants",
+        ));
+        let changes: Vec<Vec<u8>> = sql::<Bytea>(receive).load(&mut subscriber).unwrap();
+        subscriber.batch_execute("SELECT pg_drop_replication_slot('slot')").unwrap();
+        let contains =
+            |text: &str| changes.iter().any(|change| change.windows(text.len()).any(|at| at == text.as_bytes()));
+        ["of acme", "of globex"].into_iter().filter(|text| contains(text)).collect()
+    };
+    let mut published = vec!["FOR TABLE app.customers", "FOR ALL TABLES"];
+    // Schemas and row filters exist since PostgreSQL 15.
+    let has_filters = binaries().major() >= 15;
+    if has_filters {
+        published.push("FOR TABLES IN SCHEMA app");
+    }
+    for tables in published {
+        shop.db.execute(&format!("CREATE PUBLICATION published {tables}"));
+        assert_eq!(received(), ["of acme", "of globex"], "{tables}");
+        assert_eq!(shop.codes(), ["publication".to_owned()].into(), "{tables}");
+        let plan = shop.tenantry(&["repair-plan"]).run();
+        assert!(plan.stdout.contains("give each table a row filter, or drop the publication"), "{}", plan.stdout);
+        shop.db.execute("DROP PUBLICATION published");
+        shop.assert_clean(tables);
+    }
+    if has_filters {
+        let filtered = "CREATE PUBLICATION published FOR TABLE app.customers WHERE (tenant_id = '{acme}')";
+        shop.db.execute(&shop.fill(filtered));
+        assert_eq!(received(), ["of acme"]);
+        shop.assert_clean("with a row filter");
+    }
+    let mut application = shop.application();
+    assert!(application.batch_execute("SELECT pg_create_logical_replication_slot('mine', 'pgoutput')").is_err());
+    drop((subscriber, application, shop));
+    server.stop_immediate().unwrap();
 }

@@ -80,6 +80,7 @@ pub const TABLES: &[Case] = &[
         oldest: 15,
         ..NONE
     },
+    // The server enforces the key for new rows. That existing ones violate it is a finding of its own.
     Case {
         codes: &["fk.not-valid"],
         plant: "ALTER TABLE app.orders ADD CONSTRAINT late FOREIGN KEY (tenant_id, customer_id) \
@@ -182,6 +183,7 @@ pub const TABLES: &[Case] = &[
         attack: Attack::NoStatement,
         ..NONE
     },
+    // The application's role cannot decode the log: a subscriber can.
     Case {
         codes: &["publication"],
         plant: "CREATE PUBLICATION everything FOR TABLE app.customers, app.countries",
