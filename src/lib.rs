@@ -66,6 +66,8 @@ pub mod schema;
 pub mod servers;
 pub mod tenants;
 
+#[cfg(feature = "cli")]
+mod backup;
 mod confine;
 mod database;
 mod error;

@@ -7,6 +7,7 @@ use super::confirm::Unconfirmed;
 use super::context::{Context, Usage};
 use super::exit::Exit;
 use super::selection::NothingMatches;
+use crate::backup::BackupError;
 use crate::error::{Error, ReferenceError, TenantError};
 use crate::local::LocalError;
 use crate::migration::LoadError;
@@ -42,6 +43,14 @@ impl<'a> Cause<'a> {
             .or_else(|| error.downcast_ref().map(Self::Migrations))
             .or_else(|| error.downcast_ref().map(Self::Name))
             .or_else(|| error.downcast_ref().map(Self::Local))
+            .or_else(|| error.downcast_ref().map(Self::of_backup))
+    }
+
+    fn of_backup(error: &'a BackupError) -> Self {
+        match error {
+            BackupError::Database(error) => Self::Library(error),
+            BackupError::Program(error) => Self::Local(error),
+        }
     }
 
     /// The error of the library, if it is one.
@@ -113,9 +122,11 @@ impl<'a> Cause<'a> {
     /// The tenant that the error concerns, if it concerns one.
     pub(crate) fn tenant(self) -> Option<&'a str> {
         match self.library()? {
-            Error::Tenant { name, .. } | Error::CannotCompare { name, .. } | Error::CannotClone { name, .. } => {
-                Some(name.as_str())
-            }
+            Error::Tenant { name, .. }
+            | Error::CannotCompare { name, .. }
+            | Error::CannotClone { name, .. }
+            | Error::CannotRestore { name, .. } => Some(name.as_str()),
+            Error::CannotDump { name, .. } => Some(name.as_str()),
             Error::UnknownState { tenant, .. } => Some(tenant),
             _ => None,
         }

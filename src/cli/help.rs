@@ -14,6 +14,8 @@ const GROUPS: [(&str, &[&str]); 7] = [
             "untrack",
             "rename",
             "clone",
+            "dump",
+            "restore",
             "label",
             "archive",
             "unarchive",

@@ -69,6 +69,7 @@ impl Error {
             Self::NoPublicSchema { .. } => "run CREATE SCHEMA public, or GRANT USAGE ON SCHEMA public to this role",
             Self::TrackerHidden => "connect as the owner of public.schema_tracker",
             Self::NoDown { .. } => "add a down.sql to the migration",
+            Self::NoArchiveOwner { .. } => "create the role, or set another owner with --owner",
             Self::CannotPrewarm { .. } => "omit --prewarm: create applies each migration",
             Self::NoExtensionSchema { .. } => "correct --extension-schema, or create the schema",
             Self::Migrations(_) => "correct the migrations; nothing was executed",

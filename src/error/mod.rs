@@ -203,6 +203,28 @@ pub enum Error {
         /// Why, as a clause.
         reason: String,
     },
+    /// A tenant cannot be dumped.
+    #[error("cannot dump tenant {name}: {reason}")]
+    CannotDump {
+        /// Its schema.
+        name: SchemaName,
+        /// Why, as a clause.
+        reason: String,
+    },
+    /// An archive cannot be restored as a tenant.
+    #[error("cannot restore tenant {name}: {reason}")]
+    CannotRestore {
+        /// The new tenant.
+        name: TenantName,
+        /// Why, as a clause.
+        reason: String,
+    },
+    /// The owner of the schema in an archive does not exist.
+    #[error("role {role}, the owner of the schema in the archive, does not exist")]
+    NoArchiveOwner {
+        /// The role.
+        role: String,
+    },
     /// No schema can be made in advance.
     #[error("no schema can be made in advance: {reason}")]
     CannotPrewarm {

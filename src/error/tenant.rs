@@ -270,6 +270,18 @@ pub enum TenantError {
         /// The objects, as PostgreSQL describes them.
         objects: Vec<String>,
     },
+    /// An archive cannot be restored as the tenant.
+    #[error("{reason}")]
+    NotRestored {
+        /// Why, as a clause.
+        reason: String,
+    },
+    /// The tenant is not dropped, because no archive of it was written that can be read back.
+    #[error("no backup, and not dropped: {reason}")]
+    NoBackup {
+        /// Why, as a clause.
+        reason: String,
+    },
     /// The role of the tenant cannot be created, changed or dropped.
     #[error(transparent)]
     Role(#[from] RoleError),
@@ -290,16 +302,6 @@ pub enum Contention {
     Deadlock,
     /// The transaction could not be serialized with others.
     Serialization,
-}
-
-impl fmt::Display for Contention {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::LockTimeout => "lock timeout",
-            Self::Deadlock => "deadlock",
-            Self::Serialization => "serialization failure",
-        })
-    }
 }
 
 impl TenantError {
@@ -332,6 +334,7 @@ impl TenantError {
                     | Self::Server(_)
                     | Self::MigrationConflict
                     | Self::LockTableFull { .. }
+                    | Self::NoBackup { .. }
                     | Self::DropIncomplete { .. }
             )
     }

@@ -35,12 +35,14 @@ pub enum LocalError {
         folder: PathBuf,
     },
 
-    /// No `pg_dump` was found.
-    #[error("no pg_dump {}", folder.as_deref().map_or_else(
+    /// No `pg_dump` or `pg_restore` was found.
+    #[error("no {program} {}", folder.as_deref().map_or_else(
         || "on the search path nor where packages install it".to_owned(),
         |folder| format!("in {}", folder.display())
     ))]
     PgDumpNotFound {
+        /// The program.
+        program: &'static str,
         /// The only folder that was searched.
         folder: Option<PathBuf>,
     },
@@ -221,7 +223,7 @@ impl LocalError {
     }
 
     /// For `map_err`: a [`LocalError::Io`] with the action and the path.
-    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }
     }
 }

@@ -27,6 +27,8 @@ pub use ephemeral::{Ephemeral, EphemeralOptions};
 pub use error::{LastLines, LocalError};
 pub use folders::default_folder;
 pub use pg_dump::PgDump;
+#[cfg(feature = "cli")]
+pub(crate) use pg_dump::{PgRestore, PrintingArchive};
 pub use server::{LocalServer, Running, Started, Status, Stopped};
 
 use account::Account;

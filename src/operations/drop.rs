@@ -5,6 +5,8 @@
 //! which no other command changes it. The next ones drop its objects, an object before those that it uses. The last one
 //! drops the schema and the tracker row.
 
+#[cfg(feature = "cli")]
+mod backed_up;
 mod lock_budget;
 mod lookup;
 mod message;
@@ -12,7 +14,10 @@ mod operation;
 mod order;
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 
+#[cfg(feature = "cli")]
+pub(crate) use self::backed_up::{DropBackup, drop_with_backup};
 use self::lock_budget::LockBudget;
 use self::lookup::{look_up, measure_all};
 use self::operation::{DropJob, DropSchemas};
@@ -102,6 +107,8 @@ pub struct DropReport {
     pub run: Option<i64>,
     /// The dropped schemas.
     pub dropped: Vec<SchemaName>,
+    /// The archives of dropped schemas, if archives were written.
+    pub backups: Vec<(SchemaName, PathBuf)>,
     /// The schemas that were not dropped, with the reasons.
     pub failed: Vec<FailedTenant>,
     /// The names that did not exist.

@@ -7,7 +7,13 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, Bool, Nullable, Oid, Text};
 
+#[cfg(feature = "cli")]
+use crate::database::Database;
+#[cfg(feature = "cli")]
+use crate::error::TenantError;
 use crate::error::{Error, UnreadableLedger};
+#[cfg(feature = "cli")]
+use crate::model::SchemaName;
 use crate::model::{State, TenantName};
 use crate::postgres::CHUNK;
 use crate::sql::catalog::holds_relations;
@@ -87,6 +93,32 @@ pub(super) fn look_up(conn: &mut PgConnection, names: &[&TenantName]) -> Result<
         }
     }
     Ok(found)
+}
+
+/// The oid of the schema of a tenant that is active or archived, and that holds no extensions.
+///
+/// # Errors
+/// [`Error::Tenant`] if there is no such tenant.
+#[cfg(feature = "cli")]
+pub(crate) fn dumpable_schema(db: &mut Database, name: &TenantName) -> Result<u32, Error> {
+    let schema = super::rename::existing(db, name)?;
+    if schema.holds_extensions {
+        let error = Box::new(TenantError::ContainsExtensions { new: false });
+        return Err(Error::Tenant { name: name.clone(), error });
+    }
+    Ok(schema.oid)
+}
+
+/// The oid of a schema that exists.
+#[cfg(feature = "cli")]
+pub(crate) fn schema_oid(conn: &mut PgConnection, name: &SchemaName) -> QueryResult<u32> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Oid)]
+        oid: u32,
+    }
+    let found = sql_query("SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1");
+    found.bind::<Text, _>(name.as_str()).get_result::<Row>(conn).map(|row| row.oid)
 }
 
 /// Whether the schema holds extensions, according to the settings or to the catalog.

@@ -4,7 +4,7 @@
 //! bodies. Text that names the schema, such as the source of a function, would break. So the structure is read in the
 //! transaction, after the schema was renamed, and what still names the old schema is refused.
 
-mod mentions;
+pub(super) mod mentions;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -118,35 +118,58 @@ pub fn rename(
 /// # Errors
 /// [`Error::Tenant`] with the name that it is about.
 pub(super) fn judge(db: &mut Database, tenancy: &Tenancy, old: &TenantName, new: &TenantName) -> Result<u32, Error> {
-    let error_of = |name: &TenantName, error| Error::Tenant { name: name.clone(), error: Box::new(error) };
-    if let Err(error) = tenancy.name_policy().check(new) {
-        return Err(error_of(new, TenantError::NameRefused(error)));
-    }
-    let mut found = look_up(db.connection(), &[old, new])?;
-    let mut find = |name: &TenantName| found.remove(name.as_str()).unwrap_or(NameStatus::UNUSED);
-    let (from, to) = (find(old), if old == new { NameStatus::UNUSED } else { find(new) });
-    let schema = match (from.tracked, from.schema) {
-        (Some((tracked, state)), schema) if tracked == old.as_str() => match (state, schema) {
-            (State::Active | State::Archived, Some(schema)) => schema,
-            (state, None) => return Err(error_of(old, TenantError::SchemaMissing { state: Some(state) })),
-            (state, Some(_)) => return Err(error_of(old, TenantError::WrongState { state, expected: State::Active })),
+    let schema = existing(db, old)?;
+    require_free(db, tenancy, new, Some(old))?;
+    Ok(schema.oid)
+}
+
+/// The schema of a tenant that is active or archived.
+///
+/// # Errors
+/// [`Error::Tenant`] if there is no such tenant.
+pub(super) fn existing(db: &mut Database, name: &TenantName) -> Result<SchemaStatus, Error> {
+    let of_tenant = |error| Error::Tenant { name: name.clone(), error: Box::new(error) };
+    let NameStatus { tracked, schema } =
+        look_up(db.connection(), &[name])?.remove(name.as_str()).unwrap_or(NameStatus::UNUSED);
+    match (tracked, schema) {
+        (Some((tracked, state)), schema) if tracked == name.as_str() => match (state, schema) {
+            (State::Active | State::Archived, Some(schema)) => Ok(schema),
+            (state, None) => Err(of_tenant(TenantError::SchemaMissing { state: Some(state) })),
+            (state, Some(_)) => Err(of_tenant(TenantError::WrongState { state, expected: State::Active })),
         },
-        _ => return Err(error_of(old, not_tracked(db.connection(), old)?)),
-    };
-    let is_other = |tracked: &str| tracked != old.as_str();
-    let refused = match (to.tracked, to.schema) {
-        _ if old == new => TenantError::AlreadyTracked { state: State::Active },
+        _ => Err(of_tenant(not_tracked(db.connection(), name)?)),
+    }
+}
+
+/// Checks that a tenant can be created with the name. `old` is the tenant that gets the name.
+///
+/// # Errors
+/// [`Error::Tenant`] if it cannot.
+pub(crate) fn require_free(
+    db: &mut Database,
+    tenancy: &Tenancy,
+    new: &TenantName,
+    old: Option<&TenantName>,
+) -> Result<(), Error> {
+    let of_new = |error| Error::Tenant { name: new.clone(), error: Box::new(error) };
+    if let Err(error) = tenancy.name_policy().check(new) {
+        return Err(of_new(TenantError::NameRefused(error)));
+    }
+    let NameStatus { tracked, schema } =
+        look_up(db.connection(), &[new])?.remove(new.as_str()).unwrap_or(NameStatus::UNUSED);
+    // The tenant itself has a name that differs in case only.
+    let is_other = |tracked: &str| old.is_none_or(|old| tracked != old.as_str());
+    Err(of_new(match (tracked, schema) {
+        _ if old == Some(new) => TenantError::AlreadyTracked { state: State::Active },
         (Some((tracked, state)), _) if tracked == new.as_str() => TenantError::AlreadyTracked { state },
-        // The tenant itself has a name that differs in case only.
         (Some((tracked, _)), _) if is_other(&tracked) => TenantError::CaseClash { tracked },
         (_, Some(_)) => TenantError::SchemaExists,
         (_, None) if holds_extensions(tenancy, new, None::<&SchemaStatus>) => {
             TenantError::ContainsExtensions { new: true }
         }
         (_, None) if db.server().is_own_role(new.as_str()) => TenantError::NameOfOwnRole,
-        (_, None) => return Ok(schema.oid),
-    };
-    Err(error_of(new, refused))
+        (_, None) => return Ok(()),
+    }))
 }
 
 /// The role of the tenant, and its new name: a name that ends with the tenant's follows it.

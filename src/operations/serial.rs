@@ -86,7 +86,7 @@ impl SerialRun<'_> {
 
 /// Ends the failed transaction of a tenant. Returns the tenant's error. `doing` is the purpose of the transaction, for the error if
 /// the connection is lost.
-pub(super) fn transaction_error(
+pub(crate) fn transaction_error(
     db: &mut Database,
     error: DieselError,
     name: &TenantName,

@@ -3,6 +3,8 @@
 //! Single queries bind their values, and Diesel quotes their identifiers. A message with several statements cannot bind
 //! values, so that identifiers and values are quoted with [`quote`].
 
+#[cfg(feature = "cli")]
+pub(crate) mod archive;
 pub(crate) mod catalog;
 #[cfg(feature = "cli")]
 pub(crate) mod dump;

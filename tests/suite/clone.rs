@@ -8,7 +8,7 @@ use crate::support::{schemas, set_up, with};
 
 /// Types of the schema itself, generated and identity columns, cycles of foreign keys, partitions, and code that fails if a
 /// superuser runs it.
-fn migrations() -> Dir {
+pub fn migrations() -> Dir {
     Dir::new()
         .add("1_types", "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE DOMAIN positive AS int CHECK (VALUE > 0);
             CREATE TYPE pair AS (a int, b text);
@@ -30,7 +30,7 @@ fn migrations() -> Dir {
             CREATE VIEW owners AS SELECT p.id FROM people p JOIN pets ON pets.owner = p.id")
 }
 
-const ROWS: &str = "SET search_path TO acme;
+pub const ROWS: &str = "SET search_path TO acme;
     INSERT INTO people (mood, moods, n, pair) SELECT 'sad', '{ok,sad}', i, ROW (i, 'it''s \"' || i)::pair FROM generate_series(1, 9) i;
     INSERT INTO pets (owner) SELECT id FROM people; UPDATE people SET boss = 1, pet = id WHERE id > 1;
     SELECT setval('pets_id_seq', 500); INSERT INTO logs VALUES ('2001-01-01', 'a'), ('2030-01-01', 'b');

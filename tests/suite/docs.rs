@@ -56,7 +56,7 @@ pages! {
 
 /// The text with placeholders for values that differ between runs or machines.
 fn masked(text: &str) -> String {
-    const MASKS: [(&str, &str); 6] = [
+    const MASKS: [(&str, &str); 8] = [
         (r#""pid": \d+"#, r#""pid": PID"#),
         // The name of the machine.
         (r"BY +|\bme@\S+ *", "me@HOST "),
@@ -66,6 +66,9 @@ fn masked(text: &str) -> String {
         // The version of a new migration is the current time.
         (r"\d{14}_(add_invoices|add_phone|baseline)", "VERSION_$1"),
         (r"(newest|up to) \d{14}", "$1 VERSION"),
+        // The time in the name of a backup, and the size of an archive.
+        (r"\d{8}T\d{6}Z\.dump", "TIME.dump"),
+        (r"(rows?), [\d.]+ kB", "$1, SIZE"),
     ];
     MASKS.iter().fold(normalized(text), |text, (pattern, shown)| {
         Regex::new(pattern).expect("a pattern").replace_all(&text, *shown).into_owned()

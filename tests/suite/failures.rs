@@ -175,6 +175,8 @@ const COMMANDS: &[&str] = &[
     "untrack acme --yes",
     "rename acme globex",
     "clone acme globex",
+    "dump acme --output none/file",
+    "restore file acme",
     "label acme ring=canary",
     "archive acme",
     "unarchive acme",

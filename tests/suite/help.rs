@@ -24,6 +24,8 @@ helps! {
     help_of_adopt: "adopt";
     help_of_untrack: "untrack";
     help_of_clone: "clone";
+    help_of_dump: "dump";
+    help_of_restore: "restore";
     help_of_rename: "rename";
     help_of_label: "label";
     help_of_archive: "archive";
@@ -92,6 +94,8 @@ fn the_main_help_lists_the_commands_by_purpose() {
                     "untrack",
                     "rename",
                     "clone",
+                    "dump",
+                    "restore",
                     "label",
                     "archive",
                     "unarchive",

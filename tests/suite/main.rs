@@ -6,6 +6,7 @@ mod adopt;
 mod application;
 mod archive;
 mod attacker;
+mod backup;
 mod baselines;
 mod cleanup;
 mod clone;

@@ -31,6 +31,7 @@ const LAYERS: [&str; 22] = [
     "probe",
     "lint",
     "local",
+    "backup",
     "application",
     "cli",
 ];

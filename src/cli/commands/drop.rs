@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
+use super::dump::BackupOptions;
 use super::rows::{self, DropOptions};
 use crate::cli::confirm::{Answer, ConfirmOption};
 use crate::cli::context::{Context, Usage, location};
@@ -51,8 +52,11 @@ pub(crate) struct Args {
     untracked: bool,
 
     /// Archive the tenants, and let 'purge' drop them after this time
-    #[arg(long, value_name = "TIME", value_parser = keep, conflicts_with = "untracked")]
+    #[arg(long, value_name = "TIME", value_parser = keep, conflicts_with_all = ["untracked", "backup"])]
     grace: Option<humantime::Duration>,
+
+    #[command(flatten)]
+    backup: BackupOptions,
 
     #[command(flatten)]
     jobs: Jobs,
@@ -80,13 +84,16 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let if_missing = if args.if_exists { IfMissing::Accept } else { IfMissing::Fail };
     if let Some(layout) = rows::layout(&mut db)? {
         let names: Vec<String> = names.iter().map(SchemaName::to_string).collect();
-        if args.grace.is_some() {
-            let message = "--grace applies to tenants with schemas of their own only";
-            return Err(Usage::new("unexpected-option", message).into());
+        for (option, is_given) in [("grace", args.grace.is_some()), ("backup", args.backup.backup.is_some())] {
+            if is_given {
+                let message = format!("--{option} applies to tenants with schemas of their own only");
+                return Err(Usage::new("unexpected-option", message).into());
+            }
         }
         let options = DropOptions { dry_run: args.dry_run, confirmation: args.confirmation, if_missing };
         return rows::drop(context, &mut db, (&tenancy, &layout), &names, options);
     }
+    args.backup.check(&db)?;
     let untracked = if args.untracked { Untracked::Drop } else { Untracked::Refuse };
     let plan = operations::plan_drop(&mut db, &tenancy, &names, untracked, if_missing)?;
     let output = context.output();
@@ -127,7 +134,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut progress = Progress::new(output, "dropped")
         .leaving(left_by_abort(&plan))
         .resumed_by("repeat the command with --if-exists to resume");
-    let report = operations::drop_tenants(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
+    let report = args.backup.drop_tenants(context, &mut db, &tenancy, plan, &mut progress)?;
     std::mem::drop(progress);
     if output.is_json() {
         output.json(&ReportDocument::new(&report, context))?;
@@ -138,10 +145,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         0 => {}
         1..=SHORT => {
             let untracked = if args.untracked { " --untracked" } else { "" };
-            output.hint(format_args!(
-                "to resume: {}",
-                context.command(&format!("drop {}{untracked}", shell_words(&left)))
-            ));
+            let line = format!("drop {}{untracked}{}", shell_words(&left), args.backup.as_words());
+            output.hint(format_args!("to resume: {}", context.command(&line)));
         }
         _ => output.hint("to resume: repeat the command with --if-exists"),
     }
@@ -250,6 +255,9 @@ pub(super) fn print_report(context: &Context, report: &DropReport) -> Result<Exi
         output.status(format_args!("{name} does not exist"));
     }
     report::lost(context, report.ended.as_ref());
+    for (name, file) in &report.backups {
+        output.status(format_args!("{name} backed up to {}", file.display()));
+    }
     for InSteps { name, transactions } in &report.in_steps {
         output.status(format_args!("{name} dropped in {}", count(*transactions as usize, "transaction")));
     }
@@ -320,6 +328,8 @@ pub(super) struct ReportDocument {
     /// The id of the run, as `runs` shows it; null if there was nothing to drop, or runs are not recorded.
     run: Option<i64>,
     dropped: Vec<String>,
+    /// The archives of dropped tenants, with --backup.
+    backups: Vec<BackupDocument>,
     /// The dropped tenants that were too large for one transaction.
     in_steps: Vec<InStepsDocument>,
     missing: Vec<String>,
@@ -333,6 +343,12 @@ pub(super) struct ReportDocument {
 }
 
 #[derive(Serialize)]
+struct BackupDocument {
+    name: String,
+    file: String,
+}
+
+#[derive(Serialize)]
 struct InStepsDocument {
     name: String,
     transactions: u32,
@@ -343,6 +359,11 @@ impl ReportDocument {
         Self {
             run: report.run,
             dropped: report.dropped.iter().map(SchemaName::to_string).collect(),
+            backups: report
+                .backups
+                .iter()
+                .map(|(name, file)| BackupDocument { name: name.to_string(), file: file.display().to_string() })
+                .collect(),
             in_steps: report
                 .in_steps
                 .iter()

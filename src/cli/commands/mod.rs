@@ -10,6 +10,7 @@ mod create;
 mod demo;
 mod diff;
 mod drop;
+mod dump;
 mod exec;
 mod grants;
 mod health_check;
@@ -35,6 +36,7 @@ mod reference;
 mod rename;
 mod repair;
 mod repair_plan;
+mod restore;
 mod revert_all;
 mod revert_one;
 mod rows;
@@ -63,6 +65,8 @@ pub(crate) enum Command {
     Unarchive(unarchive::Args),
     Rename(rename::Args),
     Clone(clone::Args),
+    Dump(dump::Args),
+    Restore(restore::Args),
     List(list::Args),
     Stats(stats::Args),
     Exec(exec::Args),
@@ -146,6 +150,8 @@ impl Command {
             Self::Unarchive(args) => unarchive::run(args, context),
             Self::Rename(args) => rename::run(args, context),
             Self::Clone(args) => clone::run(args, context),
+            Self::Dump(args) => dump::run(args, context),
+            Self::Restore(args) => restore::run(args, context),
             Self::List(args) => list::run(args, context),
             Self::Stats(args) => stats::run(args, context),
             Self::Exec(args) => exec::run(args, context),

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::archive::connect;
 use super::drop::{ReportDocument, counted, print_report, show_roles, warn_of_steps};
+use super::dump::BackupOptions;
 use crate::cli::confirm::{Answer, ConfirmOption};
 use crate::cli::context::{Context, location};
 use crate::cli::exit::Exit;
@@ -30,6 +31,9 @@ pub(crate) struct Args {
     dry_run: bool,
 
     #[command(flatten)]
+    backup: BackupOptions,
+
+    #[command(flatten)]
     jobs: Jobs,
 
     #[command(flatten)]
@@ -46,6 +50,7 @@ impl Args {
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let (mut db, tenancy) = connect(context, &args.options, "purge")?;
     db.require_tracker(&tenancy)?;
+    args.backup.check(&db)?;
     let mut tenants = operations::archived(&mut db)?;
     tenants.retain(|tenant| tenant.purge_after.is_some());
     let due: Vec<SchemaName> = tenants.iter().filter(|it| it.is_due).map(|it| it.name.clone()).collect();
@@ -77,19 +82,20 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         args.confirmation.ask(&question, Answer::Yes)?;
     }
     let mut progress = Progress::new(output, "dropped").resumed_by("repeat the command to resume");
-    let report = operations::drop_tenants(&mut db, &tenancy, plan, &context.stop(), &mut progress)?;
+    let report = args.backup.drop_tenants(context, &mut db, &tenancy, plan, &mut progress)?;
     std::mem::drop(progress);
     if output.is_json() {
         output.json(&ReportDocument::new(&report, context))?;
     }
     let exit = print_report(context, &report)?;
-    hint(context, &report);
+    hint(context, &report, &args.backup);
     Ok(exit)
 }
 
-fn hint(context: &Context, report: &DropReport) {
+fn hint(context: &Context, report: &DropReport, backup: &BackupOptions) {
     if !report.to_try_again().is_empty() {
-        context.output().hint(format_args!("to resume: {}", context.command("purge")));
+        let line = format!("purge{}", backup.as_words());
+        context.output().hint(format_args!("to resume: {}", context.command(&line)));
     }
 }
 

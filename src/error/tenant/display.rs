@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Contention;
 use crate::error::BlockingSession;
 use crate::postgres::ServerMessage;
 
@@ -41,5 +42,15 @@ impl fmt::Display for ListedSessions<'_> {
             write!(f, "{separator}{session}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Contention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LockTimeout => "lock timeout",
+            Self::Deadlock => "deadlock",
+            Self::Serialization => "serialization failure",
+        })
     }
 }

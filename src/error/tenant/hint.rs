@@ -55,6 +55,8 @@ impl TenantError {
             Self::Pooler { .. } => "pooler",
             Self::EditedMigration { .. } => "edited-migration",
             Self::Dependents { .. } => "dependents",
+            Self::NotRestored { .. } => "cannot-restore",
+            Self::NoBackup { .. } => "no-backup",
             Self::Role(error) => error.code(),
             Self::Server(_) => "server-error",
             Self::ConnectionLost(_) => "connection-lost",

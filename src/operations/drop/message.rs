@@ -58,9 +58,29 @@ pub(super) fn rest(
     commit: Commit,
     record: &str,
 ) -> Batch {
-    let name = &dropping.name;
+    let mut batch = open(target, dropping, expected, commit);
+    push_drop(&mut batch, dropping, record);
+    batch.commit()
+}
+
+/// Begins a transaction that drops a schema, with its guards.
+pub(super) fn open(target: SchemaTarget<'_>, dropping: &Dropping, expected: ExpectedRow, commit: Commit) -> Batch {
     let mut batch = Batch::begin(target, commit);
     guard(&mut batch, &unchanged(target, dropping, expected, &[]));
+    batch
+}
+
+/// Checks a schema again and drops it with the tenant's row in the open transaction, and records it.
+#[cfg(feature = "cli")]
+pub(super) fn drop_in_open(target: SchemaTarget<'_>, dropping: &Dropping, record: &str) -> String {
+    let mut batch = Batch::default();
+    guard(&mut batch, &unchanged(target, dropping, ExpectedRow::AsPlanned, &[]));
+    push_drop(&mut batch, dropping, record);
+    batch.sql().to_owned()
+}
+
+fn push_drop(batch: &mut Batch, dropping: &Dropping, record: &str) {
+    let name = &dropping.name;
     if dropping.schema.is_some() {
         batch.push(&format!("DROP SCHEMA {} CASCADE;", Identifier::from(name)));
     }
@@ -69,7 +89,6 @@ pub(super) fn rest(
     }
     batch.push(&format!("DELETE FROM public.schema_tracker WHERE name = {};", Literal(name.as_str())));
     batch.push(record);
-    batch.commit()
 }
 
 /// Adds conditions that read catalogs. The settings do not apply to later statements, such as those of an event trigger.

@@ -15,7 +15,7 @@ const HARMLESS: [&str; 1] = ["comment"];
 
 /// The objects of a structure whose definitions name a schema as text: with a dot after it, in quotes, or on a search path. The
 /// structure has been read after the schema was renamed, so that PostgreSQL itself no longer prints the name.
-pub(super) fn in_structure(structure: &Structure, name: &str) -> Vec<String> {
+pub(crate) fn in_structure(structure: &Structure, name: &str) -> Vec<String> {
     // A name that differs in case only is printed as the schema's.
     let own_name = structure.own_name.as_str();
     let name = SchemaWord { name, except: own_name.trim_matches('"') };

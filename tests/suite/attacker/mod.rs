@@ -4,6 +4,7 @@
 //! Each planted object is a trap: when it runs with the privileges of a superuser, it writes a file, which no rollback
 //! removes. No command may trigger one.
 
+mod archives;
 mod ledgers;
 mod sessions;
 
