@@ -81,7 +81,7 @@ impl<'a> Cause<'a> {
         match self {
             Self::Library(error) => error.hint(&|line| context.command(line)),
             Self::Usage(usage) => usage.hint().map(str::to_owned),
-            Self::NothingMatches(nothing) => Some(nothing.hint().to_owned()),
+            Self::NothingMatches(nothing) => Some(nothing.hint(context)),
             Self::Unconfirmed(why) => why.hint().map(str::to_owned),
             Self::Url(error) => error.hint().map(str::to_owned),
             Self::Migrations(_) => Some("nothing was run".to_owned()),

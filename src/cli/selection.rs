@@ -38,7 +38,8 @@ pub(crate) struct NothingMatches {
     /// The options and a verb, such as `--label ring=canary selects`.
     selection: String,
     tenants: usize,
-    hint: String,
+    /// The command that lists what can be selected.
+    listing: &'static str,
 }
 
 /// Selects tenants by name and by label, with exceptions.
@@ -114,8 +115,19 @@ pub(crate) fn require_known<'a>(
 }
 
 impl NothingMatches {
-    pub(crate) fn hint(&self) -> &str {
-        &self.hint
+    /// How to fix it.
+    pub(crate) fn hint(&self, context: &Context) -> String {
+        format!("'{}' lists the tenants; to accept this, add --allow-empty", context.command(self.listing))
+    }
+
+    /// The same selection, of the tenants of several servers.
+    pub(crate) fn among(&self, tenants: usize) -> Self {
+        Self { selection: self.selection.clone(), tenants, listing: self.listing }
+    }
+
+    /// A `--match` that matches none.
+    pub(crate) fn of_match(regex: &str, tenants: usize) -> Self {
+        Self { selection: format!("--match {} matches", shell_word(regex)), tenants, listing: "list --names" }
     }
 }
 
@@ -171,19 +183,29 @@ impl Matching {
         }
         let names = tracker::names(db.connection())?;
         let all = || names.iter().map(String::as_str).chain(others.iter().copied());
-        let unmatched = self.matching.iter().find(|regex| !all().any(|name| regex.is_match(name)));
-        let selection = match unmatched {
-            Some(regex) => format!("--match {} matches", shell_word(regex.as_str())),
-            None if !self.has_labels() || names.iter().any(|name| selected.picks(name)) => return Ok(()),
-            None => {
-                let flags = self.name_flags() + &self.label_flags();
-                let verb = if self.matching.len() + self.labels.len() == 1 { "selects" } else { "select" };
-                format!("{} {verb}", flags.trim_start())
-            }
+        let unmatched = self.matching.iter().filter(|regex| !all().any(|name| regex.is_match(name)));
+        let unmatched: Vec<&str> = unmatched.map(Regex::as_str).collect();
+        let picks_any = || all().any(|name| selected.picks(name));
+        let of_options = || {
+            let flags = self.name_flags() + &self.label_flags();
+            let verb = if self.matching.len() + self.labels.len() == 1 { "selects" } else { "select" };
+            let selection = format!("{} {verb}", flags.trim_start());
+            Err(NothingMatches { selection, tenants: names.len(), listing: "list" }.into())
         };
-        let what = if unmatched.is_some() { "list --names" } else { "list" };
-        let hint = format!("'{}' lists the tenants; to accept this, add --allow-empty", context.command(what));
-        Err(NothingMatches { selection, tenants: names.len(), hint }.into())
+        if let Some(gathered) = context.output().gathered() {
+            // Another server may have a tenant that this one does not have.
+            gathered.set_unmatched(&unmatched, names.len());
+            return match unmatched.as_slice() {
+                _ if picks_any() => Ok(()),
+                [one] if self.matching.len() == 1 => Err(NothingMatches::of_match(one, names.len()).into()),
+                _ => of_options(),
+            };
+        }
+        match unmatched.first() {
+            Some(regex) => Err(NothingMatches::of_match(regex, names.len()).into()),
+            None if !self.has_labels() || picks_any() => Ok(()),
+            None => of_options(),
+        }
     }
 
     fn name_flags(&self) -> String {

@@ -1,5 +1,10 @@
 //! Errors of fleets on several servers.
 
+use crate::postgres;
+
+/// What makes a database one of its own again.
+const FORGET: &str = "TRUNCATE public.schema_placement, public.schema_server, public.schema_identity";
+
 /// An error of a fleet on several servers, which ends a command.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -51,11 +56,11 @@ pub enum ServersError {
         registry: uuid::Uuid,
     },
     /// The database that answers is not the one that was registered.
-    #[error("the database at {address} is not server {name}: {found}")]
+    #[error("database {address} is not server {name}: {found}")]
     WrongDatabase {
         /// The server.
         name: String,
-        /// The address.
+        /// The database and the address of its server.
         address: String,
         /// What was found instead, as a clause.
         found: String,
@@ -128,6 +133,14 @@ pub enum ServersError {
         /// Its state.
         state: &'static str,
     },
+    /// A server cannot be reached.
+    #[error("server {name} cannot be reached: {error}")]
+    Unreachable {
+        /// The server.
+        name: String,
+        /// Why.
+        error: Box<postgres::Error>,
+    },
     /// The registry cannot be reached, and the command changes the directory.
     #[error("the registry cannot be reached: {error}")]
     RegistryDown {
@@ -169,6 +182,7 @@ impl ServersError {
             Self::Placed { .. } => "tenant-placed",
             Self::NoRoom { .. } => "no-room",
             Self::NotOpen { .. } => "server-not-open",
+            Self::Unreachable { .. } => "server-unreachable",
             Self::RegistryDown { .. } => "registry-unreachable",
             Self::InvalidDirectory { .. } => "invalid-directory",
             Self::OneServerOnly { .. } => "several-servers",
@@ -178,12 +192,22 @@ impl ServersError {
     /// Whether a server was not used because of it.
     #[cfg(feature = "cli")]
     pub(crate) fn is_unreached(&self) -> bool {
-        matches!(self, Self::WrongDatabase { .. } | Self::NoPassword { .. } | Self::InvalidConnection { .. })
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::WrongDatabase { .. }
+                | Self::NoPassword { .. }
+                | Self::InvalidConnection { .. }
+        )
     }
 
     /// Whether the same command can succeed later without a change.
     pub(crate) fn is_retryable(&self) -> bool {
-        matches!(self, Self::RegistryDown { .. })
+        match self {
+            Self::Unreachable { error, .. } => error.is_retryable(),
+            Self::RegistryDown { .. } => true,
+            _ => false,
+        }
     }
 
     /// How to fix the error. `command` turns a subcommand into a full command line.
@@ -198,15 +222,16 @@ impl ServersError {
             Self::UnknownRegion { known, .. } => format!("the regions are {}", known.join(", ")),
             Self::ServerExists { .. } => format!("'{}' shows the servers", command("server list")),
             Self::SameDatabase { .. } => {
-                "if it is a copy of that database, run in the copy: TRUNCATE public.schema_placement, public.schema_server, public.schema_identity"
-                    .to_owned()
+                format!("if it is a copy of that database, run '{FORGET}' in the copy")
             }
-            Self::OtherRegistry { .. } => "remove it from that registry first".to_owned(),
+            Self::OtherRegistry { .. } => {
+                format!("remove it from that registry first; if that was done while it could not be reached, run '{FORGET}' in it")
+            }
             Self::WrongDatabase { .. } => {
                 "find out why another database answers; nothing was done there".to_owned()
             }
-            Self::InvalidConnection { name, .. } => {
-                format!("correct it with '{}'", command(&format!("server set {name} --url URL")))
+            Self::InvalidConnection { .. } => {
+                "give one such as postgresql://USER@HOST/DATABASE, with the password in ~/.pgpass or --password-env".to_owned()
             }
             Self::NoPassword { variable, .. } => format!("set {variable}, in the environment or in .env"),
             Self::Unsuitable { .. } => return None,
@@ -218,6 +243,9 @@ impl ServersError {
             Self::Placed { .. } => "choose another name".to_owned(),
             Self::NoRoom { .. } | Self::NotOpen { .. } => {
                 format!("'{}' shows states and capacities", command("server list"))
+            }
+            Self::Unreachable { .. } => {
+                "check its connection string, and that the server is running and accepts this role".to_owned()
             }
             Self::RegistryDown { .. } => "reading and migrating work without it; run this command when it is back".to_owned(),
             Self::InvalidDirectory { .. } => "use the release of tenantry that wrote this row".to_owned(),

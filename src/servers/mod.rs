@@ -20,9 +20,9 @@ mod server;
 
 pub use copy::copy_directory;
 pub use directory::Directory;
-pub use identity::{identify, require_identity};
+pub use identity::{Identity, identify, identity, is_same_database, require_identity};
 pub use inspect::{ServerFacts, TlsUse, remarks, unsuitable};
 pub use register::{
-    NewServer, ServerChange, add, change, forget, main_server, remove, require_removable, require_storable,
+    NewServer, ServerChange, add, change, forget, main_server, remove, require_new, require_removable, require_storable,
 };
 pub use server::FleetServer;

@@ -83,7 +83,7 @@ pub fn require_storable(name: &ServerName, url: &DatabaseUrl) -> Result<(), Erro
         Error::from(ServersError::InvalidConnection { name: name.to_string(), reason: reason.to_owned() })
     };
     if url.has_secrets() {
-        return Err(invalid("it has a password, which would be stored; use a service, ~/.pgpass or --password-env"));
+        return Err(invalid("it has a password, which would be stored"));
     }
     if url.get("service").is_none() && url.get("dbname").is_none_or(str::is_empty) {
         return Err(invalid("it names no database"));
@@ -95,6 +95,26 @@ fn storable(name: &ServerName, url: Option<&DatabaseUrl>) -> Result<Option<Strin
     url.map(|url| require_storable(name, url).map(|()| url.to_string())).transpose()
 }
 
+/// Checks that a server can be added: its name is free, and its database has no other name. `id` is the identity of the database,
+/// if it has one; without a directory, only the registry has a name. A server that is in the directory already can be added
+/// again, with the same name.
+///
+/// # Errors
+/// [`ServersError::ServerExists`], [`ServersError::SameDatabase`].
+pub fn require_new(directory: Option<&Directory>, name: &ServerName, id: Option<Uuid>) -> Result<(), Error> {
+    let existing = || directory.iter().flat_map(|directory| &directory.servers);
+    let same_name = |other: &&FleetServer| other.name.as_str().eq_ignore_ascii_case(name.as_str());
+    if let Some(other) = existing().find(|other| Some(other.id) == id).filter(|other| !same_name(other)) {
+        return Err(ServersError::SameDatabase { name: other.name.to_string() }.into());
+    }
+    let taken = existing().find(same_name).filter(|other| Some(other.id) != id).map(|other| other.name.as_str());
+    let is_main = directory.is_none() && name.as_str().eq_ignore_ascii_case(MAIN);
+    match taken.or(is_main.then_some(MAIN)) {
+        Some(name) => Err(ServersError::ServerExists { name: name.to_owned() }.into()),
+        None => Ok(()),
+    }
+}
+
 /// Adds servers to the directory, in one transaction. A database that is in it already with the same name keeps what it has,
 /// except that its connection is replaced by the new one, if there is one.
 ///
@@ -102,28 +122,18 @@ fn storable(name: &ServerName, url: Option<&DatabaseUrl>) -> Result<Option<Strin
 /// [`ServersError::InvalidConnection`], [`ServersError::ServerExists`], [`ServersError::SameDatabase`], or the server's error.
 pub fn add(conn: &mut PgConnection, servers: &[NewServer]) -> Result<(), Error> {
     let directory = Directory::read_rows(conn)?;
-    let existing = || directory.iter().flat_map(|directory| &directory.servers);
     let mut new = Vec::new();
     for server in servers {
-        let same_name = |other: &&FleetServer| other.name.as_str().eq_ignore_ascii_case(server.name.as_str());
-        let known = existing().find(|other| other.id == server.id);
-        if server.is_registry && known.is_some() {
+        let is_known = directory.as_ref().is_some_and(|directory| directory.by_id(server.id).is_some());
+        if server.is_registry && is_known {
             continue;
         }
-        if let Some(other) = known.filter(|other| !same_name(other)) {
-            return Err(ServersError::SameDatabase { name: other.name.to_string() }.into());
-        }
-        if let Some(other) = existing().find(same_name).filter(|other| other.id != server.id) {
-            return Err(ServersError::ServerExists { name: other.name.to_string() }.into());
+        if !server.is_registry {
+            require_new(directory.as_ref(), &server.name, Some(server.id))?;
         }
         let connection = storable(&server.name, server.connection.as_ref())?;
         let peer = storable(&server.name, server.peer_connection.as_ref())?;
         new.push((server, connection, peer));
-    }
-    if let [(first, ..), (second, ..)] = new.as_slice()
-        && first.name.as_str().eq_ignore_ascii_case(second.name.as_str())
-    {
-        return Err(ServersError::ServerExists { name: first.name.to_string() }.into());
     }
     let added = conn.transaction::<_, DieselError, _>(|conn| {
         begin_change(conn)?;

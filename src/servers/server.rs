@@ -122,10 +122,11 @@ impl FleetServer {
     /// string is not known.
     pub fn connector(&self, timeout: Duration, env: impl Fn(&str) -> Option<String>) -> Result<Connector, Error> {
         let name = || self.name.to_string();
-        let url = self
-            .connection
-            .clone()
-            .ok_or_else(|| ServersError::InvalidConnection { name: name(), reason: "it is not known".to_owned() })?;
+        let unknown = || ServersError::InvalidConnection {
+            name: name(),
+            reason: format!("it is not known ('server set {} --url' sets it)", self.name),
+        };
+        let url = self.connection.clone().ok_or_else(unknown)?;
         let url = match &self.password_variable {
             Some(variable) => {
                 let password = env(variable)

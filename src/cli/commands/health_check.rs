@@ -124,7 +124,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let output = context.output();
     if let Some(nothing) = &unmatched {
         output.error(nothing);
-        output.hint(nothing.hint());
+        output.hint(nothing.hint(context));
     }
     args.junit.write(context.output(), || junit::suite(&report))?;
     if output.is_json() {

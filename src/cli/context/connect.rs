@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::{Context, Usage, location};
-use crate::cli::fleet::{Route, SeveralServers};
+use crate::cli::fleet::{Route, SeveralServers, unreached};
 use crate::cli::settings::Connection;
 use crate::database::{Actor, Database};
 use crate::error::{Error, ServersError};
@@ -25,7 +25,10 @@ impl Context {
         };
         let db = match Database::connect_within(connector, jobs, wait.into(), waiting) {
             Err(error) if self.route.is_open() && error.is_outage() => self.fallback(connection, jobs, error)?,
-            db => db?,
+            db => db.map_err(|error| match &self.route {
+                Route::Server(target) => unreached(error, &target.server),
+                Route::Open | Route::Here => error,
+            })?,
         };
         let db = self.routed(db.with_actor(actor), connection)?;
         self.output.detail(format_args!("database: {}", location(&db)));

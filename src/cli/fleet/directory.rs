@@ -8,16 +8,34 @@ use crate::cli::context::Context;
 use crate::cli::settings::Connection;
 use crate::database::Database;
 use crate::error::{Error, ServersError};
-use crate::postgres::Connector;
+use crate::postgres::{self, Connector};
 use crate::servers::{Directory, FleetServer, copy_directory, placements, require_identity};
 use crate::tenants::tracker;
+
+/// Connects to a server.
+///
+/// # Errors
+/// [`ServersError::Unreachable`], or the server's error.
+pub(crate) fn reach(connector: Connector, server: &FleetServer) -> Result<Database, Error> {
+    Database::connect(connector, 1).map_err(|error| unreached(error, server))
+}
+
+/// Names the server in the error of a connection.
+pub(crate) fn unreached(error: Error, server: &FleetServer) -> Error {
+    match error {
+        Error::Postgres(error @ postgres::Error::Unreachable { .. }) => {
+            ServersError::Unreachable { name: server.name.to_string(), error: Box::new(error) }.into()
+        }
+        other => other,
+    }
+}
 
 /// Connects to a server, and checks that it is the one that was registered.
 ///
 /// # Errors
-/// [`ServersError::WrongDatabase`], or the server cannot be reached.
+/// [`ServersError::WrongDatabase`], [`ServersError::Unreachable`], or the server's error.
 pub(crate) fn connect(connector: Connector, server: &FleetServer, directory: &Directory) -> Result<Database, Error> {
-    let mut db = Database::connect(connector, 1)?;
+    let mut db = reach(connector, server)?;
     let connector = db.connector().clone();
     require_identity(db.connection(), &connector, server, directory.registry)?;
     Ok(db)

@@ -20,11 +20,6 @@ const SERVER: &str = "server";
 /// Prints what a command printed on several servers, with the server of each row.
 pub(super) fn print(context: &Context, outcomes: &[ServerOutcome]) -> Result<()> {
     let output = context.output();
-    if outcomes.iter().all(ServerOutcome::selects_none)
-        && let Some(error) = outcomes.first().and_then(|outcome| outcome.error.as_ref())
-    {
-        output.error(format_args!("{error:#}"));
-    }
     let mut all = AllParts::default();
     for outcome in outcomes {
         for part in outcome.gathered.take() {

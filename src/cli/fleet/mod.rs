@@ -20,7 +20,7 @@ use anyhow::Result;
 use super::commands::Command;
 use super::context::Context;
 use super::exit::Exit;
-pub(crate) use directory::{connect, copy_to_all};
+pub(crate) use directory::{connect, copy_to_all, reach, unreached};
 pub(crate) use place::PlacementRule;
 pub(crate) use route::{Route, ServerTarget, SeveralServers};
 use scope::Scope;

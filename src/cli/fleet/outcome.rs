@@ -8,8 +8,9 @@ use crate::cli::cause::Cause;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::interrupt;
-use crate::cli::output::Gathered;
+use crate::cli::output::{Gathered, Unmatched};
 use crate::cli::report::{self, FailureDocument};
+use crate::cli::selection::NothingMatches;
 use crate::error::Error;
 use crate::postgres;
 use crate::servers::FleetServer;
@@ -93,11 +94,27 @@ impl ServerOutcome {
             selects_none: false,
         }
     }
+}
 
-    /// Whether the selection of tenants selects none on this server, which is no failure if it selects some on another.
-    pub(super) fn selects_none(&self) -> bool {
-        self.selects_none
+/// What the selection of tenants selects on none of the servers. Only known if all were reached.
+pub(super) fn nothing_selected(outcomes: &[ServerOutcome]) -> Vec<NothingMatches> {
+    if outcomes.iter().any(|outcome| outcome.exit.is_none()) {
+        return Vec::new();
     }
+    let selections: Vec<Unmatched> = outcomes.iter().filter_map(|outcome| outcome.gathered.unmatched()).collect();
+    let tenants = selections.iter().map(|selection| selection.tenants).sum();
+    let Some((first, others)) = selections.split_first() else { return Vec::new() };
+    let everywhere = first.regexes.iter().filter(|regex| others.iter().all(|other| other.regexes.contains(regex)));
+    let unmatched: Vec<NothingMatches> = everywhere.map(|regex| NothingMatches::of_match(regex, tenants)).collect();
+    if !unmatched.is_empty() || !outcomes.iter().all(|outcome| outcome.selects_none) {
+        return unmatched;
+    }
+    let causes = outcomes.iter().filter_map(|outcome| outcome.error.as_ref()).map(Cause::of);
+    let nothing = causes.filter_map(|cause| match cause {
+        Cause::NothingMatches(nothing) => Some(nothing.among(tenants)),
+        _ => None,
+    });
+    nothing.take(1).collect()
 }
 
 /// The exit status of a command on several servers: that of all of them if it is the same, or else that something failed.
@@ -105,7 +122,7 @@ pub(super) fn exit_of(outcomes: &[ServerOutcome]) -> Exit {
     if interrupt::is_requested() {
         return Exit::Interrupted;
     }
-    if outcomes.iter().all(ServerOutcome::selects_none) {
+    if !nothing_selected(outcomes).is_empty() {
         return Exit::Found;
     }
     let reached: Vec<Exit> = outcomes.iter().filter_map(|outcome| outcome.exit).collect();

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::directory::{copy_to_all, reconcile, to_registry};
 use super::merge;
-use super::outcome::{ServerOutcome, exit_of, run_on};
+use super::outcome::{ServerOutcome, exit_of, nothing_selected, run_on};
 use super::record::FleetRun;
 use super::route::{FoundServers, ServerTarget};
 use super::scope::Scope;
@@ -150,6 +150,10 @@ impl<'a> FleetCommand<'a> {
                 run.server(self.found.db.connection(), outcome)?;
             }
             run.end(self.found.db.connection(), exit)?;
+        }
+        for nothing in nothing_selected(&outcomes) {
+            self.context.output().error(&nothing);
+            self.context.output().hint(nothing.hint(self.context));
         }
         merge::print(self.context, &outcomes)?;
         self.summarize(&outcomes);

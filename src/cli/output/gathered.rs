@@ -21,6 +21,15 @@ pub(crate) struct Gathered {
 struct GatheredParts {
     parts: Vec<Part>,
     run: Option<i64>,
+    unmatched: Option<Unmatched>,
+}
+
+/// The regular expressions of `--match` that match no tenant of a server.
+#[derive(Debug, Clone)]
+pub(crate) struct Unmatched {
+    pub(crate) regexes: Vec<String>,
+    /// The number of tenants of the server.
+    pub(crate) tenants: usize,
 }
 
 /// Something that a command prints to standard output, or writes to a file.
@@ -74,6 +83,17 @@ impl Gathered {
     /// The id of the run on the server.
     pub(crate) fn run(&self) -> Option<i64> {
         self.parts().run
+    }
+
+    /// Keeps which regular expressions match none of the server's tenants.
+    pub(crate) fn set_unmatched(&self, regexes: &[&str], tenants: usize) {
+        let regexes = regexes.iter().map(|&regex| regex.to_owned()).collect();
+        self.parts().unmatched = Some(Unmatched { regexes, tenants });
+    }
+
+    /// Which regular expressions match none of the server's tenants; `None` if tenants were not selected.
+    pub(crate) fn unmatched(&self) -> Option<Unmatched> {
+        self.parts().unmatched.clone()
     }
 
     /// Takes what was gathered.

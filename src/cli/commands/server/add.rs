@@ -2,11 +2,12 @@
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::facts;
 use crate::cli::context::{Context, location};
 use crate::cli::exit::Exit;
-use crate::cli::fleet::copy_to_all;
+use crate::cli::fleet::{copy_to_all, reach};
 use crate::cli::output::count;
 use crate::cli::settings::{Connection, DatabaseOptions, PublicMigrations, SearchPath, Timeouts, capacity};
 use crate::database::Database;
@@ -72,14 +73,11 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut db = context.database(&own)?;
     db.require_writable(&tenancy)?;
     let here = db.server().clone();
-    if let Some(directory) = Directory::read(db.connection(), &here)? {
-        directory.require_registry(&here)?;
-    }
-    // Not a registry before it has a server: a failure leaves only this row.
-    let registry = servers::identify(db.connection(), None)?;
+    let directory = Directory::read(db.connection(), &here)?;
+    directory.iter().try_for_each(|directory| directory.require_registry(&here))?;
 
     let mut added = NewServer {
-        id: registry,
+        id: Uuid::nil(),
         name: args.name,
         region: args.region,
         connection: Some(connection),
@@ -89,29 +87,26 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         is_registry: false,
         host: None,
     };
-    let connector = context.connector_of(&FleetServer::of_new(&added), &own)?;
-    let mut target = Database::connect(connector, 1)?;
+    let server = FleetServer::of_new(&added);
+    let mut target = reach(context.connector_of(&server, &own)?, &server)?;
     context.output().detail(format_args!("server {}: {}", added.name, location(&target)));
-    let reasons = servers::unsuitable(&facts(&mut db)?, &facts(&mut target)?);
-    if !reasons.is_empty() {
-        return Err(Error::from(ServersError::Unsuitable { name: added.name.to_string(), reasons }).into());
-    }
+    // All checks come before the first change of either database.
+    let (tracked, others) = require_suitable(&mut db, &mut target, directory.as_ref(), &added)?;
+
+    // Not a registry before it has a server: a failure leaves only this row.
+    let registry = servers::identify(db.connection(), None)?;
     let stop = context.stop();
     let output = context.output().clone();
     migrate::migrate_public(&mut target, &tenancy, &stop, &mut |wait| output.status(wait))?;
     added.id = servers::identify(target.connection(), Some(registry))?;
-    if added.id == registry {
-        let name = servers::main_server(registry, None).name;
-        return Err(Error::from(ServersError::SameDatabase { name: name.to_string() }).into());
-    }
-
-    let (tracked, others) = (tracker::names(db.connection())?, tracker::names(target.connection())?);
-    require_distinct(&mut db, &added, &tracked, &others)?;
     let main = servers::main_server(registry, context.own_connection(&own));
     servers::add(db.connection(), &[main, added.clone()])?;
     db.refresh_server()?;
     placements::reconcile(db.connection(), registry, &tracked, None)?;
-    placements::reconcile(db.connection(), added.id, &others, None)?;
+    let placed = placements::reconcile(db.connection(), added.id, &others, None)?;
+    for tenant in &placed.elsewhere {
+        output.warning(format_args!("tenant {tenant} is on {} and on another server", added.name));
+    }
     copy_to_all(context, &own, &mut db)?;
 
     let remarks = servers::remarks(&facts(&mut db)?, &facts(&mut target)?);
@@ -125,16 +120,54 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Checks that no tenant of the new server has the name of a tenant of the fleet.
-fn require_distinct(db: &mut Database, added: &NewServer, own: &[String], others: &[String]) -> Result<()> {
-    let here = db.server().clone();
-    let directory = Directory::read(db.connection(), &here)?;
+/// Checks that the database of `target` can become a server of the fleet. Returns the tenants of the registry and its own.
+/// Changes nothing.
+fn require_suitable(
+    db: &mut Database,
+    target: &mut Database,
+    directory: Option<&Directory>,
+    added: &NewServer,
+) -> Result<(Vec<String>, Vec<String>), Error> {
+    let (own, found) = (servers::identity(db.connection())?, servers::identity(target.connection())?);
+    let registry = own.map(|own| own.id);
+    let is_same = servers::is_same_database(db.connection(), target.connection())?;
+    if is_same || (found.is_some() && found.map(|found| found.id) == registry) {
+        let main = || servers::main_server(Uuid::nil(), None).name;
+        let name = directory.and_then(Directory::registry_server).map_or_else(main, |server| server.name.clone());
+        return Err(ServersError::SameDatabase { name: name.to_string() }.into());
+    }
+    if let Some(own) = own.filter(|own| own.id != own.registry) {
+        return Err(ServersError::OtherRegistry { registry: own.registry }.into());
+    }
+    // A registry that never got a server is none.
+    let found = found.filter(|found| found.id != found.registry || target.server().has_servers);
+    if let Some(found) = found.filter(|found| Some(found.registry) != registry) {
+        return Err(ServersError::OtherRegistry { registry: found.registry }.into());
+    }
+    servers::require_new(directory, &added.name, found.map(|found| found.id))?;
+    let reasons = servers::unsuitable(&facts(db)?, &facts(target)?);
+    if !reasons.is_empty() {
+        return Err(ServersError::Unsuitable { name: added.name.to_string(), reasons }.into());
+    }
+    let tracked = tracker::names(db.connection())?;
+    let others = if target.server().has_tracker { tracker::names(target.connection())? } else { Vec::new() };
+    require_distinct(db, directory, (&tracked, &others), found.map(|found| found.id))?;
+    Ok((tracked, others))
+}
+
+/// Checks that no tenant of the new server, whose identity is `id`, has the name of a tenant of the fleet.
+fn require_distinct(
+    db: &mut Database,
+    directory: Option<&Directory>,
+    (own, others): (&[String], &[String]),
+    id: Option<Uuid>,
+) -> Result<(), Error> {
     let names: Vec<&str> = others.iter().map(String::as_str).collect();
     let mut tenants: Vec<String> = Vec::new();
-    match &directory {
+    match directory {
         Some(directory) => {
             let placed = placements::of(db.connection(), &names)?;
-            for placement in placed.iter().filter(|placement| placement.server != added.id) {
+            for placement in placed.iter().filter(|placement| Some(placement.server) != id) {
                 let server = directory.by_id(placement.server).map_or("unknown", |server| server.name.as_str());
                 tenants.push(format!("{} (on {server})", placement.tenant));
             }
@@ -144,7 +177,7 @@ fn require_distinct(db: &mut Database, added: &NewServer, own: &[String], others
             tenants.extend(others.iter().filter(same).map(|name| format!("{name} (on main)")));
         }
     }
-    if tenants.is_empty() { Ok(()) } else { Err(Error::from(ServersError::Duplicates { tenants }).into()) }
+    if tenants.is_empty() { Ok(()) } else { Err(ServersError::Duplicates { tenants }.into()) }
 }
 
 #[derive(Serialize)]
