@@ -96,13 +96,18 @@ pub fn counts(conn: &mut PgConnection) -> Result<HashMap<Uuid, i64>, Error> {
 ///
 /// # Errors
 /// [`ServersError::Placed`] if a tenant with the name, in any case, is on another server; or the server's error. No name is
-/// reserved then.
+/// reserved then. Returns the names that had no placement before.
 pub fn claim(
     conn: &mut PgConnection,
     directory: &Directory,
     server: &FleetServer,
     tenants: &[&str],
-) -> Result<(), Error> {
+) -> Result<Vec<String>, Error> {
+    #[derive(QueryableByName)]
+    struct Claimed {
+        #[diesel(sql_type = Text)]
+        tenant: String,
+    }
     let claimed = conn.transaction::<_, DieselError, _>(|conn| {
         let version = begin_change(conn)?;
         let taken: Vec<Placement> = sql_query(
@@ -114,7 +119,7 @@ pub fn claim(
         .bind::<SqlUuid, _>(server.id)
         .load(conn)?;
         if let Some(taken) = taken.into_iter().next() {
-            return Ok(Some(taken));
+            return Ok(Err(taken));
         }
         // The name of a dropped tenant, in another case.
         sql_query(
@@ -123,26 +128,46 @@ pub fn claim(
         )
         .bind::<Array<Text>, _>(tenants)
         .execute(conn)?;
-        sql_query(
+        let claimed: Vec<Claimed> = sql_query(
             "INSERT INTO public.schema_placement AS p (tenant, server, state, version) \
              SELECT n.name, $2, 'placing', $3 FROM (SELECT DISTINCT n.name FROM unnest($1) AS n (name)) AS n \
              WHERE NOT EXISTS (SELECT FROM public.schema_placement AS o WHERE o.state <> 'gone' \
                  AND lower(o.tenant COLLATE \"C\") = lower(n.name COLLATE \"C\")) \
-             ON CONFLICT (tenant) DO UPDATE SET server = $2, state = 'placing', version = $3, epoch = p.epoch + 1",
+             ON CONFLICT (tenant) DO UPDATE SET server = $2, state = 'placing', version = $3, epoch = p.epoch + 1 \
+             RETURNING p.tenant",
         )
         .bind::<Array<Text>, _>(tenants)
         .bind::<SqlUuid, _>(server.id)
         .bind::<BigInt, _>(version)
-        .execute(conn)?;
-        Ok(None)
+        .load(conn)?;
+        Ok(Ok(claimed.into_iter().map(|claimed| claimed.tenant).collect()))
     });
     match claimed.map_err(Error::doing("reserve the names of tenants"))? {
-        None => Ok(()),
-        Some(taken) => {
+        Ok(claimed) => Ok(claimed),
+        Err(taken) => {
             let server = directory.by_id(taken.server).map_or("of another fleet", |server| server.name.as_str());
             Err(ServersError::Placed { tenant: taken.tenant, server: server.to_owned() }.into())
         }
     }
+}
+
+/// Gives up names that [`claim`] has reserved on a server on which nothing was done.
+///
+/// # Errors
+/// The server's error.
+pub fn release(conn: &mut PgConnection, server: Uuid, tenants: &[String]) -> Result<(), Error> {
+    let released = conn.transaction::<_, DieselError, _>(|conn| {
+        let version = begin_change(conn)?;
+        sql_query(
+            "UPDATE public.schema_placement SET state = 'gone', version = $3 \
+             WHERE tenant = ANY ($1) AND server = $2 AND state = 'placing'",
+        )
+        .bind::<Array<Text>, _>(tenants)
+        .bind::<SqlUuid, _>(server)
+        .bind::<BigInt, _>(version)
+        .execute(conn)
+    });
+    released.map(drop).map_err(Error::doing("write the placements of tenants"))
 }
 
 /// Brings the directory up to date with the tracker of a server, which has tenants with these names. A placement that is

@@ -41,7 +41,7 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit> {
     let connection = Connection::from(args.connection.clone());
-    let mut db = context.database(&connection)?;
+    let mut db = context.database_with_directory(&connection)?;
     let (servers, placed) = read(args, &connection, context, &mut db)?;
     if let Some(unknown) = args.names.iter().find(|name| !placed.iter().any(|it| it.tenant == name.as_str())) {
         return Err(unknown_tenant(unknown, context, &mut db)?.into());

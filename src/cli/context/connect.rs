@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use super::{Context, Usage, location};
 use crate::cli::fleet::{Route, SeveralServers, unreached};
 use crate::cli::settings::Connection;
-use crate::database::{Actor, Database};
+use crate::database::{Actor, DEFAULT_JOBS, Database};
 use crate::error::{Error, ServersError};
 use crate::postgres::{Connector, DatabaseUrl, LIBPQ_VARIABLES};
 use crate::servers::findings::{self, ServerFinding};
@@ -48,11 +48,25 @@ impl Context {
                 .context("invalid fallback URL")?;
             let Ok(db) = Database::connect(connector, jobs) else { continue };
             if db.server().has_servers {
-                self.output.warning(&error);
                 return Ok(db);
             }
         }
         Err(error.into())
+    }
+
+    /// Connects for a command that only reads the directory of servers, or else to a fallback database with a copy of it.
+    pub(crate) fn database_with_directory(&self, connection: &Connection) -> Result<Database> {
+        let error = match self.database(connection) {
+            Ok(db) => return Ok(db),
+            Err(error) => error.downcast::<Error>()?,
+        };
+        if !error.is_outage() || connection.fallback_url.is_empty() {
+            return Err(error.into());
+        }
+        let message = error.to_string();
+        let db = self.fallback(connection, DEFAULT_JOBS, error)?;
+        self.output.warning(format_args!("using the copy of the directory of {}: {message}", location(&db)));
+        Ok(db)
     }
 
     /// Checks that the database is the one that the command is to work on.

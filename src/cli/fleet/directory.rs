@@ -1,6 +1,7 @@
 //! The directory of servers, and its copies.
 
 use anyhow::Result;
+use uuid::Uuid;
 
 use super::route::FoundServers;
 use crate::cli::commands::Command;
@@ -43,9 +44,20 @@ pub(crate) fn connect(connector: Connector, server: &FleetServer, directory: &Di
 
 /// Copies the directory to each server that can be reached. The others get it from a later command.
 pub(crate) fn copy_to_all(context: &Context, connection: &Connection, registry: &mut Database) -> Result<()> {
+    copy_to_others(context, connection, registry, &[])
+}
+
+/// Copies the directory to each server but those of `lost`, which could not be reached a moment ago.
+pub(super) fn copy_to_others(
+    context: &Context,
+    connection: &Connection,
+    registry: &mut Database,
+    lost: &[Uuid],
+) -> Result<()> {
     let server = registry.server().clone();
     let directory = Directory::require(registry.connection(), &server)?;
-    for server in directory.servers.iter().filter(|server| !server.is_registry && server.copied < directory.version) {
+    let outdated = |server: &&FleetServer| !server.is_registry && server.copied < directory.version;
+    for server in directory.servers.iter().filter(outdated).filter(|server| !lost.contains(&server.id)) {
         let copied = context.connector_of(server, connection).and_then(|connector| {
             let mut db = connect(connector, server, &directory)?;
             copy_directory(registry.connection(), &directory, db.connection(), server)
@@ -96,17 +108,20 @@ pub(super) fn reconcile(
     only: Option<&[&str]>,
     context: &Context,
 ) -> Result<(), Error> {
-    let changes = if server.id == found.directory.identity {
-        let tracked = tracker::names(found.db.connection())?;
-        placements::reconcile(found.db.connection(), server.id, &tracked, only)?
-    } else {
-        let connector = context.connector_of(server, &found.connection)?;
-        let mut db = connect(connector, server, &found.directory)?;
-        let tracked = tracker::names(db.connection())?;
-        placements::reconcile(found.db.connection(), server.id, &tracked, only)?
-    };
+    let tracked = tracked(found, server, context)?;
+    let changes = placements::reconcile(found.db.connection(), server.id, &tracked, only)?;
     for tenant in &changes.elsewhere {
         context.output().warning(format_args!("tenant {tenant} is on {} and on another server", server.name));
     }
     Ok(())
+}
+
+/// The tenants in the tracker of a server.
+pub(super) fn tracked(found: &mut FoundServers, server: &FleetServer, context: &Context) -> Result<Vec<String>, Error> {
+    if server.id == found.directory.identity {
+        return tracker::names(found.db.connection());
+    }
+    let connector = context.connector_of(server, &found.connection)?;
+    let mut db = connect(connector, server, &found.directory)?;
+    tracker::names(db.connection())
 }

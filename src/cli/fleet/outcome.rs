@@ -68,12 +68,9 @@ pub(super) fn run_on(work: ServerCommand, target: Result<ServerTarget, Error>, c
         }
         Err(error) => {
             let exit = report::show_error(&context, &error);
-            let is_unreached = match Cause::of(&error).library() {
-                Some(Error::Postgres(postgres::Error::Unreachable { .. })) => true,
-                Some(Error::Servers(error)) => error.is_unreached(),
-                _ => false,
-            };
-            outcome.exit = (!is_unreached).then_some(exit);
+            let is_down =
+                matches!(Cause::of(&error).library(), Some(Error::Postgres(postgres::Error::Unreachable { .. })));
+            outcome.exit = (!is_down && !is_unreached(&error)).then_some(exit);
             outcome.document = Some(FailureDocument::new(&error, &context));
             outcome.error = Some(error);
         }
@@ -81,16 +78,21 @@ pub(super) fn run_on(work: ServerCommand, target: Result<ServerTarget, Error>, c
     outcome
 }
 
+/// Whether a command ended before it did anything on the server.
+pub(super) fn is_unreached(error: &anyhow::Error) -> bool {
+    matches!(Cause::of(error).library(), Some(Error::Servers(error)) if error.is_unreached())
+}
+
 impl ServerOutcome {
     /// A server on which the command was not started, because it failed on the first one.
-    pub(super) fn not_started(server: FleetServer, tenants: Vec<String>) -> Self {
+    pub(super) fn not_started(server: FleetServer) -> Self {
         Self {
             gathered: Arc::new(Gathered::new(server.name.clone())),
             server,
             exit: None,
             error: None,
             document: None,
-            not_reached: tenants,
+            not_reached: Vec::new(),
             selects_none: false,
         }
     }

@@ -1,12 +1,14 @@
 //! A command on several servers: which ones, and what it did on each.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Result;
+use uuid::Uuid;
 
-use super::directory::{copy_to_all, reconcile, to_registry};
+use super::directory::{copy_to_others, reconcile, to_registry};
 use super::merge;
-use super::outcome::{ServerOutcome, exit_of, nothing_selected, run_on};
+use super::outcome::{self, ServerOutcome, exit_of, nothing_selected, run_on};
 use super::record::FleetRun;
 use super::route::{FoundServers, ServerTarget};
 use super::scope::Scope;
@@ -31,6 +33,10 @@ pub(super) struct FleetCommand<'a> {
     pub(super) chosen: Vec<FleetServer>,
     /// The placements of all tenants, for a command that compares them with the servers.
     placed: Arc<[Placement]>,
+    /// The names that were reserved on each server.
+    pub(super) claimed: BTreeMap<Uuid, Vec<String>>,
+    /// The servers that could not be reached.
+    lost: Vec<Uuid>,
 }
 
 /// A server with the command to run on it.
@@ -47,7 +53,7 @@ impl<'a> FleetCommand<'a> {
             Command::HealthCheck(_) => placements::all(found.db.connection(), None)?,
             _ => Vec::new(),
         };
-        Ok(Self { command, found, context, chosen, placed: placed.into() })
+        Ok(Self { command, found, context, chosen, placed: placed.into(), claimed: BTreeMap::new(), lost: Vec::new() })
     }
 
     pub(super) fn run(mut self) -> Result<Exit> {
@@ -103,7 +109,20 @@ impl<'a> FleetCommand<'a> {
     fn run_alone(&mut self, work: ServerCommand) -> Result<Exit> {
         let target = self.target(&work.server, None)?;
         self.context.output().detail(format_args!("server: {}", work.server.name));
-        work.command.run(&self.context.on(target, None))
+        let result = work.command.run(&self.context.on(target, None));
+        if result.as_ref().is_err_and(outcome::is_unreached) {
+            self.give_up(&work.server);
+        }
+        result
+    }
+
+    /// Gives up the names that were reserved on a server that could not be reached: nothing was done there.
+    fn give_up(&mut self, server: &FleetServer) {
+        self.lost.push(server.id);
+        let Some(names) = self.claimed.remove(&server.id).filter(|names| !names.is_empty()) else { return };
+        if let Err(error) = placements::release(self.found.db.connection(), server.id, &names) {
+            self.context.output().warning(format_args!("{} remains reserved on {}: {error}", names.join(", "), server.name));
+        }
     }
 
     fn run_on_each(&mut self, work: Vec<ServerCommand>) -> Result<Exit> {
@@ -115,6 +134,12 @@ impl<'a> FleetCommand<'a> {
         };
         let share = self.command.total_jobs().map(|total| (total / work.len().clamp(1, AT_ONCE)).max(1));
         let mut outcomes = Vec::new();
+        let mut work = work;
+        let named: BTreeMap<Uuid, Vec<String>> = work
+            .iter_mut()
+            .filter_map(|work| Some((work.server.id, work.command.tenants()?.names())))
+            .filter(|(_, names)| !names.is_empty())
+            .collect();
         let mut work = work.into_iter();
         let mut stopped = false;
         if self.command.is_registry_first()
@@ -126,23 +151,20 @@ impl<'a> FleetCommand<'a> {
         }
         let rest: Vec<ServerCommand> = work.collect();
         if stopped {
-            for work in rest {
-                let tenants = self.tenants_of(&work.server);
-                outcomes.push(ServerOutcome::not_started(work.server, tenants));
-            }
+            outcomes.extend(rest.into_iter().map(|work| ServerOutcome::not_started(work.server)));
         } else {
             for group in chunked(rest, AT_ONCE) {
                 outcomes.extend(self.at_once(group, share));
             }
         }
-        for outcome in &mut outcomes {
-            if outcome.exit.is_none() && outcome.not_reached.is_empty() {
-                outcome.not_reached = placements::all(self.found.db.connection(), Some(outcome.server.id))
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(|placement| placement.tenant)
-                    .collect();
+        for outcome in outcomes.iter_mut().filter(|outcome| outcome.exit.is_none()) {
+            if outcome.error.as_ref().is_some_and(outcome::is_unreached) {
+                self.give_up(&outcome.server);
             }
+            outcome.not_reached = match named.get(&outcome.server.id) {
+                Some(names) => names.clone(),
+                None => self.tenants_of(&outcome.server),
+            };
         }
         let exit = exit_of(&outcomes);
         if let Some(run) = recorded {
@@ -189,14 +211,15 @@ impl<'a> FleetCommand<'a> {
 
     /// Brings the directory up to date with these servers, and copies it to all. A failure is repaired by the next command.
     fn update_directory(&mut self, servers: &[FleetServer], only: Option<&[&str]>) {
-        for server in servers {
+        for server in servers.iter().filter(|server| !self.lost.contains(&server.id)) {
             if let Err(error) = reconcile(&mut self.found, server, only, self.context) {
                 self.context
                     .output()
                     .warning(format_args!("the directory has an earlier state of {}: {error}", server.name));
             }
         }
-        if let Err(error) = copy_to_all(self.context, &self.found.connection, &mut self.found.db) {
+        let (found, lost) = (&mut self.found, &self.lost);
+        if let Err(error) = copy_to_others(self.context, &found.connection, &mut found.db, lost) {
             self.context.output().warning(format_args!("the directory was not copied: {error:#}"));
         }
     }

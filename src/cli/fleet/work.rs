@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use uuid::Uuid;
 
-use super::directory::reconcile;
+use super::directory::{reconcile, tracked};
 use super::place;
 use super::route::FoundServers;
 use super::servers::{FleetCommand, ServerCommand};
@@ -42,6 +42,7 @@ impl FleetCommand<'_> {
             }
             unknown = self.look_up(&unknown, &mut by_server)?;
         }
+        self.prefer_chosen(&mut by_server)?;
         if let Some(other) = by_server.keys().find(|id| !self.chosen.iter().any(|server| server.id == **id)) {
             let name = self.found.directory.by_id(*other).map_or("another server", |server| server.name.as_str());
             let tenant = by_server[other].first().cloned().unwrap_or_default();
@@ -63,9 +64,29 @@ impl FleetCommand<'_> {
         }
         let work = self.by_server(by_server)?;
         if let (Some(new), [one]) = (self.command.new_tenant(), work.as_slice()) {
-            placements::claim(self.found.db.connection(), &self.found.directory, &one.server, &[&new])?;
+            let new = placements::claim(self.found.db.connection(), &self.found.directory, &one.server, &[&new])?;
+            self.claimed.insert(one.server.id, new);
         }
         Ok(work)
+    }
+
+    /// Two servers may have tenants with the same name, of which the directory has one: a server that is chosen by its name has
+    /// the tenant that is meant.
+    fn prefer_chosen(&mut self, by_server: &mut BTreeMap<Uuid, Vec<String>>) -> Result<(), Error> {
+        let ([server], true) = (self.chosen.as_slice(), self.found.connection.servers.is_given()) else { return Ok(()) };
+        if by_server.keys().all(|id| *id == server.id) {
+            return Ok(());
+        }
+        let tracked = tracked(&mut self.found, server, self.context)?;
+        let mut here = by_server.remove(&server.id).unwrap_or_default();
+        for names in by_server.values_mut() {
+            here.extend(names.extract_if(.., |name| tracked.contains(name)));
+        }
+        by_server.retain(|_, names| !names.is_empty());
+        if !here.is_empty() {
+            by_server.insert(server.id, here);
+        }
+        Ok(())
     }
 
     /// Adds the server of each tenant that the directory has. Returns the other names.
@@ -119,27 +140,19 @@ impl FleetCommand<'_> {
                 return Err(Error::from(ServersError::Placed { tenant, server: server.name.to_string() }).into());
             }
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            placements::claim(self.found.db.connection(), &self.found.directory, &server, &names)?;
+            let new = placements::claim(self.found.db.connection(), &self.found.directory, &server, &names)?;
+            self.claimed.insert(server.id, new);
         }
         self.by_server(assigned)
     }
 
     /// The command for each server, with its tenants only.
     fn by_server(&mut self, by_server: BTreeMap<Uuid, Vec<String>>) -> Result<Vec<ServerCommand>> {
-        let is_single = by_server.len() == 1;
         let mut work = Vec::new();
         // In the order of the directory.
         for server in self.found.directory.servers.clone() {
             let Some(names) = by_server.get(&server.id) else { continue };
             work.extend(self.split(vec![server], Some(names))?);
-        }
-        let needs_all = work.iter_mut().any(|work| {
-            let all = |_: &str| true;
-            work.command.tenants().is_some_and(|tenants| !tenants.keep(&all))
-        });
-        if needs_all && !is_single {
-            let message = "the tenants are on different servers";
-            return Err(Usage::with_hint("different-servers", message, "'server list' shows the servers").into());
         }
         Ok(work)
     }
@@ -148,12 +161,15 @@ impl FleetCommand<'_> {
     pub(super) fn split(&self, servers: Vec<FleetServer>, names: Option<&Vec<String>>) -> Result<Vec<ServerCommand>> {
         let work = servers.into_iter().map(|server| {
             let mut command = self.command.clone();
-            if let (Some(names), Some(tenants)) = (names, command.tenants()) {
-                tenants.keep(&|name| names.iter().any(|one| one == name));
+            if let (Some(names), Some(tenants)) = (names, command.tenants())
+                && !tenants.keep(&|name| names.iter().any(|one| one == name))
+            {
+                let hint = format!("'{}' shows the server of each", self.context.command("where"));
+                return Err(Usage::with_hint("different-servers", "the tenants are on different servers", hint).into());
             }
-            ServerCommand { server, command }
+            Ok(ServerCommand { server, command })
         });
-        Ok(work.collect())
+        work.collect()
     }
 }
 

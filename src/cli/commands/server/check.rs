@@ -11,6 +11,7 @@ use crate::cli::fleet::connect;
 use crate::cli::output::{count, thousands};
 use crate::cli::settings::{Connection, DatabaseOptions};
 use crate::database::Database;
+use crate::error::{Error, ServersError};
 use crate::servers::{self, Directory, FleetServer, ServerFacts, placements};
 use crate::tenants::tracker;
 
@@ -110,7 +111,11 @@ impl CheckedServer {
         };
         if let Err(error) = checked.look(server, context, connection, own, directory, reference) {
             checked.code = Some(Cause::of(&error).code());
-            checked.problems.push(format!("{error:#}"));
+            checked.problems.push(match Cause::of(&error).library() {
+                // Its name is before it.
+                Some(Error::Servers(ServersError::Unreachable { error, .. })) => error.to_string(),
+                _ => format!("{error:#}"),
+            });
         }
         checked
     }
