@@ -29,7 +29,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
         ],
     ),
     ("Migrations", &["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "redo", "runs"]),
-    ("Servers", &["server", "where"]),
+    ("Servers", &["server", "where", "shared"]),
     ("Isolation", &["isolate", "key", "benchmark"]),
     ("Checks and repair", &["health-check", "probe", "diff", "repair-plan", "reference", "repair", "metrics"]),
     ("Development", &["new-migration", "seed", "lint", "print-schema", "grants", "local", "demo"]),

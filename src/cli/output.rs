@@ -15,7 +15,7 @@ use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
 use super::settings::{Color, Format, OutputOptions};
 use crate::text::{self, MAX_SHOWN};
-pub(crate) use gathered::{Gathered, Unmatched, Part, TableForm};
+pub(crate) use gathered::{Gathered, Part, TableForm, Unmatched};
 pub(crate) use table::terminal_width;
 use table::{DrawnTable, MaxWidth, draw};
 

@@ -153,6 +153,46 @@ pub enum ServersError {
         /// The problem.
         reason: String,
     },
+    /// A server cannot share tables, or the replication to it cannot be changed.
+    #[error("tables are not shared with server {name}: {}", .reasons.join("; "))]
+    NotShared {
+        /// The server.
+        name: String,
+        /// Why, as clauses.
+        reasons: Vec<String>,
+    },
+    /// A server has rows of a shared table that would be replaced.
+    #[error("server {name} has {rows} rows in public.{table} that would be replaced")]
+    RowsDiffer {
+        /// The server.
+        name: String,
+        /// The table.
+        table: String,
+        /// The number of rows.
+        rows: i64,
+    },
+    /// A table cannot be shared.
+    #[error("table public.{table} cannot be shared: {reason}")]
+    NotShareable {
+        /// The table.
+        table: String,
+        /// Why, as a clause.
+        reason: String,
+    },
+    /// Shared tables are replicated to or from a server.
+    #[error("server {name} has shared tables: {}", .reasons.join("; "))]
+    StillShared {
+        /// The server.
+        name: String,
+        /// The slots and subscriptions.
+        reasons: Vec<String>,
+    },
+    /// A table is not shared.
+    #[error("table public.{table} is not shared")]
+    UnknownShared {
+        /// The table.
+        table: String,
+    },
     /// The command works on one database at a time, and the fleet has several.
     #[error("the fleet is on several servers, and {command} works on one")]
     OneServerOnly {
@@ -185,6 +225,11 @@ impl ServersError {
             Self::Unreachable { .. } => "server-unreachable",
             Self::RegistryDown { .. } => "registry-unreachable",
             Self::InvalidDirectory { .. } => "invalid-directory",
+            Self::NotShared { .. } => "not-shared",
+            Self::RowsDiffer { .. } => "rows-differ",
+            Self::NotShareable { .. } => "not-shareable",
+            Self::StillShared { .. } => "still-shared",
+            Self::UnknownShared { .. } => "unknown-shared-table",
             Self::OneServerOnly { .. } => "several-servers",
         }
     }
@@ -214,7 +259,10 @@ impl ServersError {
     pub fn hint(&self, command: &dyn Fn(&str) -> String) -> Option<String> {
         Some(match self {
             Self::NoDirectory { .. } => {
-                format!("'{}' registers another server and makes this database the registry", command("server add NAME --url URL"))
+                format!(
+                    "'{}' registers another server and makes this database the registry",
+                    command("server add NAME --url URL")
+                )
             }
             Self::NotRegistry { .. } => "set --database-url to the registry".to_owned(),
             Self::UnknownServer { known, .. } => format!("the servers are {}", known.join(", ")),
@@ -225,16 +273,28 @@ impl ServersError {
                 format!("if it is a copy of that database, run '{FORGET}' in the copy")
             }
             Self::OtherRegistry { .. } => {
-                format!("remove it from that registry first; if that was done while it could not be reached, run '{FORGET}' in it")
+                format!(
+                    "remove it from that registry first; if that was done while it could not be reached, run '{FORGET}' in it"
+                )
             }
-            Self::WrongDatabase { .. } => {
-                "find out why another database answers; nothing was done there".to_owned()
-            }
+            Self::WrongDatabase { .. } => "find out why another database answers; nothing was done there".to_owned(),
             Self::InvalidConnection { .. } => {
-                "give one such as postgresql://USER@HOST/DATABASE, with the password in ~/.pgpass or --password-env".to_owned()
+                "give one such as postgresql://USER@HOST/DATABASE, with the password in ~/.pgpass or --password-env"
+                    .to_owned()
             }
             Self::NoPassword { variable, .. } => format!("set {variable}, in the environment or in .env"),
-            Self::Unsuitable { .. } => return None,
+            Self::Unsuitable { .. } | Self::NotShareable { .. } => return None,
+            Self::NotShared { .. } => {
+                format!("nothing else was changed; when that is fixed, run '{}'", command("shared sync"))
+            }
+            Self::RowsDiffer { .. } => "to replace them, add --replace".to_owned(),
+            Self::StillShared { name, .. } => {
+                format!(
+                    "'{}' ends the replication, also while the server is down",
+                    command(&format!("shared detach {name}"))
+                )
+            }
+            Self::UnknownShared { .. } => format!("'{}' shows the shared tables", command("shared list")),
             Self::InUse { name, .. } => {
                 format!("'{}' shows what is on it", command(&format!("list --server {name}")))
             }
@@ -247,7 +307,9 @@ impl ServersError {
             Self::Unreachable { .. } => {
                 "check its connection string, and that the server is running and accepts this role".to_owned()
             }
-            Self::RegistryDown { .. } => "reading and migrating work without it; run this command when it is back".to_owned(),
+            Self::RegistryDown { .. } => {
+                "reading and migrating work without it; run this command when it is back".to_owned()
+            }
             Self::InvalidDirectory { .. } => "use the release of tenantry that wrote this row".to_owned(),
             Self::OneServerOnly { .. } => "choose one with --server NAME".to_owned(),
         })

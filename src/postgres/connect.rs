@@ -195,6 +195,16 @@ impl Connector {
         RawSession::connect(&url.conninfo()).map_err(|message| self.unreachable(&message))
     }
 
+    /// Opens a connection for the replication protocol, in which waiting for a lock is limited.
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect).
+    pub(crate) fn connect_for_replication(&self, lock_timeout: Duration) -> Result<RawSession, Error> {
+        let limit = format!("-c lock_timeout={}", lock_timeout.as_millis());
+        let url = self.with_option(self.url.clone(), &limit).with("replication", "database");
+        RawSession::connect(&url.conninfo()).map_err(|message| self.unreachable(&message))
+    }
+
     fn unreachable(&self, message: &str) -> Error {
         let secrets: Vec<&str> = self.secrets.iter().map(String::as_str).collect();
         let message = self.url.redact_with(message, &secrets);

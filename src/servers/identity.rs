@@ -49,8 +49,8 @@ pub fn identity(conn: &mut PgConnection) -> Result<Option<Identity>, Error> {
 
 /// Whether the table exists, which migrations of earlier releases do not make.
 fn has_table(conn: &mut PgConnection) -> QueryResult<bool> {
-    let found: Truth = sql_query("SELECT pg_catalog.to_regclass('public.schema_identity') IS NOT NULL AS value")
-        .get_result(conn)?;
+    let found: Truth =
+        sql_query("SELECT pg_catalog.to_regclass('public.schema_identity') IS NOT NULL AS value").get_result(conn)?;
     Ok(found.value)
 }
 
@@ -62,8 +62,9 @@ fn has_table(conn: &mut PgConnection) -> QueryResult<bool> {
 pub fn is_same_database(one: &mut PgConnection, other: &mut PgConnection) -> Result<bool, Error> {
     let key = i64::from_ne_bytes(Uuid::new_v4().as_u64_pair().0.to_ne_bytes());
     let lock = |conn: &mut PgConnection| {
-        let taken: QueryResult<Truth> =
-            sql_query("SELECT pg_catalog.pg_try_advisory_xact_lock($1) AS value").bind::<BigInt, _>(key).get_result(conn);
+        let taken: QueryResult<Truth> = sql_query("SELECT pg_catalog.pg_try_advisory_xact_lock($1) AS value")
+            .bind::<BigInt, _>(key)
+            .get_result(conn);
         taken.map(|taken| taken.value)
     };
     let is_free = one.transaction::<_, DieselError, _>(|one| {

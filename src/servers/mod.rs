@@ -17,6 +17,7 @@ mod inspect;
 pub mod placements;
 mod register;
 mod server;
+pub mod shared;
 
 pub use copy::copy_directory;
 pub use directory::Directory;

@@ -51,6 +51,7 @@ pages! {
     operations: "docs/operations.md";
     roles_and_grants: "docs/roles-and-grants.md";
     servers: "docs/servers.md";
+    shared_tables: "docs/shared-tables.md";
     upgrading: "docs/upgrading.md";
 }
 

@@ -54,6 +54,8 @@ helps! {
     help_of_server: "server";
     help_of_server_add: "server" "add";
     help_of_where: "where";
+    help_of_shared: "shared";
+    help_of_shared_add: "shared" "add";
     help_of_drop: "drop";
     help_of_cleanup: "cleanup";
     help_of_grants: "grants";

@@ -72,6 +72,7 @@ mod runs;
 mod seed;
 mod selection;
 mod settings;
+mod shared;
 mod snapshots_of_migrations;
 mod splitter;
 mod stats;

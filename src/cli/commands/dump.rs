@@ -13,6 +13,7 @@ use crate::backup::{self, ArchivePrograms, Backups, Overwrite};
 use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
 use crate::cli::files::require_writable;
+use crate::cli::fleet::named_tenants;
 use crate::cli::output::{count, size};
 use crate::cli::progress::Progress;
 use crate::cli::settings::Connection;
@@ -28,7 +29,7 @@ use crate::text::shell_word;
 ///
 /// The archive has the structure, the rows, the privileges and the migration ledger as one snapshot shows them. It is read back, and
 /// each table in it must have as many rows as in the snapshot. The tenant can be used meanwhile; its migration waits.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Name of the tenant
     #[arg(value_name = "NAME")]
@@ -104,6 +105,8 @@ impl BinariesArgs {
         Ok(ArchivePrograms::find(self.folder(), env::var_os("PATH").as_deref(), db.server().version)?)
     }
 }
+
+named_tenants!(Args, one tenant);
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     if args.output.as_os_str() == "-" {

@@ -43,6 +43,7 @@ mod rows;
 mod runs;
 mod seed;
 mod server;
+mod shared;
 mod stats;
 mod unarchive;
 mod untrack;
@@ -97,6 +98,7 @@ pub(crate) enum Command {
     Seed(seed::Args),
     Server(server::Args),
     Where(locate::Args),
+    Shared(shared::Args),
     Local(local::Args),
     Demo(demo::Args),
     Completions(completions::Args),
@@ -182,6 +184,7 @@ impl Command {
             Self::Seed(args) => seed::run(args, context),
             Self::Server(args) => server::run(args, context),
             Self::Where(args) => locate::run(&args, context),
+            Self::Shared(args) => shared::run(&args, context),
             Self::Local(args) => local::run(args, context),
             Self::Demo(args) => demo::run(args, context),
             Self::Completions(args) => completions::run(args, context),

@@ -11,6 +11,7 @@ use crate::backup::{self, RestoredTenant};
 use crate::cli::context::{Context, Usage};
 use crate::cli::exit::Exit;
 use crate::cli::files::require_readable;
+use crate::cli::fleet::named_tenants;
 use crate::cli::output::count;
 use crate::cli::settings::WriteOptions;
 use crate::database::Database;
@@ -23,7 +24,7 @@ use crate::text::shell_word;
 ///
 /// Restores the structure, the rows, the privileges and the migration ledger in one transaction, under the name of the archive or a
 /// new one. Code in the archive runs with the rights of the owner of the schema. Each table must have as many rows as in the archive.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Archive of a tenant, made with dump or with pg_dump --format=custom --schema=NAME
     file: PathBuf,
@@ -46,6 +47,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     options: WriteOptions,
 }
+
+named_tenants!(Args, one tenant);
 
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let policy = if args.any_name { NamePolicy::Any } else { NamePolicy::Strict };

@@ -120,6 +120,8 @@ impl Command {
             Self::Unarchive(args) => &mut args.tenants,
             Self::Rename(args) => args,
             Self::Clone(args) => args,
+            Self::Dump(args) => args,
+            Self::Restore(args) => args,
             Self::Exec(args) => args,
             Self::Psql(args) => args,
             Self::MigrateOne(args) => args,
@@ -141,6 +143,7 @@ impl Command {
     pub(super) fn scope(&self) -> Scope {
         match self {
             Self::Server(_)
+            | Self::Shared(_)
             | Self::Where(_)
             | Self::Lint(_)
             | Self::Local(_)
@@ -154,7 +157,7 @@ impl Command {
             | Self::Key(_)
             | Self::NewMigration(_) => Scope::Registry,
             Self::Cleanup(_) => Scope::Chosen,
-            Self::Create(_) | Self::Adopt(_) => Scope::Placing,
+            Self::Create(_) | Self::Adopt(_) | Self::Restore(_) => Scope::Placing,
             Self::List(_)
             | Self::Stats(_)
             | Self::MigratePublic(_)
@@ -170,6 +173,7 @@ impl Command {
             | Self::Unarchive(_)
             | Self::Rename(_)
             | Self::Clone(_)
+            | Self::Dump(_)
             | Self::Exec(_)
             | Self::Psql(_)
             | Self::MigrateOne(_)
@@ -204,6 +208,7 @@ impl Command {
                 | Self::Untrack(_)
                 | Self::Rename(_)
                 | Self::Clone(_)
+                | Self::Restore(_)
                 | Self::Drop(_)
                 | Self::Purge(_)
                 | Self::Cleanup(_)

@@ -87,7 +87,10 @@ impl<'a> FleetCommand<'a> {
 
     /// Whether the command changes no tenant that it does not name.
     fn names_all_changes(&self) -> bool {
-        matches!(self.command, Command::Create(_) | Command::Adopt(_) | Command::Untrack(_) | Command::Drop(_))
+        matches!(
+            self.command,
+            Command::Create(_) | Command::Adopt(_) | Command::Restore(_) | Command::Untrack(_) | Command::Drop(_)
+        )
     }
 
     fn target(&self, server: &FleetServer, share: Option<usize>) -> Result<ServerTarget, Error> {
@@ -121,7 +124,11 @@ impl<'a> FleetCommand<'a> {
         self.lost.push(server.id);
         let Some(names) = self.claimed.remove(&server.id).filter(|names| !names.is_empty()) else { return };
         if let Err(error) = placements::release(self.found.db.connection(), server.id, &names) {
-            self.context.output().warning(format_args!("{} remains reserved on {}: {error}", names.join(", "), server.name));
+            self.context.output().warning(format_args!(
+                "{} remains reserved on {}: {error}",
+                names.join(", "),
+                server.name
+            ));
         }
     }
 

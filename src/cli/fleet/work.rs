@@ -73,7 +73,9 @@ impl FleetCommand<'_> {
     /// Two servers may have tenants with the same name, of which the directory has one: a server that is chosen by its name has
     /// the tenant that is meant.
     fn prefer_chosen(&mut self, by_server: &mut BTreeMap<Uuid, Vec<String>>) -> Result<(), Error> {
-        let ([server], true) = (self.chosen.as_slice(), self.found.connection.servers.is_given()) else { return Ok(()) };
+        let ([server], true) = (self.chosen.as_slice(), self.found.connection.servers.is_given()) else {
+            return Ok(());
+        };
         if by_server.keys().all(|id| *id == server.id) {
             return Ok(());
         }

@@ -32,7 +32,14 @@ impl Session {
             fs::create_dir(places.path().join(folder)).expect("a folder");
         }
         symlink(env!("CARGO_BIN_EXE_tenantry"), places.path().join("bin/tenantry")).expect("a link");
-        let server = Ephemeral::options().setting("timezone", "UTC").start(binaries()).expect("a server");
+        // Only docs/shared-tables.md replicates.
+        let settings = [
+            ("timezone", "UTC"),
+            ("wal_level", "logical"),
+            ("max_logical_replication_workers", "6"),
+            ("wal_retrieve_retry_interval", "100ms"),
+        ];
+        let server = Ephemeral::start(binaries(), &settings).expect("a server");
         Self { places, server }
     }
 

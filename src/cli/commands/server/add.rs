@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::super::shared;
 use super::facts;
 use crate::cli::context::{Context, location};
 use crate::cli::exit::Exit;
@@ -108,6 +109,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         output.warning(format_args!("tenant {tenant} is on {} and on another server", added.name));
     }
     copy_to_all(context, &own, &mut db)?;
+    let has_shared_tables = shared::follow_as_new(context, &own, added.name.as_str())?;
 
     let remarks = servers::remarks(&facts(&mut db)?, &facts(&mut target)?);
     remarks.iter().for_each(|remark| context.output().warning(format_args!("server {}: {remark}", added.name)));
@@ -117,7 +119,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         context.output().json(&document)?;
     }
     context.output().status(format_args!("server {} added, with {}", added.name, count(others.len(), "tenant")));
-    Ok(Exit::Done)
+    Ok(if has_shared_tables { Exit::Done } else { Exit::Found })
 }
 
 /// Checks that the database of `target` can become a server of the fleet. Returns the tenants of the registry and its own.

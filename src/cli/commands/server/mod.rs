@@ -58,7 +58,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
 }
 
 /// Connects to a database that has a directory, or a copy of it.
-fn directory(context: &Context, connection: &Connection) -> Result<(Database, Directory)> {
+pub(super) fn directory(context: &Context, connection: &Connection) -> Result<(Database, Directory)> {
     let mut db = context.database_with_directory(connection)?;
     let server = db.server().clone();
     let directory = Directory::require(db.connection(), &server)?;
@@ -66,7 +66,7 @@ fn directory(context: &Context, connection: &Connection) -> Result<(Database, Di
 }
 
 /// Connects to the registry.
-fn registry(context: &Context, connection: &Connection) -> Result<(Database, Directory)> {
+pub(super) fn registry(context: &Context, connection: &Connection) -> Result<(Database, Directory)> {
     let mut db = context.database(connection)?;
     let server = db.server().clone();
     let directory = Directory::require(db.connection(), &server)?;

@@ -32,6 +32,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit> {
     let (mut db, directory) = registry(context, &connection)?;
     let server = directory.server(&args.name)?.clone();
     servers::require_removable(db.connection(), &directory, &server)?;
+    servers::shared::require_detached(db.connection(), &server)?;
     let question = format!("Remove server {} from the fleet of {}? [y/N]", server.name, location(&db));
     args.confirm.ask(&question, Answer::Yes)?;
     servers::remove(db.connection(), &directory, &server)?;
