@@ -21,6 +21,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
             "unarchive",
             "list",
             "stats",
+            "browse",
             "exec",
             "psql",
             "drop",

@@ -14,6 +14,9 @@ static GRACEFUL: AtomicBool = AtomicBool::new(false);
 
 static STOP: OnceLock<Stop> = OnceLock::new();
 
+/// What restores the terminal. Nothing is printed then, and the second signal ends the process.
+static RESTORE_TERMINAL: OnceLock<fn()> = OnceLock::new();
+
 /// The message for a process that exits immediately.
 static EXIT_MESSAGE: Mutex<Option<String>> = Mutex::new(None);
 
@@ -21,6 +24,13 @@ static EXIT_MESSAGE: Mutex<Option<String>> = Mutex::new(None);
 pub(super) fn graceful() -> Stop {
     GRACEFUL.store(true, Ordering::Release);
     stop().clone()
+}
+
+/// As [`graceful`], for a command that has taken over the terminal. `restore` restores it before the process ends.
+pub(super) fn graceful_with(restore: fn()) -> Stop {
+    // The first one stays: a command takes over the terminal once.
+    let _ = RESTORE_TERMINAL.set(restore);
+    graceful()
 }
 
 /// Whether a signal has asked the run to stop.
@@ -37,6 +47,14 @@ pub(super) fn set_exit_message(message: Option<String>) {
 pub(super) fn install() {
     let handler = || {
         let stop = stop();
+        if let Some(restore) = RESTORE_TERMINAL.get() {
+            if stop.is_requested() {
+                restore();
+                exit(i32::from(INTERRUPTED));
+            }
+            stop.request();
+            return;
+        }
         if !GRACEFUL.load(Ordering::Acquire) || stop.is_cancel() {
             if let Some(message) = EXIT_MESSAGE.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 to_stderr(&format!("\n{}", text::one_line(&message)));

@@ -196,6 +196,7 @@ const COMMANDS: &[&str] = &[
     "metrics",
     "exec --command TABLE",
     "psql acme",
+    "browse",
     "seed acme",
     "probe",
     "benchmark isolation",

@@ -35,6 +35,7 @@ helps! {
     help_of_stats: "stats";
     help_of_metrics: "metrics";
     help_of_psql: "psql";
+    help_of_browse: "browse";
     help_of_exec: "exec";
     help_of_migrate_one: "migrate-one";
     help_of_migrate_all: "migrate-all";
@@ -103,6 +104,7 @@ fn the_main_help_lists_the_commands_by_purpose() {
                     "unarchive",
                     "list",
                     "stats",
+                    "browse",
                     "exec",
                     "psql",
                     "drop",

@@ -8,6 +8,7 @@ mod archive;
 mod attacker;
 mod backup;
 mod baselines;
+mod browse;
 mod cleanup;
 mod clone;
 mod completions;

@@ -3,6 +3,7 @@
 mod adopt;
 mod archive;
 mod benchmark;
+mod browse;
 mod cleanup;
 mod clone;
 mod completions;
@@ -70,6 +71,7 @@ pub(crate) enum Command {
     Restore(restore::Args),
     List(list::Args),
     Stats(stats::Args),
+    Browse(browse::Args),
     Exec(exec::Args),
     Psql(psql::Args),
     MigrateOne(migrate_one::Args),
@@ -156,6 +158,7 @@ impl Command {
             Self::Restore(args) => restore::run(args, context),
             Self::List(args) => list::run(args, context),
             Self::Stats(args) => stats::run(args, context),
+            Self::Browse(args) => browse::run(args, context),
             Self::Exec(args) => exec::run(args, context),
             Self::Psql(args) => psql::run(args, context),
             Self::MigrateOne(args) => migrate_one::run(args, context),

@@ -199,6 +199,40 @@ pub fn failed_in(conn: &mut PgConnection, run: i64) -> Result<Option<(String, Ve
     Ok(Some((command, failed)))
 }
 
+/// The newest runs that changed a tenant or failed to, newest first, with their commands.
+///
+/// # Errors
+/// The server's error.
+#[cfg(feature = "cli")]
+pub(crate) fn of_tenant(
+    conn: &mut PgConnection,
+    tenant: &str,
+    limit: i64,
+) -> Result<Vec<(i64, String, TenantRecord)>, Error> {
+    t::table
+        .inner_join(r::table.on(r::id.eq(t::run)))
+        .filter(t::tenant.eq(tenant))
+        .order(t::run.desc())
+        .limit(limit)
+        .select((
+            t::run,
+            r::command,
+            (
+                t::tenant,
+                t::outcome,
+                t::from_version,
+                t::to_version,
+                t::started_at,
+                t::milliseconds,
+                t::attempts,
+                t::code,
+                t::error,
+            ),
+        ))
+        .load(conn)
+        .map_err(Error::doing("read public.schema_run_tenant"))
+}
+
 /// When a recorded run last changed each tenant, by the tenant's name.
 ///
 /// # Errors

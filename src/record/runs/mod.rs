@@ -11,6 +11,8 @@ mod unrecorded;
 mod write;
 
 pub(crate) use history::last_changes;
+#[cfg(feature = "cli")]
+pub(crate) use history::of_tenant;
 pub use history::{RetryCommand, RunRecord, TenantRecord, failed_in, last_failed, newest, one};
 pub(crate) use outcome::Counts;
 pub use outcome::{StopReason, TenantOutcome};

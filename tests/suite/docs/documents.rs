@@ -51,8 +51,8 @@ pub fn problems(section: &str, document: &Value) -> Vec<String> {
 }
 
 /// The commands that print no JSON: scripts, pages and the output of other commands.
-const WITHOUT_DOCUMENT: [&str; 9] =
-    ["completions", "demo", "local", "local psql", "local stop", "man", "metrics", "psql", "reference"];
+const WITHOUT_DOCUMENT: [&str; 10] =
+    ["browse", "completions", "demo", "local", "local psql", "local stop", "man", "metrics", "psql", "reference"];
 
 #[test]
 fn every_command_with_a_document_has_a_section() {

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 
 use rustix::fs::OFlags;
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{grantpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -89,6 +90,13 @@ impl Terminal {
     pub fn type_text(&mut self, text: &str) -> &mut Self {
         self.keyboard.write_all(text.as_bytes()).expect("the terminal takes what is typed");
         self
+    }
+
+    /// Sends a signal to the program, which the wrapper has become.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        // It has not been waited for, so the id is still valid.
+        kill_process(Pid::from_child(&self.child), signal).expect("the process can be signalled");
     }
 
     /// Waits for the end. Returns the contents of the screen, including typed text and with placeholders, and the exit
