@@ -178,7 +178,7 @@ impl PageReader {
             .map(|finding| vec![finding.kind.to_string(), finding.kind.level().to_string(), finding.message.clone()])
             .collect();
         let findings = rows.len();
-        let own = |group: &&crate::schema::drift::Group| group.members.iter().find(|it| it.name == *tenant).is_some();
+        let own = |group: &&crate::schema::drift::Group| group.members.iter().any(|it| it.name == *tenant);
         for group in health.drift.groups.iter().filter(own) {
             for difference in group.differences.iter() {
                 let own_name = group.members.iter().find(|it| it.name == *tenant).map_or("", |it| it.own_name.as_str());
