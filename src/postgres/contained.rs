@@ -47,6 +47,11 @@ impl ContainedStatements {
         Ok(Self { function })
     }
 
+    /// Gives the function to another role, with whose rights its statements run. Requires a superuser.
+    pub(crate) fn give_to(&self, conn: &mut PgConnection, role: Identifier<'_>) -> QueryResult<()> {
+        conn.batch_execute(&format!("ALTER FUNCTION {}(text, text[]) OWNER TO {role}", self.function))
+    }
+
     /// Executes a statement that returns arrays of texts. It refers to the arguments as `($1)[1]` and so on.
     pub(crate) fn rows(
         &self,
@@ -122,7 +127,7 @@ impl ContainedReader {
                     "CREATE ROLE {name}; CREATE SCHEMA {name}; GRANT USAGE ON SCHEMA {name} TO {name}"
                 ))?;
                 let statements = ContainedStatements::create_in(conn, &name, path::CATALOG_OF_FUNCTION, "")?;
-                conn.batch_execute(&format!("ALTER FUNCTION {}(text, text[]) OWNER TO {name}", statements.function))?;
+                statements.give_to(conn, Identifier::of_object(&name))?;
                 Ok(Self { statements, powerless: Some(name) })
             }
             ReadingRights::Role { role, schema } => {

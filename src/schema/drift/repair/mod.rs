@@ -10,6 +10,7 @@ mod column_types;
 mod columns;
 mod common;
 mod constraints;
+mod containment;
 mod dependents;
 mod escalate;
 mod execution;
