@@ -64,7 +64,11 @@ impl Connector {
         };
         let url = self.url_with_option(&format!("{}{read_only}", path.startup_option()));
         let ignored = || Error::PathIgnored { schema: path.schema().clone() };
-        let mut conn = PgConnection::establish(&url.conninfo()).map_err(|_| ignored())?;
+        let Ok(mut conn) = PgConnection::establish(&url.conninfo()) else {
+            // Unless the server refuses other sessions, too, it refuses the path.
+            self.connect()?;
+            return Err(ignored());
+        };
         let schema: Option<String> =
             diesel::select(sql::<Nullable<Text>>("pg_catalog.current_schema()::pg_catalog.text"))
                 .get_result(&mut conn)

@@ -243,6 +243,24 @@ fn program_runs_in_the_schema_of_each_tenant() {
     assert_eq!(db.strings("SELECT schemaname FROM pg_tables WHERE tablename = 'made' ORDER BY 1"), ["acme", "globex"]);
 }
 
+/// A pooler that ignores the search path is a failure of the tenant, with a hint.
+#[test]
+fn program_without_its_search_path_does_not_run() {
+    let db = stocked();
+    let settings = [("ignore_startup_parameters", "options,extra_float_digits")];
+    let pooler = crate::support::pgbouncer::PgBouncer::with_settings(crate::support::server(), &settings);
+    let output =
+        db.tenantry(["exec", "acme", "--", "sh", "-c", "echo ran"]).env("DATABASE_URL", pooler.url(db.name())).run();
+    output.assert_code(1);
+    assert_eq!(output.stdout, "");
+    assert!(output.stderr.contains("a new session does not get the search_path of schema acme"), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("hint: connect to the server directly and not through a pooler"),
+        "{}",
+        output.stderr
+    );
+}
+
 #[test]
 fn program_that_cannot_run_is_an_error() {
     let db = stocked();

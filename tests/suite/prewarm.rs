@@ -16,6 +16,16 @@ fn spares(db: &Database) -> i64 {
 }
 
 #[test]
+fn number_of_spare_schemas_is_checked() {
+    let db = set_up();
+    for number in ["x", "0", "501", "-1", "1.5"] {
+        let output = db.tenantry(["create", &format!("--prewarm={number}")]).run();
+        output.assert_code(2);
+        assert!(output.stderr.contains("expected a number from 1 to 500"), "{}", output.stderr);
+    }
+}
+
+#[test]
 fn tenants_take_spare_schemas_and_other_commands_know_the_rest() {
     let db = set_up();
     let migrations = two();

@@ -15,7 +15,7 @@ use crate::cli::output::count;
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, RunDocument};
 use crate::cli::resume::SHORT;
-use crate::cli::settings::{Jobs, Role, RoleChoices, WriteOptions};
+use crate::cli::settings::{Jobs, Role, RoleChoices, WriteOptions, spares};
 use crate::database::Database;
 use crate::model::{NamePolicy, TenantId, TenantName};
 use crate::operations::migrate::{CreatedFrom, CreationMethod, Report};
@@ -73,7 +73,7 @@ pub(crate) struct Args {
     replay: bool,
 
     /// Then make schemas in advance until N are ready; a later create renames one, in milliseconds
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=500))]
+    #[arg(long, value_name = "N", value_parser = spares)]
     prewarm: Option<u16>,
 
     /// By what the server of each tenant is chosen, if the fleet is on several servers [default: least-tenants]

@@ -23,6 +23,12 @@ pub(super) fn retries(text: &str) -> Result<u32, String> {
     text.trim().parse().map_err(|_| format!("expected a number from 0 to {}", u32::MAX))
 }
 
+/// The number of spare schemas.
+pub(crate) fn spares(text: &str) -> Result<u16, String> {
+    let number = text.trim().parse().ok().filter(|number| (1..=500).contains(number));
+    number.ok_or_else(|| "expected a number from 1 to 500".to_owned())
+}
+
 /// At least 1.
 pub(crate) fn positive(text: &str) -> Result<NonZeroUsize, String> {
     text.trim().parse().map_err(|_| "expected a number, at least 1".to_owned())

@@ -265,3 +265,19 @@ fn run_ends_if_a_standby_is_not_promoted() {
     with(&db, &migrations, &["migrate-all"]).run().assert_code(0);
     assert_eq!(at(&db, "2").len(), 300);
 }
+
+/// A server that is lost is no failure of a tenant.
+#[test]
+#[ignore = "long: make test-long"]
+fn program_of_exec_without_a_server_is_temporary() {
+    let server = OwnServer::start();
+    let db = server.fleet(3);
+    let stop = format!("kill -QUIT $(head -n 1 {}/postmaster.pid)", server.0.data_folder().display());
+    let wait = format!("while test -e {}/postmaster.pid; do :; done", server.0.data_folder().display());
+    let output = db.tenantry(["exec", "--all", "--", "sh", "-c", &format!("{stop}; {wait}")]).run();
+    output.assert_code(5);
+    assert!(output.stderr.contains("error: cannot connect to PostgreSQL at"), "{}", output.stderr);
+    assert!(output.stderr.contains("hint: check --database-url"), "{}", output.stderr);
+    assert!(output.stderr.contains("1 done, 2 not reached"), "{}", output.stderr);
+    server.start_again();
+}
