@@ -4,9 +4,6 @@ mod isolation;
 #[cfg(feature = "cli")]
 mod servers;
 
-use std::fmt;
-use std::str::FromStr;
-
 use crate::error::{MigrationChange, ReferenceError, TenantError, UnreadableLedger, accept_versions};
 use crate::model::{State, TenantName, Unfinished, create_verb};
 use crate::operations::Orphan;
@@ -48,6 +45,8 @@ pub enum FindingKind {
     StuckCreating,
     /// `drop` was interrupted.
     StuckDropping,
+    /// Others than the owner have privileges on the schema of an archived tenant, or its role can log in.
+    ArchivedAccessible,
     /// Migrations are pending.
     MissingMigrations,
     /// A pending migration is older than an applied one.
@@ -62,18 +61,6 @@ pub enum FindingKind {
     Role(RoleFindingKind),
     /// A problem of a server of a fleet on several servers.
     Server(ServerFindingKind),
-}
-
-/// A text that is not a [`FindingKind`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown kind of finding: {0:?}")]
-pub struct UnknownKind(String);
-
-impl UnknownKind {
-    /// A stable name of the error, for programs.
-    pub fn code(&self) -> &'static str {
-        "unknown-finding"
-    }
 }
 
 /// A problem of the database or of a tenant.
@@ -101,7 +88,7 @@ enum Fix {
 
 impl FindingKind {
     /// Every kind but those of [`Isolation`](Self::Isolation), [`Role`](Self::Role) and [`Server`](Self::Server), in the order in which findings are listed.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::TrackerBehind,
         Self::MigrationChanged,
         Self::ReferenceFailed,
@@ -116,6 +103,7 @@ impl FindingKind {
         Self::LedgerMissing,
         Self::StuckCreating,
         Self::StuckDropping,
+        Self::ArchivedAccessible,
         Self::MissingMigrations,
         Self::OutOfOrder,
         Self::UnknownMigrations,
@@ -135,7 +123,7 @@ impl FindingKind {
     /// The level of a finding that is not a warning.
     pub fn level(self) -> Level {
         match self {
-            Self::Isolation(_) | Self::Role(_) => Level::Security,
+            Self::Isolation(_) | Self::Role(_) | Self::ArchivedAccessible => Level::Security,
             _ => Level::Structural,
         }
     }
@@ -157,6 +145,7 @@ impl FindingKind {
             Self::LedgerMissing => "ledger-missing",
             Self::StuckCreating => "stuck-creating",
             Self::StuckDropping => "stuck-dropping",
+            Self::ArchivedAccessible => "archived-accessible",
             Self::MissingMigrations => "missing-migrations",
             Self::OutOfOrder => "out-of-order",
             Self::UnknownMigrations => "unknown-migrations",
@@ -165,24 +154,6 @@ impl FindingKind {
             Self::Role(kind) => kind.as_str(),
             Self::Server(kind) => kind.as_str(),
         }
-    }
-}
-
-impl fmt::Display for FindingKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for FindingKind {
-    type Err = UnknownKind;
-
-    fn from_str(text: &str) -> Result<Self, UnknownKind> {
-        let isolation = IsolationKind::ALL.iter().copied().map(Self::Isolation);
-        let roles = RoleFindingKind::ALL.iter().copied().map(Self::Role);
-        let servers = ServerFindingKind::ALL.into_iter().map(Self::Server);
-        let mut kinds = Self::ALL.into_iter().chain(isolation).chain(roles).chain(servers);
-        kinds.find(|kind| kind.as_str() == text).ok_or_else(|| UnknownKind(text.to_owned()))
     }
 }
 
@@ -321,6 +292,12 @@ impl Finding {
         };
         let fix = Fix::Command(format!("{command} {}", shell_word(tenant.as_str())), "");
         Self::of_tenant(tenant.as_str(), kind, message.to_owned(), Vec::new(), fix)
+    }
+
+    /// `problems` are what others can do, and `sql` revokes it.
+    pub(super) fn archived_accessible(tenant: &str, problems: Vec<String>, sql: &str) -> Self {
+        let message = format!("the tenant is archived, but {}", problems.join(", and "));
+        Self::of_tenant(tenant, FindingKind::ArchivedAccessible, message, problems, Fix::Advice(sql.to_owned()))
     }
 
     pub(super) fn pending(tenant: &TenantName, kind: FindingKind, versions: Vec<String>) -> Self {

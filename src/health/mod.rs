@@ -1,7 +1,9 @@
 //! The health check: compares every tenant with the tracker and the tenant migrations. It changes nothing.
 
+mod archived;
 mod checks;
 mod finding;
+mod kind_name;
 mod shared;
 
 use std::collections::{BTreeSet, HashSet};
@@ -20,7 +22,8 @@ use crate::schema::drift::{self, Drift, Stamps};
 use crate::schema::reference::{self, Reference, Source};
 use crate::tenants::{Fleet, Schema, Tenancy, Tenant, ledger, tracker};
 
-pub use finding::{Finding, FindingKind, UnknownKind};
+pub use finding::{Finding, FindingKind};
+pub use kind_name::UnknownKind;
 
 /// The result of a health check.
 #[derive(Debug, Clone, Default)]
@@ -138,6 +141,7 @@ pub fn check(
         let list = if finding.tenant.is_some() { &mut findings } else { &mut health.findings };
         list.push(Finding::role(finding));
     }
+    findings.extend(archived::accessible(db, &choose)?);
     findings.sort_by(|a, b| (&a.tenant, a.kind).cmp(&(&b.tenant, b.kind)));
     health.findings.extend(findings);
 

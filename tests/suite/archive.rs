@@ -2,7 +2,7 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::r2d2::{ConnectionManager, Pool};
-use serde_json::json;
+use serde_json::{Value, json};
 use tenantry::application::{AccessError, Creation, Tenants, TransactionError};
 use tenantry::{Database as Library, MigrationSet, Tenancy};
 
@@ -247,4 +247,35 @@ fn only_archived_tenants_whose_grace_has_ended_are_purged() {
     let report = tenantry::operations::unarchive(&mut library, &tenancy, &names, &tenantry::Stop::default());
     assert!(report.expect("a report").is_success());
     assert_eq!(state(&db, "globex"), ACTIVE);
+}
+
+/// A grant, or a role that can log in, gives access to an archived tenant again.
+#[test]
+fn archived_tenant_that_is_accessible_is_found() {
+    let isolated = Isolated::new();
+    let db = &isolated.db;
+    let app = format!("\"app {}\"", db.name());
+    db.execute(&format!("CREATE ROLE {app}"));
+    db.tenantry(["archive", "acme"]).run().assert_code(0);
+    let health = || db.tenantry(["health-check", "--format", "json"]).run().json();
+    let found = || -> Vec<Value> {
+        let document = health();
+        let findings = document["findings"].as_array().unwrap().iter();
+        findings.filter(|finding| finding["code"] == "archived-accessible").cloned().collect()
+    };
+    assert_eq!(found(), Vec::<Value>::new());
+    let role = isolated.role("acme");
+    db.execute(&format!("GRANT USAGE ON SCHEMA acme TO {app}, PUBLIC; ALTER ROLE {role} LOGIN"));
+    let [finding] = &found()[..] else { panic!("{}", health()) };
+    assert_eq!((&finding["tenant"], &finding["level"]), (&json!("acme"), &json!("security")));
+    let message = finding["message"].as_str().unwrap();
+    assert!(
+        message.starts_with(&format!("the tenant is archived, but {app}, PUBLIC may use its schema, and its role")),
+        "{message}"
+    );
+    db.tenantry(["health-check"]).run().assert_code(1);
+    db.execute(finding["fix"].as_str().unwrap());
+    assert_eq!(found(), Vec::<Value>::new());
+    db.tenantry(["unarchive", "acme"]).run().assert_code(0);
+    db.execute(&format!("DROP ROLE {app}"));
 }
