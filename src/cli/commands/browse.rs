@@ -24,7 +24,7 @@ use crate::cli::settings::ReadOptions;
 ///
 /// Shows the tenants with state, version, pending migrations, size and findings, and of each tenant the tables with their first rows, the
 /// runs and the findings. Reads what is shown when it is opened, and changes nothing. F1 shows the keys.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     comparing: CompareOptions,

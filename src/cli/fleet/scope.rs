@@ -153,6 +153,7 @@ impl Command {
             Self::Runs(_)
             | Self::Reference(_)
             | Self::Grants(_)
+            | Self::Browse(_)
             | Self::Benchmark(_)
             | Self::Key(_)
             | Self::NewMigration(_) => Scope::Registry,
