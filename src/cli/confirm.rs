@@ -13,6 +13,9 @@ pub(crate) enum Unconfirmed {
     /// There is no terminal to ask on.
     #[error("confirmation required, but there is no terminal")]
     NoTerminal,
+    /// The same, for a command without a plan to look at.
+    #[error("confirmation required, but there is no terminal")]
+    NoTerminalNorPlan,
     /// The answer was not the expected one.
     #[error("not confirmed; nothing was changed")]
     Declined,
@@ -25,7 +28,7 @@ impl Unconfirmed {
     /// The stable name of the error.
     pub(crate) fn code(self) -> &'static str {
         match self {
-            Self::NoTerminal => "confirmation-required",
+            Self::NoTerminal | Self::NoTerminalNorPlan => "confirmation-required",
             Self::Declined => "not-confirmed",
             Self::Changed => "changed-since-plan",
         }
@@ -35,6 +38,7 @@ impl Unconfirmed {
     pub(crate) fn hint(self) -> Option<&'static str> {
         match self {
             Self::NoTerminal => Some("check with --dry-run, then add --yes"),
+            Self::NoTerminalNorPlan => Some("add --yes"),
             Self::Declined => None,
             Self::Changed => Some("run the command again to see the current plan"),
         }
@@ -66,6 +70,14 @@ impl ConfirmOption {
     /// Asks for confirmation unless the option is given.
     pub(crate) fn ask(self, question: &str, answer: Answer<'_>) -> Result<()> {
         if self.yes { Ok(()) } else { ask(question, answer) }
+    }
+
+    /// The same, for a command without `--dry-run`.
+    pub(crate) fn ask_without_plan(self, question: &str, answer: Answer<'_>) -> Result<()> {
+        self.ask(question, answer).map_err(|error| match error.downcast_ref() {
+            Some(Unconfirmed::NoTerminal) => Unconfirmed::NoTerminalNorPlan.into(),
+            _ => error,
+        })
     }
 }
 

@@ -20,6 +20,7 @@ use super::settings::{
 use crate::database::{Actor, DEFAULT_JOBS, Database, Stop};
 use crate::error::{Error, RowTenancyError};
 use crate::migration::{LoadError, MigrationSet};
+use crate::operations::migrate::SharedFailures;
 use crate::record::integrity;
 use crate::rows::Layout;
 use crate::tenants::{RunAs, Tenancy, Tenant, tracker};
@@ -103,6 +104,14 @@ impl Context {
     fn copy(&self) -> Self {
         let (app, actor, given) = (self.app.clone(), self.actor.clone(), self.given.clone());
         Self { app, actor, output: self.output.clone(), given, demo: self.demo, route: self.route.clone() }
+    }
+
+    /// The failures on all servers, if the command works on several.
+    pub(crate) fn shared_failures(&self) -> Option<SharedFailures> {
+        match &self.route {
+            Route::Server(target) => Some(target.failures.clone()),
+            Route::Open | Route::Here => None,
+        }
     }
 
     /// The name of the program, for the commands in messages.

@@ -190,12 +190,14 @@ impl RolloutOptions {
         }
     }
 
-    pub(crate) fn rollout(&self) -> Result<Rollout> {
+    /// How the run goes through the fleet.
+    pub(crate) fn rollout(&self, context: &Context) -> Result<Rollout> {
         let rollout = Rollout {
             canary: self.canary.clone(),
             batch: self.batch,
             pause: self.pause.map_or(Duration::ZERO, Duration::from),
             max_failures: self.max_failures,
+            shared_failures: context.shared_failures(),
             breaker: Breaker::On,
             accepted: accepted_by_file()?,
             ..Rollout::default()

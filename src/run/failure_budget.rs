@@ -1,7 +1,8 @@
 //! The number of failures that stops a run.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Outcome;
 use crate::error::{TenantError, mask_tenant_name};
@@ -14,9 +15,15 @@ const BREAKER: usize = 10;
 /// of the whole fleet.
 const MAX_UNCONFIRMED: usize = 100;
 
+/// The number of tenants that failed in several runs, which share a limit: those of a fleet on several servers.
+#[derive(Debug, Clone, Default)]
+pub struct SharedFailures(Arc<AtomicUsize>);
+
 /// Counts failed tenants and stops the run when there are too many.
 #[derive(Default)]
 pub(crate) struct FailureBudget {
+    /// The failures of all runs that share the limit.
+    shared: Option<SharedFailures>,
     /// The number of tenants that may fail.
     allowed: Option<usize>,
     breaker: Breaker,
@@ -50,7 +57,14 @@ impl FailureBudget {
     pub(crate) fn new(allowed: Option<usize>, breaker: Breaker, blocked: usize) -> Self {
         let stopped = allowed.filter(|allowed| blocked > *allowed).map(|_| StopReason::Failure);
         let counts = FailureCounts { failed: blocked, failed_before: blocked, stopped, ..FailureCounts::default() };
-        Self { allowed, breaker: if allowed.is_none() { breaker } else { Breaker::Off }, counts: Mutex::new(counts) }
+        let breaker = if allowed.is_none() { breaker } else { Breaker::Off };
+        Self { shared: None, allowed, breaker, counts: Mutex::new(counts) }
+    }
+
+    /// The same budget for several runs together.
+    pub(crate) fn sharing(self, shared: SharedFailures) -> Self {
+        shared.0.fetch_add(self.counts().failed_before, Ordering::Relaxed);
+        Self { shared: Some(shared), ..self }
     }
 
     /// Counts an outcome.
@@ -66,13 +80,14 @@ impl FailureBudget {
     pub(crate) fn count_failure(&self, tenant: &str, error: &TenantError) {
         let mut counts = self.counts();
         counts.failed += 1;
+        let failed = self.shared.as_ref().map_or(counts.failed, |shared| shared.0.fetch_add(1, Ordering::Relaxed) + 1);
         if counts.errors.len() < 2 {
             counts.errors.insert(error_without_tenant(tenant, error));
         }
         if counts.stopped.is_some() {
             return;
         }
-        if self.allowed.is_some_and(|allowed| counts.failed > allowed) {
+        if self.allowed.is_some_and(|allowed| failed > allowed) {
             counts.stopped = Some(StopReason::Failure);
         } else if self.breaker == Breaker::On
             && counts.done == 0
@@ -96,7 +111,12 @@ impl FailureBudget {
 
     /// Whether no other tenant may start.
     pub(crate) fn is_spent(&self) -> bool {
-        self.counts().stopped.is_some()
+        let mut counts = self.counts();
+        let failed = self.shared.as_ref().map(|shared| shared.0.load(Ordering::Relaxed));
+        if failed.zip(self.allowed).is_some_and(|(failed, allowed)| failed > allowed) {
+            counts.stopped.get_or_insert(StopReason::Failure);
+        }
+        counts.stopped.is_some()
     }
 
     /// Takes the reason why no other tenant may start.
@@ -155,5 +175,17 @@ mod tests {
         assert_eq!(failures_until_spent(&budget, 50), Some(20));
         assert!(matches!(budget.take_stop_reason(), Some(StopReason::Failure)));
         assert!(FailureBudget::new(Some(0), Breaker::Off, 1).is_spent());
+    }
+
+    #[test]
+    fn runs_that_share_a_limit_stop_together() {
+        let shared = SharedFailures::default();
+        let budget = |blocked| FailureBudget::new(Some(3), Breaker::On, blocked).sharing(shared.clone());
+        let (one, other) = (budget(1), budget(0));
+        assert_eq!(failures_until_spent(&one, 2), None);
+        assert!(!other.is_spent());
+        assert_eq!(failures_until_spent(&other, 50), Some(1));
+        assert!(one.is_spent());
+        assert!(matches!(one.take_stop_reason(), Some(StopReason::Failure)));
     }
 }

@@ -12,8 +12,8 @@ mod retry;
 mod runner;
 mod workers;
 
-pub use failure_budget::Breaker;
 pub(crate) use failure_budget::FailureBudget;
+pub use failure_budget::{Breaker, SharedFailures};
 pub(crate) use lock_monitor::LockMonitor;
 pub use lock_monitor::LockWait;
 pub use observer::Observer;

@@ -14,7 +14,7 @@ use crate::postgres::Connector;
 
 /// The identity of a database of a fleet on several servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, QueryableByName)]
-pub struct Identity {
+pub struct FleetIdentity {
     /// Its own.
     #[diesel(sql_type = SqlUuid)]
     pub id: Uuid,
@@ -39,7 +39,7 @@ struct Truth {
 ///
 /// # Errors
 /// The server's error.
-pub fn identity(conn: &mut PgConnection) -> Result<Option<Identity>, Error> {
+pub fn identity(conn: &mut PgConnection) -> Result<Option<FleetIdentity>, Error> {
     let doing = Error::doing("read the identity of the database");
     if !has_table(conn).map_err(&doing)? {
         return Ok(None);
@@ -91,7 +91,7 @@ pub fn identify(conn: &mut PgConnection, registry: Option<Uuid>) -> Result<Uuid,
     .bind::<diesel::sql_types::Nullable<SqlUuid>, _>(registry)
     .execute(conn)
     .map_err(&doing)?;
-    let row: Identity =
+    let row: FleetIdentity =
         sql_query("SELECT id, registry FROM public.schema_identity").get_result(conn).map_err(&doing)?;
     match registry {
         Some(registry) if row.registry != registry => {

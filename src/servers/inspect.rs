@@ -133,3 +133,56 @@ pub fn remarks(registry: &ServerFacts, server: &ServerFacts) -> Vec<String> {
     }
     remarks
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> ServerFacts {
+        ServerFacts {
+            version: 150_018,
+            encoding: "UTF8".to_owned(),
+            collation: "C".to_owned(),
+            may_create: true,
+            is_superuser: false,
+            in_recovery: false,
+            wal_level: "replica".to_owned(),
+            tls: "tls".to_owned(),
+            installed: vec!["plpgsql".to_owned()],
+            available: vec!["plpgsql".to_owned()],
+            bytes: 0,
+        }
+    }
+
+    #[test]
+    fn each_reason_against_a_server_is_named() {
+        assert!(unsuitable(&facts(), &facts()).is_empty());
+        let registry = ServerFacts { installed: vec!["citext".to_owned(), "plpgsql".to_owned()], ..facts() };
+        let server = ServerFacts { encoding: "SQL_ASCII".to_owned(), may_create: false, in_recovery: true, ..facts() };
+        assert_eq!(
+            unsuitable(&registry, &server),
+            [
+                "it is a read-only standby",
+                "its encoding is SQL_ASCII, and that of the registry is UTF8",
+                "the connected role may not create schemas (GRANT CREATE ON DATABASE)",
+                "extensions of the registry are not available: citext",
+            ]
+        );
+    }
+
+    #[test]
+    fn each_surprise_is_remarked() {
+        assert!(remarks(&facts(), &facts()).is_empty());
+        let registry = ServerFacts { installed: vec!["citext".to_owned(), "plpgsql".to_owned()], ..facts() };
+        let server = ServerFacts { version: 160_004, collation: "de_DE".to_owned(), tls: "none".to_owned(), ..facts() };
+        assert_eq!(
+            remarks(&registry, &server),
+            [
+                "PostgreSQL 16.4, and 15.18 on the registry",
+                "collation de_DE, and C on the registry",
+                "extensions of the registry are not installed: citext",
+                "the connection is not encrypted (sslmode=verify-full sslrootcert=FILE)",
+            ]
+        );
+    }
+}

@@ -8,9 +8,9 @@ SELECT
     pg_catalog.pg_is_in_recovery() AS in_recovery,
     pg_catalog.current_setting('wal_level') AS wal_level,
     CASE
+        WHEN COALESCE((SELECT s.ssl FROM pg_catalog.pg_stat_ssl AS s WHERE s.pid = pg_catalog.pg_backend_pid()), false) THEN 'tls'
         WHEN pg_catalog.inet_server_addr() IS NULL OR pg_catalog.inet_server_addr() <<= '127.0.0.0/8'
             OR pg_catalog.inet_server_addr() = '::1' THEN 'local'
-        WHEN COALESCE((SELECT s.ssl FROM pg_catalog.pg_stat_ssl AS s WHERE s.pid = pg_catalog.pg_backend_pid()), false) THEN 'tls'
         ELSE 'none'
     END AS tls,
     ARRAY(SELECT e.extname::pg_catalog.text FROM pg_catalog.pg_extension AS e ORDER BY 1) AS installed,

@@ -72,6 +72,7 @@ mod rows;
 mod runs;
 mod seed;
 mod selection;
+mod servers;
 mod settings;
 mod shared;
 mod snapshots_of_migrations;

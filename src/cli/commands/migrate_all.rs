@@ -109,7 +109,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         return show(context, &plan, (&tenancy, shared.as_ref()), junit.table());
     }
     db.set_request(args.request(context, &target).to_json()?);
-    let rollout = Rollout { verify: target.verify, ..rollout.rollout()? };
+    let rollout = Rollout { verify: target.verify, ..rollout.rollout(context)? };
     let mut progress = Progress::new(context.output(), "migrated");
     let report = migrate::migrate(&mut db, &tenancy, plan, &rollout, &stop, &mut progress)?;
     std::mem::drop(progress);

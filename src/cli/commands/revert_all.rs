@@ -114,7 +114,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
         return Err(Unconfirmed::Changed.into());
     }
     context.warn_of_other_owners(&tenancy, plan.revert.iter().map(|reverting| &reverting.tenant));
-    let rollout = args.fleet.rollout.rollout()?;
+    let rollout = args.fleet.rollout.rollout(context)?;
     let resumed = resumed(&back, &plan);
     db.set_request(args.request(context, target(&back, &plan)).to_json()?);
     let mut progress = Progress::new(context.output(), "reverted").resumed_by(match &resumed {

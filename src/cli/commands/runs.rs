@@ -1,5 +1,7 @@
 //! `runs`
 
+mod fleet;
+
 use std::time::Duration;
 
 use anyhow::Result;
@@ -13,6 +15,7 @@ use crate::cli::progress::milliseconds;
 use crate::cli::retry;
 use crate::cli::settings::{Connection, PublicMigrations, run_id};
 use crate::record::runs::{self, RunRecord, TenantRecord};
+use crate::servers;
 use crate::text::shell_word;
 use crate::text::{self, MAX_KEPT, MAX_SHOWN};
 
@@ -46,6 +49,16 @@ enum Runs {
         #[command(flatten)]
         options: RunsOptions,
     },
+
+    /// List the runs over several servers, with the run on each
+    Fleet {
+        /// Maximum number of runs to list
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        last: usize,
+
+        #[command(flatten)]
+        options: RunsOptions,
+    },
 }
 
 /// How to read the record of runs.
@@ -61,13 +74,14 @@ struct RunsOptions {
 pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let options = match &args.command {
         None => &args.options,
-        Some(Runs::Show { options, .. }) => options,
+        Some(Runs::Show { options, .. } | Runs::Fleet { options, .. }) => options,
     };
     let tenancy = context.tenancy_of_public(&options.migrations)?;
     let mut db = context.database(&options.connection)?;
     db.require_tracker(&tenancy)?;
     match args.command {
         None => list(context, &runs::newest(db.connection(), args.last)?),
+        Some(Runs::Fleet { last, .. }) => fleet::list(context, &servers::runs(db.connection(), last)?),
         Some(Runs::Show { id, failed, .. }) => {
             let Some((run, mut tenants)) = runs::one(db.connection(), id)? else {
                 return Err(retry::unknown_run(context, &mut db, id)?.into());

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::cli::settings::Connection;
 use crate::database::Database;
+use crate::operations::migrate::SharedFailures;
 use crate::postgres::Connector;
 use crate::servers::placements::Placement;
 use crate::servers::{Directory, FleetServer};
@@ -40,6 +41,8 @@ pub(crate) struct ServerTarget {
     pub(crate) jobs: Option<usize>,
     /// The placements of all tenants, for a command that compares them with the server.
     pub(crate) placed: Arc<[Placement]>,
+    /// The tenants that failed on all servers.
+    pub(crate) failures: SharedFailures,
 }
 
 /// The first connection of a command has shown that the fleet is on several servers. Nothing was done.

@@ -18,6 +18,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{count, thousands};
 use crate::error::Error;
+use crate::operations::migrate::SharedFailures;
 use crate::servers::FleetServer;
 use crate::servers::placements::{self, Placement};
 
@@ -37,6 +38,8 @@ pub(super) struct FleetCommand<'a> {
     pub(super) claimed: BTreeMap<Uuid, Vec<String>>,
     /// The servers that could not be reached.
     lost: Vec<Uuid>,
+    /// The tenants that failed on all servers.
+    failures: SharedFailures,
 }
 
 /// A server with the command to run on it.
@@ -53,7 +56,16 @@ impl<'a> FleetCommand<'a> {
             Command::HealthCheck(_) => placements::all(found.db.connection(), None)?,
             _ => Vec::new(),
         };
-        Ok(Self { command, found, context, chosen, placed: placed.into(), claimed: BTreeMap::new(), lost: Vec::new() })
+        Ok(Self {
+            command,
+            found,
+            context,
+            chosen,
+            placed: placed.into(),
+            claimed: BTreeMap::new(),
+            lost: Vec::new(),
+            failures: SharedFailures::default(),
+        })
     }
 
     pub(super) fn run(mut self) -> Result<Exit> {
@@ -105,6 +117,7 @@ impl<'a> FleetCommand<'a> {
             connector,
             jobs: share,
             placed: Arc::clone(&self.placed),
+            failures: self.failures.clone(),
         })
     }
 
@@ -233,21 +246,28 @@ impl<'a> FleetCommand<'a> {
 
     fn summarize(&self, outcomes: &[ServerOutcome]) {
         let output = self.context.output();
-        let lost: Vec<&ServerOutcome> = outcomes.iter().filter(|outcome| outcome.exit.is_none()).collect();
-        let tenants: usize = lost.iter().map(|outcome| outcome.not_reached.len()).sum();
-        let servers = count(outcomes.len(), "server");
-        if lost.is_empty() {
-            output.status(servers);
-        } else {
-            let names: Vec<&str> = lost.iter().map(|outcome| outcome.server.name.as_str()).collect();
-            output.summary(format_args!(
-                "{servers}, {} not reached ({}): {} not reached",
-                thousands(lost.len()),
-                names.join(", "),
-                count(tenants, "tenant")
-            ));
-            output.next("run the command again when they can be reached");
+        let unfinished = outcomes.iter().filter(|outcome| outcome.exit.is_none());
+        let (lost, waiting): (Vec<_>, Vec<_>) = unfinished.partition(|outcome| outcome.error.is_some());
+        if lost.is_empty() && waiting.is_empty() {
+            output.status(count(outcomes.len(), "server"));
+            return;
         }
+        let named = |outcomes: &[&ServerOutcome], what: &str| {
+            let names: Vec<&str> = outcomes.iter().map(|outcome| outcome.server.name.as_str()).collect();
+            (!names.is_empty()).then(|| format!(", {} {what} ({})", thousands(names.len()), names.join(", ")))
+        };
+        let tenants: usize = outcomes.iter().map(|outcome| outcome.not_reached.len()).sum();
+        output.summary(format_args!(
+            "{}{}{}: {} not reached",
+            count(outcomes.len(), "server"),
+            named(&lost, "not reached").unwrap_or_default(),
+            named(&waiting, "not started").unwrap_or_default(),
+            count(tenants, "tenant")
+        ));
+        output.next(match waiting.as_slice() {
+            [] => "run the command again when they can be reached",
+            _ => "run the command again when the first server is done",
+        });
     }
 }
 

@@ -138,7 +138,10 @@ impl FleetCommand<'_> {
         for (id, names) in &assigned {
             let Some(server) = self.found.directory.by_id(*id).cloned() else { continue };
             if !self.chosen.iter().any(|chosen| chosen.id == *id) {
-                let tenant = names.first().cloned().unwrap_or_default();
+                let name = names.first().cloned().unwrap_or_default();
+                // It may be written in another case.
+                let placed = placements::of(self.found.db.connection(), &[&name])?.into_iter().next();
+                let tenant = placed.map_or(name, |placement| placement.tenant);
                 return Err(Error::from(ServersError::Placed { tenant, server: server.name.to_string() }).into());
             }
             let names: Vec<&str> = names.iter().map(String::as_str).collect();

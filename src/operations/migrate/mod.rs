@@ -37,7 +37,7 @@ use crate::tenants::tracker::schema_tracker;
 
 pub use crate::error::{Contention, Effect, FailedStatement, MigrationFailure};
 pub use crate::record::runs::StopReason;
-pub use crate::run::Breaker;
+pub use crate::run::{Breaker, SharedFailures};
 pub use crate::schema::snapshot::CreatedFrom;
 pub(crate) use batch::{Batch, TrackerRow, set_state, tracker_guard};
 pub(crate) use job::{MigrationJob, Reread};

@@ -8,7 +8,7 @@ use regex::Regex;
 
 use super::MigrationJob;
 use crate::model::TenantName;
-use crate::run::{Breaker, FailureBudget};
+use crate::run::{Breaker, FailureBudget, SharedFailures};
 use crate::schema::drift::Accepted;
 
 /// How a run goes through a fleet. The default: all tenants together, whatever number of them fails.
@@ -22,6 +22,8 @@ pub struct Rollout {
     pub pause: Duration,
     /// The number of tenants that may fail. If more fail, no other tenant starts.
     pub max_failures: Option<MaxFailures>,
+    /// The failures of other runs that count towards an absolute [`max_failures`](Self::max_failures), too.
+    pub shared_failures: Option<SharedFailures>,
     /// Whether the run stops if the first tenants all fail with the same error.
     pub breaker: Breaker,
     /// Whether the schema of each tenant is compared with the reference before the tenant counts as done. Tenants that are
@@ -165,7 +167,11 @@ impl Rollout {
     /// The budget of failures for a run with this number of jobs, in which `blocked` tenants failed before it began.
     pub(super) fn budget(&self, jobs: usize, blocked: usize) -> FailureBudget {
         let allowed = self.max_failures.map(|max| max.of(jobs + blocked));
-        FailureBudget::new(allowed, self.breaker, blocked)
+        let budget = FailureBudget::new(allowed, self.breaker, blocked);
+        match (self.max_failures, &self.shared_failures) {
+            (Some(MaxFailures::Count(_)), Some(shared)) => budget.sharing(shared.clone()),
+            _ => budget,
+        }
     }
 
     /// Whether the run needs the reference.

@@ -3,6 +3,7 @@
 
 mod items;
 mod numbers;
+mod regions;
 mod registry;
 mod row_security;
 

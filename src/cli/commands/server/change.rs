@@ -16,32 +16,33 @@ use crate::servers::{self, Directory, FleetServer, ServerChange, placements};
 
 /// Change the name, the connection or the limits of a server
 #[derive(Debug, Clone, clap::Args)]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
 pub(crate) struct SetArgs {
     /// Name of the server
     name: String,
 
     /// New name
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, group = "change", value_name = "NAME")]
     rename: Option<ServerName>,
 
     /// Connection string of the database, without a password; it must lead to the same database
-    #[arg(long, value_name = "URL")]
+    #[arg(long, group = "change", value_name = "URL")]
     url: Option<String>,
 
     /// Connection string by which the other servers reach it
-    #[arg(long, value_name = "URL")]
+    #[arg(long, group = "change", value_name = "URL")]
     peer_url: Option<String>,
 
     /// Environment variable that has the password; '' for none
-    #[arg(long, value_name = "VARIABLE")]
+    #[arg(long, group = "change", value_name = "VARIABLE")]
     password_env: Option<String>,
 
     /// Region; '' for none
-    #[arg(long, value_name = "REGION")]
+    #[arg(long, group = "change", value_name = "REGION")]
     region: Option<String>,
 
     /// Number of tenants that it may have; 'none' for no limit
-    #[arg(long, value_name = "N", value_parser = capacity)]
+    #[arg(long, group = "change", value_name = "N", value_parser = capacity)]
     capacity: Option<i64>,
 
     #[command(flatten)]

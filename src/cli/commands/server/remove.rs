@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit> {
     servers::require_removable(db.connection(), &directory, &server)?;
     servers::shared::require_detached(db.connection(), &server)?;
     let question = format!("Remove server {} from the fleet of {}? [y/N]", server.name, location(&db));
-    args.confirm.ask(&question, Answer::Yes)?;
+    args.confirm.ask_without_plan(&question, Answer::Yes)?;
     servers::remove(db.connection(), &directory, &server)?;
     let mut is_detached = true;
     if server.is_registry {
