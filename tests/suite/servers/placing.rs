@@ -90,7 +90,7 @@ fn changes_of_names_reach_the_directory_and_its_copies() {
     fleet.run(&["archive", "summit"]);
     fleet.run(&["unarchive", "summit"]);
     fleet.run(&["drop", "summit", "--grace", "30days", "--yes"]);
-    eu.execute("UPDATE schema_tracker SET purge_at = now() - interval '1 day' WHERE name = 'summit'");
+    eu.execute("UPDATE schema_tracker SET purge_after = now() - interval '1 day' WHERE name = 'summit'");
     fleet.run(&["purge", "--yes"]);
     assert_eq!(fleet.placed(eu), ["apex eu active", "globex eu active"]);
     // A name that only a server's own command has changed.
