@@ -67,6 +67,7 @@ impl Database {
 
     fn with_connection(connector: Connector, mut conn: PgConnection, jobs: usize) -> Result<Self, Error> {
         let server = Server::read(&mut conn)?;
+        connector.set_dispatch(server.dispatch());
         Ok(Self {
             connector,
             conn,

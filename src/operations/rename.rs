@@ -18,7 +18,7 @@ use crate::database::Database;
 use crate::error::{BlockingSession, Error, FailedTenant, RoleError, TenantError};
 use crate::model::{State, TenantName};
 use crate::operations::migrate::{Batch, SchemaTarget, TrackerRow, tracker_guard};
-use crate::postgres::{CHANGED, path};
+use crate::postgres::{CHANGED, DispatchError, path};
 use crate::record::runs::{Counts, DoneRow, FailedRow, Run};
 use crate::roles::{self, TenantRole};
 use crate::run::Commit;
@@ -218,7 +218,8 @@ impl Renaming<'_> {
         run: Option<Run>,
     ) -> Result<Result<(), TenantError>, Error> {
         let batch = self.message(tenancy, &db.server().database, run);
-        if let Err(error) = db.connection().batch_execute(batch.sql()) {
+        let dispatch = db.connector().dispatch();
+        if let Err(DispatchError { error, .. }) = batch.send(db.connection(), dispatch) {
             return transaction_error(db, error, self.old, DOING).map(Err);
         }
         let version = db.server().version;

@@ -14,6 +14,7 @@ use diesel::{QueryResult, RunQueryDsl};
 use scheduled_thread_pool::ScheduledThreadPool;
 
 use super::Error;
+use super::dispatch::Dispatch;
 use super::prepared::{PreparedStatements, Statements, Template};
 use super::raw::RawSession;
 use super::url::DatabaseUrl;
@@ -23,7 +24,7 @@ use crate::postgres::lock_holder::APPLICATION;
 /// Opens connections to a database. Implements r2d2's `ManageConnection`.
 #[derive(Debug, Clone)]
 pub struct Connector {
-    url: DatabaseUrl,
+    pub(super) url: DatabaseUrl,
     timeout: Duration,
     /// The address of the server, for messages.
     address: String,
@@ -34,18 +35,20 @@ pub struct Connector {
     /// Incremented when a session is lost; see [`Session::is_current`].
     generation: Arc<AtomicU64>,
     /// Capabilities of the connection, detected once.
-    capabilities: Arc<Capabilities>,
+    pub(super) capabilities: Arc<Capabilities>,
 }
 
 /// Capabilities of the server or the pooler in front of it.
 #[derive(Debug, Default)]
-struct Capabilities {
+pub(super) struct Capabilities {
     /// Whether startup options are accepted. A pooler may reject or ignore them.
     startup_options: OnceLock<bool>,
     /// Whether a startup option has an effect on the session that runs the queries.
     effective_options: OnceLock<bool>,
     /// Whether each connection has a dedicated server session.
     dedicated_session: OnceLock<bool>,
+    /// How the statements of a transaction are sent.
+    pub(super) dispatch: OnceLock<Dispatch>,
 }
 
 /// A pooled connection.
@@ -55,6 +58,7 @@ pub struct Session {
     generation: u64,
     latest: Arc<AtomicU64>,
     statements: Statements,
+    dispatch: Dispatch,
 }
 
 /// A pool of connections.
@@ -195,17 +199,7 @@ impl Connector {
         RawSession::connect(&url.conninfo()).map_err(|message| self.unreachable(&message))
     }
 
-    /// Opens a connection for the replication protocol, in which waiting for a lock is limited.
-    ///
-    /// # Errors
-    /// As for [`connect`](Self::connect).
-    pub(crate) fn connect_for_replication(&self, lock_timeout: Duration) -> Result<RawSession, Error> {
-        let limit = format!("-c lock_timeout={}", lock_timeout.as_millis());
-        let url = self.with_option(self.url.clone(), &limit).with("replication", "database");
-        RawSession::connect(&url.conninfo()).map_err(|message| self.unreachable(&message))
-    }
-
-    fn unreachable(&self, message: &str) -> Error {
+    pub(super) fn unreachable(&self, message: &str) -> Error {
         let secrets: Vec<&str> = self.secrets.iter().map(String::as_str).collect();
         let message = self.url.redact_with(message, &secrets);
         Error::Unreachable { address: self.address.clone(), message: message.trim_end().to_owned() }
@@ -238,7 +232,7 @@ impl Connector {
     }
 
     /// Appends a startup option to the user's options. The last one for a setting takes precedence.
-    fn with_option(&self, url: DatabaseUrl, option: &str) -> DatabaseUrl {
+    pub(super) fn with_option(&self, url: DatabaseUrl, option: &str) -> DatabaseUrl {
         url.with("options", format!("{} {option}", self.options).trim_start())
     }
 
@@ -331,6 +325,11 @@ impl Session {
         self.discarded = true;
     }
 
+    /// How the statements of a transaction are sent.
+    pub(crate) fn dispatch(&self) -> Dispatch {
+        self.dispatch
+    }
+
     /// Discards the connection because it was lost. The other open connections are probably lost too, so that they are no longer
     /// [current](Self::is_current).
     pub(crate) fn mark_lost(&mut self) {
@@ -371,7 +370,8 @@ impl r2d2::ManageConnection for Connector {
         let generation = self.generation.load(Ordering::Acquire);
         let latest = Arc::clone(&self.generation);
         let statements = Statements::default();
-        self.connect().map(|conn| Session { conn, discarded: false, generation, latest, statements })
+        let dispatch = self.dispatch();
+        self.connect().map(|conn| Session { conn, discarded: false, generation, latest, statements, dispatch })
     }
 
     fn is_valid(&self, _: &mut Session) -> Result<(), Error> {

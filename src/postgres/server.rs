@@ -64,6 +64,9 @@ pub struct Server {
     /// Whether `public.schema_server` has had rows: the fleet may be on several servers.
     #[diesel(sql_type = Bool)]
     pub has_servers: bool,
+    /// Whether Citus distributes schemas: new ones, or some that exist.
+    #[diesel(sql_type = Bool)]
+    pub distributes_schemas: bool,
     /// Whether `public.schema_tracker` has the columns for tenants' roles.
     #[diesel(sql_type = Bool)]
     pub has_tenant_roles: bool,
@@ -87,6 +90,11 @@ impl Server {
     /// path, `"$user", public`, of the role's sessions.
     pub(crate) fn is_own_role(&self, name: &str) -> bool {
         [&self.session_role, &self.role].iter().any(|role| role.eq_ignore_ascii_case(name))
+    }
+
+    /// How the statements of a transaction are sent to it.
+    pub(crate) fn dispatch(&self) -> super::Dispatch {
+        if self.distributes_schemas { super::Dispatch::Single } else { super::Dispatch::Joined }
     }
 
     /// Whether an earlier release set up the database and `migrate-public` has not yet created the public ledger.

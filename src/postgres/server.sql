@@ -82,6 +82,13 @@ SELECT
     EXISTS (SELECT FROM own WHERE own.name = 'row_tenancy' AND pg_catalog.pg_relation_size(own.oid) > 0) AS has_row_tenancy,
     EXISTS (SELECT FROM own WHERE own.name = 'schema_spare' AND pg_catalog.pg_relation_size(own.oid) > 0) AS has_spares,
     EXISTS (SELECT FROM own WHERE own.name = 'schema_server' AND pg_catalog.pg_relation_size(own.oid) > 0) AS has_servers,
+    -- Nothing is read unless the library of Citus is loaded.
+    COALESCE(pg_catalog.current_setting('citus.enable_schema_based_sharding', true), '') <> ''
+        AND EXISTS (SELECT FROM pg_catalog.pg_extension AS e WHERE e.extname = 'citus')
+        AND (
+            pg_catalog.current_setting('citus.enable_schema_based_sharding', true) IN ('on', 'true')
+            OR COALESCE(pg_catalog.pg_relation_size(pg_catalog.to_regclass('pg_catalog.pg_dist_schema')) > 0, false)
+        ) AS distributes_schemas,
     EXISTS (
         SELECT FROM own JOIN pg_catalog.pg_attribute AS a ON a.attrelid = own.oid
         WHERE own.name = 'schema_tracker' AND a.attname = 'role_name' AND NOT a.attisdropped

@@ -9,6 +9,7 @@ mod attacker;
 mod backup;
 mod baselines;
 mod browse;
+mod citus;
 mod cleanup;
 mod clone;
 mod completions;

@@ -15,7 +15,7 @@ use super::{explain, non_transactional, snapshot};
 use crate::error::TenantError;
 use crate::migration::{Boundaries, Direction, Kind, Mode};
 use crate::model::{State, Unfinished};
-use crate::postgres::{Call, GuardViolation, PreparedStatements, Session};
+use crate::postgres::{Call, Dispatch, DispatchError, GuardViolation, PreparedStatements, Session};
 use crate::record::runs::DoneRow;
 use crate::run::{AttemptError, Commit};
 use crate::schema::snapshot::Sources;
@@ -150,7 +150,10 @@ pub(crate) fn apply(session: &mut Session, request: &MigrationRequest<'_>) -> Re
 /// Runs the migrations in as few transactions as possible. Counts them in `applied`.
 fn in_order(session: &mut Session, request: &MigrationRequest<'_>, applied: &mut usize) -> Result<(), AttemptError> {
     let target = request.target;
-    if snapshot::create(session, request)? {
+    // A distributed schema is committed before tables are created in it: roles without superuser rights could otherwise not
+    // create tables with serial or identity columns. So nothing creates a schema and its tables in one transaction.
+    let is_distributed = session.dispatch() == Dispatch::Single;
+    if !is_distributed && snapshot::create(session, request)? {
         *applied = request.migrations.len();
         return Ok(());
     }
@@ -163,7 +166,9 @@ fn in_order(session: &mut Session, request: &MigrationRequest<'_>, applied: &mut
     let mut precondition = request.precondition.clone();
     let mut rest = request.migrations;
     loop {
+        let is_new = matches!(precondition, Precondition::NoSchema { .. });
         let together = match request.direction {
+            Direction::Up if is_distributed && is_new => &rest[..0],
             Direction::Up => target.migrations().first_transaction(rest, &request.learned.boundaries()),
             Direction::Down => rest,
         };
@@ -229,16 +234,18 @@ fn send(
         batch = message(request, &transaction, then, session.prepared())?;
     }
     let sent = Instant::now();
-    let Err(error) = session.batch_execute(batch.sql()) else {
+    let dispatch = session.dispatch();
+    let Err(DispatchError { error, before }) = batch.send(session, dispatch) else {
         if transaction.leaves_state(target) {
             session.discard();
         }
         return Ok(Sent::Committed);
     };
-    let server = match AttemptError::classify(&error) {
+    let mut server = match AttemptError::classify(&error) {
         Ok(error) => return Err(error),
         Err(server) => server,
     };
+    server.position = server.position.map(|position| position.saturating_add(before));
     let may_be_of_prepared = server.position.is_some() || session.prepared().are_named_in(&server.message);
     if batch.executes_prepared() && may_be_of_prepared {
         // The position may be one in a prepared statement, whose objects have changed, or the statement is missing.

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use diesel::pg::PgConnection;
+
 use super::target::SchemaTarget;
 use super::transaction::Transaction;
 use super::{guards, limits};
@@ -10,7 +12,7 @@ use crate::confine::Scrutiny;
 use crate::migration::{Mode, Script};
 use crate::model::{SchemaName, State};
 use crate::postgres::prepared::{Call, PreparedStatements, Template};
-use crate::postgres::{CHANGED, GuardViolation, path, refuse, session};
+use crate::postgres::{CHANGED, Dispatch, DispatchError, GuardViolation, path, refuse, session};
 use crate::record::integrity::{self, LockScope};
 use crate::run::Commit;
 use crate::sql::catalog::holds_relations;
@@ -342,6 +344,11 @@ impl Batch {
         self
     }
 
+    /// Sends the transaction.
+    pub(crate) fn send(&self, conn: &mut PgConnection, dispatch: Dispatch) -> Result<(), DispatchError> {
+        dispatch.send(conn, &self.sql, &self.settings)
+    }
+
     /// The message.
     pub(crate) fn sql(&self) -> &str {
         &self.sql
@@ -377,22 +384,4 @@ fn empty_guard(schema: &SchemaName) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn error_position_is_mapped_to_its_script() {
-        let mut batch = Batch::default();
-        batch.push("BEGIN; -- é");
-        batch.script(3, "SELECT 1;\nSELECT é");
-        batch.script(4, "SELECT 2 -- no end");
-        let at = |what: &str| batch.sql().find(what).map(|byte| batch.sql()[..byte].chars().count() + 1).unwrap();
-        assert_eq!(batch.locate(1), None);
-        assert_eq!(batch.locate(at("SELECT 1")), Some((3, 0)));
-        assert_eq!(batch.locate(at("SELECT é")), Some((3, 10)));
-        assert_eq!(batch.locate(at("2 -- no end")), Some((4, 7)));
-        assert_eq!(batch.locate(0), None);
-        assert_eq!(batch.locate(1_000), None);
-        assert!(batch.sql().ends_with("-- no end\n;\n"), "a comment does not swallow what follows");
-    }
-}
+mod tests;

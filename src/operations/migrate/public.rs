@@ -12,7 +12,7 @@ use crate::database::{Database, Stop};
 use crate::error::{Error, TenantError};
 use crate::migration::{Direction, Kind, Mode};
 use crate::model::{SchemaName, State};
-use crate::postgres::{self, CHANGED, GuardViolation, LockHolder, ServerMessage, connect, path};
+use crate::postgres::{self, CHANGED, DispatchError, GuardViolation, LockHolder, ServerMessage, connect, path};
 use crate::record::integrity;
 use crate::record::runs::Run;
 use crate::run::{AttemptError, Commit, LockMonitor, LockWait, lock_monitor};
@@ -333,8 +333,10 @@ fn begin(target: SchemaTarget<'_>, condition: String) -> Batch {
 
 /// Sends a transaction. The inner error is the server's, the outer one a guard's: `changed` for [`CHANGED`].
 fn send(db: &mut Database, sql: &str, changed: impl Fn() -> Error) -> Result<Result<(), ServerMessage>, Error> {
-    let Err(error) = db.connection().batch_execute(sql) else { return Ok(Ok(())) };
-    let server = ServerMessage::from(&error);
+    let dispatch = db.connector().dispatch();
+    let Err(DispatchError { error, before }) = dispatch.send(db.connection(), sql, "") else { return Ok(Ok(())) };
+    let mut server = ServerMessage::from(&error);
+    server.position = server.position.map(|position| position.saturating_add(before));
     // A lost connection has rolled back by itself.
     let _ = db.connection().batch_execute("ROLLBACK");
     match GuardViolation::from_message(&server.message) {

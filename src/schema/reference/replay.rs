@@ -26,7 +26,9 @@ use crate::tenants::{Tenancy, ledger};
 
 /// Limits for each migration. A check must not wait long for a lock on what migrations refer to outside the schema,
 /// because other sessions would queue up behind it.
-pub(super) const TIMEOUTS: &str = "SET LOCAL lock_timeout TO '2s'; SET LOCAL statement_timeout TO 0;";
+pub(super) const TIMEOUTS: &str = "SET LOCAL lock_timeout TO '2s'; SET LOCAL statement_timeout TO 0; \
+     SELECT pg_catalog.set_config('citus.enable_schema_based_sharding', 'off', true) \
+     WHERE pg_catalog.current_setting('citus.enable_schema_based_sharding', true) <> '';";
 
 /// The message of a migration that fails because of a missing privilege.
 const PERMISSION_DENIED: &str = "tenantry: permission denied";

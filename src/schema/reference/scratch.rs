@@ -39,6 +39,8 @@ impl Scratch {
         // The lock comes first, so that other sessions never see the schema without it.
         conn.batch_execute(&format!(
             "SELECT pg_catalog.pg_advisory_lock({key}); SET client_min_messages TO warning; {role} \
+             SELECT pg_catalog.set_config('citus.enable_schema_based_sharding', 'off', false) \
+             WHERE pg_catalog.current_setting('citus.enable_schema_based_sharding', true) <> ''; \
              BEGIN; CREATE SCHEMA {schema}; COMMENT ON SCHEMA {schema} IS {comment}; COMMIT;",
             key = key(&Literal(name.as_str()).to_string()),
             comment = Literal(COMMENT),
