@@ -110,6 +110,9 @@ fn of_table(
         "" => return reasons.push(format!("{name} does not exist on {}", there.name)),
         _ => return reasons.push(format!("{name} is not a plain table on {}", there.name)),
     }
+    if !other.is_owner {
+        reasons.push(format!("{name} belongs to another role on {}", there.name));
+    }
     let only = |one: &TableShape, two: &TableShape| {
         let own = one.definitions.iter().filter(|column| !two.definitions.contains(column));
         own.cloned().collect::<Vec<_>>().join(", ")

@@ -2,7 +2,14 @@ SELECT
     n.name,
     COALESCE(c.relkind::pg_catalog.text, '') AS kind,
     COALESCE(c.relreplident::pg_catalog.text, '') AS replica_identity,
-    COALESCE(pg_catalog.pg_has_role(c.relowner, 'USAGE'), false) AS is_owner,
+    -- Code of the table, such as a trigger or the expression of an index, runs with the rights of a superuser that writes to it.
+    COALESCE(
+        pg_catalog.pg_has_role(c.relowner, 'USAGE') AND (
+            NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = CURRENT_USER)
+            OR (SELECT o.rolsuper FROM pg_catalog.pg_roles AS o WHERE o.oid = c.relowner)
+        ),
+        false
+    ) AS is_owner,
     ARRAY(
         SELECT a.attname::pg_catalog.text
         FROM pg_catalog.pg_index AS i

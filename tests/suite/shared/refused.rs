@@ -70,8 +70,12 @@ fn a_role_without_the_rights_is_refused_by_name() {
         "shared add plans --from-regions",
         &[&format!("role {role} of eu has no REPLICATION attribute"), "may not create publications", &reasons[1]],
     );
+    // Code of its owner would run as the superuser that writes rows.
+    eu.execute(&format!("ALTER TABLE plans OWNER TO {role}"));
     let url = eu.url();
     main.tenantry(["server", "set", "eu", "--url", &url]).run().assert_code(0);
+    assert_refused(&fleet, "shared add plans", &[&reasons[1]]);
+    eu.execute("ALTER TABLE plans OWNER TO postgres");
     eu.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }
 
