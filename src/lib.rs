@@ -56,6 +56,7 @@ pub mod lint;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod migration;
+pub mod moves;
 pub mod operations;
 pub mod postgres;
 pub mod probe;
@@ -80,8 +81,8 @@ pub use application::{AccessError, PgPool, RowTenancy, Tenants, TransactionError
 pub use database::{Actor, DEFAULT_JOBS, Database, KEEP, ParseShardError, Shard, Stop};
 pub use error::{
     BlockingSession, ChangeKind, Contention, Effect, Error, FailedStatement, FailedTenant, FleetHolder,
-    MigrationChange, MigrationChanges, MigrationFailure, MissingExtension, ProbeError, ReferenceError, RoleError,
-    RowTenancyError, ServersError, TenantError,
+    MigrationChange, MigrationChanges, MigrationFailure, MissingExtension, MoveError, ProbeError, ReferenceError,
+    RoleError, RowTenancyError, ServersError, TenantError,
 };
 pub use migration::{Embedded, LoadError, Migration, MigrationSet, Version, VersionRange};
 pub use model::{

@@ -200,7 +200,7 @@ impl fmt::Debug for AsyncTenants {
 async fn names(conn: &mut AsyncPgConnection) -> Result<Vec<TenantName>, AccessError> {
     let names: Vec<String> = schema_tracker::table
         .select(schema_tracker::name)
-        .filter(schema_tracker::state.eq(State::Active.as_str()))
+        .filter(schema_tracker::state.eq_any([State::Active, State::Moving].map(State::as_str)))
         .load(conn)
         .await
         .map_err(AccessError::Database)?;

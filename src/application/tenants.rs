@@ -270,7 +270,7 @@ impl fmt::Debug for Tenants {
 fn names(conn: &mut PgConnection) -> Result<Vec<TenantName>, AccessError> {
     let names: Vec<String> = schema_tracker::table
         .select(schema_tracker::name)
-        .filter(schema_tracker::state.eq(State::Active.as_str()))
+        .filter(schema_tracker::state.eq_any([State::Active, State::Moving].map(State::as_str)))
         .load(conn)
         .map_err(AccessError::Database)?;
     Ok(sorted(&names))

@@ -49,6 +49,8 @@ impl<'a> TenantEntry<'a> {
     pub(super) fn enter(&self) -> String {
         let path = self.tenancy.path(self.tenant.schema());
         let (active, tenant) = (Literal(State::Active.as_str()), Literal(self.tenant.as_str()));
+        // A tenant is in use until it has moved to another server.
+        let moving = Literal(State::Moving.as_str());
         let reason = format!(
             "CASE \
              WHEN found.state IS DISTINCT FROM {active}::pg_catalog.text THEN \
@@ -58,7 +60,8 @@ impl<'a> TenantEntry<'a> {
         );
         format!(
             "{path} SELECT {failure} \
-             FROM (SELECT (SELECT t.state FROM public.schema_tracker AS t \
+             FROM (SELECT (SELECT CASE WHEN t.state OPERATOR(pg_catalog.=) {moving}::pg_catalog.text AND t.archived_at IS NULL \
+                THEN {active}::pg_catalog.text ELSE t.state END FROM public.schema_tracker AS t \
                 WHERE t.name OPERATOR(pg_catalog.=) {tenant}::pg_catalog.text) AS state) AS found",
             path = path.set_for_transaction(),
             failure = fail_with(&reason),

@@ -30,7 +30,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
         ],
     ),
     ("Migrations", &["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "redo", "runs"]),
-    ("Servers", &["server", "where", "shared"]),
+    ("Servers", &["server", "where", "move", "place", "shared"]),
     ("Isolation", &["isolate", "key", "benchmark"]),
     ("Checks and repair", &["health-check", "probe", "diff", "repair-plan", "reference", "repair", "metrics"]),
     ("Development", &["new-migration", "seed", "lint", "print-schema", "grants", "local", "demo"]),

@@ -42,6 +42,7 @@ impl Error {
             Self::Migrations(error) => error.code(),
             Self::RowTenancy(error) => error.code(),
             Self::Servers(error) => error.code(),
+            Self::Move(error) => error.code(),
             Self::Probe(error) => error.code(),
             Self::Role(error) => error.code(),
         }

@@ -17,6 +17,7 @@ impl Error {
             Self::NoReference(error) => Some(error.hint()),
             Self::RowTenancy(error) => error.hint(command),
             Self::Servers(error) => error.hint(command),
+            Self::Move(error) => error.hint(command),
             Self::Probe(error) => Some(error.hint(command)),
             Self::Role(error) => Some(error.hint(command)),
             Self::MigrationsChanged(changes) => changes.hint(command),

@@ -6,6 +6,7 @@ mod code;
 mod fleet_holder;
 mod hint;
 mod mask;
+mod moves;
 mod probe;
 mod reference;
 mod retry;
@@ -31,6 +32,7 @@ pub(crate) use changes::accept_versions;
 pub use changes::{ChangeKind, MigrationChange, MigrationChanges};
 pub use fleet_holder::FleetHolder;
 pub(crate) use mask::mask_tenant_name;
+pub use moves::MoveError;
 pub use probe::ProbeError;
 pub use reference::ReferenceError;
 pub use role::RoleError;
@@ -267,6 +269,9 @@ pub enum Error {
     /// A fleet on several servers.
     #[error(transparent)]
     Servers(#[from] ServersError),
+    /// A move of a tenant between servers.
+    #[error(transparent)]
+    Move(#[from] MoveError),
     /// A role cannot be probed.
     #[error(transparent)]
     Probe(#[from] ProbeError),

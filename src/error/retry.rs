@@ -12,6 +12,7 @@ impl Error {
             Self::Public(error) | Self::Tenant { error, .. } => error.is_retryable(),
             Self::NoReference(error) => error.is_retryable(),
             Self::Servers(error) => error.is_retryable(),
+            Self::Move(error) => error.is_retryable(),
             Self::NoFreeConnection
             | Self::Standby
             | Self::Busy { .. }

@@ -127,6 +127,9 @@ pub enum TenantError {
     /// The tenant is being dropped.
     #[error("a drop is in progress")]
     Dropping,
+    /// The tenant is moved to this server or from it.
+    #[error("a move between servers is in progress")]
+    Moving,
     /// Another session holds the tenant's lock.
     #[error("cannot acquire the tenant's lock: {}", HeldBy(.holder.as_deref()))]
     Busy {

@@ -21,6 +21,7 @@ use crate::tenants::{Fleet, Schema, Tenancy, Tenant, lock_key_of};
 pub(super) fn tenant(tenant: &Tenant, set: &MigrationSet, findings: &mut Vec<Finding>) {
     let name = &tenant.name;
     match (tenant.state, &tenant.schema) {
+        (State::Moving | State::Arriving, _) => return findings.push(Finding::stuck(name, FindingKind::StuckMoving)),
         (State::Dropping, _) => return findings.push(Finding::stuck(name, FindingKind::StuckDropping)),
         (State::Creating, Schema::Ledger { .. } | Schema::NoLedger { .. }) => {
             findings.push(Finding::stuck(name, FindingKind::StuckCreating));
@@ -133,7 +134,8 @@ pub(super) fn ledger_in_public(stray: Vec<String>) -> Option<Finding> {
 
 /// Whether a tenant is in a state that only a running command leaves it in.
 pub(super) fn is_transitional(tenant: &Tenant) -> bool {
-    matches!(tenant.state, State::Creating | State::Dropping) || tenant.unfinished.is_some()
+    matches!(tenant.state, State::Creating | State::Dropping | State::Moving | State::Arriving)
+        || tenant.unfinished.is_some()
 }
 
 /// The tenants in a transitional state that a session is working on, because it holds their lock.

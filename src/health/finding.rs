@@ -47,6 +47,8 @@ pub enum FindingKind {
     StuckDropping,
     /// Others than the owner have privileges on the schema of an archived tenant, or its role can log in.
     ArchivedAccessible,
+    /// A `move` has not ended.
+    StuckMoving,
     /// Migrations are pending.
     MissingMigrations,
     /// A pending migration is older than an applied one.
@@ -88,7 +90,7 @@ enum Fix {
 
 impl FindingKind {
     /// Every kind but those of [`Isolation`](Self::Isolation), [`Role`](Self::Role) and [`Server`](Self::Server), in the order in which findings are listed.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::TrackerBehind,
         Self::MigrationChanged,
         Self::ReferenceFailed,
@@ -104,6 +106,7 @@ impl FindingKind {
         Self::StuckCreating,
         Self::StuckDropping,
         Self::ArchivedAccessible,
+        Self::StuckMoving,
         Self::MissingMigrations,
         Self::OutOfOrder,
         Self::UnknownMigrations,
@@ -146,6 +149,7 @@ impl FindingKind {
             Self::StuckCreating => "stuck-creating",
             Self::StuckDropping => "stuck-dropping",
             Self::ArchivedAccessible => "archived-accessible",
+            Self::StuckMoving => "stuck-moving",
             Self::MissingMigrations => "missing-migrations",
             Self::OutOfOrder => "out-of-order",
             Self::UnknownMigrations => "unknown-migrations",
@@ -242,17 +246,12 @@ impl Finding {
             State::Registered | State::Creating => {
                 Fix::Command(format!("{} {}", create_verb(tenant.as_str()), shell_word(tenant.as_str())), "")
             }
-            State::Active | State::Archived | State::Dropping => {
+            State::Active | State::Archived | State::Dropping | State::Moving | State::Arriving => {
                 Fix::Command(format!("drop {}", shell_word(tenant.as_str())), "or restore the schema from a backup")
             }
         };
-        Self::of_tenant(
-            tenant.as_str(),
-            FindingKind::SchemaMissing,
-            "the schema does not exist".to_owned(),
-            Vec::new(),
-            fix,
-        )
+        let message = "the schema does not exist".to_owned();
+        Self::of_tenant(tenant.as_str(), FindingKind::SchemaMissing, message, Vec::new(), fix)
     }
 
     pub(super) fn unreadable(tenant: &TenantName, reason: &UnreadableLedger) -> Self {
@@ -288,6 +287,7 @@ impl Finding {
     pub(super) fn stuck(tenant: &TenantName, kind: FindingKind) -> Self {
         let (message, command) = match kind {
             FindingKind::StuckDropping => ("drop was interrupted", "drop"),
+            FindingKind::StuckMoving => ("a move between servers has not ended", "move resume"),
             _ => ("create was interrupted", create_verb(tenant.as_str())),
         };
         let fix = Fix::Command(format!("{command} {}", shell_word(tenant.as_str())), "");

@@ -168,7 +168,7 @@ fn sets_with_conflicting_versions_do_not_merge() {
 #[test]
 fn the_migrations_of_this_repository_load() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
-    assert_eq!(MigrationSet::from_dir(&root.join("public")).unwrap().len(), 16);
+    assert_eq!(MigrationSet::from_dir(&root.join("public")).unwrap().len(), 18);
     let tenant = MigrationSet::from_dir(&root.join("tenant")).unwrap();
     assert_eq!(tenant.len(), 5);
     assert!(tenant.iter().all(|migration| migration.down().is_some()));

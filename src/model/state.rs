@@ -16,6 +16,10 @@ pub enum State {
     Archived,
     /// A drop has started. `drop` completes it.
     Dropping,
+    /// It is moved to another server, and in use until then. Other commands do not change it.
+    Moving,
+    /// It is moved from another server, and not in use here yet.
+    Arriving,
 }
 
 /// The error for a text that is not a [`State`].
@@ -43,7 +47,8 @@ pub struct Unfinished {
 
 impl State {
     /// Every state, in the order of a tenant's life.
-    pub const ALL: [Self; 5] = [Self::Registered, Self::Creating, Self::Active, Self::Archived, Self::Dropping];
+    pub const ALL: [Self; 7] =
+        [Self::Registered, Self::Creating, Self::Active, Self::Archived, Self::Dropping, Self::Moving, Self::Arriving];
 
     /// Parses the `state` column of the tracker. The error describes the invalid value; a later version may know more states.
     pub(crate) fn of_row(text: Option<&str>) -> Result<Self, String> {
@@ -53,7 +58,12 @@ impl State {
 
     /// Whether the tenant's creation is complete and its drop has not started.
     pub(crate) fn is_complete(self) -> bool {
-        matches!(self, Self::Active | Self::Archived)
+        matches!(self, Self::Active | Self::Archived | Self::Moving)
+    }
+
+    /// Whether it is moved between servers, from here or to here.
+    pub fn is_of_move(self) -> bool {
+        matches!(self, Self::Moving | Self::Arriving)
     }
 
     /// The value in the tracker.
@@ -64,6 +74,8 @@ impl State {
             Self::Active => "active",
             Self::Archived => "archived",
             Self::Dropping => "dropping",
+            Self::Moving => "moving",
+            Self::Arriving => "arriving",
         }
     }
 }

@@ -239,6 +239,7 @@ fn judge(
     match (tracked, schema) {
         (Some((other, _)), _) if other != name.as_str() => Err(TenantError::CaseClash { tracked: other }),
         (Some((_, State::Dropping)), _) => Err(TenantError::Dropping),
+        (Some((_, State::Moving | State::Arriving)), _) => Err(TenantError::Moving),
         (Some((_, state @ State::Archived)), _) => Err(TenantError::AlreadyTracked { state }),
         (state, None) => Err(TenantError::SchemaMissing { state: state.map(|(_, state)| state) }),
         (_, schema) if holds_extensions(tenancy, name, schema) => Err(TenantError::ContainsExtensions { new: false }),

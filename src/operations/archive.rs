@@ -89,6 +89,7 @@ pub fn archive(
         },
         State::Archived if grace.is_some() => Ok(Some(reschedule(name))),
         State::Archived => Ok(None),
+        state if state.is_of_move() => Err(TenantError::Moving),
         state => Err(TenantError::WrongState { state, expected: State::Active }),
     })
 }
@@ -109,6 +110,7 @@ pub fn unarchive(
     let mut report = change(db, tenancy, names, "unarchive", stop, |name, state| match state {
         State::Archived => Ok(Some(block(template, name))),
         State::Active => Ok(None),
+        state if state.is_of_move() => Err(TenantError::Moving),
         state => Err(TenantError::WrongState { state, expected: State::Archived }),
     })?;
     report.missing_roles = missing.into_iter().filter(|(name, _)| report.done.contains(name)).collect();
@@ -169,8 +171,8 @@ fn change(
         let NameStatus { tracked, schema } = found.remove(name.as_str()).unwrap_or(NameStatus::UNUSED);
         let judged = match tracked {
             Some((tracked, state)) if tracked == name.as_str() => match schema {
-                None => Err(TenantError::SchemaMissing { state: Some(state) }),
-                Some(_) => judge(name, state),
+                None if !state.is_of_move() => Err(TenantError::SchemaMissing { state: Some(state) }),
+                _ => judge(name, state),
             },
             _ => Err(not_tracked(db.connection(), name)?),
         };

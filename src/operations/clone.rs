@@ -26,9 +26,7 @@ use crate::operations::migrate::{
 };
 use crate::postgres::{path, session};
 use crate::record::runs::{Counts, DoneRow, FailedRow, Run};
-use crate::schema::drift::repair::{Options, plan};
-use crate::schema::drift::{Compared, compare};
-use crate::schema::reference::Reference;
+use crate::schema::drift::compare;
 use crate::schema::snapshot::Snapshot;
 use crate::schema::snapshot::render::{NewSchema, Rendered, StatementOrder, render};
 use crate::schema::structure::{self, Structure};
@@ -201,7 +199,7 @@ impl Cloning<'_> {
             end.push(&format!("ALTER SCHEMA {} RENAME TO {};", Identifier::from(&place), Identifier::from(new)));
         }
         conn.batch_execute(end.sql())?;
-        let actual = self.with_grants(conn, &clone, &marked)?;
+        let actual = clone.correct_grants(conn, self.version, &marked)?;
         if let Some(difference) = compare(&marked, &actual, &HashSet::new()).first() {
             return Err(CloneFailure::Refused(format!("the copy differs: {}", difference.summary(new.as_str()))));
         }
@@ -323,30 +321,6 @@ impl Cloning<'_> {
             "the copy of table {} has {} rows, and the table has others",
             table.name, row.copied
         )))
-    }
-
-    /// Corrects the privileges on objects that belong to other roles than the schema, which a change of the owner changes.
-    /// Returns the structure of the clone.
-    fn with_grants(
-        &self,
-        conn: &mut PgConnection,
-        clone: &NewSchema,
-        marked: &Structure,
-    ) -> Result<Structure, CloneFailure> {
-        let structure = clone.read(conn, self.version)?;
-        let applied: Vec<String> = Vec::new();
-        let reference = Reference::of_one(applied.clone(), marked.clone());
-        let compared = Compared { reference, applied, structure, names: HashSet::new() };
-        let differences = compared.diff().differences;
-        let options = Options { version: self.version, allow_data_loss: false };
-        let plan = plan(&compared, &differences, options);
-        match plan.grants().filter(|grants| !grants.is_empty()) {
-            Some(grants) => {
-                conn.batch_execute(&grants.iter().map(|sql| format!("{sql};")).collect::<String>())?;
-                Ok(clone.read(conn, self.version)?)
-            }
-            None => Ok(compared.structure),
-        }
     }
 
     /// The newest version in the ledger of the new tenant.

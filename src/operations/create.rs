@@ -94,6 +94,7 @@ pub fn plan_create(
         let error = match before {
             Some((other, _)) if other != name.as_str() => TenantError::CaseClash { tracked: other },
             Some((_, State::Dropping)) => TenantError::Dropping,
+            Some((_, State::Moving | State::Arriving)) => TenantError::Moving,
             Some((_, state @ State::Archived)) => TenantError::AlreadyTracked { state },
             Some((_, state @ State::Active)) if schema.is_none() => TenantError::SchemaMissing { state: Some(state) },
             Some((_, State::Active)) if if_exists == IfExists::Leave => {
@@ -223,6 +224,7 @@ fn reread(
         (Some((other, _)), _) if other != name.as_str() => Err(TenantError::CaseClash { tracked: other }.into()),
         (Some((_, State::Active)), Some(_)) => exists(),
         (Some((_, state @ State::Archived)), _) => Err(TenantError::AlreadyTracked { state }.into()),
+        (Some((_, State::Moving | State::Arriving)), _) => Err(TenantError::Moving.into()),
         (Some((_, State::Registered | State::Creating)), None) => {
             Ok(Some(MigrationJob::create(name.clone(), TrackerRow::Known)))
         }

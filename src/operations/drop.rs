@@ -218,12 +218,14 @@ pub(super) fn plan(
     for name in names {
         let state = tracked.get(name.as_str()).map(|state| State::of_row(state.as_deref()));
         let is_tracked = state.is_some();
+        let is_moving = matches!(state, Some(Ok(state)) if state.is_of_move());
         let invalid = state.and_then(Result::err).map(|reason| TenantError::InvalidRow { reason });
         let schema = schemas.get(name.as_str());
         let error = match schema {
             _ if is_the_databases_own(name) => Some(TenantError::SystemSchema),
             // An unknown state may be a reason to keep the tenant.
             _ if invalid.is_some() => invalid,
+            _ if is_moving => Some(TenantError::Moving),
             Some(schema) if schema.holds_extensions => Some(TenantError::ContainsExtensions { new: false }),
             Some(_) if !is_tracked && untracked == Untracked::Refuse => Some(TenantError::Untracked),
             None if !is_tracked && if_missing == IfMissing::Accept => {

@@ -2,11 +2,11 @@
 
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, Text};
+use diesel::sql_types::{Array, Bool, Text};
 
 use super::distinct;
 use crate::database::Database;
-use crate::error::Error;
+use crate::error::{Error, TenantError};
 use crate::model::{LabelChange, TenantName};
 use crate::tenants::{Labels, Tenancy, labels, not_tracked};
 
@@ -25,6 +25,8 @@ pub struct LabeledTenant {
 struct LockedRow {
     #[diesel(sql_type = Text)]
     name: String,
+    #[diesel(sql_type = Bool)]
+    is_moving: bool,
 }
 
 /// Changes the labels of tenants in one transaction: all of them, or none. Returns them in the order of the names.
@@ -56,13 +58,18 @@ pub fn label(
         sql_query(format!("SET LOCAL lock_timeout TO {timeout}")).execute(conn)?;
         // In one order, so that two commands do not wait for each other.
         let tracked: Vec<LockedRow> = sql_query(
-            "SELECT t.name FROM public.schema_tracker AS t WHERE t.name = ANY($1) ORDER BY t.name COLLATE pg_catalog.\"C\" \
+            "SELECT t.name, t.state IN ('moving', 'arriving') AS is_moving FROM public.schema_tracker AS t WHERE t.name = ANY($1) ORDER BY t.name COLLATE pg_catalog.\"C\" \
              FOR NO KEY UPDATE",
         )
         .bind::<Array<Text>, _>(&texts)
         .load(conn)?;
         if let Some(unknown) = names.iter().find(|name| !tracked.iter().any(|row| row.name == name.as_str())) {
-            return Ok(Err(*unknown));
+            return Ok(Err((*unknown, None)));
+        }
+        // The row moves along with what it has when the move begins.
+        let moving = |name: &&&TenantName| tracked.iter().any(|row| row.is_moving && row.name == name.as_str());
+        if let Some(moving) = names.iter().find(moving) {
+            return Ok(Err((*moving, Some(TenantError::Moving))));
         }
         let before = labels::read_rows(conn, Some(&texts))?;
         sql_query(
@@ -78,9 +85,12 @@ pub fn label(
     });
     let (mut before, mut after) = match changed.map_err(Error::doing("change the labels of the tenants"))? {
         Ok(labels) => labels,
-        Err(unknown) => {
-            let error = Box::new(not_tracked(db.connection(), unknown)?);
-            return Err(Error::Tenant { name: unknown.clone(), error });
+        Err((name, error)) => {
+            let error = match error {
+                Some(error) => error,
+                None => not_tracked(db.connection(), name)?,
+            };
+            return Err(Error::Tenant { name: name.clone(), error: Box::new(error) });
         }
     };
     let labeled = |name: &TenantName| LabeledTenant {

@@ -11,6 +11,8 @@ FROM (
     WHERE NOT EXISTS (SELECT FROM public.schema_tracker AS t WHERE t.name = n.nspname)
         AND n.nspname NOT IN ('public', 'information_schema')
         AND n.nspname::pg_catalog.text <> ALL ($2)
+        -- The old schema of a tenant that has moved to another server.
+        AND NOT n.nspname::pg_catalog.text ~ '^tenantry_left_[0-9a-f]{32}$'
         AND NOT pg_catalog.starts_with(n.nspname::pg_catalog.text, 'pg_')
         AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension AS e WHERE e.extnamespace = n.oid)
     -- Looks for the tables in the remaining schemas, each through the index on (relname, relnamespace).

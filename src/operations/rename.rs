@@ -134,6 +134,7 @@ pub(super) fn existing(db: &mut Database, name: &TenantName) -> Result<SchemaSta
     match (tracked, schema) {
         (Some((tracked, state)), schema) if tracked == name.as_str() => match (state, schema) {
             (State::Active | State::Archived, Some(schema)) => Ok(schema),
+            (state, _) if state.is_of_move() => Err(of_tenant(TenantError::Moving)),
             (state, None) => Err(of_tenant(TenantError::SchemaMissing { state: Some(state) })),
             (state, Some(_)) => Err(of_tenant(TenantError::WrongState { state, expected: State::Active })),
         },

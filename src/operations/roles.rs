@@ -131,6 +131,7 @@ fn active(db: &mut Database, names: &[TenantName]) -> Result<(Vec<TenantName>, V
                 continue;
             }
             (Some((_, State::Dropping)), _) => TenantError::Dropping,
+            (Some((_, State::Moving | State::Arriving)), _) => TenantError::Moving,
             (Some((_, state)), None) => TenantError::SchemaMissing { state: Some(state) },
             (Some(_), Some(_)) => RoleError::NotActive.into(),
             (None, _) => not_tracked(db.connection(), name)?,

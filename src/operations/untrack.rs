@@ -69,6 +69,7 @@ pub fn plan_untrack(db: &mut Database, tenancy: &Tenancy, names: &[TenantName]) 
     for name in names {
         let error = match states.get(name.as_str()).map(|state| State::of_row(state.as_deref())) {
             Some(Ok(State::Dropping)) => TenantError::Dropping,
+            Some(Ok(State::Moving | State::Arriving)) => TenantError::Moving,
             Some(Ok(state)) => {
                 plan.untrack.push((name.clone(), state));
                 continue;

@@ -3,6 +3,8 @@
 
 #![allow(unsafe_code, reason = "libpq's functions are C functions, and Diesel exposes no SQLSTATE")]
 
+mod copy;
+
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 

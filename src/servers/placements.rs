@@ -236,8 +236,15 @@ pub fn differences(server: Uuid, tracked: &[String], placed: &[Placement], only:
         .filter(|placement| placement.server != server)
         .map(|placement| placement.tenant.to_ascii_lowercase())
         .collect();
+    // Both servers of a move may have the tenant.
+    let moving: HashSet<String> = placed
+        .iter()
+        .filter(|placement| placement.state == "moving")
+        .map(|placement| placement.tenant.to_ascii_lowercase())
+        .collect();
+    let is_settled = |name: &&str| !moving.contains(&name.to_ascii_lowercase());
     let mut changes = Reconciled::default();
-    for name in tracked.iter().copied().filter(|name| considered(name)) {
+    for name in tracked.iter().copied().filter(|name| considered(name)).filter(is_settled) {
         if others.contains(&name.to_ascii_lowercase()) {
             changes.elsewhere.push(name.to_owned());
         } else if here.get(name).is_none_or(|placement| placement.state == "placing") {

@@ -217,13 +217,17 @@ struct Used {
     tenants: i64,
     #[diesel(sql_type = BigInt)]
     databases: i64,
+    #[diesel(sql_type = BigInt)]
+    moves: i64,
 }
 
 impl Used {
     fn of(conn: &mut PgConnection, server: &FleetServer) -> QueryResult<Self> {
         sql_query(
             "SELECT (SELECT pg_catalog.count(*) FROM public.schema_placement WHERE server = $1 AND state <> 'gone') AS tenants, \
-             (SELECT pg_catalog.count(*) FROM public.schema_server WHERE host = $1) AS databases",
+             (SELECT pg_catalog.count(*) FROM public.schema_server WHERE host = $1) AS databases, \
+             (SELECT pg_catalog.count(*) FROM public.schema_move WHERE $1 IN (source, target) \
+             AND state NOT IN ('finished', 'aborted')) AS moves",
         )
         .bind::<SqlUuid, _>(server.id)
         .get_result(conn)
@@ -234,6 +238,8 @@ impl Used {
         let counted = |n: i64, one: &str| (n > 0).then(|| format!("{n} {one}{}", if n == 1 { "" } else { "s" }));
         let reasons =
             counted(self.tenants, "tenant").into_iter().chain(counted(self.databases, "database of a tenant"));
+        // Their old schemas have not been dropped.
+        let reasons = reasons.chain(counted(self.moves, "move that is not finished"));
         let reasons: Vec<String> = reasons.collect();
         if server.is_registry || reasons.is_empty() {
             return Ok(());
@@ -267,6 +273,9 @@ pub fn remove(conn: &mut PgConnection, directory: &Directory, server: &FleetServ
             sql_query("DELETE FROM public.schema_placement WHERE server = $1")
                 .bind::<SqlUuid, _>(server.id)
                 .execute(conn)?;
+            sql_query("DELETE FROM public.schema_move WHERE $1 IN (source, target)")
+                .bind::<SqlUuid, _>(server.id)
+                .execute(conn)?;
             sql_query("DELETE FROM public.schema_server WHERE id = $1").bind::<SqlUuid, _>(server.id).execute(conn)?;
         }
         Ok(refusal)
@@ -282,11 +291,12 @@ pub fn remove(conn: &mut PgConnection, directory: &Directory, server: &FleetServ
 /// # Errors
 /// The server's error.
 pub fn forget(conn: &mut PgConnection) -> Result<(), Error> {
-    let tables = "public.schema_placement, public.schema_server, public.schema_identity";
+    let tables = "public.schema_placement, public.schema_move, public.schema_server, public.schema_identity";
     // Truncated tables are recognized as empty without being read, but only their owner may truncate them.
     let forgotten = conn.batch_execute(&format!("TRUNCATE {tables}")).or_else(|_| {
         conn.batch_execute(
-            "DELETE FROM public.schema_placement; DELETE FROM public.schema_server; DELETE FROM public.schema_identity",
+            "DELETE FROM public.schema_placement; DELETE FROM public.schema_move; DELETE FROM public.schema_server; \
+             DELETE FROM public.schema_identity",
         )
     });
     forgotten.map_err(Error::doing("delete the directory of servers"))

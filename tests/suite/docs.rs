@@ -48,6 +48,7 @@ pages! {
     isolation: "docs/isolation.md";
     json: "docs/json.md";
     lint: "docs/lint.md";
+    moves: "docs/moves.md";
     operations: "docs/operations.md";
     roles_and_grants: "docs/roles-and-grants.md";
     servers: "docs/servers.md";

@@ -67,6 +67,13 @@ helps! {
     help_of_local_status: "local" "status";
     help_of_local_url: "local" "url";
     help_of_local_psql: "local" "psql";
+    help_of_move: "move";
+    help_of_move_status: "move" "status";
+    help_of_move_resume: "move" "resume";
+    help_of_move_abort: "move" "abort";
+    help_of_move_back: "move" "back";
+    help_of_move_finish: "move" "finish";
+    help_of_place: "place";
     help_of_demo: "demo";
     help_of_completions: "completions";
     help_of_man: "man";
@@ -116,7 +123,7 @@ fn the_main_help_lists_the_commands_by_purpose() {
                 "Migrations",
                 vec!["migrate-public", "migrate-one", "migrate-all", "revert-one", "revert-all", "redo", "runs"]
             ),
-            ("Servers", vec!["server", "where"]),
+            ("Servers", vec!["server", "where", "move", "place", "shared"]),
             ("Isolation", vec!["isolate", "key", "benchmark"]),
             (
                 "Checks and repair",

@@ -45,6 +45,7 @@ mod man;
 mod messages;
 mod metrics;
 mod migrate;
+mod moves;
 mod names;
 mod new_migration;
 mod output;

@@ -8,7 +8,7 @@ use crate::support::{Database, Tenantry, set_up};
 
 const DIESEL: &str = "public.__diesel_schema_migrations";
 
-const TRACKER: [&str; 16] = [
+const TRACKER: [&str; 18] = [
     "20260105080000",
     "20260216080000",
     "20260504080000",
@@ -25,6 +25,8 @@ const TRACKER: [&str; 16] = [
     "20261130120000",
     "20261130130000",
     "20261130140000",
+    "20261130150000",
+    "20261130160000",
 ];
 
 const CREATE_DIESEL: &str = "CREATE TABLE IF NOT EXISTS public.__diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY \

@@ -10,7 +10,7 @@ use crate::support::source::{root, sources};
 
 /// The top-level modules from the bottom to the top. A module may import from those before it. ARCHITECTURE.md has the
 /// same list, with the purpose of each.
-const LAYERS: [&str; 23] = [
+const LAYERS: [&str; 24] = [
     "text",
     "model",
     "sql",
@@ -26,6 +26,7 @@ const LAYERS: [&str; 23] = [
     "schema",
     "operations",
     "servers",
+    "moves",
     "rows",
     "health",
     "probe",

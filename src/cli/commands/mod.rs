@@ -27,7 +27,9 @@ mod metrics;
 mod migrate_all;
 mod migrate_one;
 mod migrate_public;
+mod moves;
 mod new_migration;
+mod place;
 mod print_schema;
 mod probe;
 mod psql;
@@ -101,6 +103,8 @@ pub(crate) enum Command {
     Server(server::Args),
     Where(locate::Args),
     Shared(shared::Args),
+    Move(moves::Args),
+    Place(place::Args),
     Local(local::Args),
     Demo(demo::Args),
     Completions(completions::Args),
@@ -188,6 +192,8 @@ impl Command {
             Self::Server(args) => server::run(args, context),
             Self::Where(args) => locate::run(&args, context),
             Self::Shared(args) => shared::run(&args, context),
+            Self::Move(args) => moves::run(args, context),
+            Self::Place(args) => place::run(&args, context),
             Self::Local(args) => local::run(args, context),
             Self::Demo(args) => demo::run(args, context),
             Self::Completions(args) => completions::run(args, context),

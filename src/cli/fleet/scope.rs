@@ -144,6 +144,8 @@ impl Command {
         match self {
             Self::Server(_)
             | Self::Shared(_)
+            | Self::Move(_)
+            | Self::Place(_)
             | Self::Where(_)
             | Self::Lint(_)
             | Self::Local(_)

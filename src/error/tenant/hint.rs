@@ -33,6 +33,7 @@ impl TenantError {
             Self::LedgerMissing => "ledger-missing",
             Self::LedgerExists { .. } => "ledger-exists",
             Self::Dropping => "dropping",
+            Self::Moving => "moving",
             Self::Busy { .. } | Self::RecordLocked { .. } => "busy",
             Self::ChangedSincePlan | Self::ChangedDuringDrop | Self::NewerMigrationApplied { .. } => {
                 "changed-since-plan"
@@ -122,6 +123,12 @@ impl TenantError {
                 full_command(&format!("adopt {word} --baseline VERSION"))
             )),
             Self::Dropping => run("drop", "completes the drop"),
+            Self::Moving => Some(format!(
+                "'{}' shows it; '{}' completes it, '{}' ends it",
+                full_command("move status"),
+                command("move resume"),
+                command("move abort")
+            )),
             Self::ChangedSincePlan | Self::ChangedDuringDrop => run("drop --dry-run", "shows its current state"),
             Self::DropIncomplete { tracked, error } => {
                 let drop = if *tracked { "drop" } else { "drop --untracked" };

@@ -106,7 +106,7 @@ fn unchanged(target: SchemaTarget<'_>, dropping: &Dropping, expected: ExpectedRo
         ExpectedRow::AsPlanned if dropping.only_if_due => {
             " AND state IN ('archived', 'dropping') AND purge_after <= pg_catalog.now()".to_owned()
         }
-        ExpectedRow::AsPlanned => String::new(),
+        ExpectedRow::AsPlanned => " AND state NOT IN ('moving', 'arriving')".to_owned(),
         ExpectedRow::Dropping => format!(" AND state = {}", Literal(State::Dropping.as_str())),
     };
     let has_row = format!("EXISTS (SELECT FROM public.schema_tracker WHERE name = {literal}{and_state})");

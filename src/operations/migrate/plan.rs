@@ -107,12 +107,14 @@ fn is_behind(tenant: &Tenant, set: &MigrationSet) -> Result<bool, TenantError> {
         return Err(TenantError::Dropping);
     }
     match &tenant.schema {
+        Schema::Missing if tenant.state.is_of_move() => Err(TenantError::Moving),
         Schema::Missing => Err(TenantError::SchemaMissing { state: Some(tenant.state) }),
         Schema::Unreadable(reason) => Err(TenantError::LedgerUnreadable(reason.clone())),
         Schema::InvalidLedger { reason } => Err(TenantError::InvalidLedger { reason: reason.clone() }),
         Schema::NoLedger { empty: false, .. } => Err(TenantError::LedgerMissing),
         Schema::NoLedger { empty: true, .. } => Ok(!set.is_empty()),
         Schema::Ledger { ledger, .. } if ledger.pending.is_empty() => Ok(false),
+        Schema::Ledger { .. } if tenant.state.is_of_move() => Err(TenantError::Moving),
         Schema::Ledger { ledger, .. } => require_known(ledger, set).map(|()| true),
     }
 }

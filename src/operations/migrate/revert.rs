@@ -105,6 +105,9 @@ fn to_revert(tenant: &Tenant, set: &MigrationSet, back: &Back) -> Result<Vec<usi
     if tenant.state == State::Dropping {
         return Err(TenantError::Dropping);
     }
+    if tenant.state.is_of_move() {
+        return Err(TenantError::Moving);
+    }
     if let Some(unfinished) = &tenant.unfinished {
         return Err(TenantError::Unfinished { version: unfinished.version.clone() });
     }

@@ -59,6 +59,7 @@ impl<'a> Versions<'a> {
         match tenant.state {
             State::Creating => return Err("its creation is not complete"),
             State::Dropping => return Err("its drop is not complete"),
+            State::Moving | State::Arriving => return Err("a move between servers is in progress"),
             State::Registered | State::Active | State::Archived => {}
         }
         if tenant.unfinished.is_some() {

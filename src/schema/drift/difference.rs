@@ -20,7 +20,7 @@ pub enum Aspect {
 /// name, which the methods fill in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Difference {
-    pub(super) identity: Identity,
+    pub(crate) identity: Identity,
     /// The aspect in which the object differs.
     pub aspect: Aspect,
     /// How much the difference matters.

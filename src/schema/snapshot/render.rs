@@ -72,6 +72,29 @@ impl NewSchema {
         let mut structures = structure::read_in_transaction(conn, version, &[self.oid])?;
         Ok(structures.remove(&self.oid).unwrap_or_else(|| [].into_iter().collect()))
     }
+
+    /// Corrects the privileges on objects that belong to other roles than the schema, which a change of the owner changes.
+    /// Returns the structure afterwards.
+    pub(crate) fn correct_grants(
+        &self,
+        conn: &mut PgConnection,
+        version: i32,
+        marked: &Structure,
+    ) -> QueryResult<Structure> {
+        let structure = self.read(conn, version)?;
+        let applied: Vec<String> = Vec::new();
+        let reference = Reference::of_one(applied.clone(), marked.clone());
+        let compared = Compared { reference, applied, structure, names: HashSet::new() };
+        let differences = compared.diff().differences;
+        let options = Options { version, allow_data_loss: false };
+        match plan(&compared, &differences, options).grants().filter(|grants| !grants.is_empty()) {
+            Some(grants) => {
+                conn.batch_execute(&grants.iter().map(|sql| format!("{sql};")).collect::<String>())?;
+                self.read(conn, version)
+            }
+            None => Ok(compared.structure),
+        }
+    }
 }
 
 /// Renders a structure, in which markers stand for its schema's name, for a schema of the connected role or of `owner`. Returns

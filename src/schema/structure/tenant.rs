@@ -38,6 +38,9 @@ pub(crate) fn read_tenant(
     if tenant.state == State::Dropping {
         return Err(tenant_error(name, TenantError::Dropping));
     }
+    if tenant.state == State::Arriving {
+        return Err(tenant_error(name, TenantError::Moving));
+    }
     let oid = match &tenant.schema {
         Schema::Missing => return Err(tenant_error(name, TenantError::SchemaMissing { state: Some(tenant.state) })),
         Schema::Unreadable(reason) => return Err(tenant_error(name, TenantError::LedgerUnreadable(reason.clone()))),

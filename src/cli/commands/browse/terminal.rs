@@ -62,6 +62,9 @@ impl Screen {
                 return Ok(Waited::Interrupted);
             }
             if !event::poll(TICK)? {
+                if is_closed() {
+                    return Ok(Waited::Interrupted);
+                }
                 continue;
             }
             match event::read()? {
@@ -71,6 +74,15 @@ impl Screen {
             }
         }
     }
+}
+
+/// Whether the terminal was closed. No signal may show it, and no event does.
+fn is_closed() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stdin = io::stdin();
+    let mut terminal = [PollFd::new(&stdin, PollFlags::IN)];
+    let polled = poll(&mut terminal, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    polled.is_ok() && terminal[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
 }
 
 impl Drop for Screen {
