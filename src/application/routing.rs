@@ -31,7 +31,7 @@ impl std::fmt::Debug for Location {
 
 /// Whether a location was known, and may be outdated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum LocationSource {
     Cache,
     Directory,
 }
@@ -67,26 +67,30 @@ impl Router {
 
     /// The location of a tenant. The directory is read with `registry`, or, if no connection of that pool can be acquired, on
     /// the other servers.
-    pub(super) fn locate(&self, registry: &PgPool, tenant: &TenantName) -> Result<(Location, Source), AccessError> {
+    pub(super) fn locate(
+        &self,
+        registry: &PgPool,
+        tenant: &TenantName,
+    ) -> Result<(Location, LocationSource), AccessError> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned();
         if let Some((server, epoch)) = known {
-            return Ok((self.location(server, epoch)?, Source::Cache));
+            return Ok((self.location(server, epoch)?, LocationSource::Cache));
         }
         let row = self.look_up(registry, tenant)?.ok_or_else(|| AccessError::UnknownTenant(tenant.clone()))?;
         let server: ServerName = row.server.parse().map_err(|_| AccessError::UnknownTenant(tenant.clone()))?;
         let location = self.location(server.clone(), row.epoch)?;
         self.known.write().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone(), (server, row.epoch));
-        Ok((location, Source::Directory))
+        Ok((location, LocationSource::Directory))
     }
 
     /// The names of the tenants of all servers, sorted.
     pub(super) fn names(&self, conn: &mut PgConnection) -> Result<Vec<TenantName>, AccessError> {
         #[derive(QueryableByName)]
-        struct NameRow {
+        struct PlacedNameRow {
             #[diesel(sql_type = Text)]
             tenant: String,
         }
-        let rows: Vec<NameRow> =
+        let rows: Vec<PlacedNameRow> =
             sql_query("SELECT tenant FROM public.schema_placement WHERE state IN ('active', 'moving')")
                 .load(conn)
                 .map_err(AccessError::Database)?;

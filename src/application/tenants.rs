@@ -10,7 +10,7 @@ use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
 use diesel::sql_types::Bool;
 
 use super::maintenance::Maintenance;
-use super::routing::{Location, Router, Source};
+use super::routing::{Location, LocationSource, Router};
 use super::transaction::TenantEntry;
 use super::{AccessError, EachError, MigrateError, Readiness, TransactionError};
 use crate::error::Error;
@@ -146,7 +146,9 @@ impl Tenants {
             return match result {
                 Ok(Some(value)) => Ok(value),
                 Err(TransactionError::Closure(Some(error))) => Err(TransactionError::Closure(error)),
-                Err(TransactionError::Access(error)) if source == Source::Cache && error.is_about_tenant() => continue,
+                Err(TransactionError::Access(error)) if source == LocationSource::Cache && error.is_about_tenant() => {
+                    continue;
+                }
                 Err(TransactionError::Access(error)) => Err(error.into()),
                 Ok(None) | Err(TransactionError::Closure(None)) => Err(AccessError::Aborted.into()),
             };

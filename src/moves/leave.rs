@@ -236,7 +236,7 @@ impl Moving<'_> {
         let found = tables::digests(&mut session, tenant.schema(), tables).map_err(&failed)?;
         let differing = differing(digests, &found);
         let result = if differing.is_empty() { Ok(()) } else { Err(differing) };
-        self.record_verified(digests, result.as_ref().map(|()| ()).map_err(|_| ()))?;
+        self.record_verified(digests, if result.is_ok() { Ok(()) } else { Err(()) })?;
         result.map_err(|tables| {
             let (tenant, server) = (tenant.to_string(), self.target.name().to_owned());
             MoveError::RowsDiffer { tenant, server, tables, switched: false }.into()

@@ -83,7 +83,7 @@ struct SchemaFacts {
 }
 
 #[derive(QueryableByName)]
-struct ReplicationFacts {
+struct MoveFacts {
     #[diesel(sql_type = Bool)]
     may_replicate: bool,
     #[diesel(sql_type = Bool)]
@@ -332,7 +332,7 @@ fn missing_roles(
     Ok(problems)
 }
 
-fn replication_facts(site: &mut Site, tenant: &TenantName) -> Result<ReplicationFacts, Error> {
+fn replication_facts(site: &mut Site, tenant: &TenantName) -> Result<MoveFacts, Error> {
     let failed = site.failed(tenant, "inspect the server");
     sql_query(
         "SELECT r.rolsuper OR r.rolreplication AS may_replicate, \

@@ -232,7 +232,7 @@ pub(super) fn wait_for_target(
         lsn: String,
     }
     #[derive(QueryableByName)]
-    struct Reached {
+    struct ReachedPosition {
         #[diesel(sql_type = Bool)]
         reached: bool,
     }
@@ -244,7 +244,7 @@ pub(super) fn wait_for_target(
     // Commits with synchronous_commit off may not be written yet, and only what is written is replicated.
     source.db.flush()?;
     loop {
-        let row: Reached = sql_query(
+        let row: ReachedPosition = sql_query(
             "SELECT COALESCE((SELECT pg_catalog.bool_or(r.replay_lsn >= $2::pg_catalog.pg_lsn) \
              FROM pg_catalog.pg_stat_replication AS r WHERE r.application_name = $1), false) \
              OR COALESCE((SELECT l.confirmed_flush_lsn >= $2::pg_catalog.pg_lsn FROM pg_catalog.pg_replication_slots AS l \

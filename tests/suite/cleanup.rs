@@ -14,8 +14,8 @@ fn public_tables(db: &Database) -> String {
 }
 
 const UNTOUCHED: &str = "row_isolation row_tenancy schema_acceptance schema_fleet_run schema_fleet_run_server \
-                         schema_identity schema_ledger schema_migration schema_placement schema_run schema_run_tenant \
-                         schema_server schema_snapshot schema_spare schema_stamp schema_tracker";
+                         schema_identity schema_ledger schema_migration schema_move schema_placement schema_run \
+                         schema_run_tenant schema_server schema_shared schema_snapshot schema_spare schema_stamp schema_tracker";
 
 #[test]
 fn dry_run_shows_the_plan() {
@@ -227,7 +227,8 @@ fn interrupted_cleanup_is_completed_by_the_next() {
     let db = fleet(&[]);
     db.execute(
         "DROP TABLE row_isolation, row_tenancy, schema_acceptance, schema_fleet_run, schema_fleet_run_server, \
-         schema_identity, schema_migration, schema_placement, schema_run, schema_run_tenant, schema_server, \
+         schema_identity, schema_migration, schema_move, schema_placement, schema_run, schema_run_tenant, \
+         schema_server, schema_shared, \
          schema_snapshot, schema_spare, schema_stamp, schema_tracker; \
          DELETE FROM public.schema_ledger",
     );
@@ -358,7 +359,8 @@ fn database_of_an_older_release_is_cleaned_up_without_recording_a_run() {
     let db = fleet(&["acme", "globex"]);
     db.execute(
         "DROP TABLE row_isolation, row_tenancy, schema_acceptance, schema_fleet_run, schema_fleet_run_server, \
-         schema_identity, schema_migration, schema_placement, schema_run, schema_run_tenant, schema_server, \
+         schema_identity, schema_migration, schema_move, schema_placement, schema_run, schema_run_tenant, \
+         schema_server, schema_shared, \
          schema_snapshot, schema_spare, schema_stamp; \
          ALTER TABLE public.schema_ledger RENAME TO __diesel_schema_migrations; \
          DELETE FROM public.__diesel_schema_migrations WHERE version > '20260105080000'; \

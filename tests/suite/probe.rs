@@ -193,14 +193,14 @@ fn breach_is_printed_with_statement_role_and_fix() {
     PROBE         OUTCOME    OBJECT        DETAIL
     read.rows     breach     globex.users  the statement ran
     read.rows     held       4 objects
-    write.delete  held       15 objects
+    write.delete  held       22 objects
     large-object  no object
     --- stderr
     error: breach: read.rows: globex.users: the statement ran
       statement: SELECT FROM "globex"."users" LIMIT 1
       role: DATABASE_acme
     hint: revoke the privileges on globex.users and its schema from DATABASE_acme, from PUBLIC and from groups of DATABASE_acme
-    role DATABASE_acme against globex: 19 held, 1 breach
+    role DATABASE_acme against globex: 26 held, 1 breach
     --- exit 1
     "#);
     let quiet = fleet.probe(&["--quiet", "--only", "read.rows,write.delete", "globex"]);

@@ -140,7 +140,10 @@ fn async_tenants_has_the_functions_of_tenants() {
     };
     let tenants = functions("src/application/tenants.rs");
     assert!(tenants.contains("each"));
-    assert_eq!(tenants, functions("src/application/asynchronous.rs"));
+    // It has one pool.
+    let synchronous: BTreeSet<String> = ["locate", "with_servers"].map(str::to_owned).into();
+    let missing: BTreeSet<String> = &tenants - &functions("src/application/asynchronous.rs");
+    assert_eq!(missing, synchronous);
 }
 
 /// The imports in `dir`, relative to the repository, from modules that come later in `layers`.

@@ -27,7 +27,7 @@ const MARKED_TABLES: usize = 10;
 const COPIED_ROWS: usize = 100;
 
 /// The tables of Tenantry, which no tenant changes.
-const OWN_TABLES: [&str; 16] = [
+const OWN_TABLES: [&str; 18] = [
     "__diesel_schema_migrations",
     "row_tenancy",
     "schema_acceptance",
@@ -36,10 +36,12 @@ const OWN_TABLES: [&str; 16] = [
     "schema_identity",
     "schema_ledger",
     "schema_migration",
+    "schema_move",
     "schema_placement",
     "schema_run",
     "schema_run_tenant",
     "schema_server",
+    "schema_shared",
     "schema_snapshot",
     "schema_spare",
     "schema_stamp",

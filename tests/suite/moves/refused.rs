@@ -168,7 +168,7 @@ fn an_archived_tenant_stays_archived() {
 #[test]
 fn a_name_that_needs_quotes_moves() {
     let pair = Pair::new();
-    pair.main.tenantry(["create", "--any-name", "Big-Co"]).run().assert_code(0);
+    pair.main.tenantry(["create", "--any-name", "Big-Co", "--server", "main"]).run().assert_code(0);
     pair.main.execute("INSERT INTO \"Big-Co\".users (email, full_name) VALUES ('a@x', 'A')");
     pair.main.tenantry(["health-check", "--server", "main"]).run();
     pair.main.execute(

@@ -64,7 +64,7 @@ fn rounds(pair: &Pair, method: &str, rounds: usize) -> Duration {
         stop.store(true, Ordering::Relaxed);
         writers.into_iter().map(|writer| writer.join().expect("a writer")).collect()
     });
-    let db = if rounds % 2 == 0 { &pair.main } else { &pair.eu };
+    let db = if rounds.is_multiple_of(2) { &pair.main } else { &pair.eu };
     let mut found = db.strings("SELECT email FROM acme.users ORDER BY id");
     let total = found.len();
     found.sort();

@@ -110,17 +110,17 @@ impl<'a> OpenFleet<'a> {
     }
 
     /// Brings one server to the list of shared tables.
-    fn follow(&mut self, server: &FleetServer, local: LocalRows) -> ServerOutcome {
+    fn follow(&mut self, server: &FleetServer, local: LocalRows) -> SharedOutcome {
         let followed = match self.endpoint(server) {
             Ok(mut endpoint) => shared::follow(&mut self.registry, &mut endpoint, &self.tables, local),
             Err(error) => shared::leave(&mut self.registry, server, &self.tables).and(Err(error)),
         };
-        ServerOutcome::of(server, followed)
+        SharedOutcome::of(server, followed)
     }
 
     /// Brings all servers to the list of shared tables, and shows what each needed.
     fn follow_all(&mut self, local: LocalRows) -> Result<Exit> {
-        let servers: Vec<ServerOutcome> = self.others().iter().map(|server| self.follow(server, local)).collect();
+        let servers: Vec<SharedOutcome> = self.others().iter().map(|server| self.follow(server, local)).collect();
         shared::settle(&mut self.registry, &self.tables)?;
         let output = self.context.output();
         for server in &servers {
@@ -140,7 +140,7 @@ impl<'a> OpenFleet<'a> {
         if output.is_json() {
             output.json(&Document { tables, servers })?;
         } else {
-            output.table(&["server", "result"], servers.into_iter().map(ServerOutcome::cells))?;
+            output.table(&["server", "result"], servers.into_iter().map(SharedOutcome::cells))?;
         }
         let summary = format!("{} shared with {}", count(tables, "table"), count(total - failed, "server"));
         match failed {
@@ -155,12 +155,12 @@ impl<'a> OpenFleet<'a> {
 struct Document {
     /// The number of shared tables.
     tables: usize,
-    servers: Vec<ServerOutcome>,
+    servers: Vec<SharedOutcome>,
 }
 
 /// What a server needed.
 #[derive(Serialize)]
-struct ServerOutcome {
+struct SharedOutcome {
     server: String,
     /// `attached`, `changed`, `copying`, `unchanged`, `not-reached` or `failed`.
     result: &'static str,
@@ -171,7 +171,7 @@ struct ServerOutcome {
     hint: Option<String>,
 }
 
-impl ServerOutcome {
+impl SharedOutcome {
     fn of(server: &FleetServer, followed: Result<Followed, Error>) -> Self {
         let server = server.name.to_string();
         let error = match followed {
