@@ -1,10 +1,13 @@
 //! `pg_dump`, which prints the definition of a schema or writes an archive of it, and `pg_restore`, which reads the archive.
 
 use std::ffi::OsStr;
+#[cfg(feature = "cli")]
 use std::fs::File;
 use std::iter;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+#[cfg(feature = "cli")]
+use std::process::Child;
+use std::process::{Command, Stdio};
 
 use super::binaries::{first_line_of, is_program, packaged, parse_version, split_path};
 use super::error::{LastLines, LocalError};

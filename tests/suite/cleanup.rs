@@ -27,7 +27,7 @@ fn dry_run_shows_the_plan() {
     globex  yes      4       0 SIZE
     --- stderr
     tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
-    in the database DATABASE: 2 tenants would be dropped, 15 public migrations reverted, and public.schema_ledger would be dropped
+    in the database DATABASE: 2 tenants would be dropped, 18 public migrations reverted, and public.schema_ledger would be dropped
     --- exit 0
     ");
     assert_snapshot!(db.tenantry(["cleanup", "--dry-run", "--format", "json"]).run());
@@ -42,7 +42,7 @@ fn confirmation_is_required_without_a_terminal() {
     tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
     TENANT  TRACKED  TABLES  ROWS (ESTIMATED)  SIZE
     acme    yes      4       0 SIZE
-    in the database DATABASE: 1 tenant would be dropped, 15 public migrations reverted, and public.schema_ledger would be dropped
+    in the database DATABASE: 1 tenant would be dropped, 18 public migrations reverted, and public.schema_ledger would be dropped
     error: confirmation required, but there is no terminal
     hint: check with --dry-run, then add --yes
     --- exit 4
@@ -82,7 +82,7 @@ fn yes_removes_everything_and_can_be_repeated() {
     assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @"
     --- stderr
     2 dropped
-    15 public migrations reverted
+    18 public migrations reverted
     public.schema_ledger dropped
     hint: to start again: tenantry migrate-public, then tenantry create NAME
     --- exit 0
@@ -161,13 +161,13 @@ fn orphans_are_kept_unless_included() {
     we-ird  no       0       0 SIZE
     --- stderr
     tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
-    in the database DATABASE: 3 tenants would be dropped, 15 public migrations reverted, and public.schema_ledger would be dropped
+    in the database DATABASE: 3 tenants would be dropped, 18 public migrations reverted, and public.schema_ledger would be dropped
     --- exit 0
     ");
     assert_snapshot!(db.tenantry(["cleanup", "--include-orphans", "--yes"]).run(), @"
     --- stderr
     3 dropped
-    15 public migrations reverted
+    18 public migrations reverted
     public.schema_ledger dropped
     hint: to start again: tenantry migrate-public, then tenantry create NAME
     --- exit 0
@@ -184,14 +184,14 @@ fn public_ledger_with_foreign_versions_is_kept() {
     acme    yes      4       0 SIZE
     --- stderr
     tenant migrations: MIGRATIONS (5 in all, newest 20260209090000)
-    in the database DATABASE: 1 tenant would be dropped, 15 public migrations reverted, and public.schema_ledger would be kept, as it records 2 other migrations
+    in the database DATABASE: 1 tenant would be dropped, 18 public migrations reverted, and public.schema_ledger would be kept, as it records 2 other migrations
     --- exit 0
     ");
     assert_snapshot!(db.tenantry(["cleanup", "--dry-run", "--format", "json"]).run());
     assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @"
     --- stderr
     1 dropped
-    15 public migrations reverted
+    18 public migrations reverted
     public.schema_ledger kept: it records 2 other migrations
     hint: to start again: tenantry migrate-public, then tenantry create NAME
     --- exit 0
@@ -216,7 +216,7 @@ fn interrupted_cleanup_is_completed_by_the_next() {
     assert_snapshot!(db.tenantry(["cleanup", "--yes"]).run(), @"
     --- stderr
     2 dropped
-    15 public migrations reverted
+    18 public migrations reverted
     public.schema_ledger dropped
     hint: to start again: tenantry migrate-public, then tenantry create NAME
     --- exit 0

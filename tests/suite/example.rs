@@ -43,7 +43,7 @@ fn example_runs_from_setup_to_cleanup() {
     assert_snapshot!(shop(&db, &["tenants", "cleanup", "--yes"]).run(), @"
     --- stderr
     1 dropped
-    16 public migrations reverted
+    19 public migrations reverted
     public.schema_ledger dropped
     hint: to start again: shop tenants migrate-public, then shop tenants create NAME
     --- exit 0

@@ -68,7 +68,7 @@ fn tenants_take_spare_schemas_and_other_commands_know_the_rest() {
         --- stderr
         7 dropped
         2 spare schemas dropped
-        15 public migrations reverted
+        18 public migrations reverted
         public.schema_ledger dropped
         hint: to start again: tenantry migrate-public, then tenantry create NAME --tenant-migrations MIGRATIONS
         --- exit 0
