@@ -14,7 +14,7 @@ use tenantry::local::Ephemeral;
 use crate::support::proxy::Proxy;
 use crate::support::{Database, binaries};
 
-const SMALL: usize = 40;
+const SMALL: usize = 200;
 const LARGE: usize = 1_000;
 
 /// The difference in rows per tenant that does not count as growth, because the planner may choose another index. One
