@@ -6,7 +6,6 @@
 
 mod archives;
 mod ledgers;
-mod repairs;
 mod sessions;
 
 use std::fs;
@@ -28,12 +27,8 @@ struct Attacked {
 impl Attacked {
     /// Creates the tenants `acme` and `mallory`. The attacker owns the schema of the latter.
     fn new() -> Self {
-        Self::with(&older())
-    }
-
-    /// The same, with other migrations.
-    fn with(migrations: &Dir) -> Self {
         let db = fleet(&[]);
+        let migrations = older();
         db.tenantry(["create", "acme", "mallory"])
             .arg("--tenant-migrations")
             .arg(migrations.path())

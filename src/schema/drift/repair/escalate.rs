@@ -151,7 +151,6 @@ impl Execution<'_> {
         self.roll_back().map_err(Error::doing("verify the repair plan"))?;
         let Checkpoint { statements, ran, saved, remaining, structure, attempt_start } = checkpoint;
         (self.statements, self.ran, self.saved) = (statements, Vec::new(), saved);
-        self.postponed.retain(|index| *index < self.statements.len());
         (self.remaining, self.structure, self.attempt_start) = (remaining, structure, attempt_start);
         self.run_all(ran)
     }

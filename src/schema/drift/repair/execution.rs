@@ -6,7 +6,6 @@ use diesel::QueryResult;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 
-use super::containment::Containment;
 use super::identified::ExtensionMember;
 use super::rebuild::SavedRows;
 use super::verify::Trial;
@@ -83,10 +82,6 @@ pub(super) struct Execution<'a> {
     pub(super) accepted_extras: BTreeSet<Identity>,
     /// The tables that cannot be recreated.
     pub(super) not_rebuilt: BTreeSet<String>,
-    /// With which rights statements run; known as soon as the plan runs.
-    containment: Option<Containment>,
-    /// The statements that run at the end, as indexes.
-    pub(super) postponed: Vec<usize>,
 }
 
 impl<'a> Execution<'a> {
@@ -110,15 +105,11 @@ impl<'a> Execution<'a> {
             remaining: Vec::new(),
             accepted_extras: BTreeSet::new(),
             not_rebuilt: BTreeSet::new(),
-            containment: None,
-            postponed: Vec::new(),
         }
     }
 
     /// Runs the statements of the plan, and those that are planned for what remains.
     pub(super) fn run_plan(&mut self) -> Result<(), StopCause> {
-        let containment = Containment::read(self.conn, self.trial.name.as_str());
-        self.containment = Some(containment.map_err(Error::doing("read the owners of a schema"))?);
         let members =
             ExtensionMember::read(self.conn, self.trial.name.as_str()).map_err(Error::doing("read extensions"))?;
         if !members.is_empty() {
@@ -140,11 +131,7 @@ impl<'a> Execution<'a> {
             self.structure = self.trial.read(self.conn, version)?;
             let compared = Compared { structure: self.structure.clone(), ..self.trial.compared.clone() };
             self.remaining = compared.diff().differences;
-            let postponed: Vec<&RepairStatement> =
-                self.postponed.iter().map(|index| &self.statements[*index]).collect();
-            self.remaining.retain(|difference| {
-                !(self.trial.accepted)(difference) && !postponed.iter().any(|statement| statement.is_for(difference))
-            });
+            self.remaining.retain(|difference| !(self.trial.accepted)(difference));
             let plan = plan_with(&compared, &self.remaining, self.options, &self.saved, &self.not_rebuilt);
             let retry = if allow_data_loss && self.ran != before { Retry::Failed } else { Retry::None };
             pending = self.add(plan.statements, retry);
@@ -155,28 +142,9 @@ impl<'a> Execution<'a> {
         Ok(())
     }
 
-    /// Postpones statements that take objects from the role with whose rights others run.
-    fn postpone(&mut self, pending: &mut Vec<usize>) {
-        let Some(containment) = &self.containment else { return };
-        let (postponed, others) =
-            pending.iter().copied().partition(|index| containment.is_weakened_by(&self.statements[*index]));
-        (*pending, self.postponed) = (others, [std::mem::take(&mut self.postponed), postponed].concat());
-    }
-
-    /// Runs the postponed statements.
-    pub(super) fn run_postponed(&mut self) -> Result<(), StopCause> {
-        let postponed = std::mem::take(&mut self.postponed);
-        if postponed.is_empty() {
-            return Ok(());
-        }
-        self.containment = self.containment.take().map(Containment::at_the_end);
-        self.run_rounds(postponed)
-    }
-
     /// Runs statements. Those that fail run again after the others, as long as any succeeds.
     pub(super) fn run_all(&mut self, mut pending: Vec<usize>) -> Result<(), StopCause> {
         let doing = Error::doing("verify the repair plan");
-        self.postpone(&mut pending);
         while !pending.is_empty() {
             let mut failed: Vec<(usize, String)> = Vec::new();
             let ran_before = self.ran.len();
@@ -235,12 +203,12 @@ impl<'a> Execution<'a> {
 
     /// Runs a statement, or the first of its alternatives that works.
     fn run_or_replace(&mut self, index: usize) -> QueryResult<Result<(), Failure>> {
-        let outcome = self.run_one(index, &self.statements[index].sql.clone())?;
+        let outcome = self.run_one(&self.statements[index].sql.clone())?;
         if !matches!(outcome, Err(Failure::Other(_))) {
             return Ok(outcome);
         }
         for alternative in self.statements[index].alternatives.clone() {
-            if self.run_one(index, &alternative.sql)?.is_ok() {
+            if self.run_one(&alternative.sql)?.is_ok() {
                 let statement = &mut self.statements[index];
                 (statement.sql, statement.data_loss) = (alternative.sql, Some(alternative.data_loss));
                 statement.alternatives.clear();
@@ -250,24 +218,10 @@ impl<'a> Execution<'a> {
         Ok(outcome)
     }
 
-    /// Runs the SQL of a statement.
-    fn run_one(&mut self, index: usize, sql: &str) -> QueryResult<Result<(), Failure>> {
-        let schema = self.trial.name.as_str();
-        let role = match &self.containment {
-            Some(containment) => containment.role_of(self.conn, schema, &self.statements[index], sql)?,
-            None => None,
-        };
+    fn run_one(&mut self, sql: &str) -> QueryResult<Result<(), Failure>> {
         let sql = with_error_messages(sql, &CONDITIONS);
-        let result = match (&self.containment, role) {
-            (Some(containment), Some(role)) => {
-                let path = self.trial.tenancy.path(self.trial.name.schema());
-                self.conn.batch_execute("SAVEPOINT one")?;
-                let contained = containment.execute(self.conn, path, &role, &sql);
-                contained.and_then(|()| self.conn.batch_execute("RELEASE SAVEPOINT one"))
-            }
-            _ => self.conn.batch_execute(&format!("SAVEPOINT one; {sql} RELEASE SAVEPOINT one")),
-        };
-        let Err(error) = result else { return Ok(Ok(())) };
+        let message = format!("SAVEPOINT one; {sql} RELEASE SAVEPOINT one");
+        let Err(error) = self.conn.batch_execute(&message) else { return Ok(Ok(())) };
         if ServerMessage::is_connection_lost(&error) {
             return Err(error);
         }

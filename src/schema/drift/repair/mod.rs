@@ -10,7 +10,6 @@ mod column_types;
 mod columns;
 mod common;
 mod constraints;
-mod containment;
 mod dependents;
 mod escalate;
 mod execution;

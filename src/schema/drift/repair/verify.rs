@@ -96,9 +96,6 @@ fn verify_in_transaction(
     if trial.allow_data_loss {
         execution.find_accepted();
         execution.escalate()?;
-    }
-    execution.run_postponed()?;
-    if trial.allow_data_loss {
         execution.add_row_counts()?;
     }
     Ok(execution.into_plan())
