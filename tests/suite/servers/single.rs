@@ -33,7 +33,7 @@ fn single_server_is_asked_nothing_more() {
     let before: Vec<usize> = commands.iter().map(|args| run(args)).collect();
     // The same as if the tables did not exist.
     db.execute(
-        "DROP TABLE schema_fleet_run_server, schema_fleet_run, schema_placement, schema_server, schema_identity",
+        "DROP TABLE schema_fleet_run_server, schema_fleet_run, schema_move, schema_placement, schema_server, schema_identity",
     );
     for (args, before) in commands.iter().zip(before) {
         if args[0] != "label" {
