@@ -217,7 +217,7 @@ mod tests {
         let mut browser = fleet();
         assert_eq!(press(&mut browser, &[KeyCode::Down, KeyCode::Down]), None);
         assert_eq!(browser.top().selected().as_deref(), Some("globex"));
-        let typed = ['/', 'A', 'c'].map(KeyCode::Char);
+        let typed = ['/', 'C', 'm'].map(KeyCode::Char);
         assert_eq!(press(&mut browser, &typed), None);
         assert_eq!(browser.top().selected().as_deref(), Some("acme"));
         press(&mut browser, &[KeyCode::Enter]);
