@@ -146,21 +146,10 @@ fn next(loads: &[Load<'_>]) -> Option<(usize, usize, usize)> {
 mod tests {
     use super::*;
     use crate::model::ServerState;
-    use crate::servers::NewServer;
 
     fn server(number: u128, state: ServerState, capacity: Option<i64>) -> FleetServer {
-        let new = NewServer {
-            id: Uuid::from_u128(number),
-            name: format!("s{number}").parse().unwrap(),
-            region: None,
-            connection: None,
-            peer_connection: None,
-            password_variable: None,
-            capacity,
-            is_registry: false,
-            host: None,
-        };
-        FleetServer { state, ..FleetServer::of_new(&new) }
+        let name = format!("s{number}").parse().unwrap();
+        FleetServer { state, capacity, ..FleetServer::new(Uuid::from_u128(number), name) }
     }
 
     fn tenants(server: u128, weights: &[i64]) -> Vec<PlacedTenant> {

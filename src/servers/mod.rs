@@ -25,7 +25,7 @@ pub use directory::Directory;
 pub use identity::{FleetIdentity, identify, identity, is_same_database, require_identity};
 pub use inspect::{ServerFacts, TlsUse, remarks, unsuitable};
 pub use register::{
-    NewServer, ServerChange, add, change, forget, main_server, remove, require_new, require_removable, require_storable,
+    ServerChange, add, change, forget, main_server, remove, require_new, require_removable, require_storable,
 };
 pub use runs::{JointRun, ServerRun, runs};
 pub use server::FleetServer;

@@ -47,6 +47,10 @@ pub struct Reconciled {
 /// # Errors
 /// The server's error.
 pub fn of(conn: &mut PgConnection, tenants: &[&str]) -> Result<Vec<Placement>, Error> {
+    rows_of(conn, tenants).map_err(Error::doing("read the placements of tenants"))
+}
+
+fn rows_of(conn: &mut PgConnection, tenants: &[&str]) -> QueryResult<Vec<Placement>> {
     sql_query(
         "SELECT p.tenant, p.server, p.state, p.epoch FROM public.schema_placement AS p \
          WHERE lower(p.tenant COLLATE \"C\") = ANY (ARRAY(SELECT lower(n.name COLLATE \"C\") FROM unnest($1) AS n (name))) \
@@ -54,7 +58,17 @@ pub fn of(conn: &mut PgConnection, tenants: &[&str]) -> Result<Vec<Placement>, E
     )
     .bind::<Array<Text>, _>(tenants)
     .load(conn)
-    .map_err(Error::doing("read the placements of tenants"))
+}
+
+/// Deletes the rows of dropped tenants whose names differ from these only in case.
+fn delete_other_case(conn: &mut PgConnection, tenants: &[&str]) -> QueryResult<()> {
+    sql_query(
+        "DELETE FROM public.schema_placement AS p USING unnest($1) AS n (name) \
+         WHERE lower(p.tenant COLLATE \"C\") = lower(n.name COLLATE \"C\") AND p.state = 'gone' AND p.tenant <> n.name",
+    )
+    .bind::<Array<Text>, _>(tenants)
+    .execute(conn)?;
+    Ok(())
 }
 
 /// All placements, of one server or of all, sorted by tenant.
@@ -110,24 +124,11 @@ pub fn claim(
     }
     let claimed = conn.transaction::<_, DieselError, _>(|conn| {
         let version = begin_change(conn)?;
-        let taken: Vec<Placement> = sql_query(
-            "SELECT p.tenant, p.server, p.state, p.epoch FROM public.schema_placement AS p \
-             WHERE lower(p.tenant COLLATE \"C\") = ANY (ARRAY(SELECT lower(n.name COLLATE \"C\") FROM unnest($1) AS n (name))) \
-             AND p.state <> 'gone' AND p.server <> $2 LIMIT 1",
-        )
-        .bind::<Array<Text>, _>(tenants)
-        .bind::<SqlUuid, _>(server.id)
-        .load(conn)?;
-        if let Some(taken) = taken.into_iter().next() {
+        let placed = rows_of(conn, tenants)?;
+        if let Some(taken) = placed.into_iter().find(|placement| placement.server != server.id) {
             return Ok(Err(taken));
         }
-        // The name of a dropped tenant, in another case.
-        sql_query(
-            "DELETE FROM public.schema_placement AS p USING unnest($1) AS n (name) \
-             WHERE lower(p.tenant COLLATE \"C\") = lower(n.name COLLATE \"C\") AND p.state = 'gone' AND p.tenant <> n.name",
-        )
-        .bind::<Array<Text>, _>(tenants)
-        .execute(conn)?;
+        delete_other_case(conn, tenants)?;
         let claimed: Vec<Claimed> = sql_query(
             "INSERT INTO public.schema_placement AS p (tenant, server, state, version) \
              SELECT n.name, $2, 'placing', $3 FROM (SELECT DISTINCT n.name FROM unnest($1) AS n (name)) AS n \
@@ -200,12 +201,8 @@ pub fn reconcile(
         .bind::<SqlUuid, _>(server)
         .bind::<BigInt, _>(version)
         .execute(conn)?;
-        sql_query(
-            "DELETE FROM public.schema_placement AS p USING unnest($1) AS n (name) \
-             WHERE lower(p.tenant COLLATE \"C\") = lower(n.name COLLATE \"C\") AND p.state = 'gone' AND p.tenant <> n.name",
-        )
-        .bind::<Array<Text>, _>(&changes.added)
-        .execute(conn)?;
+        let added: Vec<&str> = changes.added.iter().map(String::as_str).collect();
+        delete_other_case(conn, &added)?;
         // A name that another command has placed elsewhere in the meantime stays there.
         sql_query(
             "INSERT INTO public.schema_placement AS p (tenant, server, state, version) \

@@ -17,42 +17,10 @@ use crate::postgres::DatabaseUrl;
 /// The name of the registry among the servers, unless another one is chosen.
 const MAIN: &str = "main";
 
-/// A server to add.
-#[derive(Debug, Clone)]
-pub struct NewServer {
-    /// The identity of its database, as [`identify`](super::identify) returns it.
-    pub id: Uuid,
-    /// Its name.
-    pub name: ServerName,
-    /// Its region.
-    pub region: Option<String>,
-    /// The connection string, without secrets.
-    pub connection: Option<DatabaseUrl>,
-    /// The connection string for the other servers, without secrets, if it is another one.
-    pub peer_connection: Option<DatabaseUrl>,
-    /// The environment variable that has the password.
-    pub password_variable: Option<String>,
-    /// The number of tenants that it may have; `None` for no limit.
-    pub capacity: Option<i64>,
-    /// Whether it is the registry itself.
-    pub is_registry: bool,
-    /// The server on which this database was made for a single tenant.
-    pub host: Option<Uuid>,
-}
-
 /// The registry as a server, named `main`.
-pub fn main_server(id: Uuid, connection: Option<DatabaseUrl>) -> NewServer {
-    NewServer {
-        id,
-        name: MAIN.parse().expect("the name is valid"),
-        region: None,
-        connection,
-        peer_connection: None,
-        password_variable: None,
-        capacity: None,
-        is_registry: true,
-        host: None,
-    }
+pub fn main_server(id: Uuid, connection: Option<DatabaseUrl>) -> FleetServer {
+    let name = MAIN.parse().expect("the name is valid");
+    FleetServer { connection, is_registry: true, ..FleetServer::new(id, name) }
 }
 
 /// A change of a server; `None` leaves a value unchanged.
@@ -120,7 +88,7 @@ pub fn require_new(directory: Option<&Directory>, name: &ServerName, id: Option<
 ///
 /// # Errors
 /// [`ServersError::InvalidConnection`], [`ServersError::ServerExists`], [`ServersError::SameDatabase`], or the server's error.
-pub fn add(conn: &mut PgConnection, servers: &[NewServer]) -> Result<(), Error> {
+pub fn add(conn: &mut PgConnection, servers: &[FleetServer]) -> Result<(), Error> {
     let directory = Directory::read_rows(conn)?;
     let mut new = Vec::new();
     for server in servers {
@@ -147,7 +115,7 @@ pub fn add(conn: &mut PgConnection, servers: &[NewServer]) -> Result<(), Error> 
 
 fn insert(
     conn: &mut PgConnection,
-    server: &NewServer,
+    server: &FleetServer,
     connection: Option<&str>,
     peer: Option<&str>,
 ) -> QueryResult<()> {

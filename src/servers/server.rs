@@ -6,7 +6,6 @@ use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Uuid as SqlUuid};
 use uuid::Uuid;
 
-use super::NewServer;
 use crate::error::{Error, ServersError};
 use crate::model::{ServerName, ServerState};
 use crate::postgres::{Connector, DatabaseUrl};
@@ -96,20 +95,19 @@ impl ServerRow {
 }
 
 impl FleetServer {
-    /// A server that is to be added.
-    pub fn of_new(server: &NewServer) -> Self {
-        let server = server.clone();
+    /// A server that is open and has nothing but its identity, as [`identify`](super::identify) returns it, and a name.
+    pub fn new(id: Uuid, name: ServerName) -> Self {
         Self {
-            id: server.id,
-            name: server.name,
-            region: server.region,
-            connection: server.connection,
-            peer_connection: server.peer_connection,
-            password_variable: server.password_variable,
-            capacity: server.capacity,
+            id,
+            name,
+            region: None,
+            connection: None,
+            peer_connection: None,
+            password_variable: None,
+            capacity: None,
             state: ServerState::Open,
-            is_registry: server.is_registry,
-            host: server.host,
+            is_registry: false,
+            host: None,
             copied: 0,
         }
     }

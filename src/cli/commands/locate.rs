@@ -84,7 +84,7 @@ fn read(
     tracked.retain(|name| args.all || names.contains(&name.as_str()));
     let placement = |tenant| Placement { tenant, server: Uuid::nil(), state: "active".to_owned(), epoch: 1 };
     let main = servers::main_server(Uuid::nil(), context.own_connection(connection));
-    let servers = BTreeMap::from([(Uuid::nil(), FleetServer::of_new(&main))]);
+    let servers = BTreeMap::from([(main.id, main)]);
     Ok((servers, tracked.into_iter().map(placement).collect()))
 }
 

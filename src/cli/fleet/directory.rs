@@ -117,7 +117,7 @@ pub(super) fn reconcile(
 }
 
 /// The tenants in the tracker of a server.
-pub(super) fn tracked(found: &mut FoundServers, server: &FleetServer, context: &Context) -> Result<Vec<String>, Error> {
+pub(crate) fn tracked(found: &mut FoundServers, server: &FleetServer, context: &Context) -> Result<Vec<String>, Error> {
     if server.id == found.directory.identity {
         return tracker::names(found.db.connection());
     }

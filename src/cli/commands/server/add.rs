@@ -16,7 +16,7 @@ use crate::error::{Error, ServersError};
 use crate::model::ServerName;
 use crate::operations::migrate;
 use crate::postgres::DatabaseUrl;
-use crate::servers::{self, Directory, FleetServer, NewServer, placements};
+use crate::servers::{self, Directory, FleetServer, placements};
 use crate::tenants::tracker;
 
 /// Register a database as a server of the fleet
@@ -77,19 +77,15 @@ pub(super) fn run(args: Args, context: &Context) -> Result<Exit> {
     let directory = Directory::read(db.connection(), &here)?;
     directory.iter().try_for_each(|directory| directory.require_registry(&here))?;
 
-    let mut added = NewServer {
-        id: Uuid::nil(),
-        name: args.name,
+    let mut added = FleetServer {
         region: args.region,
         connection: Some(connection),
         peer_connection: peer,
         password_variable: args.password_env,
         capacity: args.capacity.filter(|number| *number >= 0),
-        is_registry: false,
-        host: None,
+        ..FleetServer::new(Uuid::nil(), args.name)
     };
-    let server = FleetServer::of_new(&added);
-    let mut target = reach(context.connector_of(&server, &own)?, &server)?;
+    let mut target = reach(context.connector_of(&added, &own)?, &added)?;
     context.output().detail(format_args!("server {}: {}", added.name, location(&target)));
     // All checks come before the first change of either database.
     let (tracked, others) = require_suitable(&mut db, &mut target, directory.as_ref(), &added)?;
@@ -128,7 +124,7 @@ fn require_suitable(
     db: &mut Database,
     target: &mut Database,
     directory: Option<&Directory>,
-    added: &NewServer,
+    added: &FleetServer,
 ) -> Result<(Vec<String>, Vec<String>), Error> {
     let (own, found) = (servers::identity(db.connection())?, servers::identity(target.connection())?);
     let registry = own.map(|own| own.id);

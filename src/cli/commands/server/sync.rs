@@ -6,11 +6,10 @@ use serde::Serialize;
 use super::registry;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
-use crate::cli::fleet::{connect, copy_to_all};
+use crate::cli::fleet::{FoundServers, copy_to_all, tracked};
 use crate::cli::output::count;
 use crate::cli::settings::{Connection, DatabaseOptions};
 use crate::servers::placements;
-use crate::tenants::tracker;
 
 /// Bring the directory up to date with the servers' trackers
 ///
@@ -24,18 +23,12 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit> {
     let connection = Connection::from(args.connection.clone());
-    let (mut db, directory) = registry(context, &connection)?;
+    let (db, directory) = registry(context, &connection)?;
+    let mut found = FoundServers { db, directory, connection };
     let mut document = Document::default();
-    for server in &directory.servers {
-        let tracked = if server.id == directory.identity {
-            tracker::names(db.connection())
-        } else {
-            context
-                .connector_of(server, &connection)
-                .and_then(|connector| connect(connector, server, &directory))
-                .and_then(|mut other| tracker::names(other.connection()))
-        };
-        let changes = tracked.and_then(|tracked| placements::reconcile(db.connection(), server.id, &tracked, None));
+    for server in found.directory.servers.clone() {
+        let changes = tracked(&mut found, &server, context)
+            .and_then(|tracked| placements::reconcile(found.db.connection(), server.id, &tracked, None));
         match changes {
             Ok(changes) => {
                 document.added.extend(changes.added);
@@ -48,7 +41,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Exit> {
             }
         }
     }
-    copy_to_all(context, &connection, &mut db)?;
+    copy_to_all(context, &found.connection, &mut found.db)?;
     let output = context.output();
     for tenant in &document.duplicates {
         output.error(format_args!("tenant {tenant} is on several servers"));
