@@ -8,7 +8,6 @@ use std::collections::HashSet;
 use diesel::connection::SimpleConnection;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::result::Error as DieselError;
 use diesel::sql_query;
 use diesel::sql_types::{Bool, Text, Uuid as SqlUuid};
 
@@ -18,6 +17,7 @@ use super::site::{Site, try_lock};
 use crate::database::Stop;
 use crate::error::{Error, MoveError};
 use crate::model::{NamePolicy, SchemaName, TenantName};
+use crate::operations::SchemaCopyFailure;
 use crate::operations::migrate::{Batch, SchemaTarget, transaction_settings};
 use crate::postgres::session;
 use crate::schema::drift::{Aspect, Difference, compare};
@@ -44,37 +44,17 @@ pub(super) struct Built {
     oid: u32,
 }
 
-/// Why the schema cannot be made.
-enum BuildFailure {
-    Server(DieselError),
-    Error(Error),
-    Refused(String),
-}
-
-impl From<DieselError> for BuildFailure {
-    fn from(error: DieselError) -> Self {
-        Self::Server(error)
-    }
-}
-
-impl From<Error> for BuildFailure {
-    fn from(error: Error) -> Self {
-        Self::Error(error)
-    }
-}
-
-impl BuildFailure {
-    fn into_error(self, target: &Site, tenant: &TenantName, doing: &'static str) -> Error {
-        match self {
-            Self::Server(error) => target.failed(tenant, doing)(error),
-            Self::Error(error) => error,
-            Self::Refused(reason) => MoveError::Impossible {
-                tenant: tenant.to_string(),
-                server: target.name().to_owned(),
-                reasons: vec![reason],
-            }
-            .into(),
+/// The error of a schema that cannot be made on the target.
+fn failed_copy(failure: SchemaCopyFailure, target: &Site, tenant: &TenantName, doing: &'static str) -> Error {
+    match failure {
+        SchemaCopyFailure::Server(error) => target.failed(tenant, doing)(error),
+        SchemaCopyFailure::Error(error) => error,
+        SchemaCopyFailure::Refused(reason) => MoveError::Impossible {
+            tenant: tenant.to_string(),
+            server: target.name().to_owned(),
+            reasons: vec![reason],
         }
+        .into(),
     }
 }
 
@@ -152,7 +132,7 @@ pub(super) fn build(
         Err(failure) => {
             // A lost connection has rolled back by itself.
             let _ = target.conn().batch_execute("ROLLBACK");
-            Err(failure.into_error(target, tenant, "make the schema"))
+            Err(failed_copy(failure, target, tenant, "make the schema"))
         }
     }
 }
@@ -164,7 +144,7 @@ fn build_in_transaction(
     blueprint: &Blueprint,
     extent: Extent,
     version: i32,
-) -> Result<Built, BuildFailure> {
+) -> Result<Built, SchemaCopyFailure> {
     let tenant = &moved.tenant;
     let schema = tenant.schema();
     let target = SchemaTarget::tenant(tenancy, schema, None);
@@ -173,7 +153,7 @@ fn build_in_transaction(
     conn.batch_execute("SAVEPOINT tenantry_move")?;
     let rendered = render(conn, tenancy, version, &blueprint.marked, Some(&blueprint.owner))?;
     conn.batch_execute("ROLLBACK TO SAVEPOINT tenantry_move")?;
-    let rendered = rendered.map_err(BuildFailure::Refused)?;
+    let rendered = rendered.map_err(SchemaCopyFailure::Refused)?;
     let place = place(tenant, &rendered);
     let new = NewSchema::create(conn, Some(place.clone()), Some(&blueprint.owner))?;
     enter(conn, tenancy, &place)?;
@@ -209,7 +189,7 @@ pub(super) fn complete_build(
 ) -> Result<(), Error> {
     let version = target.db.server().version;
     let schema = tenant.schema();
-    let work = |conn: &mut PgConnection| -> Result<(), BuildFailure> {
+    let work = |conn: &mut PgConnection| -> Result<(), SchemaCopyFailure> {
         let settings = transaction_settings(SchemaTarget::tenant(tenancy, schema, None));
         conn.batch_execute(&format!("BEGIN ISOLATION LEVEL READ COMMITTED; {settings}"))?;
         let place = place(tenant, &built.rendered);
@@ -230,7 +210,7 @@ pub(super) fn complete_build(
     };
     work(target.conn()).map_err(|failure| {
         let _ = target.conn().batch_execute("ROLLBACK");
-        failure.into_error(target, tenant, "make the indexes and constraints")
+        failed_copy(failure, target, tenant, "make the indexes and constraints")
     })
 }
 
@@ -243,14 +223,14 @@ fn complete(
     marked: &Structure,
     version: i32,
     tenant: &TenantName,
-) -> Result<(), BuildFailure> {
+) -> Result<(), SchemaCopyFailure> {
     let owners = built.rendered.owners.replace(built.rendered.placeholder.as_str(), place.as_str());
     if !owners.is_empty() {
         conn.batch_execute(&owners)?;
     }
     let actual = new.correct_grants(conn, version, marked)?;
     match compare(marked, &actual, &HashSet::new()).iter().find(|difference| !closed::is_own(difference)) {
-        Some(difference) => Err(BuildFailure::Refused(format!(
+        Some(difference) => Err(SchemaCopyFailure::Refused(format!(
             "the schema that was made there differs: {}",
             difference.summary(tenant.as_str())
         ))),
@@ -298,14 +278,14 @@ pub(super) fn rename(from: &SchemaName, to: &SchemaName) -> String {
 }
 
 /// Checks, with the lock of the tenant, that the name is free.
-fn require_free(conn: &mut PgConnection, tenant: &TenantName) -> Result<(), BuildFailure> {
+fn require_free(conn: &mut PgConnection, tenant: &TenantName) -> Result<(), SchemaCopyFailure> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Bool)]
         is_taken: bool,
     }
     if !try_lock(conn, tenant)? {
-        return Err(BuildFailure::Refused("another session works on a tenant with this name there".to_owned()));
+        return Err(SchemaCopyFailure::Refused("another session works on a tenant with this name there".to_owned()));
     }
     let row: Row = sql_query(
         "SELECT EXISTS (SELECT FROM public.schema_tracker AS t WHERE lower(t.name COLLATE \"C\") = lower($1 COLLATE \"C\")) \
@@ -314,7 +294,7 @@ fn require_free(conn: &mut PgConnection, tenant: &TenantName) -> Result<(), Buil
     .bind::<Text, _>(tenant.as_str())
     .get_result(conn)?;
     if row.is_taken {
-        return Err(BuildFailure::Refused("a tenant or a schema with this name exists there".to_owned()));
+        return Err(SchemaCopyFailure::Refused("a tenant or a schema with this name exists there".to_owned()));
     }
     Ok(())
 }

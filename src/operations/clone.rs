@@ -64,21 +64,21 @@ struct Cloning<'a> {
     run: Run,
 }
 
-/// Why a clone failed in its transaction.
-enum CloneFailure {
+/// Why a copy of a schema failed in its transaction.
+pub(crate) enum SchemaCopyFailure {
     Server(DieselError),
     Error(Error),
     /// As a clause.
     Refused(String),
 }
 
-impl From<DieselError> for CloneFailure {
+impl From<DieselError> for SchemaCopyFailure {
     fn from(error: DieselError) -> Self {
         Self::Server(error)
     }
 }
 
-impl From<Error> for CloneFailure {
+impl From<Error> for SchemaCopyFailure {
     fn from(error: Error) -> Self {
         Self::Error(error)
     }
@@ -108,12 +108,12 @@ pub fn clone(
             run.end(db, None, Counts::of(1, 0, &[], 0));
             return Ok(cloned);
         }
-        Err(CloneFailure::Server(error)) => of_tenant(transaction_error(db, error, source, DOING)?),
-        Err(CloneFailure::Error(error)) => {
+        Err(SchemaCopyFailure::Server(error)) => of_tenant(transaction_error(db, error, source, DOING)?),
+        Err(SchemaCopyFailure::Error(error)) => {
             db.connection().batch_execute("ROLLBACK").map_err(Error::doing(DOING))?;
             error
         }
-        Err(CloneFailure::Refused(reason)) => {
+        Err(SchemaCopyFailure::Refused(reason)) => {
             db.connection().batch_execute("ROLLBACK").map_err(Error::doing(DOING))?;
             Error::CannotClone { name: source.clone(), reason }
         }
@@ -140,7 +140,7 @@ struct SourceTable {
 }
 
 impl Cloning<'_> {
-    fn execute(&self, conn: &mut PgConnection) -> Result<ClonedTenant, CloneFailure> {
+    fn execute(&self, conn: &mut PgConnection) -> Result<ClonedTenant, SchemaCopyFailure> {
         let began = Instant::now();
         let (source, new) = (self.source.schema(), self.new.schema());
         let target = SchemaTarget::tenant(self.tenancy, new, Some(self.run));
@@ -151,12 +151,13 @@ impl Cloning<'_> {
         guards.guard(&[tracker_guard(new, TrackerRow::Missing)]);
         conn.batch_execute(guards.sql())?;
         let structure = self.read_source(conn)?;
-        let owner = structure.owner().ok_or_else(|| CloneFailure::Refused("its schema has no owner".to_owned()))?;
+        let owner =
+            structure.owner().ok_or_else(|| SchemaCopyFailure::Refused("its schema has no owner".to_owned()))?;
         let marked = structure.with_name_marked();
         conn.batch_execute("SAVEPOINT tenantry_clone")?;
         let rendered = render(conn, self.tenancy, self.version, &marked, Some(&owner))?;
         conn.batch_execute("ROLLBACK TO SAVEPOINT tenantry_clone")?;
-        let rendered = rendered.map_err(CloneFailure::Refused)?;
+        let rendered = rendered.map_err(SchemaCopyFailure::Refused)?;
         let tables = self.read_tables(conn)?;
 
         // A name that needs quotes cannot take the place of the placeholder in every text.
@@ -201,7 +202,7 @@ impl Cloning<'_> {
         conn.batch_execute(end.sql())?;
         let actual = clone.correct_grants(conn, self.version, &marked)?;
         if let Some(difference) = compare(&marked, &actual, &HashSet::new()).first() {
-            return Err(CloneFailure::Refused(format!("the copy differs: {}", difference.summary(new.as_str()))));
+            return Err(SchemaCopyFailure::Refused(format!("the copy differs: {}", difference.summary(new.as_str()))));
         }
         let mut end = Batch::default();
         end.track(new, TrackerRow::Missing, State::Active);
@@ -220,9 +221,9 @@ impl Cloning<'_> {
         Ok(ClonedTenant { run: self.run.id(), tables: tables.len().saturating_sub(1), rows })
     }
 
-    fn read_source(&self, conn: &mut PgConnection) -> Result<Structure, CloneFailure> {
+    fn read_source(&self, conn: &mut PgConnection) -> Result<Structure, SchemaCopyFailure> {
         let mut structures = structure::read_in_transaction(conn, self.version, &[self.oid])?;
-        structures.remove(&self.oid).ok_or_else(|| CloneFailure::Refused("it was dropped".to_owned()))
+        structures.remove(&self.oid).ok_or_else(|| SchemaCopyFailure::Refused("it was dropped".to_owned()))
     }
 
     /// The tables with rows of their own, in the order of their names, which no foreign key restricts yet.
@@ -294,7 +295,12 @@ impl Cloning<'_> {
     }
 
     /// Compares the numbers of rows. Returns the number that was copied.
-    fn count(&self, conn: &mut PgConnection, table: &SourceTable, place: &SchemaName) -> Result<i64, CloneFailure> {
+    fn count(
+        &self,
+        conn: &mut PgConnection,
+        table: &SourceTable,
+        place: &SchemaName,
+    ) -> Result<i64, SchemaCopyFailure> {
         #[derive(QueryableByName)]
         struct Row {
             #[diesel(sql_type = BigInt)]
@@ -317,7 +323,7 @@ impl Cloning<'_> {
         if row.is_complete {
             return Ok(row.copied);
         }
-        Err(CloneFailure::Refused(format!(
+        Err(SchemaCopyFailure::Refused(format!(
             "the copy of table {} has {} rows, and the table has others",
             table.name, row.copied
         )))

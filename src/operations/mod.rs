@@ -30,6 +30,7 @@ mod untrack;
 pub use adopt::{AdoptOptions, AdoptPlan, AdoptPreview, Adopted, SchemaContents, adopt, plan_adopt};
 pub use archive::{ArchiveReport, ArchivedTenant, archive, archived, unarchive};
 pub use cleanup::{CleanupPlan, CleanupReport, Orphans, cleanup, plan_cleanup};
+pub(crate) use clone::SchemaCopyFailure;
 pub use clone::{ClonedRows, ClonedTenant, clone};
 pub(crate) use create::create_one;
 pub use create::{CreateError, CreatePlan, IfExists, create, create_tenant, plan_create};

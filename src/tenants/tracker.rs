@@ -12,6 +12,29 @@ use crate::text;
 
 pub use schema::schema_tracker;
 
+/// The tables of Tenantry in the schema `public`: the tracker, and those beside it.
+pub(crate) const OWN_TABLES: [&str; 19] = [
+    "__diesel_schema_migrations",
+    "row_isolation",
+    "row_tenancy",
+    "schema_acceptance",
+    "schema_fleet_run",
+    "schema_fleet_run_server",
+    "schema_identity",
+    "schema_ledger",
+    "schema_migration",
+    "schema_move",
+    "schema_placement",
+    "schema_run",
+    "schema_run_tenant",
+    "schema_server",
+    "schema_shared",
+    "schema_snapshot",
+    "schema_spare",
+    "schema_stamp",
+    "schema_tracker",
+];
+
 /// The table as Diesel sees it.
 #[allow(missing_docs)]
 mod schema {

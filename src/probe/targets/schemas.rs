@@ -15,6 +15,7 @@ use crate::error::{Error, ProbeError};
 use crate::postgres::Connector;
 use crate::postgres::raw::{CopyEnd, RawSession};
 use crate::sql::quote::Identifier;
+use crate::tenants::tracker::OWN_TABLES;
 use crate::text;
 
 /// How many other tenants are aimed at, unless they are named.
@@ -26,27 +27,10 @@ const MARKED_TABLES: usize = 10;
 /// How many rows of a table are copied at most.
 const COPIED_ROWS: usize = 100;
 
-/// The tables of Tenantry, which no tenant changes.
-const OWN_TABLES: [&str; 18] = [
-    "__diesel_schema_migrations",
-    "row_tenancy",
-    "schema_acceptance",
-    "schema_fleet_run",
-    "schema_fleet_run_server",
-    "schema_identity",
-    "schema_ledger",
-    "schema_migration",
-    "schema_move",
-    "schema_placement",
-    "schema_run",
-    "schema_run_tenant",
-    "schema_server",
-    "schema_shared",
-    "schema_snapshot",
-    "schema_spare",
-    "schema_stamp",
-    "schema_tracker",
-];
+/// Whether a table is one of Tenantry, which no tenant changes. `row_isolation` is used only where tenants share tables.
+fn is_own_table(name: &str) -> bool {
+    name != "row_isolation" && OWN_TABLES.contains(&name)
+}
 
 #[derive(QueryableByName)]
 struct TrackedSchema {
@@ -112,9 +96,7 @@ pub(in crate::probe) fn read(
             relation.protection = match relation.kind.as_str() {
                 _ if chosen.contains(&relation.schema) => Protection::Private,
                 "v" => Protection::View,
-                "r" | "p" if relation.schema == "public" && OWN_TABLES.contains(&relation.name.as_str()) => {
-                    Protection::ReadOnly
-                }
+                "r" | "p" if relation.schema == "public" && is_own_table(&relation.name) => Protection::ReadOnly,
                 _ => Protection::Own,
             };
         }
@@ -206,9 +188,8 @@ fn markers(connector: &Connector, relations: &[ProbedRelation], own: &str) -> Re
     let mut markers = Vec::new();
     let (mut schema, mut read) = ("", 0);
     let mut session: Option<RawSession> = None;
-    let is_marked = |it: &&ProbedRelation| {
-        it.protection == Protection::Private && it.kind == "r" && !OWN_TABLES.contains(&it.name.as_str())
-    };
+    let is_marked =
+        |it: &&ProbedRelation| it.protection == Protection::Private && it.kind == "r" && !is_own_table(&it.name);
     for relation in relations.iter().filter(is_marked) {
         (schema, read) = if relation.schema == schema { (schema, read + 1) } else { (relation.schema.as_str(), 1) };
         let columns: Vec<_> = relation.columns.iter().filter(|it| cross::is_text(it)).collect();

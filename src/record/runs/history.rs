@@ -107,7 +107,8 @@ impl RetryCommand {
 }
 
 /// A tenant in `public.schema_run_tenant`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Queryable)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Queryable, Selectable)]
+#[diesel(table_name = t)]
 pub struct TenantRecord {
     /// The name of the tenant.
     pub tenant: String,
@@ -165,17 +166,7 @@ pub fn one(conn: &mut PgConnection, run: i64) -> Result<Option<(RunRecord, Vec<T
     let tenants = t::table
         .filter(t::run.eq(run))
         .order(t::tenant)
-        .select((
-            t::tenant,
-            t::outcome,
-            t::from_version,
-            t::to_version,
-            t::started_at,
-            t::milliseconds,
-            t::attempts,
-            t::code,
-            t::error,
-        ))
+        .select(TenantRecord::as_select())
         .load(conn)
         .map_err(Error::doing("read public.schema_run_tenant"))?;
     Ok(Some((found, tenants)))
@@ -214,21 +205,7 @@ pub(crate) fn of_tenant(
         .filter(t::tenant.eq(tenant))
         .order(t::run.desc())
         .limit(limit)
-        .select((
-            t::run,
-            r::command,
-            (
-                t::tenant,
-                t::outcome,
-                t::from_version,
-                t::to_version,
-                t::started_at,
-                t::milliseconds,
-                t::attempts,
-                t::code,
-                t::error,
-            ),
-        ))
+        .select((t::run, r::command, TenantRecord::as_select()))
         .load(conn)
         .map_err(Error::doing("read public.schema_run_tenant"))
 }

@@ -7,6 +7,7 @@ use diesel::sql_types::{Array, Bool, Text};
 
 use crate::error::{Error, ServersError};
 use crate::model::ObjectName;
+use crate::tenants::tracker;
 
 /// Who publishes the rows of a shared table. A table has one direction, so that no row travels in a circle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,28 +90,6 @@ fn exists(conn: &mut PgConnection) -> Result<bool, Error> {
     Ok(row.exists)
 }
 
-/// The tables of Tenantry in the schema `public`, each server's own.
-const OWN: [&str; 18] = [
-    "__diesel_schema_migrations",
-    "row_isolation",
-    "row_tenancy",
-    "schema_acceptance",
-    "schema_fleet_run",
-    "schema_fleet_run_server",
-    "schema_identity",
-    "schema_ledger",
-    "schema_migration",
-    "schema_move",
-    "schema_placement",
-    "schema_run",
-    "schema_run_tenant",
-    "schema_server",
-    "schema_shared",
-    "schema_snapshot",
-    "schema_spare",
-    "schema_stamp",
-];
-
 /// Checks that tables can be shared in a direction.
 ///
 /// # Errors
@@ -118,7 +97,7 @@ const OWN: [&str; 18] = [
 pub fn require_shareable(shared: &[SharedTable], new: &[ObjectName], direction: ShareDirection) -> Result<(), Error> {
     for name in new {
         let not = |reason: &str| ServersError::NotShareable { table: name.to_string(), reason: reason.to_owned() };
-        if name.as_str() == "schema_tracker" || OWN.contains(&name.as_str()) {
+        if tracker::OWN_TABLES.contains(&name.as_str()) {
             return Err(not("it belongs to tenantry, and is each server's own").into());
         }
         if shared.iter().any(|table| table.name == *name && table.direction != direction) {
