@@ -29,7 +29,7 @@ pub(crate) struct RolloutOptions {
     canary: Option<Canary>,
 
     /// Process the tenants in batches of this size
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", value_parser = positive::<NonZeroUsize>)]
     batch: Option<NonZeroUsize>,
 
     /// Pause between two batches

@@ -224,3 +224,24 @@ fn every_part_of_a_code_is_documented() {
     let missing: Vec<&str> = parts.chain(findings).filter(|part| !page.contains(&format!("`{part}`"))).collect();
     assert_eq!(missing, [""; 0]);
 }
+
+/// Not what the parser of the standard library says, such as "invalid digit found in string".
+#[test]
+fn an_invalid_number_is_answered_with_what_is_expected() {
+    let table: [(&[&str], &str); 9] = [
+        (&["runs", "--last", "x"], "0"),
+        (&["runs", "fleet", "--last=-1"], "0"),
+        (&["stats", "--top", "1.5"], "0"),
+        (&["exec", "acme", "-c", "SELECT 1", "--max-rows", "many"], "0"),
+        (&["shared", "status", "--max-behind", "1GB"], "0"),
+        (&["benchmark", "isolation", "--rows", "0"], "1"),
+        (&["benchmark", "search-path", "--tenants", "x"], "1"),
+        (&["place", "--limit", "0"], "1"),
+        (&["revert-all", "--steps", "0"], "1"),
+    ];
+    for (args, least) in table {
+        let output = Tenantry::new().args(args).run();
+        let expected = format!("expected a number, at least {least}");
+        assert!(output.assert_code(2).stderr.contains(&expected), "{args:?}: {}", output.stderr);
+    }
+}

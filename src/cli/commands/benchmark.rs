@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::thousands;
-use crate::cli::settings::Connection;
+use crate::cli::settings::{Connection, positive};
 use crate::rows::benchmark::{self, BenchmarkSize, MeasuredIsolation, MeasuredOperation, Measurement};
 
 /// Measure what isolation and search_path cost
@@ -41,15 +41,15 @@ enum BenchmarkSubject {
 #[derive(Debug, Clone, clap::Args)]
 struct IsolationArgs {
     /// Rows of each tenant
-    #[arg(long, value_name = "N", default_value = "100000")]
+    #[arg(long, value_name = "N", default_value = "100000", value_parser = positive::<NonZeroU32>)]
     rows: NonZeroU32,
 
     /// Tenants that share a table
-    #[arg(long, value_name = "N", default_value = "5")]
+    #[arg(long, value_name = "N", default_value = "5", value_parser = positive::<NonZeroU32>)]
     tenants: NonZeroU32,
 
     /// Executions of each operation; a scan is executed 20 times at most
-    #[arg(long, value_name = "N", default_value = "500")]
+    #[arg(long, value_name = "N", default_value = "500", value_parser = positive::<NonZeroU32>)]
     iterations: NonZeroU32,
 
     #[command(flatten)]

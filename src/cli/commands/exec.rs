@@ -20,7 +20,7 @@ use crate::cli::output::count;
 use crate::cli::progress::Progress;
 use crate::cli::report::{self, ErrorDocument, FailedDocument, Summary};
 use crate::cli::selection::{Selected, Selection, require_known};
-use crate::cli::settings::{Connection, Jobs, LimitOptions, PublicMigrations, SearchPath};
+use crate::cli::settings::{Connection, Jobs, LimitOptions, PublicMigrations, SearchPath, number};
 use crate::database::Database;
 use crate::migration::AdHocScript;
 use crate::model::TenantName;
@@ -90,7 +90,7 @@ pub(crate) struct Args {
     json_lines: bool,
 
     /// Maximum number of rows per tenant
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = number::<usize>)]
     max_rows: usize,
 
     #[command(flatten)]

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use std::num::NonZeroUsize;
+
 use anyhow::Result;
 use clap::ValueEnum;
 use serde::Serialize;
@@ -26,8 +28,8 @@ pub(crate) struct Args {
     by: Measure,
 
     /// Largest number of moves
-    #[arg(long, value_name = "N", default_value = "100", value_parser = positive)]
-    limit: std::num::NonZeroUsize,
+    #[arg(long, value_name = "N", default_value = "100", value_parser = positive::<NonZeroUsize>)]
+    limit: NonZeroUsize,
 
     #[command(flatten)]
     connection: Connection,

@@ -54,7 +54,7 @@ pub(super) struct BackArgs {
     to: Option<String>,
 
     /// Revert this many migrations
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", value_parser = positive::<NonZeroUsize>)]
     steps: Option<NonZeroUsize>,
 }
 

@@ -13,7 +13,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{count, thousands};
 use crate::cli::progress::milliseconds;
 use crate::cli::retry;
-use crate::cli::settings::{Connection, PublicMigrations, run_id};
+use crate::cli::settings::{Connection, PublicMigrations, number, run_id};
 use crate::record::runs::{self, RunRecord, TenantRecord};
 use crate::servers;
 use crate::text::shell_word;
@@ -27,7 +27,7 @@ pub(crate) struct Args {
     command: Option<Runs>,
 
     /// Maximum number of runs to list
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = number::<usize>)]
     last: usize,
 
     #[command(flatten)]
@@ -53,7 +53,7 @@ enum Runs {
     /// List the runs over several servers, with the run on each
     Fleet {
         /// Maximum number of runs to list
-        #[arg(long, value_name = "N", default_value_t = 20)]
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = number::<usize>)]
         last: usize,
 
         #[command(flatten)]

@@ -12,7 +12,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{count, size, thousands};
 use crate::cli::selection::Matching;
-use crate::cli::settings::{Connection, PublicMigrations};
+use crate::cli::settings::{Connection, PublicMigrations, number};
 use crate::operations::{self, TenantSize, TenantStats};
 
 /// Show the sizes of the tenants, largest first
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     sort: SortColumn,
 
     /// Show only the first N tenants
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::<usize>)]
     top: Option<usize>,
 
     #[command(flatten)]

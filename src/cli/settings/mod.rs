@@ -22,7 +22,7 @@ pub(crate) use migrations::{Migrations, PublicMigrations, Role, SearchPath, Tena
 pub(crate) use output::{Color, Format, LintFormatOption, OutputOptions, WhereFormatOption};
 pub(crate) use roles::RoleChoices;
 pub(crate) use tenancy::{TenancyKind, TenancyOptions};
-pub(crate) use values::{capacity, duration, keep, positive, run_id, spares};
+pub(crate) use values::{capacity, duration, keep, number, positive, run_id, spares};
 
 /// Options of a command that reads tenants.
 #[derive(Debug, Clone, Args)]

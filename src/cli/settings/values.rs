@@ -1,6 +1,6 @@
 //! Parsers of the values of options.
 
-use std::num::NonZeroUsize;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// `true`, `yes` and `1`, or `false`, `no` and `0`, in any case.
@@ -29,8 +29,13 @@ pub(crate) fn spares(text: &str) -> Result<u16, String> {
     number.ok_or_else(|| "expected a number from 1 to 500".to_owned())
 }
 
-/// At least 1.
-pub(crate) fn positive(text: &str) -> Result<NonZeroUsize, String> {
+/// A number that may be 0.
+pub(crate) fn number<N: FromStr>(text: &str) -> Result<N, String> {
+    text.trim().parse().map_err(|_| "expected a number, at least 0".to_owned())
+}
+
+/// A number whose type excludes 0.
+pub(crate) fn positive<N: FromStr>(text: &str) -> Result<N, String> {
     text.trim().parse().map_err(|_| "expected a number, at least 1".to_owned())
 }
 

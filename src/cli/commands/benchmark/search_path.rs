@@ -9,17 +9,17 @@ use super::{milliseconds, nanos, percent, ratio};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output;
-use crate::cli::settings::Connection;
+use crate::cli::settings::{Connection, positive};
 use crate::operations::{self, Latency, PathBenchmark, PathBenchmarkSize, PathOperation, VisitedTenants};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct SearchPathArgs {
     /// Executions of each operation
-    #[arg(long, value_name = "N", default_value = "1000")]
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = positive::<NonZeroU32>)]
     iterations: NonZeroU32,
 
     /// Largest number of tenants that a session visits: 1, 100 and 1000 are measured up to it
-    #[arg(long, value_name = "N", default_value = "1000")]
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = positive::<NonZeroU32>)]
     tenants: NonZeroU32,
 
     #[command(flatten)]

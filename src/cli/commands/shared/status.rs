@@ -7,7 +7,7 @@ use super::OpenFleet;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::{count, size, thousands};
-use crate::cli::settings::Connection;
+use crate::cli::settings::{Connection, number};
 use crate::servers::shared::{self, LinkStatus, StatusOptions};
 
 /// Check the replication of the shared tables
@@ -20,7 +20,7 @@ pub(crate) struct Args {
     verify: bool,
 
     /// WAL in MB from which a replication slot counts as behind
-    #[arg(long, value_name = "MB", default_value_t = 64)]
+    #[arg(long, value_name = "MB", default_value_t = 64, value_parser = number::<u32>)]
     max_behind: u32,
 
     #[command(flatten)]
